@@ -1,0 +1,403 @@
+//! One provider each, as data and pure functions.
+//!
+//! A connector says what it can do ([`Spec`]), turns a message into a [`Call`] ([`Connector::send`]), reads the answer
+//! ([`Connector::answer`]), and, where the provider calls us, verifies and reads those requests ([`Inbound`]). It never
+//! performs IO, never sleeps, never looks at a clock or a random number: time and nonces arrive in [`Cx`]. Retries,
+//! tokens, logging and redaction live once, in `net` and `engine`. Transport failures never reach a connector either: the engine turns
+//! them into `unavailable` or `unknown` by whether the request may have been taken.
+
+mod spec;
+
+use bytes::Bytes;
+use model::{
+    Address, Answer, AttachmentRef, AttemptId, BadSetting, Call, Channel, Content, Fact, Failure, FailureKind,
+    HttpCall, MessageId, Money, Phone, Timestamp, Values,
+};
+
+pub use spec::{Limits, Spec};
+
+/// A provider.
+pub trait Connector: Sync + Send {
+    /// What it is and can do.
+    fn spec(&self) -> &'static Spec;
+
+    /// Checks settings beyond their types, such as `account_sid` beginning with `AC`. Called whenever an account is saved.
+    fn check(&self, _settings: &Values) -> Result<(), BadSetting> {
+        Ok(())
+    }
+
+    /// Checks the account's sender (`from`). `None` where the provider needs none.
+    fn check_from(&self, _from: &str, _channel: Channel) -> Result<(), BadSetting> {
+        Ok(())
+    }
+
+    /// Refuses at accept what this provider cannot carry (`content` failures whose detail names the field). The content is rendered.
+    fn can_carry(&self, _content: &Content) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Builds the request for one message.
+    fn send(&self, cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<Call, Failure>;
+
+    /// Reads the answer to step `step` (0 is the one [`Connector::send`] made).
+    fn answer(&self, cx: &Cx<'_>, message: &Outgoing<'_>, step: u8, answer: &Answer) -> Step;
+
+    /// Sends many messages in one request, where the provider can.
+    fn batch(&self) -> Option<&dyn Batch> {
+        None
+    }
+
+    /// The requests that check the credentials, the sender and the balance, each under a name for people.
+    fn test(&self, cx: &Cx<'_>) -> Result<Vec<Probe>, Failure>;
+
+    /// Reads the answer to one of the [`Connector::test`] requests: more than one check where the answer tells more.
+    fn tested(&self, cx: &Cx<'_>, probe: &Probe, answer: &Answer) -> Vec<Check>;
+
+    /// Asks the provider what became of an attempt. `None` when it cannot be asked about this one.
+    fn poll(&self, _cx: &Cx<'_>, _asked: &Asked<'_>) -> Option<Call> {
+        None
+    }
+
+    /// Reads the answer to [`Connector::poll`].
+    fn polled(&self, _cx: &Cx<'_>, _asked: &Asked<'_>, _answer: &Answer) -> Polled {
+        Polled::Undecided
+    }
+
+    /// How the provider's requests to us are checked and read.
+    fn inbound(&self) -> Option<&dyn Inbound> {
+        None
+    }
+}
+
+/// Everything a connector may know besides the message.
+#[derive(Debug, Clone, Copy)]
+pub struct Cx<'a> {
+    /// The account's settings, opened.
+    pub settings: &'a Values,
+    /// The account's default sender as the tenant wrote it.
+    pub from: Option<&'a str>,
+    /// Where requests go instead of the provider (operator's configuration), without a trailing slash.
+    pub base_url: Option<&'a str>,
+    /// The account's public callback URL, `https://…/hooks/acc_…`, without a query.
+    pub callback_url: &'a str,
+    /// The current instant.
+    pub now: Timestamp,
+    /// Fresh random bits for nonces and boundaries.
+    pub nonce: u128,
+}
+
+impl Cx<'_> {
+    /// The operator's base URL, or the provider's own.
+    pub fn base_or(&self, provider: &str) -> String {
+        self.base_url.unwrap_or(provider).trim_end_matches('/').to_owned()
+    }
+}
+
+/// One message about to leave, rendered.
+#[derive(Debug, Clone)]
+pub struct Outgoing<'a> {
+    /// Which message.
+    pub message_id: MessageId,
+    /// Which attempt: what we put into the provider's echo field.
+    pub attempt_id: AttemptId,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// Over which channel.
+    pub channel: Channel,
+    /// To whom.
+    pub to: &'a Address,
+    /// What it says.
+    pub content: &'a Content,
+    /// The bytes of the content's attachments, in the same order.
+    pub files: &'a [File],
+    /// When the message was accepted: for its Date header.
+    pub accepted_at: Timestamp,
+}
+
+/// An attachment with its bytes.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Name, type and size.
+    pub reference: AttachmentRef,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// What an answer means.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// The exchange is over.
+    Done(Outcome),
+    /// One more request is needed; its answer comes back with the next step number.
+    Call(Call),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The provider took the message.
+    Accepted(Acceptance),
+    /// It did not, or nobody can say ([`FailureKind::Unknown`]).
+    Refused(Failure),
+}
+
+/// What the provider said when it took a message.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Acceptance {
+    /// The provider's id, for matching callbacks.
+    pub provider_message_id: Option<String>,
+    /// Parts it counted, when it says.
+    pub segments: Option<u32>,
+    /// The price it names.
+    pub price: Option<Money>,
+    /// A new address for this recipient (Telegram group migrations), to be kept for later messages.
+    pub moved_to: Option<Address>,
+    /// Facts that will become known by themselves after so many milliseconds: how the sandbox acts out a delivery. The engine keeps them durably.
+    pub later: Vec<(u64, Fact)>,
+}
+
+impl Acceptance {
+    /// Taken under this id.
+    pub fn with_id(id: impl Into<String>) -> Self {
+        Self { provider_message_id: Some(id.into()), ..Self::default() }
+    }
+}
+
+/// A provider request that carries several messages.
+pub trait Batch: Sync + Send {
+    /// Most messages in one request.
+    fn max(&self) -> usize;
+
+    /// True when `other` may ride in the same request as `first`.
+    fn fits(&self, cx: &Cx<'_>, first: &Outgoing<'_>, other: &Outgoing<'_>) -> bool;
+
+    /// Builds the request.
+    fn send(&self, cx: &Cx<'_>, messages: &[Outgoing<'_>]) -> Result<Call, Failure>;
+
+    /// Splits the answer: one outcome per message, in order. A message the answer does not speak of is [`FailureKind::Unknown`].
+    fn answer(&self, cx: &Cx<'_>, messages: &[Outgoing<'_>], answer: &Answer) -> Vec<Outcome>;
+}
+
+/// One request of an account's test.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// What is being checked, for people: `Credentials`, `Sender`, `Balance`.
+    pub name: &'static str,
+    /// The request.
+    pub call: Call,
+}
+
+/// One line of an account's test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked.
+    pub name: String,
+    /// Whether it is in order.
+    pub ok: bool,
+    /// What was found; when not in order, what to do.
+    pub detail: String,
+}
+
+impl Check {
+    /// A line in order.
+    pub fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), ok: true, detail: detail.into() }
+    }
+
+    /// A line not in order; `detail` names the remedy.
+    pub fn failed(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), ok: false, detail: detail.into() }
+    }
+}
+
+/// The attempt a provider is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The provider's id, when it gave one.
+    pub provider_message_id: Option<&'a str>,
+    /// Our echo.
+    pub attempt_id: AttemptId,
+    /// To whom it went.
+    pub to: &'a Address,
+    /// What it said, rendered: some providers can only be asked by recipient, time and text.
+    pub content: &'a Content,
+    /// Over which channel.
+    pub channel: Channel,
+    /// When the request left.
+    pub sent_at: Timestamp,
+}
+
+/// What the provider says of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Polled {
+    /// It knows the attempt, under this id, and these facts.
+    Known {
+        /// The provider's id.
+        provider_message_id: String,
+        /// What became of it; [`Fact::Sent`] at least.
+        facts: Vec<(Fact, Option<Timestamp>)>,
+    },
+    /// It certainly never took the attempt.
+    NotTaken,
+    /// It cannot say, yet.
+    Undecided,
+}
+
+/// Requests from a provider to us.
+pub trait Inbound: Sync + Send {
+    /// Checks that the request comes from the provider. There is no default: a connector says how, and fails closed. `fetched` brings the
+    /// answer when an earlier call returned [`Verdict::Fetch`].
+    fn verify(&self, cx: &Cx<'_>, request: &Request<'_>, fetched: Option<&Answer>) -> Verdict;
+
+    /// Reads a verified request. An unknown kind of event is not an error: it yields nothing.
+    fn read(&self, cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure>;
+
+    /// What the provider wants as an answer once the request is stored. Default: 200 without a body.
+    fn reply(&self, _cx: &Cx<'_>, _request: &Request<'_>) -> Reply {
+        Reply::default()
+    }
+
+    /// A key that makes repeated deliveries of one request the same, such as the provider's event id. Default: the hash of the body and URL.
+    fn dedupe_key(&self, _request: &Request<'_>) -> Option<String> {
+        None
+    }
+}
+
+/// A request from a provider, raw.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `GET` or `POST`.
+    pub method: &'a str,
+    /// What follows `/hooks/{account_id}` in the path, such as `/inbound`; empty for none.
+    pub path: &'a str,
+    /// The query string as sent, without the question mark.
+    pub query: &'a str,
+    /// Headers with lower-case names.
+    pub headers: &'a [(String, String)],
+    /// The body as sent.
+    pub body: &'a [u8],
+}
+
+impl Request<'_> {
+    /// The first value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Whether a request is the provider's.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is.
+    Valid,
+    /// It is not, or cannot be shown to be; the reason is for the callback log.
+    Invalid(String),
+    /// This must be fetched to decide (a signing certificate). The engine caches the answer by URL.
+    Fetch(HttpCall),
+}
+
+/// The answer to a provider's request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Content type and body, when the provider wants one.
+    pub body: Option<(&'static str, String)>,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self { status: 200, body: None }
+    }
+}
+
+/// What a provider told us.
+#[derive(Debug, Clone)]
+pub enum Observed {
+    /// About a message we sent.
+    Status(Report),
+    /// A message somebody sent to the tenant.
+    Message(InboundMessage),
+    /// A request the provider wants us to make (confirming a subscription, answering a button press).
+    Follow(Call),
+}
+
+/// A fact about a message we sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The provider's id.
+    pub provider_message_id: Option<String>,
+    /// Our echo, where the provider repeats it.
+    pub attempt_id: Option<AttemptId>,
+    /// What happened.
+    pub fact: Fact,
+    /// When, if the provider says.
+    pub at: Option<Timestamp>,
+    /// Parts the provider counted.
+    pub segments: Option<u32>,
+    /// The price it names.
+    pub price: Option<Money>,
+    /// Its own status word, for the timeline.
+    pub provider_status: String,
+}
+
+impl Report {
+    /// A fact under the provider's id, with nothing more.
+    pub fn new(provider_message_id: impl Into<String>, provider_status: impl Into<String>, fact: Fact) -> Self {
+        Self {
+            provider_message_id: Some(provider_message_id.into()),
+            attempt_id: None,
+            fact,
+            at: None,
+            segments: None,
+            price: None,
+            provider_status: provider_status.into(),
+        }
+    }
+}
+
+/// A message somebody sent to the tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InboundMessage {
+    /// The provider's id: what makes a repeated delivery the same message.
+    pub provider_message_id: String,
+    /// Over which channel.
+    pub channel: Channel,
+    /// Who wrote.
+    pub from: Address,
+    /// The name the provider knows them by.
+    pub from_name: Option<String>,
+    /// To which of the tenant's senders.
+    pub to: String,
+    /// What they wrote; empty for none.
+    pub text: String,
+    /// What they attached: media type and where the provider keeps it (a URL, or a provider file id).
+    pub media: Vec<InboundMedia>,
+    /// Where they are.
+    pub location: Option<model::Location>,
+    /// The data of the button they pressed.
+    pub button: Option<String>,
+    /// The provider's id of the message they answered.
+    pub in_reply_to: Option<String>,
+    /// When, if the provider says.
+    pub at: Option<Timestamp>,
+}
+
+/// A file somebody sent.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct InboundMedia {
+    /// Media type, when the provider says.
+    pub content_type: Option<String>,
+    /// A URL, or the provider's file id.
+    pub reference: String,
+    /// Its name.
+    pub filename: Option<String>,
+}
+
+/// The phone number behind an address, or a `recipient` failure.
+pub fn phone<'a>(to: &'a Address) -> Result<&'a Phone, Failure> {
+    match to {
+        Address::Phone(phone) => Ok(phone),
+        _ => Err(Failure::new(FailureKind::Recipient, "address_mismatch", "This channel needs a phone number.")),
+    }
+}

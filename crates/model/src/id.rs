@@ -1,0 +1,133 @@
+//! Typed ids: a prefix and a sortable ULID, as in `msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD`.
+//!
+//! The text form is what people and programs see; the database keeps the sixteen bytes.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The 128 bits behind every id.
+pub type Ulid = u128;
+
+/// A text that is not an id of the wanted type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected an id that starts with `{prefix}_` followed by 26 characters")]
+pub struct BadId {
+    /// The prefix that was expected, without the underscore.
+    pub prefix: &'static str,
+}
+
+macro_rules! id {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Ulid);
+
+        impl $name {
+            /// The letters before the underscore.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// Takes the sixteen bytes as the database keeps them.
+            pub const fn from_ulid(ulid: Ulid) -> Self { Self(ulid) }
+
+            /// The sixteen bytes for the database.
+            pub const fn ulid(self) -> Ulid { self.0 }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut buffer = [0; ulid::ULID_LEN];
+                f.write_str(concat!($prefix, "_"))?;
+                f.write_str(ulid::Ulid(self.0).array_to_str(&mut buffer))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { fmt::Display::fmt(self, f) }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                text.strip_prefix(concat!($prefix, "_"))
+                    .and_then(|rest| ulid::Ulid::from_string(rest).ok())
+                    .map(|ulid| Self(ulid.0))
+                    .ok_or(BadId { prefix: $prefix })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> { serializer.collect_str(self) }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
+id! {
+    /// A customer of the operator: owns accounts, messages, keys and everything else.
+    TenantId = "ten";
+    /// A tenant's sealed settings for one connector. A webhook endpoint uses the same sixteen bytes as its account.
+    AccountId = "acc";
+    /// A number, domain or bot on an account.
+    SenderId = "snd";
+    /// A person a tenant talks to.
+    ContactId = "con";
+    /// One thing to one recipient.
+    MessageId = "msg";
+    /// One exchange with a provider about one message.
+    AttemptId = "att";
+    /// A message in many copies with an audience and a schedule.
+    CampaignId = "cmp";
+    /// A stored template.
+    TemplateId = "tpl";
+    /// Something we tell the tenant.
+    EventId = "evt";
+    /// A tenant's webhook endpoint.
+    EndpointId = "whk";
+    /// An API key.
+    KeyId = "key";
+    /// A person who signs in.
+    UserId = "usr";
+    /// An uploaded or inlined file.
+    AttachmentId = "atc";
+    /// One raw request from a provider.
+    CallbackId = "cbk";
+    /// A message somebody sent to the tenant.
+    InboundId = "inb";
+}
+
+impl EndpointId {
+    /// The account under which this endpoint's deliveries are leased, limited and paused.
+    pub const fn account(self) -> AccountId {
+        AccountId::from_ulid(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_bytes_name_the_same_id() {
+        let id = MessageId::from_ulid(0x0193_5f0a_7c00_1234_5678_9abc_def0_1234);
+        let text = id.to_string();
+        assert!(text.starts_with("msg_01"), "{text}");
+        assert_eq!(text.parse(), Ok(id));
+        assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{text}\""));
+    }
+
+    #[test]
+    fn another_prefix_is_refused() {
+        let id = MessageId::from_ulid(7).to_string().replace("msg_", "acc_");
+        assert_eq!(id.parse::<MessageId>(), Err(BadId { prefix: "msg" }));
+        assert!("msg_".parse::<MessageId>().is_err());
+        assert!("msg_01J".parse::<MessageId>().is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! The words of the domain, as types: ids, time, money, addresses, content, the message state machine, what is
+//! asked of a provider ([`Call`]) and what came back ([`Answer`]), failures, and the fields of settings.
+//!
+//! Everything here is pure. The traits through which the engine reaches the world ([`Clock`], [`Transport`],
+//! [`Blobs`]) are declared here and implemented in `net`, `store` and `testkit`. This crate knows no database, no
+//! socket and no provider.
+
+mod address;
+mod call;
+mod channel;
+mod content;
+mod failure;
+mod id;
+mod ids;
+mod money;
+mod ports;
+mod secret;
+mod segments;
+mod settings;
+mod status;
+mod time;
+
+pub use address::{Address, BadAddress, ChatId, EmailAddress, Mailbox, Phone};
+pub use call::{
+    Answer, Broken, Call, HttpAnswer, HttpCall, Method, SmtpAnswer, SmtpCall, SmtpLogin, SmtpReply, SmtpSecurity,
+    SmtpStage,
+};
+pub use channel::{Channel, Class, Guarantee, Priority, Purpose};
+pub use content::{
+    AttachmentRef, Button, Content, EmailContent, Location, Media, MediaKind, SmsContent, TelegramContent,
+    VoiceContent, WebhookContent, WhatsappContent, WhatsappTemplate,
+};
+pub use failure::{Failure, FailureKind};
+pub use id::{
+    AccountId, AttachmentId, AttemptId, BadId, CallbackId, CampaignId, ContactId, EndpointId, EventId, InboundId,
+    KeyId, MessageId, SenderId, TemplateId, TenantId, Ulid, UserId,
+};
+pub use ids::Ids;
+pub use money::Money;
+pub use ports::{Blobs, BoxFuture, Clock, Transport};
+pub use secret::Secret;
+pub use segments::{Encoding, Segments, segments};
+pub use settings::{BadSetting, Field, FieldKind, Setting, Values};
+pub use status::{Change, Fact, Status, step};
+pub use time::Timestamp;

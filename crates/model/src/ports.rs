@@ -1,0 +1,38 @@
+//! The doors to the world. The engine holds these traits; production puts real ones behind them, tests put pure ones.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{Answer, Broken, Call, Timestamp};
+
+/// A future behind a pointer, for traits that are used as `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Tells the time and waits.
+pub trait Clock: Send + Sync {
+    /// The current instant in UTC.
+    fn now(&self) -> Timestamp;
+
+    /// Completes once `millis` have passed on this clock.
+    fn sleep(&self, millis: u64) -> BoxFuture<'static, ()>;
+}
+
+/// Carries a [`Call`] to the world and brings back what came of it. Pools, TLS, time limits and the guard against
+/// private addresses live behind this trait; retries do not.
+pub trait Transport: Send + Sync {
+    /// Makes one exchange. `Err` says whether the request may have been taken.
+    fn exchange(&self, call: Arc<Call>) -> BoxFuture<'static, Result<Answer, Broken>>;
+}
+
+/// Keeps files by the SHA-256 of their bytes, in lower-case hex.
+pub trait Blobs: Send + Sync {
+    /// Stores `bytes` durably; storing the same bytes again is a no-op.
+    fn put(&self, sha256: &str, bytes: Bytes) -> BoxFuture<'static, std::io::Result<()>>;
+
+    /// Reads a file back; `NotFound` when it is not there.
+    fn get(&self, sha256: &str) -> BoxFuture<'static, std::io::Result<Bytes>>;
+
+    /// Removes a file; removing what is not there is a no-op.
+    fn remove(&self, sha256: &str) -> BoxFuture<'static, std::io::Result<()>>;
+}

@@ -1,0 +1,143 @@
+//! Instants in UTC with microseconds, the resolution both databases keep.
+
+use std::{fmt, ops::Add, ops::Sub, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// An instant in UTC, in microseconds since 1970. Text form: RFC 3339 with `Z`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
+    /// The instant `micros` after 1970.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// The instant `millis` after 1970.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis * 1000)
+    }
+
+    /// The instant `seconds` after 1970.
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self(seconds * 1_000_000)
+    }
+
+    /// Microseconds since 1970.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole milliseconds since 1970.
+    pub const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// Whole seconds since 1970.
+    pub const fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// This instant moved by `millis`, which may be negative.
+    pub const fn plus_millis(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis.saturating_mul(1000)))
+    }
+
+    /// This instant moved by `seconds`, which may be negative.
+    pub const fn plus_seconds(self, seconds: i64) -> Self {
+        self.plus_millis(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds from `earlier` to this instant; negative when `earlier` is later.
+    pub const fn millis_since(self, earlier: Self) -> i64 {
+        (self.0 - earlier.0) / 1000
+    }
+
+    /// The calendar month in UTC, as in `2026-11`.
+    pub fn month(self) -> String {
+        let date = self.jiff().to_zoned(jiff::tz::TimeZone::UTC).date();
+        format!("{:04}-{:02}", date.year(), date.month())
+    }
+
+    /// The same instant for calendar arithmetic.
+    pub fn jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(self.0.clamp(-377_000_000_000_000_000, 253_000_000_000_000_000))
+            .expect("the clamp keeps within jiff's years -9999 to 9999")
+    }
+}
+
+impl From<jiff::Timestamp> for Timestamp {
+    fn from(instant: jiff::Timestamp) -> Self {
+        Self(instant.as_microsecond())
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}", self.jiff())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        text.parse::<jiff::Timestamp>().map(Self::from)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(|_| serde::de::Error::custom("expected an RFC 3339 instant such as 2026-11-21T09:30:00Z"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trips() {
+        let at: Timestamp = "2026-11-21T09:30:00.25+01:00".parse().unwrap();
+        assert_eq!(at.to_string(), "2026-11-21T08:30:00.250000Z");
+        assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
+        assert_eq!(at.month(), "2026-11");
+    }
+
+    #[test]
+    fn arithmetic_saturates_and_rounds_down() {
+        assert_eq!(Timestamp::from_micros(-1).as_millis(), -1);
+        assert_eq!(Timestamp::from_millis(5).plus_millis(i64::MAX).as_micros(), i64::MAX);
+        assert!(Timestamp::from_micros(i64::MAX).to_string().starts_with("9987-"));
+    }
+}
