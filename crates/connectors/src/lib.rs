@@ -6,6 +6,8 @@
 //! tokens, logging and redaction live once, in `net` and `engine`. Transport failures never reach a connector either: the engine turns
 //! them into `unavailable` or `unknown` by whether the request may have been taken.
 
+mod noop;
+pub mod registry;
 mod spec;
 
 use bytes::Bytes;

@@ -1,0 +1,482 @@
+//! Plays one case: takes what its given sections say and produces the expected ones from the code.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use model::{
+    AccountId, Address, Answer, AttachmentId, AttachmentRef, AttemptId, Call, Channel, Content, FailureKind,
+    HttpAnswer, MessageId, SmtpAnswer, SmtpReply, SmtpStage, Timestamp, Values,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tidings_connectors::{Asked, Connector, Cx, File, Outcome, Outgoing, Request, Step, Verdict};
+
+use crate::{
+    case_file::{CaseFile, Section, body, data},
+    show,
+};
+
+/// What a case has shown, to see what a connector's cases leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shown {
+    Accepted,
+    Rejected,
+    Throttled,
+    MalformedAnswer,
+    ValidCallback,
+    InvalidCallback,
+}
+
+impl Shown {
+    /// What every connector shows.
+    pub const EACH: &[Self] = &[Self::Accepted, Self::Rejected, Self::Throttled, Self::MalformedAnswer];
+}
+
+/// 2026-11-21T09:30:00Z in milliseconds, in the upper 48 bits of every id.
+const MILLIS: u128 = 1_795_253_400_000;
+/// The letters `ACC`, `MSG`, `ATT` and `ATC` at the end of ids, in Crockford's base 32 (`S` is 25, `T` 26, `C` 12, `M` 20, `G` 16).
+pub const ACCOUNT: AccountId = AccountId::from_ulid(MILLIS << 80 | 10 << 10 | 12 << 5 | 12);
+pub const MESSAGE: MessageId = MessageId::from_ulid(MILLIS << 80 | 20 << 10 | 25 << 5 | 16);
+pub const ATTEMPT: AttemptId = AttemptId::from_ulid(MILLIS << 80 | 10 << 10 | 26 << 5 | 26);
+const ATTACHMENT: u128 = MILLIS << 80 | (10 << 10 | 26 << 5 | 12) << 5;
+pub const NONCE: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
+pub const NOW: &str = "2026-11-21T09:30:00Z";
+
+/// Names of the sections that the code produces.
+const EXPECTED: &[&str] = &["request", "outcome", "polled", "checks", "verdict", "dedupe_key", "observed", "reply"];
+
+struct Player<'a> {
+    connector: &'static dyn Connector,
+    given: VecDeque<&'a Section>,
+    played: Vec<Section>,
+    shown: Vec<Shown>,
+}
+
+/// Plays a case: the file as the code would have it, and what it shows.
+pub fn play(connector: &'static dyn Connector, case: &CaseFile) -> Result<(CaseFile, Vec<Shown>), String> {
+    let given = case.sections.iter().filter(|section| !EXPECTED.contains(&section.name.as_str())).collect();
+    let mut player = Player { connector, given, played: Vec::new(), shown: Vec::new() };
+    player.play()?;
+    if let Some(left) = player.given.front() {
+        return Err(format!("section `{}` is left over: the code did not come to it", left.name));
+    }
+    Ok((CaseFile { commentary: case.commentary.clone(), sections: player.played }, player.shown))
+}
+
+impl Player<'_> {
+    fn take(&mut self, name: &str) -> Option<String> {
+        let section = self.given.pop_front_if(|section| section.name == name)?;
+        self.played.push(section.clone());
+        Some(section.body.clone())
+    }
+
+    fn put(&mut self, name: &str, body: impl Into<String>) {
+        self.played.push(Section::new(name, body));
+    }
+
+    fn play(&mut self) -> Result<(), String> {
+        let settings = self.take("settings");
+        let from = self.take("from");
+        let base_url = self.take("base_url");
+        let now = self.take("now").unwrap_or(NOW.to_owned());
+        let values = match self.settings(settings.as_deref())? {
+            Ok(values) => values,
+            Err(bad) => {
+                self.put("outcome", bad);
+                return Ok(());
+            }
+        };
+        let callback_url = format!("https://tidings.example/hooks/{ACCOUNT}");
+        let cx = Cx {
+            settings: &values,
+            from: from.as_deref(),
+            base_url: base_url.as_deref(),
+            callback_url: &callback_url,
+            now: now.parse().map_err(|error| format!("section `now`: {error}"))?,
+            nonce: NONCE,
+        };
+        match self.given.front().map(|section| section.name.as_str()) {
+            None => self.put("outcome", "settings are in order"),
+            Some("message") => self.message(&cx)?,
+            Some("asked") => self.asked(&cx)?,
+            Some("test") => self.test(&cx)?,
+            Some("callback") => self.callback(&cx)?,
+            Some(other) => return Err(format!("section `{other}` is unknown here; see cases/README.md")),
+        }
+        Ok(())
+    }
+
+    fn settings(&self, given: Option<&str>) -> Result<Result<Values, String>, String> {
+        let object: Value = json("settings", given.unwrap_or("{}"))?;
+        let object = object.as_object().ok_or("section `settings` is no object")?;
+        let merged = Values::merge(self.connector.spec().fields, &Values::default(), object);
+        Ok(match merged {
+            Err(bad) => Err(bad.iter().map(show::bad_setting).collect::<Vec<_>>().join("\n")),
+            Ok(values) => match self.connector.check(&values) {
+                Err(bad) => Err(show::bad_setting(&bad)),
+                Ok(()) => Ok(values),
+            },
+        })
+    }
+
+    fn message(&mut self, cx: &Cx<'_>) -> Result<(), String> {
+        let mut given = Vec::new();
+        while let Some(text) = self.take("message") {
+            given.push(GivenMessage::read("message", &text)?);
+        }
+        match given.as_slice() {
+            [one] => self.one(cx, &one.outgoing()),
+            many => self.batch(cx, &many.iter().map(GivenMessage::outgoing).collect::<Vec<_>>()),
+        }
+    }
+
+    fn one(&mut self, cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<(), String> {
+        if let Some(from) = cx.from
+            && let Err(bad) = self.connector.check_from(from, message.channel)
+        {
+            self.put("outcome", show::bad_setting(&bad));
+            return Ok(());
+        }
+        let first = self.connector.can_carry(message.content).and_then(|()| self.connector.send(cx, message));
+        let mut call = match first {
+            Ok(call) => call,
+            Err(failure) => {
+                self.put("outcome", show::failure("refused", &failure));
+                return Ok(());
+            }
+        };
+        for step in 0.. {
+            let answer = self.exchange(&call)?;
+            match self.connector.answer(cx, message, step, &answer) {
+                Step::Call(next) => call = next,
+                Step::Done(outcome) => {
+                    self.note(&outcome);
+                    self.put("outcome", show::outcome(&outcome));
+                    return Ok(());
+                }
+            }
+        }
+        unreachable!("the loop has no end")
+    }
+
+    fn batch(&mut self, cx: &Cx<'_>, messages: &[Outgoing<'_>]) -> Result<(), String> {
+        let batch = self.connector.batch().ok_or("several messages, but this connector has no batches")?;
+        if let Some(other) = messages[1..].iter().position(|other| !batch.fits(cx, &messages[0], other)) {
+            self.put("outcome", format!("message {} does not ride with the first", other + 2));
+            return Ok(());
+        }
+        let call = match batch.send(cx, messages) {
+            Ok(call) => call,
+            Err(failure) => {
+                self.put("outcome", show::failure("refused", &failure));
+                return Ok(());
+            }
+        };
+        let answer = self.exchange(&call)?;
+        let outcomes = batch.answer(cx, messages, &answer);
+        if outcomes.len() != messages.len() {
+            return Err(format!("{} messages, but {} outcomes", messages.len(), outcomes.len()));
+        }
+        outcomes.iter().for_each(|outcome| self.note(outcome));
+        self.put("outcome", outcomes.iter().map(show::outcome).collect::<Vec<_>>().join("\n"));
+        Ok(())
+    }
+
+    fn note(&mut self, outcome: &Outcome) {
+        self.shown.push(match outcome {
+            Outcome::Accepted(_) => Shown::Accepted,
+            Outcome::Refused(failure) => match failure.kind {
+                FailureKind::Throttled => Shown::Throttled,
+                FailureKind::Unknown => Shown::MalformedAnswer,
+                FailureKind::Recipient
+                | FailureKind::OptedOut
+                | FailureKind::Content
+                | FailureKind::Unavailable
+                | FailureKind::Account => Shown::Rejected,
+            },
+        });
+    }
+
+    fn asked(&mut self, cx: &Cx<'_>) -> Result<(), String> {
+        let text = self.take("asked").unwrap_or_default();
+        let given = GivenMessage::read("asked", &text)?;
+        let asked = Asked {
+            provider_message_id: given.provider_message_id.as_deref(),
+            attempt_id: ATTEMPT,
+            to: &given.to,
+            content: &given.content,
+            channel: given.channel,
+            sent_at: given.accepted_at,
+        };
+        let polled = match self.connector.poll(cx, &asked) {
+            Some(call) => {
+                let answer = self.exchange(&call)?;
+                show::polled(&self.connector.polled(cx, &asked, &answer))
+            }
+            None => "cannot be asked".to_owned(),
+        };
+        self.put("polled", polled);
+        Ok(())
+    }
+
+    fn test(&mut self, cx: &Cx<'_>) -> Result<(), String> {
+        self.take("test");
+        let probes = match self.connector.test(cx) {
+            Ok(probes) => probes,
+            Err(failure) => {
+                self.put("checks", show::failure("refused", &failure));
+                return Ok(());
+            }
+        };
+        for probe in probes {
+            let answer = self.exchange(&probe.call)?;
+            self.put("checks", show::checks(&self.connector.tested(cx, &probe, &answer)));
+        }
+        Ok(())
+    }
+
+    fn callback(&mut self, cx: &Cx<'_>) -> Result<(), String> {
+        let text = self.take("callback").unwrap_or_default();
+        let inbound = self.connector.inbound().ok_or("a callback, but this connector takes none")?;
+        let given = GivenCallback::read(&text)?;
+        let request = given.request();
+        let mut verdict = inbound.verify(cx, &request, None);
+        self.put("verdict", show::verdict(&verdict));
+        if matches!(verdict, Verdict::Fetch(_)) {
+            let fetched = self.take("fetched").ok_or("section `fetched` is missing")?;
+            verdict = inbound.verify(cx, &request, Some(&answer("fetched", &fetched)?));
+            self.put("verdict", show::verdict(&verdict));
+        }
+        if !matches!(verdict, Verdict::Valid) {
+            self.shown.push(Shown::InvalidCallback);
+            return Ok(());
+        }
+        self.shown.push(Shown::ValidCallback);
+        if let Some(key) = inbound.dedupe_key(&request) {
+            self.put("dedupe_key", key);
+        }
+        self.put("observed", show::observed(&inbound.read(cx, &request)));
+        self.put("reply", show::reply(&inbound.reply(cx, &request)));
+        Ok(())
+    }
+
+    /// Puts the request and takes the answer to it.
+    fn exchange(&mut self, call: &Call) -> Result<Answer, String> {
+        self.put("request", show::call(call));
+        let text = self
+            .take("answer")
+            .ok_or_else(|| format!("section `answer` is missing after this request:\n{}", show::call(call)))?;
+        answer("answer", &text)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageJson {
+    channel: Channel,
+    to: Value,
+    content: Value,
+    #[serde(default)]
+    attempt: Option<u32>,
+    #[serde(default)]
+    accepted_at: Option<Timestamp>,
+    #[serde(default)]
+    provider_message_id: Option<String>,
+    #[serde(default)]
+    files: Vec<FileJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileJson {
+    filename: String,
+    content_type: String,
+    text: Option<String>,
+    base64: Option<String>,
+    data: Option<String>,
+    content_id: Option<String>,
+    attachment_id: Option<AttachmentId>,
+}
+
+struct GivenMessage {
+    channel: Channel,
+    to: Address,
+    content: Content,
+    files: Vec<File>,
+    attempt: u32,
+    accepted_at: Timestamp,
+    provider_message_id: Option<String>,
+}
+
+impl GivenMessage {
+    fn read(section: &str, text: &str) -> Result<Self, String> {
+        let mut given: MessageJson = json(section, text)?;
+        let to = given.to.as_str().map_or_else(|| given.to.to_string(), str::to_owned);
+        given.content["channel"] = Value::from(given.channel.as_str());
+        let mut content: Content =
+            serde_json::from_value(given.content).map_err(|error| format!("section `{section}`, content: {error}"))?;
+        let files = given.files.into_iter().enumerate().map(|(index, file)| file.read(index)).collect::<Vec<_>>();
+        if let Content::Email(email) = &mut content {
+            email.attachments.extend(files.iter().map(|file| file.reference.clone()));
+        }
+        Ok(Self {
+            channel: given.channel,
+            to: Address::read(given.channel, &to).map_err(|error| format!("section `{section}`, to: {error}"))?,
+            content,
+            files,
+            attempt: given.attempt.unwrap_or(1),
+            accepted_at: given
+                .accepted_at
+                .unwrap_or_else(|| NOW.parse::<Timestamp>().expect("is an instant").plus_seconds(-2)),
+            provider_message_id: given.provider_message_id,
+        })
+    }
+
+    fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing {
+            message_id: MESSAGE,
+            attempt_id: ATTEMPT,
+            attempt: self.attempt,
+            channel: self.channel,
+            to: &self.to,
+            content: &self.content,
+            files: &self.files,
+            accepted_at: self.accepted_at,
+        }
+    }
+}
+
+impl FileJson {
+    fn read(self, index: usize) -> File {
+        use base64::Engine as _;
+        let bytes = match (self.text, self.base64, self.data) {
+            (Some(text), None, None) => text.into_bytes(),
+            (None, Some(text), None) => base64::engine::general_purpose::STANDARD.decode(text).expect("is base64"),
+            (None, None, Some(name)) => data(&name),
+            _ => panic!("file {}: give one of text, base64 and data", self.filename),
+        };
+        File {
+            reference: AttachmentRef {
+                attachment_id: self.attachment_id.unwrap_or(AttachmentId::from_ulid(ATTACHMENT + index as u128 + 1)),
+                filename: self.filename,
+                content_type: self.content_type,
+                sha256: "0".repeat(64),
+                size: bytes.len() as u64,
+                content_id: self.content_id,
+            },
+            bytes: Bytes::from(bytes),
+        }
+    }
+}
+
+struct GivenCallback {
+    method: String,
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl GivenCallback {
+    fn read(text: &str) -> Result<Self, String> {
+        let (head, rest) = split_body(text);
+        let (first, headers) = head.split_once('\n').unwrap_or((head, ""));
+        let (method, target) = first.trim().split_once(' ').unwrap_or((first.trim(), ""));
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Ok(Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: headers_of("callback", headers)?,
+            body: body(rest),
+        })
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request { method: &self.method, path: &self.path, query: &self.query, headers: &self.headers, body: &self.body }
+    }
+}
+
+fn answer(section: &str, text: &str) -> Result<Answer, String> {
+    let (head, rest) = split_body(text);
+    let (first, lines) = head.split_once('\n').unwrap_or((head, ""));
+    let first = first.trim();
+    if first == "local" {
+        return Ok(Answer::Local);
+    }
+    if first.starts_with(|c: char| c.is_ascii_digit()) {
+        let (status, note) = first.split_once(' ').unwrap_or((first, ""));
+        return Ok(Answer::Http(HttpAnswer {
+            status: status.parse().map_err(|_| format!("section `{section}`: `{first}` is no status"))?,
+            headers: headers_of(section, lines)?,
+            body: Bytes::from(body(rest)),
+            is_truncated: note == "truncated",
+        }));
+    }
+    let (stage, reply) = first
+        .split_once(' ')
+        .ok_or_else(|| format!("section `{section}`: begin with a status, an SMTP stage, or local"))?;
+    let lines = headers_of(section, lines)?;
+    Ok(Answer::Smtp(SmtpAnswer {
+        stage: stage_of(stage).ok_or_else(|| format!("section `{section}`: `{stage}` is no SMTP stage"))?,
+        reply: smtp_reply(reply).ok_or_else(|| format!("section `{section}`: `{reply}` has no code"))?,
+        capabilities: lines.iter().filter(|(name, _)| name == "capability").map(|(_, text)| text.clone()).collect(),
+        tls: lines.iter().find(|(name, _)| name == "tls").map(|(_, text)| text.clone()),
+    }))
+}
+
+fn stage_of(word: &str) -> Option<SmtpStage> {
+    const STAGES: &[(&str, SmtpStage)] = &[
+        ("greeting", SmtpStage::Greeting),
+        ("ehlo", SmtpStage::Ehlo),
+        ("starttls", SmtpStage::StartTls),
+        ("auth", SmtpStage::Auth),
+        ("mail_from", SmtpStage::MailFrom),
+        ("rcpt_to", SmtpStage::RcptTo),
+        ("data", SmtpStage::Data),
+        ("final_dot", SmtpStage::FinalDot),
+        ("checked", SmtpStage::Checked),
+    ];
+    STAGES.iter().find(|(name, _)| *name == word).map(|(_, stage)| *stage)
+}
+
+/// Reads `550 5.1.1 No such user`, with or without the enhanced code.
+pub fn smtp_reply(text: &str) -> Option<SmtpReply> {
+    let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let (first, words) = rest.split_once(' ').unwrap_or((rest, ""));
+    let parts: Vec<&str> = first.split('.').collect();
+    let is_enhanced =
+        parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    Some(SmtpReply {
+        code: code.parse().ok()?,
+        enhanced: is_enhanced.then(|| first.to_owned()),
+        text: if is_enhanced { words.to_owned() } else { rest.to_owned() },
+    })
+}
+
+fn split_body(text: &str) -> (&str, &str) {
+    text.split_once("\n\n").unwrap_or((text, ""))
+}
+
+fn headers_of(section: &str, lines: &str) -> Result<Vec<(String, String)>, String> {
+    lines
+        .lines()
+        .map(|line| {
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| format!("section `{section}`: `{line}` is no header"))?;
+            Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        })
+        .collect()
+}
+
+fn json<T: serde::de::DeserializeOwned>(section: &str, text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| format!("section `{section}`: {error}"))
+}
+
+#[test]
+fn ids_and_time_are_the_ones_the_readme_names() {
+    assert_eq!(NOW.parse::<Timestamp>().unwrap().as_millis() as u128, MILLIS);
+    assert_eq!(ACCOUNT.to_string(), "acc_01M7YQ1WE00000000000000ACC");
+    assert_eq!(MESSAGE.to_string(), "msg_01M7YQ1WE00000000000000MSG");
+    assert_eq!(ATTEMPT.to_string(), "att_01M7YQ1WE00000000000000ATT");
+}
