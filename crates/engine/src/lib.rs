@@ -1,1 +1,38 @@
-//! placeholder
+//! Every business rule and every background job of Tidings.
+//!
+//! The path of a message: `accept` (validate, plan, one transaction) → `dispatch` (lease due work, no open transaction during IO) → the connector
+//! and the transport → `apply` (the only writer of message state) → provider callbacks → `apply` again. Called by `api` and `server`; reaches the world only through the
+//! [`Ports`] it is given, so a test or the simulator can put its own behind them.
+
+pub mod error;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{Blobs, Clock, Ids, Transport};
+use store::Db;
+
+pub use error::{Error, ErrorKind, FieldError};
+
+/// The engine's doors to the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// The database, already migrated.
+    pub db: Db,
+    /// Tells the time and waits.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids, tokens and jitter.
+    pub ids: Arc<Ids>,
+    /// Carries requests to providers.
+    pub transport: Arc<dyn Transport>,
+    /// Keeps attachments.
+    pub blobs: Arc<dyn Blobs>,
+}
+
+/// What the operator configures about the engine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the world reaches this installation, without a trailing slash: the base of callback URLs.
+    pub public_url: String,
+    /// Where a connector's requests go instead of the provider, by connector id, without trailing slashes.
+    pub base_urls: BTreeMap<String, String>,
+}

@@ -110,9 +110,39 @@ impl EndpointId {
     }
 }
 
+/// Exchanges with providers about one message at most; what is left then fails.
+pub const ATTEMPTS_MAX: u32 = crate::ids::ATTEMPTS_MASK as u32;
+
+impl MessageId {
+    /// The id of this message's attempt `number`, from 1 to [`ATTEMPTS_MAX`]: the same bits plus the number, so that a provider's echo of it
+    /// leads back to the message without a look-up.
+    pub const fn attempt(self, number: u32) -> AttemptId {
+        AttemptId((self.0 & !crate::ids::ATTEMPTS_MASK) | (number as Ulid & crate::ids::ATTEMPTS_MASK))
+    }
+}
+
+impl AttemptId {
+    /// The message this attempt belongs to.
+    pub const fn message(self) -> MessageId {
+        MessageId(self.0 & !crate::ids::ATTEMPTS_MASK)
+    }
+
+    /// Its number, from 1.
+    pub const fn number(self) -> u32 {
+        (self.0 & crate::ids::ATTEMPTS_MASK) as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attempt_leads_back_to_its_message() {
+        let message = MessageId::from_ulid(crate::Ids::seeded(1).ulid(crate::Timestamp::from_millis(5)));
+        let attempt = message.attempt(3);
+        assert_eq!((attempt.message(), attempt.number()), (message, 3));
+    }
 
     #[test]
     fn text_and_bytes_name_the_same_id() {

@@ -16,6 +16,9 @@ struct State {
 }
 
 const RANDOM_BITS: u32 = 80;
+/// Lowest bits of a ULID that stay clear, for the numbers of up to 1,023 attempts.
+pub(crate) const ATTEMPT_BITS: u32 = 10;
+pub(crate) const ATTEMPTS_MASK: Ulid = (1 << ATTEMPT_BITS) - 1;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 impl Ids {

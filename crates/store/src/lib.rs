@@ -1,1 +1,95 @@
-//! placeholder
+//! SQL on SQLite and PostgreSQL: the tables, one file per noun, and the two engines behind one [`Db`].
+//!
+//! Called by the engine only. Holds no business rule: functions read and write what they are told, in the transaction they are given. Their first
+//! parameter is `&mut Tx`, their second the tenant (the dispatcher's lease and other work across tenants say so in their docs). Time is passed in.
+//! Nothing here waits for anything but the database: on SQLite a unit of work runs on the writer's thread and must never wait for something else.
+
+mod error;
+mod migrate;
+mod postgres;
+mod sqlite;
+mod tx;
+mod value;
+
+use std::{path::PathBuf, sync::Arc};
+
+use model::{BoxFuture, TenantId};
+
+pub use error::Error;
+pub use migrate::{NEWEST, migrate, version};
+pub use tx::{Dialect, Given, Tx};
+pub use value::{Column, Kind, Owned, Param, Row, Value};
+
+/// A database. Cheap to clone.
+#[derive(Clone)]
+pub struct Db(Arc<Engine>);
+
+enum Engine {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
+
+/// Whose rows a unit of work may touch. On PostgreSQL row-level security enforces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One tenant's.
+    Tenant(TenantId),
+    /// Everybody's: the dispatcher, background jobs, the operator.
+    System,
+}
+
+impl Db {
+    /// Opens the database a URL names: `sqlite:PATH` or `postgres://…`. Does not migrate.
+    pub fn open(url: &str) -> Result<Self, Error> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+            return Ok(Self(Arc::new(Engine::Sqlite(sqlite::Sqlite::open(&path)?))));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self(Arc::new(Engine::Postgres(postgres::Postgres::open(url)?))));
+        }
+        Err(Error::Config("the database URL must begin with sqlite: or postgres://".to_owned()))
+    }
+
+    /// Which engine this is.
+    pub fn dialect(&self) -> Dialect {
+        match *self.0 {
+            Engine::Sqlite(_) => Dialect::Sqlite,
+            Engine::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Runs `work` in a transaction: all of it is kept when it answers `Ok`, nothing when it answers `Err`. Returns after the commit is on disk.
+    ///
+    /// On SQLite work that waits at the same time shares one commit. `work` must wait for nothing but its `Tx`.
+    pub async fn write<T, E>(
+        &self,
+        scope: Scope,
+        work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &*self.0 {
+            Engine::Sqlite(sqlite) => sqlite.write(work).await,
+            Engine::Postgres(postgres) => postgres.write(scope, work).await,
+        }
+    }
+
+    /// Runs `work` on a snapshot that changes nothing.
+    pub async fn read<T, E>(
+        &self,
+        scope: Scope,
+        work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &*self.0 {
+            Engine::Sqlite(sqlite) => sqlite.read(work).await,
+            Engine::Postgres(postgres) => postgres.read(scope, work).await,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Brings a database to the version this binary knows. Runs at every start and by `tidings migrate`; two nodes may run it at once; one killed
+//! half-way leaves nothing behind, because each step is one transaction.
+
+use model::Timestamp;
+
+use crate::{Db, Dialect, Error, Scope, Tx};
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// Released migrations never change; new ones are added at the end.
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "base", sql: include_str!("../migrations/0001_base.sql") }];
+
+/// The newest version this binary knows.
+pub const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// Tables whose rows belong to one tenant: row-level security guards them on PostgreSQL.
+const TENANT_TABLES: &[&str] = &[
+    "data_keys",
+    "api_keys",
+    "accounts",
+    "account_states",
+    "endpoints",
+    "contents",
+    "messages",
+    "deliveries",
+    "inflight",
+    "attempts",
+    "observations",
+    "later_facts",
+    "early_reports",
+    "events",
+    "idempotency_keys",
+    "usage_counters",
+    "callback_log",
+    "inbound_messages",
+    "attachments",
+    "audit_log",
+];
+
+/// Applies what is missing and answers the versions applied. Refuses a database that is newer than this binary.
+pub async fn migrate(db: &Db, now: Timestamp) -> Result<Vec<i64>, Error> {
+    db.write(Scope::System, move |tx| Box::pin(create_table(tx))).await?;
+    let mut applied = Vec::new();
+    for migration in MIGRATIONS {
+        if db.write(Scope::System, move |tx| Box::pin(apply(tx, migration, now))).await? {
+            applied.push(migration.version);
+        }
+    }
+    Ok(applied)
+}
+
+/// The version of a database: 0 when it is empty.
+pub async fn version(tx: &mut Tx) -> Result<i64, Error> {
+    let exists = match tx.dialect() {
+        Dialect::Sqlite => "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'migrations'",
+        Dialect::Postgres => {
+            "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'migrations'"
+        }
+    };
+    if tx.row(exists, &[]).await?.map_or(Ok(0), |mut row| row.get::<i64>(0))? == 0 {
+        return Ok(0);
+    }
+    tx.row("SELECT COALESCE(MAX(version), 0) FROM migrations", &[]).await?.map_or(Ok(0), |mut row| row.get(0))
+}
+
+/// Lets one node at a time change the schema. SQLite's writer already holds the write lock.
+async fn lock(tx: &mut Tx) -> Result<(), Error> {
+    /// Any number nobody else uses in this database: "tidings" in ASCII.
+    const KEY: i64 = 0x7469_6469_6e67_73;
+    if tx.dialect() == Dialect::Postgres {
+        tx.execute("SELECT pg_advisory_xact_lock($1)", &[&KEY]).await?;
+    }
+    Ok(())
+}
+
+async fn create_table(tx: &mut Tx) -> Result<(), Error> {
+    lock(tx).await?;
+    let sql = for_engine(
+        "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at {TIME} NOT NULL);",
+        tx.dialect(),
+    );
+    tx.script(&sql).await
+}
+
+async fn apply(tx: &mut Tx, migration: &Migration, now: Timestamp) -> Result<bool, Error> {
+    lock(tx).await?;
+    let found = version(tx).await?;
+    if found > NEWEST {
+        return Err(Error::TooNew { found, known: NEWEST });
+    }
+    if found >= migration.version {
+        return Ok(false);
+    }
+    tx.script(&for_engine(migration.sql, tx.dialect())).await?;
+    if migration.version == 1 && tx.dialect() == Dialect::Postgres {
+        tx.script(&guards()).await?;
+    }
+    tx.execute(
+        "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, $3)",
+        &[&migration.version, &migration.name, &now],
+    )
+    .await?;
+    tracing::info!(version = migration.version, name = migration.name, "Migrated the database");
+    Ok(true)
+}
+
+/// Row-level security: a second wall behind the tenant argument of every function. Without a tenant set, nothing is visible. The queue tables are vacuumed
+/// early, because they churn.
+fn guards() -> String {
+    let policies = TENANT_TABLES.iter().map(|table| {
+        format!(
+            "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
+             CREATE POLICY tenant ON {table} USING ((SELECT current_setting('tidings.tenant', TRUE)) IN ('*', tenant_id::TEXT));\n"
+        )
+    });
+    let churn = ["deliveries", "inflight", "later_facts", "account_states", "usage_counters"].iter().map(|table| {
+        format!("ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);\n")
+    });
+    policies.chain(churn).chain(["ALTER TABLE messages SET (fillfactor = 85);\n".to_owned()]).collect()
+}
+
+fn for_engine(sql: &str, dialect: Dialect) -> String {
+    let words: [(&str, &str, &str); 7] = [
+        ("{ID}", "BLOB", "UUID"),
+        ("{TIME}", "INTEGER", "TIMESTAMPTZ"),
+        ("{JSON}", "TEXT", "JSONB"),
+        ("{BYTES}", "BLOB", "BYTEA"),
+        ("{SERIAL}", "INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY"),
+        ("{TXID}", "DEFAULT 0", "DEFAULT (pg_current_xact_id()::TEXT::BIGINT)"),
+        ("{CLUSTERED}", "WITHOUT ROWID", ""),
+    ];
+    words.iter().fold(sql.to_owned(), |sql, (word, sqlite, postgres)| {
+        sql.replace(word, if dialect == Dialect::Sqlite { sqlite } else { postgres })
+    })
+}

@@ -1,0 +1,324 @@
+//! SQLite: one writer thread with group commit, two reader threads.
+//!
+//! Every job that waits when the writer is free joins one transaction, so one `fsync` (WAL with `synchronous=FULL`) pays for all of them. A job that
+//! fails or panics is rolled back alone, to its savepoint; nobody is told of success before the commit is on disk.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
+
+use model::BoxFuture;
+use rusqlite::{OpenFlags, types::ToSqlOutput, types::ValueRef};
+use tokio::sync::oneshot;
+
+use crate::{Error, Row, Tx, Value, tx::Connection, value::Owned};
+
+/// Jobs in one transaction at most: bounds how long the first of them waits.
+const JOBS_MAX: usize = 256;
+/// Snapshots that can be read at once. Two cores are kept busy by two.
+const READERS: usize = 2;
+/// Pages in the write-ahead log before they are copied back: 16 MiB. Fewer copies of a page that changes often, still a quick recovery.
+const CHECKPOINT_PAGES: u32 = 4000;
+/// Page cache of the writer, in KiB.
+const CACHE_KIB: u32 = 32 * 1024;
+/// Prepared statements kept per connection.
+const STATEMENTS: usize = 256;
+
+type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+type Job = Box<dyn FnOnce(&mut Tx) -> (bool, Done) + Send>;
+
+pub(crate) struct Sqlite {
+    writer: mpsc::Sender<Job>,
+    readers: mpsc::Sender<Job>,
+}
+
+impl Sqlite {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        writer.execute_batch(&format!(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+             PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -{CACHE_KIB};"
+        ))?;
+        let (write_jobs, waiting) = mpsc::channel::<Job>();
+        thread("tidings-writer", move || write_loop(transaction(writer), &waiting))?;
+        let (read_jobs, waiting) = mpsc::channel::<Job>();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..READERS {
+            let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            reader.execute_batch("PRAGMA query_only = TRUE; PRAGMA cache_size = -8192;")?;
+            let waiting = Arc::clone(&waiting);
+            thread("tidings-reader", move || read_loop(transaction(reader), &waiting))?;
+        }
+        Ok(Self { writer: write_jobs, readers: read_jobs })
+    }
+
+    pub(crate) async fn write<T, E>(
+        &self,
+        work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        submit(&self.writer, work).await
+    }
+
+    pub(crate) async fn read<T, E>(
+        &self,
+        work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        submit(&self.readers, work).await
+    }
+}
+
+async fn submit<T, E>(
+    jobs: &mpsc::Sender<Job>,
+    work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel::<Result<T, E>>();
+    let job: Job = Box::new(move |tx| {
+        let result = run_now(work(tx));
+        let is_ok = result.is_ok();
+        let done: Done = Box::new(move |committed| {
+            let _ = answer.send(match committed {
+                Ok(()) => result,
+                Err(error) => result.and(Err(error.into())),
+            });
+        });
+        (is_ok, done)
+    });
+    let stopped =
+        || Error::Unavailable { detail: "the database thread ended while working on this request".to_owned() };
+    jobs.send(job).map_err(|_| stopped())?;
+    answered.await.map_err(|_| stopped())?
+}
+
+/// SQLite answers at once, so a future made of its calls is ready when first polled.
+fn run_now<T>(future: BoxFuture<'_, T>) -> T {
+    futures_util::FutureExt::now_or_never(future)
+        .expect("work on SQLite waits for nothing but SQLite, which answers at once")
+}
+
+fn write_loop(mut tx: Tx, waiting: &mpsc::Receiver<Job>) {
+    while let Ok(first) = waiting.recv() {
+        let mut done = Vec::new();
+        if let Err(error) = raw(&tx).execute_batch("BEGIN IMMEDIATE") {
+            refuse(first, &mut tx, error.into());
+            continue;
+        }
+        let mut next = Some(first);
+        while let Some(job) = next {
+            done.extend(run_alone(job, &mut tx));
+            // A full disk or a failing one ends the whole transaction by itself: what follows must not run outside it.
+            let is_over = raw(&tx).is_autocommit();
+            next = if done.len() < JOBS_MAX && !is_over { waiting.try_recv().ok() } else { None };
+        }
+        metrics::histogram!("tidings_database_batch_jobs", "engine" => "sqlite").record(done.len() as f64);
+        let committed = if raw(&tx).is_autocommit() {
+            Err(Error::Unavailable {
+                detail: "the transaction was rolled back by the database; is the disk full?".to_owned(),
+            })
+        } else {
+            raw(&tx).execute_batch("COMMIT").map_err(Error::from)
+        };
+        if committed.is_err() && !raw(&tx).is_autocommit() {
+            let _ = raw(&tx).execute_batch("ROLLBACK");
+        }
+        let failure = committed.err().map(|error| (error.is_temporary(), error.to_string()));
+        for done in done {
+            done(match &failure {
+                None => Ok(()),
+                Some((true, detail)) => Err(Error::Unavailable { detail: detail.clone() }),
+                Some((false, detail)) => Err(Error::Other(detail.clone())),
+            });
+        }
+    }
+}
+
+/// Runs a job in a savepoint; a job that fails or panics leaves nothing behind. `None` after a panic: the caller sees a closed channel.
+fn run_alone(job: Job, tx: &mut Tx) -> Option<Done> {
+    let _ = raw(tx).prepare_cached("SAVEPOINT job").and_then(|mut statement| statement.execute([]));
+    let outcome = catch_unwind(AssertUnwindSafe(|| job(tx)));
+    if !matches!(outcome, Ok((true, _))) {
+        let _ = raw(tx).execute_batch("ROLLBACK TO job");
+    }
+    let _ = raw(tx).prepare_cached("RELEASE job").and_then(|mut statement| statement.execute([]));
+    outcome.ok().map(|(_, done)| done)
+}
+
+fn read_loop(mut tx: Tx, waiting: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        if let Err(error) = raw(&tx).execute_batch("BEGIN") {
+            refuse(job, &mut tx, error.into());
+            continue;
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| job(&mut tx)));
+        let _ = raw(&tx).execute_batch("COMMIT");
+        if let Ok((_, done)) = outcome {
+            done(Ok(()));
+        }
+    }
+}
+
+/// Tells a job's caller why it could not even begin. The job's statements fail on the closed transaction or are rolled back with it.
+fn refuse(job: Job, tx: &mut Tx, error: Error) {
+    let began = raw(tx).execute_batch("BEGIN");
+    if let Ok((_, done)) = catch_unwind(AssertUnwindSafe(|| job(tx))) {
+        done(Err(error));
+    }
+    if began.is_ok() {
+        let _ = raw(tx).execute_batch("ROLLBACK");
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<rusqlite::Connection, Error> {
+    let connection = rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| Error::Config(format!("cannot open the SQLite database {}: {error}", path.display())))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch("PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY;")?;
+    Ok(connection)
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map(drop)
+        .map_err(|error| Error::Unavailable { detail: error.to_string() })
+}
+
+fn transaction(raw: rusqlite::Connection) -> Tx {
+    Tx { connection: Connection::Sqlite { raw, texts: HashMap::new() } }
+}
+
+fn raw(tx: &Tx) -> &rusqlite::Connection {
+    match &tx.connection {
+        Connection::Sqlite { raw, .. } => raw,
+        Connection::Postgres(_) => unreachable!("the SQLite threads own SQLite connections"),
+    }
+}
+
+/// The text as SQLite wants it: numbered parameters (`?1`) and one row of them in place of `{given}`. Kept, because statements repeat.
+pub(crate) fn text(texts: &mut HashMap<String, Arc<str>>, sql: &str, given: &str) -> Arc<str> {
+    /// Different texts kept; list queries with many filters could otherwise grow this without end.
+    const TEXTS_MAX: usize = 1024;
+    if let Some(text) = texts.get(sql) {
+        return Arc::clone(text);
+    }
+    let text: Arc<str> = sql.replace("{given}", given).replace('$', "?").into();
+    if texts.len() >= TEXTS_MAX {
+        texts.clear();
+    }
+    texts.insert(sql.to_owned(), Arc::clone(&text));
+    text
+}
+
+impl rusqlite::ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Value::Int(int) => ToSqlOutput::Borrowed(ValueRef::Integer(*int)),
+            Value::Bool(flag) => ToSqlOutput::Borrowed(ValueRef::Integer(i64::from(*flag))),
+            Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Value::Id(ulid) => ToSqlOutput::Borrowed(ValueRef::Blob(ulid)),
+            Value::Time(at) => ToSqlOutput::Borrowed(ValueRef::Integer(at.as_micros())),
+        })
+    }
+}
+
+fn own(value: ValueRef<'_>) -> Result<Owned, Error> {
+    Ok(match value {
+        ValueRef::Null => Owned::Null,
+        ValueRef::Integer(int) => Owned::Int(int),
+        ValueRef::Text(text) => Owned::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Owned::Bytes(bytes.to_vec()),
+        ValueRef::Real(_) => {
+            return Err(Error::Other("an answer holds a fraction; the schema keeps whole numbers only".to_owned()));
+        }
+    })
+}
+
+fn bind<'a>(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    params: impl Iterator<Item = Value<'a>>,
+) -> Result<(), Error> {
+    for (index, value) in params.enumerate() {
+        statement.raw_bind_parameter(index + 1, value)?;
+    }
+    Ok(())
+}
+
+fn collect(statement: &mut rusqlite::CachedStatement<'_>, answer: &mut Vec<Row>) -> Result<(), Error> {
+    let columns = statement.column_count();
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        answer.push(Row((0..columns).map(|column| own(row.get_ref(column)?)).collect::<Result<_, _>>()?));
+    }
+    Ok(())
+}
+
+pub(crate) fn rows<'a>(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    params: impl Iterator<Item = Value<'a>>,
+) -> Result<Vec<Row>, Error> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, params)?;
+    let mut answer = Vec::new();
+    collect(&mut statement, &mut answer)?;
+    Ok(answer)
+}
+
+pub(crate) fn execute<'a>(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    params: impl Iterator<Item = Value<'a>>,
+) -> Result<u64, Error> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, params)?;
+    Ok(statement.raw_execute()? as u64)
+}
+
+pub(crate) fn execute_many(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    cells: &[Value<'_>],
+    columns: usize,
+) -> Result<u64, Error> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut touched = 0;
+    for row in cells.chunks_exact(columns) {
+        bind(&mut statement, row.iter().copied())?;
+        touched += statement.raw_execute()? as u64;
+    }
+    Ok(touched)
+}
+
+pub(crate) fn rows_many(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    cells: &[Value<'_>],
+    columns: usize,
+) -> Result<Vec<Row>, Error> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut answer = Vec::new();
+    for row in cells.chunks_exact(columns) {
+        bind(&mut statement, row.iter().copied())?;
+        collect(&mut statement, &mut answer)?;
+    }
+    Ok(answer)
+}

@@ -1,0 +1,181 @@
+//! One transaction on either engine, and the few ways to run SQL in it.
+//!
+//! One SQL text serves both engines. Parameters are `$1`, `$2`, …. A statement over many rows names them as the relation `{given}`:
+//! PostgreSQL gets one statement over UNNESTed arrays, SQLite one execution of the prepared statement per row.
+
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+
+use crate::{
+    Error, Kind, Param, Row, Value,
+    postgres::{self, PgConnection},
+    sqlite,
+};
+
+/// A transaction, or a read-only snapshot.
+pub struct Tx {
+    pub(crate) connection: Connection,
+}
+
+pub(crate) enum Connection {
+    Sqlite { raw: rusqlite::Connection, texts: HashMap<String, Arc<str>> },
+    Postgres(PgConnection),
+}
+
+/// The differences between the engines' SQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl Dialect {
+    /// Lets several workers take different rows of one queue; empty on SQLite, which has one writer.
+    pub const fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    /// Locks the rows that were read until the transaction ends; empty on SQLite, which has one writer.
+    pub const fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE",
+        }
+    }
+}
+
+/// Rows for a statement over `{given}`.
+pub struct Given<'a> {
+    columns: &'static [(&'static str, Kind)],
+    cells: Vec<Value<'a>>,
+}
+
+impl<'a> Given<'a> {
+    /// Rows with these columns.
+    pub fn new(columns: &'static [(&'static str, Kind)]) -> Self {
+        Self { columns, cells: Vec::new() }
+    }
+
+    /// Adds a row; its values stand in the order of the columns.
+    pub fn row<const N: usize>(&mut self, values: [&'a dyn Param; N]) {
+        assert_eq!(N, self.columns.len(), "a row has one value for each column");
+        for value in values {
+            self.cells.push(value.value());
+        }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.cells.len() / self.columns.len()
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The relation for PostgreSQL: one array per column.
+    fn arrays(&self) -> String {
+        let mut text = String::from("UNNEST(");
+        for (index, (_, kind)) in self.columns.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            let _ = write!(text, "{comma}${}::{}[]", index + 1, postgres::type_name(*kind));
+        }
+        let names = self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let _ = write!(text, ") AS given({names})");
+        text
+    }
+
+    /// The relation for SQLite: one row of parameters.
+    fn one_row(&self) -> String {
+        let columns = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, (name, _))| format!("${} AS {name}", index + 1))
+            .collect::<Vec<_>>()
+            .join(", ");
+        format!("(SELECT {columns}) AS given")
+    }
+}
+
+impl Tx {
+    /// Which engine this is.
+    pub const fn dialect(&self) -> Dialect {
+        match self.connection {
+            Connection::Sqlite { .. } => Dialect::Sqlite,
+            Connection::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Runs a statement and answers its rows.
+    pub async fn rows(&mut self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, Error> {
+        match &mut self.connection {
+            Connection::Sqlite { raw, texts } => {
+                let sql = sqlite::text(texts, sql, "");
+                sqlite::rows(raw, &sql, params.iter().map(|param| param.value()))
+            }
+            Connection::Postgres(connection) => connection.rows(sql, params).await,
+        }
+    }
+
+    /// Runs a statement and answers its only row, or `None`.
+    pub async fn row(&mut self, sql: &str, params: &[&dyn Param]) -> Result<Option<Row>, Error> {
+        Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs a statement and answers how many rows it touched.
+    pub async fn execute(&mut self, sql: &str, params: &[&dyn Param]) -> Result<u64, Error> {
+        match &mut self.connection {
+            Connection::Sqlite { raw, texts } => {
+                let sql = sqlite::text(texts, sql, "");
+                sqlite::execute(raw, &sql, params.iter().map(|param| param.value()))
+            }
+            Connection::Postgres(connection) => connection.execute(sql, params).await,
+        }
+    }
+
+    /// Runs a statement over `{given}` and answers how many rows it touched.
+    pub async fn execute_many(&mut self, sql: &str, given: &Given<'_>) -> Result<u64, Error> {
+        if given.is_empty() {
+            return Ok(0);
+        }
+        match &mut self.connection {
+            Connection::Sqlite { raw, texts } => {
+                let sql = sqlite::text(texts, sql, &given.one_row());
+                sqlite::execute_many(raw, &sql, &given.cells, given.columns.len())
+            }
+            Connection::Postgres(connection) => {
+                connection.execute_many(&sql.replace("{given}", &given.arrays()), given.columns, &given.cells).await
+            }
+        }
+    }
+
+    /// Runs a statement over `{given}` and answers all rows, in no particular order.
+    pub async fn rows_many(&mut self, sql: &str, given: &Given<'_>) -> Result<Vec<Row>, Error> {
+        if given.is_empty() {
+            return Ok(Vec::new());
+        }
+        match &mut self.connection {
+            Connection::Sqlite { raw, texts } => {
+                let sql = sqlite::text(texts, sql, &given.one_row());
+                sqlite::rows_many(raw, &sql, &given.cells, given.columns.len())
+            }
+            Connection::Postgres(connection) => {
+                connection.rows_many(&sql.replace("{given}", &given.arrays()), given.columns, &given.cells).await
+            }
+        }
+    }
+
+    /// Runs several statements without parameters or answers: for migrations.
+    pub(crate) async fn script(&mut self, sql: &str) -> Result<(), Error> {
+        match &mut self.connection {
+            Connection::Sqlite { raw, .. } => Ok(raw.execute_batch(sql)?),
+            Connection::Postgres(connection) => connection.script(sql).await,
+        }
+    }
+}
