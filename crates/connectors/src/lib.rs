@@ -8,7 +8,9 @@
 
 mod noop;
 pub mod registry;
+pub mod sandbox;
 mod spec;
+pub mod webhook;
 
 use bytes::Bytes;
 use model::{
@@ -381,8 +383,22 @@ pub struct InboundMessage {
     pub button: Option<String>,
     /// The provider's id of the message they answered.
     pub in_reply_to: Option<String>,
+    /// The consent keyword the provider recognised in it and acted on itself. It may have been a word of the tenant's own choosing.
+    pub keyword: Option<Keyword>,
     /// When, if the provider says.
     pub at: Option<Timestamp>,
+}
+
+/// What a consent keyword asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keyword {
+    /// No more messages.
+    Stop,
+    /// Messages again.
+    Start,
+    /// Who is writing, and how to stop.
+    Help,
 }
 
 /// A file somebody sent.
@@ -397,7 +413,7 @@ pub struct InboundMedia {
 }
 
 /// The phone number behind an address, or a `recipient` failure.
-pub fn phone<'a>(to: &'a Address) -> Result<&'a Phone, Failure> {
+pub fn phone(to: &Address) -> Result<&Phone, Failure> {
     match to {
         Address::Phone(phone) => Ok(phone),
         _ => Err(Failure::new(FailureKind::Recipient, "address_mismatch", "This channel needs a phone number.")),

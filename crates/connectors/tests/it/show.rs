@@ -203,6 +203,7 @@ fn message(message: &InboundMessage) -> String {
         location,
         button,
         in_reply_to,
+        keyword,
         at,
     } = message;
     let mut text = format!("message over {channel}\n");
@@ -217,6 +218,7 @@ fn message(message: &InboundMessage) -> String {
     field(&mut text, "location", location.as_ref().map(|place| serde_json::to_string(place).unwrap()));
     field(&mut text, "button", button.as_ref());
     field(&mut text, "in_reply_to", in_reply_to.as_ref());
+    field(&mut text, "keyword", keyword.map(|keyword| format!("{keyword:?}").to_lowercase()));
     field(&mut text, "at", at.as_ref());
     text
 }
