@@ -42,12 +42,11 @@ impl Ids {
         let millis = u128::from(now.as_millis().max(0).unsigned_abs());
         let fresh = (millis << RANDOM_BITS) | (random_u128(&mut state.rng) >> (128 - RANDOM_BITS));
         // The top random bit stays clear so that counting up within a millisecond cannot run into the next one soon.
-        let fresh = fresh & !(1 << (RANDOM_BITS - 1));
-        state.last = if fresh >> RANDOM_BITS > state.last >> RANDOM_BITS {
-            fresh
-        } else {
-            state.last + 1 + u128::from(state.rng.next_u32() >> 8)
-        };
+        // The lowest bits stay clear as well: an attempt's id is its message's id plus its number (see `MessageId::attempt`).
+        let fresh = fresh & !(1 << (RANDOM_BITS - 1)) & !ATTEMPTS_MASK;
+        let step = (u128::from(state.rng.next_u32()) | 1) << ATTEMPT_BITS;
+        let is_later = fresh >> RANDOM_BITS > state.last >> RANDOM_BITS;
+        state.last = if is_later { fresh } else { state.last + step };
         state.last
     }
 
