@@ -6,6 +6,7 @@
 //! tokens, logging and redaction live once, in `net` and `engine`. Transport failures never reach a connector either: the engine turns
 //! them into `unavailable` or `unknown` by whether the request may have been taken.
 
+pub mod mime;
 mod noop;
 pub mod registry;
 pub mod sandbox;

@@ -2,5 +2,6 @@
 
 mod case_file;
 mod cases;
+mod mime;
 mod play;
 mod show;
