@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn long_text_is_folded_at_its_spaces() {
-        let lines = written("Subject", &"word ".repeat(60).trim_end().to_owned());
+        let lines = written("Subject", "word ".repeat(60).trim_end());
         assert!(lines.lines().all(|line| line.len() <= COLUMNS), "{lines}");
         assert_eq!(lines.replace("\r\n ", " "), format!("Subject: {}\r\n", "word ".repeat(60).trim_end()));
     }

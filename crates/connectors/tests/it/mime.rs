@@ -101,7 +101,7 @@ fn headers_come_back_as_they_went_in() {
             };
             let bytes = built(from, &content, &[]);
             let parsed = MessageParser::default().parse(&bytes).unwrap();
-            assert_eq!(parsed.subject().unwrap(), subject.trim_end());
+            assert_eq!(parsed.subject().unwrap().trim_end(), subject.trim_end());
             let wanted: Mailbox = from.parse().unwrap();
             let sender = parsed.from().unwrap().first().unwrap();
             assert_eq!((sender.name(), sender.address()), (wanted.name.as_deref(), Some("a@acme.example")));
