@@ -11,6 +11,7 @@ mod noop;
 pub mod registry;
 pub mod sandbox;
 mod spec;
+mod twilio;
 pub mod webhook;
 
 use bytes::Bytes;

@@ -1,0 +1,190 @@
+//! Twilio Programmable Messaging: SMS, MMS and WhatsApp through one resource, `Messages`.
+//!
+//! [`content`] says what a message becomes in Twilio's form fields and what cannot be carried, [`answer`] reads the message resource, [`errors`]
+//! is the table of Twilio's codes, [`lookup`] asks what became of an attempt, [`callback`] checks and reads Twilio's requests to us, and
+//! [`account`] is the account's test. Twilio has no idempotency key: an attempt without an answer is `unknown` until its status callback (which
+//! carries our attempt id in its query) or the look-up settles it.
+//!
+//! Refused here: uploaded media (Twilio only fetches URLs), free-form buttons (they need a content template), calls.
+
+mod account;
+mod answer;
+mod callback;
+mod content;
+mod errors;
+mod lookup;
+mod sender;
+
+use model::{
+    Address, Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, HttpCall, Method, Secret, Values,
+    settings,
+};
+use url::form_urlencoded;
+
+use crate::{Asked, Check, Connector, Cx, Inbound, Limits, Outgoing, Polled, Probe, Spec, Step, phone};
+
+settings! {
+    /// Settings of a Twilio account.
+    pub struct Settings {
+        /// Starts with `AC`; on the first page of Twilio's console.
+        account_sid: String = "Account SID";
+        /// Below the account SID. It signs Twilio's callbacks, also when requests use an API key; rotating it here takes effect for the next message.
+        auth_token: Secret = "Auth token";
+        /// Starts with `MG`. Messages then leave through this messaging service instead of a number, and the account needs no sender.
+        messaging_service_sid: Option<String> = "Messaging service SID";
+        /// Starts with `SK`. Requests are then made with this API key instead of the auth token.
+        api_key_sid: Option<String> = "API key SID";
+        /// Shown once when the API key is made.
+        api_key_secret: Option<Secret> = "API key secret";
+    }
+}
+
+/// Twilio's API host. Operators who use a region set `https://api.{edge}.{region}.twilio.com` as base URL.
+const HOST: &str = "https://api.twilio.com";
+
+static SPEC: Spec = Spec {
+    id: "twilio",
+    name: "Twilio",
+    docs_url: "https://www.twilio.com/docs/messaging/api/message-resource",
+    channels: &[Channel::Sms, Channel::Whatsapp],
+    fields: Settings::FIELDS,
+    from_example: "+15550100001",
+    // A messaging service stands in for a sender, so only `send` and the account's test can say that neither is there.
+    needs_from: false,
+    // Twilio publishes no rate for requests; it queues per sender and answers 429 (20429) above the account's concurrency.
+    limits: Limits { per_second: 0, concurrency: 64 },
+    has_receipts: true,
+    callback_help: "Status reports need no set-up: every message names this account's callback URL. To receive messages, open the number (or the \
+                    messaging service, or the WhatsApp sender) in Twilio's console and enter the callback URL under \"A message comes in\", method POST.",
+    callback_security: "Signed: X-Twilio-Signature, HMAC-SHA1 with the auth token over the public URL and the form.",
+};
+
+/// The Twilio connector.
+pub struct Twilio;
+
+impl Connector for Twilio {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn check(&self, settings: &Values) -> Result<(), BadSetting> {
+        let settings = Settings::read(settings)?;
+        check_sid("account_sid", &settings.account_sid, "AC")?;
+        if let Some(sid) = &settings.messaging_service_sid {
+            check_sid("messaging_service_sid", sid, "MG")?;
+        }
+        if let Some(sid) = &settings.api_key_sid {
+            check_sid("api_key_sid", sid, "SK")?;
+        }
+        match (&settings.api_key_sid, &settings.api_key_secret) {
+            (Some(_), None) => Err(bad("api_key_secret", "belongs to the API key SID; give both or neither")),
+            (None, Some(_)) => Err(bad("api_key_sid", "belongs to the API key secret; give both or neither")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_from(&self, from: &str, channel: Channel) -> Result<(), BadSetting> {
+        sender::check(from, channel)
+    }
+
+    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+        content::fields(content).map(drop)
+    }
+
+    fn send(&self, cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<Call, Failure> {
+        let settings = Settings::read(cx.settings)?;
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("To", &address(phone(message.to)?.as_str(), message.channel));
+        match &settings.messaging_service_sid {
+            Some(sid) => form.append_pair("MessagingServiceSid", sid),
+            None => form.append_pair("From", &sender(cx, message.channel)?),
+        };
+        for (name, value) in content::fields(message.content)? {
+            form.append_pair(name, &value);
+        }
+        if !cx.callback_url.is_empty() {
+            // Twilio repeats this URL with its query: that is how a callback finds an attempt whose answer was lost.
+            form.append_pair("StatusCallback", &format!("{}?attempt={}", cx.callback_url, message.attempt_id));
+        }
+        let call = request(cx, &settings, Method::Post, "/Messages.json");
+        Ok(Call::Http(call.body("application/x-www-form-urlencoded", form.finish())))
+    }
+
+    fn answer(&self, cx: &Cx<'_>, _message: &Outgoing<'_>, _step: u8, answer: &Answer) -> Step {
+        Step::Done(answer::outcome(answer, cx.now))
+    }
+
+    fn test(&self, cx: &Cx<'_>) -> Result<Vec<Probe>, Failure> {
+        account::probes(cx)
+    }
+
+    fn tested(&self, cx: &Cx<'_>, probe: &Probe, answer: &Answer) -> Vec<Check> {
+        account::checks(cx, probe, answer)
+    }
+
+    fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
+        lookup::ask(cx, asked)
+    }
+
+    fn polled(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Polled {
+        lookup::read(asked, answer)
+    }
+
+    fn inbound(&self) -> Option<&dyn Inbound> {
+        Some(self)
+    }
+}
+
+/// A request below the account's own path, with its credentials.
+fn request(cx: &Cx<'_>, settings: &Settings, method: Method, path: &str) -> HttpCall {
+    let url = format!("{}/2010-04-01/Accounts/{}{path}", cx.base_or(HOST), settings.account_sid);
+    let call = HttpCall::new(method, url);
+    match (&settings.api_key_sid, &settings.api_key_secret) {
+        (Some(sid), Some(secret)) => call.basic_auth(sid, secret),
+        _ => call.basic_auth(&settings.account_sid, &settings.auth_token),
+    }
+}
+
+/// The account's sender as Twilio writes it on this channel.
+fn sender(cx: &Cx<'_>, channel: Channel) -> Result<String, Failure> {
+    let account = |code, detail: String| Failure::new(FailureKind::Account, code, detail);
+    let from = cx.from.filter(|from| !from.is_empty()).ok_or_else(|| {
+        account(
+            "no_sender",
+            "The Twilio account has neither a sender nor a messaging service. Set `from` or `messaging_service_sid`."
+                .to_owned(),
+        )
+    })?;
+    sender::check(from, channel)
+        .map_err(|bad| account("bad_sender", format!("The sender {from} cannot be used: {}.", bad.detail)))?;
+    Ok(address(from, channel))
+}
+
+/// A number as Twilio writes it on this channel: both ends of a WhatsApp message carry `whatsapp:`.
+fn address(number: &str, channel: Channel) -> String {
+    match channel {
+        Channel::Whatsapp if !number.starts_with(sender::WHATSAPP) => format!("{}{number}", sender::WHATSAPP),
+        _ => number.to_owned(),
+    }
+}
+
+fn to_address(asked: &Asked<'_>) -> Option<String> {
+    match asked.to {
+        Address::Phone(phone) => Some(address(phone.as_str(), asked.channel)),
+        _ => None,
+    }
+}
+
+/// Twilio's SIDs have 32 hexadecimal digits after the prefix. Only the prefix and the alphabet are insisted on, so that simulators and test
+/// accounts may use shorter ones; a wrong one is found by the account's test.
+fn check_sid(field: &str, sid: &str, prefix: &str) -> Result<(), BadSetting> {
+    let rest = sid.strip_prefix(prefix).unwrap_or_default();
+    if rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(bad(field, format!("starts with {prefix}, followed by letters and digits only")));
+    }
+    Ok(())
+}
+
+fn bad(field: &str, detail: impl Into<String>) -> BadSetting {
+    BadSetting { field: field.to_owned(), detail: detail.into() }
+}
