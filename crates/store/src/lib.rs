@@ -4,11 +4,20 @@
 //! parameter is `&mut Tx`, their second the tenant (the dispatcher's lease and other work across tenants say so in their docs). Time is passed in.
 //! Nothing here waits for anything but the database: on SQLite a unit of work runs on the writer's thread and must never wait for something else.
 
+pub mod account_states;
+pub mod attempts;
+pub mod contents;
+pub mod deliveries;
 mod error;
+pub mod events;
+pub mod inflight;
+pub mod messages;
 mod migrate;
 mod postgres;
+pub mod reports;
 mod sqlite;
 mod tx;
+pub mod usage;
 mod value;
 
 use std::{path::PathBuf, sync::Arc};

@@ -212,13 +212,13 @@ fn raw(tx: &Tx) -> &rusqlite::Connection {
 }
 
 /// The text as SQLite wants it: numbered parameters (`?1`) and one row of them in place of `{given}`. Kept, because statements repeat.
-pub(crate) fn text(texts: &mut HashMap<String, Arc<str>>, sql: &str, given: &str) -> Arc<str> {
+pub(crate) fn text(texts: &mut HashMap<String, Arc<str>>, sql: &str, given: impl FnOnce() -> String) -> Arc<str> {
     /// Different texts kept; list queries with many filters could otherwise grow this without end.
     const TEXTS_MAX: usize = 1024;
     if let Some(text) = texts.get(sql) {
         return Arc::clone(text);
     }
-    let text: Arc<str> = sql.replace("{given}", given).replace('$', "?").into();
+    let text: Arc<str> = sql.replace("{given}", &given()).replace('$', "?").into();
     if texts.len() >= TEXTS_MAX {
         texts.clear();
     }

@@ -78,6 +78,14 @@ impl<'a> Given<'a> {
         self.cells.is_empty()
     }
 
+    fn names(&self, form: impl Fn(&str) -> String) -> String {
+        self.columns.iter().map(|(name, _)| form(name)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn parameters(&self) -> String {
+        (1..=self.columns.len()).map(|index| format!("${index}")).collect::<Vec<_>>().join(", ")
+    }
+
     /// The relation for PostgreSQL: one array per column.
     fn arrays(&self) -> String {
         let mut text = String::from("UNNEST(");
@@ -116,7 +124,7 @@ impl Tx {
     pub async fn rows(&mut self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, Error> {
         match &mut self.connection {
             Connection::Sqlite { raw, texts } => {
-                let sql = sqlite::text(texts, sql, "");
+                let sql = sqlite::text(texts, sql, String::new);
                 sqlite::rows(raw, &sql, params.iter().map(|param| param.value()))
             }
             Connection::Postgres(connection) => connection.rows(sql, params).await,
@@ -132,10 +140,77 @@ impl Tx {
     pub async fn execute(&mut self, sql: &str, params: &[&dyn Param]) -> Result<u64, Error> {
         match &mut self.connection {
             Connection::Sqlite { raw, texts } => {
-                let sql = sqlite::text(texts, sql, "");
+                let sql = sqlite::text(texts, sql, String::new);
                 sqlite::execute(raw, &sql, params.iter().map(|param| param.value()))
             }
             Connection::Postgres(connection) => connection.execute(sql, params).await,
+        }
+    }
+
+    /// Inserts the given rows; `suffix` may be an `ON CONFLICT` clause. Answers how many were inserted.
+    pub async fn insert_many(&mut self, table: &str, given: &Given<'_>, suffix: &str) -> Result<u64, Error> {
+        let columns = given.names(|name| name.to_owned());
+        let source = match self.dialect() {
+            Dialect::Sqlite => format!("VALUES ({})", given.parameters()),
+            Dialect::Postgres => format!("SELECT * FROM {}", given.arrays()),
+        };
+        self.execute_many(&format!("INSERT INTO {table} ({columns}) {source} {suffix}"), given).await
+    }
+
+    /// Updates the rows whose first `keys` given columns match, setting the other given columns. Answers how many were updated.
+    pub async fn update_many(&mut self, table: &str, keys: usize, given: &Given<'_>) -> Result<u64, Error> {
+        let numbered = given.columns.iter().enumerate();
+        let sql = match self.dialect() {
+            Dialect::Sqlite => {
+                let pair = |(index, (name, _)): (usize, &(&str, Kind))| format!("{name} = ${}", index + 1);
+                let set = numbered.clone().skip(keys).map(pair).collect::<Vec<_>>().join(", ");
+                let matching = numbered.take(keys).map(pair).collect::<Vec<_>>().join(" AND ");
+                format!("UPDATE {table} SET {set} WHERE {matching}")
+            }
+            Dialect::Postgres => {
+                let set = numbered
+                    .clone()
+                    .skip(keys)
+                    .map(|(_, (name, _))| format!("{name} = given.{name}"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                let matching = numbered
+                    .take(keys)
+                    .map(|(_, (name, _))| format!("{table}.{name} = given.{name}"))
+                    .collect::<Vec<_>>()
+                    .join(" AND ");
+                format!("UPDATE {table} SET {set} FROM {} WHERE {matching}", given.arrays())
+            }
+        };
+        self.execute_many(&sql, given).await
+    }
+
+    /// Deletes the rows that match one given row in all its columns. Answers how many were deleted.
+    pub async fn delete_many(&mut self, table: &str, given: &Given<'_>) -> Result<u64, Error> {
+        let matching = self.matching(given);
+        self.execute_many(&format!("DELETE FROM {table} WHERE {matching}"), given).await
+    }
+
+    /// Runs `SELECT …` or `DELETE …`, completed by `WHERE` for the rows that match one given row in all its columns, and `suffix`.
+    /// The answer has no particular order.
+    pub async fn match_many(&mut self, statement: &str, given: &Given<'_>, suffix: &str) -> Result<Vec<Row>, Error> {
+        let matching = self.matching(given);
+        self.rows_many(&format!("{statement} WHERE {matching} {suffix}"), given).await
+    }
+
+    fn matching(&self, given: &Given<'_>) -> String {
+        match self.dialect() {
+            Dialect::Sqlite => given
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(index, (name, _))| format!("{name} = ${}", index + 1))
+                .collect::<Vec<_>>()
+                .join(" AND "),
+            Dialect::Postgres => {
+                let names = given.names(|name| name.to_owned());
+                format!("({names}) IN (SELECT {names} FROM {})", given.arrays())
+            }
         }
     }
 
@@ -146,7 +221,7 @@ impl Tx {
         }
         match &mut self.connection {
             Connection::Sqlite { raw, texts } => {
-                let sql = sqlite::text(texts, sql, &given.one_row());
+                let sql = sqlite::text(texts, sql, || given.one_row());
                 sqlite::execute_many(raw, &sql, &given.cells, given.columns.len())
             }
             Connection::Postgres(connection) => {
@@ -162,7 +237,7 @@ impl Tx {
         }
         match &mut self.connection {
             Connection::Sqlite { raw, texts } => {
-                let sql = sqlite::text(texts, sql, &given.one_row());
+                let sql = sqlite::text(texts, sql, || given.one_row());
                 sqlite::rows_many(raw, &sql, &given.cells, given.columns.len())
             }
             Connection::Postgres(connection) => {

@@ -1,0 +1,424 @@
+//! Messages: one thing to one recipient. The row is small; what it says lies in `contents`.
+
+use model::{
+    AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Purpose, Status, TenantId, Timestamp, Ulid,
+};
+
+use crate::{Error, Given, Kind, Param, Row, Tx, Value};
+
+/// The id of a stored content: any ULID, shared by messages that say the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentId(pub Ulid);
+
+impl Param for ContentId {
+    fn value(&self) -> Value<'_> {
+        Value::Id(self.0.to_be_bytes())
+    }
+}
+
+impl crate::Column for ContentId {
+    fn read(value: crate::Owned) -> Option<Self> {
+        model::MessageId::read(value).map(|id| Self(id.ulid()))
+    }
+}
+
+/// A message as stored. `status` is never `sending`: that is told by an attempt in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which.
+    pub id: MessageId,
+    /// Over which channel.
+    pub channel: Channel,
+    /// Why.
+    pub purpose: Purpose,
+    /// Its place in the order of work.
+    pub class: Class,
+    /// What to do when nobody can say whether it was taken.
+    pub guarantee: Guarantee,
+    /// Where it is.
+    pub status: Status,
+    /// To whom, in text form.
+    pub address: String,
+    /// Through which account; `None` once that account is gone.
+    pub account_id: Option<AccountId>,
+    /// That account's connector.
+    pub connector: Option<String>,
+    /// What it says.
+    pub content_id: ContentId,
+    /// The JSON object that fills its placeholders.
+    pub variables: Option<String>,
+    /// The tenant's own JSON object.
+    pub metadata: Option<String>,
+    /// What the contact's preferences speak of.
+    pub topic: Option<String>,
+    /// Why this channel and account, for people.
+    pub route: Option<String>,
+    /// The provider's id.
+    pub provider_message_id: Option<String>,
+    /// Exchanges so far.
+    pub attempts: u32,
+    /// The last failure, as JSON of [`model::Failure`].
+    pub failure: Option<String>,
+    /// Parts that were sent (SMS).
+    pub segments: Option<u32>,
+    /// The price, in millionths.
+    pub cost_micros: Option<i64>,
+    /// The price's currency.
+    pub cost_currency: Option<String>,
+    /// The contact it goes to.
+    pub contact_id: Option<ContactId>,
+    /// The campaign it belongs to.
+    pub campaign_id: Option<CampaignId>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it should leave at the earliest, as asked.
+    pub send_at: Option<Timestamp>,
+    /// When it should no longer leave.
+    pub expires_at: Option<Timestamp>,
+    /// The due time of its row in `deliveries`; `None` when it has none.
+    pub due_at: Option<Timestamp>,
+    /// When the provider is asked what became of it.
+    pub poll_at: Option<Timestamp>,
+    /// How often it was asked.
+    pub polls: u32,
+    /// When the provider took it.
+    pub sent_at: Option<Timestamp>,
+    /// When it arrived.
+    pub delivered_at: Option<Timestamp>,
+    /// When it was read.
+    pub read_at: Option<Timestamp>,
+    /// When it ended otherwise (failed, bounced, canceled, …).
+    pub ended_at: Option<Timestamp>,
+    /// When it became a dead letter: failed, and worth another try by a person.
+    pub dead_at: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
+     route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
+     poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at";
+
+impl Message {
+    fn read(mut row: Row) -> Result<Self, Error> {
+        let row = &mut row;
+        Ok(Self {
+            tenant_id: row.get(0)?,
+            id: row.get(1)?,
+            channel: row.get(2)?,
+            purpose: row.get(3)?,
+            class: row.get(4)?,
+            guarantee: row.get(5)?,
+            status: row.get(6)?,
+            address: row.get(7)?,
+            account_id: row.get(8)?,
+            connector: row.get(9)?,
+            content_id: row.get(10)?,
+            variables: row.get(11)?,
+            metadata: row.get(12)?,
+            topic: row.get(13)?,
+            route: row.get(14)?,
+            provider_message_id: row.get(15)?,
+            attempts: row.get(16)?,
+            failure: row.get(17)?,
+            segments: row.get(18)?,
+            cost_micros: row.get(19)?,
+            cost_currency: row.get(20)?,
+            contact_id: row.get(21)?,
+            campaign_id: row.get(22)?,
+            created_at: row.get(23)?,
+            send_at: row.get(24)?,
+            expires_at: row.get(25)?,
+            due_at: row.get(26)?,
+            poll_at: row.get(27)?,
+            polls: row.get(28)?,
+            sent_at: row.get(29)?,
+            delivered_at: row.get(30)?,
+            read_at: row.get(31)?,
+            ended_at: row.get(32)?,
+            dead_at: row.get(33)?,
+        })
+    }
+}
+
+/// Writes new messages.
+pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("id", Kind::Id),
+        ("channel", Kind::Int),
+        ("purpose", Kind::Int),
+        ("class", Kind::Int),
+        ("guarantee", Kind::Int),
+        ("status", Kind::Int),
+        ("address", Kind::Text),
+        ("account_id", Kind::Id),
+        ("connector", Kind::Text),
+        ("content_id", Kind::Id),
+        ("variables", Kind::Text),
+        ("metadata", Kind::Text),
+        ("topic", Kind::Text),
+        ("route", Kind::Text),
+        ("attempts", Kind::Int),
+        ("failure", Kind::Text),
+        ("segments", Kind::Int),
+        ("contact_id", Kind::Id),
+        ("campaign_id", Kind::Id),
+        ("created_at", Kind::Time),
+        ("send_at", Kind::Time),
+        ("expires_at", Kind::Time),
+        ("due_at", Kind::Time),
+        ("polls", Kind::Int),
+    ]);
+    for m in messages {
+        given.row([
+            &m.tenant_id,
+            &m.id,
+            &m.channel,
+            &m.purpose,
+            &m.class,
+            &m.guarantee,
+            &m.status,
+            &m.address,
+            &m.account_id,
+            &m.connector,
+            &m.content_id,
+            &m.variables,
+            &m.metadata,
+            &m.topic,
+            &m.route,
+            &m.attempts,
+            &m.failure,
+            &m.segments,
+            &m.contact_id,
+            &m.campaign_id,
+            &m.created_at,
+            &m.send_at,
+            &m.expires_at,
+            &m.due_at,
+            &m.polls,
+        ]);
+    }
+    tx.insert_many("messages", &given, "").await.map(drop)
+}
+
+/// Writes everything about messages that can change. The caller has read them with [`lock_many`] in this transaction.
+pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("id", Kind::Id),
+        ("status", Kind::Int),
+        ("account_id", Kind::Id),
+        ("connector", Kind::Text),
+        ("route", Kind::Text),
+        ("provider_message_id", Kind::Text),
+        ("attempts", Kind::Int),
+        ("failure", Kind::Text),
+        ("segments", Kind::Int),
+        ("cost_micros", Kind::Int),
+        ("cost_currency", Kind::Text),
+        ("due_at", Kind::Time),
+        ("poll_at", Kind::Time),
+        ("polls", Kind::Int),
+        ("sent_at", Kind::Time),
+        ("delivered_at", Kind::Time),
+        ("read_at", Kind::Time),
+        ("ended_at", Kind::Time),
+        ("dead_at", Kind::Time),
+    ]);
+    for m in messages {
+        given.row([
+            &m.tenant_id,
+            &m.id,
+            &m.status,
+            &m.account_id,
+            &m.connector,
+            &m.route,
+            &m.provider_message_id,
+            &m.attempts,
+            &m.failure,
+            &m.segments,
+            &m.cost_micros,
+            &m.cost_currency,
+            &m.due_at,
+            &m.poll_at,
+            &m.polls,
+            &m.sent_at,
+            &m.delivered_at,
+            &m.read_at,
+            &m.ended_at,
+            &m.dead_at,
+        ]);
+    }
+    tx.update_many("messages", 2, &given).await.map(drop)
+}
+
+/// Reads one message.
+pub async fn find(tx: &mut Tx, tenant: TenantId, id: MessageId) -> Result<Option<Message>, Error> {
+    tx.row(&format!("SELECT {COLUMNS} FROM messages WHERE tenant_id = $1 AND id = $2"), &[&tenant, &id])
+        .await?
+        .map(Message::read)
+        .transpose()
+}
+
+/// Reads many messages of any tenants: for the dispatcher.
+pub async fn find_many(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<Message>, Error> {
+    matching(tx, keys, "").await
+}
+
+/// Reads many messages of any tenants and keeps others from changing them until the transaction ends: for `apply`. Locks are taken in one order, so
+/// two transactions cannot wait for each other.
+pub async fn lock_many(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<Message>, Error> {
+    let suffix = match tx.dialect() {
+        crate::Dialect::Sqlite => "",
+        crate::Dialect::Postgres => "ORDER BY tenant_id, id FOR UPDATE",
+    };
+    matching(tx, keys, suffix).await
+}
+
+async fn matching(tx: &mut Tx, keys: &[(TenantId, MessageId)], suffix: &str) -> Result<Vec<Message>, Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id)]);
+    for (tenant, id) in keys {
+        given.row([tenant, id]);
+    }
+    tx.match_many(&format!("SELECT {COLUMNS} FROM messages"), &given, suffix)
+        .await?
+        .into_iter()
+        .map(Message::read)
+        .collect()
+}
+
+/// Finds the messages behind provider ids of one account each. Answers (account, provider id, tenant, message).
+pub async fn find_by_provider_ids(
+    tx: &mut Tx,
+    ids: &[(AccountId, String)],
+) -> Result<Vec<(AccountId, String, TenantId, MessageId)>, Error> {
+    let mut given = Given::new(&[("account_id", Kind::Id), ("provider_message_id", Kind::Text)]);
+    for (account, id) in ids {
+        given.row([account, id]);
+    }
+    let rows = tx
+        .match_many(
+            "SELECT account_id, provider_message_id, tenant_id, id FROM messages",
+            &given,
+            "AND provider_message_id IS NOT NULL",
+        )
+        .await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).collect()
+}
+
+/// Messages whose provider should be asked about now, of any tenant, earliest first.
+pub async fn due_polls(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Message>, Error> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM messages WHERE poll_at IS NOT NULL AND poll_at <= $1 ORDER BY poll_at LIMIT $2");
+    tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(Message::read).collect()
+}
+
+/// Messages that still wait on an account, of its tenant, oldest first, after `after`.
+pub async fn waiting_on_account(
+    tx: &mut Tx,
+    tenant: TenantId,
+    account: AccountId,
+    after: Option<MessageId>,
+    limit: i64,
+) -> Result<Vec<MessageId>, Error> {
+    let sql = "SELECT message_id FROM deliveries WHERE tenant_id = $1 AND account_id = $2 AND message_id > $3 ORDER BY message_id LIMIT $4";
+    let after = after.unwrap_or(MessageId::from_ulid(0));
+    tx.rows(sql, &[&tenant, &account, &after, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// Which messages a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// At this status, as the API tells it: `sending` and `queued` look at the work tables.
+    pub status: Option<Status>,
+    /// Over this channel. Without one, events to webhook endpoints are left out.
+    pub channel: Option<Channel>,
+    /// Through this account.
+    pub account_id: Option<AccountId>,
+    /// To this contact.
+    pub contact_id: Option<ContactId>,
+    /// Of this campaign.
+    pub campaign_id: Option<CampaignId>,
+    /// Accepted at or after.
+    pub since: Option<Timestamp>,
+    /// Accepted before.
+    pub until: Option<Timestamp>,
+    /// To exactly this address.
+    pub address: Option<String>,
+    /// Only dead letters.
+    pub is_dead: bool,
+}
+
+/// One page of a tenant's messages, newest first, older than `before`.
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    filter: &Filter,
+    before: Option<MessageId>,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Message>, Error> {
+    let mut params: Vec<&dyn Param> = vec![&tenant];
+    let mut sql = format!("SELECT {COLUMNS} FROM messages WHERE tenant_id = $1");
+    let in_flight = "EXISTS (SELECT 1 FROM inflight WHERE inflight.message_id = messages.id)";
+    let webhook = Channel::Webhook;
+    let (queued, scheduled) = (Status::Queued, Status::Scheduled);
+    let low = filter.since.map(|at| MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80));
+    let high = filter.until.map(|at| MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80));
+    let mut conditions: Vec<(&str, Vec<&dyn Param>)> = Vec::new();
+    match &filter.channel {
+        Some(channel) => conditions.push(("channel = ?", vec![channel])),
+        None => conditions.push(("channel <> ?", vec![&webhook])),
+    }
+    match &filter.status {
+        None => {}
+        Some(Status::Sending) => conditions.push((in_flight, vec![])),
+        Some(Status::Scheduled) => conditions.push(("status = ? AND due_at > ?", vec![&scheduled, &now])),
+        Some(Status::Queued) => conditions.push((
+            "(status = ? OR (status = ? AND due_at <= ?)) AND NOT EXISTS (SELECT 1 FROM inflight WHERE inflight.message_id = messages.id)",
+            vec![&queued, &scheduled, &now],
+        )),
+        Some(status) => conditions.push(("status = ?", vec![status])),
+    }
+    if let Some(account) = &filter.account_id {
+        conditions.push(("account_id = ?", vec![account]));
+    }
+    if let Some(contact) = &filter.contact_id {
+        conditions.push(("contact_id = ?", vec![contact]));
+    }
+    if let Some(campaign) = &filter.campaign_id {
+        conditions.push(("campaign_id = ?", vec![campaign]));
+    }
+    if let Some(low) = &low {
+        conditions.push(("id >= ?", vec![low]));
+    }
+    if let Some(high) = &high {
+        conditions.push(("id < ?", vec![high]));
+    }
+    if let Some(address) = &filter.address {
+        conditions.push(("address = ?", vec![address]));
+    }
+    if filter.is_dead {
+        conditions.push(("dead_at IS NOT NULL", vec![]));
+    }
+    if let Some(before) = &before {
+        conditions.push(("id < ?", vec![before]));
+    }
+    for (condition, values) in conditions {
+        sql.push_str(" AND ");
+        let mut values = values.into_iter();
+        for piece in condition.split_inclusive('?') {
+            match piece.strip_suffix('?') {
+                Some(text) => {
+                    params.extend(values.next());
+                    sql.push_str(&format!("{text}${}", params.len()));
+                }
+                None => sql.push_str(piece),
+            }
+        }
+    }
+    params.push(&limit);
+    sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", params.len()));
+    tx.rows(&sql, &params).await?.into_iter().map(Message::read).collect()
+}
