@@ -80,6 +80,10 @@ pub enum NetError {
 
 /// The transport of the running server.
 pub struct Net {
+    clients: Arc<Clients>,
+}
+
+struct Clients {
     http: http::Client,
     smtp: smtp::Client,
 }
@@ -104,25 +108,27 @@ impl Net {
         });
         let http_tls = wire::Tls::new(&config.extra_root_pems, b"http/1.1")?;
         let smtp_tls = wire::Tls::new(&config.extra_root_pems, b"")?;
-        Ok(Arc::new(Self {
-            http: http::Client::new(Arc::clone(&dialer), http_tls, Arc::clone(&clock), &config.user_agent)?,
-            smtp: smtp::Client::new(dialer, smtp_tls, clock),
-        }))
+        let http = http::Client::new(Arc::clone(&dialer), http_tls, Arc::clone(&clock), &config.user_agent)?;
+        let smtp = smtp::Client::new(dialer, smtp_tls, clock);
+        Ok(Arc::new(Self { clients: Arc::new(Clients { http, smtp }) }))
     }
 
-    /// Connections now kept idle: HTTP and SMTP. For metrics.
+    /// Connections kept idle at the moment: HTTP and SMTP. For metrics.
     pub fn idle_connections(&self) -> (usize, usize) {
-        (self.http.idle(), self.smtp.idle())
+        (self.clients.http.idle(), self.clients.smtp.idle())
     }
 }
 
 impl Transport for Net {
     /// Must be polled inside a tokio runtime. Dropping the future closes the connection it was using.
     fn exchange(&self, call: Arc<Call>) -> BoxFuture<'static, Result<Answer, Broken>> {
-        match &*call {
-            Call::Http(_) => Box::pin(http::exchange(self.http.clone(), call)),
-            Call::Smtp(_) => Box::pin(smtp::exchange(self.smtp.clone(), call)),
-            Call::Local => Box::pin(std::future::ready(Ok(Answer::Local))),
-        }
+        let clients = Arc::clone(&self.clients);
+        Box::pin(async move {
+            match &*call {
+                Call::Http(call) => clients.http.exchange(call).await.map(Answer::Http),
+                Call::Smtp(call) => clients.smtp.exchange(call).await.map(Answer::Smtp),
+                Call::Local => Ok(Answer::Local),
+            }
+        })
     }
 }
