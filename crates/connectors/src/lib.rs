@@ -10,6 +10,7 @@ pub mod mime;
 mod noop;
 pub mod registry;
 pub mod sandbox;
+mod smtp;
 mod spec;
 mod twilio;
 pub mod webhook;

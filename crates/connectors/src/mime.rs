@@ -8,6 +8,7 @@
 mod body;
 mod check;
 mod header;
+mod parties;
 
 use model::{EmailAddress, EmailContent, Failure, FailureKind, Mailbox, MessageId, Timestamp};
 
@@ -15,6 +16,7 @@ use crate::File;
 
 pub use check::check;
 pub use header::mailbox_text;
+pub use parties::{Parties, mailbox, parties};
 
 /// What goes into one mail.
 #[derive(Debug, Clone, Copy)]

@@ -73,30 +73,24 @@ pub(super) fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Plain ASCII in short lines stays as it is. Otherwise quoted-printable, except where more than a sixth is beyond ASCII: there it would
 /// be longer than base64.
 fn choose(text: &[u8]) -> Transfer {
-    let (mut line, mut longest, mut beyond, mut odd) = (0_usize, 0_usize, 0_usize, false);
-    for &byte in text {
-        line += 1;
-        match byte {
-            b'\n' | b'\r' => {
-                longest = longest.max(line);
-                line = 0;
-            }
-            b' '..=b'~' | b'\t' => {}
-            0x80.. => beyond += 1,
-            _ => odd = true,
-        }
-    }
+    let beyond = if text.is_ascii() { 0 } else { text.iter().filter(|byte| !byte.is_ascii()).count() };
     if beyond > text.len() / 6 {
         return Transfer::Base64;
     }
-    let is_safe = beyond == 0 && !odd && longest.max(line) <= LINE_MAX;
+    // Written without branches, so that many bytes are looked at in one step.
+    let odd = text
+        .iter()
+        .fold(false, |odd, &b| odd | ((b < b' ') & (b != b'\t') & (b != b'\n') & (b != b'\r')) | (b == 0x7f));
+    let mut longest = 0;
+    each_line(text, |line, _| longest = longest.max(line.len()));
+    let is_safe = beyond == 0 && !odd && longest <= LINE_MAX;
     if is_safe { Transfer::SevenBit } else { Transfer::QuotedPrintable }
 }
 
 /// Calls `write` with each line and whether it is the last. Lines end at CRLF, LF or CR.
 fn each_line(text: &[u8], mut write: impl FnMut(&[u8], bool)) {
     let mut rest = text;
-    while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+    while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
         write(&rest[..end], false);
         let is_pair = rest[end] == b'\r' && rest.get(end + 1) == Some(&b'\n');
         rest = &rest[end + if is_pair { 2 } else { 1 }..];
@@ -104,29 +98,52 @@ fn each_line(text: &[u8], mut write: impl FnMut(&[u8], bool)) {
     write(rest, true);
 }
 
+/// Bytes that stand for themselves in quoted-printable. Spaces and tabs do too, unless they end the line.
+const LITERAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        table[byte as usize] = byte != b'=';
+        byte += 1;
+    }
+    table[b'\t' as usize] = true;
+    table
+};
+
+/// Writes one line. Literal bytes go in runs; one column is kept for the soft line break.
 fn quoted_printable(out: &mut Vec<u8>, line: &[u8]) {
+    let body = line.trim_ascii_end();
     let mut column = 0;
-    for (index, &byte) in line.iter().enumerate() {
-        let is_last = index + 1 == line.len();
-        let is_literal = match byte {
-            b'=' => false,
-            b'!'..=b'~' => true,
-            b' ' | b'\t' => !is_last,
-            _ => false,
-        };
-        let width = if is_literal { 1 } else { 3 };
-        // One column is kept for the soft line break, except at the end of the line.
-        if column + width > COLUMNS - usize::from(!is_last) {
+    let mut rest = body;
+    while !rest.is_empty() {
+        let room = COLUMNS - 1 - column;
+        let run = rest.iter().take(room).take_while(|byte| LITERAL[usize::from(**byte)]).count();
+        out.extend_from_slice(&rest[..run]);
+        column += run;
+        rest = &rest[run..];
+        let Some(&byte) = rest.first() else { break };
+        if LITERAL[usize::from(byte)] || column + 3 > COLUMNS - 1 {
             out.extend_from_slice(b"=\r\n");
             column = 0;
         }
-        if is_literal {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&[b'=', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        if !LITERAL[usize::from(byte)] {
+            escaped(out, byte);
+            column += 3;
+            rest = &rest[1..];
         }
-        column += width;
     }
+    for &byte in &line[body.len()..] {
+        if column + 3 > COLUMNS - 1 {
+            out.extend_from_slice(b"=\r\n");
+            column = 0;
+        }
+        escaped(out, byte);
+        column += 3;
+    }
+}
+
+fn escaped(out: &mut Vec<u8>, byte: u8) {
+    out.extend_from_slice(&[b'=', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
 }
 
 #[cfg(test)]
