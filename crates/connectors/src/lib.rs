@@ -12,6 +12,7 @@ pub mod registry;
 pub mod sandbox;
 mod smtp;
 mod spec;
+mod telegram;
 mod twilio;
 pub mod webhook;
 
