@@ -6,10 +6,12 @@
 //! tokens, logging and redaction live once, in `net` and `engine`. Transport failures never reach a connector either: the engine turns
 //! them into `unavailable` or `unknown` by whether the request may have been taken.
 
+mod aws;
 pub mod mime;
 mod noop;
 pub mod registry;
 pub mod sandbox;
+mod ses;
 mod smtp;
 mod spec;
 mod telegram;
