@@ -114,8 +114,9 @@ CREATE TABLE events (
 );
 CREATE INDEX events_tenant ON events (tenant_id, txid, seq);
 
+-- The operator's own are kept under the zero id. data_key_id says what sealed the body; NULL for a plain one.
 CREATE TABLE idempotency_keys (
-    tenant_id {ID} NOT NULL, key TEXT NOT NULL, fingerprint {BYTES} NOT NULL, status BIGINT NOT NULL, body {BYTES} NOT NULL, is_sealed BOOLEAN NOT NULL,
+    tenant_id {ID} NOT NULL, key TEXT NOT NULL, fingerprint {BYTES} NOT NULL, status BIGINT NOT NULL, body {BYTES} NOT NULL, data_key_id BIGINT,
     created_at {TIME} NOT NULL, PRIMARY KEY (tenant_id, key)
 ) {CLUSTERED};
 
@@ -146,6 +147,7 @@ CREATE TABLE attachments (
     created_at {TIME} NOT NULL, PRIMARY KEY (tenant_id, id)
 ) {CLUSTERED};
 
+-- The operator's own log is kept under the zero id.
 CREATE TABLE audit_log (
     tenant_id {ID} NOT NULL, id {ID} NOT NULL, at {TIME} NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL,
     ip TEXT, PRIMARY KEY (tenant_id, id)

@@ -5,17 +5,24 @@
 //! Nothing here waits for anything but the database: on SQLite a unit of work runs on the writer's thread and must never wait for something else.
 
 pub mod account_states;
+pub mod accounts;
+pub mod api_keys;
 pub mod attempts;
+pub mod audit;
 pub mod contents;
+pub mod data_keys;
 pub mod deliveries;
 mod error;
 pub mod events;
+pub mod idempotency;
 pub mod inflight;
+pub mod installation;
 pub mod messages;
 mod migrate;
 mod postgres;
 pub mod reports;
 mod sqlite;
+pub mod tenants;
 mod tx;
 pub mod usage;
 mod value;

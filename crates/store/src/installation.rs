@@ -1,0 +1,14 @@
+//! Small facts about this installation by name: what was done once and must not be done again.
+
+use crate::{Error, Tx};
+
+/// Writes a fact unless it is there already; `true` when this call wrote it. Of two nodes that start at once, one wins.
+pub async fn claim(tx: &mut Tx, name: &str, value: &str) -> Result<bool, Error> {
+    let sql = "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    Ok(tx.execute(sql, &[&name, &value]).await? == 1)
+}
+
+/// Reads a fact.
+pub async fn find(tx: &mut Tx, name: &str) -> Result<Option<String>, Error> {
+    tx.row("SELECT value FROM installation WHERE name = $1", &[&name]).await?.map(|mut row| row.get(0)).transpose()
+}
