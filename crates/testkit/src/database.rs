@@ -1,0 +1,117 @@
+//! Fresh, migrated databases: an SQLite file in a directory of its own, and a PostgreSQL database copied from a template.
+
+use std::{
+    fs,
+    future::Future,
+    ops::Deref,
+    path::PathBuf,
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use model::Timestamp;
+use store::Db;
+
+use crate::postgres::OwnDatabase;
+
+/// A database of one test, gone when dropped. Use it like a [`Db`].
+pub struct TestDb {
+    /// The open, migrated database.
+    pub db: Db,
+    /// `sqlite` or `postgres`, for messages of failing tests.
+    pub engine: &'static str,
+    /// The URL that opens it again, also from another process.
+    pub url: String,
+    _home: Home,
+}
+
+/// What disappears with the test.
+enum Home {
+    Directory(#[allow(dead_code, reason = "kept for its Drop")] Directory),
+    Postgres(#[allow(dead_code, reason = "kept for its Drop")] OwnDatabase),
+}
+
+impl Deref for TestDb {
+    type Target = Db;
+    fn deref(&self) -> &Db {
+        &self.db
+    }
+}
+
+/// A fresh database on each engine, SQLite first.
+///
+/// # Panics
+/// Without `TIDINGS_TEST_POSTGRES_URL`, so that no engine is left out silently.
+pub async fn databases() -> Vec<TestDb> {
+    vec![sqlite().await, postgres().await]
+}
+
+/// Runs `test` on a fresh database of each engine, one after the other, and says which one it is on.
+pub async fn each_database<F, Fut>(test: F)
+where
+    F: Fn(TestDb) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    for db in databases().await {
+        println!("on {}", db.engine);
+        test(db).await;
+    }
+}
+
+/// A fresh SQLite database in a temporary directory.
+pub async fn sqlite() -> TestDb {
+    let directory = Directory::new();
+    let url = format!("sqlite:{}", directory.0.join("tidings.db").display());
+    let db = Db::open(&url).unwrap();
+    store::migrate(&db, Timestamp::EPOCH).await.unwrap();
+    TestDb { db, engine: "sqlite", url, _home: Home::Directory(directory) }
+}
+
+/// A fresh PostgreSQL database, owned by an ordinary role, so that row-level security is in force.
+///
+/// # Panics
+/// Without `TIDINGS_TEST_POSTGRES_URL`.
+pub async fn postgres() -> TestDb {
+    let home = OwnDatabase::create().await;
+    let url = home.url();
+    TestDb { db: Db::open(&url).unwrap(), engine: "postgres", url, _home: Home::Postgres(home) }
+}
+
+/// Runs a test on SQLite, with a runtime of its own; see [`crate::both!`].
+pub fn on_sqlite<Fut: Future<Output = ()>>(test: impl FnOnce(TestDb) -> Fut) {
+    block_on(async { test(sqlite().await).await });
+}
+
+/// Runs a test on PostgreSQL, with a runtime of its own; see [`crate::both!`].
+pub fn on_postgres<Fut: Future<Output = ()>>(test: impl FnOnce(TestDb) -> Fut) {
+    block_on(async { test(postgres().await).await });
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// A temporary directory that is removed when dropped.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("tidings-test-{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Self(path),
+                // Left behind by a killed process that had our number.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("cannot create {}: {error}", path.display()),
+            }
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
