@@ -5,7 +5,7 @@
 //! credentials inside a URL, and only addresses that the public internet routes; private, loopback, link-local
 //! (metadata services), shared, documentation, multicast and reserved ranges are refused, and so are IPv6 forms that
 //! carry such an IPv4 address. The caller resolves a name once, has every address checked here and connects to a
-//! checked one ([`crate::resolve`]), so a name that changes its answer gains nothing. An operator opens single hosts
+//! checked one (module `resolve`), so a name that changes its answer gains nothing. An operator opens single hosts
 //! or networks with [`Allowed`] entries.
 //!
 //! Odd spellings of an address (`0x7f.1`, `2130706433`, `0177.0.0.1`, full-width digits) are turned into the address
