@@ -131,8 +131,8 @@ CREATE TABLE usage_counters (
 -- Every request a provider made to us, as it came. dedupe is set only once a request is verified, so that a forged one cannot shadow a real one.
 CREATE TABLE callback_log (
     tenant_id {ID} NOT NULL, id {ID} NOT NULL, account_id {ID} NOT NULL, received_at {TIME} NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
-    query TEXT NOT NULL, headers TEXT NOT NULL, body {BYTES} NOT NULL, dedupe {BYTES}, verdict TEXT NOT NULL, detail TEXT, observed BIGINT NOT NULL,
-    unmatched BIGINT NOT NULL, PRIMARY KEY (tenant_id, id)
+    query TEXT NOT NULL, headers TEXT NOT NULL, body {BYTES} NOT NULL, size BIGINT NOT NULL, dedupe {BYTES}, verdict TEXT NOT NULL, detail TEXT,
+    observed BIGINT NOT NULL, unmatched BIGINT NOT NULL, repeats BIGINT NOT NULL, PRIMARY KEY (tenant_id, id)
 ) {CLUSTERED};
 CREATE UNIQUE INDEX callback_log_dedupe ON callback_log (account_id, dedupe) WHERE dedupe IS NOT NULL;
 

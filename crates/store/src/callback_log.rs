@@ -1,0 +1,204 @@
+//! Every request a provider made to us, as it came: what support looks at when a report is missed, and what makes a repeated request no second one.
+//!
+//! `dedupe` is set only on verified requests. A forged request can therefore never stand in the way of a real one.
+
+use model::{AccountId, CallbackId, TenantId, Timestamp};
+
+use crate::{Error, Given, Kind, Param, Row, Tx};
+
+/// A row of `callback_log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callback {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Sortable id.
+    pub id: CallbackId,
+    /// To which account it came.
+    pub account_id: AccountId,
+    /// When.
+    pub received_at: Timestamp,
+    /// `GET` or `POST`.
+    pub method: String,
+    /// What follows the account in the path.
+    pub path: String,
+    /// The query, without the question mark and without secrets.
+    pub query: String,
+    /// Headers without secrets, as a JSON list of pairs.
+    pub headers: String,
+    /// The body, perhaps shortened.
+    pub body: Vec<u8>,
+    /// How many bytes the body has, or had before it was shortened for the log or for a list.
+    pub size: u64,
+    /// Makes a repeated request the same row; `None` unless verified.
+    pub dedupe: Option<Vec<u8>>,
+    /// `valid`, `invalid` or `unreadable`.
+    pub verdict: String,
+    /// Why it is not valid or not readable, or what came of the call it asked for.
+    pub detail: Option<String>,
+    /// How many things it told us.
+    pub observed: u32,
+    /// How many of them are about messages we do not know (yet).
+    pub unmatched: u32,
+    /// How often it came again.
+    pub repeats: u32,
+}
+
+const COLUMNS: &str = "tenant_id, id, account_id, received_at, method, path, query, headers, size, dedupe, verdict, detail, observed, unmatched, repeats";
+
+/// Bytes of each body that a list reads: enough to recognise a request by.
+const LISTED_BODY: u32 = 2_048;
+
+fn read(mut row: Row) -> Result<Callback, Error> {
+    Ok(Callback {
+        tenant_id: row.get(0)?,
+        id: row.get(1)?,
+        account_id: row.get(2)?,
+        received_at: row.get(3)?,
+        method: row.get(4)?,
+        path: row.get(5)?,
+        query: row.get(6)?,
+        headers: row.get(7)?,
+        size: row.get(8)?,
+        dedupe: row.get(9)?,
+        verdict: row.get(10)?,
+        detail: row.get(11)?,
+        observed: row.get(12)?,
+        unmatched: row.get(13)?,
+        repeats: row.get(14)?,
+        body: row.get(15)?,
+    })
+}
+
+/// Appends requests of any tenants and answers how many. Fewer than given: another transaction was first with one of the verified ones, so the caller
+/// rolls back and looks again. On PostgreSQL this waits for a transaction that is writing the same request.
+pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("id", Kind::Id),
+        ("account_id", Kind::Id),
+        ("received_at", Kind::Time),
+        ("method", Kind::Text),
+        ("path", Kind::Text),
+        ("query", Kind::Text),
+        ("headers", Kind::Text),
+        ("body", Kind::Bytes),
+        ("size", Kind::Int),
+        ("dedupe", Kind::Bytes),
+        ("verdict", Kind::Text),
+        ("detail", Kind::Text),
+        ("observed", Kind::Int),
+        ("unmatched", Kind::Int),
+        ("repeats", Kind::Int),
+    ]);
+    for c in callbacks {
+        given.row([
+            &c.tenant_id,
+            &c.id,
+            &c.account_id,
+            &c.received_at,
+            &c.method,
+            &c.path,
+            &c.query,
+            &c.headers,
+            &c.body,
+            &c.size,
+            &c.dedupe,
+            &c.verdict,
+            &c.detail,
+            &c.observed,
+            &c.unmatched,
+            &c.repeats,
+        ]);
+    }
+    let suffix = "ON CONFLICT (account_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING";
+    tx.insert_many("callback_log", &given, suffix).await
+}
+
+/// Which of these verified requests, of any tenants' accounts, were here before.
+pub async fn known(tx: &mut Tx, keys: &[(AccountId, Vec<u8>)]) -> Result<Vec<(AccountId, Vec<u8>)>, Error> {
+    let mut given = Given::new(&[("account_id", Kind::Id), ("dedupe", Kind::Bytes)]);
+    for (account, dedupe) in keys {
+        given.row([account, dedupe]);
+    }
+    let statement = "SELECT account_id, dedupe FROM callback_log";
+    let rows = tx.match_many(statement, &given, "AND dedupe IS NOT NULL").await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Counts requests that came again: (account, dedupe, times). The caller gives each key once, in order, so that two transactions cannot wait for each other.
+pub async fn count_repeats(tx: &mut Tx, repeats: &[(AccountId, Vec<u8>, u32)]) -> Result<(), Error> {
+    let mut given = Given::new(&[("account_id", Kind::Id), ("dedupe", Kind::Bytes), ("times", Kind::Int)]);
+    for (account, dedupe, times) in repeats {
+        given.row([account, dedupe, times]);
+    }
+    let sql = "UPDATE callback_log SET repeats = repeats + given.times FROM {given}
+        WHERE callback_log.account_id = given.account_id AND callback_log.dedupe = given.dedupe AND callback_log.dedupe IS NOT NULL";
+    tx.execute_many(sql, &given).await.map(drop)
+}
+
+/// Writes down what came of a request later, such as the call it asked for.
+pub async fn set_detail(tx: &mut Tx, tenant: TenantId, id: CallbackId, detail: &str) -> Result<(), Error> {
+    let sql = "UPDATE callback_log SET detail = $1 WHERE tenant_id = $2 AND id = $3";
+    tx.execute(sql, &[&detail, &tenant, &id]).await.map(drop)
+}
+
+/// One of the tenant's requests, with its whole body.
+pub async fn find(tx: &mut Tx, tenant: TenantId, id: CallbackId) -> Result<Option<Callback>, Error> {
+    let sql = format!("SELECT {COLUMNS}, body FROM callback_log WHERE tenant_id = $1 AND id = $2");
+    tx.row(&sql, &[&tenant, &id]).await?.map(read).transpose()
+}
+
+/// Which requests a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// To this account.
+    pub account_id: Option<AccountId>,
+    /// With this verdict.
+    pub verdict: Option<&'static str>,
+}
+
+/// The tenant's requests, newest first, that came before `before`, each with the beginning of its body.
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    filter: &Filter,
+    before: CallbackId,
+    limit: i64,
+) -> Result<Vec<Callback>, Error> {
+    let mut sql =
+        format!("SELECT {COLUMNS}, substr(body, 1, {LISTED_BODY}) FROM callback_log WHERE tenant_id = $1 AND id < $2");
+    let mut params: Vec<&dyn Param> = vec![&tenant, &before];
+    if let Some(account) = &filter.account_id {
+        params.push(account);
+        sql.push_str(&format!(" AND account_id = ${}", params.len()));
+    }
+    if let Some(verdict) = &filter.verdict {
+        params.push(verdict);
+        sql.push_str(&format!(" AND verdict = ${}", params.len()));
+    }
+    params.push(&limit);
+    sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", params.len()));
+    tx.rows(&sql, &params).await?.into_iter().map(read).collect()
+}
+
+/// What one [`purge`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purged {
+    /// Rows removed.
+    pub removed: u64,
+    /// The tenant whose turn this was: the next turn begins after it, or with it again when `limit` rows were removed. `None` when no tenant was left.
+    pub tenant: Option<TenantId>,
+}
+
+/// Forgets up to `limit` requests received before `before` of the next tenant after `after`. Across tenants: for the cleaner. Hops over the primary key, so
+/// the cost is in tenants and old rows, not in rows.
+pub async fn purge(tx: &mut Tx, after: TenantId, before: Timestamp, limit: i64) -> Result<Purged, Error> {
+    let next = "SELECT tenant_id FROM callback_log WHERE tenant_id > $1 ORDER BY tenant_id LIMIT 1";
+    let Some(mut row) = tx.row(next, &[&after]).await? else { return Ok(Purged { removed: 0, tenant: None }) };
+    let tenant: TenantId = row.get(0)?;
+    let end = CallbackId::from_ulid(u128::from(before.as_millis().max(0).unsigned_abs()) << 80);
+    let sql = "DELETE FROM callback_log WHERE tenant_id = $1 AND id IN
+        (SELECT id FROM callback_log WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT $3)";
+    let removed = tx.execute(sql, &[&tenant, &end, &limit]).await?;
+    Ok(Purged { removed, tenant: Some(tenant) })
+}
