@@ -101,6 +101,8 @@ id! {
     CallbackId = "cbk";
     /// A message somebody sent to the tenant.
     InboundId = "inb";
+    /// An entry of the audit log.
+    AuditId = "aud";
 }
 
 impl EndpointId {

@@ -32,8 +32,8 @@ pub use content::{
 };
 pub use failure::{Failure, FailureKind};
 pub use id::{
-    ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, BadId, CallbackId, CampaignId, ContactId, EndpointId, EventId,
-    InboundId, KeyId, MessageId, SenderId, TemplateId, TenantId, Ulid, UserId,
+    ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ContactId, EndpointId,
+    EventId, InboundId, KeyId, MessageId, SenderId, TemplateId, TenantId, Ulid, UserId,
 };
 pub use ids::Ids;
 pub use money::Money;

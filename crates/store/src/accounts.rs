@@ -1,6 +1,6 @@
 //! Accounts: a tenant's sealed settings for a connector. Endpoints have a row here too (connector `webhook`).
 
-use model::{AccountId, TenantId, Timestamp};
+use model::{AccountId, Status, TenantId, Timestamp};
 
 use crate::{Error, Row, Tx};
 
@@ -148,16 +148,30 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, before: AccountId, limit: i64) 
     tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// Up to `limit` of the tenant's accounts whose settings another data key than `data_key_id` sealed.
+/// Up to `limit` of the tenant's accounts after `after` whose settings another data key than `data_key_id` sealed.
 pub async fn sealed_by_others(
     tx: &mut Tx,
     tenant: TenantId,
     data_key_id: i64,
+    after: AccountId,
     limit: i64,
 ) -> Result<Vec<Account>, Error> {
     let lock = tx.dialect().for_update();
     let sql = format!(
-        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND data_key_id <> $2 AND data_key_id <> 0 ORDER BY id LIMIT $3 {lock}"
+        "SELECT {COLUMNS} FROM accounts WHERE tenant_id = $1 AND data_key_id <> $2 AND data_key_id <> 0 AND id > $3 ORDER BY id LIMIT $4 {lock}"
     );
-    tx.rows(&sql, &[&tenant, &data_key_id, &limit]).await?.into_iter().map(read).collect()
+    tx.rows(&sql, &[&tenant, &data_key_id, &after, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// How many of the account's messages have each status, among the tenant's newest `window` messages.
+pub async fn recent_statuses(
+    tx: &mut Tx,
+    tenant: TenantId,
+    account: AccountId,
+    window: i64,
+) -> Result<Vec<(Status, i64)>, Error> {
+    let sql = "SELECT status, COUNT(*) FROM (SELECT status, account_id FROM messages WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2) AS newest
+               WHERE account_id = $3 GROUP BY status ORDER BY status";
+    let rows = tx.rows(sql, &[&tenant, &window, &account]).await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
 }

@@ -1,28 +1,8 @@
 //! The audit log: who changed what in a tenant. Append-only.
 
-use model::{TenantId, Timestamp, Ulid};
+use model::{AuditId, TenantId, Timestamp};
 
-use crate::{Error, Owned, Param, Row, Tx, Value};
-
-/// The id of an entry: the 128 bits of a sortable ULID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EntryId(pub Ulid);
-
-impl Param for EntryId {
-    fn value(&self) -> Value<'_> {
-        Value::Id(self.0.to_be_bytes())
-    }
-}
-
-impl crate::Column for EntryId {
-    fn read(value: Owned) -> Option<Self> {
-        match value {
-            Owned::Id(ulid) => Some(Self(ulid)),
-            Owned::Bytes(bytes) => bytes.try_into().ok().map(|bytes| Self(u128::from_be_bytes(bytes))),
-            _ => None,
-        }
-    }
-}
+use crate::{Error, Row, Tx};
 
 /// A row of `audit_log`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +10,7 @@ pub struct Entry {
     /// Whose log; the operator's own is kept under the zero id.
     pub tenant: TenantId,
     /// Sortable id.
-    pub id: EntryId,
+    pub id: AuditId,
     /// When.
     pub at: Timestamp,
     /// Who: a key, a user or the system.
@@ -72,7 +52,7 @@ pub async fn append(tx: &mut Tx, entry: &Entry) -> Result<(), Error> {
 }
 
 /// The tenant's entries made before `before`, newest first.
-pub async fn list(tx: &mut Tx, tenant: TenantId, before: EntryId, limit: i64) -> Result<Vec<Entry>, Error> {
+pub async fn list(tx: &mut Tx, tenant: TenantId, before: AuditId, limit: i64) -> Result<Vec<Entry>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM audit_log WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
     tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
 }

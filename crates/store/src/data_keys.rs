@@ -61,12 +61,24 @@ pub async fn masters_in_use(tx: &mut Tx) -> Result<Vec<(String, i64)>, Error> {
     tx.rows(sql, &[]).await?.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
-/// Up to `limit` keys that another master key than `master_key_id` sealed. Across tenants: for rotation.
-pub async fn sealed_by_others(tx: &mut Tx, master_key_id: &str, limit: i64) -> Result<Vec<DataKey>, Error> {
+/// Up to `limit` keys after `after` (tenant and number) that another master key than `master_key_id` sealed. Across tenants: for rotation.
+pub async fn sealed_by_others(
+    tx: &mut Tx,
+    master_key_id: &str,
+    after: (TenantId, i64),
+    limit: i64,
+) -> Result<Vec<DataKey>, Error> {
     let lock = tx.dialect().for_update();
-    let sql =
-        format!("SELECT {COLUMNS} FROM data_keys WHERE master_key_id <> $1 ORDER BY tenant_id, id LIMIT $2 {lock}");
-    tx.rows(&sql, &[&master_key_id, &limit]).await?.into_iter().map(read).collect()
+    let sql = format!(
+        "SELECT {COLUMNS} FROM data_keys WHERE master_key_id <> $1 AND (tenant_id, id) > ($2, $3) ORDER BY tenant_id, id LIMIT $4 {lock}"
+    );
+    tx.rows(&sql, &[&master_key_id, &after.0, &after.1, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// Up to `limit` tenants that have more than one data key. Across tenants: for the job that finishes rotations.
+pub async fn rotating(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let sql = "SELECT tenant_id FROM data_keys GROUP BY tenant_id HAVING COUNT(*) > 1 ORDER BY tenant_id LIMIT $1";
+    tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
 /// Writes the newly sealed form of a key, if `before` still is the master key that sealed it.

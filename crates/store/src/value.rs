@@ -162,7 +162,8 @@ ids!(
     UserId,
     AttachmentId,
     CallbackId,
-    InboundId
+    InboundId,
+    AuditId
 );
 
 macro_rules! codes {

@@ -1,0 +1,194 @@
+//! An account as people see it.
+
+use connectors::registry;
+use model::{AccountId, Channel, Failure, Field, FieldKind, Timestamp, Values};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use store::{Tx, account_states, accounts};
+use utoipa::ToSchema;
+
+use crate::{Error, Parts, directory};
+
+/// Whether messages can leave through an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountState {
+    /// They can.
+    Ready,
+    /// Somebody switched it off.
+    Disabled,
+    /// The provider refuses the account, or fails; see `pause`. Messages wait or take another route.
+    Paused,
+    /// Its stored settings cannot be opened: enter them again.
+    Unusable,
+}
+
+/// Why an account is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AccountPause {
+    /// What class of failure: `account`, `unavailable`, `throttled`.
+    #[schema(example = "account")]
+    pub kind: String,
+    /// The provider's code, or ours.
+    #[schema(example = "20003")]
+    pub code: String,
+    /// What happened and what to do.
+    pub detail: String,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// When it is tried again.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+}
+
+/// An account as people see it. Secrets are hints such as `••••1234`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct AccountView {
+    /// Its id.
+    #[schema(value_type = String, example = "acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub id: AccountId,
+    /// Name for people.
+    pub name: String,
+    /// Its connector.
+    #[schema(example = "smtp")]
+    pub connector: String,
+    /// Its settings.
+    #[schema(value_type = Object)]
+    pub settings: Map<String, Value>,
+    /// Channels it carries.
+    #[schema(value_type = Vec<String>)]
+    pub channels: Vec<Channel>,
+    /// Channels whose default it is.
+    #[schema(value_type = Vec<String>)]
+    pub default_for: Vec<Channel>,
+    /// Its default sender.
+    pub from: Option<String>,
+    /// Whether somebody switched it on.
+    pub enabled: bool,
+    /// Whether messages can leave through it.
+    pub state: AccountState,
+    /// Why it is paused, when it is.
+    pub pause: Option<AccountPause>,
+    /// Messages a second, when less than the connector's own limit.
+    pub per_second: Option<u32>,
+    /// Requests at once, when less than the connector's own limit.
+    pub concurrency: Option<u32>,
+    /// Where its provider reports to; `null` when this provider does not.
+    #[schema(example = "https://tidings.example/hooks/acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub callback_url: Option<String>,
+    /// How to set that up at the provider, when it has to be done by hand.
+    pub callback_help: Option<String>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+/// Shows one account.
+pub(super) async fn of(
+    tx: &mut Tx,
+    parts: &Parts,
+    row: &accounts::Account,
+    now: Timestamp,
+) -> Result<AccountView, Error> {
+    let states = account_states::of_tenant(tx, row.tenant).await?;
+    read(tx, parts, row, states.iter().find(|state| state.account_id == row.id), now).await
+}
+
+/// Shows one account whose running state was read.
+pub(super) async fn read(
+    tx: &mut Tx,
+    parts: &Parts,
+    row: &accounts::Account,
+    running: Option<&account_states::AccountState>,
+    now: Timestamp,
+) -> Result<AccountView, Error> {
+    let connector = registry::find(&row.connector);
+    let opened = match directory::open_settings(tx, &parts.vault, row).await {
+        Ok(values) => Some(values),
+        Err(error) if error.code == "secret_unreadable" => None,
+        Err(error) => return Err(error),
+    };
+    let fields = connector.map_or(&[][..], |connector| connector.spec().fields);
+    let pause = running.and_then(|running| pause(running, now));
+    let state = match (row.is_enabled, &opened, &pause) {
+        (_, None, _) => AccountState::Unusable,
+        (false, Some(_), _) => AccountState::Disabled,
+        (true, Some(_), Some(_)) => AccountState::Paused,
+        (true, Some(_), None) => AccountState::Ready,
+    };
+    let calls_back = connector.filter(|connector| connector.inbound().is_some());
+    let help = calls_back.map(|connector| connector.spec().callback_help).filter(|help| !help.is_empty());
+    Ok(AccountView {
+        id: row.id,
+        name: row.name.clone(),
+        connector: row.connector.clone(),
+        settings: opened.unwrap_or_default().shown(fields),
+        channels: directory::channels(&row.channels),
+        default_for: directory::channels(&row.default_for),
+        from: row.sender.clone(),
+        enabled: row.is_enabled,
+        state,
+        pause,
+        per_second: row.per_second,
+        concurrency: row.concurrency,
+        callback_url: calls_back.map(|_| directory::callback_url(&parts.config.public_url, row.id)),
+        callback_help: help.map(str::to_owned),
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    })
+}
+
+fn pause(running: &account_states::AccountState, now: Timestamp) -> Option<AccountPause> {
+    let until = running.paused_until.filter(|until| *until > now);
+    if until.is_none() && running.paused_at.is_none() {
+        return None;
+    }
+    let failure: Option<Failure> = running.pause.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let (kind, code, detail) = failure.map_or_else(
+        || {
+            (
+                "unavailable".to_owned(),
+                "paused".to_owned(),
+                "Sending through this account rests for a while.".to_owned(),
+            )
+        },
+        |failure| (failure.kind.to_string(), failure.code, failure.detail),
+    );
+    Some(AccountPause { kind, code, detail, since: running.paused_at, until })
+}
+
+/// What of a view goes into the audit log: what people can change.
+pub(super) fn audited(view: &AccountView) -> Value {
+    json!({
+        "name": view.name, "connector": view.connector, "settings": view.settings, "channels": view.channels, "default_for": view.default_for,
+        "from": view.from, "enabled": view.enabled, "per_second": view.per_second, "concurrency": view.concurrency,
+    })
+}
+
+/// Replaces the settings' difference: plain ones with their values, secrets with the fact that they changed (two secrets may share a hint).
+pub(super) fn add_changed_secrets(difference: &mut Value, fields: &[Field], before: &Values, after: &Values) {
+    let changed = fields.iter().filter(|field| before.get(field.name) != after.get(field.name)).map(|field| {
+        let told = match field.kind {
+            FieldKind::Secret => match (before.get(field.name), after.get(field.name)) {
+                (None, _) => json!("set"),
+                (_, None) => json!("removed"),
+                (Some(_), Some(_)) => json!("changed"),
+            },
+            FieldKind::Text | FieldKind::Number | FieldKind::Bool | FieldKind::Choice { .. } => {
+                json!({"from": before.get(field.name), "to": after.get(field.name)})
+            }
+        };
+        (field.name.to_owned(), told)
+    });
+    let changed: Map<String, Value> = changed.collect();
+    if let Value::Object(difference) = difference {
+        difference.remove("settings");
+        if !changed.is_empty() {
+            difference.insert("settings".to_owned(), Value::Object(changed));
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! What every request needs to know about its tenant, kept in memory: the tenant, its accounts with opened settings, its endpoints, and API keys.
+//!
+//! Tenants are read when they are first needed and the least used ones are dropped, so ten thousand idle tenants cost nothing. Every change of configuration raises
+//! one number in the database (`config_version`) in its own transaction. A node compares that number with the one it knows: every second
+//! ([`Directory::refresh`]), within the transaction that accepts messages ([`Directory::refresh_to`]), and after its own changes. What changed is
+//! dropped and read again on next use.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use connectors::{Connector, registry};
+use model::{AccountId, Channel, EndpointId, TenantId, Values};
+use store::{Scope, Tx, accounts, api_keys, tenants};
+
+use crate::{
+    Error, Ports,
+    bounded::Bounded,
+    keys::{ApiKey, LastUsed},
+    vault::{Place, Vault},
+};
+
+/// Tenants in memory at most. One with two accounts takes about 2 KiB, so this is some 8 MiB.
+const TENANTS_MAX: usize = 4_096;
+/// API keys in memory at most, about 300 bytes each.
+const KEYS_MAX: usize = 16_384;
+/// Owners of accounts in memory at most, for callbacks; about 60 bytes each.
+const OWNERS_MAX: usize = 32_768;
+
+/// Whether a tenant may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantState {
+    /// It may.
+    Active,
+    /// The operator stopped it: it can look, but nothing is accepted and nothing leaves.
+    Suspended,
+}
+
+impl TenantState {
+    /// The word in JSON and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+
+    /// Reads the database's word; anything but `active` stops.
+    pub fn from_stored(word: &str) -> Self {
+        if word == "active" { Self::Active } else { Self::Suspended }
+    }
+}
+
+/// A tenant with everything needed to send for it.
+pub struct Tenant {
+    /// Which one.
+    pub id: TenantId,
+    /// Name for people.
+    pub name: String,
+    /// Whether it may send.
+    pub state: TenantState,
+    /// IANA name.
+    pub timezone: String,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// ISO 3166-1 alpha-2 code.
+    pub default_country: Option<String>,
+    /// API requests a second, when other than the installation's default.
+    pub per_second: Option<u32>,
+    /// True for a demo tenant, which can never really send.
+    pub is_demo: bool,
+    /// Accounts that were not deleted, oldest first; also those of endpoints (connector `webhook`).
+    pub accounts: Vec<Arc<Account>>,
+    /// Endpoints that were not deleted, oldest first.
+    pub endpoints: Vec<Arc<Endpoint>>,
+}
+
+impl Tenant {
+    /// One of its accounts.
+    pub fn account(&self, account: AccountId) -> Option<&Arc<Account>> {
+        self.accounts.iter().find(|found| found.id == account)
+    }
+}
+
+/// An account with its settings opened.
+pub struct Account {
+    /// Which one.
+    pub id: AccountId,
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Its connector.
+    pub connector: &'static dyn Connector,
+    /// Name for people.
+    pub name: String,
+    /// Channels it carries.
+    pub channels: Vec<Channel>,
+    /// Channels whose default it is.
+    pub default_for: Vec<Channel>,
+    /// Its default sender as the tenant wrote it.
+    pub from: Option<String>,
+    /// Its settings, opened.
+    pub values: Values,
+    /// False when nothing may leave through it: disabled, or in [`Account::trouble`].
+    pub is_enabled: bool,
+    /// Messages a second, when less than the connector's own limit.
+    pub per_second: Option<u32>,
+    /// Requests at once, when less than the connector's own limit.
+    pub concurrency: Option<u32>,
+    /// Where the provider calls us about it.
+    pub callback_url: String,
+    /// Why its settings cannot be used, for people: they were altered in the database. Such an account is not enabled.
+    pub trouble: Option<String>,
+}
+
+/// A tenant's webhook endpoint, as far as choosing receivers of an event goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Which one.
+    pub id: EndpointId,
+    /// Filters such as `message.*` or `*`.
+    pub events: Vec<String>,
+    /// False when it is disabled.
+    pub is_active: bool,
+}
+
+/// The cache.
+pub struct Directory {
+    ports: Ports,
+    vault: Arc<Vault>,
+    public_url: Arc<str>,
+    /// Uses of API keys that are not written down yet.
+    pub(crate) last_used: LastUsed,
+    state: Mutex<State>,
+}
+
+struct State {
+    version: i64,
+    tenants: Bounded<TenantId, Arc<Tenant>>,
+    keys: Bounded<[u8; 32], Arc<ApiKey>>,
+    owners: Bounded<AccountId, TenantId>,
+}
+
+impl Directory {
+    /// An empty directory; callback URLs begin with `public_url`.
+    pub fn new(ports: Ports, public_url: impl Into<String>, vault: Arc<Vault>) -> Self {
+        let state = State {
+            version: 0,
+            tenants: Bounded::new(TENANTS_MAX),
+            keys: Bounded::new(KEYS_MAX),
+            owners: Bounded::new(OWNERS_MAX),
+        };
+        let public_url = public_url.into().into();
+        Self { ports, vault, public_url, last_used: LastUsed::default(), state: Mutex::new(state) }
+    }
+
+    /// The tenant, unless it is unknown or deleted.
+    pub async fn tenant(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, Error> {
+        let cached = self.state().tenants.get(&id).map(|tenant| Arc::clone(tenant));
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        let (vault, public_url) = (Arc::clone(&self.vault), Arc::clone(&self.public_url));
+        let (version, found) = self
+            .ports
+            .db
+            .read(Scope::Tenant(id), move |tx| {
+                Box::pin(async move {
+                    let version = tenants::version(tx).await?;
+                    Ok::<_, Error>((version, read_tenant(tx, &vault, &public_url, id).await?.map(Arc::new)))
+                })
+            })
+            .await?;
+        let mut state = self.state();
+        if let Some(tenant) = found.as_ref().filter(|_| version >= state.version) {
+            state.tenants.insert(id, Arc::clone(tenant));
+        }
+        Ok(found)
+    }
+
+    /// One of a tenant's accounts, unless it is unknown, deleted or another tenant's.
+    pub async fn account(&self, tenant: TenantId, account: AccountId) -> Result<Option<Arc<Account>>, Error> {
+        Ok(self.tenant(tenant).await?.and_then(|tenant| tenant.account(account).map(Arc::clone)))
+    }
+
+    /// The account a provider's callback names, with its tenant.
+    pub async fn account_by_id(&self, account: AccountId) -> Result<Option<(Arc<Tenant>, Arc<Account>)>, Error> {
+        let cached = self.state().owners.get(&account).map(|owner| *owner);
+        let owner = match cached {
+            Some(owner) => Some(owner),
+            None => {
+                let find = self.ports.db.read(Scope::System, move |tx| Box::pin(accounts::owner(tx, account)));
+                let owner = find.await.map_err(Error::from)?;
+                if let Some(owner) = owner {
+                    self.state().owners.insert(account, owner);
+                }
+                owner
+            }
+        };
+        let Some(owner) = owner else { return Ok(None) };
+        let Some(tenant) = self.tenant(owner).await? else { return Ok(None) };
+        Ok(tenant.account(account).map(Arc::clone).map(|account| (tenant, account)))
+    }
+
+    /// The API key with this SHA-256, unless it is unknown or revoked. It may have expired.
+    pub async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<Arc<ApiKey>>, Error> {
+        let cached = self.state().keys.get(hash).map(|key| Arc::clone(key));
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        let hash = *hash;
+        let (version, found) = self
+            .ports
+            .db
+            .read(Scope::System, move |tx| {
+                Box::pin(async move {
+                    let version = tenants::version(tx).await?;
+                    Ok::<_, Error>((version, api_keys::find_by_hash(tx, &hash).await?))
+                })
+            })
+            .await?;
+        let found = found.filter(|row| row.revoked_at.is_none()).map(|row| Arc::new(ApiKey::from_row(&row)));
+        let mut state = self.state();
+        if let Some(key) = found.as_ref().filter(|_| version >= state.version) {
+            state.keys.insert(hash, Arc::clone(key));
+        }
+        Ok(found)
+    }
+
+    /// The configuration version everything cached is at least as new as.
+    pub fn version(&self) -> i64 {
+        self.state().version
+    }
+
+    /// Looks for changes of configuration, also by other nodes, and drops what changed. `true` when something did. Run every second.
+    pub async fn refresh(&self) -> Result<bool, Error> {
+        let known = self.version();
+        let (version, changed) = self
+            .ports
+            .db
+            .read(Scope::System, move |tx| {
+                Box::pin(async move {
+                    let version = tenants::version(tx).await?;
+                    let changed = if version > known { tenants::changed_since(tx, known).await? } else { Vec::new() };
+                    Ok::<_, Error>((version, changed))
+                })
+            })
+            .await?;
+        let mut state = self.state();
+        if version < known && state.version == known {
+            // Another database than the one we read from, such as a restored one: nothing we know counts.
+            state.forget_all(version);
+            return Ok(true);
+        }
+        if version <= state.version {
+            return Ok(false);
+        }
+        state.version = version;
+        state.tenants.retain(|id, _| changed.binary_search(id).is_err());
+        state.keys.retain(|_, key| key.tenant.is_some_and(|tenant| changed.binary_search(&tenant).is_err()));
+        Ok(true)
+    }
+
+    /// Makes sure that nothing cached is older than `version`. When the database does not answer, everything is dropped instead.
+    pub async fn refresh_to(&self, version: i64) {
+        if self.version() < version {
+            self.catch_up().await;
+        }
+    }
+
+    /// Notices a change this node has just committed. Cannot fail: when the database does not answer, everything is dropped instead.
+    pub async fn catch_up(&self) {
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "Cannot read what changed; the directory begins anew");
+            let mut state = self.state();
+            let version = state.version;
+            state.forget_all(version);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_all(&mut self, version: i64) {
+        self.version = version;
+        self.tenants.clear();
+        self.keys.clear();
+    }
+}
+
+async fn read_tenant(tx: &mut Tx, vault: &Vault, public_url: &str, id: TenantId) -> Result<Option<Tenant>, Error> {
+    let Some(row) = tenants::find(tx, id).await? else { return Ok(None) };
+    let mut opened = Vec::new();
+    for account in accounts::all(tx, id).await? {
+        opened.extend(read_account(tx, vault, public_url, &account).await?.map(Arc::new));
+    }
+    let endpoints = tenants::endpoints(tx, id).await?.into_iter().map(|endpoint| {
+        Arc::new(Endpoint {
+            id: endpoint.id,
+            events: endpoint.events.split_whitespace().map(str::to_owned).collect(),
+            is_active: endpoint.state == "active",
+        })
+    });
+    Ok(Some(Tenant {
+        id,
+        endpoints: endpoints.collect(),
+        accounts: opened,
+        name: row.name,
+        state: TenantState::from_stored(&row.state),
+        timezone: row.timezone,
+        currency: row.currency,
+        default_country: row.default_country,
+        per_second: row.per_second,
+        is_demo: row.is_demo,
+    }))
+}
+
+/// `None` for an account whose connector this binary does not know: nothing can be done with it.
+async fn read_account(
+    tx: &mut Tx,
+    vault: &Vault,
+    public_url: &str,
+    row: &accounts::Account,
+) -> Result<Option<Account>, Error> {
+    let Some(connector) = registry::find(&row.connector) else {
+        tracing::error!(account.id = %row.id, connector = row.connector, "An account uses a connector this version does not have");
+        return Ok(None);
+    };
+    let (values, trouble) = match open_settings(tx, vault, row).await {
+        Ok(values) => (values, None),
+        Err(error) if error.code == "secret_unreadable" => (Values::default(), Some(error.detail)),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Account {
+        id: row.id,
+        tenant_id: row.tenant,
+        connector,
+        name: row.name.clone(),
+        channels: channels(&row.channels),
+        default_for: channels(&row.default_for),
+        from: row.sender.clone(),
+        values,
+        is_enabled: row.is_enabled && trouble.is_none(),
+        per_second: row.per_second,
+        concurrency: row.concurrency,
+        callback_url: callback_url(public_url, row.id),
+        trouble,
+    }))
+}
+
+/// Where the provider of an account calls us.
+pub fn callback_url(public_url: &str, account: AccountId) -> String {
+    format!("{public_url}/hooks/{account}")
+}
+
+/// Reads the words of channels the database keeps.
+pub fn channels(words: &str) -> Vec<Channel> {
+    words.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// The words of channels as the database keeps them.
+pub fn channel_words(channels: &[Channel]) -> String {
+    channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Where an account's settings belong, for the vault.
+pub fn settings_place(tenant: TenantId, row: &str) -> Place<'_> {
+    Place { tenant, table: "accounts", row, field: "settings" }
+}
+
+/// Opens an account's settings.
+pub async fn open_settings(tx: &mut Tx, vault: &Vault, row: &accounts::Account) -> Result<Values, Error> {
+    let id = row.id.to_string();
+    let plain = vault.open(tx, &settings_place(row.tenant, &id), &row.settings).await?;
+    let text =
+        std::str::from_utf8(&plain).map_err(|_| Error::internal(format!("the settings of {id} are not UTF-8")))?;
+    Values::from_plain_json(text).map_err(|_| Error::internal(format!("the settings of {id} are not JSON")))
+}

@@ -1,0 +1,154 @@
+//! What an API key may do.
+
+use std::{collections::BTreeSet, fmt};
+
+use crate::FieldError;
+
+/// Every scope with what it allows. Operations name theirs; a key lists some of these, or `*` for all.
+pub const SCOPES: &[(&str, &str)] = &[
+    ("messages:read", "See messages and their timelines."),
+    ("messages:write", "Send, cancel and retry messages."),
+    ("attachments:read", "See uploaded attachments."),
+    ("attachments:write", "Upload and remove attachments."),
+    ("accounts:read", "See accounts and connectors, without their secrets."),
+    ("accounts:write", "Add, change, test and remove accounts."),
+    ("webhooks:read", "See webhook endpoints and their deliveries."),
+    ("webhooks:write", "Add, change and remove webhook endpoints, and replay events."),
+    ("events:read", "Follow the event stream."),
+    ("usage:read", "See usage."),
+    ("callbacks:read", "See the log of provider callbacks."),
+    ("audit:read", "See the audit log."),
+    ("keys:read", "See API keys, without the keys themselves."),
+    ("keys:write", "Make and revoke API keys that may do no more than this one."),
+    ("tenant:read", "See the caller's own tenant."),
+    ("tenants:read", "Operator: see tenants."),
+    ("tenants:write", "Operator: add, change, suspend and delete tenants."),
+];
+
+/// Scopes that only make sense on an operator's key.
+const OPERATOR_ONLY: &[&str] = &["tenants:read", "tenants:write"];
+
+/// A set of scopes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scopes {
+    /// `*`: all, also those that are added later.
+    All,
+    /// These.
+    Some(BTreeSet<&'static str>),
+}
+
+impl Scopes {
+    /// Reads the scopes of a request; the errors point into `/scopes`.
+    pub fn parse(words: &[String], is_operator: bool) -> Result<Self, Vec<FieldError>> {
+        if words.iter().any(|word| word == "*") {
+            return Ok(Self::All);
+        }
+        if words.is_empty() {
+            return Err(vec![FieldError::new(
+                "/scopes",
+                "a key without scopes could do nothing; name some, or leave the field out",
+            )]);
+        }
+        let (mut known, mut bad) = (BTreeSet::new(), Vec::new());
+        for (index, word) in words.iter().enumerate() {
+            let pointer = format!("/scopes/{index}");
+            match SCOPES.iter().find(|(scope, _)| scope == word) {
+                Some((scope, _)) if !is_operator && OPERATOR_ONLY.contains(scope) => {
+                    bad.push(FieldError::new(pointer, format!("`{scope}` is for operator's keys only")));
+                }
+                Some((scope, _)) => {
+                    known.insert(*scope);
+                }
+                None => {
+                    let all = SCOPES.iter().map(|(scope, _)| *scope).collect::<Vec<_>>().join(", ");
+                    bad.push(FieldError::new(pointer, format!("there is no scope `{word}`; there are * and {all}")));
+                }
+            }
+        }
+        if bad.is_empty() { Ok(Self::Some(known)) } else { Err(bad) }
+    }
+
+    /// Reads what the database keeps. Scopes this binary does not know allow nothing.
+    pub fn from_stored(text: &str) -> Self {
+        if text == "*" {
+            return Self::All;
+        }
+        let find = |word: &str| SCOPES.iter().find(|(scope, _)| *scope == word).map(|(scope, _)| *scope);
+        Self::Some(text.split_whitespace().filter_map(find).collect())
+    }
+
+    /// Those of them that make sense on a key of a tenant, or of the operator.
+    #[must_use]
+    pub fn for_owner(self, is_operator: bool) -> Self {
+        match self {
+            Self::Some(scopes) if !is_operator => {
+                Self::Some(scopes.into_iter().filter(|scope| !OPERATOR_ONLY.contains(scope)).collect())
+            }
+            scopes => scopes,
+        }
+    }
+
+    /// True when `scope` is among them.
+    pub fn allow(&self, scope: &str) -> bool {
+        debug_assert!(SCOPES.iter().any(|(known, _)| *known == scope), "`{scope}` is not in the table of scopes");
+        match self {
+            Self::All => true,
+            Self::Some(scopes) => scopes.contains(scope),
+        }
+    }
+
+    /// True when everything `other` allows is allowed here too.
+    pub fn cover(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) => true,
+            (Self::Some(_), Self::All) => false,
+            (Self::Some(mine), Self::Some(theirs)) => theirs.is_subset(mine),
+        }
+    }
+
+    /// The words, for JSON.
+    pub fn words(&self) -> Vec<&'static str> {
+        match self {
+            Self::All => vec!["*"],
+            Self::Some(scopes) => scopes.iter().copied().collect(),
+        }
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str], is_operator: bool) -> Result<Scopes, Vec<String>> {
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        Scopes::parse(&words, is_operator).map_err(|bad| bad.into_iter().map(|bad| bad.pointer).collect())
+    }
+
+    #[test]
+    fn scopes_are_a_closed_list() {
+        assert_eq!(parse(&["*"], false), Ok(Scopes::All));
+        assert_eq!(parse(&["usage:read", "messages:write"], false).unwrap().to_string(), "messages:write usage:read");
+        assert_eq!(
+            parse(&["usage:read", "usage:burn", "tenants:read"], false),
+            Err(vec!["/scopes/1".into(), "/scopes/2".into()])
+        );
+        assert_eq!(parse(&[], false), Err(vec!["/scopes".into()]));
+        assert!(parse(&["tenants:read"], true).is_ok());
+    }
+
+    #[test]
+    fn a_set_covers_its_subsets_only() {
+        let (all, one, two) =
+            (Scopes::All, Scopes::from_stored("usage:read"), Scopes::from_stored("usage:read audit:read"));
+        assert!(all.cover(&all) && all.cover(&two) && two.cover(&one) && one.cover(&one));
+        assert!(!one.cover(&two) && !two.cover(&all));
+        assert!(two.allow("audit:read") && !one.allow("audit:read") && all.allow("audit:read"));
+        assert_eq!(Scopes::from_stored("usage:read gone:write"), one);
+    }
+}
