@@ -7,10 +7,12 @@
 //! them into `unavailable` or `unknown` by whether the request may have been taken.
 
 mod aws;
+mod email;
 pub mod mime;
 mod noop;
 pub mod registry;
 pub mod sandbox;
+mod sendgrid;
 mod ses;
 mod smtp;
 mod spec;

@@ -15,7 +15,7 @@ use model::{EmailAddress, EmailContent, Failure, FailureKind, Mailbox, MessageId
 use crate::File;
 
 pub use check::check;
-pub use header::mailbox_text;
+pub use header::{header_text, mailbox_text};
 pub use parties::{Parties, mailbox, parties};
 
 /// What goes into one mail.

@@ -3,10 +3,18 @@
 //! The engine finds connectors here when it dispatches, the API when an account is saved and for its list. Nothing is hidden from [`find`];
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
-use crate::{Connector, noop, sandbox, ses, smtp, telegram, twilio, webhook};
+use crate::{Connector, noop, sandbox, sendgrid, ses, smtp, telegram, twilio, webhook};
 
-static ALL: &[&dyn Connector] =
-    &[&noop::Noop, &sandbox::Sandbox, &ses::Ses, &smtp::Smtp, &telegram::Telegram, &twilio::Twilio, &webhook::Webhook];
+static ALL: &[&dyn Connector] = &[
+    &noop::Noop,
+    &sandbox::Sandbox,
+    &sendgrid::SendGrid,
+    &ses::Ses,
+    &smtp::Smtp,
+    &telegram::Telegram,
+    &twilio::Twilio,
+    &webhook::Webhook,
+];
 
 /// Ids of connectors that tenants cannot make accounts for: our own outgoing events, and the one `tidings bench` drains into.
 const INTERNAL: &[&str] = &["noop", "webhook"];

@@ -54,6 +54,11 @@ pub fn mailbox_text(mailbox: &Mailbox) -> String {
     }
 }
 
+/// A header's value on one line, for providers that write it into the mail as it is: encoded words beyond ASCII.
+pub fn header_text(value: &str) -> String {
+    if is_plain(value) { value.to_owned() } else { encoded_words(value).replace("\r\n ", " ") }
+}
+
 /// The `Date` header's form of an instant.
 pub(super) fn date(at: Timestamp) -> String {
     at.jiff().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
@@ -178,6 +183,14 @@ mod tests {
         ] {
             assert_eq!(mailbox_text(&given.parse().unwrap()), wanted);
         }
+    }
+
+    #[test]
+    fn values_on_one_line() {
+        assert_eq!(header_text("<https://u.example/1>"), "<https://u.example/1>");
+        assert_eq!(header_text("Grüße"), "=?UTF-8?B?R3LDvMOfZQ==?=");
+        let long = header_text(&"ü".repeat(100));
+        assert!(long.is_ascii() && long.contains("?= =?UTF-8?B?") && !long.contains('\n'), "{long}");
     }
 
     #[test]
