@@ -54,6 +54,11 @@ pub trait Connector: Sync + Send {
     /// Reads the answer to step `step` (0 is the one [`Connector::send`] made).
     fn answer(&self, cx: &Cx<'_>, message: &Outgoing<'_>, step: u8, answer: &Answer) -> Step;
 
+    /// True when the receiver recognises a repeated request as the same, so that one without an answer can be repeated without harm.
+    fn repeats_safely(&self) -> bool {
+        false
+    }
+
     /// Sends many messages in one request, where the provider can.
     fn batch(&self) -> Option<&dyn Batch> {
         None
@@ -64,6 +69,11 @@ pub trait Connector: Sync + Send {
 
     /// Reads the answer to one of the [`Connector::test`] requests: more than one check where the answer tells more.
     fn tested(&self, cx: &Cx<'_>, probe: &Probe, answer: &Answer) -> Vec<Check>;
+
+    /// True when the provider can be asked what became of an attempt ([`Connector::poll`]).
+    fn can_poll(&self) -> bool {
+        false
+    }
 
     /// Asks the provider what became of an attempt. `None` when it cannot be asked about this one.
     fn poll(&self, _cx: &Cx<'_>, _asked: &Asked<'_>) -> Option<Call> {

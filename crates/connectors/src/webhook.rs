@@ -62,6 +62,11 @@ impl Connector for Webhook {
         keys(&settings.secrets).map(drop)
     }
 
+    // Receivers know a repeated event by its `webhook-id`.
+    fn repeats_safely(&self) -> bool {
+        true
+    }
+
     fn send(&self, cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<Call, Failure> {
         let Content::Webhook(event) = message.content else {
             return Err(Failure::new(FailureKind::Content, "wrong_channel", "Endpoints take events, not messages."));

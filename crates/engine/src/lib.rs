@@ -4,14 +4,40 @@
 //! and the transport → `apply` (the only writer of message state) → provider callbacks → `apply` again. Called by `api` and `server`; reaches the world only through the
 //! [`Ports`] it is given, so a test or the simulator can put its own behind them.
 
+pub mod accept;
+pub mod accounts;
+pub mod apply;
+pub mod attachments;
+pub mod audit;
+pub mod batcher;
+pub mod bounded;
+mod content_cache;
+pub mod directory;
+pub mod dispatch;
+mod engine;
 pub mod error;
+pub mod keys;
+pub mod limits;
+pub mod names;
+pub mod once;
+pub mod page;
+mod parts;
+pub mod patch;
+pub mod render;
+pub mod stream;
+pub mod tenants;
+pub mod vault;
+pub mod view;
+pub mod writes;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{Blobs, Clock, Ids, Transport};
 use store::Db;
 
+pub use engine::Engine;
 pub use error::{Error, ErrorKind, FieldError};
+pub use parts::Parts;
 
 /// The engine's doors to the world.
 #[derive(Clone)]
@@ -28,6 +54,9 @@ pub struct Ports {
     pub blobs: Arc<dyn Blobs>,
 }
 
+/// Attempts in flight at once unless configured otherwise: enough for the slowest provider at full rate, some 10 MB of memory.
+pub const SLOTS: usize = 1_024;
+
 /// What the operator configures about the engine.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -35,4 +64,8 @@ pub struct Config {
     pub public_url: String,
     /// Where a connector's requests go instead of the provider, by connector id, without trailing slashes.
     pub base_urls: BTreeMap<String, String>,
+    /// API requests a second of a tenant that has no rate of its own; `None` for no limit.
+    pub requests_per_second: Option<u32>,
+    /// Attempts in flight at once in this process: [`SLOTS`] unless configured otherwise.
+    pub slots: usize,
 }

@@ -248,13 +248,13 @@ pub struct SmtpReply {
 }
 
 /// An exchange that brought no complete answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("{code}: {detail}")]
 pub struct Broken {
     /// True when the request, or the part of it that makes the provider act, may have reached the provider. Then nobody can say
     /// whether it acted.
     pub may_have_acted: bool,
-    /// Ours: `connect_refused`, `dns`, `tls`, `timeout`, `reset`, `refused_address`, `bad_url`, `protocol`.
+    /// Ours: `connect_refused`, `dns`, `tls`, `timeout`, `reset`, `refused_address`, `bad_url`, `bad_request`, `protocol`.
     pub code: &'static str,
     /// For people.
     pub detail: String,

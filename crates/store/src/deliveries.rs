@@ -70,7 +70,7 @@ pub async fn insert_many(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Err
     tx.insert_many("deliveries", &given, "").await.map(drop)
 }
 
-/// The oldest due work of a lane of any tenant. On PostgreSQL the rows are locked and rows locked by others are passed over.
+/// The oldest due work of a lane of any tenant, without what has expired. On PostgreSQL the rows are locked and rows locked by others are passed over.
 pub async fn due_in_lane(
     tx: &mut Tx,
     account: AccountId,
@@ -80,7 +80,8 @@ pub async fn due_in_lane(
 ) -> Result<Vec<Delivery>, Error> {
     let lock = tx.dialect().skip_locked();
     let sql = format!(
-        "SELECT {COLUMNS} FROM deliveries WHERE account_id = $1 AND class = $2 AND due_at <= $3 ORDER BY due_at, message_id LIMIT $4 {lock}"
+        "SELECT {COLUMNS} FROM deliveries WHERE account_id = $1 AND class = $2 AND due_at <= $3 AND (expires_at IS NULL OR expires_at > $3)
+         ORDER BY due_at, message_id LIMIT $4 {lock}"
     );
     tx.rows(&sql, &[&account, &class, &now, &limit]).await?.into_iter().map(Delivery::read).collect()
 }

@@ -1,0 +1,516 @@
+//! Accept: from a request to a durable message.
+//!
+//! Facts (the tenant and its accounts) come from the directory's cache, the decision is pure ([`plan`]), and one transaction writes message, content,
+//! due work, event, usage and the idempotency key together. Requests that arrive at the same time share that transaction. It checks that the
+//! configuration it was planned with still holds; if not, the request is planned again. 202 is answered after the commit.
+
+pub mod plan;
+pub mod request;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use model::{MessageId, TenantId, Timestamp};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use store::{
+    Scope, Tx,
+    deliveries::Delivery,
+    idempotency::{self, Answered},
+    messages::{ContentId, Message},
+    tenants,
+};
+
+use self::{
+    plan::Plan,
+    request::{BatchRequest, MessageRequest},
+};
+use crate::{
+    Engine, Error, ErrorKind, FieldError,
+    directory::Tenant,
+    keys::Caller,
+    once::{self, IdempotencyKey, Judged, Reply},
+    render::Prepared,
+    view,
+    writes::Writes,
+};
+
+/// Messages in one batch request.
+pub const BATCH_MAX: usize = 1_000;
+/// Messages in one transaction: bounds how long the first of them waits for the last.
+pub(crate) const COMMIT_MAX: usize = 1_024;
+/// Times a request is planned again because the configuration changed meanwhile.
+const PLANS_MAX: usize = 5;
+
+/// What one request adds, planned and ready to be written.
+pub(crate) struct Item {
+    tenant: Arc<Tenant>,
+    version: i64,
+    messages: Vec<Planned>,
+    answer: Answered,
+    has_key: bool,
+}
+
+struct Planned {
+    message: Message,
+    content: Option<String>,
+}
+
+/// What became of an item.
+pub(crate) enum Committed {
+    /// Written.
+    Done,
+    /// Its key was used before.
+    Known(Answered),
+    /// The configuration changed; plan again.
+    Stale,
+    /// Not written.
+    Failed(Error),
+}
+
+impl Engine {
+    /// Accepts one message (`POST /v1/messages`). Answers 202 with the message once it is on disk, or 200 with an explanation for a dry run.
+    pub async fn send(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
+        let tenant_id = caller.need_tenant()?;
+        let request: MessageRequest = request::read(body, "")?;
+        if request.dry_run {
+            return self.explain(tenant_id, &request).await;
+        }
+        self.charge(&*self.tenant(tenant_id).await?.1, 1)?;
+        let _running = self.hold(tenant_id, key.as_ref())?;
+        let fingerprint = once::fingerprint("POST", "/v1/messages", body);
+        let files = self.attach(tenant_id, &request).await?;
+        for _ in 0..PLANS_MAX {
+            let (version, tenant) = self.tenant(tenant_id).await?;
+            let now = self.ports.clock.now();
+            let (plan, content, text) = self.plan_one(&request, &tenant, files.clone(), now)?;
+            let message = self.new_message(&request, &tenant, &plan, content, now);
+            let body = serde_json::to_vec(&view::message(&message, false, now)).expect("a message has a JSON form");
+            let id = message.id;
+            let hint = (tenant_id, plan.account.id, plan.class, plan.due_at);
+            let item = Item {
+                messages: vec![Planned { message, content: Some(text) }],
+                answer: answered(tenant_id, key.as_ref(), fingerprint, body, now),
+                has_key: key.is_some(),
+                tenant,
+                version,
+            };
+            let body = item.answer.body.clone();
+            if let Some(reply) = self.commit(item, 1, body).await? {
+                if !reply.replayed {
+                    self.contents.put(content, plan.content);
+                    self.dispatcher.nudge(hint.0, hint.1, hint.2, hint.3);
+                    self.wakers.wake(tenant_id);
+                    metrics::counter!("tidings_messages_accepted_total", "channel" => plan.channel.as_str())
+                        .increment(1);
+                    tracing::debug!(message.id = %id, "Accepted a message");
+                }
+                return Ok(reply);
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// Accepts up to 1,000 messages (`POST /v1/messages/batch`). Each is read, planned and answered by itself; those that pass are written together.
+    pub async fn send_batch(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
+        let tenant_id = caller.need_tenant()?;
+        let batch: BatchRequest = request::read(body, "")?;
+        if batch.messages.is_empty() || batch.messages.len() > BATCH_MAX {
+            return Err(Error::invalid("/messages", format!("1 to {BATCH_MAX} messages")));
+        }
+        self.charge(&*self.tenant(tenant_id).await?.1, batch.messages.len() as u32)?;
+        let _running = self.hold(tenant_id, key.as_ref())?;
+        let fingerprint = once::fingerprint("POST", "/v1/messages/batch", body);
+        let mut requests = Vec::with_capacity(batch.messages.len());
+        for raw in &batch.messages {
+            let read = request::read::<MessageRequest>(raw.get().as_bytes(), "");
+            let ready = match read {
+                Ok(request) if request.dry_run => {
+                    Err(Error::invalid("/dry_run", "a dry run explains one message; use POST /v1/messages"))
+                }
+                Ok(request) => self.attach(tenant_id, &request).await.map(|files| (request, files)),
+                Err(error) => Err(error),
+            };
+            requests.push(ready);
+        }
+        for _ in 0..PLANS_MAX {
+            let (version, tenant) = self.tenant(tenant_id).await?;
+            let now = self.ports.clock.now();
+            let planned = self.plan_batch(&requests, &tenant, now);
+            let body =
+                serde_json::to_vec(&serde_json::json!({ "data": planned.answers })).expect("answers have a JSON form");
+            let item = Item {
+                messages: planned.messages,
+                answer: answered(tenant_id, key.as_ref(), fingerprint, body, now),
+                has_key: key.is_some(),
+                tenant,
+                version,
+            };
+            let (weight, body) = (item.messages.len(), item.answer.body.clone());
+            if let Some(reply) = self.commit(item, weight, body).await? {
+                if !reply.replayed {
+                    for (id, content) in planned.contents {
+                        self.contents.put(id, content);
+                    }
+                    for (account, class, due_at) in planned.lanes {
+                        self.dispatcher.nudge(tenant_id, account, class, due_at);
+                    }
+                    self.wakers.wake(tenant_id);
+                    metrics::counter!("tidings_messages_accepted_total", "channel" => "batch").increment(weight as u64);
+                }
+                return Ok(reply);
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// Holds an idempotency key while its request runs.
+    fn hold(&self, tenant: TenantId, key: Option<&IdempotencyKey>) -> Result<Option<once::RunningGuard>, Error> {
+        key.map(|key| self.running.begin(tenant, key).ok_or_else(once::in_use)).transpose()
+    }
+
+    fn plan_one(
+        &self,
+        request: &MessageRequest,
+        tenant: &Tenant,
+        files: Vec<model::AttachmentRef>,
+        now: Timestamp,
+    ) -> Result<(Plan, ContentId, String), Error> {
+        let chosen = plan::choose(request, tenant)?;
+        let content = plan::say(request, chosen.0, files)?;
+        let text = serde_json::to_string(&content).expect("a content has a JSON form");
+        let prepared = Arc::new(Prepared::new(content)?);
+        let plan = plan::plan(request, tenant, chosen, prepared, now)?;
+        Ok((plan, ContentId(self.ports.ids.ulid(now)), text))
+    }
+
+    /// Plans many messages; those that say the same share one content, compiled once.
+    fn plan_batch(
+        &self,
+        requests: &[Result<(MessageRequest, Vec<model::AttachmentRef>), Error>],
+        tenant: &Tenant,
+        now: Timestamp,
+    ) -> PlannedBatch {
+        let mut batch = PlannedBatch::default();
+        let mut said: HashMap<(model::Channel, String), (ContentId, Arc<Prepared>)> = HashMap::new();
+        for (index, request) in requests.iter().enumerate() {
+            let planned = request.as_ref().map_err(Clone::clone).and_then(|(request, files)| {
+                let chosen = plan::choose(request, tenant)?;
+                let source = request.content.as_ref().map(|raw| raw.get().to_owned()).unwrap_or_default();
+                let (content_id, prepared, text) =
+                    match said.get(&(chosen.0, source.clone())).filter(|_| files.is_empty()) {
+                        Some((id, prepared)) => (*id, Arc::clone(prepared), None),
+                        None => {
+                            let content = plan::say(request, chosen.0, files.clone())?;
+                            let text = serde_json::to_string(&content).expect("a content has a JSON form");
+                            (ContentId(self.ports.ids.ulid(now)), Arc::new(Prepared::new(content)?), Some(text))
+                        }
+                    };
+                let channel = chosen.0;
+                let plan = plan::plan(request, tenant, chosen, Arc::clone(&prepared), now)?;
+                if text.is_some() && files.is_empty() {
+                    said.insert((channel, source), (content_id, Arc::clone(&prepared)));
+                }
+                Ok((self.new_message(request, tenant, &plan, content_id, now), plan, text))
+            });
+            match planned {
+                Ok((message, plan, text)) => {
+                    batch.answers.push(Answer::Accepted { index, id: message.id });
+                    batch.lanes.insert((plan.account.id, plan.class, plan.due_at));
+                    if text.is_some() {
+                        batch.contents.push((message.content_id, plan.content));
+                    }
+                    batch.messages.push(Planned { message, content: text });
+                }
+                Err(error) => batch.answers.push(Answer::Refused { index, error: problem(&error) }),
+            }
+        }
+        batch
+    }
+
+    fn new_message(
+        &self,
+        request: &MessageRequest,
+        tenant: &Tenant,
+        plan: &Plan,
+        content_id: ContentId,
+        now: Timestamp,
+    ) -> Message {
+        let text = |raw: &Option<Box<RawValue>>| raw.as_ref().map(|raw| raw.get().to_owned());
+        Message {
+            tenant_id: tenant.id,
+            id: MessageId::from_ulid(self.ports.ids.ulid(now)),
+            channel: plan.channel,
+            purpose: plan.purpose,
+            class: plan.class,
+            guarantee: plan.guarantee,
+            status: plan.status,
+            address: plan.address.to_string(),
+            account_id: Some(plan.account.id),
+            connector: Some(plan.account.connector.spec().id.to_owned()),
+            content_id,
+            variables: text(&request.variables),
+            metadata: text(&request.metadata),
+            topic: request.topic.clone(),
+            route: Some(plan.route.clone()),
+            provider_message_id: None,
+            attempts: 0,
+            failure: None,
+            segments: plan.segments,
+            cost_micros: None,
+            cost_currency: None,
+            contact_id: None,
+            campaign_id: None,
+            created_at: now,
+            send_at: request.send_at,
+            expires_at: request.expires_at,
+            due_at: Some(plan.due_at),
+            poll_at: None,
+            polls: 0,
+            sent_at: None,
+            delivered_at: None,
+            read_at: None,
+            ended_at: None,
+            dead_at: None,
+        }
+    }
+
+    /// Hands an item to the batcher. `None` when it has to be planned again.
+    async fn commit(&self, item: Item, weight: usize, body: Vec<u8>) -> Result<Option<Reply>, Error> {
+        let lost = || Committed::Failed(Error::internal("the batch was lost to a panic"));
+        match self.accepts.submit(item, weight.max(1)).await.unwrap_or_else(lost) {
+            Committed::Done => Ok(Some(Reply { status: 202, body, replayed: false })),
+            Committed::Known(answered) => Ok(Some(Reply {
+                status: u16::try_from(answered.status).unwrap_or(202),
+                body: answered.body,
+                replayed: true,
+            })),
+            Committed::Stale => {
+                self.directory.refresh().await?;
+                Ok(None)
+            }
+            Committed::Failed(error) => Err(error),
+        }
+    }
+
+    /// Says what would happen to a message, and sends nothing.
+    async fn explain(&self, tenant_id: TenantId, request: &MessageRequest) -> Result<Reply, Error> {
+        if request.attachments.iter().any(|file| file.url.is_some()) {
+            return Err(Error::invalid("/attachments", "a dry run fetches nothing; leave files given by URL out"));
+        }
+        let (_, tenant) = self.tenant(tenant_id).await?;
+        let now = self.ports.clock.now();
+        let (plan, ..) = self.plan_one(request, &tenant, Vec::new(), now)?;
+        let explanation = Explanation {
+            dry_run: true,
+            status: plan.status.as_str(),
+            channel: plan.channel.as_str(),
+            to: plan.address.to_string(),
+            account_id: plan.account.id.to_string(),
+            connector: plan.account.connector.spec().id,
+            route: &plan.route,
+            leaves_at: plan.due_at,
+            segments: plan.segments,
+            content: &plan.rendered,
+        };
+        Ok(Reply {
+            status: 200,
+            body: serde_json::to_vec(&explanation).expect("an explanation has a JSON form"),
+            replayed: false,
+        })
+    }
+}
+
+#[derive(Default)]
+struct PlannedBatch {
+    messages: Vec<Planned>,
+    answers: Vec<Answer>,
+    contents: Vec<(ContentId, Arc<Prepared>)>,
+    lanes: BTreeSet<(model::AccountId, model::Class, Timestamp)>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Accepted { index: usize, id: MessageId },
+    Refused { index: usize, error: Problem },
+}
+
+/// A refused item of a batch: the same members as a problem+json answer.
+#[derive(Serialize)]
+struct Problem {
+    status: u16,
+    code: &'static str,
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+}
+
+fn problem(error: &Error) -> Problem {
+    Problem {
+        status: error.kind.status(),
+        code: error.code,
+        detail: error.detail.clone(),
+        errors: error.errors.clone(),
+        action: error.action,
+    }
+}
+
+#[derive(Serialize)]
+struct Explanation<'a> {
+    dry_run: bool,
+    status: &'static str,
+    channel: &'static str,
+    to: String,
+    account_id: String,
+    connector: &'static str,
+    route: &'a str,
+    leaves_at: Timestamp,
+    segments: Option<u32>,
+    content: &'a model::Content,
+}
+
+fn answered(
+    tenant: TenantId,
+    key: Option<&IdempotencyKey>,
+    fingerprint: [u8; 32],
+    body: Vec<u8>,
+    now: Timestamp,
+) -> Answered {
+    Answered {
+        tenant,
+        key: key.map(|key| key.as_str().to_owned()).unwrap_or_default(),
+        fingerprint: fingerprint.to_vec(),
+        status: 202,
+        body,
+        data_key_id: None,
+        created_at: now,
+    }
+}
+
+fn too_busy() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "configuration_changing",
+        "The tenant's configuration keeps changing. Nothing was done; try again.",
+    )
+    .with_retry_after_ms(1_000)
+}
+
+/// Writes a batch of items in one transaction. When that fails for a reason that may be one item's, each is tried by itself.
+pub(crate) async fn write(engine: &Engine, items: Vec<Item>) -> Vec<Committed> {
+    let items = Arc::new(items);
+    let all: Vec<usize> = (0..items.len()).collect();
+    match write_some(engine, Arc::clone(&items), all.clone()).await {
+        Ok(committed) => committed,
+        Err(error) if error.is_temporary() || items.len() == 1 => {
+            let error = Error::from(error);
+            items.iter().map(|_| Committed::Failed(error.clone())).collect()
+        }
+        Err(_) => {
+            let mut committed = Vec::with_capacity(items.len());
+            for index in all {
+                let alone = write_some(engine, Arc::clone(&items), vec![index]).await;
+                committed.push(match alone {
+                    Ok(mut one) => one.pop().unwrap_or(Committed::Stale),
+                    Err(error) => Committed::Failed(error.into()),
+                });
+            }
+            committed
+        }
+    }
+}
+
+async fn write_some(
+    engine: &Engine,
+    items: Arc<Vec<Item>>,
+    chosen: Vec<usize>,
+) -> Result<Vec<Committed>, store::Error> {
+    let (ids, now, shard) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), engine.shard());
+    engine
+        .ports
+        .db
+        .write(Scope::System, move |tx| {
+            Box::pin(async move {
+                let chosen: Vec<&Item> = chosen.iter().map(|index| &items[*index]).collect();
+                write_in(tx, &chosen, &ids, now, shard).await
+            })
+        })
+        .await
+}
+
+async fn write_in(
+    tx: &mut Tx,
+    items: &[&Item],
+    ids: &model::Ids,
+    now: Timestamp,
+    shard: i64,
+) -> Result<Vec<Committed>, store::Error> {
+    let version = tenants::version(tx).await?;
+    let keys: Vec<(TenantId, &str)> =
+        items.iter().filter(|item| item.has_key).map(|item| (item.answer.tenant, item.answer.key.as_str())).collect();
+    let mut known: HashMap<(TenantId, String), Answered> = idempotency::find_many(tx, &keys)
+        .await?
+        .into_iter()
+        .map(|answered| ((answered.tenant, answered.key.clone()), answered))
+        .collect();
+    let mut committed = Vec::with_capacity(items.len());
+    let (mut writes, mut answers) = (Writes::default(), Vec::new());
+    for item in items {
+        let before = item.has_key.then(|| known.remove(&(item.answer.tenant, item.answer.key.clone()))).flatten();
+        if let Some(before) = before {
+            let fingerprint = item.answer.fingerprint.as_slice().try_into().unwrap_or(&[0; 32]);
+            match once::judge(&before, fingerprint, now) {
+                Ok(Judged::Replay) => {
+                    committed.push(Committed::Known(before));
+                    continue;
+                }
+                Ok(Judged::Expired) => idempotency::remove(tx, &before).await?,
+                Err(error) => {
+                    committed.push(Committed::Failed(error));
+                    continue;
+                }
+            }
+        }
+        if item.version != version {
+            committed.push(Committed::Stale);
+            continue;
+        }
+        for planned in &item.messages {
+            add(&mut writes, item, planned, now, ids);
+        }
+        if item.has_key {
+            answers.push(item.answer.clone());
+        }
+        committed.push(Committed::Done);
+    }
+    writes.write(tx, shard).await?;
+    let inserted = idempotency::insert_many(tx, &answers).await?;
+    if inserted < answers.len() as u64 {
+        // Another node was first with one of the keys: roll back, and find its answer on the second look.
+        return Err(store::Error::Conflict { detail: "an idempotency key was used at the same time".to_owned() });
+    }
+    Ok(committed)
+}
+
+fn add(writes: &mut Writes, item: &Item, planned: &Planned, now: Timestamp, ids: &model::Ids) {
+    let m = &planned.message;
+    writes.contents.extend(planned.content.as_ref().map(|text| (m.tenant_id, m.content_id, text.clone())));
+    writes.deliveries.extend(m.account_id.zip(m.due_at).map(|(account_id, due_at)| Delivery {
+        account_id,
+        class: m.class,
+        due_at,
+        message_id: m.id,
+        tenant_id: m.tenant_id,
+        attempts: 0,
+        tries: 0,
+        expires_at: m.expires_at,
+    }));
+    writes.count(None, m);
+    writes.event(&item.tenant, "message.accepted", view::message_json(m, now), now, ids);
+    writes.new_messages.push(m.clone());
+}

@@ -1,0 +1,407 @@
+//! What a request means, given the facts: a pure decision without IO.
+
+use std::sync::Arc;
+
+use model::{
+    Address, AttachmentRef, Channel, ChatId, Class, Content, EmailContent, FailureKind, Guarantee, Priority, Purpose,
+    SmsContent, Status, TelegramContent, Timestamp, VoiceContent, WhatsappContent, segments,
+};
+
+use super::request::{self, ChannelChoice, EmailRequest, MessageRequest, RichRequest, To};
+use crate::{
+    Error, ErrorKind, FieldError,
+    directory::{Account, Tenant, TenantState},
+    render::Prepared,
+};
+
+/// Largest `metadata`, in bytes of JSON.
+const METADATA_MAX: usize = 16 * 1024;
+/// Largest `variables`, in bytes of JSON.
+const VARIABLES_MAX: usize = 64 * 1024;
+/// How far ahead a message can be scheduled, in seconds: a year and a day.
+const SEND_AT_MAX_S: i64 = 366 * 86_400;
+/// Longest text of a channel without a limit of its own, in bytes.
+const TEXT_MAX: usize = 512 * 1024;
+/// Longest subject, in characters (RFC 5322 lines are folded, but nobody reads further).
+const SUBJECT_MAX: usize = 998;
+/// Extra mail headers.
+const HEADERS_MAX: usize = 30;
+
+/// What will happen to a message.
+pub struct Plan {
+    /// Over which channel.
+    pub channel: Channel,
+    /// Why.
+    pub purpose: Purpose,
+    /// Its place in the order of work.
+    pub class: Class,
+    /// What to do when nobody can say whether it was taken.
+    pub guarantee: Guarantee,
+    /// `scheduled` or `queued`.
+    pub status: Status,
+    /// To whom.
+    pub address: Address,
+    /// Through which account.
+    pub account: Arc<Account>,
+    /// What it says, compiled.
+    pub content: Arc<Prepared>,
+    /// What it says, filled in: for the explanation of a dry run.
+    pub rendered: Arc<Content>,
+    /// Why this channel and account.
+    pub route: String,
+    /// Parts, for SMS.
+    pub segments: Option<u32>,
+    /// When it leaves.
+    pub due_at: Timestamp,
+}
+
+/// The parts of a request that cost time to read, read once: shared by messages of a batch that say the same.
+pub struct Said {
+    /// What is said, compiled.
+    pub content: Arc<Prepared>,
+}
+
+/// Decides over which channel and to which address a message goes, before its content is read.
+pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Address, String), Error> {
+    if tenant.state == TenantState::Suspended {
+        return Err(Error::forbidden(
+            "tenant_suspended",
+            "This tenant is suspended and cannot send. Ask the operator to lift the suspension.",
+        )
+        .with_action("CONTACT_OPERATOR"));
+    }
+    if request.fallback_after_s.is_some() {
+        return Err(Error::invalid(
+            "/fallback_after_s",
+            "waiting for delivery before the next channel is not offered; the first channel that can be used is taken",
+        ));
+    }
+    if request.sender_id.is_some() {
+        return Err(Error::invalid("/sender_id", "there is no such sender; leave it out to use the account's own"));
+    }
+    let given = addresses(&request.to)?;
+    match &request.channel {
+        Some(ChannelChoice::One(channel)) => {
+            only(&given, *channel).map(|address| (*channel, address, "the channel was given".to_owned()))
+        }
+        None => match given.as_slice() {
+            [Address::Email(_)] => only(&given, Channel::Email)
+                .map(|address| (Channel::Email, address, "an e-mail address goes by e-mail".to_owned())),
+            [Address::Telegram(_)] => only(&given, Channel::Telegram)
+                .map(|address| (Channel::Telegram, address, "a Telegram chat goes by Telegram".to_owned())),
+            _ => Err(Error::invalid(
+                "/channel",
+                "say how to reach this recipient: email, sms, whatsapp, telegram, voice or auto",
+            )),
+        },
+        Some(ChannelChoice::List(channels)) => {
+            first_usable(&given, channels, tenant, "the first listed channel with an address and an account")
+        }
+        Some(ChannelChoice::Auto) => {
+            let order = [Channel::Email, Channel::Whatsapp, Channel::Sms, Channel::Telegram];
+            first_usable(
+                &given,
+                &order,
+                tenant,
+                "auto: the first of email, whatsapp, sms, telegram with an address and an account",
+            )
+        }
+    }
+}
+
+fn addresses(to: &To) -> Result<Vec<Address>, Error> {
+    if to.contact_id.is_some() {
+        return Err(Error::invalid("/to/contact_id", "there is no such contact"));
+    }
+    let mut given = Vec::new();
+    given.extend(to.email.clone().map(Address::Email));
+    given.extend(to.phone.clone().map(Address::Phone));
+    given.extend(to.telegram_chat_id.map(|id| Address::Telegram(ChatId(id))));
+    if given.is_empty() {
+        return Err(Error::invalid(
+            "/to",
+            "a message needs a recipient: one of email, phone, telegram_chat_id or contact_id",
+        ));
+    }
+    Ok(given)
+}
+
+fn only(given: &[Address], channel: Channel) -> Result<Address, Error> {
+    match given {
+        [address] if address.fits(channel) => Ok(address.clone()),
+        [_] => {
+            let needed = match channel {
+                Channel::Email => "email",
+                Channel::Sms | Channel::Whatsapp | Channel::Voice => "phone",
+                Channel::Telegram => "telegram_chat_id",
+                Channel::Webhook => "url",
+            };
+            Err(Error::invalid(format!("/to/{needed}"), format!("a message over {channel} needs `{needed}`")))
+        }
+        _ => Err(Error::invalid("/to", "more than one recipient address: give one, or set channel to auto or a list")),
+    }
+}
+
+fn first_usable(
+    given: &[Address],
+    channels: &[Channel],
+    tenant: &Tenant,
+    why: &str,
+) -> Result<(Channel, Address, String), Error> {
+    let usable = channels.iter().find_map(|channel| {
+        let address = given.iter().find(|address| address.fits(*channel))?;
+        default_account(tenant, *channel).map(|_| (*channel, address.clone()))
+    });
+    usable.map(|(channel, address)| (channel, address, why.to_owned())).ok_or_else(|| {
+        let listed = channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ");
+        no_account(&format!("None of the channels {listed} has both an address in `to` and an enabled account."))
+    })
+}
+
+fn no_account(detail: &str) -> Error {
+    Error {
+        errors: vec![FieldError::new("/channel", detail)],
+        ..Error::new(
+            ErrorKind::Invalid,
+            "no_account_for_channel",
+            format!("{detail} Add an account for it with POST /v1/accounts."),
+        )
+        .with_action("ADD_ACCOUNT")
+    }
+}
+
+fn default_account(tenant: &Tenant, channel: Channel) -> Option<&Arc<Account>> {
+    let usable = || tenant.accounts.iter().filter(|account| account.is_enabled && account.channels.contains(&channel));
+    usable().find(|account| account.default_for.contains(&channel)).or_else(|| usable().next())
+}
+
+/// The account a message goes through, and why.
+fn account(request: &MessageRequest, tenant: &Tenant, channel: Channel) -> Result<(Arc<Account>, &'static str), Error> {
+    if let Some(id) = request.account_id {
+        let found = tenant.accounts.iter().find(|account| account.id == id && account.connector.spec().id != "webhook");
+        let account = found.ok_or_else(|| Error::invalid("/account_id", "there is no such account"))?;
+        if !account.channels.contains(&channel) {
+            return Err(Error::invalid(
+                "/account_id",
+                format!("the account {} does not carry {channel}", account.name),
+            ));
+        }
+        if !account.is_enabled {
+            return Err(disabled(account));
+        }
+        return Ok((Arc::clone(account), "the account was given"));
+    }
+    if let Some(account) = default_account(tenant, channel) {
+        let why = if account.default_for.contains(&channel) {
+            "the channel's default account"
+        } else {
+            "the channel's only usable account"
+        };
+        return Ok((Arc::clone(account), why));
+    }
+    match tenant.accounts.iter().find(|account| account.channels.contains(&channel)) {
+        Some(account) => Err(disabled(account)),
+        None => Err(no_account(&format!("This tenant has no account for {channel}."))),
+    }
+}
+
+fn disabled(account: &Account) -> Error {
+    let detail = format!(
+        "The account {} ({}) is disabled. Enable it, or choose another with `account_id`.",
+        account.name, account.id
+    );
+    Error {
+        errors: vec![FieldError::new("/account_id", detail.clone())],
+        ..Error::new(ErrorKind::Invalid, "account_disabled", detail)
+    }
+    .with_action("ENABLE_ACCOUNT")
+}
+
+/// Reads and compiles what a message says. `files` are the stored files of its attachments.
+pub fn say(request: &MessageRequest, channel: Channel, files: Vec<AttachmentRef>) -> Result<Content, Error> {
+    if let Some(template) = &request.template {
+        if request.content.is_some() {
+            return Err(Error::invalid("/template", "give either `content` or `template`, not both"));
+        }
+        if template.id.is_none() && template.name.is_none() {
+            return Err(Error::invalid("/template", "name the template by `id` or `name`"));
+        }
+        return Err(Error::invalid("/template", "there is no such template"));
+    }
+    let Some(raw) = &request.content else {
+        return Err(Error::invalid("/content", "a message needs `content` or `template`"));
+    };
+    let raw = raw.get().as_bytes();
+    if channel != Channel::Email && !request.attachments.is_empty() {
+        return Err(Error::invalid(
+            "/attachments",
+            format!("attachments go by e-mail; over {channel} use `content.media`"),
+        ));
+    }
+    let content = match channel {
+        Channel::Email => {
+            let email: EmailRequest = request::read(raw, "/content")?;
+            Content::Email(EmailContent {
+                subject: email.subject,
+                text: email.text,
+                html: email.html,
+                reply_to: email.reply_to,
+                headers: email.headers,
+                attachments: files,
+            })
+        }
+        Channel::Sms => Content::Sms(request::read::<SmsContent>(raw, "/content")?),
+        Channel::Whatsapp => {
+            let rich: RichRequest = request::read(raw, "/content")?;
+            Content::Whatsapp(WhatsappContent {
+                text: rich.text,
+                media: rich.media,
+                buttons: rich.buttons,
+                location: rich.location,
+                whatsapp_template: rich.whatsapp_template,
+            })
+        }
+        Channel::Telegram => Content::Telegram(request::read::<TelegramContent>(raw, "/content")?),
+        Channel::Voice => Content::Voice(request::read::<VoiceContent>(raw, "/content")?),
+        Channel::Webhook => return Err(Error::invalid("/channel", "unknown channel")),
+    };
+    check_source(&content)?;
+    Ok(content)
+}
+
+/// What can be said to be wrong before the placeholders are filled.
+fn check_source(content: &Content) -> Result<(), Error> {
+    let bad = match content {
+        Content::Email(email) => {
+            let long = |name: &str, text: &Option<String>| {
+                text.as_ref()
+                    .filter(|text| text.len() > TEXT_MAX)
+                    .map(|_| FieldError::new(format!("/content/{name}"), format!("at most {TEXT_MAX} bytes")))
+            };
+            let mut bad: Vec<_> =
+                [long("text", &email.text), long("html", &email.html)].into_iter().flatten().collect();
+            if email.text.as_ref().is_none_or(String::is_empty) && email.html.as_ref().is_none_or(String::is_empty) {
+                bad.push(FieldError::new("/content", "a mail needs `text`, `html` or both"));
+            }
+            if email.headers.len() > HEADERS_MAX {
+                bad.push(FieldError::new("/content/headers", format!("at most {HEADERS_MAX} extra headers")));
+            }
+            bad
+        }
+        Content::Sms(sms) if sms.text.is_empty() && sms.media.is_empty() => {
+            vec![FieldError::new("/content/text", "a text message needs `text`")]
+        }
+        Content::Whatsapp(w)
+            if w.text.is_empty() && w.media.is_empty() && w.location.is_none() && w.whatsapp_template.is_none() =>
+        {
+            vec![FieldError::new(
+                "/content",
+                "a WhatsApp message needs `text`, `media`, `location` or `whatsapp_template`",
+            )]
+        }
+        Content::Telegram(t) if t.text.is_empty() && t.media.is_empty() && t.location.is_none() => {
+            vec![FieldError::new("/content", "a Telegram message needs `text`, `media` or `location`")]
+        }
+        Content::Voice(voice) if voice.say.is_empty() => {
+            vec![FieldError::new("/content/say", "a call needs something to say")]
+        }
+        _ => Vec::new(),
+    };
+    if bad.is_empty() { Ok(()) } else { Err(Error::invalid_fields(bad)) }
+}
+
+/// Decides everything else about a message whose channel, address and content are known.
+pub fn plan(
+    request: &MessageRequest,
+    tenant: &Tenant,
+    (channel, address, why): (Channel, Address, String),
+    content: Arc<Prepared>,
+    now: Timestamp,
+) -> Result<Plan, Error> {
+    let mut bad = Vec::new();
+    check_object(&mut bad, "/metadata", request.metadata.as_deref(), METADATA_MAX);
+    check_object(&mut bad, "/variables", request.variables.as_deref(), VARIABLES_MAX);
+    if request.topic.as_ref().is_some_and(|topic| {
+        topic.is_empty()
+            || topic.len() > 64
+            || !topic.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    }) {
+        bad.push(FieldError::new("/topic", "1 to 64 characters of a-z, 0-9 and _"));
+    }
+    if request.send_at.is_some_and(|at| at > now.plus_seconds(SEND_AT_MAX_S)) {
+        bad.push(FieldError::new("/send_at", "at most a year ahead"));
+    }
+    let leaves_at = request.send_at.map_or(now, |at| at.max(now));
+    if request.expires_at.is_some_and(|at| at <= leaves_at) {
+        bad.push(FieldError::new("/expires_at", "must be later than now and than `send_at`"));
+    }
+    if !bad.is_empty() {
+        return Err(Error::invalid_fields(bad));
+    }
+    let (account, account_why) = account(request, tenant, channel)?;
+    let rendered = content.render(request.variables.as_ref().map(|raw| raw.get()))?;
+    check_rendered(&rendered)?;
+    account.connector.can_carry(&rendered).map_err(|failure| {
+        let pointer =
+            failure.detail.split('`').nth(1).filter(|field| field.starts_with('/')).unwrap_or("/content").to_owned();
+        let code = if failure.kind == FailureKind::Content { "content_not_supported" } else { "invalid_request" };
+        Error {
+            errors: vec![FieldError::new(pointer, failure.detail.clone())],
+            ..Error::new(ErrorKind::Invalid, code, failure.detail)
+        }
+    })?;
+    let purpose = request.purpose.unwrap_or(Purpose::Transactional);
+    Ok(Plan {
+        channel,
+        purpose,
+        class: Class::new(purpose, request.priority.unwrap_or(Priority::Normal)),
+        guarantee: request.guarantee.unwrap_or(Guarantee::AtLeastOnce),
+        status: if leaves_at > now { Status::Scheduled } else { Status::Queued },
+        address,
+        segments: match &*rendered {
+            Content::Sms(sms) => Some(segments(&sms.text).count),
+            _ => None,
+        },
+        rendered,
+        content,
+        route: format!("{channel}: {why}; {}: {account_why}", account.name),
+        account,
+        due_at: leaves_at,
+    })
+}
+
+fn check_object(bad: &mut Vec<FieldError>, pointer: &str, raw: Option<&serde_json::value::RawValue>, max: usize) {
+    let Some(text) = raw.map(|raw| raw.get().trim()) else { return };
+    if !text.starts_with('{') {
+        bad.push(FieldError::new(pointer, "expected an object"));
+    } else if text.len() > max {
+        bad.push(FieldError::new(pointer, format!("at most {max} bytes")));
+    }
+}
+
+/// What must hold once the placeholders are filled: a variable cannot smuggle in a header or empty a text.
+fn check_rendered(content: &Content) -> Result<(), Error> {
+    let Content::Email(email) = content else { return Ok(()) };
+    let mut bad = Vec::new();
+    let breaks = |text: &str| text.chars().any(|c| matches!(c, '\r' | '\n' | '\0'));
+    if breaks(&email.subject) {
+        bad.push(FieldError::new("/content/subject", "a subject has no line breaks, also not from variables"));
+    }
+    if email.subject.chars().count() > SUBJECT_MAX {
+        bad.push(FieldError::new("/content/subject", format!("at most {SUBJECT_MAX} characters")));
+    }
+    for (name, value) in &email.headers {
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b':') {
+            bad.push(FieldError::new(
+                format!("/content/headers/{name}"),
+                "a header name is printable ASCII without spaces or colons",
+            ));
+        } else if breaks(value) {
+            bad.push(FieldError::new(
+                format!("/content/headers/{name}"),
+                "a header has no line breaks, also not from variables",
+            ));
+        }
+    }
+    if bad.is_empty() { Ok(()) } else { Err(Error::invalid_fields(bad)) }
+}

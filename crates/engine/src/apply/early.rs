@@ -1,0 +1,45 @@
+//! A report that came before the id it speaks of was known: how it is kept, and what it becomes once it is.
+
+use model::{Fact, MessageId, Money, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::reports::EarlyReport;
+
+use super::Learned;
+
+/// The report as kept in `early_reports.report`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EarlyPayload {
+    /// What happened.
+    pub fact: Fact,
+    /// When.
+    pub at: Timestamp,
+    /// The provider's own status word.
+    pub provider_status: Option<String>,
+    /// Parts the provider counted.
+    pub segments: Option<u32>,
+    /// The price it names.
+    pub price: Option<Money>,
+}
+
+impl EarlyPayload {
+    /// Reads what was kept; `None` when it cannot be read.
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The fact, now that its message is known.
+    pub fn learned(self, tenant_id: TenantId, message_id: MessageId, early: &EarlyReport) -> Learned {
+        Learned {
+            tenant_id,
+            message_id,
+            fact: self.fact,
+            at: self.at,
+            source: "provider".to_owned(),
+            dedupe: early.dedupe.clone(),
+            provider_status: self.provider_status,
+            provider_message_id: Some(early.provider_message_id.clone()),
+            segments: self.segments,
+            price: self.price,
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! Folds inputs into message rows and what is written beside them. No IO: rows come in, [`Writes`] go out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use connectors::{Acceptance, Outcome, registry};
+use model::{
+    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Status, TenantId, Timestamp, step,
+};
+use store::{
+    attempts::{Attempt, Observation},
+    deliveries::Delivery,
+    inflight::Flight,
+    messages::Message,
+    reports::{EarlyReport, LaterFact},
+};
+
+use super::{
+    AskedAbout, EarlyPayload, Finished, Learned, Withdrawn,
+    conclude::{self, Facts, Next, conclude},
+    health::News,
+};
+use crate::{engine::Tenants, view, writes::Writes};
+
+/// Wait before a message that was sent and of which nothing was heard since is asked about, in milliseconds (mission M2.7).
+pub const ASK_SENT_AFTER_MS: i64 = 5 * 60_000;
+
+pub(super) struct Fold<'a> {
+    rows: HashMap<MessageId, Message>,
+    before: HashMap<MessageId, Message>,
+    tenants: &'a Tenants,
+    ids: &'a Ids,
+    now: Timestamp,
+    writes: Writes,
+    /// Ends of attempts per account, in order; `None` is an end that speaks for the account.
+    ends: BTreeMap<(TenantId, AccountId), Vec<Option<Failure>>>,
+    due: BTreeMap<(TenantId, AccountId, Class), Timestamp>,
+    told: BTreeSet<TenantId>,
+}
+
+type Due = Vec<(TenantId, AccountId, Class, Timestamp)>;
+
+impl<'a> Fold<'a> {
+    pub(super) fn new(rows: HashMap<MessageId, Message>, tenants: &'a Tenants, ids: &'a Ids, now: Timestamp) -> Self {
+        Self {
+            rows,
+            before: HashMap::new(),
+            tenants,
+            ids,
+            now,
+            writes: Writes::default(),
+            ends: BTreeMap::new(),
+            due: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub(super) fn row(&self, id: MessageId) -> Option<&Message> {
+        self.rows.get(&id)
+    }
+
+    pub(super) fn take_ends(&mut self) -> Vec<(TenantId, AccountId, Vec<Option<Failure>>)> {
+        std::mem::take(&mut self.ends).into_iter().map(|((tenant, account), ends)| (tenant, account, ends)).collect()
+    }
+
+    /// Everything to be written, the lanes that have new work, and the tenants that have news.
+    pub(super) fn into_writes(mut self) -> (Writes, Due, Vec<TenantId>) {
+        let mut changed: Vec<MessageId> = self.before.keys().copied().collect();
+        changed.sort_unstable();
+        for id in changed {
+            let (Some(before), Some(after)) = (self.before.get(&id), self.rows.get(&id)) else { continue };
+            if before != after {
+                self.writes.count(Some(before), after);
+                self.writes.messages.push(after.clone());
+            }
+        }
+        let due =
+            self.due.into_iter().map(|((tenant, account, class), due_at)| (tenant, account, class, due_at)).collect();
+        (self.writes, due, self.told.into_iter().collect())
+    }
+
+    /// Takes a row out to be changed, keeping what it was. [`Fold::put`] puts it back.
+    fn take(&mut self, id: MessageId) -> Option<Message> {
+        let row = self.rows.remove(&id)?;
+        self.before.entry(id).or_insert_with(|| row.clone());
+        Some(row)
+    }
+
+    fn put(&mut self, row: Message) {
+        self.rows.insert(row.id, row);
+    }
+
+    /// An attempt ended. `is_held`: its row in `inflight` was still ours.
+    pub(super) fn finished(&mut self, finished: &Finished, is_held: bool) {
+        let Some(mut m) = self.take(finished.flight.message_id) else { return };
+        if is_held {
+            self.attempt(finished, None);
+            m.attempts = m.attempts.max(finished.flight.number);
+            match &finished.outcome {
+                Outcome::Accepted(acceptance) => {
+                    self.end(&finished.flight, None);
+                    self.accepted(&mut m, finished, acceptance);
+                }
+                Outcome::Refused(failure) => {
+                    self.end(&finished.flight, Some(failure.clone()));
+                    let repeats_safely =
+                        finished.account.as_ref().is_some_and(|account| account.connector.repeats_safely());
+                    self.refused(&mut m, &finished.flight, failure, repeats_safely);
+                }
+            }
+        } else {
+            self.late(&mut m, finished);
+        }
+        self.put(m);
+    }
+
+    fn end(&mut self, flight: &Flight, failure: Option<Failure>) {
+        self.ends.entry((flight.tenant_id, flight.account_id)).or_default().push(failure);
+    }
+
+    fn attempt(&mut self, finished: &Finished, note: Option<String>) {
+        let flight = &finished.flight;
+        let (outcome, failure, provider_message_id) = match &finished.outcome {
+            Outcome::Accepted(acceptance) => (0, None, acceptance.provider_message_id.clone()),
+            Outcome::Refused(failure) => (failure.kind.code(), json(failure), None),
+        };
+        let name = if outcome == 0 {
+            "accepted"
+        } else {
+            FailureKind::from_code(outcome).map_or("unknown", FailureKind::as_str)
+        };
+        let connector = finished.account.as_ref().map_or("none", |account| account.connector.spec().id);
+        metrics::counter!("tidings_attempts_total", "connector" => connector, "outcome" => name).increment(1);
+        self.writes.attempts.push(Attempt {
+            tenant_id: flight.tenant_id,
+            message_id: flight.message_id,
+            number: flight.number,
+            account_id: flight.account_id,
+            started_at: flight.started_at,
+            finished_at: self.now,
+            outcome,
+            failure,
+            provider_message_id,
+            exchange: finished.exchange.clone(),
+            note,
+        });
+    }
+
+    fn accepted(&mut self, m: &mut Message, finished: &Finished, acceptance: &Acceptance) {
+        if acceptance.provider_message_id.is_some() {
+            m.provider_message_id.clone_from(&acceptance.provider_message_id);
+        }
+        m.segments = acceptance.segments.or(m.segments);
+        if let Some(price) = &acceptance.price {
+            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        }
+        m.due_at = None;
+        for (position, (after_ms, fact)) in acceptance.later.iter().enumerate() {
+            self.writes.later.push(LaterFact {
+                due_at: self.now.plus_millis(*after_ms as i64),
+                message_id: m.id,
+                position: position as i64,
+                tenant_id: m.tenant_id,
+                fact: json(fact).unwrap_or_default(),
+            });
+        }
+        if let Some(moved) = &acceptance.moved_to {
+            self.observe(
+                m,
+                "engine",
+                "moved",
+                format!("moved:{}", finished.flight.number),
+                Some(serde_json::json!({ "to": moved.to_string() }).to_string()),
+            );
+        }
+        let asks = finished
+            .account
+            .as_ref()
+            .is_some_and(|account| account.connector.spec().has_receipts && can_ask(account.connector.spec().id));
+        m.poll_at = asks.then(|| self.now.plus_millis(ASK_SENT_AFTER_MS));
+        m.polls = 0;
+        self.step(m, &Fact::Sent, self.now);
+    }
+
+    fn refused(&mut self, m: &mut Message, flight: &Flight, failure: &Failure, repeats_safely: bool) {
+        m.failure = json(failure);
+        let facts = Facts {
+            channel: m.channel,
+            guarantee: m.guarantee,
+            number: flight.number,
+            tries: flight.tries,
+            repeats_safely,
+            can_ask: m.connector.as_deref().is_some_and(can_ask),
+        };
+        let next = if m.status.was_accepted() {
+            // A callback that overtook the answer has already told the truth.
+            m.due_at = None;
+            return;
+        } else {
+            conclude(facts, failure, self.now, self.ids)
+        };
+        self.follow(m, flight.account_id, flight.class, next, failure);
+    }
+
+    /// Does what the rules say follows a failed attempt.
+    fn follow(&mut self, m: &mut Message, account: AccountId, class: Class, next: Next, failure: &Failure) {
+        match next {
+            Next::Retry { due_at, tries, is_possible_duplicate } => {
+                if is_possible_duplicate {
+                    let note = "The attempt before this one got no answer; the recipient may get the message twice.";
+                    let detail = serde_json::json!({ "after_attempt": m.attempts, "detail": note }).to_string();
+                    self.observe(
+                        m,
+                        "engine",
+                        "possible_duplicate",
+                        format!("possible_duplicate:{}", m.attempts),
+                        Some(detail),
+                    );
+                }
+                if m.expires_at.is_some_and(|expires_at| expires_at <= due_at) {
+                    m.due_at = None;
+                    self.step(m, &Fact::Expired, self.now);
+                    return;
+                }
+                self.queue(m, account, class, due_at, tries);
+            }
+            Next::Fail { is_dead_letter } => {
+                (m.due_at, m.poll_at) = (None, None);
+                m.dead_at = is_dead_letter.then_some(self.now);
+                self.step(m, &Fact::Failed { failure: failure.clone() }, self.now);
+            }
+            Next::Unknown { ask_at } => {
+                (m.due_at, m.poll_at, m.polls) = (None, ask_at, 0);
+                m.dead_at = ask_at.is_none().then_some(self.now);
+                self.step(m, &Fact::Unknown { failure: failure.clone() }, self.now);
+            }
+            Next::Ask { ask_at } => (m.due_at, m.poll_at, m.polls) = (None, Some(ask_at), 0),
+        }
+    }
+
+    /// Puts a message back into its lane.
+    fn queue(&mut self, m: &mut Message, account_id: AccountId, class: Class, due_at: Timestamp, tries: u32) {
+        (m.due_at, m.poll_at) = (Some(due_at), None);
+        self.writes.deliveries.push(Delivery {
+            account_id,
+            class,
+            due_at,
+            message_id: m.id,
+            tenant_id: m.tenant_id,
+            attempts: m.attempts,
+            tries,
+            expires_at: m.expires_at,
+        });
+        let due = self.due.entry((m.tenant_id, account_id, class)).or_insert(due_at);
+        *due = (*due).min(due_at);
+    }
+
+    /// A worker that was taken for dead came back with an answer. The attempt is on record as unknown; what it says now is still true.
+    fn late(&mut self, m: &mut Message, finished: &Finished) {
+        let Outcome::Accepted(acceptance) = &finished.outcome else { return };
+        let detail = serde_json::json!({ "attempt": finished.flight.number, "provider_message_id": acceptance.provider_message_id }).to_string();
+        self.observe(m, "engine", "late_answer", format!("late_answer:{}", finished.flight.number), Some(detail));
+        if m.provider_message_id.is_none() {
+            m.provider_message_id.clone_from(&acceptance.provider_message_id);
+        }
+        self.withdraw_delivery(m);
+        self.step(m, &Fact::Sent, self.now);
+    }
+
+    /// A process died with this attempt in flight: nobody can say whether its request left.
+    pub(super) fn abandoned(&mut self, flight: &Flight) {
+        let Some(mut m) = self.take(flight.message_id) else { return };
+        let failure = Failure::new(
+            FailureKind::Unknown,
+            "process_ended",
+            "Tidings stopped while this attempt was under way. It cannot be said whether the provider took the message.",
+        );
+        let outcome = Outcome::Refused(failure.clone());
+        let finished =
+            Finished { flight: flight.clone(), account: None, outcome, exchange: None, finished_at: self.now };
+        self.attempt(&finished, Some("Found after a restart.".to_owned()));
+        m.attempts = m.attempts.max(flight.number);
+        let repeats_safely =
+            m.connector.as_deref().and_then(registry::find).is_some_and(|connector| connector.repeats_safely());
+        self.refused(&mut m, flight, &failure, repeats_safely);
+        self.put(m);
+    }
+
+    /// A fact became known.
+    pub(super) fn learned(&mut self, learned: &Learned) {
+        let Some(mut m) = self.take(learned.message_id) else { return };
+        if m.tenant_id != learned.tenant_id {
+            self.put(m);
+            return;
+        }
+        let mut detail = serde_json::Map::new();
+        if let Some(word) = &learned.provider_status {
+            detail.insert("provider_status".to_owned(), word.clone().into());
+        }
+        if let Some(failure) = learned.fact.failure() {
+            detail.insert("failure".to_owned(), serde_json::to_value(failure).unwrap_or_default());
+        }
+        if let Fact::Clicked { url: Some(url) } = &learned.fact {
+            detail.insert("url".to_owned(), url.clone().into());
+        }
+        self.writes.observations.push(Observation {
+            tenant_id: m.tenant_id,
+            message_id: m.id,
+            dedupe: learned.dedupe.clone(),
+            source: learned.source.clone(),
+            kind: learned.fact.as_str().to_owned(),
+            detail: (!detail.is_empty()).then(|| serde_json::Value::Object(detail).to_string()),
+            at: learned.at,
+            recorded_at: self.now,
+        });
+        if m.provider_message_id.is_none() {
+            m.provider_message_id.clone_from(&learned.provider_message_id);
+        }
+        m.segments = learned.segments.filter(|count| *count > 0).or(m.segments);
+        if let Some(price) = &learned.price {
+            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        }
+        if learned.fact.status().is_some_and(Status::is_final) {
+            // Whatever the provider says settles an attempt nobody could speak for: no retry, no more asking.
+            self.withdraw_delivery(&mut m);
+            let is_settled = learned.fact != Fact::Sent;
+            m.poll_at = if is_settled { None } else { m.poll_at.map(|_| self.now.plus_millis(ASK_SENT_AFTER_MS)) };
+        }
+        if learned.fact.status().is_some_and(Status::was_accepted) && m.sent_at.is_none() && learned.fact != Fact::Sent
+        {
+            // Delivered and read imply that it was sent.
+            m.sent_at = Some(learned.at);
+        }
+        self.step(&mut m, &learned.fact, learned.at);
+        self.put(m);
+    }
+
+    /// A report that came before the provider's answer was recorded.
+    pub(super) fn early(&mut self, early: &EarlyReport) {
+        let row = self.rows.values().find(|m| {
+            m.account_id == Some(early.account_id)
+                && m.provider_message_id.as_deref() == Some(&early.provider_message_id)
+        });
+        let Some((message_id, tenant_id)) = row.map(|m| (m.id, m.tenant_id)) else { return };
+        if let Some(payload) = EarlyPayload::read(&early.report) {
+            self.learned(&payload.learned(tenant_id, message_id, early));
+        }
+    }
+
+    /// The provider was asked.
+    pub(super) fn asked(&mut self, asked: &AskedAbout) {
+        let Some(mut m) = self.take(asked.message_id) else { return };
+        m.polls += 1;
+        m.poll_at = asked.ask_again_at;
+        let waits = !m.status.is_final() && m.due_at.is_none();
+        if let Some(account) = m
+            .account_id
+            .filter(|_| waits && (asked.is_not_taken || asked.gives_up) && m.guarantee == Guarantee::AtLeastOnce)
+        {
+            let failure = m.failure.as_deref().and_then(|text| serde_json::from_str(text).ok());
+            let failure: Failure = failure
+                .unwrap_or_else(|| Failure::new(FailureKind::Unknown, "no_answer", "The provider gave no answer."));
+            // Each asking stands for one try: what is asked about again and again is not retried for ever.
+            let next = conclude::again(m.channel, m.attempts, &failure, self.now, self.ids, !asked.is_not_taken)
+                .unwrap_or(Next::Unknown { ask_at: None });
+            let class = m.class;
+            self.follow(&mut m, account, class, next, &failure);
+        }
+        self.put(m);
+    }
+
+    /// A message is withdrawn before it leaves.
+    pub(super) fn withdrawn(&mut self, withdrawn: &Withdrawn) {
+        let Some(mut m) = self.take(withdrawn.message_id) else { return };
+        if m.tenant_id == withdrawn.tenant_id && !m.status.is_final() {
+            self.withdraw_delivery(&mut m);
+            m.poll_at = None;
+            self.observe(&m, &withdrawn.source, withdrawn.fact.as_str(), withdrawn.fact.as_str().to_owned(), None);
+            let was_unknown = m
+                .failure
+                .as_deref()
+                .and_then(|text| serde_json::from_str::<Failure>(text).ok())
+                .filter(|f| f.kind == FailureKind::Unknown);
+            match was_unknown {
+                // It may have reached the recipient: withdrawing the retry does not withdraw that.
+                Some(failure) => self.step(&mut m, &Fact::Unknown { failure }, self.now),
+                None => self.step(&mut m, &withdrawn.fact, self.now),
+            }
+        }
+        self.put(m);
+    }
+
+    /// Takes a message's due work out of its lane.
+    fn withdraw_delivery(&mut self, m: &mut Message) {
+        let (Some(account_id), Some(due_at)) = (m.account_id, m.due_at.take()) else { return };
+        self.writes.deliveries.retain(|delivery| delivery.message_id != m.id);
+        self.writes.ended_deliveries.push(Delivery {
+            account_id,
+            class: m.class,
+            due_at,
+            message_id: m.id,
+            tenant_id: m.tenant_id,
+            attempts: m.attempts,
+            tries: 0,
+            expires_at: m.expires_at,
+        });
+    }
+
+    /// Lets a fact change a message, and tells the tenant.
+    fn step(&mut self, m: &mut Message, fact: &Fact, at: Timestamp) {
+        let change = step(m.status, fact, at);
+        let earlier = |stored: Option<Timestamp>, offered: Option<Timestamp>| match (stored, offered) {
+            (Some(stored), Some(offered)) => Some(stored.min(offered)),
+            (stored, offered) => stored.or(offered),
+        };
+        m.sent_at = earlier(m.sent_at, change.sent_at);
+        m.delivered_at = earlier(m.delivered_at, change.delivered_at);
+        m.read_at = earlier(m.read_at, change.read_at);
+        if let Some(status) = change.status {
+            m.status = status;
+            if status.was_accepted() {
+                m.dead_at = None;
+            }
+            match fact.failure() {
+                Some(failure) => m.failure = json(failure),
+                None if status.was_accepted() => m.failure = None,
+                None => {}
+            }
+            if status.is_final() && !status.was_accepted() {
+                m.ended_at = Some(at);
+            }
+        }
+        let is_engagement = fact.status().is_none();
+        if (change.status.is_some() || is_engagement) && m.channel != Channel::Webhook {
+            let data = view::message_json(m, self.now);
+            self.tell(m.tenant_id, &format!("message.{}", fact.as_str()), data);
+        }
+    }
+
+    fn tell(&mut self, tenant_id: TenantId, kind: &str, data: String) {
+        if let Some(tenant) = self.tenants.get(&tenant_id) {
+            let first_new = self.writes.deliveries.len();
+            self.writes.event(tenant, kind, data, self.now, self.ids);
+            for delivery in &self.writes.deliveries[first_new..] {
+                self.due.entry((tenant_id, delivery.account_id, delivery.class)).or_insert(delivery.due_at);
+            }
+            self.told.insert(tenant_id);
+        }
+    }
+
+    /// Tells that an account was paused or works again.
+    pub(super) fn account_news(
+        &mut self,
+        tenant_id: TenantId,
+        account_id: AccountId,
+        news: News,
+        failure: Option<&Failure>,
+    ) {
+        let Some(account) = self.tenants.get(&tenant_id).and_then(|tenant| tenant.account(account_id)) else { return };
+        let is_endpoint = account.connector.spec().id == "webhook";
+        let kind = match news {
+            News::Paused => "account.paused",
+            News::Resumed => "account.resumed",
+        };
+        tracing::warn!(account.id = %account_id, connector = account.connector.spec().id, failure = failure.map(|f| f.code.as_str()), "{kind}");
+        if is_endpoint {
+            return;
+        }
+        let data = serde_json::json!({ "account_id": account_id, "name": account.name, "connector": account.connector.spec().id, "failure": failure });
+        self.tell(tenant_id, kind, data.to_string());
+    }
+
+    fn observe(&mut self, m: &Message, source: &str, kind: &str, dedupe: String, detail: Option<String>) {
+        self.writes.observations.push(Observation {
+            tenant_id: m.tenant_id,
+            message_id: m.id,
+            dedupe,
+            source: source.to_owned(),
+            kind: kind.to_owned(),
+            detail,
+            at: self.now,
+            recorded_at: self.now,
+        });
+    }
+}
+
+/// True when a connector can ask its provider what became of an attempt.
+fn can_ask(connector: &str) -> bool {
+    registry::find(connector).is_some_and(connectors::Connector::can_poll)
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Option<String> {
+    serde_json::to_string(value).ok()
+}

@@ -1,0 +1,295 @@
+//! Apply: the only writer of message state.
+//!
+//! Ends of attempts, providers' reports, polls, cancellations, expiries and what recovery finds all come here as [`Input`]s. A group of them is one transaction: the rows are
+//! locked, the pure rules ([`model::step`], [`conclude`], [`health`]) say what changes, and message, attempt, observation, next delivery, events, usage and account
+//! health are written together. Facts may come late, twice or shuffled; rows and counters end up the same.
+
+pub mod conclude;
+mod early;
+mod fold;
+pub mod health;
+
+use std::{collections::HashMap, sync::Arc};
+
+use connectors::Outcome;
+use model::{AccountId, Fact, MessageId, Money, TenantId, Timestamp};
+use store::{
+    Scope, Tx,
+    account_states::{self, AccountState},
+    deliveries,
+    inflight::{self, Flight},
+    messages::{self, Message},
+    reports,
+};
+
+pub use self::early::EarlyPayload;
+use self::fold::Fold;
+use crate::{Engine, Error, directory::Account, engine::Tenants};
+
+/// Attempts and facts in one transaction.
+pub(crate) const COMMIT_MAX: usize = 1_024;
+
+/// Something that became known.
+#[derive(Clone)]
+pub enum Input {
+    /// Attempts that ended.
+    Finished(Vec<Finished>),
+    /// Facts about messages, from wherever.
+    Learned(Vec<Learned>),
+    /// Attempts whose process is gone.
+    Abandoned(Vec<Flight>),
+    /// The provider was asked and this is what it leaves us with.
+    Asked(Vec<AskedAbout>),
+    /// Messages to be withdrawn before they leave: canceled or expired.
+    Withdrawn(Vec<Withdrawn>),
+}
+
+/// An attempt that ended.
+#[derive(Clone)]
+pub struct Finished {
+    /// The attempt.
+    pub flight: Flight,
+    /// Its account, unless that is gone.
+    pub account: Option<Arc<Account>>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Redacted request and answer, as JSON.
+    pub exchange: Option<String>,
+    /// Set by apply.
+    pub finished_at: Timestamp,
+}
+
+/// A fact about a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Learned {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which message.
+    pub message_id: MessageId,
+    /// What happened.
+    pub fact: Fact,
+    /// When.
+    pub at: Timestamp,
+    /// Who says so: `provider`, `poll`, `sandbox`, or an actor.
+    pub source: String,
+    /// Makes a repeated report the same; unique per message.
+    pub dedupe: String,
+    /// The provider's own status word.
+    pub provider_status: Option<String>,
+    /// The provider's id, when it becomes known by this.
+    pub provider_message_id: Option<String>,
+    /// Parts the provider counted.
+    pub segments: Option<u32>,
+    /// The price it names.
+    pub price: Option<Money>,
+}
+
+/// What asking a provider left us with, besides facts (which are [`Learned`]).
+#[derive(Debug, Clone)]
+pub struct AskedAbout {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which message.
+    pub message_id: MessageId,
+    /// True when the provider certainly never took the attempt.
+    pub is_not_taken: bool,
+    /// When to ask again, if it should be asked again.
+    pub ask_again_at: Option<Timestamp>,
+    /// True when asking is over and an unsettled at-least-once message is to be tried again.
+    pub gives_up: bool,
+}
+
+/// A message to be withdrawn before it leaves.
+#[derive(Debug, Clone)]
+pub struct Withdrawn {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which message.
+    pub message_id: MessageId,
+    /// `Canceled` or `Expired`.
+    pub fact: Fact,
+    /// Who did it: an actor, or `engine`.
+    pub source: String,
+}
+
+impl Input {
+    fn keys(&self) -> Vec<(TenantId, MessageId)> {
+        match self {
+            Self::Finished(items) => items.iter().map(|item| (item.flight.tenant_id, item.flight.message_id)).collect(),
+            Self::Learned(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
+            Self::Abandoned(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
+            Self::Asked(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
+            Self::Withdrawn(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
+        }
+    }
+}
+
+/// Applies a group in one transaction; if that fails for a reason that may be one input's, each by itself.
+pub(crate) async fn write(engine: &Engine, inputs: Vec<Input>) -> Vec<Result<(), Error>> {
+    let inputs = Arc::new(inputs);
+    let all: Vec<usize> = (0..inputs.len()).collect();
+    match write_some(engine, Arc::clone(&inputs), all.clone()).await {
+        Ok(()) => inputs.iter().map(|_| Ok(())).collect(),
+        Err(error) if inputs.len() == 1 || error.kind == crate::ErrorKind::Unavailable => {
+            inputs.iter().map(|_| Err(error.clone())).collect()
+        }
+        Err(_) => {
+            let mut results = Vec::with_capacity(inputs.len());
+            for index in all {
+                results.push(write_some(engine, Arc::clone(&inputs), vec![index]).await);
+            }
+            results
+        }
+    }
+}
+
+/// What the transaction leaves for memory.
+#[derive(Default)]
+struct Aftermath {
+    pauses: Vec<(AccountId, Option<Timestamp>, bool)>,
+    due: Vec<(TenantId, AccountId, model::Class, Timestamp)>,
+    told: Vec<TenantId>,
+}
+
+async fn write_some(engine: &Engine, inputs: Arc<Vec<Input>>, chosen: Vec<usize>) -> Result<(), Error> {
+    let mut tenants = Tenants::new();
+    for (tenant_id, _) in chosen.iter().flat_map(|index| inputs[*index].keys()) {
+        if !tenants.contains_key(&tenant_id)
+            && let Some(tenant) = engine.directory.tenant(tenant_id).await?
+        {
+            tenants.insert(tenant_id, tenant);
+        }
+    }
+    let troubled: Vec<AccountId> = engine.dispatcher.lanes().troubled();
+    let (ids, now, shard) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), engine.shard());
+    let aftermath = engine
+        .ports
+        .db
+        .write(Scope::System, move |tx| {
+            Box::pin(async move {
+                let chosen: Vec<&Input> = chosen.iter().map(|index| &inputs[*index]).collect();
+                write_in(tx, &chosen, &tenants, &troubled, &ids, now, shard).await
+            })
+        })
+        .await?;
+    for (account, until, is_probing) in aftermath.pauses {
+        engine.dispatcher.lanes().pause(account, until, is_probing);
+    }
+    for (tenant, account, class, due_at) in aftermath.due {
+        engine.dispatcher.nudge(tenant, account, class, due_at);
+    }
+    for tenant in aftermath.told {
+        engine.wakers.wake(tenant);
+    }
+    Ok(())
+}
+
+async fn write_in(
+    tx: &mut Tx,
+    inputs: &[&Input],
+    tenants: &Tenants,
+    troubled: &[AccountId],
+    ids: &model::Ids,
+    now: Timestamp,
+    shard: i64,
+) -> Result<Aftermath, Error> {
+    let mut keys: Vec<_> = inputs.iter().flat_map(|input| input.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let rows: HashMap<MessageId, Message> =
+        messages::lock_many(tx, &keys).await?.into_iter().map(|message| (message.id, message)).collect();
+    let held = end_flights(tx, inputs).await?;
+    let early = early_reports(tx, inputs).await?;
+    let mut fold = Fold::new(rows, tenants, ids, now);
+    for input in inputs {
+        match input {
+            Input::Finished(items) => {
+                for item in items {
+                    fold.finished(item, held.contains(&item.flight.message_id));
+                }
+            }
+            Input::Learned(items) => items.iter().for_each(|item| fold.learned(item)),
+            Input::Abandoned(items) => {
+                items.iter().filter(|item| held.contains(&item.message_id)).for_each(|item| fold.abandoned(item))
+            }
+            Input::Asked(items) => items.iter().for_each(|item| fold.asked(item)),
+            Input::Withdrawn(items) => {
+                for item in items {
+                    if still_waits(tx, fold.row(item.message_id)).await? {
+                        fold.withdrawn(item);
+                    }
+                }
+            }
+        }
+    }
+    early.iter().for_each(|report| fold.early(report));
+    let pauses = account_health(tx, &mut fold, troubled).await?;
+    let (writes, due, told) = fold.into_writes();
+    writes.write(tx, shard).await?;
+    Ok(Aftermath { pauses, due, told })
+}
+
+/// True when a message can still be withdrawn: its due work is there and nobody is taking it, or it waits for an answer about an earlier attempt.
+async fn still_waits(tx: &mut Tx, row: Option<&Message>) -> Result<bool, Error> {
+    let Some(m) = row else { return Ok(false) };
+    if let (Some(account), Some(due_at)) = (m.account_id, m.due_at) {
+        return Ok(deliveries::find(tx, account, m.class, due_at, m.id).await?.is_some());
+    }
+    Ok(inflight::find_many(tx, &[m.id]).await?.is_empty())
+}
+
+/// Ends the flights the inputs speak of, and says which were still there: a worker that was taken for dead finds its own gone.
+async fn end_flights(tx: &mut Tx, inputs: &[&Input]) -> Result<std::collections::HashSet<MessageId>, Error> {
+    let mut flights: Vec<Flight> = Vec::new();
+    for input in inputs {
+        match input {
+            Input::Finished(items) => flights.extend(items.iter().map(|item| item.flight.clone())),
+            Input::Abandoned(items) => flights.extend(items.iter().cloned()),
+            Input::Learned(_) | Input::Asked(_) | Input::Withdrawn(_) => {}
+        }
+    }
+    flights.sort_by_key(|flight| flight.message_id);
+    Ok(inflight::end_many(tx, &flights).await?.into_iter().collect())
+}
+
+/// Reports that came before the id they speak of was known here.
+async fn early_reports(tx: &mut Tx, inputs: &[&Input]) -> Result<Vec<reports::EarlyReport>, Error> {
+    let mut known: Vec<(AccountId, String)> = Vec::new();
+    for input in inputs {
+        let Input::Finished(items) = input else { continue };
+        known.extend(items.iter().filter_map(|item| {
+            let account = item.account.as_ref().filter(|account| account.connector.inbound().is_some())?;
+            match &item.outcome {
+                Outcome::Accepted(acceptance) => acceptance.provider_message_id.clone().map(|id| (account.id, id)),
+                Outcome::Refused(_) => None,
+            }
+        }));
+    }
+    Ok(reports::take_early(tx, &known).await?)
+}
+
+/// Folds the attempts' ends into the health of their accounts. Accounts in good health cost nothing.
+async fn account_health(
+    tx: &mut Tx,
+    fold: &mut Fold<'_>,
+    troubled: &[AccountId],
+) -> Result<Vec<(AccountId, Option<Timestamp>, bool)>, Error> {
+    let mut pauses = Vec::new();
+    for (tenant_id, account_id, ends) in fold.take_ends() {
+        if ends.iter().all(Option::is_none) && !troubled.contains(&account_id) {
+            continue;
+        }
+        let before = account_states::lock(tx, tenant_id, account_id).await?;
+        let mut state = before.clone().unwrap_or_else(|| AccountState::new(tenant_id, account_id, fold.now()));
+        for end in &ends {
+            if let Some(news) = health::observe(&mut state, end.as_ref(), fold.now()) {
+                fold.account_news(tenant_id, account_id, news, end.as_ref());
+            }
+        }
+        if before.as_ref() != Some(&state) {
+            account_states::save(tx, &state).await?;
+        }
+        pauses.push((account_id, state.paused_until, state.failures > 0));
+    }
+    Ok(pauses)
+}

@@ -1,0 +1,77 @@
+//! The record of one exchange as support and tenants see it: request and answer, shortened, without secrets.
+
+use connectors::registry;
+use model::{Answer, Broken, Call, Values};
+use serde::Serialize;
+
+/// Longest request or answer body kept, in bytes.
+const BODY_MAX: usize = 1_024;
+/// Request headers whose values are shown; all others may carry credentials.
+const SHOWN: &[&str] = &["content-type", "accept", "idempotency-key", "webhook-id", "webhook-timestamp"];
+
+/// Both sides of an exchange.
+#[derive(Serialize)]
+struct Exchange<'a> {
+    request: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<&'a Broken>,
+}
+
+/// Writes an exchange as JSON. `None` for a call that made none.
+pub fn record(call: &Call, result: &Result<Answer, Broken>, connector: &str, settings: &Values) -> Option<String> {
+    let request = request(call)?;
+    let fields = registry::find(connector).map_or(&[][..], |connector| connector.spec().fields);
+    let hide = |text: String| {
+        settings
+            .secrets(fields)
+            .flat_map(str::split_whitespace)
+            .filter(|secret| secret.len() >= 4)
+            .fold(text, |text, secret| text.replace(secret, "••••"))
+    };
+    let exchange = Exchange {
+        request: hide(request),
+        answer: result.as_ref().ok().and_then(answer).map(hide),
+        broken: result.as_ref().err(),
+    };
+    serde_json::to_string(&exchange).ok()
+}
+
+fn request(call: &Call) -> Option<String> {
+    match call {
+        Call::Local => None,
+        Call::Smtp(smtp) => {
+            let to = smtp
+                .rcpt_to
+                .as_ref()
+                .map_or_else(String::new, |to| format!("\nRCPT TO:<{}>\nDATA {} bytes", to.as_str(), smtp.data.len()));
+            Some(format!("{}:{}\nMAIL FROM:<{}>{to}", smtp.host, smtp.port, smtp.mail_from))
+        }
+        Call::Http(http) => {
+            let mut text = format!("{} {}\n", http.method, http.url);
+            for (name, value) in &http.headers {
+                text.push_str(&format!("{name}: {}\n", if SHOWN.contains(&name.as_str()) { value } else { "••••" }));
+            }
+            text.push('\n');
+            text.push_str(&shortened(&http.body));
+            Some(text)
+        }
+    }
+}
+
+fn answer(answer: &Answer) -> Option<String> {
+    match answer {
+        Answer::Local => None,
+        Answer::Smtp(smtp) => {
+            let enhanced = smtp.reply.enhanced.as_deref().map(|code| format!("{code} ")).unwrap_or_default();
+            Some(format!("{} {enhanced}{} ({:?})", smtp.reply.code, smtp.reply.text, smtp.stage))
+        }
+        Answer::Http(http) => Some(format!("{}\n\n{}", http.status, shortened(&http.body))),
+    }
+}
+
+fn shortened(body: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&body[..body.len().min(BODY_MAX)]);
+    if body.len() > BODY_MAX { format!("{shown}… ({} bytes)", body.len()) } else { shown.into_owned() }
+}

@@ -1,0 +1,271 @@
+//! One exchange: render, let the connector build the request, let the transport carry it, let the connector read the answer. Pure parts apart from the transport; no
+//! database. What comes out is always a [`Finished`] per message, also after a panic: nothing that was claimed is forgotten.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use connectors::{Cx, File, Outcome, Outgoing, Step};
+use futures_util::FutureExt as _;
+use model::{Address, Answer, Broken, Call, Content, Failure, FailureKind, Timestamp};
+use store::{inflight::Flight, messages::Message};
+
+use super::exchange;
+use crate::{
+    Engine,
+    apply::{Finished, Input},
+    directory::Account,
+    render::{self, Prepared},
+};
+
+/// Requests one attempt may need (an upload and a send, a moved chat): a connector that wants more is broken.
+const STEPS_MAX: u8 = 8;
+/// First wait after `apply` could not write, in milliseconds; doubles up to [`APPLY_RETRY_MAX_MS`].
+const APPLY_RETRY_MS: u64 = 100;
+const APPLY_RETRY_MAX_MS: u64 = 5_000;
+
+/// A message about to leave.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub flight: Flight,
+    pub message: Message,
+    pub content: Arc<Prepared>,
+}
+
+/// One provider request's worth of messages.
+pub(super) struct Job {
+    pub account: Arc<Account>,
+    pub parts: Vec<Part>,
+}
+
+/// What a part became once rendered.
+struct Ready {
+    part: Part,
+    to: Address,
+    content: Arc<Content>,
+    files: Vec<File>,
+}
+
+/// Groups an account's messages into requests: as many as ride together, or one each.
+pub(super) fn jobs(_engine: &Engine, account: &Arc<Account>, parts: Vec<Part>) -> Vec<Job> {
+    let size = account.connector.batch().map_or(1, connectors::Batch::max);
+    parts.chunks(size).map(|chunk| Job { account: Arc::clone(account), parts: chunk.to_vec() }).collect()
+}
+
+/// Sends a job's messages and applies the results. Returns once they are committed.
+pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
+    let landing: Vec<_> = job.parts.iter().map(|part| (part.flight.account_id, part.flight.class)).collect();
+    let account = Arc::clone(&job.account);
+    let parts = job.parts.clone();
+    let finished = match AssertUnwindSafe(attempt(&engine, job)).catch_unwind().await {
+        Ok(finished) => finished,
+        Err(_) => {
+            let failure = Failure::new(
+                FailureKind::Unknown,
+                "internal_error",
+                "Tidings failed while sending; it cannot be said whether the request left.",
+            );
+            parts
+                .into_iter()
+                .map(|part| Finished::new(part.flight, &account, Outcome::Refused(failure.clone()), None))
+                .collect()
+        }
+    };
+    land(&engine, finished).await;
+    for (account, class) in landing {
+        engine.dispatcher.landed(account, class);
+    }
+}
+
+/// Hands results to `apply` until they are written: the provider has acted, and only the database knows so far that it was asked.
+async fn land(engine: &Engine, finished: Vec<Finished>) {
+    let weight = finished.len();
+    let mut wait_ms = APPLY_RETRY_MS;
+    loop {
+        match engine.applies.submit(Input::Finished(finished.clone()), weight).await {
+            Some(Ok(())) => return,
+            Some(Err(error)) => {
+                tracing::error!(%error, messages = weight, "Cannot record what providers answered; trying again")
+            }
+            None => tracing::error!(
+                messages = weight,
+                "Recording what providers answered panicked; the attempts will be recovered as unknown"
+            ),
+        }
+        engine.ports.clock.sleep(wait_ms).await;
+        wait_ms = (wait_ms * 2).min(APPLY_RETRY_MAX_MS);
+    }
+}
+
+async fn attempt(engine: &Engine, job: Job) -> Vec<Finished> {
+    let Job { account, parts } = job;
+    let (mut finished, mut ready) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
+    for part in parts {
+        match prepare(engine, &part).await {
+            Ok((to, content, files)) => ready.push(Ready { part, to, content, files }),
+            Err(failure) => finished.push(Finished::new(part.flight, &account, Outcome::Refused(failure), None)),
+        }
+    }
+    let base_url = engine.config.base_urls.get(account.connector.spec().id).map(String::as_str);
+    let now = engine.ports.clock.now();
+    while !ready.is_empty() {
+        let cx = Cx {
+            settings: &account.values,
+            from: account.from.as_deref(),
+            base_url,
+            callback_url: &account.callback_url,
+            now,
+            nonce: engine.ports.ids.ulid(now),
+        };
+        let together: Vec<Ready> = take_group(&cx, &account, &mut ready);
+        let started_at = engine.ports.clock.now();
+        let results = if together.len() > 1 {
+            exchange_many(engine, &account, &cx, &together).await
+        } else {
+            vec![exchange_one(engine, &account, &cx, &together[0]).await]
+        };
+        let seconds = engine.ports.clock.now().millis_since(started_at) as f64 / 1000.0;
+        metrics::histogram!("tidings_send_seconds", "connector" => account.connector.spec().id).record(seconds);
+        finished.extend(
+            together
+                .into_iter()
+                .zip(results)
+                .map(|(ready, (outcome, record))| Finished::new(ready.part.flight, &account, outcome, record)),
+        );
+    }
+    finished
+}
+
+/// Takes the first message and those that may ride in its request.
+fn take_group(cx: &Cx<'_>, account: &Account, ready: &mut Vec<Ready>) -> Vec<Ready> {
+    let first = ready.remove(0);
+    let mut group = vec![first];
+    if let Some(batch) = account.connector.batch() {
+        let mut index = 0;
+        while index < ready.len() && group.len() < batch.max() {
+            if batch.fits(cx, &outgoing(&group[0]), &outgoing(&ready[index])) {
+                group.push(ready.remove(index));
+            } else {
+                index += 1;
+            }
+        }
+    }
+    group
+}
+
+async fn prepare(engine: &Engine, part: &Part) -> Result<(Address, Arc<Content>, Vec<File>), Failure> {
+    let message = &part.message;
+    let to = Address::read(message.channel, &message.address)
+        .map_err(|error| Failure::new(FailureKind::Recipient, "bad_address", error.to_string()))?;
+    let content = part.content.render(message.variables.as_deref()).map_err(|error| render::as_failure(&error))?;
+    let files = engine.files(message.tenant_id, &content).await?;
+    Ok((to, content, files))
+}
+
+fn outgoing(ready: &Ready) -> Outgoing<'_> {
+    let message = &ready.part.message;
+    Outgoing {
+        message_id: message.id,
+        attempt_id: message.id.attempt(ready.part.flight.number),
+        attempt: ready.part.flight.number,
+        channel: message.channel,
+        to: &ready.to,
+        content: &ready.content,
+        files: &ready.files,
+        accepted_at: message.created_at,
+    }
+}
+
+type Result1 = (Outcome, Option<String>);
+
+async fn exchange_one(engine: &Engine, account: &Account, cx: &Cx<'_>, ready: &Ready) -> Result1 {
+    let message = outgoing(ready);
+    let connector = account.connector;
+    let mut call = match connector.send(cx, &message) {
+        Ok(call) => call,
+        Err(failure) => return (Outcome::Refused(failure), None),
+    };
+    for step in 0..STEPS_MAX {
+        let (result, record) = carry(engine, account, call).await;
+        match result {
+            Err(broken) => return (Outcome::Refused(broken_failure(&broken, step > 0)), record),
+            Ok(answer) => match connector.answer(cx, &message, step, &answer) {
+                Step::Done(outcome) => return (outcome, record),
+                Step::Call(next) => call = next,
+            },
+        }
+    }
+    (
+        Outcome::Refused(Failure::new(
+            FailureKind::Unknown,
+            "too_many_steps",
+            "The exchange with the provider did not come to an end.",
+        )),
+        None,
+    )
+}
+
+async fn exchange_many(engine: &Engine, account: &Account, cx: &Cx<'_>, group: &[Ready]) -> Vec<Result1> {
+    let messages: Vec<Outgoing<'_>> = group.iter().map(outgoing).collect();
+    let Some(batch) = account.connector.batch() else { return Vec::new() };
+    let refused = |failure: &Failure, record: &Option<String>| {
+        group.iter().map(|_| (Outcome::Refused(failure.clone()), record.clone())).collect()
+    };
+    let call = match batch.send(cx, &messages) {
+        Ok(call) => call,
+        Err(failure) => return refused(&failure, &None),
+    };
+    let (result, record) = carry(engine, account, call).await;
+    match result {
+        Err(broken) => refused(&broken_failure(&broken, false), &record),
+        Ok(answer) => {
+            let mut outcomes = batch.answer(cx, &messages, &answer);
+            let silent = || {
+                Outcome::Refused(Failure::new(
+                    FailureKind::Unknown,
+                    "not_in_answer",
+                    "The provider's answer does not speak of this message.",
+                ))
+            };
+            outcomes.resize_with(group.len(), silent);
+            outcomes.into_iter().map(|outcome| (outcome, record.clone())).collect()
+        }
+    }
+}
+
+async fn carry(engine: &Engine, account: &Account, call: Call) -> (Result<Answer, Broken>, Option<String>) {
+    if matches!(call, Call::Local) {
+        return (Ok(Answer::Local), None);
+    }
+    let call = Arc::new(call);
+    let result = engine.ports.transport.exchange(Arc::clone(&call)).await;
+    let record = exchange::record(&call, &result, account.connector.spec().id, &account.values);
+    (result, record)
+}
+
+/// What an exchange without an answer means. After an earlier step of the same attempt was answered, part of the message may be with the recipient.
+fn broken_failure(broken: &Broken, has_answered: bool) -> Failure {
+    if broken.may_have_acted || has_answered {
+        let detail = format!(
+            "The request left and no answer came back ({}). It cannot be said whether the provider took the message.",
+            broken.detail
+        );
+        return Failure::new(FailureKind::Unknown, broken.code, detail);
+    }
+    match broken.code {
+        "refused_address" | "bad_url" | "bad_request" => Failure::new(
+            FailureKind::Account,
+            broken.code,
+            format!("The provider's address cannot be used: {}. Correct the account's settings.", broken.detail),
+        ),
+        code => Failure::new(
+            FailureKind::Unavailable,
+            code,
+            format!("The provider could not be reached: {}.", broken.detail),
+        ),
+    }
+}
+
+impl Finished {
+    fn new(flight: Flight, account: &Arc<Account>, outcome: Outcome, exchange: Option<String>) -> Self {
+        Self { flight, account: Some(Arc::clone(account)), outcome, exchange, finished_at: Timestamp::EPOCH }
+    }
+}

@@ -1,0 +1,274 @@
+//! Placeholders in contents: MiniJinja in a sandbox. No files, no host objects; fuel, recursion and output are limited; a variable that is not there is an error. HTML
+//! escapes, SMS, WhatsApp, Telegram and mail texts do not.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, LazyLock},
+};
+
+use minijinja::{AutoEscape, Environment, ErrorKind as JinjaErrorKind, UndefinedBehavior, Value};
+use model::Content;
+
+use crate::{Error, ErrorKind, FieldError};
+
+/// Instructions one template may execute: a few milliseconds of work. A loop that explodes ends here.
+const FUEL: u64 = 100_000;
+/// Bytes one template may make: what mail readers show before they clip, five times over.
+const OUTPUT_MAX: usize = 512 * 1024;
+/// Nested calls.
+const RECURSION_MAX: usize = 32;
+
+static SANDBOX: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION_MAX);
+    environment
+        .set_auto_escape_callback(|name| if name.ends_with("/html") { AutoEscape::Html } else { AutoEscape::None });
+    environment
+});
+
+/// A content with its placeholders compiled, ready to be rendered many times.
+pub struct Prepared {
+    content: Arc<Content>,
+    /// `None` without placeholders: then every rendering is the content itself.
+    environment: Option<Environment<'static>>,
+}
+
+impl Prepared {
+    /// Compiles a content. The error names the field and the place in it.
+    pub fn new(content: Content) -> Result<Self, Error> {
+        let mut environment = None;
+        let mut content = content;
+        let mut bad = Vec::new();
+        for (pointer, text) in texts(&mut content) {
+            if has_placeholder(text) {
+                let environment = environment.get_or_insert_with(|| SANDBOX.clone());
+                if let Err(error) = environment.add_template_owned(pointer.clone(), text.clone()) {
+                    bad.push(FieldError::new(pointer, format!("the template cannot be read: {}", sentence(&error))));
+                }
+            }
+        }
+        if bad.is_empty() {
+            Ok(Self { content: Arc::new(content), environment })
+        } else {
+            Err(Error::invalid_fields(bad))
+        }
+    }
+
+    /// The content before rendering.
+    pub fn source(&self) -> &Content {
+        &self.content
+    }
+
+    /// Fills the placeholders from a JSON object.
+    pub fn render(&self, variables: Option<&str>) -> Result<Arc<Content>, Error> {
+        let Some(environment) = &self.environment else { return Ok(Arc::clone(&self.content)) };
+        let values: serde_json::Map<String, serde_json::Value> = variables
+            .map_or(Ok(serde_json::Map::new()), serde_json::from_str)
+            .map_err(|_| Error::invalid("/variables", "expected an object"))?;
+        let values = Value::from(minijinja::value::Serde(&values));
+        let mut content = Content::clone(&self.content);
+        let mut bad = Vec::new();
+        for (pointer, text) in texts(&mut content) {
+            let Ok(template) = environment.get_template(&pointer) else { continue };
+            let mut output = Limited { bytes: Vec::with_capacity(text.len()) };
+            match template.render_captured_to(&values, &mut output) {
+                Ok(_) => *text = String::from_utf8_lossy(&output.bytes).into_owned(),
+                Err(error) => bad.push(explain(pointer, &error)),
+            }
+        }
+        if bad.is_empty() {
+            Ok(Arc::new(content))
+        } else {
+            Err(Error { code: "template_error", ..Error::invalid_fields(bad) })
+        }
+    }
+}
+
+struct Limited {
+    bytes: Vec<u8>,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > OUTPUT_MAX {
+            return Err(io::Error::other("too long"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn explain(pointer: String, error: &minijinja::Error) -> FieldError {
+    match error.kind() {
+        JinjaErrorKind::UndefinedError => {
+            let line = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+            FieldError::new(pointer, format!("a placeholder has no value in `variables`{line}: {}", sentence(error)))
+        }
+        JinjaErrorKind::OutOfFuel => {
+            FieldError::new(pointer, format!("the template does too much work: more than {FUEL} steps"))
+        }
+        JinjaErrorKind::WriteFailure => {
+            FieldError::new(pointer, format!("the template makes more than {OUTPUT_MAX} bytes"))
+        }
+        _ => FieldError::new(pointer, format!("the template fails: {}", sentence(error))),
+    }
+}
+
+/// The error's own words without the names of our internals.
+fn sentence(error: &minijinja::Error) -> String {
+    let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    match error.template_source().zip(error.range()).and_then(|(source, range)| source.get(range)) {
+        Some(piece) if piece.len() <= 80 => format!("{what} at `{piece}`"),
+        _ => what,
+    }
+}
+
+/// True when MiniJinja would do something with a text.
+pub fn has_placeholder(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
+
+/// Every text of a content that may hold placeholders, under its JSON pointer. The pointer of HTML ends in `/html`, which is what turns escaping on.
+fn texts(content: &mut Content) -> Vec<(String, &mut String)> {
+    let mut texts: Vec<(String, &mut String)> = Vec::new();
+    match content {
+        Content::Email(email) => {
+            texts.push(("/content/subject".into(), &mut email.subject));
+            texts.extend(email.text.as_mut().map(|text| ("/content/text".into(), text)));
+            texts.extend(email.html.as_mut().map(|html| ("/content/html".into(), html)));
+            texts.extend(email.headers.iter_mut().map(|(name, value)| (format!("/content/headers/{name}:"), value)));
+        }
+        Content::Sms(sms) => {
+            texts.push(("/content/text".into(), &mut sms.text));
+            media_texts(&mut texts, &mut sms.media);
+        }
+        Content::Whatsapp(whatsapp) => {
+            texts.push(("/content/text".into(), &mut whatsapp.text));
+            media_texts(&mut texts, &mut whatsapp.media);
+            for (index, button) in whatsapp.buttons.iter_mut().enumerate() {
+                button_texts(&mut texts, format!("/content/buttons/{index}"), button);
+            }
+            if let Some(template) = &mut whatsapp.whatsapp_template {
+                for (index, component) in template.components.iter_mut().enumerate() {
+                    json_texts(&mut texts, format!("/content/whatsapp_template/components/{index}"), component);
+                }
+            }
+        }
+        Content::Telegram(telegram) => {
+            texts.push(("/content/text".into(), &mut telegram.text));
+            media_texts(&mut texts, &mut telegram.media);
+            for (row, buttons) in telegram.buttons.iter_mut().enumerate() {
+                for (index, button) in buttons.iter_mut().enumerate() {
+                    button_texts(&mut texts, format!("/content/buttons/{row}/{index}"), button);
+                }
+            }
+        }
+        Content::Voice(voice) => texts.push(("/content/say".into(), &mut voice.say)),
+        // Made by us, and never a template: an event may carry a tenant's text with braces in it.
+        Content::Webhook(_) => {}
+    }
+    texts
+}
+
+fn media_texts<'a>(texts: &mut Vec<(String, &'a mut String)>, media: &'a mut [model::Media]) {
+    for (index, item) in media.iter_mut().enumerate() {
+        texts.extend(item.url.as_mut().map(|url| (format!("/content/media/{index}/url"), url)));
+        texts.extend(item.caption.as_mut().map(|caption| (format!("/content/media/{index}/caption"), caption)));
+    }
+}
+
+fn button_texts<'a>(texts: &mut Vec<(String, &'a mut String)>, pointer: String, button: &'a mut model::Button) {
+    texts.extend(button.url.as_mut().map(|url| (format!("{pointer}/url"), url)));
+    texts.extend(button.data.as_mut().map(|data| (format!("{pointer}/data"), data)));
+    texts.push((format!("{pointer}/text"), &mut button.text));
+}
+
+fn json_texts<'a>(texts: &mut Vec<(String, &'a mut String)>, pointer: String, value: &'a mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => texts.push((pointer, text)),
+        serde_json::Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                json_texts(texts, format!("{pointer}/{index}"), item);
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                json_texts(texts, format!("{pointer}/{name}"), field);
+            }
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
+}
+
+/// A template failure seen when a message was about to leave: what passed at accept cannot fail here unless the limits changed.
+pub fn as_failure(error: &Error) -> model::Failure {
+    let kind =
+        if error.kind == ErrorKind::Internal { model::FailureKind::Unavailable } else { model::FailureKind::Content };
+    model::Failure::new(kind, error.code, error.detail.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{EmailContent, SmsContent};
+
+    fn sms(text: &str, variables: &str) -> Result<String, String> {
+        let content = Content::Sms(SmsContent { text: text.to_owned(), ..SmsContent::default() });
+        let rendered = Prepared::new(content)
+            .and_then(|prepared| prepared.render(Some(variables)))
+            .map_err(|error| error.detail)?;
+        let Content::Sms(sms) = &*rendered else { unreachable!() };
+        Ok(sms.text.clone())
+    }
+
+    #[test]
+    fn placeholders_are_filled() {
+        assert_eq!(sms("Hello {{ name }}", r#"{"name": "Ada"}"#).unwrap(), "Hello Ada");
+        assert_eq!(sms("{% for n in list %}{{ n }},{% endfor %}", r#"{"list": [1, 2]}"#).unwrap(), "1,2,");
+        assert_eq!(sms("100 % {plain}", "{}").unwrap(), "100 % {plain}");
+    }
+
+    #[test]
+    fn only_html_escapes() {
+        let email = EmailContent {
+            subject: "{{ n }}".into(),
+            text: Some("{{ n }}".into()),
+            html: Some("<b>{{ n }}</b>".into()),
+            ..EmailContent::default()
+        };
+        let rendered = Prepared::new(Content::Email(email)).unwrap().render(Some(r#"{"n": "a<b>&"}"#)).unwrap();
+        let Content::Email(email) = &*rendered else { unreachable!() };
+        assert_eq!(
+            (email.subject.as_str(), email.text.as_deref(), email.html.as_deref()),
+            ("a<b>&", Some("a<b>&"), Some("<b>a&lt;b&gt;&amp;</b>"))
+        );
+    }
+
+    #[test]
+    fn variables_are_not_templates() {
+        assert_eq!(sms("{{ n }}", r#"{"n": "{{ 7 * 7 }}"}"#).unwrap(), "{{ 7 * 7 }}");
+    }
+
+    #[test]
+    fn bad_templates_are_explained() {
+        for (text, word) in [
+            ("{{ name", "cannot be read"),
+            ("{{ nobody }}", "no value in `variables`"),
+            ("{{ a.b.c }}", "no value in `variables`"),
+            ("{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}", "steps"),
+            ("{% include '/etc/passwd' %}", "fails"),
+            ("{{ 'x' * 1000000 }}", "template"),
+            ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "template"),
+        ] {
+            let error = sms(text, "{}").unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+            assert!(error.starts_with("/content/text: "), "{error}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What one transaction writes about messages, collected first and written together: accept and apply fill one of these.
+//!
+//! Events are added here with their deliveries to the tenant's webhook endpoints, so that what happened and the telling of it are one commit. Usage is counted
+//! as the difference between a message's row before and after, so the counters equal a recount of the rows, through every crash and replay.
+
+use std::collections::BTreeMap;
+
+use model::{
+    Channel, Class, Content, EventId, Guarantee, Ids, MessageId, Priority, Purpose, Status, Timestamp, WebhookContent,
+};
+use store::{
+    Error, Tx,
+    attempts::{self, Attempt, Observation},
+    contents,
+    deliveries::{self, Delivery},
+    events::{self, Event},
+    inflight::{self, Flight},
+    messages::{self, ContentId, Message},
+    reports::{self, EarlyReport, LaterFact},
+    usage::{self, Counts, Key},
+};
+
+use crate::directory::Tenant;
+
+/// Rows to be written in one transaction.
+#[derive(Default)]
+pub struct Writes {
+    /// New contents: (tenant, id, JSON).
+    pub contents: Vec<(model::TenantId, ContentId, String)>,
+    /// New messages.
+    pub new_messages: Vec<Message>,
+    /// Messages that changed.
+    pub messages: Vec<Message>,
+    /// Due work that is new.
+    pub deliveries: Vec<Delivery>,
+    /// Due work that is done or withdrawn.
+    pub ended_deliveries: Vec<Delivery>,
+    /// Attempts about to leave.
+    pub flights: Vec<Flight>,
+    /// Attempts that ended.
+    pub attempts: Vec<Attempt>,
+    /// What was learned otherwise.
+    pub observations: Vec<Observation>,
+    /// What tenants are told.
+    pub events: Vec<Event>,
+    /// Facts that become known by themselves.
+    pub later: Vec<LaterFact>,
+    /// Reports that wait for their id.
+    pub early: Vec<EarlyReport>,
+    usage: BTreeMap<Key, Counts>,
+}
+
+impl Writes {
+    /// Counts a message that is new, or the difference a change makes. Events to endpoints are not messages to people and are not counted.
+    pub fn count(&mut self, before: Option<&Message>, after: &Message) {
+        if after.channel == Channel::Webhook {
+            return;
+        }
+        let key = |m: &Message| Key {
+            tenant_id: m.tenant_id,
+            month: m.created_at.month(),
+            channel: m.channel,
+            provider: m.connector.clone().unwrap_or_default(),
+            purpose: m.purpose,
+        };
+        *self.usage.entry(key(after)).or_default() += counts(after);
+        if let Some(before) = before {
+            let entry = self.usage.entry(key(before)).or_default();
+            *entry = *entry - counts(before);
+        }
+    }
+
+    /// Adds an event and its deliveries to the endpoints that want it.
+    pub fn event(&mut self, tenant: &Tenant, kind: &str, data: String, now: Timestamp, ids: &Ids) {
+        let event =
+            Event { id: EventId::from_ulid(ids.ulid(now)), tenant_id: tenant.id, kind: kind.to_owned(), at: now, data };
+        let wanting = tenant.endpoints.iter().filter(|endpoint| endpoint.is_active && wants(&endpoint.events, kind));
+        let mut content_id = None;
+        for endpoint in wanting {
+            let content_id = *content_id.get_or_insert_with(|| self.webhook_content(&event));
+            self.webhook_message(&event, endpoint.id, content_id, now, ids);
+        }
+        self.events.push(event);
+    }
+
+    /// Stores the body of an event once, for all endpoints it goes to and all its replays: the content's id is the event's.
+    pub fn webhook_content(&mut self, event: &Event) -> ContentId {
+        let content_id = ContentId(event.id.ulid());
+        let content = Content::Webhook(WebhookContent { event_id: event.id.to_string(), body: webhook_body(event) });
+        self.contents.push((
+            event.tenant_id,
+            content_id,
+            serde_json::to_string(&content).expect("a content has a JSON form"),
+        ));
+        content_id
+    }
+
+    /// Queues an event for one endpoint. Its lane is the endpoint's own, after the tenant's messages of high priority.
+    pub fn webhook_message(
+        &mut self,
+        event: &Event,
+        endpoint: model::EndpointId,
+        content_id: ContentId,
+        now: Timestamp,
+        ids: &Ids,
+    ) -> MessageId {
+        let id = MessageId::from_ulid(ids.ulid(now));
+        let class = Class::new(Purpose::Transactional, Priority::Normal);
+        self.deliveries.push(Delivery {
+            account_id: endpoint.account(),
+            class,
+            due_at: now,
+            message_id: id,
+            tenant_id: event.tenant_id,
+            attempts: 0,
+            tries: 0,
+            expires_at: None,
+        });
+        self.new_messages.push(Message {
+            tenant_id: event.tenant_id,
+            id,
+            channel: Channel::Webhook,
+            purpose: Purpose::Transactional,
+            class,
+            guarantee: Guarantee::AtLeastOnce,
+            status: Status::Queued,
+            address: endpoint.to_string(),
+            account_id: Some(endpoint.account()),
+            connector: Some("webhook".to_owned()),
+            content_id,
+            variables: None,
+            metadata: None,
+            topic: Some(event.kind.clone()),
+            route: None,
+            provider_message_id: None,
+            attempts: 0,
+            failure: None,
+            segments: None,
+            cost_micros: None,
+            cost_currency: None,
+            contact_id: None,
+            campaign_id: None,
+            created_at: now,
+            send_at: None,
+            expires_at: None,
+            due_at: Some(now),
+            poll_at: None,
+            polls: 0,
+            sent_at: None,
+            delivered_at: None,
+            read_at: None,
+            ended_at: None,
+            dead_at: None,
+        });
+        id
+    }
+
+    /// Writes everything. `shard` spreads the usage rows of busy tenants over writers.
+    pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
+        contents::insert_many(tx, &self.contents).await?;
+        messages::insert_many(tx, &self.new_messages).await?;
+        messages::update_many(tx, &self.messages).await?;
+        deliveries::remove_many(tx, &self.ended_deliveries).await?;
+        deliveries::insert_many(tx, &self.deliveries).await?;
+        inflight::insert_many(tx, &self.flights).await?;
+        attempts::insert_many(tx, &self.attempts).await?;
+        attempts::insert_observations(tx, &self.observations).await?;
+        reports::insert_later(tx, &self.later).await?;
+        reports::insert_early(tx, &self.early).await?;
+        events::insert_many(tx, &self.events).await?;
+        usage::add_many(tx, shard, &self.usage).await
+    }
+}
+
+/// What a message's row adds to the sums.
+pub fn counts(m: &Message) -> Counts {
+    let one = |condition: bool| i64::from(condition);
+    Counts {
+        accepted: 1,
+        sent: one(m.sent_at.is_some()),
+        delivered: one(m.delivered_at.is_some()),
+        read: one(m.read_at.is_some()),
+        failed: one(m.status == Status::Failed),
+        bounced: one(m.status == Status::Bounced),
+        canceled: one(m.status == Status::Canceled),
+        expired: one(m.status == Status::Expired),
+        suppressed: one(m.status == Status::Suppressed),
+        unknown: one(m.status == Status::Unknown),
+        segments: if m.sent_at.is_some() { i64::from(m.segments.unwrap_or(0)) } else { 0 },
+    }
+}
+
+/// True when one of an endpoint's filters covers an event type: `*`, `message.*`, or the type itself.
+pub fn wants(filters: &[String], kind: &str) -> bool {
+    filters.iter().any(|filter| match filter.strip_suffix('*') {
+        Some(start) => kind.starts_with(start),
+        None => filter == kind,
+    })
+}
+
+/// The JSON an endpoint and a stream get (Standard Webhooks): type, timestamp and data.
+pub fn webhook_body(event: &Event) -> String {
+    format!(r#"{{"type":"{}","id":"{}","timestamp":"{}","data":{}}}"#, event.kind, event.id, event.at, event.data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_cover_types() {
+        let filters = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert!(wants(&filters(&["*"]), "message.sent"));
+        assert!(wants(&filters(&["account.paused", "message.*"]), "message.sent"));
+        assert!(!wants(&filters(&["message.sent"]), "message.sent_later"));
+        assert!(!wants(&filters(&[]), "message.sent"));
+    }
+}
