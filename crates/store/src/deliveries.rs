@@ -86,12 +86,9 @@ pub async fn due_in_lane(
     tx.rows(&sql, &[&account, &class, &now, &limit]).await?.into_iter().map(Delivery::read).collect()
 }
 
-/// Due work whose time ran out, of any tenant.
-pub async fn expired(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Delivery>, Error> {
-    let lock = tx.dialect().skip_locked();
-    let sql = format!(
-        "SELECT {COLUMNS} FROM deliveries WHERE expires_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2 {lock}"
-    );
+/// Due work whose time ran out, of any tenant, to look at: whoever ends it takes the row itself.
+pub async fn expired_now(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Delivery>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM deliveries WHERE expires_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2");
     tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(Delivery::read).collect()
 }
 

@@ -147,3 +147,8 @@ pub async fn forget(tx: &mut Tx, worker: Option<WorkerId>, seen_before: Timestam
     let sql = "DELETE FROM workers WHERE (id = $1 OR seen_at < $2) AND id NOT IN (SELECT worker FROM inflight)";
     tx.execute(sql, &[&worker, &seen_before]).await.map(drop)
 }
+
+/// Forgets every worker: for a process that knows to be the only one.
+pub async fn forget_all(tx: &mut Tx) -> Result<(), Error> {
+    tx.execute("DELETE FROM workers", &[]).await.map(drop)
+}

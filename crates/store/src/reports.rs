@@ -35,28 +35,12 @@ pub async fn insert_later(tx: &mut Tx, facts: &[LaterFact]) -> Result<(), Error>
 }
 
 /// The facts that are due now, of any tenants, earliest first.
-pub async fn due_later(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<LaterFact>, Error> {
-    let lock = tx.dialect().skip_locked();
-    let sql = format!(
-        "SELECT due_at, message_id, position, tenant_id, fact FROM later_facts WHERE due_at <= $1 ORDER BY due_at, message_id, position LIMIT $2 {lock}"
-    );
-    let rows = tx.rows(&sql, &[&now, &limit]).await?;
+pub async fn due_later_now(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<LaterFact>, Error> {
+    let sql = "SELECT due_at, message_id, position, tenant_id, fact FROM later_facts WHERE due_at <= $1 ORDER BY due_at, message_id, position LIMIT $2";
+    let rows = tx.rows(sql, &[&now, &limit]).await?;
     rows.into_iter()
-        .map(|mut row| {
-            Ok(LaterFact {
-                due_at: row.get(0)?,
-                message_id: row.get(1)?,
-                position: row.get(2)?,
-                tenant_id: row.get(3)?,
-                fact: row.get(4)?,
-            })
-        })
+        .map(|mut row| Ok(LaterFact { due_at: row.get(0)?, message_id: row.get(1)?, position: row.get(2)?, tenant_id: row.get(3)?, fact: row.get(4)? }))
         .collect()
-}
-
-/// When the next fact becomes known.
-pub async fn next_later(tx: &mut Tx) -> Result<Option<Timestamp>, Error> {
-    tx.row("SELECT due_at FROM later_facts ORDER BY due_at LIMIT 1", &[]).await?.map(|mut row| row.get(0)).transpose()
 }
 
 /// Forgets facts that were applied.

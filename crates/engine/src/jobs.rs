@@ -1,0 +1,65 @@
+//! The background jobs of one process: each looks at the database, does what is due, bounded, and can be killed anywhere. The period makes them right; nudges only make them
+//! prompt. `run` is what `tidings serve` starts; tests and the simulator step the same functions themselves.
+
+use std::sync::Arc;
+
+use model::BoxFuture;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{Engine, Error, dispatch, once, recovery, waiting};
+
+/// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
+struct Job {
+    name: &'static str,
+    every_ms: u64,
+    run: fn(Arc<Engine>) -> BoxFuture<'static, Result<u64, Error>>,
+}
+
+/// Did so much that there may be more.
+const FULL_PAGE: u64 = 500;
+/// Wait after a run that failed, in milliseconds.
+const FAILED_MS: u64 = 1_000;
+
+const JOBS: &[Job] = &[
+    Job { name: "beat", every_ms: recovery::BEAT_MS, run: |engine| Box::pin(async move { recovery::beat(&engine).await.map(|()| 0) }) },
+    Job { name: "recover", every_ms: recovery::BEAT_MS, run: |engine| Box::pin(async move { recovery::recover(&engine, false).await }) },
+    Job { name: "forget_workers", every_ms: 60_000, run: |engine| Box::pin(async move { recovery::leave(&engine, false).await.map(|()| 0) }) },
+    Job { name: "refresh", every_ms: 1_000, run: |engine| Box::pin(async move { engine.directory.refresh().await.map(|_| 0) }) },
+    Job { name: "expire", every_ms: 1_000, run: |engine| Box::pin(async move { waiting::expire(&engine).await.map(|count| count as u64) }) },
+    Job { name: "later", every_ms: 500, run: |engine| Box::pin(async move { waiting::later(&engine).await.map(|count| count as u64) }) },
+    Job { name: "ask", every_ms: 1_000, run: |engine| Box::pin(async move { waiting::ask(&engine).await.map(|count| count as u64) }) },
+    Job { name: "purge_idempotency_keys", every_ms: 3_600_000, run: |engine| Box::pin(async move { once::purge(engine.parts()).await.map(|_| 0) }) },
+];
+
+/// Runs the dispatcher and all jobs until `stop` turns true; then finishes what is in flight and says goodbye.
+pub async fn run(engine: Arc<Engine>, stop: watch::Receiver<bool>) {
+    if let Err(error) = recovery::beat(&engine).await {
+        tracing::warn!(%error, "Cannot announce this process");
+    }
+    let mut jobs = JoinSet::new();
+    for job in JOBS {
+        jobs.spawn(repeat(Arc::clone(&engine), job, stop.clone()));
+    }
+    dispatch::run(Arc::clone(&engine), stop).await;
+    while jobs.join_next().await.is_some() {}
+    if let Err(error) = recovery::leave(&engine, true).await {
+        tracing::warn!(%error, "Cannot sign off");
+    }
+}
+
+async fn repeat(engine: Arc<Engine>, job: &'static Job, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let wait_ms = match (job.run)(Arc::clone(&engine)).await {
+            Ok(count) if count >= FULL_PAGE => 0,
+            Ok(_) => job.every_ms,
+            Err(error) => {
+                tracing::warn!(job = job.name, %error, "A background job failed and will run again");
+                FAILED_MS.max(job.every_ms)
+            }
+        };
+        tokio::select! {
+            () = engine.ports.clock.sleep(wait_ms) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
