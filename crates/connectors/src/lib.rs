@@ -8,7 +8,9 @@
 
 mod aws;
 mod email;
+mod mailgun;
 pub mod mime;
+mod multipart;
 mod noop;
 pub mod registry;
 pub mod sandbox;

@@ -1,6 +1,5 @@
 //! Builds the request for one part of a message: JSON, or a multipart form when files are uploaded.
 
-use bytes::{BufMut, BytesMut};
 use model::{Call, ChatId, Failure, FailureKind, HttpCall, Location, Media, MediaKind};
 use serde_json::{Map, Value, json};
 
@@ -8,7 +7,7 @@ use super::{
     parts::{self, Part, Parts},
     request,
 };
-use crate::{Cx, File, Outgoing};
+use crate::{Cx, File, Outgoing, multipart};
 
 /// Largest picture Telegram takes as an upload, in bytes.
 const PHOTO_MAX: usize = 10 << 20;
@@ -148,57 +147,24 @@ impl<'a> Form<'a> {
         if self.uploads.is_empty() {
             return call.body("application/json", Value::Object(self.fields).to_string());
         }
-        let boundary = format!("tidings-{nonce:032x}");
-        let mut call = call.body(&format!("multipart/form-data; boundary={boundary}"), self.multipart(&boundary));
+        let (kind, body) = self.multipart(nonce);
+        let mut call = call.body(&kind, body);
         call.timeout_ms = UPLOAD_TIMEOUT_MS;
         call
     }
 
-    /// RFC 7578. The boundary is random, so no file can hold it by chance or on purpose.
-    fn multipart(mut self, boundary: &str) -> bytes::Bytes {
+    fn multipart(mut self, nonce: u128) -> (String, bytes::Bytes) {
         // A single upload is the field itself, where an album points to its files.
         for (name, _) in &self.uploads {
             self.fields.remove(name);
         }
-        let mut body = BytesMut::new();
+        let mut form = multipart::Form::new(nonce);
         for (name, value) in &self.fields {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            body.put_slice(
-                format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n").as_bytes(),
-            );
+            form.text(name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
         for (name, Upload { file, filename }) in &self.uploads {
-            let head = format!(
-                "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{}\"\r\ncontent-type: {}\r\n\r\n",
-                quoted(filename),
-                media_type(&file.reference.content_type),
-            );
-            body.put_slice(head.as_bytes());
-            body.put_slice(&file.bytes);
-            body.put_slice(b"\r\n");
+            form.file(name, filename, &file.reference.content_type, &file.bytes);
         }
-        body.put_slice(format!("--{boundary}--\r\n").as_bytes());
-        body.freeze()
-    }
-}
-
-/// A file name inside quotes, escaped as browsers do it (WHATWG HTML, multipart form data).
-fn quoted(filename: &str) -> String {
-    filename.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-fn media_type(given: &str) -> &str {
-    if given.is_empty() || given.chars().any(char::is_control) { "application/octet-stream" } else { given }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_leave_their_header() {
-        assert_eq!(quoted("a\"; name=\"chat_id\"\r\n\r\n7"), "a%22; name=%22chat_id%22%0D%0A%0D%0A7");
-        assert_eq!(media_type("image/png\r\nx: y"), "application/octet-stream");
-        assert_eq!(media_type("image/png"), "image/png");
+        form.finish()
     }
 }
