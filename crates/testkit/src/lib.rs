@@ -17,12 +17,14 @@ mod blobs;
 mod clock;
 mod database;
 mod postgres;
+mod stage;
 mod transport;
 mod world;
 
 pub use blobs::MemoryBlobs;
 pub use clock::ManualClock;
 pub use database::{TestDb, databases, each_database, on_postgres, on_sqlite, postgres, sqlite};
+pub use stage::Stage;
 pub use transport::{FakeTransport, broken_after, broken_before, http_answer, smtp_accepted};
 pub use world::World;
 

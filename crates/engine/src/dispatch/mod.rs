@@ -365,3 +365,9 @@ async fn read(engine: &Engine, flights: &[Flight]) -> Result<Found, Error> {
     };
     Ok(messages.into_iter().filter_map(with_content).collect())
 }
+
+/// Claims what is due and forgets it, as a process does that is killed between its claim and its first request: for tests of recovery. Answers how many.
+pub async fn claim_and_forget(engine: &Arc<Engine>) -> Result<usize, Error> {
+    scan(engine).await?;
+    Ok(round(engine).await?.len())
+}
