@@ -16,6 +16,8 @@ pub(crate) use refusals::{Rule, Said, refusal, rule};
 
 /// The name under which providers carry our attempt id and repeat it in their events.
 pub(crate) const ECHO: &str = "tidings_attempt";
+/// Texts of one message in a batch whose messages differ, in bytes: a hundred of them stay well below every provider's limit of a request.
+const LIGHT_MAX: usize = 256 * 1024;
 /// Callbacks may be this much younger than our clock says, in milliseconds: clocks differ.
 const SKEW_MS: i64 = 300_000;
 
@@ -93,6 +95,14 @@ pub(crate) fn is_inline(email: &EmailContent, file: &AttachmentRef) -> bool {
 /// A text that is there and not empty.
 pub(crate) fn present(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
+}
+
+/// True for a message that may ride with others of other content: no files, texts of common size. A message that was tried before goes
+/// alone: the batch it rode in may have been refused because of another one.
+pub(crate) fn is_light(message: &Outgoing<'_>) -> bool {
+    let Content::Email(email) = message.content else { return false };
+    let texts = [&email.text, &email.html].into_iter().flatten().map(String::len).sum::<usize>();
+    message.attempt == 1 && email.attachments.is_empty() && texts <= LIGHT_MAX
 }
 
 /// True when two mails are the same but for recipient, subject and the values of extra headers, and neither was tried before.
@@ -216,6 +226,40 @@ mod tests {
         assert_eq!(check(&mail(301), "Acme", 405), Ok(()));
         assert_eq!(check(&mail(301), "Acme", 404).unwrap_err().code, "too_large");
         assert_eq!(check(&mail(u64::MAX), "Acme", 404).unwrap_err().kind, FailureKind::Content);
+    }
+
+    #[test]
+    fn only_light_messages_of_a_first_try_share_a_request() {
+        let is_light = |attempt: u32, text: usize, files: usize| {
+            let file = AttachmentRef {
+                attachment_id: AttachmentId::from_ulid(1),
+                filename: "a".into(),
+                content_type: "a/b".into(),
+                sha256: String::new(),
+                size: 1,
+                content_id: None,
+            };
+            let email = EmailContent {
+                text: Some("x".repeat(text)),
+                html: Some("x".into()),
+                attachments: vec![file; files],
+                ..EmailContent::default()
+            };
+            is_light(&Outgoing {
+                message_id: model::MessageId::from_ulid(1),
+                attempt_id: model::AttemptId::from_ulid(1),
+                attempt,
+                channel: model::Channel::Email,
+                to: &model::Address::Email("a@example.com".parse().unwrap()),
+                content: &Content::Email(email),
+                files: &[],
+                accepted_at: Timestamp::EPOCH,
+            })
+        };
+        assert!(is_light(1, LIGHT_MAX - 1, 0));
+        assert!(!is_light(1, LIGHT_MAX, 0));
+        assert!(!is_light(1, 1, 1));
+        assert!(!is_light(2, 1, 0));
     }
 
     #[test]

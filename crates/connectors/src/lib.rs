@@ -9,6 +9,7 @@
 mod aws;
 mod email;
 mod mailgun;
+mod mailjet;
 pub mod mime;
 mod multipart;
 mod noop;
@@ -269,6 +270,12 @@ pub enum Polled {
 
 /// Requests from a provider to us.
 pub trait Inbound: Sync + Send {
+    /// What follows the account's callback URL in the address to paste at the provider; empty for nothing. Providers that sign nothing get an
+    /// address nobody can guess. The same for as long as the settings are.
+    fn path(&self, _cx: &Cx<'_>) -> String {
+        String::new()
+    }
+
     /// Checks that the request comes from the provider. There is no default: a connector says how, and fails closed. `fetched` brings the
     /// answer when an earlier call returned [`Verdict::Fetch`].
     fn verify(&self, cx: &Cx<'_>, request: &Request<'_>, fetched: Option<&Answer>) -> Verdict;
