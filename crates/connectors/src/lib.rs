@@ -14,6 +14,7 @@ pub mod mime;
 mod multipart;
 mod noop;
 pub mod registry;
+mod resend;
 pub mod sandbox;
 mod sendgrid;
 mod ses;

@@ -3,12 +3,13 @@
 //! The engine finds connectors here when it dispatches, the API when an account is saved and for its list. Nothing is hidden from [`find`];
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
-use crate::{Connector, mailgun, mailjet, noop, sandbox, sendgrid, ses, smtp, telegram, twilio, webhook};
+use crate::{Connector, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, telegram, twilio, webhook};
 
 static ALL: &[&dyn Connector] = &[
     &mailgun::Mailgun,
     &mailjet::Mailjet,
     &noop::Noop,
+    &resend::Resend,
     &sandbox::Sandbox,
     &sendgrid::SendGrid,
     &ses::Ses,
