@@ -75,7 +75,7 @@ pub trait Connector: Sync + Send {
     fn tested(&self, cx: &Cx<'_>, probe: &Probe, answer: &Answer) -> Vec<Check>;
 
     /// True when the provider can be asked what became of an attempt ([`Connector::poll`]).
-    fn can_poll(&self) -> bool {
+    fn can_poll(&self, _settings: &Values) -> bool {
         false
     }
 

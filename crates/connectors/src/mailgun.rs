@@ -132,6 +132,10 @@ impl Connector for Mailgun {
         account::checks(cx, probe.name, answer)
     }
 
+    fn can_poll(&self, _settings: &Values) -> bool {
+        true
+    }
+
     fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
         log::ask(cx, asked)
     }

@@ -100,6 +100,10 @@ impl Connector for Mailjet {
         vec![account::check(cx, probe.name, answer)]
     }
 
+    fn can_poll(&self, _settings: &Values) -> bool {
+        true
+    }
+
     fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
         lookup::ask(cx, asked)
     }

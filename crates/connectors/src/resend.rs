@@ -116,6 +116,10 @@ impl Connector for Resend {
         account::checks(cx, probe.name, answer)
     }
 
+    fn can_poll(&self, _settings: &Values) -> bool {
+        true
+    }
+
     fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
         lookup::ask(cx, asked)
     }

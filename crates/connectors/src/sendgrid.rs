@@ -136,6 +136,10 @@ impl Connector for SendGrid {
         vec![account::check(cx, probe.name, answer)]
     }
 
+    fn can_poll(&self, settings: &Values) -> bool {
+        Settings::read(settings).is_ok_and(|settings| settings.email_activity)
+    }
+
     fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
         activity::ask(cx, asked)
     }

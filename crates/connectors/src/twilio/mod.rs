@@ -122,6 +122,10 @@ impl Connector for Twilio {
         account::checks(cx, probe, answer)
     }
 
+    fn can_poll(&self, _settings: &Values) -> bool {
+        true
+    }
+
     fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
         lookup::ask(cx, asked)
     }

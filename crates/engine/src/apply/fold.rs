@@ -176,10 +176,8 @@ impl<'a> Fold<'a> {
                 Some(serde_json::json!({ "to": moved.to_string() }).to_string()),
             );
         }
-        let asks = finished
-            .account
-            .as_ref()
-            .is_some_and(|account| account.connector.spec().has_receipts && can_ask(account.connector.spec().id));
+        let has_receipts = finished.account.as_ref().is_some_and(|account| account.connector.spec().has_receipts);
+        let asks = has_receipts && self.can_ask(m);
         m.poll_at = asks.then(|| self.now.plus_millis(ASK_SENT_AFTER_MS));
         m.polls = 0;
         self.step(m, &Fact::Sent, self.now);
@@ -193,7 +191,7 @@ impl<'a> Fold<'a> {
             number: flight.number,
             tries: flight.tries,
             repeats_safely,
-            can_ask: m.connector.as_deref().is_some_and(can_ask),
+            can_ask: self.can_ask(m),
         };
         let next = if m.status.was_accepted() {
             // A callback that overtook the answer has already told the truth.
@@ -473,6 +471,12 @@ impl<'a> Fold<'a> {
         self.tell(tenant_id, kind, data.to_string());
     }
 
+    /// True when the message's account can ask its provider what became of an attempt.
+    fn can_ask(&self, m: &Message) -> bool {
+        let account = self.tenants.get(&m.tenant_id).zip(m.account_id).and_then(|(tenant, id)| tenant.account(id));
+        account.is_some_and(|account| account.connector.can_poll(&account.values))
+    }
+
     fn observe(&mut self, m: &Message, source: &str, kind: &str, dedupe: String, detail: Option<String>) {
         self.writes.observations.push(Observation {
             tenant_id: m.tenant_id,
@@ -485,11 +489,6 @@ impl<'a> Fold<'a> {
             recorded_at: self.now,
         });
     }
-}
-
-/// True when a connector can ask its provider what became of an attempt.
-fn can_ask(connector: &str) -> bool {
-    registry::find(connector).is_some_and(connectors::Connector::can_poll)
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Option<String> {
