@@ -10,7 +10,11 @@ use model::{BoxFuture, TenantId};
 use store::{Db, inflight::WorkerId};
 
 use crate::{
-    Config, Error, Parts, Ports, accept, apply, batcher::Batcher, content_cache::ContentCache, directory::Tenant,
+    Config, Error, Parts, Ports, accept, apply,
+    attachments::{FileCache, Fetches},
+    batcher::Batcher,
+    callbacks::{self, Callbacks},
+    content_cache::ContentCache, directory::Tenant,
     dispatch::Dispatcher, limits::Verdict, stream::Wakers, vault::MasterKeys,
 };
 
@@ -25,8 +29,11 @@ pub struct Engine {
     /// Wakes streams when their tenant has news.
     pub wakers: Wakers,
     pub(crate) contents: ContentCache,
+    pub(crate) fetches: Fetches,
+    pub(crate) file_cache: FileCache,
     pub(crate) accepts: Batcher<accept::Item, accept::Committed>,
     pub(crate) applies: Batcher<apply::Input, Result<(), Error>>,
+    pub(crate) callbacks: Callbacks,
     pub(crate) dispatcher: Dispatcher,
 }
 
@@ -56,6 +63,8 @@ impl Engine {
             worker,
             wakers: Wakers::default(),
             contents: ContentCache::default(),
+            fetches: Fetches::default(),
+            file_cache: FileCache::default(),
             accepts: {
                 let engine = Weak::clone(engine);
                 Batcher::new(
@@ -71,6 +80,14 @@ impl Engine {
                     runs,
                     Arc::new(move |inputs| write_applied(Weak::clone(&engine), inputs)),
                 )
+            },
+            callbacks: {
+                let engine = Weak::clone(engine);
+                Callbacks::new(Batcher::new(
+                    callbacks::COMMIT_MAX,
+                    runs,
+                    Arc::new(move |items| write_callbacks(Weak::clone(&engine), items)),
+                ))
             },
             dispatcher: Dispatcher::new(parts.config.slots),
             parts,
@@ -119,6 +136,15 @@ fn write_applied(engine: Weak<Engine>, inputs: Vec<apply::Input>) -> BoxFuture<'
     Box::pin(async move {
         match engine.upgrade() {
             Some(engine) => apply::write(&engine, inputs).await,
+            None => Vec::new(),
+        }
+    })
+}
+
+fn write_callbacks(engine: Weak<Engine>, items: Vec<callbacks::Item>) -> BoxFuture<'static, Vec<callbacks::Committed>> {
+    Box::pin(async move {
+        match engine.upgrade() {
+            Some(engine) => callbacks::write(&engine, items).await,
             None => Vec::new(),
         }
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Engine, Error, dispatch, once, recovery, waiting};
+use crate::{Engine, Error, callbacks, dispatch, once, recovery, waiting};
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
 struct Job {
@@ -21,14 +21,56 @@ const FULL_PAGE: u64 = 500;
 const FAILED_MS: u64 = 1_000;
 
 const JOBS: &[Job] = &[
-    Job { name: "beat", every_ms: recovery::BEAT_MS, run: |engine| Box::pin(async move { recovery::beat(&engine).await.map(|()| 0) }) },
-    Job { name: "recover", every_ms: recovery::BEAT_MS, run: |engine| Box::pin(async move { recovery::recover(&engine, false).await }) },
-    Job { name: "forget_workers", every_ms: 60_000, run: |engine| Box::pin(async move { recovery::leave(&engine, false).await.map(|()| 0) }) },
-    Job { name: "refresh", every_ms: 1_000, run: |engine| Box::pin(async move { engine.directory.refresh().await.map(|_| 0) }) },
-    Job { name: "expire", every_ms: 1_000, run: |engine| Box::pin(async move { waiting::expire(&engine).await.map(|count| count as u64) }) },
-    Job { name: "later", every_ms: 500, run: |engine| Box::pin(async move { waiting::later(&engine).await.map(|count| count as u64) }) },
-    Job { name: "ask", every_ms: 1_000, run: |engine| Box::pin(async move { waiting::ask(&engine).await.map(|count| count as u64) }) },
-    Job { name: "purge_idempotency_keys", every_ms: 3_600_000, run: |engine| Box::pin(async move { once::purge(engine.parts()).await.map(|_| 0) }) },
+    Job {
+        name: "beat",
+        every_ms: recovery::BEAT_MS,
+        run: |engine| Box::pin(async move { recovery::beat(&engine).await.map(|()| 0) }),
+    },
+    Job {
+        name: "recover",
+        every_ms: recovery::BEAT_MS,
+        run: |engine| Box::pin(async move { recovery::recover(&engine, false).await }),
+    },
+    Job {
+        name: "forget_workers",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { recovery::leave(&engine, false).await.map(|()| 0) }),
+    },
+    Job {
+        name: "refresh",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { engine.directory.refresh().await.map(|_| 0) }),
+    },
+    Job {
+        name: "expire",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { waiting::expire(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
+        name: "later",
+        every_ms: 500,
+        run: |engine| Box::pin(async move { waiting::later(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
+        name: "ask",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { waiting::ask(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
+        name: "rematch_reports",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { callbacks::rematch(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
+        name: "purge_callbacks",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { engine.purge_callbacks().await.map(|_| 0) }),
+    },
+    Job {
+        name: "purge_idempotency_keys",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { once::purge(engine.parts()).await.map(|_| 0) }),
+    },
 ];
 
 /// Runs the dispatcher and all jobs until `stop` turns true; then finishes what is in flight and says goodbye.

@@ -19,7 +19,11 @@ const PAGE: i64 = 500;
 /// Says that this process is alive.
 pub async fn beat(engine: &Engine) -> Result<(), Error> {
     let (worker, now) = (engine.worker, engine.ports.clock.now());
-    let was_known = engine.ports.db.write(Scope::System, move |tx| Box::pin(async move { inflight::seen(tx, worker, now).await })).await?;
+    let was_known = engine
+        .ports
+        .db
+        .write(Scope::System, move |tx| Box::pin(async move { inflight::seen(tx, worker, now).await }))
+        .await?;
     if !was_known {
         tracing::info!("This process is now known as a worker");
     }
@@ -37,12 +41,20 @@ pub async fn recover(engine: &Engine, only_self_lives: bool) -> Result<u64, Erro
     }
     let mut recovered = 0;
     loop {
-        let flights = engine.ports.db.write(Scope::System, move |tx| Box::pin(async move { inflight::abandoned(tx, seen_before, PAGE).await })).await?;
+        let flights = engine
+            .ports
+            .db
+            .write(Scope::System, move |tx| Box::pin(async move { inflight::abandoned(tx, seen_before, PAGE).await }))
+            .await?;
         if flights.is_empty() {
             break;
         }
         let count = flights.len();
-        engine.applies.submit(Input::Abandoned(flights), count).await.unwrap_or_else(|| Err(Error::internal("recovery panicked")))?;
+        engine
+            .applies
+            .submit(Input::Abandoned(flights), count)
+            .await
+            .unwrap_or_else(|| Err(Error::internal("recovery panicked")))?;
         recovered += count as u64;
     }
     if recovered > 0 {
@@ -56,5 +68,9 @@ pub async fn recover(engine: &Engine, only_self_lives: bool) -> Result<u64, Erro
 pub async fn leave(engine: &Engine, is_leaving: bool) -> Result<(), Error> {
     let worker = is_leaving.then_some(engine.worker);
     let seen_before = Timestamp::plus_millis(engine.ports.clock.now(), -2 * GONE_AFTER_MS);
-    Ok(engine.ports.db.write(Scope::System, move |tx| Box::pin(async move { inflight::forget(tx, worker, seen_before).await })).await?)
+    Ok(engine
+        .ports
+        .db
+        .write(Scope::System, move |tx| Box::pin(async move { inflight::forget(tx, worker, seen_before).await }))
+        .await?)
 }

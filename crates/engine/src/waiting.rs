@@ -30,10 +30,19 @@ const ASK_UNANSWERED_MS: [i64; 3] = [5_000, 15_000, 30_000];
 /// Expires messages whose time ran out before they left. Answers how many.
 pub async fn expire(engine: &Engine) -> Result<usize, Error> {
     let now = engine.ports.clock.now();
-    let expired = engine.ports.db.read(Scope::System, move |tx| Box::pin(async move { deliveries::expired_now(tx, now, PAGE).await })).await?;
+    let expired = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { deliveries::expired_now(tx, now, PAGE).await }))
+        .await?;
     let items: Vec<_> = expired
         .into_iter()
-        .map(|d| Withdrawn { tenant_id: d.tenant_id, message_id: d.message_id, fact: Fact::Expired, source: "engine".to_owned() })
+        .map(|d| Withdrawn {
+            tenant_id: d.tenant_id,
+            message_id: d.message_id,
+            fact: Fact::Expired,
+            source: "engine".to_owned(),
+        })
         .collect();
     let count = items.len();
     if count > 0 {
@@ -45,7 +54,11 @@ pub async fn expire(engine: &Engine) -> Result<usize, Error> {
 /// Applies the facts that have become known by themselves. Answers how many.
 pub async fn later(engine: &Engine) -> Result<usize, Error> {
     let now = engine.ports.clock.now();
-    let due = engine.ports.db.read(Scope::System, move |tx| Box::pin(async move { reports::due_later_now(tx, now, PAGE).await })).await?;
+    let due = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { reports::due_later_now(tx, now, PAGE).await }))
+        .await?;
     let learned: Vec<_> = due
         .iter()
         .filter_map(|later| {
@@ -67,7 +80,11 @@ pub async fn later(engine: &Engine) -> Result<usize, Error> {
     if count > 0 {
         // Applied before they are forgotten: a crash in between applies them twice, which changes nothing.
         submit(engine, Input::Learned(learned), count).await?;
-        engine.ports.db.write(Scope::System, move |tx| Box::pin(async move { reports::remove_later(tx, &due).await })).await?;
+        engine
+            .ports
+            .db
+            .write(Scope::System, move |tx| Box::pin(async move { reports::remove_later(tx, &due).await }))
+            .await?;
     }
     Ok(count)
 }
@@ -75,9 +92,14 @@ pub async fn later(engine: &Engine) -> Result<usize, Error> {
 /// Asks providers about messages they have not spoken of for too long, and about attempts without an answer. Answers how many were asked about.
 pub async fn ask(engine: &Arc<Engine>) -> Result<usize, Error> {
     let now = engine.ports.clock.now();
-    let due = engine.ports.db.read(Scope::System, move |tx| Box::pin(async move { messages::due_polls(tx, now, PAGE).await })).await?;
+    let due = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { messages::due_polls(tx, now, PAGE).await }))
+        .await?;
     let count = due.len();
-    let asked: Vec<(Option<Learned>, AskedAbout)> = stream::iter(due).map(|m| ask_about(engine, m)).buffer_unordered(ASKS_AT_ONCE).collect().await;
+    let asked: Vec<(Option<Learned>, AskedAbout)> =
+        stream::iter(due).map(|m| ask_about(engine, m)).buffer_unordered(ASKS_AT_ONCE).collect().await;
     let (mut learned, mut about) = (Vec::new(), Vec::new());
     for (fact, asked) in asked {
         learned.extend(fact);
@@ -101,7 +123,13 @@ async fn submit(engine: &Engine, input: Input, weight: usize) -> Result<(), Erro
 /// One question and what it leaves us with.
 async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedAbout) {
     let now = engine.ports.clock.now();
-    let mut asked = AskedAbout { tenant_id: m.tenant_id, message_id: m.id, is_not_taken: false, ask_again_at: None, gives_up: false };
+    let mut asked = AskedAbout {
+        tenant_id: m.tenant_id,
+        message_id: m.id,
+        is_not_taken: false,
+        ask_again_at: None,
+        gives_up: false,
+    };
     let is_unanswered = !m.status.is_final() || m.status == Status::Unknown;
     match question(engine, &m, now).await {
         Polled::Known { provider_message_id, facts } => {
@@ -179,7 +207,11 @@ async fn subject(engine: &Engine, m: &Message) -> Option<(Arc<Account>, Address,
         Some(prepared) => prepared,
         None => {
             let key = (m.tenant_id, m.content_id);
-            let texts = engine.ports.db.read(Scope::System, move |tx| Box::pin(async move { contents::find_many(tx, &[key]).await })).await;
+            let texts = engine
+                .ports
+                .db
+                .read(Scope::System, move |tx| Box::pin(async move { contents::find_many(tx, &[key]).await }))
+                .await;
             let text = texts.ok()?.into_iter().next()?.1;
             Arc::new(Prepared::new(serde_json::from_str(&text).ok()?).ok()?)
         }

@@ -23,6 +23,12 @@ pub trait Clock: Send + Sync {
 pub trait Transport: Send + Sync {
     /// Makes one exchange. `Err` says whether the request may have been taken.
     fn exchange(&self, call: Arc<Call>) -> BoxFuture<'static, Result<Answer, Broken>>;
+
+    /// Says at once, for people, when a URL somebody chose can never be reached because of what it says itself, such as a private address. An early word only:
+    /// what protects is the look at every address [`Transport::exchange`] connects to, so a transport without a guard has nothing to say.
+    fn check_url(&self, _url: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Keeps files by the SHA-256 of their bytes, in lower-case hex.

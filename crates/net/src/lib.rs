@@ -81,6 +81,7 @@ pub enum NetError {
 /// The transport of the running server.
 pub struct Net {
     clients: Arc<Clients>,
+    guard: Guard,
 }
 
 struct Clients {
@@ -100,6 +101,7 @@ impl Net {
         clock: Arc<dyn Clock>,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Arc<Self>, NetError> {
+        let guard = config.guard.clone();
         let dialer = Arc::new(resolve::Dialer {
             guard: config.guard,
             resolver,
@@ -110,7 +112,7 @@ impl Net {
         let smtp_tls = wire::Tls::new(&config.extra_root_pems, b"")?;
         let http = http::Client::new(Arc::clone(&dialer), http_tls, Arc::clone(&clock), &config.user_agent)?;
         let smtp = smtp::Client::new(dialer, smtp_tls, clock);
-        Ok(Arc::new(Self { clients: Arc::new(Clients { http, smtp }) }))
+        Ok(Arc::new(Self { clients: Arc::new(Clients { http, smtp }), guard }))
     }
 
     /// Connections kept idle at the moment: HTTP and SMTP. For metrics.
@@ -130,5 +132,9 @@ impl Transport for Net {
                 Call::Local => Ok(Answer::Local),
             }
         })
+    }
+
+    fn check_url(&self, url: &str) -> Result<(), String> {
+        self.guard.check_url(url, true).map(drop).map_err(|refusal| refusal.to_string())
     }
 }

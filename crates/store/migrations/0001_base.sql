@@ -45,7 +45,7 @@ CREATE TABLE account_states (
 
 CREATE TABLE endpoints (
     id {ID} PRIMARY KEY, tenant_id {ID} NOT NULL, url TEXT NOT NULL, description TEXT NOT NULL, events TEXT NOT NULL, state TEXT NOT NULL,
-    state_reason TEXT, failing_since {TIME}, previous_secret_until {TIME}, created_at {TIME} NOT NULL, updated_at {TIME} NOT NULL, deleted_at {TIME}
+    state_reason TEXT, previous_secret_until {TIME}, created_at {TIME} NOT NULL, updated_at {TIME} NOT NULL, deleted_at {TIME}
 );
 CREATE INDEX endpoints_tenant ON endpoints (tenant_id, id);
 
@@ -61,7 +61,7 @@ CREATE TABLE messages (
 ) {CLUSTERED};
 CREATE INDEX messages_provider ON messages (account_id, provider_message_id) WHERE provider_message_id IS NOT NULL;
 CREATE INDEX messages_trouble ON messages (tenant_id, status, id) WHERE status IN (3, 4, 5, 6, 8, 10);
-CREATE INDEX messages_dead ON messages (tenant_id, dead_at, id) WHERE dead_at IS NOT NULL;
+CREATE INDEX messages_dead ON messages (tenant_id, id) WHERE dead_at IS NOT NULL;
 CREATE INDEX messages_poll ON messages (poll_at) WHERE poll_at IS NOT NULL;
 CREATE INDEX messages_contact ON messages (tenant_id, contact_id, id) WHERE contact_id IS NOT NULL;
 CREATE INDEX messages_campaign ON messages (tenant_id, campaign_id, id) WHERE campaign_id IS NOT NULL;
@@ -142,10 +142,13 @@ CREATE TABLE inbound_messages (
 ) {CLUSTERED};
 CREATE UNIQUE INDEX inbound_messages_provider ON inbound_messages (account_id, provider_message_id);
 
+-- The bytes lie in the blob store under their hash. purge_at is NULL for an uploaded file that was not deleted; purging_at is set while the bytes are being removed.
 CREATE TABLE attachments (
     tenant_id {ID} NOT NULL, id {ID} NOT NULL, filename TEXT NOT NULL, content_type TEXT NOT NULL, size BIGINT NOT NULL, sha256 TEXT NOT NULL,
-    created_at {TIME} NOT NULL, PRIMARY KEY (tenant_id, id)
+    created_at {TIME} NOT NULL, held_until {TIME} NOT NULL, purge_at {TIME}, purging_at {TIME}, deleted_at {TIME}, PRIMARY KEY (tenant_id, id)
 ) {CLUSTERED};
+CREATE INDEX attachments_bytes ON attachments (sha256);
+CREATE INDEX attachments_purge ON attachments (purge_at) WHERE purge_at IS NOT NULL;
 
 -- The operator's own log is kept under the zero id.
 CREATE TABLE audit_log (

@@ -4,13 +4,13 @@ use model::TenantId;
 
 use crate::{Error, Given, Kind, Tx, messages::ContentId};
 
-/// Writes contents: (tenant, id, JSON).
+/// Writes contents: (tenant, id, JSON). One that is there stays as it is: an event keeps its content over replays.
 pub async fn insert_many(tx: &mut Tx, contents: &[(TenantId, ContentId, String)]) -> Result<(), Error> {
     let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("body", Kind::Text)]);
     for (tenant, id, body) in contents {
         given.row([tenant, id, body]);
     }
-    tx.insert_many("contents", &given, "").await.map(drop)
+    tx.insert_many("contents", &given, "ON CONFLICT DO NOTHING").await.map(drop)
 }
 
 /// Reads contents of any tenants: for the dispatcher.

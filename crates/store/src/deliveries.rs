@@ -88,7 +88,9 @@ pub async fn due_in_lane(
 
 /// Due work whose time ran out, of any tenant, to look at: whoever ends it takes the row itself.
 pub async fn expired_now(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Delivery>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM deliveries WHERE expires_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM deliveries WHERE expires_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2"
+    );
     tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(Delivery::read).collect()
 }
 

@@ -26,6 +26,18 @@ pub struct Place {
     seq: i64,
 }
 
+impl Place {
+    /// The place as one number, for cursors.
+    pub const fn number(self) -> u128 {
+        (self.txid as u128) << 64 | self.seq as u64 as u128
+    }
+
+    /// Reads [`Place::number`].
+    pub const fn from_number(number: u128) -> Self {
+        Self { txid: (number >> 64) as i64, seq: number as u64 as i64 }
+    }
+}
+
 /// Appends events.
 pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
     let mut given = Given::new(&[
@@ -78,26 +90,75 @@ pub async fn newest(tx: &mut Tx, tenant: TenantId) -> Result<Place, Error> {
     }
 }
 
-/// The place of an event a reader has seen; `None` when it is no longer kept.
+/// Clocks of nodes and the times of commits differ; events lie at most this far from the place their time suggests, in seconds.
+const DISORDER_S: i64 = 60;
+
+/// The place of an event a reader has seen; `None` when it is no longer kept. Costs a look at the events of about the same time.
 pub async fn place_of(tx: &mut Tx, tenant: TenantId, id: EventId) -> Result<Option<Place>, Error> {
-    // Ids are made shortly before the commit, in time order, so the row lies near the end for a reader that was away briefly.
-    let sql = "SELECT txid, seq FROM events WHERE tenant_id = $1 AND id = $2 ORDER BY txid DESC, seq DESC LIMIT 1";
-    let row = tx.row(sql, &[&tenant, &id]).await?;
+    let made_at = Timestamp::from_millis(i64::try_from(id.ulid() >> 80).unwrap_or(i64::MAX));
+    let (first, last) = (place_at(tx, made_at).await?, place_at(tx, made_at.plus_seconds(2 * DISORDER_S)).await?);
+    let sql = "SELECT txid, seq FROM events WHERE tenant_id = $1 AND (txid, seq) >= ($2, $3) AND (txid, seq) <= ($4, $5) AND id = $6 LIMIT 1";
+    let last = last.unwrap_or(Place { txid: i64::MAX, seq: i64::MAX });
+    let Some(first) = first else { return Ok(None) };
+    let row = tx.row(sql, &[&tenant, &first.txid, &first.seq, &last.txid, &last.seq, &id]).await?;
     row.map(|mut row| Ok(Place { txid: row.get(0)?, seq: row.get(1)? })).transpose()
 }
 
-/// A tenant's events from `since` on, oldest first, after `after`: for replays to an endpoint.
-pub async fn since(
-    tx: &mut Tx,
-    tenant: TenantId,
-    after_place: Place,
-    since: Timestamp,
-    until: Timestamp,
-    limit: i64,
-) -> Result<Vec<(Place, Event)>, Error> {
-    let mut page = after(tx, tenant, after_place, limit).await?;
-    page.retain(|(_, event)| event.at >= since && event.at < until);
-    Ok(page)
+/// A place before every event that happened at or after `at`, found by halving: events are appended in about the order of their times. `None` when there
+/// are no such events. Looks at single events of any tenant.
+async fn place_at(tx: &mut Tx, at: Timestamp) -> Result<Option<Place>, Error> {
+    let at = at.plus_seconds(-DISORDER_S);
+    let ends = "SELECT COALESCE(MIN(seq), 0), COALESCE(MAX(seq), -1) FROM events";
+    let Some(mut ends) = tx.row(ends, &[]).await? else { return Ok(None) };
+    let (mut low, mut high): (i64, i64) = (ends.get(0)?, ends.get(1)?);
+    let mut found = None;
+    while low <= high {
+        let middle = low + (high - low) / 2;
+        // Numbers have gaps: the first event from the middle on speaks for it.
+        let next = "SELECT txid, seq, at FROM events WHERE seq >= $1 ORDER BY seq LIMIT 1";
+        let Some(mut row) = tx.row(next, &[&middle]).await? else { break };
+        let (place, happened): (Place, Timestamp) = (Place { txid: row.get(0)?, seq: row.get(1)? }, row.get(2)?);
+        if happened >= at {
+            found = Some(place);
+            high = middle - 1;
+        } else {
+            low = place.seq + 1;
+        }
+    }
+    Ok(found)
+}
+
+/// Where to begin reading a tenant's events that happened at or after `since`; some earlier ones may follow it too.
+pub async fn before_time(tx: &mut Tx, since: Timestamp) -> Result<Place, Error> {
+    let place = place_at(tx, since).await?;
+    Ok(place.map_or(Place { txid: i64::MAX, seq: i64::MAX }, |place| Place { txid: place.txid, seq: place.seq - 1 }))
+}
+
+/// True when an event read in order lies so far behind `until` that no earlier one can follow.
+pub fn is_past(event: &Event, until: Timestamp) -> bool {
+    event.at >= until.plus_seconds(2 * DISORDER_S)
+}
+
+/// The newest places of several tenants' events, for those that have any; in no particular order.
+pub async fn newest_of(tx: &mut Tx, tenants: &[TenantId]) -> Result<Vec<(TenantId, Place)>, Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id)]);
+    for tenant in tenants {
+        given.row([tenant]);
+    }
+    let newest = format!(
+        "SELECT %s FROM events WHERE events.tenant_id = given.tenant_id {} ORDER BY txid DESC, seq DESC LIMIT 1",
+        settled(tx.dialect())
+    );
+    let (txid, seq) = (newest.replace("%s", "txid"), newest.replace("%s", "seq"));
+    let sql = format!("SELECT given.tenant_id, ({txid}), ({seq}) FROM {{given}}");
+    let mut places = Vec::new();
+    for mut row in tx.rows_many(&sql, &given).await? {
+        let (txid, seq): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
+        if let (Some(txid), Some(seq)) = (txid, seq) {
+            places.push((row.get(0)?, Place { txid, seq }));
+        }
+    }
+    Ok(places)
 }
 
 /// Forgets events older than `before`, of any tenant, in the order they were written. Answers how many.

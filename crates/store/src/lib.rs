@@ -7,12 +7,15 @@
 pub mod account_states;
 pub mod accounts;
 pub mod api_keys;
+pub mod attachments;
 pub mod attempts;
 pub mod audit;
+pub mod blobs;
 pub mod callback_log;
 pub mod contents;
 pub mod data_keys;
 pub mod deliveries;
+pub mod endpoints;
 mod error;
 pub mod events;
 pub mod idempotency;

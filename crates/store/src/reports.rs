@@ -39,7 +39,15 @@ pub async fn due_later_now(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Ve
     let sql = "SELECT due_at, message_id, position, tenant_id, fact FROM later_facts WHERE due_at <= $1 ORDER BY due_at, message_id, position LIMIT $2";
     let rows = tx.rows(sql, &[&now, &limit]).await?;
     rows.into_iter()
-        .map(|mut row| Ok(LaterFact { due_at: row.get(0)?, message_id: row.get(1)?, position: row.get(2)?, tenant_id: row.get(3)?, fact: row.get(4)? }))
+        .map(|mut row| {
+            Ok(LaterFact {
+                due_at: row.get(0)?,
+                message_id: row.get(1)?,
+                position: row.get(2)?,
+                tenant_id: row.get(3)?,
+                fact: row.get(4)?,
+            })
+        })
         .collect()
 }
 
@@ -109,6 +117,37 @@ pub async fn take_early(tx: &mut Tx, ids: &[(AccountId, String)]) -> Result<Vec<
         .collect::<Result<Vec<_>, Error>>()?;
     reports.sort_by(|a, b| (a.received_at, &a.dedupe).cmp(&(b.received_at, &b.dedupe)));
     Ok(reports)
+}
+
+/// Early reports, of any tenants, whose id is known by now, each with its message. There are some only where two transactions passed each other.
+pub async fn known_early(tx: &mut Tx, limit: i64) -> Result<Vec<(EarlyReport, MessageId)>, Error> {
+    let sql = "SELECT e.account_id, e.provider_message_id, e.dedupe, e.tenant_id, e.report, e.received_at, m.id
+        FROM early_reports AS e JOIN messages AS m ON m.account_id = e.account_id AND m.provider_message_id = e.provider_message_id
+        WHERE m.provider_message_id IS NOT NULL AND m.tenant_id = e.tenant_id ORDER BY e.received_at, e.dedupe LIMIT $1";
+    let rows = tx.rows(sql, &[&limit]).await?;
+    rows.into_iter()
+        .map(|mut row| {
+            let row = &mut row;
+            let report = EarlyReport {
+                account_id: row.get(0)?,
+                provider_message_id: row.get(1)?,
+                dedupe: row.get(2)?,
+                tenant_id: row.get(3)?,
+                report: row.get(4)?,
+                received_at: row.get(5)?,
+            };
+            Ok((report, row.get(6)?))
+        })
+        .collect()
+}
+
+/// Forgets reports that were applied.
+pub async fn remove_early(tx: &mut Tx, reports: &[EarlyReport]) -> Result<(), Error> {
+    let mut given = Given::new(&[("account_id", Kind::Id), ("provider_message_id", Kind::Text), ("dedupe", Kind::Text)]);
+    for r in reports {
+        given.row([&r.account_id, &r.provider_message_id, &r.dedupe]);
+    }
+    tx.delete_many("early_reports", &given).await.map(drop)
 }
 
 /// Forgets reports nobody asked for since `before`. Answers how many.

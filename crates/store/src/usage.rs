@@ -96,21 +96,36 @@ counts! {
 
 /// A tenant's sums for a month, one row per channel, provider and purpose, in that order.
 pub async fn of_month(tx: &mut Tx, tenant: TenantId, month: &str) -> Result<Vec<(Key, Counts)>, Error> {
-    let sums = NAMES.iter().map(|name| format!("CAST(SUM({name}) AS BIGINT)")).collect::<Vec<_>>().join(", ");
     let sql = format!(
-        "SELECT tenant_id, month, channel, provider, purpose, {sums} FROM usage_counters WHERE tenant_id = $1 AND month = $2
-         GROUP BY tenant_id, month, channel, provider, purpose ORDER BY channel, provider, purpose"
+        "SELECT tenant_id, month, channel, provider, purpose, {} FROM usage_counters WHERE tenant_id = $1 AND month = $2
+         GROUP BY tenant_id, month, channel, provider, purpose ORDER BY channel, provider, purpose",
+        sums()
     );
-    let read = |mut row: Row| {
-        let key = Key {
-            tenant_id: row.get(0)?,
-            month: row.get(1)?,
-            channel: row.get(2)?,
-            provider: row.get(3)?,
-            purpose: row.get(4)?,
-        };
-        let counts = Counts::read(&mut row, 5)?;
-        Ok((key, counts))
-    };
     tx.rows(&sql, &[&tenant, &month]).await?.into_iter().map(read).collect()
+}
+
+/// Every tenant's sums for a month, one row per tenant, channel, provider and purpose, in that order, up to `limit` rows. Across tenants: for the operator.
+pub async fn of_month_of_all(tx: &mut Tx, month: &str, limit: i64) -> Result<Vec<(Key, Counts)>, Error> {
+    let sql = format!(
+        "SELECT tenant_id, month, channel, provider, purpose, {} FROM usage_counters WHERE month = $1
+         GROUP BY tenant_id, month, channel, provider, purpose ORDER BY tenant_id, channel, provider, purpose LIMIT $2",
+        sums()
+    );
+    tx.rows(&sql, &[&month, &limit]).await?.into_iter().map(read).collect()
+}
+
+fn sums() -> String {
+    NAMES.iter().map(|name| format!("CAST(SUM({name}) AS BIGINT)")).collect::<Vec<_>>().join(", ")
+}
+
+fn read(mut row: Row) -> Result<(Key, Counts), Error> {
+    let key = Key {
+        tenant_id: row.get(0)?,
+        month: row.get(1)?,
+        channel: row.get(2)?,
+        provider: row.get(3)?,
+        purpose: row.get(4)?,
+    };
+    let counts = Counts::read(&mut row, 5)?;
+    Ok((key, counts))
 }

@@ -1,18 +1,11 @@
 //! Fresh, migrated databases: an SQLite file in a directory of its own, and a PostgreSQL database copied from a template.
 
-use std::{
-    fs,
-    future::Future,
-    ops::Deref,
-    path::PathBuf,
-    process,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{future::Future, ops::Deref};
 
 use model::Timestamp;
 use store::Db;
 
-use crate::postgres::OwnDatabase;
+use crate::{TempDir, postgres::OwnDatabase};
 
 /// A database of one test, gone when dropped. Use it like a [`Db`].
 pub struct TestDb {
@@ -27,7 +20,7 @@ pub struct TestDb {
 
 /// What disappears with the test.
 enum Home {
-    Directory(#[allow(dead_code, reason = "kept for its Drop")] Directory),
+    Directory(#[allow(dead_code, reason = "kept for its Drop")] TempDir),
     Postgres(#[allow(dead_code, reason = "kept for its Drop")] OwnDatabase),
 }
 
@@ -60,8 +53,8 @@ where
 
 /// A fresh SQLite database in a temporary directory.
 pub async fn sqlite() -> TestDb {
-    let directory = Directory::new();
-    let url = format!("sqlite:{}", directory.0.join("tidings.db").display());
+    let directory = TempDir::new();
+    let url = format!("sqlite:{}", directory.path().join("tidings.db").display());
     let db = Db::open(&url).unwrap();
     store::migrate(&db, Timestamp::EPOCH).await.unwrap();
     TestDb { db, engine: "sqlite", url, _home: Home::Directory(directory) }
@@ -89,29 +82,4 @@ pub fn on_postgres<Fut: Future<Output = ()>>(test: impl FnOnce(TestDb) -> Fut) {
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-/// A temporary directory that is removed when dropped.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("tidings-test-{}-{number}", process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => return Self(path),
-                // Left behind by a killed process that had our number.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => panic!("cannot create {}: {error}", path.display()),
-            }
-        }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -16,6 +16,7 @@
 mod blobs;
 mod clock;
 mod database;
+mod directory;
 mod postgres;
 mod stage;
 mod transport;
@@ -24,6 +25,7 @@ mod world;
 pub use blobs::MemoryBlobs;
 pub use clock::ManualClock;
 pub use database::{TestDb, databases, each_database, on_postgres, on_sqlite, postgres, sqlite};
+pub use directory::TempDir;
 pub use stage::Stage;
 pub use transport::{FakeTransport, broken_after, broken_before, http_answer, smtp_accepted};
 pub use world::World;

@@ -170,7 +170,7 @@ fn no_account(detail: &str) -> Error {
     }
 }
 
-fn default_account(tenant: &Tenant, channel: Channel) -> Option<&Arc<Account>> {
+pub(crate) fn default_account(tenant: &Tenant, channel: Channel) -> Option<&Arc<Account>> {
     let usable = || tenant.accounts.iter().filter(|account| account.is_enabled && account.channels.contains(&channel));
     usable().find(|account| account.default_for.contains(&channel)).or_else(|| usable().next())
 }

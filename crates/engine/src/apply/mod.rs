@@ -143,9 +143,9 @@ pub(crate) async fn write(engine: &Engine, inputs: Vec<Input>) -> Vec<Result<(),
     }
 }
 
-/// What the transaction leaves for memory.
+/// What the transaction leaves for memory, once it is committed.
 #[derive(Default)]
-struct Aftermath {
+pub(crate) struct Aftermath {
     pauses: Vec<(AccountId, Option<Timestamp>, bool)>,
     due: Vec<(TenantId, AccountId, model::Class, Timestamp)>,
     told: Vec<TenantId>,
@@ -172,19 +172,28 @@ async fn write_some(engine: &Engine, inputs: Arc<Vec<Input>>, chosen: Vec<usize>
             })
         })
         .await?;
-    for (account, until, is_probing) in aftermath.pauses {
-        engine.dispatcher.lanes().pause(account, until, is_probing);
-    }
-    for (tenant, account, class, due_at) in aftermath.due {
-        engine.dispatcher.nudge(tenant, account, class, due_at);
-    }
-    for tenant in aftermath.told {
-        engine.wakers.wake(tenant);
-    }
+    aftermath.remember(engine);
     Ok(())
 }
 
-async fn write_in(
+impl Aftermath {
+    /// Tells the dispatcher and the streams what was committed.
+    pub(crate) fn remember(self, engine: &Engine) {
+        for (account, until, is_probing) in self.pauses {
+            engine.dispatcher.lanes().pause(account, until, is_probing);
+        }
+        for (tenant, account, class, due_at) in self.due {
+            engine.dispatcher.nudge(tenant, account, class, due_at);
+        }
+        for tenant in self.told {
+            engine.wakers.wake(tenant);
+        }
+    }
+}
+
+/// Applies inputs within a transaction that writes more than they do: callbacks with their log, and requests with their idempotency key. `troubled` are the accounts
+/// known to be in trouble; it matters for ends of attempts only.
+pub(crate) async fn write_in(
     tx: &mut Tx,
     inputs: &[&Input],
     tenants: &Tenants,

@@ -1,4 +1,20 @@
 //! Tests of the engine on both databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+// Under the name every other crate knows it by.
+extern crate tidings_engine as engine;
+
+mod accounts;
+mod attachments;
+mod callbacks;
+mod endpoints;
+mod hooks;
+mod keys;
+mod once;
 mod path;
+mod reading;
+mod setting;
+mod stream;
+mod tenancy;
+mod vault;
+mod withdrawing;

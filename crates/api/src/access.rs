@@ -1,0 +1,222 @@
+//! Every operation of the API and who may call it: the one table that authorisation and the OpenAPI document both read.
+//!
+//! An operation that is missing here cannot learn who calls it ([`crate::extract::Who`] refuses), so a forgotten line closes a door instead of opening one.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use http::Method;
+
+/// Who may call an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody: no key is looked at.
+    Open,
+    /// Inside a tenant: its own key with this scope, or an operator's that names the tenant in `Tidings-Tenant`.
+    Tenant(&'static str),
+    /// The operator, with this scope.
+    Operator(&'static str),
+    /// A tenant about its own, or the operator about the installation's.
+    Owner(&'static str),
+}
+
+impl Access {
+    /// The scope a key needs.
+    pub const fn scope(self) -> Option<&'static str> {
+        match self {
+            Self::Open => None,
+            Self::Tenant(scope) | Self::Operator(scope) | Self::Owner(scope) => Some(scope),
+        }
+    }
+}
+
+/// Whether an operation counts against the tenant's request rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As one request, before anything else is done.
+    Request,
+    /// The operation counts for itself: a batch counts each of its messages.
+    Own,
+    /// It does not count.
+    Free,
+}
+
+/// One operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation {
+    /// Its method.
+    pub method: Verb,
+    /// Its path template, as in the OpenAPI document.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// How it counts.
+    pub pace: Pace,
+}
+
+/// The methods our operations use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+#[allow(missing_docs)]
+pub enum Verb {
+    Get,
+    Post,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    const COUNT: usize = 4;
+
+    /// The verb of a request; HEAD is answered as GET.
+    pub fn of(method: &Method) -> Option<Self> {
+        match *method {
+            Method::GET | Method::HEAD => Some(Self::Get),
+            Method::POST => Some(Self::Post),
+            Method::PATCH => Some(Self::Patch),
+            Method::DELETE => Some(Self::Delete),
+            _ => None,
+        }
+    }
+
+    /// As in the OpenAPI document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+const fn op(method: Verb, path: &'static str, access: Access) -> Operation {
+    let pace = match access {
+        Access::Open => Pace::Free,
+        Access::Tenant(_) | Access::Operator(_) | Access::Owner(_) => Pace::Request,
+    };
+    Operation { method, path, access, pace }
+}
+
+const fn counts_itself(operation: Operation) -> Operation {
+    Operation { pace: Pace::Own, ..operation }
+}
+
+use Access::{Open, Operator, Owner, Tenant};
+use Verb::{Delete, Get, Patch, Post};
+
+/// Every operation.
+pub const OPERATIONS: &[Operation] = &[
+    op(Get, "/healthz", Open),
+    op(Get, "/readyz", Open),
+    op(Get, "/metrics", Open),
+    op(Get, "/openapi.json", Open),
+    op(Get, "/hooks/{account_id}", Open),
+    op(Post, "/hooks/{account_id}", Open),
+    op(Post, "/v1/tenants", Operator("tenants:write")),
+    op(Get, "/v1/tenants", Operator("tenants:read")),
+    op(Get, "/v1/tenants/{id}", Operator("tenants:read")),
+    op(Patch, "/v1/tenants/{id}", Operator("tenants:write")),
+    op(Delete, "/v1/tenants/{id}", Operator("tenants:write")),
+    op(Get, "/v1/tenant", Tenant("tenant:read")),
+    op(Post, "/v1/api-keys", Owner("keys:write")),
+    op(Get, "/v1/api-keys", Owner("keys:read")),
+    op(Delete, "/v1/api-keys/{id}", Owner("keys:write")),
+    op(Get, "/v1/connectors", Owner("accounts:read")),
+    op(Post, "/v1/accounts", Tenant("accounts:write")),
+    op(Get, "/v1/accounts", Tenant("accounts:read")),
+    op(Get, "/v1/accounts/{id}", Tenant("accounts:read")),
+    op(Patch, "/v1/accounts/{id}", Tenant("accounts:write")),
+    op(Delete, "/v1/accounts/{id}", Tenant("accounts:write")),
+    op(Post, "/v1/accounts/{id}/test", Tenant("accounts:write")),
+    op(Get, "/v1/accounts/{id}/stats", Tenant("accounts:read")),
+    counts_itself(op(Post, "/v1/messages", Tenant("messages:write"))),
+    counts_itself(op(Post, "/v1/messages/batch", Tenant("messages:write"))),
+    op(Get, "/v1/messages", Tenant("messages:read")),
+    op(Get, "/v1/messages/{id}", Tenant("messages:read")),
+    op(Get, "/v1/messages/{id}/timeline", Tenant("messages:read")),
+    op(Post, "/v1/messages/{id}/cancel", Tenant("messages:write")),
+    op(Post, "/v1/messages/{id}/retry", Tenant("messages:write")),
+    op(Get, "/v1/dead-letters", Tenant("messages:read")),
+    op(Get, "/v1/dead-letters/export", Tenant("messages:read")),
+    op(Post, "/v1/dead-letters/retry", Tenant("messages:write")),
+    op(Post, "/v1/attachments", Tenant("attachments:write")),
+    op(Get, "/v1/attachments", Tenant("attachments:read")),
+    op(Get, "/v1/attachments/{id}", Tenant("attachments:read")),
+    op(Get, "/v1/attachments/{id}/content", Tenant("attachments:read")),
+    op(Delete, "/v1/attachments/{id}", Tenant("attachments:write")),
+    op(Get, "/v1/inbound-messages", Tenant("messages:read")),
+    op(Get, "/v1/inbound-messages/{id}", Tenant("messages:read")),
+    op(Post, "/v1/webhook-endpoints", Tenant("webhooks:write")),
+    op(Get, "/v1/webhook-endpoints", Tenant("webhooks:read")),
+    op(Get, "/v1/webhook-endpoints/{id}", Tenant("webhooks:read")),
+    op(Patch, "/v1/webhook-endpoints/{id}", Tenant("webhooks:write")),
+    op(Delete, "/v1/webhook-endpoints/{id}", Tenant("webhooks:write")),
+    op(Get, "/v1/webhook-endpoints/{id}/deliveries", Tenant("webhooks:read")),
+    op(Get, "/v1/webhook-endpoints/{id}/deliveries/{delivery_id}", Tenant("webhooks:read")),
+    op(Post, "/v1/webhook-endpoints/{id}/deliveries/{delivery_id}/retry", Tenant("webhooks:write")),
+    op(Post, "/v1/webhook-endpoints/{id}/replay", Tenant("webhooks:write")),
+    op(Post, "/v1/webhook-endpoints/{id}/rotate-secret", Tenant("webhooks:write")),
+    op(Post, "/v1/webhook-endpoints/{id}/test", Tenant("webhooks:write")),
+    op(Get, "/v1/stream", Tenant("events:read")),
+    op(Get, "/v1/usage", Owner("usage:read")),
+    op(Get, "/v1/callback-log", Tenant("callbacks:read")),
+    op(Get, "/v1/callback-log/{id}", Tenant("callbacks:read")),
+    op(Get, "/v1/audit-log", Owner("audit:read")),
+];
+
+/// One path with its operations by verb.
+#[derive(Debug)]
+pub struct Route {
+    /// The template, for metrics and logs.
+    pub path: &'static str,
+    operations: [Option<&'static Operation>; Verb::COUNT],
+}
+
+impl Route {
+    /// What a verb does here.
+    pub const fn operation(&self, verb: Verb) -> Option<&'static Operation> {
+        self.operations[verb as usize]
+    }
+}
+
+static ROUTES: LazyLock<HashMap<&'static str, Route>> = LazyLock::new(|| {
+    let mut routes: HashMap<&'static str, Route> = HashMap::new();
+    for operation in OPERATIONS {
+        let route = routes
+            .entry(operation.path)
+            .or_insert_with(|| Route { path: operation.path, operations: [None; Verb::COUNT] });
+        route.operations[operation.method as usize] = Some(operation);
+    }
+    routes
+});
+
+/// The route a matched path template belongs to.
+pub fn route(template: &str) -> Option<&'static Route> {
+    // What follows a callback's account belongs to the connector; the document knows the path without it.
+    let template = template.strip_suffix("/{*rest}").unwrap_or(template);
+    ROUTES.get(template)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scope_is_one_a_key_can_have() {
+        for operation in OPERATIONS {
+            if let Some(scope) = operation.access.scope() {
+                assert!(engine::keys::SCOPES.iter().any(|(known, _)| *known == scope), "{operation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_line_is_found_again() {
+        for operation in OPERATIONS {
+            let found = route(operation.path).and_then(|route| route.operation(operation.method)).unwrap();
+            assert!(std::ptr::eq(found, operation), "{operation:?} stands here twice");
+        }
+        assert_eq!(route("/hooks/{account_id}/{*rest}").map(|route| route.path), Some("/hooks/{account_id}"));
+        assert!(route("/v1/nothing").is_none());
+    }
+}

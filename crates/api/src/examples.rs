@@ -1,0 +1,191 @@
+//! Examples shared by several operations of the OpenAPI document. A test checks each against its schema.
+
+use serde_json::{Value, json};
+
+/// The request every example error belongs to.
+pub const REQUEST_ID: &str = "req_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
+/// The tenant of every example.
+pub const TENANT: &str = "ten_01K9ZC0A1B2C3D4E5F6G7H8J9K";
+const ACCOUNT: &str = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X";
+const MESSAGE: &str = "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
+const KEY: &str = "key_01K9ZC2A3B4C5D6E7F8G9H0J1K";
+const ENDPOINT: &str = "whk_01K9ZC3D4E5F6G7H8J9K0M1N2P";
+const ATTACHMENT: &str = "atc_01K9ZC4G5H6J7K8M9N0P1Q2R3S";
+const INBOUND: &str = "inb_01K9ZC5K6M7N8P9Q0R1S2T3V4W";
+const CALLBACK: &str = "cbk_01K9ZC9A1B2C3D4E5F6G7H8J9K";
+const EVENT: &str = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B";
+const CREATED: &str = "2026-11-21T09:30:00.000000Z";
+
+/// What an id behind this collection names, and an example of one.
+pub fn id_of(collection: &str) -> (&'static str, &'static str) {
+    match collection {
+        "tenants" => ("tenant", TENANT),
+        "api-keys" => ("key", KEY),
+        "accounts" | "hooks" => ("account", ACCOUNT),
+        "messages" => ("message", MESSAGE),
+        "attachments" => ("attachment", ATTACHMENT),
+        "inbound-messages" => ("inbound message", INBOUND),
+        "callback-log" => ("callback", CALLBACK),
+        "deliveries" => ("delivery", MESSAGE),
+        "webhook-endpoints" => ("endpoint", ENDPOINT),
+        other => unreachable!("the collection {other} has no example of an id"),
+    }
+}
+
+/// One page with one row.
+pub fn page(row: Value) -> Value {
+    json!({ "data": [row], "next_cursor": null })
+}
+
+/// A tenant.
+pub fn tenant() -> Value {
+    json!({
+        "id": TENANT, "name": "Acme Tickets", "state": "active", "timezone": "Europe/Berlin", "currency": "EUR", "default_country": "DE",
+        "per_second": null, "is_demo": false, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// An API key as it is listed.
+pub fn api_key() -> Value {
+    json!({
+        "id": KEY, "name": "Ticket shop", "hint": "tdk_••••x7Kq", "scopes": ["messages:read", "messages:write"], "ip_allow_list": ["192.0.2.0/24"],
+        "expires_at": null, "created_at": CREATED, "last_used_at": null,
+    })
+}
+
+/// An API key as it is shown once.
+pub fn new_api_key() -> Value {
+    let mut key = api_key();
+    key["key"] = json!("tdk_4kQ0yZ1b6mVw8TnR2cXe9JpL5sDf7GhUaBoYx7Kq");
+    key
+}
+
+/// A mail account.
+pub fn account() -> Value {
+    json!({
+        "id": ACCOUNT, "name": "Ticket mail", "connector": "smtp",
+        "settings": {"host": "mail.acme.example", "port": 587, "security": "starttls", "username": "tickets", "password": "••••tery"},
+        "channels": ["email"], "default_for": ["email"], "from": "Acme Tickets <tickets@acme.example>", "enabled": true, "state": "ready",
+        "pause": null, "per_second": null, "concurrency": null, "callback_url": null, "callback_help": null,
+        "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// An entry of the audit log.
+pub fn audit_entry() -> Value {
+    json!({
+        "id": "aud_01K9ZC6P7Q8R9S0T1V2W3X4Y5Z", "at": CREATED, "actor": KEY, "action": "account.updated", "subject": ACCOUNT,
+        "detail": {"per_second": {"from": null, "to": 20}}, "ip": "192.0.2.7",
+    })
+}
+
+/// A message to be sent.
+pub fn message_request() -> Value {
+    json!({
+        "to": {"email": "ada@example.com"}, "channel": "email", "purpose": "transactional",
+        "content": {"subject": "Your ticket", "text": "Hello {{ name }}", "html": "<p>Hello {{ name }}</p>"},
+        "variables": {"name": "Ada"}, "metadata": {"order": "42"},
+    })
+}
+
+/// A message that was just accepted.
+pub fn message() -> Value {
+    message_at("queued")
+}
+
+/// A message at a status.
+pub fn message_at(status: &str) -> Value {
+    json!({
+        "id": MESSAGE, "status": status, "channel": "email", "purpose": "transactional", "topic": null, "to": "ada@example.com",
+        "account_id": ACCOUNT, "connector": "smtp", "provider_message_id": null, "campaign_id": null, "contact_id": null, "cost": null,
+        "segments": null, "attempts": 0, "failure": null, "metadata": {"order": "42"}, "created_at": CREATED, "send_at": null,
+        "expires_at": null, "next_attempt_at": CREATED, "sent_at": null, "delivered_at": null, "read_at": null,
+    })
+}
+
+/// A message that arrived.
+pub fn timeline() -> Value {
+    json!({ "data": [
+        {"type": "accepted", "at": CREATED, "channel": "email", "purpose": "transactional", "guarantee": "at_least_once", "to": "ada@example.com",
+            "content": {"channel": "email", "subject": "Your ticket", "text": "Hello {{ name }}"}, "send_at": null, "expires_at": null},
+        {"type": "routed", "at": CREATED, "account_id": ACCOUNT, "connector": "smtp", "why": "email: the channel was given; Ticket mail: the channel's default account"},
+        {"type": "attempt", "at": "2026-11-21T09:30:00.004000Z", "id": "att_01K9ZC8Q6T7Y2V5B3N4M1XWRSE", "number": 1, "account_id": ACCOUNT,
+            "finished_at": "2026-11-21T09:30:00.120000Z", "outcome": "accepted", "failure": null, "provider_message_id": "4XyZ1", "exchange": null, "note": null},
+        {"type": "change", "at": "2026-11-21T09:30:00.120000Z", "status": "sent"},
+    ] })
+}
+
+/// A message that was given up.
+pub fn dead_letter() -> Value {
+    let mut message = message_at("failed");
+    message["attempts"] = json!(5);
+    message["failure"] = json!({"kind": "unavailable", "code": "connect_refused", "detail": "mail.acme.example refused the connection. Check host and port of the account."});
+    message["next_attempt_at"] = Value::Null;
+    message["dead_at"] = json!("2026-11-21T15:30:00.000000Z");
+    message
+}
+
+/// A provider's report.
+pub fn callback() -> Value {
+    json!({
+        "id": CALLBACK, "account_id": ACCOUNT, "received_at": CREATED, "method": "POST", "path": "", "query": "",
+        "headers": [["content-type", "application/x-www-form-urlencoded"], ["x-twilio-signature", "\u{2022}\u{2022}\u{2022}\u{2022}"]],
+        "body": "MessageSid=SM1&MessageStatus=delivered", "body_encoding": "utf-8", "size": 38, "verdict": "valid", "detail": null,
+        "observed": 1, "unmatched": 0, "repeats": 0,
+    })
+}
+
+/// What somebody wrote.
+pub fn inbound() -> Value {
+    json!({
+        "id": INBOUND, "channel": "sms", "account_id": ACCOUNT, "from": "+15550100002", "provider_message_id": "SM0123456789abcdef0123456789abcdef",
+        "from_name": null, "to": "+15550100001", "text": "Where is my ticket?", "media": [], "location": null, "button": null,
+        "in_reply_to": null, "keyword": null, "sent_at": null, "received_at": CREATED,
+    })
+}
+
+/// A webhook endpoint.
+pub fn endpoint() -> Value {
+    json!({
+        "id": ENDPOINT, "url": "https://shop.example/hooks/tidings", "description": "Order status", "events": ["message.*"], "enabled": true,
+        "state": "active", "disabled_reason": null, "failing": null, "previous_secret_until": null, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// A webhook endpoint as it is shown once.
+pub fn endpoint_with_secret() -> Value {
+    let mut endpoint = endpoint();
+    endpoint["secret"] = json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=");
+    endpoint
+}
+
+/// An event that was queued for an endpoint.
+pub fn delivery_queued() -> Value {
+    json!({ "message_id": MESSAGE, "event_id": EVENT })
+}
+
+/// An event that an endpoint took.
+pub fn delivery() -> Value {
+    json!({
+        "message_id": MESSAGE, "event_id": EVENT, "event_type": "message.delivered", "status": "sent", "attempts": 1, "last_answer": 200, "failure": null,
+        "created_at": CREATED, "next_attempt_at": null, "sent_at": "2026-11-21T09:30:00.120000Z",
+    })
+}
+
+/// The same with its body and its attempts.
+pub fn delivery_detail() -> Value {
+    let mut delivery = delivery();
+    delivery["body"] = json!({"type": "message.delivered", "id": EVENT, "timestamp": CREATED, "data": {"id": "msg_01K9ZCAB2C3D4E5F6G7H8J9K0M", "status": "delivered"}});
+    delivery["log"] = json!([{
+        "number": 1, "started_at": CREATED, "finished_at": "2026-11-21T09:30:00.120000Z", "answer": 200, "failure": null, "exchange": null,
+    }]);
+    delivery
+}
+
+/// A stored file.
+pub fn attachment() -> Value {
+    json!({
+        "id": ATTACHMENT, "filename": "ticket.pdf", "content_type": "application/pdf", "size": 9,
+        "sha256": "6a3e0c2b5d1f4e8a9b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a", "created_at": CREATED,
+    })
+}

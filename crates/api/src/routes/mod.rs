@@ -1,0 +1,100 @@
+//! The handlers, by noun. Each is one engine operation; its doc comment is its reference.
+
+mod accounts;
+mod api_keys;
+mod attachments;
+mod connectors;
+mod dead_letters;
+mod endpoints;
+mod hooks;
+mod inbound;
+mod logs;
+mod messages;
+mod stream;
+mod system;
+mod tenants;
+mod usage;
+
+use axum::routing::any;
+use engine::ErrorKind;
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::{IntoParams, OpenApi};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{App, openapi::Base, problem::Problem};
+
+/// Every route with its description.
+pub(crate) fn all() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Base::openapi())
+        .routes(routes!(messages::send, messages::list))
+        .routes(routes!(messages::send_batch))
+        .routes(routes!(messages::get))
+        .routes(routes!(messages::timeline))
+        .routes(routes!(messages::cancel))
+        .routes(routes!(messages::retry))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::export))
+        .routes(routes!(dead_letters::retry))
+        .routes(routes!(attachments::upload, attachments::list))
+        .routes(routes!(attachments::get, attachments::delete))
+        .routes(routes!(attachments::content))
+        .routes(routes!(inbound::list))
+        .routes(routes!(inbound::get))
+        .routes(routes!(accounts::create, accounts::list))
+        .routes(routes!(accounts::get, accounts::patch, accounts::delete))
+        .routes(routes!(accounts::test))
+        .routes(routes!(accounts::stats))
+        .routes(routes!(connectors::list))
+        .routes(routes!(api_keys::create, api_keys::list))
+        .routes(routes!(api_keys::revoke))
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::get, tenants::patch, tenants::delete))
+        .routes(routes!(tenants::own))
+        .routes(routes!(endpoints::create, endpoints::list))
+        .routes(routes!(endpoints::get, endpoints::patch, endpoints::delete))
+        .routes(routes!(endpoints::rotate_secret))
+        .routes(routes!(endpoints::test))
+        .routes(routes!(endpoints::replay))
+        .routes(routes!(endpoints::deliveries))
+        .routes(routes!(endpoints::delivery))
+        .routes(routes!(endpoints::retry))
+        .routes(routes!(stream::follow))
+        .routes(routes!(usage::get))
+        .routes(routes!(logs::audit))
+        .routes(routes!(logs::callbacks))
+        .routes(routes!(logs::callback))
+        .routes(routes!(hooks::get, hooks::post))
+        .route("/hooks/{account_id}/{*rest}", any(hooks::below))
+        .routes(routes!(system::health))
+        .routes(routes!(system::ready))
+        .routes(routes!(system::metrics))
+        .routes(routes!(system::document))
+}
+
+/// 404 for a path nothing is at.
+pub(crate) async fn no_such_path() -> Problem {
+    Problem::new(
+        ErrorKind::NotFound,
+        "no_such_path",
+        "There is nothing at this path. Every path is listed in /openapi.json.",
+    )
+}
+
+/// 405; axum adds `Allow`.
+pub(crate) async fn no_such_method() -> (StatusCode, Problem) {
+    let detail = "This path does not take this method. The header `Allow` lists those it takes.";
+    (StatusCode::METHOD_NOT_ALLOWED, Problem::new(ErrorKind::NotFound, "method_not_allowed", detail))
+}
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Rows of the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}

@@ -1,0 +1,12 @@
+//! Tests of the API as clients see it: requests in, answers out, through the whole router.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod document;
+mod errors;
+mod events;
+mod hooks;
+mod keys;
+mod limits;
+mod messages;
+mod support;
+mod walls;

@@ -1,0 +1,340 @@
+//! What every operation must refuse, walked over the document: a new operation is covered the moment it exists.
+
+use api::access::{Access, Operation, Verb};
+use serde_json::{Value, json};
+use testkit::TestDb;
+
+use crate::support::{Api, Call, Seen, example_body, guarded};
+
+/// An id of the right kind that nothing has.
+pub fn nobody(collection: &str) -> String {
+    let prefix = match collection {
+        "tenants" => "ten",
+        "accounts" => "acc",
+        "messages" | "deliveries" => "msg",
+        "api-keys" => "key",
+        "webhook-endpoints" => "whk",
+        "attachments" => "atc",
+        "inbound-messages" => "inb",
+        "callback-log" => "cbk",
+        other => panic!("the collection {other} is new: name the prefix of its ids here"),
+    };
+    format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
+}
+
+/// The path with the id this collection's things have.
+pub fn concrete(operation: &Operation, id: impl Fn(&str) -> String) -> String {
+    let parts: Vec<&str> = operation.path.split('/').collect();
+    let parts = parts.iter().enumerate().map(|(index, part)| match part.starts_with('{') {
+        true => id(parts[index - 1]),
+        false => (*part).to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// A request as the document's example has it.
+fn example<'a>(api: &'a Api, operation: &Operation, described: &Value, path: &str) -> Call<'a> {
+    let call = api.call(&operation.method.as_str().to_uppercase(), path);
+    match example_body(described) {
+        Some(body) => call.json(&body),
+        None => call,
+    }
+}
+
+fn takes_json(operation: &Operation) -> bool {
+    matches!(operation.method, Verb::Post | Verb::Patch)
+}
+
+async fn each(api: &Api, check: impl AsyncFn(&Operation, &Value, &str)) {
+    let mut seen = 0;
+    for (operation, described) in guarded() {
+        check(operation, described, &concrete(operation, nobody)).await;
+        seen += 1;
+    }
+    assert!(seen > 40, "only {seen} operations of {} were walked", api.peer);
+}
+
+#[test]
+pub fn nobody_gets_in_without_a_key() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = Api::new(&db).await;
+        each(&api, async |operation, described, path| {
+            let seen = example(&api, operation, described, path).anonymous().send().await;
+            assert_eq!(seen.problem(401), "api_key_missing", "{operation:?}");
+            assert_eq!(seen.header("www-authenticate"), Some(r#"Bearer realm="tidings""#));
+            for wrong in ["tdk_0000000000000000000000000000000000000000", "nonsense", "tdo_x"] {
+                let seen = example(&api, operation, described, path).bearer(wrong).send().await;
+                assert_eq!(seen.problem(401), "invalid_api_key", "{operation:?}");
+            }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_key_without_the_scope_gets_nowhere() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = Api::new(&db).await;
+        let tenant = Some(api.stage.tenant);
+        let keys = [api.key_with(tenant, &["usage:read"]).await, api.key_with(tenant, &["audit:read"]).await];
+        let operators = [api.key_with(None, &["usage:read"]).await, api.key_with(None, &["audit:read"]).await];
+        each(&api, async |operation, described, path| {
+            let other = usize::from(operation.access.scope() == Some("usage:read"));
+            let keys = if matches!(operation.access, Access::Operator(_)) { &operators } else { &keys };
+            let seen = example(&api, operation, described, path).bearer(&keys[other]).send().await;
+            assert_eq!(seen.problem(403), "missing_scope", "{operation:?}");
+            let detail = seen.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains(operation.access.scope().unwrap()), "{detail}");
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_tenant_is_no_operator_and_an_operator_names_a_tenant() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = Api::new(&db).await;
+        each(&api, async |operation, described, path| match operation.access {
+            Access::Operator(_) => {
+                let seen = example(&api, operation, described, path).send().await;
+                assert_eq!(seen.problem(403), "operator_only", "{operation:?}");
+            }
+            Access::Tenant(_) => {
+                let seen = example(&api, operation, described, path).as_operator().send().await;
+                assert_eq!(seen.problem(400), "tenant_required", "{operation:?}");
+            }
+            Access::Owner(_) | Access::Open => {}
+        })
+        .await;
+    });
+}
+
+/// Things of one tenant, by collection.
+struct Things {
+    tenant: String,
+    account: String,
+    message: String,
+    key: String,
+    endpoint: String,
+    delivery: String,
+    attachment: String,
+    inbound: String,
+    callback: String,
+}
+
+impl Things {
+    async fn of(api: &Api, tenant: &str, key: &str) -> Self {
+        let id = |seen: Seen, status: u16| seen.ok(status)["id"].as_str().unwrap().to_owned();
+        let account = json!({"name": "Sandbox", "connector": "sandbox"});
+        let account = id(api.post("/v1/accounts", &account).bearer(key).send().await, 201);
+        let message = json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}});
+        let message = id(api.post("/v1/messages", &message).bearer(key).send().await, 202);
+        let new_key = id(api.post("/v1/api-keys", &json!({"name": "Second"})).bearer(key).send().await, 201);
+        let endpoint = json!({"url": "https://acme.example/hook", "events": ["*"]});
+        let endpoint = id(api.post("/v1/webhook-endpoints", &endpoint).bearer(key).send().await, 201);
+        let attachment = crate::messages::upload(api, key).await;
+        let test = format!("/v1/webhook-endpoints/{endpoint}/test");
+        let delivery = api.call("POST", &test).bearer(key).send().await.ok(202);
+        let inbound = crate::hooks::inbound_message(api, key).await;
+        let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
+        Self {
+            tenant: tenant.to_owned(),
+            account,
+            message,
+            key: new_key,
+            endpoint,
+            delivery: delivery["message_id"].as_str().unwrap().to_owned(),
+            attachment,
+            inbound,
+            callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    fn id(&self, collection: &str) -> String {
+        let id = match collection {
+            "tenants" => &self.tenant,
+            "accounts" => &self.account,
+            "messages" => &self.message,
+            "api-keys" => &self.key,
+            "webhook-endpoints" => &self.endpoint,
+            "deliveries" => &self.delivery,
+            "callback-log" => &self.callback,
+            "attachments" => &self.attachment,
+            "inbound-messages" => &self.inbound,
+            other => panic!("the collection {other} is new: give it a thing of another tenant here"),
+        };
+        id.clone()
+    }
+}
+
+testkit::both! {
+    async fn another_tenants_things_are_not_there(db: TestDb) {
+        let api = Api::new(&db).await;
+        let (other, other_key) = api.another_tenant().await;
+        let things = Things::of(&api, &other.to_string(), &other_key).await;
+        let mut walked = 0;
+        for (operation, described) in guarded().filter(|(operation, _)| operation.path.contains('{')) {
+            let path = concrete(operation, |collection| things.id(collection));
+            if matches!(operation.access, Access::Operator(_)) {
+                continue;
+            }
+            let seen = example(&api, operation, described, &path).send().await;
+            assert_eq!(seen.problem(404), "not_found", "{operation:?}");
+            // The operator inside of the wrong tenant sees as little.
+            let tenant = api.stage.tenant.to_string();
+            let seen = example(&api, operation, described, &path).as_operator().header("tidings-tenant", &tenant).send().await;
+            assert_eq!(seen.problem(404), "not_found", "{operation:?}");
+            walked += 1;
+            if operation.method == Verb::Get {
+                let seen = example(&api, operation, described, &path).bearer(&other_key).send().await;
+                assert_eq!(seen.status.as_u16(), 200, "{operation:?} does not work for the owner: {}", seen.text());
+            }
+        }
+        assert!(walked > 20, "{walked}");
+    }
+
+    async fn lists_hold_only_the_callers_own(db: TestDb) {
+        let api = Api::new(&db).await;
+        let (other, other_key) = api.another_tenant().await;
+        Things::of(&api, &other.to_string(), &other_key).await;
+        for (operation, _) in guarded() {
+            let is_list = operation.method == Verb::Get && !operation.path.contains('{') && operation.path != "/v1/stream";
+            if !is_list || !matches!(operation.access, Access::Tenant(_)) {
+                continue;
+            }
+            let text = api.get(operation.path).send().await.text();
+            assert!(!text.contains(&other.to_string()), "{}: {text}", operation.path);
+            if let Some(rows) = serde_json::from_str::<Value>(&text).ok().and_then(|body| body["data"].as_array().cloned()) {
+                assert_eq!(rows, Vec::<Value>::new(), "{}", operation.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_id_that_is_none_is_not_there() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = Api::new(&db).await;
+        for (operation, described) in guarded().filter(|(operation, _)| operation.path.contains('{')) {
+            let key = if matches!(operation.access, Access::Operator(_)) { &api.operator } else { &api.key };
+            for wrong in
+                ["x", "msg_", "ten_01K9ZC8Q6T7Y2V5B3N4M1XWRS", "evt_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "%00", "%F0%28"]
+            {
+                let path = concrete(operation, |_| wrong.to_owned());
+                let seen = example(&api, operation, described, &path).bearer(key).send().await;
+                assert_eq!(seen.problem(404), "not_found", "{operation:?} {wrong}");
+            }
+            let path = concrete(operation, nobody);
+            let seen = example(&api, operation, described, &path).bearer(key).send().await;
+            assert_eq!(seen.problem(404), "not_found", "{operation:?}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_is_not_json_by_name_is_not_read() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = Api::new(&db).await;
+        for (operation, _) in guarded().filter(|(operation, _)| takes_json(operation)) {
+            let path = concrete(operation, nobody);
+            let key = if matches!(operation.access, Access::Operator(_)) { &api.operator } else { &api.key };
+            for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""] {
+                let call = api.call(&operation.method.as_str().to_uppercase(), &path).bearer(key);
+                let seen = call.header("content-type", kind).bytes("{}").send().await;
+                assert_eq!(seen.problem(415), "unsupported_media_type", "{operation:?} {kind}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_refused_before_anything_is_done() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = Api::new(&db).await;
+        for (operation, described) in guarded().filter(|(operation, _)| takes_json(operation)) {
+            let path = concrete(operation, nobody);
+            let key = if matches!(operation.access, Access::Operator(_)) { &api.operator } else { &api.key };
+            let send = async |body: &[u8]| {
+                let call = api.call(&operation.method.as_str().to_uppercase(), &path).bearer(key);
+                call.header("content-type", "application/json; charset=utf-8").bytes(body).send().await
+            };
+            for body in [&b"{"[..], b"{} x", b"\xff\xfe{}", b"{\"name\": \"\xff\"}", "[".repeat(200).as_bytes()] {
+                let seen = send(body).await;
+                assert_eq!(seen.problem(400), "malformed_json", "{operation:?}");
+            }
+            let mut unknown = example_body(described).unwrap_or_else(|| json!({}));
+            unknown["zzz"] = json!(1);
+            let seen = send(unknown.to_string().as_bytes()).await;
+            assert_eq!(
+                (seen.problem(422), seen.pointers()),
+                ("invalid_request".to_owned(), vec!["/zzz".to_owned()]),
+                "{operation:?}"
+            );
+            let seen = send(b"[]").await;
+            assert_eq!(seen.status.as_u16(), 422, "{operation:?}: {}", seen.text());
+        }
+    });
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let stage = testkit::Stage::new(&db).await;
+        let api = Api::with(stage, |options| api::Options { body_max: 1_000, ..options }).await;
+        // Uploads have a limit of their own.
+        let limited = |operation: &Operation| operation.path != "/v1/attachments";
+        for (operation, _) in guarded().filter(|(operation, _)| takes_json(operation) && limited(operation)) {
+            let path = concrete(operation, nobody);
+            let key = if matches!(operation.access, Access::Operator(_)) { &api.operator } else { &api.key };
+            let call = || {
+                api.call(&operation.method.as_str().to_uppercase(), &path)
+                    .bearer(key)
+                    .header("content-type", "application/json")
+            };
+            let seen = call().bytes(vec![b' '; 1_001]).send().await;
+            assert_eq!(seen.problem(413), "body_too_large", "{operation:?}");
+            // By its announced length alone, before a byte is read.
+            let seen = call().header("content-length", "5000000000").send().await;
+            assert_eq!(seen.problem(413), "body_too_large", "{operation:?}");
+        }
+    });
+}
+
+#[test]
+fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = Api::new(&db).await;
+        let mut lists = 0;
+        for (operation, described) in
+            guarded().filter(|(operation, _)| operation.method == Verb::Get && !operation.path.contains('{'))
+        {
+            let parameters = described["parameters"].as_array().cloned().unwrap_or_default();
+            let has =
+                |name: &str| parameters.iter().any(|parameter| parameter["name"] == name && parameter["in"] == "query");
+            let key = if matches!(operation.access, Access::Operator(_)) { &api.operator } else { &api.key };
+            let get = async |query: &str| api.get(&format!("{}?{query}", operation.path)).bearer(key).send().await;
+            if !has("cursor") {
+                continue;
+            }
+            lists += 1;
+            let seen = get("colour=red").await;
+            assert_eq!(
+                (seen.problem(400), seen.pointers()),
+                ("invalid_query".to_owned(), vec!["?colour".to_owned()]),
+                "{operation:?}"
+            );
+            for limit in ["0", "501", "-1", "many", "1e9"] {
+                let seen = get(&format!("limit={limit}")).await;
+                assert!(seen.problem(400).starts_with("invalid_"), "{operation:?}");
+            }
+            for cursor in ["x", "AAAA", "", "%00", "AZr6m2lXdmVyc2lvbiBvZiBhIGN1cnNvcg"] {
+                assert_eq!(
+                    get(&format!("cursor={cursor}")).await.problem(400),
+                    "invalid_cursor",
+                    "{operation:?} {cursor}"
+                );
+            }
+        }
+        assert!(lists >= 9, "{lists}");
+    });
+}

@@ -1,0 +1,173 @@
+//! A request as the log keeps it: bounded, and without secrets.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use connectors::{Inbound, Request};
+use model::{CallbackId, Timestamp};
+use store::callback_log::Callback;
+
+use super::OwnedRequest;
+use crate::directory::Account;
+
+/// Bytes kept of the body of a request that could not be verified.
+const INVALID_BODY_MAX: usize = 4 * 1024;
+/// Bytes kept of one header's value, and of the query.
+const VALUE_MAX: usize = 2 * 1024;
+/// Headers kept.
+const HEADERS_MAX: usize = 64;
+/// Headers whose values are never kept.
+const HIDDEN: &[&str] =
+    &["authorization", "proxy-authorization", "cookie", "x-telegram-bot-api-secret-token", "x-api-key"];
+/// Parameters whose values are never kept: their names contain one of these.
+const HIDDEN_PARAMETERS: &[&str] = &["token", "secret", "password", "api_key", "apikey"];
+/// What stands for a secret.
+const DOTS: &str = "••••";
+/// Shortest setting that is searched for: shorter ones occur by chance.
+const SECRET_MIN: usize = 4;
+/// Bytes of a request's key: nobody but the provider can make two requests with the same.
+const DEDUPE_LEN: usize = 16;
+
+/// What the log says of a request.
+pub(super) enum Logged {
+    /// It is the provider's.
+    Valid,
+    /// It is not, or cannot be shown to be.
+    Invalid(String),
+    /// It is the provider's, and we cannot read it.
+    Unreadable(String),
+}
+
+/// The log's row for a request. `dedupe` only for a verified one.
+pub(super) fn row(
+    account: &Account,
+    id: CallbackId,
+    request: &OwnedRequest,
+    logged: Logged,
+    dedupe: Option<Vec<u8>>,
+    now: Timestamp,
+) -> Callback {
+    let (verdict, detail, body_max) = match logged {
+        Logged::Valid => ("valid", None, request.body.len()),
+        Logged::Invalid(reason) => ("invalid", Some(reason), INVALID_BODY_MAX),
+        Logged::Unreadable(reason) => ("unreadable", Some(reason), request.body.len()),
+    };
+    let headers: Vec<(&str, String)> = request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, account)).collect();
+    Callback {
+        tenant_id: account.tenant_id,
+        id,
+        account_id: account.id,
+        received_at: now,
+        method: cut(&request.method, VALUE_MAX),
+        path: hidden(cut(&request.path, VALUE_MAX), account),
+        query: hidden(parameters(&cut(&request.query, VALUE_MAX)), account),
+        headers: serde_json::to_string(&headers).unwrap_or_else(|_| "[]".to_owned()),
+        body: hidden_bytes(&request.body[..request.body.len().min(body_max)], account),
+        size: request.body.len() as u64,
+        dedupe,
+        verdict: verdict.to_owned(),
+        detail: detail.map(|detail| hidden(without_nul(&detail), account)),
+        observed: 0,
+        unmatched: 0,
+        repeats: 0,
+    }
+}
+
+/// What makes a repeated request the same: the provider's own key, or everything the provider chose to say.
+pub(super) fn dedupe(inbound: &dyn Inbound, request: &Request<'_>) -> Vec<u8> {
+    let key = inbound.dedupe_key(request);
+    let parts: Vec<&[u8]> = match &key {
+        Some(key) => vec![key.as_bytes()],
+        None => vec![request.method.as_bytes(), request.path.as_bytes(), request.query.as_bytes(), request.body],
+    };
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref()[..DEDUPE_LEN].to_vec()
+}
+
+/// A text without the account's secrets.
+pub(super) fn hidden(text: String, account: &Account) -> String {
+    let fields = account.connector.spec().fields;
+    let secrets = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN);
+    secrets.fold(text, |text, secret| if text.contains(secret) { text.replace(secret, DOTS) } else { text })
+}
+
+fn hidden_bytes(bytes: &[u8], account: &Account) -> Vec<u8> {
+    let fields = account.connector.spec().fields;
+    let secrets = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN);
+    secrets.fold(bytes.to_vec(), |bytes, secret| replaced(bytes, secret.as_bytes()))
+}
+
+fn replaced(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
+    let find = |from: usize| bytes[from..].windows(secret.len()).position(|window| window == secret);
+    let Some(first) = find(0) else { return bytes };
+    let (mut clean, mut from, mut next) = (Vec::with_capacity(bytes.len()), 0, Some(first));
+    while let Some(at) = next {
+        clean.extend_from_slice(&bytes[from..from + at]);
+        clean.extend_from_slice(DOTS.as_bytes());
+        from += at + secret.len();
+        next = find(from);
+    }
+    clean.extend_from_slice(&bytes[from..]);
+    clean
+}
+
+fn header<'a>(name: &'a str, value: &str, account: &Account) -> (&'a str, String) {
+    if HIDDEN.contains(&name) {
+        return (name, DOTS.to_owned());
+    }
+    (name, hidden(cut(value, VALUE_MAX), account))
+}
+
+/// A query without the values of parameters that are secrets by their names.
+fn parameters(query: &str) -> String {
+    let one = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if HIDDEN_PARAMETERS.iter().any(|word| name.to_ascii_lowercase().contains(word)) => {
+            format!("{name}={DOTS}")
+        }
+        _ => pair.to_owned(),
+    };
+    query.split('&').map(one).collect::<Vec<_>>().join("&")
+}
+
+/// The first `max` bytes, at a character's end.
+fn cut(text: &str, max: usize) -> String {
+    without_nul(&text[..text.floor_char_boundary(max)])
+}
+
+/// PostgreSQL keeps no NUL in a text.
+pub(super) fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_replaced_wherever_they_are() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(String::from_utf8(replaced(text.as_bytes().to_vec(), b"hush")).unwrap(), expected);
+        };
+        check("no secret", "no secret");
+        check("hush", "••••");
+        check("a hush b hushhush c", "a •••• b •••••••• c");
+        check("hus", "hus");
+    }
+
+    #[test]
+    fn parameters_with_telling_names_are_hidden() {
+        assert_eq!(
+            parameters("hub.mode=subscribe&hub.verify_token=abc&hub.challenge=1&x"),
+            "hub.mode=subscribe&hub.verify_token=••••&hub.challenge=1&x"
+        );
+        assert_eq!(parameters(""), "");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("aä", 2), "a");
+        assert_eq!(cut("a\0b", 10), "a\u{fffd}b");
+    }
+}

@@ -1,0 +1,255 @@
+//! The transaction of callbacks: many requests of many tenants, each with its raw row, what it tells, and the events of that.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use connectors::Observed;
+use model::{AccountId, Call, Ids, Timestamp};
+use store::{
+    Scope, Tx,
+    callback_log::{self, Callback},
+    inbound::{self, Inbound},
+};
+
+use super::matching::{self, Reported};
+use crate::{
+    Engine, Error, ErrorKind,
+    apply::{self, Aftermath, Input},
+    directory::{Account, Tenant},
+    engine::Tenants,
+    inbound as messages_in,
+    writes::Writes,
+};
+
+/// Times a batch is tried again because another node wrote one of its requests at the same moment.
+const RACES_MAX: usize = 4;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is written, with everything it told.
+    New,
+    /// It was here before; only that it came again is counted.
+    Repeated,
+}
+
+/// Whether a request is on disk.
+pub(crate) type Committed = Result<Written, Error>;
+
+/// A request, verified and read, or found to be somebody else's.
+pub(crate) struct Item {
+    tenant: Arc<Tenant>,
+    row: Callback,
+    reports: Vec<Reported>,
+    messages: Vec<Inbound>,
+}
+
+impl Item {
+    /// Prepares a request for the transaction. Answers also the calls it asks for.
+    pub(super) fn new(
+        tenant: &Arc<Tenant>,
+        account: &Account,
+        mut row: Callback,
+        observed: Vec<Observed>,
+        now: Timestamp,
+        ids: &Ids,
+    ) -> (Self, Vec<Call>) {
+        let (mut reports, mut messages, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+        let key = row.dedupe.clone().unwrap_or_default();
+        for (position, seen) in observed.into_iter().enumerate() {
+            match seen {
+                Observed::Status(report) => {
+                    let request = [key.as_slice(), &position.to_be_bytes()].concat();
+                    reports.push(Reported::new(tenant.id, account.id, report, &request, now));
+                }
+                Observed::Message(message) => {
+                    messages.push(messages_in::row(tenant.id, account.id, row.id, message, now, ids));
+                }
+                Observed::Follow(call) => calls.push(call),
+            }
+        }
+        row.observed = (reports.len() + messages.len()) as u32;
+        (Self { tenant: Arc::clone(tenant), row, reports, messages }, calls)
+    }
+
+    /// Its share of a transaction.
+    pub(super) fn weight(&self) -> usize {
+        1 + self.reports.len() + self.messages.len()
+    }
+
+    fn key(&self) -> Option<(AccountId, Vec<u8>)> {
+        self.row.dedupe.clone().map(|dedupe| (self.row.account_id, dedupe))
+    }
+}
+
+/// Why a transaction was rolled back.
+enum Stop {
+    /// Another node wrote one of the requests at the same moment.
+    Raced,
+    Failed(Error),
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Writes a batch in one transaction; if that fails for a reason that may be one request's, each by itself.
+pub(crate) async fn write(engine: &Engine, items: Vec<Item>) -> Vec<Committed> {
+    let items = Arc::new(items);
+    let all: Vec<usize> = (0..items.len()).collect();
+    match write_some(engine, &items, all.clone()).await {
+        Ok(written) => written.into_iter().map(Ok).collect(),
+        Err(error) if items.len() == 1 || error.kind == ErrorKind::Unavailable => {
+            all.iter().map(|_| Err(error.clone())).collect()
+        }
+        Err(_) => {
+            let mut committed = Vec::with_capacity(items.len());
+            for index in all {
+                let alone = write_some(engine, &items, vec![index]).await;
+                committed.push(alone.map(|written| written.first().copied().unwrap_or(Written::New)));
+            }
+            committed
+        }
+    }
+}
+
+async fn write_some(engine: &Engine, items: &Arc<Vec<Item>>, chosen: Vec<usize>) -> Result<Vec<Written>, Error> {
+    for _ in 0..RACES_MAX {
+        let (ids, now, shard) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), engine.shard());
+        let (items, chosen) = (Arc::clone(items), chosen.clone());
+        let write = engine.ports.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                let chosen: Vec<&Item> = chosen.iter().map(|index| &items[*index]).collect();
+                write_in(tx, &chosen, &ids, now, shard).await
+            })
+        });
+        match write.await {
+            Ok((written, aftermath, lanes)) => {
+                aftermath.remember(engine);
+                for (tenant, account, class, due_at) in lanes {
+                    engine.dispatcher.nudge(tenant, account, class, due_at);
+                    engine.wakers.wake(tenant);
+                }
+                return Ok(written);
+            }
+            Err(Stop::Raced) => {}
+            Err(Stop::Failed(error)) => return Err(error),
+        }
+    }
+    let detail = "Other nodes keep writing the same callbacks. Nothing was stored; try again.";
+    Err(Error::new(ErrorKind::Unavailable, "callback_raced", detail).with_retry_after_ms(1_000))
+}
+
+type Lanes = Vec<(model::TenantId, AccountId, model::Class, Timestamp)>;
+
+async fn write_in(
+    tx: &mut Tx,
+    items: &[&Item],
+    ids: &Ids,
+    now: Timestamp,
+    shard: i64,
+) -> Result<(Vec<Written>, Aftermath, Lanes), Stop> {
+    let (written, repeats) = sort_out(tx, items).await?;
+    let new: Vec<&Item> =
+        items.iter().zip(&written).filter(|(_, written)| **written == Written::New).map(|(item, _)| *item).collect();
+    let reported: Vec<&Reported> = new.iter().flat_map(|item| &item.reports).collect();
+    let found = matching::find(tx, &reported).await?;
+    let mut tenants = Tenants::new();
+    for item in &new {
+        tenants.entry(item.tenant.id).or_insert_with(|| Arc::clone(&item.tenant));
+    }
+    let mut aftermath = Aftermath::default();
+    if !found.learned.is_empty() {
+        aftermath = apply::write_in(tx, &[&Input::Learned(found.learned)], &tenants, &[], ids, now, shard).await?;
+    }
+    let mut writes = Writes::default();
+    writes.early.extend(found.early);
+    receive(tx, &new, &tenants, &mut writes, now, ids).await?;
+    writes.write(tx, shard).await?;
+    let mut rows = rows(&new, &found.matched, &repeats);
+    // In one order, so that two transactions cannot wait for each other.
+    rows.sort_by(|a, b| (a.account_id, &a.dedupe, a.id).cmp(&(b.account_id, &b.dedupe, b.id)));
+    if callback_log::insert_many(tx, &rows).await? < rows.len() as u64 {
+        return Err(Stop::Raced);
+    }
+    let is_new: HashSet<(AccountId, &Vec<u8>)> =
+        rows.iter().filter_map(|row| Some((row.account_id, row.dedupe.as_ref()?))).collect();
+    let known: Vec<(AccountId, Vec<u8>, u32)> = repeats
+        .into_iter()
+        .filter(|((account, dedupe), _)| !is_new.contains(&(*account, dedupe)))
+        .map(|((account, dedupe), times)| (account, dedupe, times))
+        .collect();
+    callback_log::count_repeats(tx, &known).await?;
+    let lanes = writes.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)).collect();
+    Ok((written, aftermath, lanes))
+}
+
+/// How often each repeated request came again.
+type Repeats = BTreeMap<(AccountId, Vec<u8>), u32>;
+
+/// Says which requests are new, also within the batch, and counts the others.
+async fn sort_out(tx: &mut Tx, items: &[&Item]) -> Result<(Vec<Written>, Repeats), Error> {
+    let keys: Vec<_> = items.iter().filter_map(|item| item.key()).collect();
+    let mut seen: HashSet<(AccountId, Vec<u8>)> = callback_log::known(tx, &keys).await?.into_iter().collect();
+    let mut repeats = Repeats::new();
+    let mut written = Vec::with_capacity(items.len());
+    for item in items {
+        let is_repeated = item.key().is_some_and(|key| {
+            let is_new = seen.insert(key.clone());
+            if !is_new {
+                *repeats.entry(key).or_default() += 1;
+            }
+            !is_new
+        });
+        written.push(if is_repeated { Written::Repeated } else { Written::New });
+    }
+    Ok((written, repeats))
+}
+
+/// Stores the messages people sent that are not stored yet, and tells their tenants.
+async fn receive(
+    tx: &mut Tx,
+    items: &[&Item],
+    tenants: &Tenants,
+    writes: &mut Writes,
+    now: Timestamp,
+    ids: &Ids,
+) -> Result<(), Stop> {
+    let all: Vec<&Inbound> = items.iter().flat_map(|item| &item.messages).collect();
+    let keys: Vec<_> = all.iter().map(|m| (m.account_id, m.provider_message_id.clone())).collect();
+    let mut seen: HashSet<(AccountId, String)> = inbound::known(tx, &keys).await?.into_iter().collect();
+    let mut new: Vec<Inbound> =
+        all.into_iter().filter(|m| seen.insert((m.account_id, m.provider_message_id.clone()))).cloned().collect();
+    for m in &new {
+        if let Some(tenant) = tenants.get(&m.tenant_id) {
+            writes.event(tenant, "message.received", messages_in::json(m), now, ids);
+        }
+    }
+    new.sort_by(|a, b| (a.account_id, &a.provider_message_id).cmp(&(b.account_id, &b.provider_message_id)));
+    if inbound::insert_many(tx, &new).await? < new.len() as u64 {
+        return Err(Stop::Raced);
+    }
+    Ok(())
+}
+
+/// The log's rows, with how many of their reports found no message. `matched` has one answer per report, in order.
+fn rows(items: &[&Item], matched: &[bool], repeats: &Repeats) -> Vec<Callback> {
+    let mut matched = matched.iter();
+    let mut rows = Vec::with_capacity(items.len());
+    for item in items {
+        let unmatched = matched.by_ref().take(item.reports.len()).filter(|matched| !**matched).count();
+        let repeats = item.key().and_then(|key| repeats.get(&key)).copied().unwrap_or(0);
+        rows.push(Callback { unmatched: unmatched as u32, repeats, ..item.row.clone() });
+    }
+    rows
+}

@@ -1,0 +1,370 @@
+//! Reopening dead letters, one or many, in one transaction with the request's idempotency key.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use model::{ATTEMPTS_MAX, AccountId, Channel, Class, Ids, MessageId, Status, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use store::{
+    Tx, accounts,
+    attempts::Observation,
+    deliveries::Delivery,
+    messages::{self, Filter, Message},
+};
+use utoipa::ToSchema;
+
+use crate::{
+    Engine, Error,
+    accept::plan::default_account,
+    cancel,
+    directory::{Tenant, TenantState},
+    keys::Caller,
+    once::{Repeat, Reply, Secrecy, once},
+    queries::found,
+    view,
+    writes::Writes,
+};
+
+/// Messages reopened by one request: one transaction of bounded length.
+pub const RETRY_MAX: usize = 1_000;
+
+/// Which dead letters to retry (`POST /v1/dead-letters/retry`): exactly one of `ids`, a filter, and `all`.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRequest {
+    /// These messages, at most 1,000.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub ids: Option<Vec<MessageId>>,
+    /// Those of this account.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub account_id: Option<AccountId>,
+    /// Those accepted at or after this instant.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// All of them.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// What became of each.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RetryAnswer {
+    /// One line per message, in the order they were named, or newest first.
+    #[schema(value_type = Vec<Object>)]
+    pub data: Vec<Retried>,
+    /// True when more dead letters match than one request reopens: repeat it.
+    pub has_more: bool,
+}
+
+/// One message of a bulk retry.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Retried {
+    /// It waits to be sent again.
+    Queued {
+        /// Which.
+        id: MessageId,
+        /// `queued`.
+        status: Status,
+    },
+    /// It stays as it is.
+    Refused {
+        /// Which.
+        id: MessageId,
+        /// Why.
+        error: Refusal,
+    },
+}
+
+/// Why a message of a bulk retry stays as it is.
+#[derive(Debug, Serialize)]
+pub struct Refusal {
+    status: u16,
+    code: &'static str,
+    detail: String,
+}
+
+/// What a request chose.
+enum Chosen {
+    Ids(Vec<MessageId>),
+    Matching(Filter),
+}
+
+impl RetryRequest {
+    fn chosen(self) -> Result<Chosen, Error> {
+        let is_filtered = self.account_id.is_some() || self.since.is_some();
+        let ways = [self.ids.is_some(), is_filtered, self.all];
+        if ways.iter().filter(|way| **way).count() != 1 {
+            return Err(Error::invalid("", "name the messages by exactly one of `ids`, `account_id` and/or `since`, or `all`"));
+        }
+        let Some(mut ids) = self.ids else {
+            let filter = Filter { account_id: self.account_id, since: self.since, is_dead: true, ..Filter::default() };
+            return Ok(Chosen::Matching(filter));
+        };
+        if ids.is_empty() || ids.len() > RETRY_MAX {
+            return Err(Error::invalid("/ids", format!("1 to {RETRY_MAX} ids of messages")));
+        }
+        let mut seen = std::collections::HashSet::new();
+        ids.retain(|id| seen.insert(*id));
+        Ok(Chosen::Ids(ids))
+    }
+}
+
+/// Lanes that have new work after the commit.
+type Lanes = Vec<(TenantId, AccountId, Class, Timestamp)>;
+
+impl Engine {
+    /// Sends one of the tenant's dead letters again (`POST /v1/messages/{id}/retry`). Answers 202 with the message. Needs the scope `messages:write`.
+    ///
+    /// 409 `message_not_retryable` when it is no dead letter, ran out of time or attempts, or has no account left to leave through.
+    pub async fn retry(&self, caller: &Caller, repeat: &Repeat, id: MessageId) -> Result<Reply, Error> {
+        let (tenant_id, reopening) = self.reopening(caller).await?;
+        let lanes = Arc::new(Mutex::new(Lanes::new()));
+        let left = Arc::clone(&lanes);
+        let reply = once(self.parts(), caller, repeat, 202, Secrecy::Plain, move |tx| {
+            Box::pin(async move {
+                let mut reopening = reopening;
+                let m = found(messages::lock_many(tx, &[(tenant_id, id)]).await?.pop())?;
+                let after = reopening.reopen(tx, m).await?;
+                let json: Box<RawValue> = cancel::shown(&view::message_json(&after, reopening.now))?;
+                *left.lock().unwrap_or_else(PoisonError::into_inner) = reopening.write(tx).await?;
+                Ok(json)
+            })
+        });
+        let reply = reply.await?;
+        self.set_going(tenant_id, &lanes);
+        Ok(reply)
+    }
+
+    /// Sends many of the tenant's dead letters again (`POST /v1/dead-letters/retry`), up to [`RETRY_MAX`]. Answers 202 with a [`RetryAnswer`]. Needs the scope
+    /// `messages:write`.
+    pub async fn retry_many(&self, caller: &Caller, repeat: &Repeat, request: RetryRequest) -> Result<Reply, Error> {
+        let (tenant_id, reopening) = self.reopening(caller).await?;
+        let chosen = request.chosen()?;
+        let lanes = Arc::new(Mutex::new(Lanes::new()));
+        let left = Arc::clone(&lanes);
+        let reply = once(self.parts(), caller, repeat, 202, Secrecy::Plain, move |tx| {
+            Box::pin(async move {
+                let mut reopening = reopening;
+                let (ids, has_more) = pick(tx, tenant_id, chosen, reopening.now).await?;
+                let keys: Vec<_> = ids.iter().map(|id| (tenant_id, *id)).collect();
+                let mut rows: HashMap<MessageId, Message> =
+                    messages::lock_many(tx, &keys).await?.into_iter().map(|m| (m.id, m)).collect();
+                let mut data = Vec::with_capacity(ids.len());
+                for id in ids {
+                    data.push(match found(rows.remove(&id)) {
+                        Ok(m) => line(id, reopening.reopen(tx, m).await)?,
+                        Err(error) => line(id, Err(error))?,
+                    });
+                }
+                *left.lock().unwrap_or_else(PoisonError::into_inner) = reopening.write(tx).await?;
+                Ok(RetryAnswer { data, has_more })
+            })
+        });
+        let reply = reply.await?;
+        self.set_going(tenant_id, &lanes);
+        Ok(reply)
+    }
+
+    async fn reopening(&self, caller: &Caller) -> Result<(TenantId, Reopening), Error> {
+        caller.need("messages:write")?;
+        let tenant_id = caller.need_tenant()?;
+        let (_, tenant) = self.tenant(tenant_id).await?;
+        if tenant.state == TenantState::Suspended {
+            let detail = "This tenant is suspended and cannot send. Ask the operator to lift the suspension.";
+            return Err(Error::forbidden("tenant_suspended", detail).with_action("CONTACT_OPERATOR"));
+        }
+        let reopening = Reopening {
+            tenant,
+            actor: caller.actor(),
+            ids: Arc::clone(&self.ports.ids),
+            now: self.ports.clock.now(),
+            shard: self.shard(),
+            is_there: HashMap::new(),
+            writes: Writes::default(),
+        };
+        Ok((tenant_id, reopening))
+    }
+
+    fn set_going(&self, tenant: TenantId, lanes: &Mutex<Lanes>) {
+        let lanes = std::mem::take(&mut *lanes.lock().unwrap_or_else(PoisonError::into_inner));
+        if lanes.is_empty() {
+            return;
+        }
+        for (tenant, account, class, due_at) in lanes {
+            self.dispatcher.nudge(tenant, account, class, due_at);
+        }
+        self.wakers.wake(tenant);
+    }
+}
+
+/// The messages a request means, and whether there are more.
+async fn pick(tx: &mut Tx, tenant: TenantId, chosen: Chosen, now: Timestamp) -> Result<(Vec<MessageId>, bool), Error> {
+    match chosen {
+        Chosen::Ids(ids) => Ok((ids, false)),
+        Chosen::Matching(filter) => {
+            let newest = Some(MessageId::from_ulid(u128::MAX));
+            let rows = messages::list(tx, tenant, &filter, newest, now, RETRY_MAX as i64 + 1).await?;
+            let has_more = rows.len() > RETRY_MAX;
+            Ok((rows.into_iter().take(RETRY_MAX).map(|m| m.id).collect(), has_more))
+        }
+    }
+}
+
+/// A line of the answer. What is our fault fails the whole request instead.
+fn line(id: MessageId, outcome: Result<Message, Error>) -> Result<Retried, Error> {
+    match outcome {
+        Ok(after) => Ok(Retried::Queued { id, status: after.status }),
+        Err(error) if error.kind.status() >= 500 => Err(error),
+        Err(error) => {
+            let refusal = Refusal { status: error.kind.status(), code: error.code, detail: error.detail };
+            Ok(Retried::Refused { id, error: refusal })
+        }
+    }
+}
+
+/// Reopens messages of one tenant in one transaction.
+struct Reopening {
+    tenant: Arc<Tenant>,
+    actor: String,
+    ids: Arc<Ids>,
+    now: Timestamp,
+    shard: i64,
+    /// Whether an account is still there, as this transaction sees it.
+    is_there: HashMap<AccountId, bool>,
+    writes: Writes,
+}
+
+impl Reopening {
+    /// Queues a dead letter again. The row is locked by this transaction.
+    async fn reopen(&mut self, tx: &mut Tx, before: Message) -> Result<Message, Error> {
+        refuse(&before, self.now)?;
+        let mut m = before.clone();
+        let moved_from = self.route(tx, &mut m).await?;
+        let account_id = m.account_id.ok_or_else(|| Error::internal("a routed message has an account"))?;
+        (m.status, m.dead_at, m.ended_at, m.poll_at, m.polls) = (Status::Queued, None, None, None, 0);
+        // What the provider still says of the attempt before must not be taken for the next one's.
+        m.provider_message_id = None;
+        m.due_at = Some(self.now);
+        self.writes.deliveries.push(Delivery {
+            account_id,
+            class: m.class,
+            due_at: self.now,
+            message_id: m.id,
+            tenant_id: m.tenant_id,
+            attempts: m.attempts,
+            tries: 0,
+            expires_at: m.expires_at,
+        });
+        let detail = serde_json::json!({ "from": before.status, "account_id": account_id, "moved_from": moved_from });
+        self.writes.observations.push(Observation {
+            tenant_id: m.tenant_id,
+            message_id: m.id,
+            dedupe: format!("retried:{}", self.now.as_micros()),
+            source: self.actor.clone(),
+            kind: "retried".to_owned(),
+            detail: Some(detail.to_string()),
+            at: self.now,
+            recorded_at: self.now,
+        });
+        self.writes.count(Some(&before), &m);
+        self.writes.event(&self.tenant, "message.retried", view::message_json(&m, self.now), self.now, &self.ids);
+        self.writes.messages.push(m.clone());
+        Ok(m)
+    }
+
+    /// Keeps the message's account, or gives it the channel's default one when that is gone. Answers the account that is gone.
+    async fn route(&mut self, tx: &mut Tx, m: &mut Message) -> Result<Option<AccountId>, Error> {
+        if let Some(account) = m.account_id
+            && self.is_there(tx, account).await?
+        {
+            return Ok(None);
+        }
+        let tenant = Arc::clone(&self.tenant);
+        let gone = m.account_id;
+        let other = default_account(&tenant, m.channel).filter(|other| Some(other.id) != gone);
+        let other = match other {
+            Some(other) if self.is_there(tx, other.id).await? => other,
+            _ => {
+                let detail = format!(
+                    "The account this message went through is gone, and there is no other for {}. Add one, then retry.",
+                    m.channel
+                );
+                return Err(not_retryable(detail).with_action("ADD_ACCOUNT"));
+            }
+        };
+        let route = format!("retried: the account it went through is gone, so the channel's default account {} is used", other.name);
+        (m.account_id, m.connector, m.route) =
+            (Some(other.id), Some(other.connector.spec().id.to_owned()), Some(route));
+        Ok(gone)
+    }
+
+    async fn is_there(&mut self, tx: &mut Tx, account: AccountId) -> Result<bool, Error> {
+        if let Some(known) = self.is_there.get(&account) {
+            return Ok(*known);
+        }
+        let is_there = accounts::find(tx, self.tenant.id, account).await?.is_some();
+        self.is_there.insert(account, is_there);
+        Ok(is_there)
+    }
+
+    /// Writes what was reopened, and answers where there is new work.
+    async fn write(self, tx: &mut Tx) -> Result<Lanes, Error> {
+        self.writes.write(tx, self.shard).await?;
+        Ok(self.writes.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)).collect())
+    }
+}
+
+fn not_retryable(detail: impl Into<String>) -> Error {
+    Error::conflict("message_not_retryable", detail)
+}
+
+fn refuse(m: &Message, now: Timestamp) -> Result<(), Error> {
+    if m.channel == Channel::Webhook {
+        return Err(Error::not_found("message"));
+    }
+    if m.dead_at.is_none() {
+        return Err(not_retryable(format!(
+            "This message is {}; only dead letters, which failed after every try, can be retried. Send a new message instead.",
+            m.status
+        )));
+    }
+    if m.expires_at.is_some_and(|at| at <= now) {
+        return Err(not_retryable("The time this message had to leave, its `expires_at`, is over. Send a new message instead."));
+    }
+    if m.attempts >= ATTEMPTS_MAX {
+        return Err(not_retryable(format!(
+            "This message was tried {ATTEMPTS_MAX} times, the most there can be. Send a new message instead."
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bulk_retry_is_named_in_one_way() {
+        let request = |ids, account, all| RetryRequest { ids, account_id: account, since: None, all };
+        let id = MessageId::from_ulid(1);
+        let account = Some(AccountId::from_ulid(2));
+        let is_ok = |request: RetryRequest| request.chosen().is_ok();
+        assert!(is_ok(request(Some(vec![id]), None, false)));
+        assert!(is_ok(request(None, account, false)));
+        assert!(is_ok(request(None, None, true)));
+        assert!(!is_ok(request(None, None, false)));
+        assert!(!is_ok(request(Some(vec![id]), None, true)));
+        assert!(!is_ok(request(None, account, true)));
+        assert!(!is_ok(request(Some(vec![]), None, false)));
+        assert!(!is_ok(request(Some(vec![id; RETRY_MAX + 1]), None, false)));
+        let Ok(Chosen::Ids(ids)) = request(Some(vec![id, id]), None, false).chosen() else { panic!() };
+        assert_eq!(ids, [id]);
+    }
+}

@@ -1,0 +1,112 @@
+//! Everything we tell tenants about, and the filters that choose from it. Endpoints, streams, replays and the documentation read this one table.
+
+use crate::{Error, names::Faults};
+
+/// Every type of event, with what it tells.
+pub const EVENT_TYPES: &[(&str, &str)] = &[
+    ("message.accepted", "A message was accepted and is durable."),
+    ("message.sent", "The provider took a message."),
+    ("message.delivered", "A message arrived."),
+    ("message.read", "A message was read, as far as the provider can tell."),
+    ("message.failed", "A message will not arrive."),
+    ("message.bounced", "A message came back."),
+    ("message.unknown", "Nobody can say whether the provider took a message."),
+    ("message.expired", "A message was too late to be sent."),
+    ("message.canceled", "A message was withdrawn before it left."),
+    ("message.suppressed", "A message was not sent because its recipient must not be written to."),
+    ("message.retried", "A dead letter was put back into the queue."),
+    ("message.opened", "A mail was opened. Mail programs that load pictures by themselves count too."),
+    ("message.clicked", "A link of a message was followed."),
+    ("message.complained", "The recipient reported a message as unwanted."),
+    ("message.unsubscribed", "The recipient asked for no more messages."),
+    ("message.received", "Somebody sent a message to you."),
+    ("account.paused", "An account takes no messages; they wait or go another way."),
+    ("account.resumed", "A paused account works again."),
+    ("endpoint.disabled", "A webhook endpoint was switched off because it took no events."),
+    ("webhook.test", "You asked for a test of an endpoint. Goes to that endpoint only, whatever its filters."),
+];
+
+/// Filters of one endpoint, stream or replay at most: every type by name, and room.
+const FILTERS_MAX: usize = 50;
+
+/// Checks event filters: `*`, a noun such as `message.*`, or a type from [`EVENT_TYPES`].
+pub fn check(filters: &[String], pointer: &str) -> Result<(), Error> {
+    let mut faults = Faults::default();
+    add_faults(&mut faults, filters, pointer);
+    faults.end()
+}
+
+/// Notes what is wrong with event filters.
+pub(crate) fn add_faults(faults: &mut Faults, filters: &[String], pointer: &str) {
+    if filters.is_empty() {
+        faults.add(pointer, "name at least one type of event, or `*` for all");
+    }
+    if filters.len() > FILTERS_MAX {
+        faults.add(pointer, format!("at most {FILTERS_MAX} filters; `*` is all types, `message.*` all about messages"));
+        return;
+    }
+    for (index, filter) in filters.iter().enumerate().filter(|(_, filter)| !is_known(filter)) {
+        let known = EVENT_TYPES.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ");
+        faults.add(
+            format!("{pointer}/{index}"),
+            format!("there is no type of event `{filter}`; there are *, message.*, account.*, endpoint.* and {known}"),
+        );
+    }
+}
+
+fn is_known(filter: &str) -> bool {
+    let covers = |start: &str| start.ends_with('.') && EVENT_TYPES.iter().any(|(kind, _)| kind.starts_with(start));
+    match filter.strip_suffix('*') {
+        Some("") => true,
+        Some(start) => covers(start),
+        None => EVENT_TYPES.iter().any(|(kind, _)| *kind == filter),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(filters: &[&str]) -> Vec<String> {
+        let filters: Vec<_> = filters.iter().map(|filter| (*filter).to_owned()).collect();
+        check(&filters, "/events").err().map_or(Vec::new(), |error| {
+            error.errors.into_iter().map(|field| field.pointer).collect()
+        })
+    }
+
+    #[test]
+    fn filters_are_known_types() {
+        for good in [&["*"][..], &["message.*", "endpoint.disabled"], &["message.sent"], &["webhook.*"]] {
+            assert_eq!(refused(good), Vec::<String>::new(), "{good:?}");
+        }
+        assert_eq!(refused(&["message.sent", "message.lost", "mess*", "**", ".*", ""]), [
+            "/events/1", "/events/2", "/events/3", "/events/4", "/events/5"
+        ]);
+        assert_eq!(refused(&[]), ["/events"]);
+        assert_eq!(refused(&["*"; FILTERS_MAX + 1]), ["/events"]);
+    }
+
+    #[test]
+    fn every_fact_has_its_type() {
+        use model::{Fact, Failure, FailureKind};
+        let failure = Failure::new(FailureKind::Content, "x", "y");
+        let facts = [
+            Fact::Sent,
+            Fact::Delivered,
+            Fact::Read,
+            Fact::Failed { failure: failure.clone() },
+            Fact::Bounced { hard: true, failure: failure.clone() },
+            Fact::Unknown { failure: failure.clone() },
+            Fact::Canceled,
+            Fact::Expired,
+            Fact::Suppressed { failure },
+            Fact::Opened,
+            Fact::Clicked { url: None },
+            Fact::Complained,
+            Fact::Unsubscribed,
+        ];
+        for fact in facts {
+            assert!(is_known(&format!("message.{}", fact.as_str())), "{fact:?}");
+        }
+    }
+}

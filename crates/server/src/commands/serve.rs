@@ -1,0 +1,196 @@
+//! `tidings serve` and `tidings demo`: everything in one process, until it is told to stop.
+//!
+//! SIGTERM and ctrl-c stop it in good order: no new connections and no new work, what is in flight is finished, exit 0. A second signal ends it at once.
+//! Being killed is no different for the messages: the next start finds everything in the database.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Json, Router, http::StatusCode, routing::get};
+use engine::{Engine, jobs, keys};
+use metrics_exporter_prometheus::PrometheusHandle;
+use model::{BoxFuture, Secret};
+use serde_json::json;
+use store::Scope;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use super::demo::{self, Demo};
+use crate::{
+    cli::{Failure, Outcome, put_json, say},
+    config::{Config, ConfigError},
+    home, limits,
+    listen::Listen,
+    node, telemetry,
+};
+
+/// How often a process that answers the API looks for changes others made, and writes down when keys were last used, in milliseconds.
+const UPKEEP_MS: u64 = 1_000;
+
+/// Serves until told to stop.
+pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
+    telemetry::log(&config.log)?;
+    let metrics = telemetry::metrics()?;
+    home::make_data_dir(&config)?;
+    let _lock = home::lock(&config)?;
+    let listener = bind(&config).await?;
+    let bound = listener.local_addr()?;
+    let node = node::open(&config, bound).await?;
+    for line in config.warnings().iter().chain(&node.notes) {
+        tracing::warn!("{line}");
+    }
+    let given = config.bootstrap_operator_key.as_ref().map(Secret::reveal);
+    let operator_key = keys::bootstrap(node.engine.parts(), given).await?.filter(|_| given.is_none());
+    let demo = if with_demo { Some(demo::prepare(&node.engine).await?) } else { None };
+    let router = router(&config, &node.engine, metrics.clone());
+    let (stop, running) = start(&config, listener, router, &node.engine, metrics);
+    announce(&Announcement { url: config.public_url(bound), operator_key, demo }, json)?;
+    signal().await?;
+    say("Stopping: finishing what is in flight. A second signal ends at once.");
+    stop.send_replace(true);
+    finish(running, &config, &node.engine).await
+}
+
+async fn bind(config: &Config) -> Result<TcpListener, ConfigError> {
+    let listen: SocketAddr = config.listen;
+    TcpListener::bind(listen).await.map_err(|error| {
+        ConfigError(format!(
+            "`listen` {listen} cannot be used: {error}; choose another address, or stop what listens there"
+        ))
+    })
+}
+
+/// Starts what the roles say. Everything ends when the channel says so.
+fn start(
+    config: &Config,
+    listener: TcpListener,
+    router: Router,
+    engine: &Arc<Engine>,
+    metrics: PrometheusHandle,
+) -> (watch::Sender<bool>, JoinSet<()>) {
+    let (stop, stopped) = watch::channel(false);
+    let clock = Arc::clone(&engine.ports.clock);
+    let mut running = JoinSet::new();
+    if config.roles.worker {
+        running.spawn(jobs::run(Arc::clone(engine), stopped.clone()));
+    }
+    running.spawn(upkeep(Arc::clone(engine), stopped.clone()));
+    let folding = tokio::spawn(telemetry::fold(metrics, Arc::clone(&clock)));
+    let connections_max = limits::open_files(config.limits.connections);
+    let listen = Listen { listener, router, connections_max, stop_ms: config.limits.stop_ms, clock, stop: stopped };
+    running.spawn(async move {
+        listen.run().await;
+        folding.abort();
+    });
+    (stop, running)
+}
+
+/// What answers requests. A process without the role `api` still tells machines how it is.
+fn router(config: &Config, engine: &Arc<Engine>, metrics: PrometheusHandle) -> Router {
+    let engine_here = Arc::clone(engine);
+    let is_ready = move || ready(Arc::clone(&engine_here));
+    let render = move || metrics.render();
+    if config.roles.api {
+        let mut options = api::Options::new(render, is_ready);
+        options.body_max = config.limits.body_bytes;
+        options.client_ip_header.clone_from(&config.client_ip_header);
+        return api::router(Arc::clone(engine), options);
+    }
+    let ready = move || async move {
+        match is_ready().await {
+            Ok(()) => (StatusCode::OK, Json(json!({"status": "ok"}))),
+            Err(detail) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "not ready", "detail": detail}))),
+        }
+    };
+    Router::new()
+        .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(move || async move { render() }))
+}
+
+/// Whether the database answers, and is still one we understand.
+fn ready(engine: Arc<Engine>) -> BoxFuture<'static, Result<(), String>> {
+    Box::pin(async move {
+        let version = engine.ports.db.read(Scope::System, |tx| Box::pin(store::version(tx))).await;
+        match version {
+            Ok(version) if version <= store::NEWEST => Ok(()),
+            Ok(_) => Err("The database was brought to a newer version; this program has to be replaced.".to_owned()),
+            Err(store::Error::Unavailable { .. }) => Err("The database does not answer.".to_owned()),
+            Err(error) => {
+                tracing::error!(%error, "The database cannot be read");
+                Err("The database cannot be read; the log says why.".to_owned())
+            }
+        }
+    })
+}
+
+/// What every node does beside its jobs: notices what others changed, and writes down when keys were last used, a last time when it stops.
+async fn upkeep(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    let mut is_last = false;
+    while !is_last {
+        tokio::select! {
+            () = engine.ports.clock.sleep(UPKEEP_MS) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => is_last = true,
+        }
+        if let Err(error) = engine.directory.refresh().await {
+            tracing::warn!(%error, "Cannot look for changed tenants and keys");
+        }
+        if let Err(error) = keys::flush_last_used(engine.parts()).await {
+            tracing::warn!(%error, "Cannot write down when keys were last used");
+        }
+    }
+}
+
+/// Waits until everything has ended, the time for that is over, or a second signal comes.
+async fn finish(mut running: JoinSet<()>, config: &Config, engine: &Engine) -> Outcome {
+    let ended = async {
+        while let Some(ended) = running.join_next().await {
+            ended?;
+        }
+        Ok::<_, tokio::task::JoinError>(())
+    };
+    tokio::select! {
+        ended = ended => ended?,
+        () = engine.ports.clock.sleep(config.limits.stop_ms) => {
+            say("Some work was not finished in time; the next start finds it in the database.");
+        }
+        again = signal() => {
+            again?;
+            return Err(Failure::Failed(anyhow::anyhow!("ended by a second signal")));
+        }
+    }
+    Ok(())
+}
+
+/// What people need to begin with.
+struct Announcement {
+    url: String,
+    operator_key: Option<Secret>,
+    demo: Option<Demo>,
+}
+
+/// Tells people where we are, and on the very first start how to get in.
+fn announce(announcement: &Announcement, json: bool) -> Outcome {
+    let Announcement { url, operator_key, demo } = announcement;
+    say(&format!("Tidings {} is at {url}", env!("CARGO_PKG_VERSION")));
+    if let Some(key) = operator_key {
+        say(&format!("The operator's API key, shown this once: {}", key.reveal()));
+    }
+    if let Some(demo) = demo {
+        say(&demo.text(url));
+    }
+    if json {
+        let operator_key = operator_key.as_ref().map(Secret::reveal);
+        put_json(&json!({"url": url, "operator_api_key": operator_key, "demo": demo}))?;
+    }
+    Ok(())
+}
+
+/// Waits for SIGTERM or ctrl-c.
+async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! The listening socket: a task per connection, a limit on how many, time limits on slow clients, and an orderly end.
+//!
+//! What a request means is the router's business. Here a client that is slow to send its request is cut off, one too many is answered 503, and when the
+//! process is told to stop, connections finish the answer they are at; streams without an end are ended.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo};
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::BodyExt as _;
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use model::{BoxFuture, Clock};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+
+/// Time for the head of a request, also for the next one on a kept connection: longer than most clients keep theirs.
+const HEAD: Duration = Duration::from_secs(75);
+/// Largest head of a request, in bytes: twice what common proxies pass on.
+const HEAD_MAX: usize = 64 * 1024;
+/// Time for the body of a request, in milliseconds: the largest one over two megabits a second.
+const BODY_MS: u64 = 60_000;
+/// Pause after the system refused a connection (usually out of file descriptors), in milliseconds.
+const PAUSE_MS: u64 = 50;
+/// What a connection beyond the limit gets.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\n\
+    content-length: 156\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"too_many_connections\",\
+    \"detail\":\"Too many connections are open. Try again shortly.\"}";
+
+/// A client that took too long to send the body of its request.
+#[derive(Debug, thiserror::Error)]
+#[error("the body of the request did not arrive within {} seconds", BODY_MS / 1000)]
+pub struct TooSlow;
+
+/// What a listener needs.
+pub struct Listen {
+    /// Where to listen; bound already.
+    pub listener: TcpListener,
+    /// What answers.
+    pub router: Router,
+    /// Connections open at once.
+    pub connections_max: usize,
+    /// Time to finish answers once `stop` says so, in milliseconds.
+    pub stop_ms: u64,
+    /// Waits.
+    pub clock: Arc<dyn Clock>,
+    /// Turns true when the process is to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Listen {
+    /// Answers requests until told to stop, then until the last answer or the time for that is over.
+    pub async fn run(self) {
+        let Self { listener, router, connections_max, stop_ms, clock, mut stop } = self;
+        let seats = Arc::new(Semaphore::new(connections_max));
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = told(&mut stop) => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => match Arc::clone(&seats).try_acquire_owned() {
+                    Ok(seat) => {
+                        let connection =
+                            Connection { peer, router: router.clone(), clock: Arc::clone(&clock), stop: stop.clone() };
+                        tokio::spawn(connection.serve(stream, seat));
+                    }
+                    Err(_) => turn_away(&stream),
+                },
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "Cannot take connections; is the limit of open files too low?");
+                    clock.sleep(PAUSE_MS).await;
+                }
+            }
+        }
+        drop(listener);
+        // All seats are free when the last connection has ended.
+        let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
+        tokio::select! {
+            _ = seats.acquire_many(all) => {}
+            () = clock.sleep(stop_ms) => tracing::warn!("Some answers were not finished in time"),
+        }
+    }
+}
+
+/// Waits until the process is to end.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // Without a sender nobody is left who would wait for us.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Answers 503 if the socket takes it at once, and closes.
+fn turn_away(stream: &TcpStream) {
+    metrics::counter!("tidings_connections_refused_total").increment(1);
+    let _ = stream.try_write(FULL);
+}
+
+/// Errors of one connection that was gone before we took it.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+struct Connection {
+    peer: SocketAddr,
+    router: Router,
+    clock: Arc<dyn Clock>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, seat: OwnedSemaphorePermit) {
+        let _seat = seat;
+        let _ = stream.set_nodelay(true);
+        let Self { peer, router, clock, mut stop } = self;
+        let ended = stop.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (router, ended) = (router.clone(), ended.clone());
+            let request = request.map(|body| Body::new(Timed { body, clock: Arc::clone(&clock), deadline: None }));
+            async move { Ok::<_, Infallible>(answer(router, request, peer, ended).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(HEAD_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = told(&mut stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "A connection ended early");
+        }
+    }
+}
+
+async fn answer(
+    router: Router,
+    mut request: Request<Body>,
+    peer: SocketAddr,
+    ended: watch::Receiver<bool>,
+) -> Response<Body> {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let response = tower::ServiceExt::oneshot(router, request).await.unwrap_or_else(|never| match never {});
+    let is_endless = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if is_endless { response.map(|body| Body::new(until(body, ended))) } else { response }
+}
+
+/// A request's body that has to arrive in time.
+struct Timed {
+    body: Incoming,
+    clock: Arc<dyn Clock>,
+    /// Set when the body was not there at once.
+    deadline: Option<BoxFuture<'static, ()>>,
+}
+
+impl hyper::body::Body for Timed {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let deadline = this.deadline.get_or_insert_with(|| this.clock.sleep(BODY_MS));
+        deadline.as_mut().poll(cx).map(|()| Some(Err(TooSlow.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream of events that ends in good order when the process does; the client comes back and takes it up where it was.
+fn until(body: Body, mut ended: watch::Receiver<bool>) -> impl hyper::body::Body<Data = Bytes, Error = axum::Error> {
+    use futures_util::StreamExt as _;
+    let stop = async move { told(&mut ended).await };
+    http_body_util::StreamBody::new(body.into_data_stream().take_until(stop).map(|data| data.map(Frame::data)))
+        .boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(FULL).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}

@@ -1,0 +1,10 @@
+//! Every function of the store on SQLite and PostgreSQL.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod blobs;
+mod callbacks;
+// Under the name every other crate knows it by.
+extern crate tidings_store as store;
+
+mod idempotency;
+mod tenancy;
