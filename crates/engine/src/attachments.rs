@@ -25,9 +25,7 @@ use store::{Scope, attachments};
 pub(crate) use cache::FileCache;
 pub(crate) use fetch::Fetches;
 pub use jobs::purge;
-pub use uploads::{
-    AttachmentContent, AttachmentView, UploadRequest, content, delete, get, list, upload, upload_json,
-};
+pub use uploads::{AttachmentContent, AttachmentView, UploadRequest, content, delete, get, list, upload, upload_json};
 
 use crate::{
     Engine, Error, ErrorKind, FieldError,
@@ -54,11 +52,7 @@ struct Given<'a> {
 
 impl Engine {
     /// Turns the files of a request into references, storing what is new. Costs nothing when there are none.
-    pub(crate) async fn attach(
-        &self,
-        tenant: TenantId,
-        request: &MessageRequest,
-    ) -> Result<Vec<AttachmentRef>, Error> {
+    pub(crate) async fn attach(&self, tenant: TenantId, request: &MessageRequest) -> Result<Vec<AttachmentRef>, Error> {
         let in_content = files_in_content(request);
         let given: Vec<Given<'_>> = numbered("/attachments", &request.attachments)
             .chain(numbered("/content/attachments", &in_content))
@@ -69,7 +63,8 @@ impl Engine {
         if given.len() > FILES_MAX {
             return Err(Error::invalid("/attachments", format!("at most {FILES_MAX} files")));
         }
-        let bad: Vec<FieldError> = given.iter().flat_map(|given| check::request(&given.pointer, given.request)).collect();
+        let bad: Vec<FieldError> =
+            given.iter().flat_map(|given| check::request(&given.pointer, given.request)).collect();
         if !bad.is_empty() {
             return Err(Error::invalid_fields(bad));
         }
@@ -82,7 +77,10 @@ impl Engine {
             let file = self.attach_one(tenant, given, &uploaded, until).await?;
             total += file.size;
             if total > MESSAGE_MAX {
-                return Err(too_large(&given.pointer, &format!("all files of a message have at most {MESSAGE_MAX} bytes together")));
+                return Err(too_large(
+                    &given.pointer,
+                    &format!("all files of a message have at most {MESSAGE_MAX} bytes together"),
+                ));
             }
             files.push(file);
         }
@@ -164,13 +162,22 @@ fn numbered<'a>(base: &'static str, files: &'a [AttachmentRequest]) -> impl Iter
 /// Reads base64 of at most [`FILE_MAX`] bytes.
 fn decode(pointer: &str, text: &str) -> Result<Bytes, Error> {
     if text.len() / 4 > FILE_MAX.div_ceil(3) {
-        return Err(too_large(pointer, &format!("at most {FILE_MAX} bytes; upload larger files with POST /v1/attachments")));
+        return Err(too_large(
+            pointer,
+            &format!("at most {FILE_MAX} bytes; upload larger files with POST /v1/attachments"),
+        ));
     }
     let bytes = STANDARD.decode(text).map_err(|_| {
-        Error::invalid(pointer, "not base64 in the standard alphabet (A-Z, a-z, 0-9, +, /) with padding and without line breaks")
+        Error::invalid(
+            pointer,
+            "not base64 in the standard alphabet (A-Z, a-z, 0-9, +, /) with padding and without line breaks",
+        )
     })?;
     if bytes.len() > FILE_MAX {
-        return Err(too_large(pointer, &format!("at most {FILE_MAX} bytes; upload larger files with POST /v1/attachments")));
+        return Err(too_large(
+            pointer,
+            &format!("at most {FILE_MAX} bytes; upload larger files with POST /v1/attachments"),
+        ));
     }
     Ok(bytes.into())
 }

@@ -27,11 +27,11 @@ use store::callback_log::Callback;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::write::{Committed, Item, write};
+use self::{fetch::Fetched, record::Logged, write::Written};
 pub use self::{
     log::{CallbackQuery, CallbackView, VerdictWord},
     matching::rematch,
 };
-use self::{fetch::Fetched, record::Logged, write::Written};
 use crate::{
     Engine, Error, ErrorKind,
     batcher::Batcher,

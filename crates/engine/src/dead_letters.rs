@@ -107,6 +107,6 @@ impl Engine {
         let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
             Box::pin(async move { messages::list(tx, tenant, &filter, before, now, limit).await })
         });
-        Ok(read.await.map_err(Error::from)?)
+        read.await.map_err(Error::from)
     }
 }

@@ -312,7 +312,7 @@ fn settings(url: &str, secrets: &[&str]) -> Values {
 fn new_secret(ids: &Ids) -> Secret {
     let mut bytes = zeroize::Zeroizing::new([0; SECRET_LEN]);
     ids.fill(&mut *bytes);
-    Secret::new(format!("{}{}", webhook::SECRET_PREFIX, STANDARD.encode(&*bytes)))
+    Secret::new(format!("{}{}", webhook::SECRET_PREFIX, STANDARD.encode(*bytes)))
 }
 
 /// Filters as the row keeps them, each once.

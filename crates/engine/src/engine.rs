@@ -11,11 +11,15 @@ use store::{Db, inflight::WorkerId};
 
 use crate::{
     Config, Error, Parts, Ports, accept, apply,
-    attachments::{FileCache, Fetches},
+    attachments::{Fetches, FileCache},
     batcher::Batcher,
     callbacks::{self, Callbacks},
-    content_cache::ContentCache, directory::Tenant,
-    dispatch::Dispatcher, limits::Verdict, stream::Wakers, vault::MasterKeys,
+    content_cache::ContentCache,
+    directory::Tenant,
+    dispatch::Dispatcher,
+    limits::Verdict,
+    stream::Wakers,
+    vault::MasterKeys,
 };
 
 /// Tenants by id, as far as a unit of work needs them.

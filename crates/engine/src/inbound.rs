@@ -158,9 +158,10 @@ impl Engine {
     pub async fn inbound_message(&self, caller: &Caller, id: InboundId) -> Result<Vec<u8>, Error> {
         caller.need("messages:read")?;
         let tenant = caller.need_tenant()?;
-        let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
-            Box::pin(async move { inbound::find(tx, tenant, id).await })
-        });
+        let read = self
+            .ports
+            .db
+            .read(Scope::Tenant(tenant), move |tx| Box::pin(async move { inbound::find(tx, tenant, id).await }));
         let row = read.await.map_err(Error::from)?.ok_or_else(|| Error::not_found("inbound message"))?;
         to_json(&view(&row))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Engine, Error, callbacks, dispatch, once, recovery, waiting};
+use crate::{Engine, Error, attachments, callbacks, dispatch, endpoints, once, recovery, waiting};
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
 struct Job {
@@ -65,6 +65,31 @@ const JOBS: &[Job] = &[
         name: "purge_callbacks",
         every_ms: 3_600_000,
         run: |engine| Box::pin(async move { engine.purge_callbacks().await.map(|_| 0) }),
+    },
+    Job {
+        name: "purge_events",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { engine.purge_events(engine.ports.clock.now()).await }),
+    },
+    Job {
+        name: "expire_endpoint_secrets",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { endpoints::expire_secrets(&engine, engine.ports.clock.now()).await }),
+    },
+    Job {
+        name: "disable_failing_endpoints",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { endpoints::disable_failing(&engine, engine.ports.clock.now()).await.map(|_| 0) }),
+    },
+    Job {
+        name: "withdraw_from_idle_endpoints",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { endpoints::withdraw_idle(&engine, engine.ports.clock.now()).await.map(|_| 0) }),
+    },
+    Job {
+        name: "purge_attachments",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { attachments::purge(&engine, engine.ports.clock.now()).await }),
     },
     Job {
         name: "purge_idempotency_keys",

@@ -132,12 +132,7 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: AttachmentId, now: Timest
 }
 
 /// The tenant's uploaded files that were not deleted, newest first, made before `before`.
-pub async fn list(
-    tx: &mut Tx,
-    tenant: TenantId,
-    before: AttachmentId,
-    limit: i64,
-) -> Result<Vec<Attachment>, Error> {
+pub async fn list(tx: &mut Tx, tenant: TenantId, before: AttachmentId, limit: i64) -> Result<Vec<Attachment>, Error> {
     let sql = format!(
         "SELECT {COLUMNS} FROM attachments WHERE tenant_id = $1 AND id < $2 AND purge_at IS NULL ORDER BY id DESC LIMIT $3"
     );
@@ -154,12 +149,7 @@ pub async fn stored(tx: &mut Tx, tenant: TenantId) -> Result<(u64, u64), Error> 
 }
 
 /// Files of any tenants that may be removed now, and those whose removal began before `begun_before` and never ended.
-pub async fn due(
-    tx: &mut Tx,
-    now: Timestamp,
-    begun_before: Timestamp,
-    limit: i64,
-) -> Result<Vec<Attachment>, Error> {
+pub async fn due(tx: &mut Tx, now: Timestamp, begun_before: Timestamp, limit: i64) -> Result<Vec<Attachment>, Error> {
     let sql = format!(
         "SELECT {COLUMNS} FROM attachments WHERE purge_at IS NOT NULL AND purge_at <= $1 AND (purging_at IS NULL OR purging_at < $2)
          ORDER BY purge_at LIMIT $3"
@@ -193,9 +183,8 @@ pub async fn begin_removal(
         tx.execute(&sql, &[&file.tenant_id, &file.id, &now]).await?;
         return Ok(Removal::Done);
     }
-    let sql = format!(
-        "UPDATE attachments SET purging_at = $3 WHERE {still_due} AND (purging_at IS NULL OR purging_at < $4)"
-    );
+    let sql =
+        format!("UPDATE attachments SET purging_at = $3 WHERE {still_due} AND (purging_at IS NULL OR purging_at < $4)");
     let begun = tx.execute(&sql, &[&file.tenant_id, &file.id, &now, &begun_before]).await?;
     Ok(if begun == 1 { Removal::Bytes } else { Removal::Done })
 }

@@ -152,7 +152,8 @@ pub async fn idle_with_work(
     idle_since: Timestamp,
     limit: i64,
 ) -> Result<Vec<(TenantId, EndpointId)>, Error> {
-    let sql = "SELECT tenant_id, id FROM endpoints WHERE (deleted_at IS NOT NULL OR (state = 'disabled' AND updated_at < $1))
+    let sql =
+        "SELECT tenant_id, id FROM endpoints WHERE (deleted_at IS NOT NULL OR (state = 'disabled' AND updated_at < $1))
          AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.account_id = endpoints.id) ORDER BY id LIMIT $2";
     tx.rows(sql, &[&idle_since, &limit]).await?.into_iter().map(pair).collect()
 }

@@ -71,7 +71,7 @@ pub async fn version(tx: &mut Tx) -> Result<i64, Error> {
 /// Lets one node at a time change the schema. SQLite's writer already holds the write lock.
 async fn lock(tx: &mut Tx) -> Result<(), Error> {
     /// Any number nobody else uses in this database: "tidings" in ASCII.
-    const KEY: i64 = 0x7469_6469_6e67_73;
+    const KEY: i64 = 0x0074_6964_696e_6773;
     if tx.dialect() == Dialect::Postgres {
         tx.execute("SELECT pg_advisory_xact_lock($1)", &[&KEY]).await?;
     }

@@ -143,7 +143,8 @@ pub async fn known_early(tx: &mut Tx, limit: i64) -> Result<Vec<(EarlyReport, Me
 
 /// Forgets reports that were applied.
 pub async fn remove_early(tx: &mut Tx, reports: &[EarlyReport]) -> Result<(), Error> {
-    let mut given = Given::new(&[("account_id", Kind::Id), ("provider_message_id", Kind::Text), ("dedupe", Kind::Text)]);
+    let mut given =
+        Given::new(&[("account_id", Kind::Id), ("provider_message_id", Kind::Text), ("dedupe", Kind::Text)]);
     for r in reports {
         given.row([&r.account_id, &r.provider_message_id, &r.dedupe]);
     }

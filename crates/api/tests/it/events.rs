@@ -3,7 +3,6 @@
 use axum::body::Body;
 use futures_util::StreamExt;
 use http::Request;
-use http_body_util::BodyExt;
 use serde_json::json;
 use testkit::TestDb;
 use tower::ServiceExt;

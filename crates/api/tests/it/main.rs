@@ -1,6 +1,8 @@
 //! Tests of the API as clients see it: requests in, answers out, through the whole router.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+extern crate tidings_api as api;
+
 mod document;
 mod errors;
 mod events;

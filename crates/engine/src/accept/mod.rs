@@ -78,7 +78,7 @@ impl Engine {
         if request.dry_run {
             return self.explain(tenant_id, &request).await;
         }
-        self.charge(&*self.tenant(tenant_id).await?.1, 1)?;
+        self.charge(&self.tenant(tenant_id).await?.1, 1)?;
         let _running = self.hold(tenant_id, key.as_ref())?;
         let fingerprint = once::fingerprint("POST", "/v1/messages", body);
         let files = self.attach(tenant_id, &request).await?;
@@ -120,7 +120,7 @@ impl Engine {
         if batch.messages.is_empty() || batch.messages.len() > BATCH_MAX {
             return Err(Error::invalid("/messages", format!("1 to {BATCH_MAX} messages")));
         }
-        self.charge(&*self.tenant(tenant_id).await?.1, batch.messages.len() as u32)?;
+        self.charge(&self.tenant(tenant_id).await?.1, batch.messages.len() as u32)?;
         let _running = self.hold(tenant_id, key.as_ref())?;
         let fingerprint = once::fingerprint("POST", "/v1/messages/batch", body);
         let mut requests = Vec::with_capacity(batch.messages.len());

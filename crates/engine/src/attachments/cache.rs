@@ -49,7 +49,8 @@ impl FileCache {
         state.files.insert(sha256.to_owned(), Entry { cell: Arc::clone(&cell), size, used: now });
         state.bytes += size;
         while state.bytes > BYTES_MAX {
-            let Some(oldest) = state.files.iter().min_by_key(|(_, entry)| entry.used).map(|(hash, _)| hash.clone()) else {
+            let Some(oldest) = state.files.iter().min_by_key(|(_, entry)| entry.used).map(|(hash, _)| hash.clone())
+            else {
                 break;
             };
             state.forget(&oldest);
@@ -104,8 +105,14 @@ impl Engine {
 
 fn failure(reference: &AttachmentRef, error: &io::Error) -> Failure {
     let (kind, code, detail) = match error.kind() {
-        io::ErrorKind::NotFound => (FailureKind::Content, "attachment_gone", "was removed before the message left. Send it again with the file"),
-        io::ErrorKind::InvalidData => (FailureKind::Content, "attachment_damaged", "was altered on disk. Upload it again"),
+        io::ErrorKind::NotFound => (
+            FailureKind::Content,
+            "attachment_gone",
+            "was removed before the message left. Send it again with the file",
+        ),
+        io::ErrorKind::InvalidData => {
+            (FailureKind::Content, "attachment_damaged", "was altered on disk. Upload it again")
+        }
         _ => (FailureKind::Unavailable, "attachment_unreadable", "cannot be read from disk now"),
     };
     tracing::warn!(attachment.id = %reference.attachment_id, %error, code, "Cannot read a file that is to be sent");

@@ -45,7 +45,9 @@ pub(super) fn filename(name: &str) -> Result<(), String> {
     if name.trim().is_empty() || name.len() > FILENAME_MAX {
         return Err(format!("a file name has 1 to {FILENAME_MAX} bytes"));
     }
-    if name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '\u{2028}' | '\u{2029}')) || matches!(name, "." | "..") {
+    if name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '\u{2028}' | '\u{2029}'))
+        || matches!(name, "." | "..")
+    {
         return Err("a file name has no slashes, line breaks or control characters".to_owned());
     }
     Ok(())
@@ -60,12 +62,21 @@ pub(super) fn content_type(text: &str) -> Result<(), String> {
     let is_good = text.len() <= CONTENT_TYPE_MAX
         && text.bytes().all(|b| matches!(b, b' '..=b'~'))
         && essence.split_once('/').is_some_and(|(main, sub)| is_token(main) && is_token(sub));
-    if is_good { Ok(()) } else { Err(format!("not a media type such as application/pdf, of at most {CONTENT_TYPE_MAX} bytes")) }
+    if is_good {
+        Ok(())
+    } else {
+        Err(format!("not a media type such as application/pdf, of at most {CONTENT_TYPE_MAX} bytes"))
+    }
 }
 
 fn content_id(id: &str) -> Result<(), String> {
-    let is_good = (1..=CONTENT_ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
-    if is_good { Ok(()) } else { Err(format!("1 to {CONTENT_ID_MAX} visible ASCII characters without angle brackets or quotes")) }
+    let is_good =
+        (1..=CONTENT_ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
+    if is_good {
+        Ok(())
+    } else {
+        Err(format!("1 to {CONTENT_ID_MAX} visible ASCII characters without angle brackets or quotes"))
+    }
 }
 
 /// A name made fit for a mail: what a server called its file is not the tenant's fault.
@@ -88,7 +99,8 @@ mod tests {
         for good in ["ticket.pdf", "Größe 5.pdf", "a;b.txt", "…", &"x".repeat(255)] {
             assert_eq!(filename(good), Ok(()), "{good}");
         }
-        for bad in ["", " ", "a/b", "..\\b", ".", "..", "a\nb", "a\r\nX-Evil: 1", "a\0", "a\u{2028}b", &"x".repeat(256)] {
+        for bad in ["", " ", "a/b", "..\\b", ".", "..", "a\nb", "a\r\nX-Evil: 1", "a\0", "a\u{2028}b", &"x".repeat(256)]
+        {
             assert!(filename(bad).is_err(), "{bad:?}");
         }
     }
@@ -98,14 +110,24 @@ mod tests {
         for good in ["application/pdf", "text/plain; charset=utf-8", "image/svg+xml", "application/vnd.ms-excel"] {
             assert_eq!(content_type(good), Ok(()), "{good}");
         }
-        for bad in ["", "pdf", "/pdf", "application/", "a/b/c", "text/plain\r\nX: y", "text plain/x", &format!("a/{}", "b".repeat(80))] {
+        for bad in [
+            "",
+            "pdf",
+            "/pdf",
+            "application/",
+            "a/b/c",
+            "text/plain\r\nX: y",
+            "text plain/x",
+            &format!("a/{}", "b".repeat(80)),
+        ] {
             assert!(content_type(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_servers_name_is_made_fit() {
-        let check = |name: &str, expected: Option<&str>| assert_eq!(tidy_filename(name).as_deref(), expected, "{name:?}");
+        let check =
+            |name: &str, expected: Option<&str>| assert_eq!(tidy_filename(name).as_deref(), expected, "{name:?}");
         check("report.pdf", Some("report.pdf"));
         check("../../etc/passwd", Some("passwd"));
         check("C:\\temp\\a.doc", Some("a.doc"));

@@ -59,15 +59,14 @@ impl Engine {
         let answer = match answer {
             Ok(Answer::Http(answer)) => answer,
             Ok(Answer::Smtp(_) | Answer::Local) => return Err(Error::internal("an HTTP request had another answer")),
-            Err(broken) => return Err(unfetched(&pointer, format!("the file could not be fetched: {}", broken.detail))),
+            Err(broken) => {
+                return Err(unfetched(&pointer, format!("the file could not be fetched: {}", broken.detail)));
+            }
         };
         let bytes = body(&pointer, &answer)?;
         let name = given.request.filename.clone().or_else(|| filename(&answer, url));
         let Some(name) = name else {
-            return Err(Error::invalid(
-                format!("{}/filename", given.pointer),
-                "the URL tells no file name; give one",
-            ));
+            return Err(Error::invalid(format!("{}/filename", given.pointer), "the URL tells no file name; give one"));
         };
         let kind = given.request.content_type.clone().unwrap_or_else(|| content_type(&answer));
         let file = self.keep_for_message(tenant, &name, &kind, bytes, until).await?;
@@ -79,7 +78,8 @@ impl Engine {
 
 fn body(pointer: &str, answer: &HttpAnswer) -> Result<Bytes, Error> {
     if !(200..300).contains(&answer.status) {
-        let remedy = if (300..400).contains(&answer.status) { "; redirects are not followed, give the final URL" } else { "" };
+        let remedy =
+            if (300..400).contains(&answer.status) { "; redirects are not followed, give the final URL" } else { "" };
         return Err(unfetched(pointer, format!("the server answered {} instead of the file{remedy}", answer.status)));
     }
     if answer.is_truncated || answer.body.len() > FILE_MAX {
@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn the_server_or_the_path_names_the_file() {
         let check = |header: Option<&str>, url: &str, expected: Option<&str>| {
-            let headers = header.map(|value| ("content-disposition".to_owned(), value.to_owned())).into_iter().collect();
+            let headers =
+                header.map(|value| ("content-disposition".to_owned(), value.to_owned())).into_iter().collect();
             let answer = HttpAnswer { headers, ..HttpAnswer::default() };
             assert_eq!(filename(&answer, url).as_deref(), expected, "{header:?} {url}");
         };
@@ -155,7 +156,11 @@ mod tests {
         check(None, "https://a.example/x%2F..%2Fy.pdf", Some("y.pdf"));
         check(Some(r#"attachment; filename="in voice.pdf""#), "https://a.example/x", Some("in voice.pdf"));
         check(Some("attachment; filename=invoice.pdf"), "https://a.example/x", Some("invoice.pdf"));
-        check(Some("attachment; filename=a.pdf; filename*=UTF-8''gr%C3%B6%C3%9Fe.pdf"), "https://a.example/x", Some("größe.pdf"));
+        check(
+            Some("attachment; filename=a.pdf; filename*=UTF-8''gr%C3%B6%C3%9Fe.pdf"),
+            "https://a.example/x",
+            Some("größe.pdf"),
+        );
         check(Some(r#"attachment; filename="../../etc/passwd""#), "https://a.example/x", Some("passwd"));
         check(Some("inline"), "https://a.example/x.png", Some("x.png"));
         check(None, "https://a.example/%zz%4", Some("%zz%4"));

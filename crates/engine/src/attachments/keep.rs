@@ -141,8 +141,12 @@ fn whole_day(at: Timestamp) -> Timestamp {
 /// The disk does not take a file: an error for the caller, with the reason in the log.
 pub(super) fn unwritten(error: std::io::Error) -> Error {
     tracing::error!(%error, "Cannot store a file");
-    Error::new(ErrorKind::Unavailable, "storage_unavailable", "Files cannot be stored now. Nothing was done; try again shortly.")
-        .with_retry_after_ms(5_000)
+    Error::new(
+        ErrorKind::Unavailable,
+        "storage_unavailable",
+        "Files cannot be stored now. Nothing was done; try again shortly.",
+    )
+    .with_retry_after_ms(5_000)
 }
 
 #[cfg(test)]

@@ -162,7 +162,9 @@ async fn insert(tx: &mut Tx, row: &Attachment) -> Result<AttachmentView, Error> 
     if count >= UPLOADS_MAX || bytes + row.size > STORED_MAX {
         return Err(Error::conflict(
             "attachments_full",
-            format!("There are {count} uploaded attachments with {bytes} bytes; {UPLOADS_MAX} with {STORED_MAX} bytes are the most. Delete those nobody uses."),
+            format!(
+                "There are {count} uploaded attachments with {bytes} bytes; {UPLOADS_MAX} with {STORED_MAX} bytes are the most. Delete those nobody uses."
+            ),
         ));
     }
     match keep::add(tx, row).await {

@@ -53,7 +53,9 @@ impl Fetched {
         let file = self.file(&url, now);
         let fetch = || async {
             if !self.budget.take(account, now) {
-                return Err(Miss::Failed(not_now("Too many different certificates were asked for; try again in a minute.")));
+                return Err(Miss::Failed(not_now(
+                    "Too many different certificates were asked for; try again in a minute.",
+                )));
             }
             match ports.transport.exchange(Arc::new(Call::Http(call))).await {
                 Ok(Answer::Http(answer)) if answer.status == 200 && !answer.is_truncated => Ok((now, answer)),

@@ -10,13 +10,7 @@ use store::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{
-    Engine, Error,
-    keys::Caller,
-    page::Window,
-    queries::to_json,
-    view::raw,
-};
+use crate::{Engine, Error, keys::Caller, page::Window, queries::to_json, view::raw};
 
 /// How long requests are kept, in seconds: longer than any provider repeats one (Meta: 7 days) or anybody looks for one.
 const KEPT_S: i64 = 30 * 86_400;
@@ -166,9 +160,10 @@ impl Engine {
     pub async fn callback_entry(&self, caller: &Caller, id: CallbackId) -> Result<Vec<u8>, Error> {
         caller.need("callbacks:read")?;
         let tenant = caller.need_tenant()?;
-        let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
-            Box::pin(async move { callback_log::find(tx, tenant, id).await })
-        });
+        let read = self
+            .ports
+            .db
+            .read(Scope::Tenant(tenant), move |tx| Box::pin(async move { callback_log::find(tx, tenant, id).await }));
         let row = read.await.map_err(Error::from)?.ok_or_else(|| Error::not_found("callback"))?;
         to_json(&CallbackView::of(row))
     }
@@ -177,9 +172,10 @@ impl Engine {
     /// anew. Answers how many requests.
     pub async fn purge_callbacks(&self) -> Result<u64, Error> {
         let early = self.ports.clock.now().plus_seconds(-EARLY_KEPT_S);
-        let forget = self.ports.db.write(Scope::System, move |tx| {
-            Box::pin(async move { store::reports::purge_early(tx, early).await })
-        });
+        let forget = self
+            .ports
+            .db
+            .write(Scope::System, move |tx| Box::pin(async move { store::reports::purge_early(tx, early).await }));
         forget.await.map_err(Error::from)?;
         let before = self.ports.clock.now().plus_seconds(-KEPT_S);
         let (mut removed, mut after) = (0, model::TenantId::from_ulid(0));

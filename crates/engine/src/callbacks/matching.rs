@@ -169,12 +169,7 @@ async fn echoed(tx: &mut Tx, reported: &[&Reported]) -> Result<HashMap<EchoKey, 
 }
 
 /// True when a message that goes through another account by now went through this one before.
-async fn went_through(
-    tx: &mut Tx,
-    tenant: TenantId,
-    message: MessageId,
-    account: AccountId,
-) -> Result<bool, Error> {
+async fn went_through(tx: &mut Tx, tenant: TenantId, message: MessageId, account: AccountId) -> Result<bool, Error> {
     let ended = attempts::of_message(tx, tenant, message).await?;
     let flying = inflight::find_many(tx, &[message]).await?;
     Ok(ended.iter().any(|attempt| attempt.account_id == account)
@@ -184,13 +179,14 @@ async fn went_through(
 /// Applies early reports whose id became known in the very moment they were kept: on PostgreSQL two transactions can pass each other there. Run every few
 /// seconds; answers how many.
 pub async fn rematch(engine: &Engine) -> Result<usize, Error> {
-    let find = engine.ports.db.read(Scope::System, |tx| {
-        Box::pin(async move { reports::known_early(tx, REMATCH_PAGE).await })
-    });
+    let find =
+        engine.ports.db.read(Scope::System, |tx| Box::pin(async move { reports::known_early(tx, REMATCH_PAGE).await }));
     let found = find.await.map_err(Error::from)?;
     let learned: Vec<Learned> = found
         .iter()
-        .filter_map(|(early, message)| Some(EarlyPayload::read(&early.report)?.learned(early.tenant_id, *message, early)))
+        .filter_map(|(early, message)| {
+            Some(EarlyPayload::read(&early.report)?.learned(early.tenant_id, *message, early))
+        })
         .collect();
     let count = found.len();
     if !learned.is_empty() {
@@ -201,8 +197,10 @@ pub async fn rematch(engine: &Engine) -> Result<usize, Error> {
     if count > 0 {
         // Applied before they are forgotten: a crash in between applies them twice, which changes nothing.
         let early: Vec<EarlyReport> = found.into_iter().map(|(early, _)| early).collect();
-        let forget =
-            engine.ports.db.write(Scope::System, move |tx| Box::pin(async move { reports::remove_early(tx, &early).await }));
+        let forget = engine
+            .ports
+            .db
+            .write(Scope::System, move |tx| Box::pin(async move { reports::remove_early(tx, &early).await }));
         forget.await.map_err(Error::from)?;
     }
     Ok(count)
@@ -220,7 +218,10 @@ mod tests {
         assert_eq!(dedupe(&delivered, b"1"), dedupe(&later, b"2"));
         assert_ne!(dedupe(&delivered, b"1"), dedupe(&Report::new("SM2", "delivered", Fact::Delivered), b"1"));
         let failure = Failure::new(FailureKind::Recipient, "30003", "gone");
-        assert_ne!(dedupe(&delivered, b"1"), dedupe(&Report::new("SM1", "undelivered", Fact::Failed { failure }), b"1"));
+        assert_ne!(
+            dedupe(&delivered, b"1"),
+            dedupe(&Report::new("SM1", "undelivered", Fact::Failed { failure }), b"1")
+        );
         let opened = Report::new("SM1", "open", Fact::Opened);
         assert_eq!(dedupe(&opened, b"1"), dedupe(&opened, b"1"));
         assert_ne!(dedupe(&opened, b"1"), dedupe(&opened, b"2"));

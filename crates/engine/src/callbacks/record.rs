@@ -50,7 +50,8 @@ pub(super) fn row(
         Logged::Invalid(reason) => ("invalid", Some(reason), INVALID_BODY_MAX),
         Logged::Unreadable(reason) => ("unreadable", Some(reason), request.body.len()),
     };
-    let headers: Vec<(&str, String)> = request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, account)).collect();
+    let headers: Vec<(&str, String)> =
+        request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, account)).collect();
     Callback {
         tenant_id: account.tenant_id,
         id,

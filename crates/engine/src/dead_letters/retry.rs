@@ -101,7 +101,10 @@ impl RetryRequest {
         let is_filtered = self.account_id.is_some() || self.since.is_some();
         let ways = [self.ids.is_some(), is_filtered, self.all];
         if ways.iter().filter(|way| **way).count() != 1 {
-            return Err(Error::invalid("", "name the messages by exactly one of `ids`, `account_id` and/or `since`, or `all`"));
+            return Err(Error::invalid(
+                "",
+                "name the messages by exactly one of `ids`, `account_id` and/or `since`, or `all`",
+            ));
         }
         let Some(mut ids) = self.ids else {
             let filter = Filter { account_id: self.account_id, since: self.since, is_dead: true, ..Filter::default() };
@@ -299,7 +302,10 @@ impl Reopening {
                 return Err(not_retryable(detail).with_action("ADD_ACCOUNT"));
             }
         };
-        let route = format!("retried: the account it went through is gone, so the channel's default account {} is used", other.name);
+        let route = format!(
+            "retried: the account it went through is gone, so the channel's default account {} is used",
+            other.name
+        );
         (m.account_id, m.connector, m.route) =
             (Some(other.id), Some(other.connector.spec().id.to_owned()), Some(route));
         Ok(gone)
@@ -336,7 +342,9 @@ fn refuse(m: &Message, now: Timestamp) -> Result<(), Error> {
         )));
     }
     if m.expires_at.is_some_and(|at| at <= now) {
-        return Err(not_retryable("The time this message had to leave, its `expires_at`, is over. Send a new message instead."));
+        return Err(not_retryable(
+            "The time this message had to leave, its `expires_at`, is over. Send a new message instead.",
+        ));
     }
     if m.attempts >= ATTEMPTS_MAX {
         return Err(not_retryable(format!(

@@ -6,7 +6,7 @@ use serde_json::json;
 use store::{Tx, account_states, accounts, endpoints, tenants};
 
 use super::{
-    EndpointPatch, ENDPOINTS_MAX, find, settings,
+    ENDPOINTS_MAX, EndpointPatch, find, settings,
     view::{self, ACTIVE, DISABLED, EndpointView, EndpointWithSecret},
     words,
 };
@@ -35,7 +35,9 @@ pub(super) async fn insert(
     if endpoints::count(tx, tenant).await? >= ENDPOINTS_MAX {
         return Err(Error::conflict(
             "too_many_endpoints",
-            format!("There are {ENDPOINTS_MAX} webhook endpoints already, which is the most. Delete those nobody uses."),
+            format!(
+                "There are {ENDPOINTS_MAX} webhook endpoints already, which is the most. Delete those nobody uses."
+            ),
         ));
     }
     let sealed = seal(tx, parts, row, &settings(&row.url, &[secret.reveal()]), now).await?;

@@ -262,7 +262,8 @@ async fn shown(tx: &mut Tx, tenant: TenantId, rows: &[Message]) -> Result<Vec<En
     let exchanges = endpoints::exchanges(tx, tenant, &tried).await?;
     let waiting: Vec<_> = rows.iter().filter(|row| !row.status.is_final()).map(|row| row.id).collect();
     let flying: HashSet<_> = inflight::find_many(tx, &waiting).await?.into_iter().map(|f| f.message_id).collect();
-    let last_answer = |id| exchanges.iter().find(|(message, _)| *message == id).and_then(|(_, text)| answer(text.as_deref()));
+    let last_answer =
+        |id| exchanges.iter().find(|(message, _)| *message == id).and_then(|(_, text)| answer(text.as_deref()));
     let show = |row: &Message| EndpointDelivery {
         message_id: row.id,
         event_id: event_id(row.content_id),

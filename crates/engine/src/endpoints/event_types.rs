@@ -69,9 +69,9 @@ mod tests {
 
     fn refused(filters: &[&str]) -> Vec<String> {
         let filters: Vec<_> = filters.iter().map(|filter| (*filter).to_owned()).collect();
-        check(&filters, "/events").err().map_or(Vec::new(), |error| {
-            error.errors.into_iter().map(|field| field.pointer).collect()
-        })
+        check(&filters, "/events")
+            .err()
+            .map_or(Vec::new(), |error| error.errors.into_iter().map(|field| field.pointer).collect())
     }
 
     #[test]
@@ -79,9 +79,10 @@ mod tests {
         for good in [&["*"][..], &["message.*", "endpoint.disabled"], &["message.sent"], &["webhook.*"]] {
             assert_eq!(refused(good), Vec::<String>::new(), "{good:?}");
         }
-        assert_eq!(refused(&["message.sent", "message.lost", "mess*", "**", ".*", ""]), [
-            "/events/1", "/events/2", "/events/3", "/events/4", "/events/5"
-        ]);
+        assert_eq!(
+            refused(&["message.sent", "message.lost", "mess*", "**", ".*", ""]),
+            ["/events/1", "/events/2", "/events/3", "/events/4", "/events/5"]
+        );
         assert_eq!(refused(&[]), ["/events"]);
         assert_eq!(refused(&["*"; FILTERS_MAX + 1]), ["/events"]);
     }

@@ -76,8 +76,11 @@ fn reason(since: Timestamp, failure: Option<&str>, now: Timestamp) -> Option<Str
     if now < since.plus_seconds(FAILING_MAX_S) {
         return None;
     }
-    let last = failure.map_or_else(String::new, |failure| format!(" The last answer ({}): {}", failure.code, failure.detail));
-    Some(format!("It has taken no event for 5 days.{last} Enable it again when it works; what it missed can be replayed."))
+    let last =
+        failure.map_or_else(String::new, |failure| format!(" The last answer ({}): {}", failure.code, failure.detail));
+    Some(format!(
+        "It has taken no event for 5 days.{last} Enable it again when it works; what it missed can be replayed."
+    ))
 }
 
 async fn disable(engine: &Engine, failing: &Failing, reason: String, now: Timestamp) -> Result<bool, Error> {
@@ -175,7 +178,11 @@ mod tests {
         let failure = |kind| serde_json::to_string(&Failure::new(kind, "503", "It answered 503.")).unwrap();
         let check = |failing_s: i64, kind: Option<FailureKind>, expected: bool| {
             let text = kind.map(failure);
-            assert_eq!(reason(now.plus_seconds(-failing_s), text.as_deref(), now).is_some(), expected, "{failing_s} {kind:?}");
+            assert_eq!(
+                reason(now.plus_seconds(-failing_s), text.as_deref(), now).is_some(),
+                expected,
+                "{failing_s} {kind:?}"
+            );
         };
         check(5 * 86_400 - 1, Some(FailureKind::Unavailable), false);
         check(5 * 86_400, Some(FailureKind::Unavailable), true);

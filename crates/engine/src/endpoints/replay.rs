@@ -134,7 +134,8 @@ async fn look(engine: &Engine, wanted: &Wanted, place: Place, max: usize) -> Res
         Box::pin(async move { Ok::<_, Error>(events::after(tx, tenant, place, PAGE).await?) })
     });
     let page = read.await?;
-    let is_end = page.len() < PAGE as usize || page.last().is_some_and(|(_, event)| events::is_past(event, wanted.until));
+    let is_end =
+        page.len() < PAGE as usize || page.last().is_some_and(|(_, event)| events::is_past(event, wanted.until));
     let mut found = Found { events: Vec::new(), next: None };
     for (place, event) in page {
         if event.at >= wanted.since && event.at < wanted.until && writes::wants(&wanted.filters, &event.kind) {

@@ -43,16 +43,12 @@ async fn make(stage: &Stage, new: Value) -> Made {
 }
 
 fn made(json: &Value) -> Made {
-    Made {
-        id: json["id"].as_str().unwrap().parse().unwrap(),
-        secret: Secret::new(json["secret"].as_str().unwrap()),
-    }
+    Made { id: json["id"].as_str().unwrap().parse().unwrap(), secret: Secret::new(json["secret"].as_str().unwrap()) }
 }
 
 async fn rotate(stage: &Stage, id: EndpointId, overlap_s: u32) -> Secret {
     let request = body(json!({ "overlap_s": overlap_s }));
-    let reply =
-        endpoints::rotate_secret(&stage.engine, &stage.caller, &Repeat::NONE, id, request).await.unwrap();
+    let reply = endpoints::rotate_secret(&stage.engine, &stage.caller, &Repeat::NONE, id, request).await.unwrap();
     assert_eq!(reply.status, 200);
     made(&read(&reply)).secret
 }
@@ -75,7 +71,8 @@ fn header<'a>(call: &'a HttpCall, name: &str) -> &'a str {
 }
 
 fn kinds(calls: &[HttpCall]) -> Vec<String> {
-    let kind = |call: &HttpCall| serde_json::from_slice::<Value>(&call.body).unwrap()["type"].as_str().unwrap().to_owned();
+    let kind =
+        |call: &HttpCall| serde_json::from_slice::<Value>(&call.body).unwrap()["type"].as_str().unwrap().to_owned();
     calls.iter().map(kind).collect()
 }
 
@@ -110,7 +107,11 @@ impl Transport for Guarded {
     }
 
     fn check_url(&self, url: &str) -> Result<(), String> {
-        if url.contains("127.0.0.1") || url.contains("[::1]") { Err("leads to a loopback address".to_owned()) } else { Ok(()) }
+        if url.contains("127.0.0.1") || url.contains("[::1]") {
+            Err("leads to a loopback address".to_owned())
+        } else {
+            Ok(())
+        }
     }
 }
 

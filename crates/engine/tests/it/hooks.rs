@@ -34,7 +34,8 @@ pub async fn neighbour(stage: &Stage) -> Stage {
     let new = serde_json::from_value(json!({ "name": "Other" })).unwrap();
     let operator = tidings_engine::keys::Caller::system(None);
     let reply = tidings_engine::tenants::create(stage.engine.parts(), &operator, &Repeat::NONE, new).await.unwrap();
-    let tenant: TenantId = serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].as_str().unwrap().parse().unwrap();
+    let tenant: TenantId =
+        serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].as_str().unwrap().parse().unwrap();
     let world = World {
         ports: stage.world.ports.clone(),
         clock: std::sync::Arc::clone(&stage.world.clock),

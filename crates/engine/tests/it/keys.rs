@@ -38,7 +38,7 @@ testkit::both! {
     async fn of_two_nodes_that_start_at_once_one_makes_the_key(db: TestDb) {
         let (world, one) = node(&db);
         let two = parts_again(&world);
-        let (a, b) = futures_util::join!(keys::bootstrap(&one, None), keys::bootstrap(&two, None));
+        let (a, b) = tokio::join!(keys::bootstrap(&one, None), keys::bootstrap(&two, None));
         assert_eq!(usize::from(a.unwrap().is_some()) + usize::from(b.unwrap().is_some()), 1);
     }
 

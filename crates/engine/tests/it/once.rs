@@ -92,7 +92,7 @@ testkit::both! {
         let (acme, _) = tenant(&one, "Acme").await;
         for (key, effects) in [("k1", ("a", "b")), ("k2", ("c", "d")), ("k3", ("e", "f"))] {
             let request = repeat(key, "same");
-            let (a, b) = futures_util::join!(post(&one, acme, &request, effects.0), post(&two, acme, &request, effects.1));
+            let (a, b) = tokio::join!(post(&one, acme, &request, effects.0), post(&two, acme, &request, effects.1));
             let (a, b) = (a.unwrap(), b.unwrap());
             assert_eq!(a.body, b.body);
             assert!(a.replayed != b.replayed);

@@ -2,7 +2,7 @@
 
 use model::MessageId;
 use serde_json::{Value, json};
-use testkit::{Stage, TestDb, http_answer};
+use testkit::{Stage, http_answer};
 use tidings_engine::{
     Error,
     keys::{Caller, Scopes},

@@ -1,9 +1,7 @@
 //! The live stream: resumed without gaps or repeats, woken at a commit, bounded.
 
-use std::task::Poll;
-
 use engine::stream::{Frame, STREAMS_PER_TENANT_MAX, Subscription};
-use futures_util::poll;
+use futures_util::FutureExt as _;
 use model::EventId;
 use serde_json::json;
 use testkit::{Stage, TestDb, World};
@@ -43,7 +41,7 @@ async fn drain(stage: &Stage, stream: &mut Subscription) -> Vec<Frame> {
 async fn settled(stage: &Stage, stream: &mut Subscription) -> Option<Frame> {
     let mut next = std::pin::pin!(stream.next());
     for _ in 0..30 {
-        if let Poll::Ready(frame) = poll!(&mut next) {
+        if let Some(frame) = next.as_mut().now_or_never() {
             return frame;
         }
         let version = stage.world.ports.db.read(store::Scope::System, |tx| Box::pin(store::tenants::version(tx)));
@@ -76,6 +74,7 @@ testkit::both! {
     async fn a_stream_tells_what_happens_from_now_on(db: TestDb) {
         let stage = stage(&db).await;
         send(&stage).await;
+        stage.dispatch().await;
         let mut stream = subscribe(&stage, None, &[]).await.unwrap();
         assert_eq!(drain(&stage, &mut stream).await, []);
         send(&stage).await;
@@ -129,7 +128,7 @@ testkit::both! {
     async fn events_of_other_nodes_are_seen_within_a_second(db: TestDb) {
         let mut stage = stage(&db).await;
         let mut stream = subscribe(&stage, None, &[]).await.unwrap();
-        drain(&stage, &mut stream).await;
+        assert_eq!(settled(&stage, &mut stream).await, None);
         stage.restart();
         send(&stage).await;
         assert_eq!(settled(&stage, &mut stream).await, None);

@@ -39,7 +39,8 @@ async fn switched(db: &TestDb) -> (Stage, AccountId, Arc<AtomicBool>) {
     let is_up = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&is_up);
     let (stage, account) =
-        twilio(db, move |_| if is_up.load(Ordering::SeqCst) { taken() } else { broken_before("connect_refused") }).await;
+        twilio(db, move |_| if is_up.load(Ordering::SeqCst) { taken() } else { broken_before("connect_refused") })
+            .await;
     (stage, account, switch)
 }
 
@@ -55,7 +56,9 @@ async fn dead_letter(stage: &Stage) -> MessageId {
 async fn observed(stage: &Stage, id: MessageId) -> Vec<(String, String)> {
     let timeline = read(stage.engine.timeline(&stage.caller, id).await);
     let entries = timeline["data"].as_array().unwrap().iter().filter(|entry| entry["type"] == "observation");
-    entries.map(|entry| (entry["kind"].as_str().unwrap().to_owned(), entry["source"].as_str().unwrap().to_owned())).collect()
+    entries
+        .map(|entry| (entry["kind"].as_str().unwrap().to_owned(), entry["source"].as_str().unwrap().to_owned()))
+        .collect()
 }
 
 testkit::both! {

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use super::{
     Order,
-    fill::BATCH,
     clock::{now_us, seconds, sleep_ms},
+    fill::BATCH,
     inside::Inside,
     meter::{self, Meter},
     report::{Phase, Report, Target},

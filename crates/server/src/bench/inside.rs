@@ -12,10 +12,9 @@ use engine::{
 use model::{AccountId, Channel, Clock as _, Ids, TenantId, Values};
 use net::{Net, NetConfig, SystemClock};
 use serde_json::{Value, json};
-use store::{Db, Scope, accounts};
+use store::{Db, Scope, accounts, blobs::DiskBlobs};
 
 use super::room::Room;
-use crate::blobs::FileBlobs;
 
 /// An engine with one tenant.
 pub struct Inside {
@@ -37,7 +36,7 @@ impl Inside {
             db,
             clock: Arc::new(SystemClock),
             transport: Net::new(NetConfig::default(), Arc::new(SystemClock))?,
-            blobs: Arc::new(FileBlobs::new(room.directory().join("attachments"))),
+            blobs: Arc::new(DiskBlobs::new(room.directory().join("attachments"))?),
             ids: Arc::clone(&ids),
         };
         let config = engine::Config {

@@ -308,9 +308,7 @@ fn known(path: &str, origin: &Origin) -> Result<(), ConfigError> {
         |path: &str| if matches!(origin, Origin::Variable(_)) { keys::variable(path) } else { format!("`{path}`") };
     let hint = match closest {
         Some((distance, meant)) if distance <= 3 => format!("did you mean {}?", spelt(meant)),
-        Some(_) | None => {
-            "`tidings doctor --settings` explains those there are".to_owned()
-        }
+        Some(_) | None => "`tidings doctor --settings` explains those there are".to_owned(),
     };
     Err(ConfigError(format!("{} is not a setting: {hint}", place(path, origin))))
 }
