@@ -79,12 +79,16 @@ const JOBS: &[Job] = &[
     Job {
         name: "disable_failing_endpoints",
         every_ms: 60_000,
-        run: |engine| Box::pin(async move { endpoints::disable_failing(&engine, engine.ports.clock.now()).await.map(|_| 0) }),
+        run: |engine| {
+            Box::pin(async move { endpoints::disable_failing(&engine, engine.ports.clock.now()).await.map(|_| 0) })
+        },
     },
     Job {
         name: "withdraw_from_idle_endpoints",
         every_ms: 60_000,
-        run: |engine| Box::pin(async move { endpoints::withdraw_idle(&engine, engine.ports.clock.now()).await.map(|_| 0) }),
+        run: |engine| {
+            Box::pin(async move { endpoints::withdraw_idle(&engine, engine.ports.clock.now()).await.map(|_| 0) })
+        },
     },
     Job {
         name: "purge_attachments",

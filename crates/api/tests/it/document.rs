@@ -65,7 +65,7 @@ fn the_document_in_the_repository_is_current() {
     assert!(
         kept == now,
         "openapi.json differs from the code from line {} on. If that is meant, run the tests with UPDATE_OPENAPI=1 and commit it.",
-        line.map_or_else(|| kept.lines().count().min(now.lines().count()), |line| line) + 1
+        line.unwrap_or_else(|| kept.lines().count().min(now.lines().count())) + 1
     );
 }
 

@@ -39,20 +39,20 @@ testkit::both! {
         let (tenant, key) = api.another_tenant().await;
         let path = format!("/v1/tenants/{tenant}");
         assert_eq!(api.get("/v1/tenant").bearer(&key).send().await.ok(200)["name"], "Other");
-        let inside = api.get("/v1/tenant").as_operator().header("tidings-tenant", &tenant.to_string()).send().await;
+        let inside = api.get("/v1/tenant").for_operator().header("tidings-tenant", &tenant.to_string()).send().await;
         assert_eq!(inside.ok(200)["id"], tenant.to_string());
         api.post("/v1/accounts", &json!({"name": "S", "connector": "sandbox"})).bearer(&key).send().await.ok(201);
-        api.patch(&path, &json!({"state": "suspended"})).as_operator().send().await.ok(200);
+        api.patch(&path, &json!({"state": "suspended"})).for_operator().send().await.ok(200);
         let message = json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}});
         let seen = api.post("/v1/messages", &message).bearer(&key).send().await;
         assert_eq!((seen.problem(403), seen.json()["action"].as_str()), ("tenant_suspended".to_owned(), Some("CONTACT_OPERATOR")));
         api.get("/v1/messages").bearer(&key).send().await.ok(200);
-        api.patch(&path, &json!({"state": "active", "timezone": null})).as_operator().send().await.ok(200);
+        api.patch(&path, &json!({"state": "active", "timezone": null})).for_operator().send().await.ok(200);
         api.post("/v1/messages", &message).bearer(&key).send().await.ok(202);
-        api.delete(&path).as_operator().send().await.ok(204);
+        api.delete(&path).for_operator().send().await.ok(204);
         assert_eq!(api.get("/v1/tenant").bearer(&key).send().await.problem(401), "invalid_api_key");
-        assert_eq!(api.get(&path).as_operator().send().await.problem(404), "not_found");
-        let gone = api.get("/v1/tenant").as_operator().header("tidings-tenant", &tenant.to_string()).send().await;
+        assert_eq!(api.get(&path).for_operator().send().await.problem(404), "not_found");
+        let gone = api.get("/v1/tenant").for_operator().header("tidings-tenant", &tenant.to_string()).send().await;
         assert_eq!(gone.problem(404), "tenant_not_found");
     }
 }
@@ -100,7 +100,7 @@ fn an_operator_has_keys_and_a_log_of_its_own() {
         let api = Api::new(&db).await;
         let made = api
             .post("/v1/api-keys", &json!({"name": "Deploy", "scopes": ["tenants:read"]}))
-            .as_operator()
+            .for_operator()
             .send()
             .await
             .ok(201);
@@ -111,7 +111,7 @@ fn an_operator_has_keys_and_a_log_of_its_own() {
             api.post("/v1/tenants", &json!({"name": "x"})).bearer(key).send().await.problem(403),
             "missing_scope"
         );
-        let log = api.get("/v1/audit-log").as_operator().send().await.ok(200);
+        let log = api.get("/v1/audit-log").for_operator().send().await.ok(200);
         assert!(log["data"].as_array().unwrap().iter().any(|entry| entry["subject"] == made["id"]), "{log}");
         assert!(!api.get("/v1/audit-log").send().await.text().contains(made["id"].as_str().unwrap()));
         let seen = api.post("/v1/api-keys", &json!({"name": "x", "scopes": ["tenants:read"]})).send().await;

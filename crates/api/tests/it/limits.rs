@@ -8,7 +8,7 @@ use crate::support::Api;
 async fn limited(db: &TestDb, per_second: u32) -> Api {
     let api = Api::new(db).await;
     let path = format!("/v1/tenants/{}", api.stage.tenant);
-    api.patch(&path, &json!({"per_second": per_second})).as_operator().send().await.ok(200);
+    api.patch(&path, &json!({"per_second": per_second})).for_operator().send().await.ok(200);
     api.post("/v1/accounts", &json!({"name": "S", "connector": "sandbox"})).send().await.ok(201);
     // The bucket is full again.
     api.stage.world.clock.advance_ms(10_000);

@@ -46,7 +46,7 @@ testkit::both! {
         assert_eq!(table.header("content-type"), Some("text/csv; charset=utf-8"));
         assert!(table.text().starts_with("month,channel,accepted,sent"), "{}", table.text());
         assert_eq!(api.get("/v1/usage?group_by=channel&format=csv").send().await.text(), table.text());
-        let all = api.get("/v1/usage").as_operator().send().await.ok(200);
+        let all = api.get("/v1/usage").for_operator().send().await.ok(200);
         assert_eq!(all["data"][0]["tenant_id"], api.stage.tenant.to_string());
     }
 

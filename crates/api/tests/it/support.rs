@@ -44,7 +44,7 @@ impl Api {
 
     /// Another tenant of the same installation, with a key that may do everything.
     pub async fn another_tenant(&self) -> (TenantId, String) {
-        let made = self.post("/v1/tenants", &json!({"name": "Other"})).as_operator().send().await;
+        let made = self.post("/v1/tenants", &json!({"name": "Other"})).for_operator().send().await;
         let tenant: TenantId = made.ok(201)["id"].as_str().unwrap().parse().unwrap();
         (tenant, make_key(&self.stage, Some(tenant), None).await)
     }
@@ -110,7 +110,7 @@ impl Call<'_> {
         self.header("authorization", &format!("Bearer {key}"))
     }
 
-    pub fn as_operator(self) -> Self {
+    pub fn for_operator(self) -> Self {
         let key = self.api.operator.clone();
         self.bearer(&key)
     }

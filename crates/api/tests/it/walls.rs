@@ -100,7 +100,7 @@ fn a_tenant_is_no_operator_and_an_operator_names_a_tenant() {
                 assert_eq!(seen.problem(403), "operator_only", "{operation:?}");
             }
             Access::Tenant(_) => {
-                let seen = example(&api, operation, described, path).as_operator().send().await;
+                let seen = example(&api, operation, described, path).for_operator().send().await;
                 assert_eq!(seen.problem(400), "tenant_required", "{operation:?}");
             }
             Access::Owner(_) | Access::Open => {}
@@ -182,7 +182,7 @@ testkit::both! {
             assert_eq!(seen.problem(404), "not_found", "{operation:?}");
             // The operator inside of the wrong tenant sees as little.
             let tenant = api.stage.tenant.to_string();
-            let seen = example(&api, operation, described, &path).as_operator().header("tidings-tenant", &tenant).send().await;
+            let seen = example(&api, operation, described, &path).for_operator().header("tidings-tenant", &tenant).send().await;
             assert_eq!(seen.problem(404), "not_found", "{operation:?}");
             walked += 1;
             if operation.method == Verb::Get {

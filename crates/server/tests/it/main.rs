@@ -1,6 +1,5 @@
 //! The binary from outside: exit codes, what stands on standard output, start and stop.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
-#![allow(missing_docs)]
 
 mod binary;
 mod commands;

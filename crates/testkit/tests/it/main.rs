@@ -1,6 +1,5 @@
 //! The fixtures themselves, on both engines.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
-#![allow(missing_docs)]
 
 use model::TenantId;
 use store::{Error, Scope};
