@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use engine::{Engine, jobs, keys};
+use engine::{Engine, jobs, keys, recovery};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{BoxFuture, Secret};
 use serde_json::json;
@@ -40,6 +40,10 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     let given = config.bootstrap_operator_key.as_ref().map(Secret::reveal);
     let operator_key = keys::bootstrap(node.engine.parts(), given).await?.filter(|_| given.is_none());
     let demo = if with_demo { Some(demo::prepare(&node.engine).await?) } else { None };
+    if config.roles.worker && node.engine.ports.db.dialect() == store::Dialect::Sqlite {
+        // The lock on the data directory says that no other process can be sending: what is in flight was left by one that died.
+        recovery::recover(&node.engine, true).await?;
+    }
     let router = router(&config, &node.engine, metrics.clone());
     let (stop, running) = start(&config, listener, router, &node.engine, metrics);
     announce(&Announcement { url: config.public_url(bound), operator_key, demo }, json)?;
