@@ -10,6 +10,7 @@ use crate::{
     access::{Access, OPERATIONS, Operation, Pace, Verb},
     examples,
     problem::{CONTENT_TYPE, FieldProblem, ProblemView, TYPE_PREFIX},
+    routes::content::{EmailContent, SmsContent, TelegramContent, VoiceContent, WhatsappContent},
 };
 
 /// What the generated document begins with.
@@ -19,7 +20,9 @@ use crate::{
         title = "Tidings",
         description = "Sends messages over e-mail, SMS, WhatsApp, Telegram and voice, and tells exactly what became of each.\n\nJSON in snake_case, instants in RFC 3339 UTC, money in millionths. Lists come in pages: `limit`, `cursor`, and `next_cursor` in the answer. Every POST takes an `Idempotency-Key`. Errors are `application/problem+json` with a stable `code`. Unknown fields and query parameters are refused by name. Every answer has an `X-Request-Id`."
     ),
-    components(schemas(ProblemView<'static>, FieldProblem)),
+    components(schemas(
+        ProblemView<'static>, FieldProblem, EmailContent, SmsContent, WhatsappContent, TelegramContent, VoiceContent
+    )),
     tags(
         (name = "Messages", description = "Send messages and follow them."),
         (name = "Dead letters", description = "Messages that were given up, and another try for them."),
@@ -49,12 +52,25 @@ pub(crate) fn finish(generated: &utoipa::openapi::OpenApi) -> Value {
         assert!(described.is_object(), "{operation:?} has no handler that describes it");
         complete(described, operation);
     }
+    document["components"]["schemas"]["MessageRequest"]["properties"]["content"] = content();
     let components = document["components"].as_object_mut().expect("the base document has schemas");
     components.insert("securitySchemes".to_owned(), security_schemes());
     components.insert("parameters".to_owned(), parameters());
     components.insert("headers".to_owned(), headers());
     components.insert("responses".to_owned(), responses());
     document
+}
+
+/// What a message says: the engine keeps it raw until it knows the channel, so its own schema cannot tell.
+fn content() -> Value {
+    let names = ["EmailContent", "SmsContent", "WhatsappContent", "TelegramContent", "VoiceContent"];
+    let mut shapes: Vec<Value> =
+        names.iter().map(|name| json!({ "$ref": format!("#/components/schemas/{name}") })).collect();
+    shapes.push(json!({ "type": "null" }));
+    json!({
+        "description": "What it says, in the shape of its channel. Texts may hold placeholders such as `{{ name }}`. Exactly one of `content` and `template`.",
+        "anyOf": shapes,
+    })
 }
 
 fn complete(described: &mut Value, operation: &Operation) {

@@ -29,6 +29,8 @@ pub const STREAMS_PER_TENANT_MAX: usize = 20;
 const PAGE: i64 = 64;
 /// Without anything to tell, a comment is sent this often, in milliseconds, so that proxies keep the connection: they close idle ones after 30 to 60 s.
 const HEARTBEAT_MS: i64 = 15_000;
+/// A stream ends after this long, in milliseconds, and its reader comes back by itself: so a revoked key or a deleted tenant reads on for a quarter of an hour at most.
+const OPEN_MAX_MS: i64 = 15 * 60_000;
 /// How often this node looks for events it was not told of, in milliseconds.
 const LOOK_MS: u64 = 1_000;
 /// Time between two reads of one stream at least, in milliseconds: a busy tenant's commits are told together, fifty times a second.
@@ -40,6 +42,9 @@ const KEPT_S: i64 = 7 * 86_400;
 /// Events removed in one transaction, and transactions of one run.
 const PURGE_PAGE: i64 = 2_000;
 const PURGE_PAGES: u32 = 100;
+
+/// The place before a tenant's first event.
+const BEGINNING: EventId = EventId::from_ulid(0);
 
 /// One piece of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,11 @@ pub enum Frame {
         /// JSON on one line: `type`, `id`, `timestamp` and `data`.
         data: String,
     },
+    /// Where a stream that begins now begins: the newest event there is, so that a reader that loses its connection before the first event can still go on.
+    Start {
+        /// What the reader gives back as `Last-Event-ID`.
+        id: EventId,
+    },
     /// The reader asked to go on after an event that is no longer kept: what follows begins with the oldest there is, and something may be missing.
     Reset,
     /// Nothing happened; the connection lives.
@@ -64,6 +74,8 @@ impl Frame {
     pub fn to_wire(&self) -> String {
         match self {
             Self::Event { id, event, data } => format!("id: {id}\nevent: {event}\ndata: {data}\n\n"),
+            // A block without data tells the reader the id and is no event to it.
+            Self::Start { id } => format!("id: {id}\n\n"),
             Self::Reset => {
                 "event: stream.reset\ndata: {\"type\":\"stream.reset\",\"data\":{\"detail\":\"The event to go on after is not kept any more (events are kept for 7 days). \
                  The stream begins with the oldest event there is.\"}}\n\n"
@@ -222,24 +234,30 @@ impl Engine {
         let read = self.ports.db.read(Scope::System, move |tx| {
             Box::pin(async move {
                 Ok::<_, Error>(match last_event_id {
-                    None => Some(events::newest(tx, tenant).await?),
-                    Some(id) => events::place_of(tx, tenant, id).await?,
+                    None => {
+                        let (place, id) = events::newest(tx, tenant).await?.unwrap_or((Place::default(), BEGINNING));
+                        (place, Some(Frame::Start { id }))
+                    }
+                    Some(BEGINNING) => (Place::default(), None),
+                    Some(id) => match events::place_of(tx, tenant, id).await? {
+                        Some(place) => (place, None),
+                        None => (Place::default(), Some(Frame::Reset)),
+                    },
                 })
             })
         });
-        let found = read.await?;
-        let mut waiting = VecDeque::new();
-        waiting.extend(found.is_none().then_some(Frame::Reset));
+        let (place, first) = read.await?;
         Ok(Subscription {
             engine: Arc::clone(self),
             tenant,
             filters: filters.to_vec(),
-            place: found.unwrap_or_default(),
-            waiting,
+            place,
+            waiting: first.into_iter().collect(),
             news,
             is_behind: true,
             read_at: Timestamp::EPOCH,
             told_at: self.ports.clock.now(),
+            opened_at: self.ports.clock.now(),
             timer: None,
             _seat: seat,
         })
@@ -285,6 +303,7 @@ pub struct Subscription {
     is_behind: bool,
     read_at: Timestamp,
     told_at: Timestamp,
+    opened_at: Timestamp,
     /// The running wait and what follows it, kept so that a caller who gives up on `next` and calls again does not begin a new one.
     timer: Option<(Then, BoxFuture<'static, ()>)>,
     _seat: Seat,
@@ -300,10 +319,11 @@ enum Then {
 }
 
 impl Subscription {
-    /// The next frame, as soon as there is one; `None` when the server stops. May be dropped and called again without losing anything.
+    /// The next frame, as soon as there is one; `None` when the server stops or the stream was open for long enough. May be dropped and called again without losing anything.
     pub async fn next(&mut self) -> Option<Frame> {
         loop {
-            if self.news.has_changed().is_err() {
+            let open_ms = self.engine.ports.clock.now().millis_since(self.opened_at).saturating_abs();
+            if self.news.has_changed().is_err() || open_ms >= OPEN_MAX_MS {
                 return None;
             }
             if let Some(frame) = self.waiting.pop_front() {

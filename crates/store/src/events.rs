@@ -78,16 +78,14 @@ pub async fn after(tx: &mut Tx, tenant: TenantId, after: Place, limit: i64) -> R
     tx.rows(&sql, &[&tenant, &after.txid, &after.seq, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// The place of a tenant's newest event: where a stream without history begins.
-pub async fn newest(tx: &mut Tx, tenant: TenantId) -> Result<Place, Error> {
+/// A tenant's newest event and its place: where a stream without history begins.
+pub async fn newest(tx: &mut Tx, tenant: TenantId) -> Result<Option<(Place, EventId)>, Error> {
     let sql = format!(
-        "SELECT txid, seq FROM events WHERE tenant_id = $1 {} ORDER BY txid DESC, seq DESC LIMIT 1",
+        "SELECT txid, seq, id FROM events WHERE tenant_id = $1 {} ORDER BY txid DESC, seq DESC LIMIT 1",
         settled(tx.dialect())
     );
-    match tx.row(&sql, &[&tenant]).await? {
-        Some(mut row) => Ok(Place { txid: row.get(0)?, seq: row.get(1)? }),
-        None => Ok(Place::default()),
-    }
+    let row = tx.row(&sql, &[&tenant]).await?;
+    row.map(|mut row| Ok((Place { txid: row.get(0)?, seq: row.get(1)? }, row.get(2)?))).transpose()
 }
 
 /// Clocks of nodes and the times of commits differ; events lie at most this far from the place their time suggests, in seconds.

@@ -4,6 +4,7 @@ mod accounts;
 mod api_keys;
 mod attachments;
 mod connectors;
+pub(crate) mod content;
 mod dead_letters;
 mod endpoints;
 mod hooks;

@@ -154,6 +154,60 @@ fn a_dry_run_explains_and_sends_nothing() {
     });
 }
 
+/// The document's shapes of contents are the engine's.
+#[test]
+fn every_documented_field_of_a_content_is_taken_and_no_other() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = with_sandbox(&db).await;
+        let media = json!([{"type": "image", "url": "https://acme.example/a.png", "caption": "c", "filename": "f"}]);
+        let place = json!({"latitude": 52.5, "longitude": 13.4, "name": "n", "address": "a"});
+        let template = json!({"name": "t", "language": "en_US", "components": []});
+        let button = json!({"text": "Open", "data": "x"});
+        let whole = [
+            (
+                "EmailContent",
+                "email",
+                json!({"email": "ada@example.com"}),
+                json!({"subject": "s", "text": "t", "html": "h", "reply_to": "r@example.com", "headers": {"X-A": "b"}, "attachments": []}),
+            ),
+            ("SmsContent", "sms", json!({"phone": "+15550100001"}), json!({"text": "t", "media": media})),
+            (
+                "WhatsappContent",
+                "whatsapp",
+                json!({"phone": "+15550100001"}),
+                json!({"text": "t", "media": media, "buttons": [button], "location": place, "whatsapp_template": template}),
+            ),
+            (
+                "TelegramContent",
+                "telegram",
+                json!({"telegram_chat_id": 42}),
+                json!({"text": "t", "media": media, "buttons": [[button]], "location": place}),
+            ),
+            (
+                "VoiceContent",
+                "voice",
+                json!({"phone": "+15550100001"}),
+                json!({"say": "s", "voice": "v", "language": "en-GB"}),
+            ),
+        ];
+        for (name, channel, to, content) in whole {
+            let schema = &crate::support::DOCUMENT["components"]["schemas"][name];
+            let documented: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+            assert_eq!(documented, content.as_object().unwrap().keys().collect::<Vec<_>>(), "{name}");
+            let send = async |content: &Value| {
+                let request = json!({"to": to, "channel": channel, "content": content, "dry_run": true, "variables": {"name": "Ada"}});
+                api.post("/v1/messages", &request).send().await
+            };
+            // The sandbox need not carry all of it at once, but no field may be unknown.
+            assert!(!send(&content).await.text().contains("unknown field"), "{name}");
+            send(&schema["example"]).await.ok(200);
+            let mut more = content.clone();
+            more["zzz"] = json!(1);
+            assert_eq!(send(&more).await.pointers(), ["/content/zzz"], "{name}");
+        }
+    });
+}
+
 #[test]
 fn bad_messages_are_pointed_at() {
     testkit::on_sqlite(async |db: TestDb| {

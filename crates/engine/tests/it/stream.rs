@@ -20,7 +20,11 @@ async fn send(stage: &Stage) {
 
 async fn subscribe(stage: &Stage, after: Option<EventId>, filters: &[&str]) -> Result<Subscription, engine::Error> {
     let filters: Vec<_> = filters.iter().map(|filter| (*filter).to_owned()).collect();
-    stage.engine.subscribe(&stage.caller, after, &filters).await
+    let mut stream = stage.engine.subscribe(&stage.caller, after, &filters).await?;
+    if after.is_none() {
+        assert!(matches!(stream.next().await, Some(Frame::Start { .. })));
+    }
+    Ok(stream)
 }
 
 /// Takes what is there now: hints and looks included, as a second passes.
@@ -32,7 +36,7 @@ async fn drain(stage: &Stage, stream: &mut Subscription) -> Vec<Frame> {
         }
         stage.world.clock.advance_ms(500);
     }
-    frames.retain(|frame| *frame != Frame::Heartbeat);
+    frames.retain(|frame| !matches!(frame, Frame::Start { .. } | Frame::Heartbeat));
     frames
 }
 
@@ -53,7 +57,7 @@ async fn settled(stage: &Stage, stream: &mut Subscription) -> Option<Frame> {
 fn ids(frames: &[Frame]) -> Vec<EventId> {
     let id = |frame: &Frame| match frame {
         Frame::Event { id, .. } => Some(*id),
-        Frame::Reset | Frame::Heartbeat => None,
+        Frame::Start { .. } | Frame::Reset | Frame::Heartbeat => None,
     };
     frames.iter().filter_map(id).collect()
 }
@@ -63,6 +67,7 @@ fn kinds(frames: &[Frame]) -> Vec<&str> {
     for frame in frames {
         kinds.push(match frame {
             Frame::Event { event, .. } => event.as_str(),
+            Frame::Start { .. } => "start",
             Frame::Reset => "reset",
             Frame::Heartbeat => "heartbeat",
         });
@@ -115,6 +120,19 @@ testkit::both! {
         assert_eq!(once.len(), seen.len());
     }
 
+    async fn a_reader_cut_off_before_its_first_event_can_go_on(db: TestDb) {
+        let stage = stage(&db).await;
+        for _ in 0..2 {
+            let mut stream = stage.engine.subscribe(&stage.caller, None, &[]).await.unwrap();
+            let Some(Frame::Start { id }) = stream.next().await else { panic!("a start") };
+            assert_eq!(Frame::Start { id }.to_wire(), format!("id: {id}\n\n"));
+            drop(stream);
+            send(&stage).await;
+            let mut stream = subscribe(&stage, Some(id), &[]).await.unwrap();
+            assert_eq!(kinds(&drain(&stage, &mut stream).await), ["message.accepted"]);
+        }
+    }
+
     async fn a_commit_wakes_the_stream(db: TestDb) {
         let stage = stage(&db).await;
         let mut stream = subscribe(&stage, None, &[]).await.unwrap();
@@ -148,7 +166,7 @@ testkit::both! {
         let stage = stage(&db).await;
         send(&stage).await;
         let unknown = EventId::from_ulid(stage.world.ports.ids.ulid(stage.world.ports.clock.now()));
-        for id in [unknown, EventId::from_ulid(0), EventId::from_ulid(u128::MAX)] {
+        for id in [unknown, EventId::from_ulid(1), EventId::from_ulid(u128::MAX)] {
             let mut stream = subscribe(&stage, Some(id), &[]).await.unwrap();
             assert_eq!(kinds(&drain(&stage, &mut stream).await), ["reset", "message.accepted"]);
         }
@@ -165,6 +183,16 @@ testkit::both! {
         stage.world.clock.advance_ms(1_000);
         assert_eq!(settled(&stage, &mut stream).await, Some(Frame::Heartbeat));
         assert_eq!(settled(&stage, &mut stream).await, None);
+    }
+
+    async fn a_stream_ends_so_that_its_reader_signs_in_again(db: TestDb) {
+        let stage = stage(&db).await;
+        let mut stream = subscribe(&stage, None, &[]).await.unwrap();
+        assert_eq!(settled(&stage, &mut stream).await, None);
+        stage.world.clock.advance_ms(14 * 60_000);
+        assert_eq!(settled(&stage, &mut stream).await, Some(Frame::Heartbeat));
+        stage.world.clock.advance_ms(60_000);
+        assert_eq!(stream.next().await, None);
     }
 
     async fn streams_are_counted_and_end_with_the_program(db: TestDb) {

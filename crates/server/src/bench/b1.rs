@@ -29,8 +29,12 @@ const IDLE_MS: u64 = 15_000;
 /// Runs the workload.
 pub async fn run(order: &Order) -> anyhow::Result<Report> {
     let room = order.room().await?;
-    let mut report =
-        Report::new("b1", "one message per request, 64 connections, unique Idempotency-Key", room.engine(), room.durability());
+    let mut report = Report::new(
+        "b1",
+        "one message per request, 64 connections, unique Idempotency-Key",
+        room.engine(),
+        room.durability(),
+    );
     let (handler, rows) = (floors::empty_handler().await?, rows::ceiling(&room).await?);
     let arrivals = Arrivals::new(SINGLES + order.messages(MESSAGES));
     let provider = sink::http::start(Kind::Twilio(Arc::clone(&arrivals))).await?;

@@ -38,7 +38,7 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
         };
         report.targets.push(Target::rate(name, phase.per_second, wanted));
         report.phases.push(phase);
-        }
+    }
     Ok(report)
 }
 

@@ -30,7 +30,10 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
     let server = Server::start(&room, Roles::ApiOnly, None).await?;
     let api = server.tenant(&server.make_tenant("Bench").await?);
     child::smtp_account(&api, mail_server).await?;
-    report.phases.push(fill::measured("accepted in batches of 1,000, nothing sent", &room, &server, &api, messages, texts::mail_batch).await?);
+    report.phases.push(
+        fill::measured("accepted in batches of 1,000, nothing sent", &room, &server, &api, messages, texts::mail_batch)
+            .await?,
+    );
     server.kill();
     room.settle().await;
 

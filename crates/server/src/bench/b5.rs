@@ -33,7 +33,7 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
             Target::none("lost", phase.lost.unwrap_or(0)),
         ]);
         report.phases.push(phase);
-        }
+    }
     report.notes.push("Receivers drop repeats by `webhook-id`; duplicates are counted all the same.".to_owned());
     Ok(report)
 }

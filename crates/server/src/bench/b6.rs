@@ -55,7 +55,8 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
     let count = requests.len() as u64;
     let meter = Meter::start(server.pid(), &room, server.commits().await).await;
     let posted = Arc::clone(&requests);
-    let mut run = load::run(server.address, load::CONNECTIONS, count, 204, move |number| posted[number as usize].clone()).await?;
+    let mut run =
+        load::run(server.address, load::CONNECTIONS, count, 204, move |number| posted[number as usize].clone()).await?;
     let cost = meter.stop(&room, server.commits().await, count).await;
     let delivered = until_counted(&api, "delivered", messages.len() as u64).await?;
     let mut phase = Phase::new("answered after the commit", count, seconds(run.began_us, run.ended_us));
@@ -78,7 +79,9 @@ async fn until_counted(api: &Api, what: &str, wanted: u64) -> anyhow::Result<u64
     let began = now_us();
     loop {
         let usage = child::call(api, "GET", "/v1/usage", "", &serde_json::Value::Null).await?;
-        let counted = usage["totals"][what].as_u64().with_context(|| format!("GET /v1/usage says nothing of messages {what}: {usage}"))?;
+        let counted = usage["totals"][what]
+            .as_u64()
+            .with_context(|| format!("GET /v1/usage says nothing of messages {what}: {usage}"))?;
         if counted >= wanted || now_us() - began > SETTLE_US {
             return Ok(counted);
         }
@@ -114,8 +117,14 @@ fn requests(server: std::net::SocketAddr, messages: &[Reported], count: u64) -> 
 /// One report, signed as Twilio signs it.
 fn request(server: std::net::SocketAddr, key: &hmac::Key, message: &Reported, status: &str) -> Vec<u8> {
     let Reported { sid, callback } = message;
-    let fields =
-        [("AccountSid", "AC1"), ("ApiVersion", "2010-04-01"), ("MessageSid", sid), ("MessageStatus", status), ("SmsSid", sid), ("SmsStatus", status)];
+    let fields = [
+        ("AccountSid", "AC1"),
+        ("ApiVersion", "2010-04-01"),
+        ("MessageSid", sid),
+        ("MessageStatus", status),
+        ("SmsSid", sid),
+        ("SmsStatus", status),
+    ];
     let mut signed = format!("http://{server}{callback}");
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in fields {

@@ -40,7 +40,9 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
     beside_a_campaign(order, &room, &mut report).await?;
     drop(room);
     let alone = drain_ten(&order.room().await?, "ten queues drained, all accounts well", false).await?;
-    let beside = drain_ten(&order.room().await?, "the same beside an account that takes 30 s and one that answers 429", true).await?;
+    let beside =
+        drain_ten(&order.room().await?, "the same beside an account that takes 30 s and one that answers 429", true)
+            .await?;
     let share = 100.0 * beside.per_second / alone.per_second;
     report.targets.push(Target::at_least("rate beside accounts in trouble", share, 95.0, "%"));
     report.phases.extend([alone, beside]);
@@ -73,7 +75,12 @@ async fn beside_a_campaign(order: &Order, room: &Room, report: &mut Report) -> a
         report.notes.push("The campaign was over before the ten seconds were: take more --messages.".to_owned());
     }
     let (idle_p99, busy_p99) = (idle.latency.unwrap_or_default().p99_ms, busy.latency.unwrap_or_default().p99_ms);
-    report.targets.push(Target::at_most("p99 beside the campaign", busy_p99, (2.0 * idle_p99).min(100.0), "ms (twice idle, at most 100)"));
+    report.targets.push(Target::at_most(
+        "p99 beside the campaign",
+        busy_p99,
+        (2.0 * idle_p99).min(100.0),
+        "ms (twice idle, at most 100)",
+    ));
     report.phases.extend([idle, busy, campaign]);
     Ok(())
 }
@@ -90,7 +97,13 @@ async fn tenants(server: &Server) -> anyhow::Result<Vec<String>> {
 }
 
 /// Lets each of the ten send one message every 100 ms for ten seconds; the messages' numbers begin at `from`.
-async fn send_singly(server: &Server, keys: &[String], arrivals: &Arc<Arrivals>, from: u64, name: &str) -> anyhow::Result<Phase> {
+async fn send_singly(
+    server: &Server,
+    keys: &[String],
+    arrivals: &Arc<Arrivals>,
+    from: u64,
+    name: &str,
+) -> anyhow::Result<Phase> {
     let mut senders = JoinSet::new();
     let began = now_us();
     for (index, key) in keys.iter().enumerate() {

@@ -28,7 +28,8 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
     let tenants = order.messages(TENANTS);
     let server = Server::start(&room, Roles::All, None).await?;
     let key = server.make_tenant("Bench").await?;
-    child::call(&server.tenant(&key), "POST", "/v1/accounts", "", &json!({"name": "Sandbox", "connector": "sandbox"})).await?;
+    child::call(&server.tenant(&key), "POST", "/v1/accounts", "", &json!({"name": "Sandbox", "connector": "sandbox"}))
+        .await?;
     let operator = server.operator();
     let run = load::run(server.address, load::CONNECTIONS, tenants, 201, move |number| {
         operator.request("POST", "/v1/tenants", "", &json!({"name": format!("Tenant {number}")}).to_string())
@@ -48,7 +49,10 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
             rested = (meter::resident_mib(server.pid()), meter::threads(server.pid()));
         }
     }
-    let starts = Phase { latency: Latency::of(&mut waits), ..Phase::new("from start to first 202", STARTS, seconds(began, now_us())) };
+    let starts = Phase {
+        latency: Latency::of(&mut waits),
+        ..Phase::new("from start to first 202", STARTS, seconds(began, now_us()))
+    };
     report.targets = vec![
         Target::at_most("start to first 202, the slowest", starts.latency.unwrap_or_default().max_ms, 300.0, "ms"),
         Target::at_most(format!("memory idle with {tenants} tenants"), rested.0, 60.0, "MiB"),

@@ -107,7 +107,8 @@ impl Inside {
 
     /// Messages that left, attempts made, and messages with more than one attempt, as the database has it.
     pub async fn outcome(&self) -> anyhow::Result<(u64, u64)> {
-        let sql = "SELECT COUNT(*), COUNT(*) - COUNT(DISTINCT message_id) FROM attempts WHERE tenant_id = $1 AND outcome = 0";
+        let sql =
+            "SELECT COUNT(*), COUNT(*) - COUNT(DISTINCT message_id) FROM attempts WHERE tenant_id = $1 AND outcome = 0";
         let (sent, again) = self.pair(sql).await?;
         Ok((sent, again))
     }

@@ -102,11 +102,8 @@ impl Target {
     pub fn request(&self, method: &str, path: &str, extra: &str, body: &str) -> Vec<u8> {
         let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
         let mut request = Vec::with_capacity(256 + body.len());
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\n{}{kind}{extra}content-length: {}\r\n\r\n",
-            self.headers,
-            body.len()
-        );
+        let head =
+            format!("{method} {path} HTTP/1.1\r\n{}{kind}{extra}content-length: {}\r\n\r\n", self.headers, body.len());
         request.extend_from_slice(head.as_bytes());
         request.extend_from_slice(body.as_bytes());
         request

@@ -163,12 +163,7 @@ impl Target {
 
     /// None at all.
     pub fn none(name: impl Into<String>, measured: u64) -> Self {
-        Self {
-            name: name.into(),
-            wanted: "0".to_owned(),
-            measured: measured.to_string(),
-            is_reached: measured == 0,
-        }
+        Self { name: name.into(), wanted: "0".to_owned(), measured: measured.to_string(), is_reached: measured == 0 }
     }
 }
 
@@ -280,7 +275,9 @@ mod tests {
     fn a_report_reads_as_text_and_back_from_json() {
         let mut report = Report::new("b3", "Drain", "sqlite", "WAL, synchronous=FULL");
         let floor = Phase::new("rows", 2_000, 1.0);
-        report.phases.push(Phase { lost: Some(0), duplicates: Some(0), ..Phase::new("one per call", 1_000, 2.0) }.below(&floor));
+        report
+            .phases
+            .push(Phase { lost: Some(0), duplicates: Some(0), ..Phase::new("one per call", 1_000, 2.0) }.below(&floor));
         report.targets.push(Target::rate("one per call", 500.0, 12_000.0));
         insta::assert_snapshot!(report.text(), @r"
         B3 · Drain · sqlite

@@ -6,7 +6,8 @@ use model::Clock as _;
 use net::SystemClock;
 
 /// A short text with a variable: a login code, about a hundred characters.
-const CODE_TEXT: &str = "Your Acme code is {{ code }}. It is valid for ten minutes. Never share it; we will not ask for it.";
+const CODE_TEXT: &str =
+    "Your Acme code is {{ code }}. It is valid for ten minutes. Never share it; we will not ask for it.";
 
 /// `POST /v1/messages`: message `number` by SMS. The text differs from message to message, as a transactional program would post it.
 pub fn sms(number: u64) -> String {

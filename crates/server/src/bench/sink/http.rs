@@ -66,7 +66,12 @@ async fn serve(mut stream: TcpStream, kind: Kind) {
         let mut done = 0;
         let mut wait_ms = 0;
         while let Some((head, whole)) = request(&buffer[done..]) {
-            wait_ms = wait_ms.max(answer(&kind, &buffer[done..done + head], &buffer[done + head..done + whole], &mut answers));
+            wait_ms = wait_ms.max(answer(
+                &kind,
+                &buffer[done..done + head],
+                &buffer[done + head..done + whole],
+                &mut answers,
+            ));
             done += whole;
         }
         buffer.drain(..done);
@@ -125,7 +130,10 @@ fn twilio(arrivals: &Arrivals, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> (
     let line = &head[..memchr::memchr(b'\n', head).unwrap_or(head.len())];
     if memchr::memmem::find(line, THROTTLED.as_bytes()).is_some() {
         let text = r#"{"code":20429,"message":"Too Many Requests","status":429}"#;
-        let head = format!("HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", text.len());
+        let head = format!(
+            "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            text.len()
+        );
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(text.as_bytes());
         return (None, 0);
@@ -135,8 +143,11 @@ fn twilio(arrivals: &Arrivals, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> (
         arrivals.note(number_after(body, b"To=%2B49151"));
     }
     let sid = format!("SM{:032x}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let text = format!(r#"{{"sid":"{sid}","status":"queued","num_segments":"1","price":null,"error_code":null,"error_message":null}}"#);
-    let start = format!("HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", text.len());
+    let text = format!(
+        r#"{{"sid":"{sid}","status":"queued","num_segments":"1","price":null,"error_code":null,"error_message":null}}"#
+    );
+    let start =
+        format!("HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", text.len());
     out.extend_from_slice(start.as_bytes());
     out.extend_from_slice(text.as_bytes());
     (Some(sid), if is_slow { SLOW_MS } else { 0 })

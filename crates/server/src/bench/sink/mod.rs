@@ -103,7 +103,9 @@ impl Arrivals {
 pub fn number_after(text: &[u8], mark: &[u8]) -> Option<u64> {
     let from = memchr::memmem::find(text, mark)? + mark.len();
     let digits = text[from..].iter().take_while(|byte| byte.is_ascii_digit());
-    digits.map(|byte| u64::from(byte - b'0')).fold(None, |number, digit| number.unwrap_or(0_u64).checked_mul(10)?.checked_add(digit))
+    digits
+        .map(|byte| u64::from(byte - b'0'))
+        .fold(None, |number, digit| number.unwrap_or(0_u64).checked_mul(10)?.checked_add(digit))
 }
 
 #[cfg(test)]

@@ -119,7 +119,8 @@ mod tests {
     fn a_pipelined_session_in_any_pieces() {
         let text = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<u00000042@example.com>\r\nDATA\r\nHi\r\n..\r\n.\r\nQUIT\r\n";
         for piece in 1..text.len() {
-            let (mut session, mut replies, mut seen, mut buffer) = (Session::default(), Vec::new(), Vec::new(), Vec::new());
+            let (mut session, mut replies, mut seen, mut buffer) =
+                (Session::default(), Vec::new(), Vec::new(), Vec::new());
             for part in text.chunks(piece) {
                 buffer.extend_from_slice(part);
                 let done = session.take(&buffer, &mut replies, |number| seen.push(number));
