@@ -350,8 +350,6 @@ testkit::both! {
 
     async fn a_certificate_that_cannot_be_fetched_is_no_verdict(db: TestDb) {
         let stage = Stage::in_world(World::answering(&db, |_| testkit::broken_before("connect_refused"))).await;
-        let (signed, ..) = ses(&db).await;
-        drop(signed);
         stage.world.clock.set("2026-11-20T22:00:30Z".parse().unwrap());
         let settings = json!({ "access_key_id": "AKIDEXAMPLE", "secret_access_key": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "region": "us-east-1" });
         let account = stage.account("ses", settings, Some("Acme <s@example.com>")).await;

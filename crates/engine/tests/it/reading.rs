@@ -2,7 +2,7 @@
 
 use model::MessageId;
 use serde_json::{Value, json};
-use testkit::{Stage, http_answer};
+use testkit::{Stage, broken_before};
 use tidings_engine::{
     Error,
     keys::{Caller, Scopes},
@@ -103,7 +103,7 @@ testkit::both! {
             let failures = std::sync::atomic::AtomicU32::new(1);
             move |_| {
                 let is_first = failures.swap(0, std::sync::atomic::Ordering::SeqCst) > 0;
-                if is_first { http_answer(503, "busy") } else { taken() }
+                if is_first { broken_before("connect_refused") } else { taken() }
             }
         })
         .await;

@@ -89,6 +89,8 @@ testkit::both! {
         assert_eq!(list(Filter::default(), 2).await, [(1, 2_048, 5_000)]);
         assert_eq!(list(Filter { account_id: Some(TWO), verdict: None }, 9).await, [(2, 2_048, 5_000)]);
         assert_eq!(list(Filter { account_id: Some(ONE), verdict: Some("valid") }, 9).await, [(1, 2_048, 5_000)]);
+        insert(&db, vec![Callback { body: Vec::new(), size: 0, ..callback(ACME, ONE, 8, None) }]).await;
+        assert_eq!(list(Filter::default(), 9).await[0], (8, 0, 0));
         let (found, foreign) = write(&db, |tx| Box::pin(async move {
             let id = callback(ACME, ONE, 1, None).id;
             callback_log::set_detail(tx, ACME, id, "done").await?;
