@@ -165,9 +165,10 @@ pub async fn list(
     before: CallbackId,
     limit: i64,
 ) -> Result<Vec<Callback>, Error> {
-    let mut sql =
-        format!("SELECT {COLUMNS}, CASE WHEN length(body) > {LISTED_BODY} THEN substr(body, 1, {LISTED_BODY}) ELSE body END
-         FROM callback_log WHERE tenant_id = $1 AND id < $2");
+    let mut sql = format!(
+        "SELECT {COLUMNS}, CASE WHEN length(body) > {LISTED_BODY} THEN substr(body, 1, {LISTED_BODY}) ELSE body END
+         FROM callback_log WHERE tenant_id = $1 AND id < $2"
+    );
     let mut params: Vec<&dyn Param> = vec![&tenant, &before];
     if let Some(account) = &filter.account_id {
         params.push(account);
