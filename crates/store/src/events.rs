@@ -53,11 +53,19 @@ pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
     tx.insert_many("events", &given, "").await.map(drop)
 }
 
-/// Transactions that began later may still commit with a smaller number on PostgreSQL: events of unsettled ones are not shown yet.
+/// On PostgreSQL a transaction that began earlier may commit later, with events of a smaller number: events are shown once no transaction of this
+/// database with a smaller number ran when the snapshot was taken. One that ran elsewhere in the cluster holds nothing up, if it still runs there; one
+/// that has ended since may have been ours.
+const SETTLED: &str = "AND txid < COALESCE(
+    (SELECT MIN(running::TEXT::BIGINT) FROM pg_snapshot_xip(pg_current_snapshot()) AS running WHERE NOT EXISTS (
+        SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'transactionid' AND granted AND transactionid = running::xid AND datname <> current_database())),
+    pg_snapshot_xmax(pg_current_snapshot())::TEXT::BIGINT)";
+
 fn settled(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => "",
-        Dialect::Postgres => "AND txid < pg_snapshot_xmin(pg_current_snapshot())::TEXT::BIGINT",
+        Dialect::Postgres => SETTLED,
     }
 }
 
