@@ -105,7 +105,7 @@ use Access::{Open, Operator, Owner, Tenant};
 use Verb::{Delete, Get, Patch, Post};
 
 /// Every operation.
-pub const OPERATIONS: &[Operation] = &[
+pub static OPERATIONS: &[Operation] = &[
     op(Get, "/healthz", Open),
     op(Get, "/readyz", Open),
     op(Get, "/metrics", Open),

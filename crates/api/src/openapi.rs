@@ -58,7 +58,21 @@ pub(crate) fn finish(generated: &utoipa::openapi::OpenApi) -> Value {
     components.insert("parameters".to_owned(), parameters());
     components.insert("headers".to_owned(), headers());
     components.insert("responses".to_owned(), responses());
+    forget_unused_schemas(&mut document);
     document
+}
+
+/// Removes schemas that stand only inline where they are used. What only an unused one refers to is unused too.
+fn forget_unused_schemas(document: &mut Value) {
+    loop {
+        let text = document.to_string();
+        let schemas = document["components"]["schemas"].as_object_mut().expect("the base document has schemas");
+        let before = schemas.len();
+        schemas.retain(|name, _| text.contains(&format!("\"#/components/schemas/{name}\"")));
+        if schemas.len() == before {
+            return;
+        }
+    }
 }
 
 /// What a message says: the engine keeps it raw until it knows the channel, so its own schema cannot tell.
@@ -160,6 +174,7 @@ fn errors(operation: &Operation, has_body: bool) -> Vec<&'static str> {
         Verb::Post => names.extend(["Conflict", "TooLarge", "UnsupportedMedia", "Invalid"]),
         Verb::Patch => names.extend(["Conflict", "TooLarge", "UnsupportedMedia", "Invalid"]),
         Verb::Delete => names.push("Conflict"),
+        Verb::Get if operation.path == "/v1/stream" => names.push("Invalid"),
         Verb::Get => {}
     }
     debug_assert!(!has_body || names.contains(&"TooLarge"), "only POST and PATCH have bodies");

@@ -314,7 +314,7 @@ pub struct Subscription {
 enum Then {
     /// Read: there was a hint.
     Read,
-    /// Look for news of all streams.
+    /// Wait again: news of all streams were looked for.
     Look,
 }
 
@@ -345,21 +345,14 @@ impl Subscription {
 
     /// Waits for a hint or the time to look.
     async fn wait(&mut self) {
-        let clock = &self.engine.ports.clock;
-        let (then, timer) = self.timer.get_or_insert_with(|| (Then::Look, clock.sleep(LOOK_MS)));
+        let (then, timer) =
+            self.timer.get_or_insert_with(|| (Then::Look, Box::pin(look_later(Arc::clone(&self.engine)))));
         let then = *then;
         tokio::select! {
             _ = self.news.changed(), if then == Then::Look => self.hinted(),
             () = timer => {
                 self.timer = None;
-                match then {
-                    Then::Read => self.is_behind = true,
-                    Then::Look => {
-                        if let Err(error) = self.engine.look_for_news().await {
-                            tracing::warn!(%error, "Streams cannot look for news; they try again");
-                        }
-                    }
-                }
+                self.is_behind |= then == Then::Read;
             }
         }
     }
@@ -396,6 +389,14 @@ impl Subscription {
             }
         }
         Ok(())
+    }
+}
+
+/// Looks for news when it is time to.
+async fn look_later(engine: Arc<Engine>) {
+    engine.ports.clock.sleep(LOOK_MS).await;
+    if let Err(error) = engine.look_for_news().await {
+        tracing::warn!(%error, "Streams cannot look for news; they try again");
     }
 }
 

@@ -16,7 +16,7 @@ mod system;
 mod tenants;
 mod usage;
 
-use axum::routing::any;
+use axum::routing;
 use engine::ErrorKind;
 use http::StatusCode;
 use serde::Deserialize;
@@ -66,7 +66,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(logs::callbacks))
         .routes(routes!(logs::callback))
         .routes(routes!(hooks::get, hooks::post))
-        .route("/hooks/{account_id}/{*rest}", any(hooks::below))
+        .route("/hooks/{account_id}/{*rest}", routing::get(hooks::below).post(hooks::below))
         .routes(routes!(system::health))
         .routes(routes!(system::ready))
         .routes(routes!(system::metrics))

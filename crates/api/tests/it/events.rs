@@ -1,6 +1,6 @@
 //! What a tenant is told: endpoints, and the stream.
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use futures_util::StreamExt;
 use http::Request;
 use serde_json::json;
@@ -51,19 +51,22 @@ testkit::both! {
             assert_eq!(response.headers()["content-type"], "text/event-stream");
             response.into_body().into_data_stream()
         };
-        let mut stream = open("?events=message.queued", None).await;
+        let next = async |stream: &mut BodyDataStream| String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+        let mut stream = open("?events=message.accepted", None).await;
+        let start = next(&mut stream).await;
+        assert!(start.starts_with("id: evt_") && start.lines().count() == 2, "where to go on when nothing comes: {start}");
         let send = async |to: &str| {
             let message = json!({"to": {"email": to}, "content": {"subject": "Hi", "text": "Hello"}});
             api.post("/v1/messages", &message).send().await.ok(202)["id"].as_str().unwrap().to_owned()
         };
         let (first, second) = (send("ada@example.com").await, send("bob@example.com").await);
-        let frame = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+        let frame = next(&mut stream).await;
         assert!(frame.starts_with("id: evt_") && frame.ends_with("\n\n") && frame.contains(&first), "{frame}");
         drop(stream);
         let last = frame.lines().next().unwrap().trim_start_matches("id: ");
-        for (query, header) in [("?events=message.queued".to_owned(), Some(last)), (format!("?events=message.queued&last_event_id={last}"), None)] {
+        for (query, header) in [("?events=message.accepted".to_owned(), Some(last)), (format!("?events=message.accepted&last_event_id={last}"), None)] {
             let mut stream = open(&query, header).await;
-            let frame = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+            let frame = next(&mut stream).await;
             assert!(frame.contains(&second), "{frame}");
         }
     }

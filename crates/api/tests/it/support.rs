@@ -192,7 +192,9 @@ impl Seen {
     /// Holds for every answer: it has a request id, a problem is whole, and the document describes it.
     fn check(&self, method: &str, path: &str) {
         let request_id = self.header("x-request-id").unwrap_or_else(|| panic!("{} has no X-Request-Id", self.what));
-        if self.status.as_u16() >= 400 && self.header("content-type") == Some("application/problem+json") {
+        if method == "HEAD" {
+            assert!(self.body.is_empty(), "{} has a body", self.what);
+        } else if self.status.as_u16() >= 400 && self.header("content-type") == Some("application/problem+json") {
             let problem = self.json();
             assert_eq!(problem["status"], self.status.as_u16(), "{problem}");
             assert_eq!(problem["request_id"], request_id, "{problem}");

@@ -6,7 +6,10 @@ use model::{
     AccountId, AttachmentId, Button, Channel, ContactId, EmailAddress, Guarantee, Location, Media, Phone, Priority,
     Purpose, SenderId, TemplateId, Timestamp, WhatsappTemplate,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -243,8 +246,15 @@ pub struct BatchRequest {
 
 /// Reads a JSON body. What cannot be read is 400; what can be read but is wrong is 422 with a pointer below `base`.
 pub fn read<T: DeserializeOwned>(body: &[u8], base: &str) -> Result<T, Error> {
+    if body.trim_ascii_start().starts_with(b"[") && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        return Err(Error::invalid(base, "expected an object, not an array"));
+    }
     if let Ok(value) = serde_json::from_slice(body) {
         return Ok(value);
+    }
+    if let Err(error) = std::str::from_utf8(body) {
+        let detail = format!("The body is not UTF-8: see byte {}.", error.valid_up_to());
+        return Err(Error::new(ErrorKind::Malformed, "malformed_json", detail));
     }
     if depth(body) > DEPTH_MAX {
         return Err(Error::new(
@@ -264,8 +274,10 @@ pub fn read<T: DeserializeOwned>(body: &[u8], base: &str) -> Result<T, Error> {
             ));
         }
     };
-    if !error.inner().is_data() {
-        let detail = format!("The body is not valid JSON: {}.", error.inner());
+    // A wrong value may stand before the place from where on it is no JSON.
+    let broken = if error.inner().is_data() { serde_json::from_slice::<IgnoredAny>(body).err() } else { None };
+    if let Some(broken) = broken.as_ref().or((!error.inner().is_data()).then_some(error.inner())) {
+        let detail = format!("The body is not valid JSON: {broken}.");
         return Err(Error::new(ErrorKind::Malformed, "malformed_json", detail));
     }
     let detail = error.inner().to_string();

@@ -133,13 +133,15 @@ mod tests {
         }
         let mut kept: Vec<_> = cache.state().files.keys().cloned().collect();
         kept.sort();
-        assert_eq!((kept, cache.state().bytes), (vec!["a".to_owned(), "c".to_owned()], 60 * MIB));
+        assert_eq!(kept, ["a", "c"]);
+        assert_eq!(cache.state().bytes, 60 * MIB);
     }
 
     #[test]
     fn a_file_beyond_the_bound_is_handed_out_and_not_kept() {
         let cache = FileCache::default();
         cache.cell("large", BYTES_MAX + 1);
-        assert_eq!((cache.state().files.len(), cache.state().bytes), (0, 0));
+        let state = cache.state();
+        assert_eq!((state.files.len(), state.bytes), (0, 0));
     }
 }

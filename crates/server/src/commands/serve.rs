@@ -11,7 +11,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use model::{BoxFuture, Secret};
 use serde_json::json;
 use store::Scope;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
 
 use super::demo::{self, Demo};
 use crate::{
@@ -46,11 +51,12 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     }
     let router = router(&config, &node.engine, metrics.clone());
     let (stop, running) = start(&config, listener, router, &node.engine, metrics);
+    let mut signals = Signals::new()?;
     announce(&Announcement { url: config.public_url(bound), operator_key, demo }, json)?;
-    signal().await?;
+    signals.recv().await;
     say("Stopping: finishing what is in flight. A second signal ends at once.");
     stop.send_replace(true);
-    finish(running, &config, &node.engine).await
+    finish(running, &mut signals, &config, &node.engine).await
 }
 
 async fn bind(config: &Config) -> Result<TcpListener, ConfigError> {
@@ -144,7 +150,7 @@ async fn upkeep(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
 }
 
 /// Waits until everything has ended, the time for that is over, or a second signal comes.
-async fn finish(mut running: JoinSet<()>, config: &Config, engine: &Engine) -> Outcome {
+async fn finish(mut running: JoinSet<()>, signals: &mut Signals, config: &Config, engine: &Engine) -> Outcome {
     let ended = async {
         while let Some(ended) = running.join_next().await {
             ended?;
@@ -156,8 +162,7 @@ async fn finish(mut running: JoinSet<()>, config: &Config, engine: &Engine) -> O
         () = engine.ports.clock.sleep(config.limits.stop_ms) => {
             say("Some work was not finished in time; the next start finds it in the database.");
         }
-        again = signal() => {
-            again?;
+        () = signals.recv() => {
             return Err(Failure::Failed(anyhow::anyhow!("ended by a second signal")));
         }
     }
@@ -188,13 +193,22 @@ fn announce(announcement: &Announcement, json: bool) -> Outcome {
     Ok(())
 }
 
-/// Waits for SIGTERM or ctrl-c.
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and ctrl-c, caught from when this is made until the process ends.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
