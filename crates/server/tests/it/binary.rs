@@ -1,10 +1,16 @@
 //! Runs the binary with a data directory of its own and none of the environment's settings.
+//!
+//! `TIDINGS_TEST_BINARY` names another build of the program to test, such as a release build.
 
 use std::{
+    env,
+    ffi::OsString,
+    fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,6 +21,8 @@ use testkit::TempDir;
 pub struct Installation {
     directory: TempDir,
     settings: Vec<(String, String)>,
+    /// Servers started so far: each has a log of its own.
+    started: AtomicU32,
 }
 
 /// What a command said, and how it ended.
@@ -36,7 +44,7 @@ impl Said {
 impl Installation {
     /// On SQLite, in a new directory.
     pub fn new() -> Self {
-        Self { directory: TempDir::new(), settings: Vec::new() }
+        Self { directory: TempDir::new(), settings: Vec::new(), started: AtomicU32::new(0) }
     }
 
     /// On the database of a test.
@@ -61,7 +69,7 @@ impl Installation {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        let mut command = Command::new(program());
         command.env_clear().current_dir(self.directory()).args(arguments).stdin(Stdio::null());
         command.env("TIDINGS_DATA_DIR", self.data_dir()).env("TIDINGS_LISTEN", "127.0.0.1:0");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
@@ -77,12 +85,15 @@ impl Installation {
 
     /// Starts a server and waits until it says where it is.
     pub fn serve(&self, arguments: &[&str]) -> Server {
-        let mut child =
-            self.command(arguments).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let log = self.directory().join(format!("serve-{number}.log"));
+        // A file and no pipe: nobody reads while the test does something else, and a full pipe would stop the server.
+        let err = Stdio::from(File::create(&log).unwrap());
+        let mut child = self.command(arguments).arg("--json").stdout(Stdio::piped()).stderr(err).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
-        let mut server = Server { child, out, announced: Value::Null };
+        let mut server = Server { child, out, log, announced: Value::Null };
         match serde_json::from_str(&line) {
             Ok(announced) => server.announced = announced,
             Err(_) => panic!("the server did not start: {}", server.stop(Signal::TERM).err),
@@ -91,10 +102,16 @@ impl Installation {
     }
 }
 
+/// What is run.
+fn program() -> OsString {
+    env::var_os("TIDINGS_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_tidings").into())
+}
+
 /// A running server; killed when dropped.
 pub struct Server {
     child: Child,
     out: BufReader<ChildStdout>,
+    log: PathBuf,
     /// What it said when it was ready.
     pub announced: Value,
 }
@@ -119,10 +136,10 @@ impl Server {
     /// Sends a signal and waits for the end.
     pub fn stop(mut self, signal: Signal) -> Said {
         let _ = kill_process(Pid::from_child(&self.child), signal);
-        let (mut out, mut err) = (String::new(), String::new());
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let mut out = String::new();
         self.out.read_to_string(&mut out).unwrap();
-        Said { code: self.child.wait().unwrap().code().unwrap_or(-1), out, err }
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        Said { code, out, err: fs::read_to_string(&self.log).unwrap() }
     }
 }
 

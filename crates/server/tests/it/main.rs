@@ -3,5 +3,12 @@
 
 mod binary;
 mod commands;
+mod events;
+mod feed;
+mod house;
+mod http;
+mod kill;
 mod misuse;
+mod pair;
 mod serving;
+mod sink;

@@ -1,0 +1,69 @@
+//! `kill -9` while messages flow: the process is killed at random moments, twenty times on each database, and started again, while clients go on posting
+//! and the providers' receivers keep count.
+//!
+//! The laws: every message that was answered 202 reaches its receiver; none arrives twice unless its timeline tells of an attempt whose end is unknown;
+//! a request that is repeated after a crash is answered as before; usage equals the count; nothing stays queued. A failure names the seed.
+//!
+//! How many messages there are is up to `TIDINGS_TEST_KILL_MESSAGES`, and `TIDINGS_TEST_SEED` changes the moments. The full measure, with a release
+//! build under test and without a limit on a test's time:
+//!
+//! ```sh
+//! cargo build --release --bin tidings
+//! TIDINGS_TEST_BINARY=$PWD/target/release/tidings TIDINGS_TEST_KILL_MESSAGES=20000 cargo test -p tidings --test it kill -- --nocapture
+//! ```
+
+use std::env;
+
+use model::Ids;
+use rustix::process::Signal;
+
+use crate::{feed::Feed, house::House};
+
+const ROUNDS: u64 = 20;
+/// Messages in all, unless the environment says otherwise: enough for a hundred per round and few enough for every day.
+const MESSAGES: u64 = 2_000;
+const CLIENTS: usize = 8;
+
+/// A number from the environment.
+fn number(variable: &str, default: u64) -> u64 {
+    env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
+
+testkit::both! {
+    async fn killed_twenty_times_it_loses_nothing(db: TestDb) {
+        let (messages, seed) = (number("TIDINGS_TEST_KILL_MESSAGES", MESSAGES), number("TIDINGS_TEST_SEED", 1));
+        println!("{messages} messages, seed {seed}");
+        let house = House::on(&db);
+        let feed = Feed::default();
+        let chance = Ids::seeded(seed);
+        let share = messages / ROUNDS;
+        let server = feed.beside(CLIENTS, &house.key, || {
+            for round in 0..ROUNDS {
+                let server = house.serve();
+                feed.server(Some(server.url()));
+                feed.add(round * share..(round + 1) * share);
+                // Either in the middle of accepting or in the middle of sending; now and then at once. What is there when the round begins may
+                // wait for what other processes left, so only this round's share is counted on.
+                let more = chance.below(share * 3 / 4) as usize;
+                match chance.below(2) {
+                    0 => feed.wait(feed.count() + more),
+                    _ => house.sink.wait(house.sink.count() + more),
+                }
+                server.stop(Signal::KILL);
+                feed.server(None);
+            }
+            let server = house.serve();
+            feed.server(Some(server.url()));
+            feed.wait((share * ROUNDS) as usize);
+            server
+        });
+        let accepted = feed.accepted();
+        let (twice, unknown) = house.settle(&server, &accepted);
+        println!("{}: {} accepted, {} arrivals, {twice} arrived more than once after {unknown} unknown attempts", db.engine, accepted.len(), house.sink.count());
+
+        let arrivals = house.sink.count();
+        feed.repeat_all(server.url(), &house.key);
+        house.settle(&server, &accepted);
+        assert_eq!(house.sink.count(), arrivals, "a repeated request sends nothing");
+    }
+}
