@@ -148,7 +148,10 @@ impl Client {
             tracing::debug!(smtp.host = %call.host, "A kept SMTP connection was stale; connecting again");
         }
         let mut fresh = self.open(call).await?;
-        let done = fresh.send(envelope).await;
+        let done = match enter(&mut fresh, call).await {
+            Ok(()) => fresh.send(envelope).await,
+            Err(stop) => Err(stop),
+        };
         self.settle(key, fresh, done)
     }
 
@@ -181,22 +184,32 @@ impl Client {
     /// Connects, signs in, says NOOP and goodbye, always on a connection of its own.
     async fn check(&self, call: &SmtpCall) -> Result<SmtpAnswer, Stop> {
         let mut session = self.open(call).await?;
-        let reply = session.noop().await?;
         let tls = session.tls_name().map(str::to_owned);
         let capabilities = session.capabilities().to_vec();
+        match enter(&mut session, call).await {
+            Ok(()) => {}
+            // A password that was refused was still protected on its way.
+            Err(Stop::Refused(stage, reply)) => return Ok(SmtpAnswer { stage, reply, capabilities, tls }),
+            Err(Stop::Broken(broken)) => return Err(Stop::Broken(broken)),
+        }
+        let reply = session.noop().await?;
         session.quit().await;
         Ok(SmtpAnswer { stage: SmtpStage::Checked, reply, capabilities, tls })
     }
 
-    /// A session ready for mail.
+    /// A session that knows what the server offers, protected as the call wants it, and is not signed in.
     async fn open(&self, call: &SmtpCall) -> Result<Session, Stop> {
         envelope::check_helo(&call.helo)?;
         let host = TargetHost::parse(&call.host).map_err(broken::refused)?;
         let stream = self.dialer.dial(&host, call.port, false, call.timeout_ms).await?;
-        let mut session = session::open(stream, &host, call, &self.tls, Arc::clone(&self.clock)).await?;
-        if let Some(login) = &call.login {
-            session.sign_in(login).await?;
-        }
-        Ok(session)
+        session::open(stream, &host, call, &self.tls, Arc::clone(&self.clock)).await
+    }
+}
+
+/// Signs in, when the call says as whom. A session that was refused has said goodbye.
+async fn enter(session: &mut Session, call: &SmtpCall) -> Result<(), Stop> {
+    match &call.login {
+        Some(login) => session.sign_in(login).await,
+        None => Ok(()),
     }
 }

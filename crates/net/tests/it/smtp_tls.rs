@@ -44,6 +44,19 @@ async fn starttls_forgets_what_was_offered_in_plain_text() {
 }
 
 #[tokio::test]
+async fn a_refused_password_was_protected() {
+    for rcpt_to in [None, mail(1).rcpt_to] {
+        let refuses = vec![Hear("AUTH PLAIN"), say("535 5.7.8 bad\r\n"), Hear("QUIT"), say("221 bye\r\n")];
+        let server = Server::start(vec![[vec![StartTls], greets(&["AUTH PLAIN"]), refuses].concat()]).await;
+        let call = SmtpCall { rcpt_to, ..with_login(under(SmtpSecurity::Tls, server.port)) };
+        let answer = smtp(&net(), &call).await.unwrap();
+        assert_eq!((answer.stage, answer.reply.code), (SmtpStage::Auth, 535));
+        assert!(answer.tls.is_some());
+        server.done().await;
+    }
+}
+
+#[tokio::test]
 async fn without_starttls_there_is_no_mail_and_no_password() {
     let goodbye = vec![Hear("QUIT"), say("221 bye\r\n")];
     let server = Server::start(vec![[greets(&["AUTH PLAIN"]), goodbye].concat()]).await;
