@@ -186,10 +186,14 @@ pub(super) fn tell(facts: Facts, now: Timestamp) -> Timeline {
     ];
     let bounced_at = observations.iter().filter(|o| o.kind == Status::Bounced.as_str()).map(|o| o.at).min();
     let is_in_flight = flight.is_some();
+    let changes: Vec<_> = changes(&m, bounced_at)
+        .into_iter()
+        .map(|(at, status)| (place(at, status, &observations), at, status))
+        .collect();
     entries.extend(attempts.into_iter().map(|attempt| (attempt.started_at, ended(attempt))));
     entries.extend(flight.map(|flight| (flight.started_at, under_way(&flight))));
     entries.extend(observations.into_iter().map(|o| (o.recorded_at, observed(o))));
-    entries.extend(changes(&m, bounced_at).into_iter().map(|(at, status)| (at, Entry::Change { at, status })));
+    entries.extend(changes.into_iter().map(|(place, at, status)| (place, Entry::Change { at, status })));
     let due_at = m.due_at.filter(|_| !m.status.is_final() && !is_in_flight);
     // What is due already comes last all the same: it has not happened.
     entries.extend(due_at.map(|at| (at.max(now), Entry::NextAttempt { at })));
@@ -241,6 +245,12 @@ fn observed(o: Observation) -> Entry {
     }
 }
 
+/// Where a change stands: behind the observation that made it, which was recorded a little after it happened, or long after.
+fn place(at: Timestamp, status: Status, observations: &[Observation]) -> Timestamp {
+    let causes = observations.iter().filter(|o| o.kind == status.as_str() && o.at == at);
+    causes.map(|o| o.recorded_at).min().map_or(at, |recorded_at| recorded_at.max(at))
+}
+
 /// The statuses whose instants the row keeps.
 fn changes(m: &Message, bounced_at: Option<Timestamp>) -> Vec<(Timestamp, Status)> {
     let mut changes = Vec::new();
@@ -269,6 +279,25 @@ fn shortened(value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_stands_behind_what_made_it() {
+        let at = Timestamp::from_seconds;
+        let observation = |kind: &str, happened_s: i64, recorded_s: i64| Observation {
+            tenant_id: TenantId::from_ulid(1),
+            message_id: MessageId::from_ulid(1 << 10),
+            dedupe: String::new(),
+            source: "provider".to_owned(),
+            kind: kind.to_owned(),
+            detail: None,
+            at: at(happened_s),
+            recorded_at: at(recorded_s),
+        };
+        let observations = [observation("delivered", 5, 9), observation("delivered", 5, 7), observation("sent", 6, 8)];
+        assert_eq!(place(at(5), Status::Delivered, &observations), at(7));
+        assert_eq!(place(at(4), Status::Sent, &observations), at(4), "the provider's answer made it");
+        assert_eq!(place(at(5), Status::Read, &observations), at(5));
+    }
 
     #[test]
     fn long_texts_are_cut_wherever_they_are() {
