@@ -9,7 +9,7 @@
 //!
 //! ```sh
 //! cargo build --release --bin tidings
-//! TIDINGS_TEST_BINARY=$PWD/target/release/tidings TIDINGS_TEST_KILL_MESSAGES=20000 cargo test -p tidings --test it kill -- --nocapture
+//! TIDINGS_TEST_BINARY=$PWD/target/release/tidings TIDINGS_TEST_KILL_MESSAGES=20000 cargo test -p tidings --test it kill:: -- --nocapture
 //! ```
 
 use std::env;

@@ -87,10 +87,20 @@ impl Sink {
     /// Waits until so much arrived, over all receivers.
     #[track_caller]
     pub fn wait(&self, count: usize) {
-        let waiting = |state: &mut State| state.arrivals.len() < count;
+        self.until(|arrivals| arrivals.len() >= count);
+    }
+
+    /// Waits until what arrived is as it should be.
+    #[track_caller]
+    pub fn until(&self, is_enough: impl Fn(&[Arrival]) -> bool) {
+        let waiting = |state: &mut State| !is_enough(&state.arrivals);
         let waited = self.changed.wait_timeout_while(self.state(), ARRIVAL, waiting);
         let (state, late) = waited.unwrap_or_else(PoisonError::into_inner);
-        assert!(!late.timed_out(), "{} of {count} arrived in {ARRIVAL:?}", state.arrivals.len());
+        assert!(
+            !late.timed_out(),
+            "after {ARRIVAL:?} there were {} arrivals, and not all that were waited for",
+            state.arrivals.len()
+        );
     }
 
     /// From now on the provider takes messages and does not answer, until told to.
