@@ -221,6 +221,11 @@ fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
     })
 }
 
+/// No fields at all.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 /// A body of JSON, as it was sent: the engine reads it, so that its errors point into it.
 pub struct Json(pub Bytes);
 
@@ -228,6 +233,8 @@ impl FromRequest<App> for Json {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        // What belongs into the body must not be lost in the query.
+        let Nothing {} = read_query(request.uri().query().unwrap_or_default())?;
         let is_empty = axum::body::HttpBody::is_end_stream(request.body());
         if !is_empty || request.headers().contains_key(header::CONTENT_TYPE) {
             must_be_json(request.headers())?;
@@ -265,9 +272,6 @@ impl FromRequest<App> for Post {
 impl Post {
     /// Refuses a body where none is expected; `{}` counts as none.
     pub fn must_be_empty(&self) -> Result<(), Problem> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Nothing {}
         if !self.body.is_empty() {
             let Nothing {} = read(&self.body)?;
         }

@@ -13,7 +13,7 @@ use connectors::registry;
 use model::{AccountId, Channel, TenantId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use store::{Tx, account_states, accounts, deliveries, inflight, tenants};
+use store::{Tx, account_states, accounts, deliveries, inflight, messages, tenants};
 use utoipa::ToSchema;
 
 pub use stats::{AccountStats, RecentMessages, stats};
@@ -180,12 +180,22 @@ pub async fn patch(parts: &Parts, caller: &Caller, id: AccountId, change: Accoun
 
 /// Deletes an account and its stored secrets. Refused while messages wait for it or are on their way. Needs the scope `accounts:write`.
 pub async fn delete(parts: &Parts, caller: &Caller, id: AccountId) -> Result<(), Error> {
+    remove(parts, caller, id, false).await
+}
+
+/// Deletes an account although messages may wait for it or be on their way: those that wait take the channel's default account instead, or become dead letters
+/// ([`crate::waiting::reroute`]). Needs the scope `accounts:write`.
+pub async fn force_delete(parts: &Parts, caller: &Caller, id: AccountId) -> Result<(), Error> {
+    remove(parts, caller, id, true).await
+}
+
+async fn remove(parts: &Parts, caller: &Caller, id: AccountId, is_forced: bool) -> Result<(), Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
     let now = parts.ports.clock.now();
     let (inner, by) = (parts.clone(), caller.clone());
     let write = parts.ports.db.write(caller.reach(), move |tx| {
-        Box::pin(async move { changes::delete(tx, &inner, &by, tenant, id, now).await })
+        Box::pin(async move { changes::delete(tx, &inner, &by, tenant, id, is_forced, now).await })
     });
     write.await?;
     parts.directory.catch_up().await;

@@ -47,6 +47,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { waiting::expire(&engine).await.map(|count| count as u64) }),
     },
     Job {
+        name: "reroute",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { waiting::reroute(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
         name: "later",
         every_ms: 500,
         run: |engine| Box::pin(async move { waiting::later(&engine).await.map(|count| count as u64) }),

@@ -9,7 +9,7 @@ use store::{Scope, contents, deliveries, messages, messages::Message, reports};
 
 use crate::{
     Engine, Error,
-    apply::{AskedAbout, Input, Learned, Withdrawn},
+    apply::{AskedAbout, Input, Learned, Rerouted, Withdrawn},
     directory::Account,
     render::Prepared,
 };
@@ -47,6 +47,23 @@ pub async fn expire(engine: &Engine) -> Result<usize, Error> {
     let count = items.len();
     if count > 0 {
         submit(engine, Input::Withdrawn(items), count).await?;
+    }
+    Ok(count)
+}
+
+/// Sends messages that wait for a deleted account another way, or fails them with the reason. Answers how many.
+pub async fn reroute(engine: &Engine) -> Result<usize, Error> {
+    let stranded =
+        engine.ports.db.read(Scope::System, |tx| Box::pin(async move { deliveries::stranded(tx, PAGE).await })).await?;
+    let items: Vec<_> = stranded
+        .into_iter()
+        .map(|d| Rerouted { tenant_id: d.tenant_id, message_id: d.message_id, account_id: d.account_id })
+        .collect();
+    let count = items.len();
+    if count > 0 {
+        // The directory must not offer the deleted account.
+        engine.directory.refresh().await?;
+        submit(engine, Input::Rerouted(items), count).await?;
     }
     Ok(count)
 }
@@ -99,7 +116,7 @@ pub async fn ask(engine: &Arc<Engine>) -> Result<usize, Error> {
         .await?;
     let count = due.len();
     let asked: Vec<(Option<Learned>, AskedAbout)> =
-        stream::iter(due).map(|m| ask_about(engine, m)).buffer_unordered(ASKS_AT_ONCE).collect().await;
+        stream::iter(due).map(|m| ask_about(engine, m)).buffered(ASKS_AT_ONCE).collect().await;
     let (mut learned, mut about) = (Vec::new(), Vec::new());
     for (fact, asked) in asked {
         learned.extend(fact);

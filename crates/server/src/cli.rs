@@ -87,6 +87,11 @@ enum Command {
     /// Work on the master key
     #[command(subcommand, after_help = "Example:\n  TIDINGS_MASTER_KEY=new:…,old:… tidings master-key rotate")]
     MasterKey(commands::master_key::MasterKey),
+    /// Measure how fast this build is on this machine
+    #[command(
+        after_help = "Example:\n  tidings bench b1\n  tidings bench all --database postgres://tidings@127.0.0.1/postgres --json"
+    )]
+    Bench(crate::bench::Bench),
 }
 
 /// Why a command failed.
@@ -154,6 +159,7 @@ fn start(cli: Cli) -> Outcome {
             Command::Send(command) => commands::send::run(&config, command, json).await,
             Command::Tail(command) => commands::tail::run(&config, command, json).await,
             Command::MasterKey(command) => commands::master_key::run(&config, command, json).await,
+            Command::Bench(bench) => crate::bench::run(bench, json).await,
         }
     })
 }

@@ -1,5 +1,6 @@
 //! The program `tidings`: command line, configuration, wiring, signals and telemetry. No business rule lives here; they are in the engine.
 
+mod bench;
 mod cli;
 mod client;
 mod commands;

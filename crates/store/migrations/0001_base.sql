@@ -36,6 +36,7 @@ CREATE TABLE accounts (
     created_at {TIME} NOT NULL, updated_at {TIME} NOT NULL, deleted_at {TIME}
 );
 CREATE INDEX accounts_tenant ON accounts (tenant_id, id);
+CREATE INDEX accounts_deleted ON accounts (id) WHERE deleted_at IS NOT NULL AND connector <> 'webhook';
 
 -- What running accounts need to share between nodes: pauses and the token bucket.
 CREATE TABLE account_states (

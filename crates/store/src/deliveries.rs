@@ -128,6 +128,17 @@ pub async fn of_account(tx: &mut Tx, tenant: TenantId, account: AccountId, limit
     tx.rows(&sql, &[&account, &tenant, &limit]).await?.into_iter().map(Delivery::read).collect()
 }
 
+/// Work that waits for accounts that were deleted, of any tenant, to look at: whoever sends it another way takes the row itself. Endpoints withdraw their own.
+pub async fn stranded(tx: &mut Tx, limit: i64) -> Result<Vec<Delivery>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM deliveries WHERE account_id IN (
+            SELECT id FROM accounts WHERE deleted_at IS NOT NULL AND connector <> 'webhook'
+            AND EXISTS (SELECT 1 FROM deliveries AS waiting WHERE waiting.account_id = accounts.id))
+         ORDER BY account_id, class, due_at, message_id LIMIT $1"
+    );
+    tx.rows(&sql, &[&limit]).await?.into_iter().map(Delivery::read).collect()
+}
+
 /// How much waits on an account, counted up to `limit`.
 pub async fn count_of_account(tx: &mut Tx, tenant: TenantId, account: AccountId, limit: i64) -> Result<i64, Error> {
     let sql =

@@ -327,6 +327,12 @@ pub async fn waiting_on_account(
     tx.rows(sql, &[&tenant, &account, &after, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
+/// How many messages wait to be asked about at an account's provider before they may be tried again, counted up to `limit`.
+pub async fn count_unsettled(tx: &mut Tx, tenant: TenantId, account: AccountId, limit: i64) -> Result<i64, Error> {
+    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE tenant_id = $1 AND account_id = $2 AND poll_at IS NOT NULL AND status IN (0, 1) LIMIT $3) AS waiting";
+    tx.row(sql, &[&tenant, &account, &limit]).await?.map_or(Ok(0), |mut row| row.get(0))
+}
+
 /// Which messages a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {

@@ -6,6 +6,8 @@ use engine::{
     page::Page,
 };
 use model::AccountId;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::PageQuery;
 use crate::{
@@ -59,13 +61,34 @@ pub(crate) async fn patch(State(app): State<App>, Who(caller): Who, Id(id): Id<A
     answer::json(&accounts::patch(app.engine().parts(), &caller, id, change).await?)
 }
 
+/// How an account is deleted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteQuery {
+    /// True to delete it although messages wait for it: they leave through the channel's default account, or become dead letters with the reason.
+    #[serde(default)]
+    #[param(default = false)]
+    force: bool,
+}
+
 /// Deletes an account
 ///
-/// Its secrets are erased. Refused with 409 while messages wait for it or are on their way.
-#[utoipa::path(delete, path = "/v1/accounts/{id}", operation_id = "delete_account", tag = "Accounts",
+/// Its secrets are erased. Refused with 409 while messages wait for it or are on their way, unless `force` is true.
+#[utoipa::path(delete, path = "/v1/accounts/{id}", operation_id = "delete_account", tag = "Accounts", params(DeleteQuery),
     responses((status = 204, description = "It is deleted.")))]
-pub(crate) async fn delete(State(app): State<App>, Who(caller): Who, Id(id): Id<AccountId>) -> Answer {
-    accounts::delete(app.engine().parts(), &caller, id).await?;
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<AccountId>,
+    Args(query): Args<DeleteQuery>,
+) -> Answer {
+    let parts = app.engine().parts();
+    if query.force {
+        accounts::force_delete(parts, &caller, id).await?;
+    } else {
+        accounts::delete(parts, &caller, id).await?;
+    }
     answer::nothing()
 }
 

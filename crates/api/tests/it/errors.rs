@@ -92,6 +92,16 @@ fn a_header_that_cannot_be_text_is_refused() {
 }
 
 #[test]
+fn what_belongs_into_the_body_is_not_lost_in_the_query() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = Api::new(&db).await;
+        let message = json!({ "to": { "email": "ada@example.com" }, "content": { "subject": "Hi", "text": "Hello" } });
+        let seen = api.post("/v1/messages?dry_run=true", &message).send().await;
+        assert_eq!((seen.problem(400), seen.pointers()), ("invalid_query".to_owned(), vec!["?dry_run".to_owned()]));
+    });
+}
+
+#[test]
 fn head_is_answered_like_get_without_a_body() {
     testkit::on_sqlite(async |db: TestDb| {
         let api = Api::new(&db).await;

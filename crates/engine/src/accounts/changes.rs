@@ -135,15 +135,19 @@ pub(super) async fn delete(
     caller: &Caller,
     tenant: TenantId,
     id: AccountId,
+    is_forced: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
     /// Messages counted at most: whether there are any matters, not how many.
     const COUNTED_MAX: i64 = 10_000;
     tenants::bump(tx, Some(tenant)).await?;
     let mut row = find(tx, tenant, id).await?;
-    let waiting = deliveries::count_of_account(tx, tenant, id, COUNTED_MAX).await?;
+    let due = deliveries::count_of_account(tx, tenant, id, COUNTED_MAX).await?;
+    // Their last attempt got no answer: once the provider was asked in vain they are tried again through this account.
+    let unsettled = messages::count_unsettled(tx, tenant, id, COUNTED_MAX).await?;
+    let waiting = (due + unsettled).min(COUNTED_MAX);
     let on_their_way = inflight::count_of_account(tx, tenant, id).await?;
-    if waiting + on_their_way > 0 {
+    if waiting + on_their_way > 0 && !is_forced {
         let more = if waiting == COUNTED_MAX { " or more" } else { "" };
         return Err(Error::conflict(
             "account_in_use",
@@ -161,7 +165,9 @@ pub(super) async fn delete(
     row.updated_at = now;
     row.deleted_at = Some(now);
     accounts::update(tx, &row).await?;
-    let detail = serde_json::json!({"name": row.name, "connector": row.connector});
+    let detail = serde_json::json!({
+        "name": row.name, "connector": row.connector, "forced": is_forced, "waiting": waiting, "on_their_way": on_their_way,
+    });
     audit::record(tx, tenant, &parts.ports.ids, now, caller, "account.deleted", id, &detail).await
 }
 

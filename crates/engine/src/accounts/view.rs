@@ -1,6 +1,6 @@
 //! An account as people see it.
 
-use connectors::registry;
+use connectors::{Connector, Cx, registry};
 use model::{AccountId, Channel, Failure, Field, FieldKind, Timestamp, Values};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -126,6 +126,7 @@ pub(super) async fn read(
         id: row.id,
         name: row.name.clone(),
         connector: row.connector.clone(),
+        callback_url: calls_back.map(|connector| callback_url(parts, row, connector, opened.as_ref(), now)),
         settings: opened.unwrap_or_default().shown(fields),
         channels: directory::channels(&row.channels),
         default_for: directory::channels(&row.default_for),
@@ -135,11 +136,26 @@ pub(super) async fn read(
         pause,
         per_second: row.per_second,
         concurrency: row.concurrency,
-        callback_url: calls_back.map(|_| directory::callback_url(&parts.config.public_url, row.id)),
         callback_help: help.map(str::to_owned),
         created_at: row.created_at,
         updated_at: row.updated_at,
     })
+}
+
+/// The address to enter at the provider, with what the connector adds to it.
+fn callback_url(
+    parts: &Parts,
+    row: &accounts::Account,
+    connector: &dyn Connector,
+    settings: Option<&Values>,
+    now: Timestamp,
+) -> String {
+    let url = directory::callback_url(&parts.config.public_url, row.id);
+    let (Some(inbound), Some(settings)) = (connector.inbound(), settings) else { return url };
+    let nonce = parts.ports.ids.ulid(now);
+    let cx = Cx { settings, from: row.sender.as_deref(), base_url: None, callback_url: &url, now, nonce };
+    let path = inbound.path(&cx);
+    url + &path
 }
 
 fn pause(running: &account_states::AccountState, now: Timestamp) -> Option<AccountPause> {

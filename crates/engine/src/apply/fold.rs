@@ -15,11 +15,11 @@ use store::{
 };
 
 use super::{
-    AskedAbout, EarlyPayload, Finished, Learned, Withdrawn,
+    AskedAbout, EarlyPayload, Finished, Learned, Rerouted, Withdrawn,
     conclude::{self, Facts, Next, conclude},
     health::News,
 };
-use crate::{engine::Tenants, view, writes::Writes};
+use crate::{accept::plan::default_account, engine::Tenants, view, writes::Writes};
 
 /// Wait before a message that was sent and of which nothing was heard since is asked about, in milliseconds (mission M2.7).
 pub const ASK_SENT_AFTER_MS: i64 = 5 * 60_000;
@@ -218,9 +218,14 @@ impl<'a> Fold<'a> {
                         Some(detail),
                     );
                 }
-                if m.expires_at.is_some_and(|expires_at| expires_at <= due_at) {
+                // With attempts before this one it waits for its end in the queue: the job that expires it looks whether one of them may have reached the recipient.
+                if m.expires_at.is_some_and(|at| at <= due_at) && (is_possible_duplicate || m.attempts <= 1) {
                     m.due_at = None;
-                    self.step(m, &Fact::Expired, self.now);
+                    let fact = match is_possible_duplicate {
+                        true => Fact::Unknown { failure: failure.clone() },
+                        false => Fact::Expired,
+                    };
+                    self.step(m, &fact, self.now);
                     return;
                 }
                 self.queue(m, account, class, due_at, tries);
@@ -370,8 +375,8 @@ impl<'a> Fold<'a> {
         self.put(m);
     }
 
-    /// A message is withdrawn before it leaves.
-    pub(super) fn withdrawn(&mut self, withdrawn: &Withdrawn) {
+    /// A message is withdrawn before it leaves. `doubt` is what an earlier attempt failed by that nobody can speak for.
+    pub(super) fn withdrawn(&mut self, withdrawn: &Withdrawn, doubt: Option<Failure>) {
         let Some(mut m) = self.take(withdrawn.message_id) else { return };
         if m.tenant_id == withdrawn.tenant_id && !m.status.is_final() {
             self.withdraw_delivery(&mut m);
@@ -382,10 +387,46 @@ impl<'a> Fold<'a> {
                 .as_deref()
                 .and_then(|text| serde_json::from_str::<Failure>(text).ok())
                 .filter(|f| f.kind == FailureKind::Unknown);
-            match was_unknown {
+            match was_unknown.or(doubt) {
                 // It may have reached the recipient: withdrawing the retry does not withdraw that.
                 Some(failure) => self.step(&mut m, &Fact::Unknown { failure }, self.now),
                 None => self.step(&mut m, &withdrawn.fact, self.now),
+            }
+        }
+        self.put(m);
+    }
+
+    /// The account a message waits for was deleted: the channel's default account takes over, or the message becomes a dead letter.
+    pub(super) fn rerouted(&mut self, rerouted: &Rerouted) {
+        let Some(mut m) = self.take(rerouted.message_id) else { return };
+        let due_at = m.due_at.unwrap_or(self.now);
+        self.withdraw_delivery(&mut m);
+        let other = self.tenants.get(&m.tenant_id).and_then(|tenant| default_account(tenant, m.channel));
+        match other.filter(|other| other.id != rerouted.account_id) {
+            Some(other) => {
+                let detail = serde_json::json!({ "from": rerouted.account_id, "to": other.id }).to_string();
+                self.observe(&m, "engine", "rerouted", format!("rerouted:{}", rerouted.account_id), Some(detail));
+                let why = format!(
+                    "the account it waited for was deleted, so the channel's default account {} is used",
+                    other.name
+                );
+                (m.account_id, m.connector, m.route) =
+                    (Some(other.id), Some(other.connector.spec().id.to_owned()), Some(why));
+                let class = m.class;
+                self.queue(&mut m, other.id, class, due_at, 0);
+            }
+            None => {
+                let failure = Failure::new(
+                    FailureKind::Account,
+                    "account_deleted",
+                    format!(
+                        "The account this message waited for was deleted, and there is no other for {}. Add one, then retry the message.",
+                        m.channel
+                    ),
+                );
+                m.failure = json(&failure);
+                let class = m.class;
+                self.follow(&mut m, rerouted.account_id, class, Next::Fail { is_dead_letter: true }, &failure);
             }
         }
         self.put(m);

@@ -12,11 +12,11 @@ pub mod health;
 use std::{collections::HashMap, sync::Arc};
 
 use connectors::Outcome;
-use model::{AccountId, Fact, MessageId, Money, TenantId, Timestamp};
+use model::{AccountId, Fact, Failure, FailureKind, MessageId, Money, TenantId, Timestamp};
 use store::{
     Scope, Tx,
     account_states::{self, AccountState},
-    deliveries,
+    attempts, deliveries,
     inflight::{self, Flight},
     messages::{self, Message},
     reports,
@@ -42,6 +42,8 @@ pub enum Input {
     Asked(Vec<AskedAbout>),
     /// Messages to be withdrawn before they leave: canceled or expired.
     Withdrawn(Vec<Withdrawn>),
+    /// Messages that wait for an account that was deleted.
+    Rerouted(Vec<Rerouted>),
 }
 
 /// An attempt that ended.
@@ -112,6 +114,17 @@ pub struct Withdrawn {
     pub source: String,
 }
 
+/// A message that waits for an account that was deleted.
+#[derive(Debug, Clone)]
+pub struct Rerouted {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which message.
+    pub message_id: MessageId,
+    /// The account that is gone.
+    pub account_id: AccountId,
+}
+
 impl Input {
     fn keys(&self) -> Vec<(TenantId, MessageId)> {
         match self {
@@ -120,6 +133,7 @@ impl Input {
             Self::Abandoned(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
             Self::Asked(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
             Self::Withdrawn(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
+            Self::Rerouted(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
         }
     }
 }
@@ -225,7 +239,18 @@ pub(crate) async fn write_in(
             Input::Withdrawn(items) => {
                 for item in items {
                     if still_waits(tx, fold.row(item.message_id)).await? {
-                        fold.withdrawn(item);
+                        let doubt = doubt(tx, fold.row(item.message_id)).await?;
+                        fold.withdrawn(item, doubt);
+                    }
+                }
+            }
+            Input::Rerouted(items) => {
+                for item in items {
+                    let row = fold
+                        .row(item.message_id)
+                        .filter(|m| m.account_id == Some(item.account_id) && m.due_at.is_some());
+                    if still_waits(tx, row).await? {
+                        fold.rerouted(item);
                     }
                 }
             }
@@ -247,6 +272,14 @@ async fn still_waits(tx: &mut Tx, row: Option<&Message>) -> Result<bool, Error> 
     Ok(inflight::find_many(tx, &[m.id]).await?.is_empty())
 }
 
+/// Why nobody can say whether one of a message's attempts reached the recipient, if there is such an attempt.
+async fn doubt(tx: &mut Tx, row: Option<&Message>) -> Result<Option<Failure>, Error> {
+    let Some(m) = row.filter(|m| m.attempts > 0) else { return Ok(None) };
+    let attempts = attempts::of_message(tx, m.tenant_id, m.id).await?;
+    let unknown = attempts.iter().rfind(|attempt| attempt.outcome == FailureKind::Unknown.code());
+    Ok(unknown.and_then(|attempt| serde_json::from_str(attempt.failure.as_deref()?).ok()))
+}
+
 /// Ends the flights the inputs speak of, and says which were still there: a worker that was taken for dead finds its own gone.
 async fn end_flights(tx: &mut Tx, inputs: &[&Input]) -> Result<std::collections::HashSet<MessageId>, Error> {
     let mut flights: Vec<Flight> = Vec::new();
@@ -254,7 +287,7 @@ async fn end_flights(tx: &mut Tx, inputs: &[&Input]) -> Result<std::collections:
         match input {
             Input::Finished(items) => flights.extend(items.iter().map(|item| item.flight.clone())),
             Input::Abandoned(items) => flights.extend(items.iter().cloned()),
-            Input::Learned(_) | Input::Asked(_) | Input::Withdrawn(_) => {}
+            Input::Learned(_) | Input::Asked(_) | Input::Withdrawn(_) | Input::Rerouted(_) => {}
         }
     }
     flights.sort_by_key(|flight| flight.message_id);

@@ -9,11 +9,11 @@ pub mod lanes;
 mod send;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use model::{AccountId, Class, TenantId, Timestamp};
+use model::{AccountId, BoxFuture, Class, TenantId, Timestamp};
 use store::{
     Scope, Tx, account_states,
     account_states::AccountState,
@@ -125,6 +125,14 @@ pub async fn step(engine: &Arc<Engine>) -> Result<usize, Error> {
     Ok(count)
 }
 
+/// Claims what is due now and hands out each exchange, which ends once its results are committed: for the simulator, which lets exchanges end in any order and drops those
+/// of a process that dies.
+pub async fn exchanges(engine: &Arc<Engine>) -> Result<Vec<BoxFuture<'static, ()>>, Error> {
+    scan(engine).await?;
+    let jobs = round(engine).await?;
+    Ok(jobs.into_iter().map(|job| Box::pin(send::perform(Arc::clone(engine), job)) as BoxFuture<'static, ()>).collect())
+}
+
 /// Looks for lanes with work and for paused accounts in the database: what other nodes did, and what was forgotten in a restart.
 pub async fn scan(engine: &Engine) -> Result<(), Error> {
     let (found, troubled) = engine
@@ -136,6 +144,9 @@ pub async fn scan(engine: &Engine) -> Result<(), Error> {
             })
         })
         .await?;
+    let now = engine.ports.clock.now();
+    let waits_ms = found.iter().map(|lane| now.millis_since(lane.due_at)).max().unwrap_or_default();
+    metrics::gauge!("tidings_queue_age_seconds").set(waits_ms.max(0) as f64 / 1_000.0);
     let mut lanes = engine.dispatcher.lanes();
     for lane in found {
         lanes.note(lane.tenant_id, lane.account_id, lane.class, lane.due_at);
@@ -259,6 +270,8 @@ async fn claim_all(
 const MICROS: i64 = 1_000_000;
 /// The bucket refills at 95 % of the rate and holds 5 % of a second (one message at least), so that no second ever sees more than the rate.
 const REFILL_PERCENT: i64 = 95;
+/// How far the clocks of two nodes may be apart: a bucket that was filled later than this from now was filled by a clock that was wrong.
+const SKEW_MAX_MICROS: i64 = 60 * MICROS;
 
 /// Takes up to the claim's limit out of the account's bucket, which all nodes share. Answers how many, and when the next one drops in.
 async fn take_tokens(
@@ -276,6 +289,10 @@ async fn take_tokens(
         tokens_micros: capacity,
         ..AccountState::new(claim.tenant_id, claim.account_id, now)
     });
+    if state.refilled_at.as_micros() - now.as_micros() > SKEW_MAX_MICROS {
+        // The clock was set back: waiting until it is where it was would keep the account still.
+        state.refilled_at = now;
+    }
     let elapsed_micros = (now.as_micros() - state.refilled_at.as_micros()).clamp(0, 3_600 * MICROS);
     let refill = i64::from(rate) * REFILL_PERCENT * elapsed_micros / 100;
     state.tokens_micros = (state.tokens_micros + refill).min(capacity);
@@ -315,7 +332,8 @@ async fn jobs(
             }
         }
     };
-    let mut by_account: HashMap<AccountId, Vec<Part>> = HashMap::new();
+    // In one order, so that a seed of the simulator always plays the same.
+    let mut by_account: BTreeMap<AccountId, Vec<Part>> = BTreeMap::new();
     for flight in flights {
         let Some((message, content)) = found.remove(&flight.message_id) else { continue };
         by_account.entry(flight.account_id).or_default().push(Part { flight, message, content });

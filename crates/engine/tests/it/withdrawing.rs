@@ -15,6 +15,7 @@ use tidings_engine::{
 };
 
 use crate::hooks::{neighbour, now, read, read_usage, recount, sms, taken, told, twilio, twilio_account};
+use crate::setting::code;
 
 async fn cancel(stage: &Stage, id: MessageId) -> Result<Value, &'static str> {
     let reply = stage.engine.cancel(&stage.caller, &Repeat::NONE, id).await;
@@ -209,6 +210,35 @@ testkit::both! {
         assert!(route.contains("gone") && route.contains("sandbox"), "{route}");
         stage.dispatch().await;
         assert_eq!(stage.status(id).await, "sent");
+        recount(&stage).await;
+    }
+
+    async fn what_waits_for_a_deleted_account_leaves_another_way_or_fails_with_the_reason(db: TestDb) {
+        let (stage, account, _) = switched(&db).await;
+        let soon = stage.send(sms()).await;
+        let mut later = sms();
+        later["send_at"] = json!(now(&stage).plus_seconds(3_600));
+        let later = stage.send(later).await;
+        let (parts, me) = (stage.engine.parts(), &stage.caller);
+        assert_eq!(code(tidings_engine::accounts::delete(parts, me, account).await), "account_in_use");
+        tidings_engine::accounts::force_delete(parts, me, account).await.unwrap();
+        stage.dispatch().await;
+        assert_eq!(stage.status(soon).await, "queued", "nothing leaves through an account that is gone");
+
+        let sandbox = stage.account("sandbox", json!({}), None).await;
+        assert_eq!(tidings_engine::waiting::reroute(&stage.engine).await.unwrap(), 2);
+        let message = stage.message(soon).await;
+        assert!(message.account_id == Some(sandbox) && message.route.unwrap().contains("deleted"));
+        assert_eq!(stage.status(later).await, "scheduled", "its time stays");
+        stage.dispatch().await;
+        assert_eq!(stage.status(soon).await, "sent");
+
+        tidings_engine::accounts::force_delete(parts, me, sandbox).await.unwrap();
+        assert_eq!(tidings_engine::waiting::reroute(&stage.engine).await.unwrap(), 1);
+        let message = stage.message(later).await;
+        assert!(message.dead_at.is_some() && message.failure.unwrap().contains("account_deleted"));
+        assert_eq!(stage.status(later).await, "failed");
+        assert_eq!(tidings_engine::waiting::reroute(&stage.engine).await.unwrap(), 0);
         recount(&stage).await;
     }
 

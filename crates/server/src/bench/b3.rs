@@ -24,7 +24,7 @@ const STALLED_US: u64 = 30_000_000;
 
 /// Drains one message per call, then a hundred.
 pub async fn run(order: &Order) -> anyhow::Result<Report> {
-    let mut report = Report::new("b3", "queued messages drained to a connector that does nothing", "");
+    let mut report = Report::new("b3", "queued messages drained to a connector that does nothing", "", "");
     for (is_batching, name) in [(false, "one message per call"), (true, "a hundred messages per call")] {
         let room = order.room().await?;
         (report.database, report.durability) = (room.engine().to_owned(), room.durability().to_owned());

@@ -97,7 +97,7 @@ fn requests(server: std::net::SocketAddr, messages: &[Reported], count: u64) -> 
     for chunk in messages.chunks(100) {
         for is_second in [false, true] {
             for (index, message) in chunk.iter().enumerate() {
-                let is_swapped = index as u64 % REORDERED == 0;
+                let is_swapped = (index as u64).is_multiple_of(REORDERED);
                 reports.push((message, if is_second == is_swapped { "sent" } else { "delivered" }));
             }
         }
@@ -105,7 +105,7 @@ fn requests(server: std::net::SocketAddr, messages: &[Reported], count: u64) -> 
     let mut requests = Vec::with_capacity(reports.len() * 11 / 10);
     for (index, (message, status)) in reports.into_iter().enumerate() {
         let request = request(server, &key, message, status);
-        if index as u64 % (REPEATED - 1) == 0 {
+        if (index as u64).is_multiple_of(REPEATED - 1) {
             requests.push(request.clone());
         }
         requests.push(request);

@@ -19,7 +19,6 @@ pub struct Arrivals {
     at_us: Vec<AtomicU64>,
     different: AtomicU64,
     again: AtomicU64,
-    strange: AtomicU64,
     first_us: AtomicU64,
     last_us: AtomicU64,
 }
@@ -31,19 +30,15 @@ impl Arrivals {
             at_us: (0..count).map(|_| AtomicU64::new(0)).collect(),
             different: AtomicU64::new(0),
             again: AtomicU64::new(0),
-            strange: AtomicU64::new(0),
             first_us: AtomicU64::new(u64::MAX),
             last_us: AtomicU64::new(0),
         })
     }
 
-    /// Notes that `number` arrived.
+    /// Notes that `number` arrived. What bears no number of ours is not counted.
     pub fn note(&self, number: Option<u64>) {
         let place = number.and_then(|number| self.at_us.get(usize::try_from(number).ok()?));
-        let Some(place) = place else {
-            self.strange.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
+        let Some(place) = place else { return };
         let now = now_us();
         if place.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.first_us.fetch_min(now, Ordering::Relaxed);
@@ -62,11 +57,6 @@ impl Arrivals {
     /// Arrivals of a number that had arrived before.
     pub fn again(&self) -> u64 {
         self.again.load(Ordering::Relaxed)
-    }
-
-    /// Arrivals that bear no number of ours.
-    pub fn strange(&self) -> u64 {
-        self.strange.load(Ordering::Relaxed)
     }
 
     /// When the first number arrived; the end of time for not yet.
@@ -125,7 +115,7 @@ mod tests {
         for number in [Some(1), Some(1), Some(2), None, Some(0)] {
             arrivals.note(number);
         }
-        assert_eq!((arrivals.different(), arrivals.again(), arrivals.strange()), (2, 1, 2));
+        assert_eq!((arrivals.different(), arrivals.again()), (2, 1));
         assert!(arrivals.at_us(1).is_some() && arrivals.at_us(2).is_none());
     }
 }
