@@ -88,7 +88,7 @@ impl Feed {
             .map(|from| Request { from, count: BATCH.min(numbers.end - from) });
         for (index, single) in singles.enumerate() {
             state.requests.push_back(single);
-            if index as u64 % BATCH == 0 {
+            if (index as u64).is_multiple_of(BATCH) {
                 state.requests.extend(batches.next());
             }
         }

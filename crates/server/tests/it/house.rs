@@ -133,7 +133,7 @@ pub fn message(number: u64) -> Value {
 }
 
 const fn is_text(number: u64) -> bool {
-    number % 2 == 0
+    number.is_multiple_of(2)
 }
 
 /// The number of the message that went to this recipient.

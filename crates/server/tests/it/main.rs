@@ -1,4 +1,4 @@
-//! The binary from outside: exit codes, what stands on standard output, start and stop.
+//! The binary from outside: exit codes, what stands on standard output, start and stop; and whole processes with the world around them, killed in the middle.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 mod binary;

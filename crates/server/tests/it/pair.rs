@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::{
     binary::Server,
@@ -29,9 +28,7 @@ fn recovered(house: &House, server: &Server, accepted: &BTreeMap<u64, String>) -
     let mut is_recovered = |id: &String| {
         let timeline = client.get(&format!("/v1/messages/{id}/timeline"));
         let entries = timeline["data"].as_array().unwrap().clone();
-        entries
-            .iter()
-            .any(|entry| entry["type"] == "attempt" && entry["failure"]["code"] == Value::from("process_ended"))
+        entries.iter().any(|entry| entry["type"] == "attempt" && entry["failure"]["code"] == "process_ended")
     };
     accepted.values().filter(|id| is_recovered(id)).count()
 }
