@@ -22,7 +22,12 @@ pub async fn beat(engine: &Engine) -> Result<(), Error> {
     let was_known = engine
         .ports
         .db
-        .write(Scope::System, move |tx| Box::pin(async move { inflight::seen(tx, worker, now).await }))
+        .write(Scope::System, move |tx| {
+            Box::pin(async move {
+                inflight::seen_at_most(tx, now.plus_millis(GONE_AFTER_MS), now).await?;
+                inflight::seen(tx, worker, now).await
+            })
+        })
         .await?;
     if !was_known {
         tracing::info!("This process is now known as a worker");

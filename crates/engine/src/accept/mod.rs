@@ -12,13 +12,14 @@ use std::{
     sync::Arc,
 };
 
-use model::{MessageId, TenantId, Timestamp};
+use model::{AccountId, MessageId, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{
     Scope, Tx,
     deliveries::Delivery,
     idempotency::{self, Answered},
+    inflight::{Flight, WorkerId},
     messages::{ContentId, Message},
     tenants,
 };
@@ -29,9 +30,10 @@ use self::{
 };
 use crate::{
     Engine, Error, ErrorKind, FieldError,
-    directory::Tenant,
+    directory::{Account, Tenant},
+    dispatch::{Dispatcher, Place},
     keys::Caller,
-    once::{self, IdempotencyKey, Judged, Reply},
+    once::{self, IdempotencyKey, Judged, Repeat, Reply},
     render::Prepared,
     view,
     writes::Writes,
@@ -46,6 +48,8 @@ const PLANS_MAX: usize = 5;
 
 /// What one request adds, planned and ready to be written.
 pub(crate) struct Item {
+    /// The account and the compiled content of a single message that is due now: it may leave with the commit.
+    leaving: Option<(Arc<Account>, Arc<Prepared>)>,
     tenant: Arc<Tenant>,
     version: i64,
     messages: Vec<Planned>,
@@ -61,7 +65,10 @@ struct Planned {
 /// What became of an item.
 pub(crate) enum Committed {
     /// Written.
-    Done,
+    Done {
+        /// True when the message left with it.
+        has_left: bool,
+    },
     /// Its key was used before.
     Known(Answered),
     /// The configuration changed; plan again.
@@ -81,27 +88,55 @@ impl Engine {
         self.charge(&self.tenant(tenant_id).await?.1, 1)?;
         let _running = self.hold(tenant_id, key.as_ref())?;
         let fingerprint = once::fingerprint("POST", "/v1/messages", body);
-        let files = self.attach(tenant_id, &request).await?;
+        match self.accept_one(tenant_id, &request, key.as_ref(), fingerprint).await {
+            Err(error) if error.kind.status() < 500 => self.answered_before(caller, key, fingerprint, error).await,
+            accepted => accepted,
+        }
+    }
+
+    /// What was accepted once is answered the same again, also when it would be refused by now: its time is over, or its account is gone.
+    async fn answered_before(
+        &self,
+        caller: &Caller,
+        key: Option<IdempotencyKey>,
+        fingerprint: [u8; 32],
+        refusal: Error,
+    ) -> Result<Reply, Error> {
+        let repeat = Repeat { key, fingerprint };
+        once::replay(self.parts(), caller, &repeat).await?.ok_or(refusal)
+    }
+
+    async fn accept_one(
+        &self,
+        tenant_id: TenantId,
+        request: &MessageRequest,
+        key: Option<&IdempotencyKey>,
+        fingerprint: [u8; 32],
+    ) -> Result<Reply, Error> {
+        let files = self.attach(tenant_id, request).await?;
         for _ in 0..PLANS_MAX {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
-            let (plan, content, text) = self.plan_one(&request, &tenant, files.clone(), now)?;
-            let message = self.new_message(&request, &tenant, &plan, content, now);
+            let (plan, content, text) = self.plan_one(request, &tenant, files.clone(), now)?;
+            let message = self.new_message(request, &tenant, &plan, content, now);
             let body = serde_json::to_vec(&view::message(&message, false, now)).expect("a message has a JSON form");
             let id = message.id;
             let hint = (tenant_id, plan.account.id, plan.class, plan.due_at);
             let item = Item {
+                leaving: (plan.due_at <= now).then(|| (Arc::clone(&plan.account), Arc::clone(&plan.content))),
                 messages: vec![Planned { message, content: Some(text) }],
-                answer: answered(tenant_id, key.as_ref(), fingerprint, body, now),
+                answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 tenant,
                 version,
             };
             let body = item.answer.body.clone();
-            if let Some(reply) = self.commit(item, 1, body).await? {
+            if let Some((reply, has_left)) = self.commit(item, 1, body).await? {
                 if !reply.replayed {
-                    self.contents.put(content, plan.content);
-                    self.dispatcher.nudge(hint.0, hint.1, hint.2, hint.3);
+                    if !has_left {
+                        self.contents.put(content, plan.content);
+                        self.dispatcher.nudge(hint.0, hint.1, hint.2, hint.3);
+                    }
                     self.wakers.wake(tenant_id);
                     metrics::counter!("tidings_messages_accepted_total", "channel" => plan.channel.as_str())
                         .increment(1);
@@ -142,6 +177,7 @@ impl Engine {
             let body =
                 serde_json::to_vec(&serde_json::json!({ "data": planned.answers })).expect("answers have a JSON form");
             let item = Item {
+                leaving: None,
                 messages: planned.messages,
                 answer: answered(tenant_id, key.as_ref(), fingerprint, body, now),
                 has_key: key.is_some(),
@@ -149,7 +185,7 @@ impl Engine {
                 version,
             };
             let (weight, body) = (item.messages.len(), item.answer.body.clone());
-            if let Some(reply) = self.commit(item, weight, body).await? {
+            if let Some((reply, _)) = self.commit(item, weight, body).await? {
                 if !reply.replayed {
                     for (id, content) in planned.contents {
                         self.contents.put(id, content);
@@ -277,16 +313,15 @@ impl Engine {
         }
     }
 
-    /// Hands an item to the batcher. `None` when it has to be planned again.
-    async fn commit(&self, item: Item, weight: usize, body: Vec<u8>) -> Result<Option<Reply>, Error> {
+    /// Hands an item to the batcher. Answers the reply and whether the message has left; `None` when it has to be planned again.
+    async fn commit(&self, item: Item, weight: usize, body: Vec<u8>) -> Result<Option<(Reply, bool)>, Error> {
         let lost = || Committed::Failed(Error::internal("the batch was lost to a panic"));
         match self.accepts.submit(item, weight.max(1)).await.unwrap_or_else(lost) {
-            Committed::Done => Ok(Some(Reply { status: 202, body, replayed: false })),
-            Committed::Known(answered) => Ok(Some(Reply {
-                status: u16::try_from(answered.status).unwrap_or(202),
-                body: answered.body,
-                replayed: true,
-            })),
+            Committed::Done { has_left } => Ok(Some((Reply { status: 202, body, replayed: false }, has_left))),
+            Committed::Known(answered) => {
+                let status = u16::try_from(answered.status).unwrap_or(202);
+                Ok(Some((Reply { status, body: answered.body, replayed: true }, false)))
+            }
             Committed::Stale => {
                 self.directory.refresh().await?;
                 Ok(None)
@@ -402,7 +437,7 @@ fn too_busy() -> Error {
 }
 
 /// Writes a batch of items in one transaction. When that fails for a reason that may be one item's, each is tried by itself.
-pub(crate) async fn write(engine: &Engine, items: Vec<Item>) -> Vec<Committed> {
+pub(crate) async fn write(engine: &Arc<Engine>, items: Vec<Item>) -> Vec<Committed> {
     let items = Arc::new(items);
     let all: Vec<usize> = (0..items.len()).collect();
     match write_some(engine, Arc::clone(&items), all.clone()).await {
@@ -426,33 +461,72 @@ pub(crate) async fn write(engine: &Engine, items: Vec<Item>) -> Vec<Committed> {
 }
 
 async fn write_some(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     items: Arc<Vec<Item>>,
     chosen: Vec<usize>,
 ) -> Result<Vec<Committed>, store::Error> {
     let (ids, now, shard) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), engine.shard());
-    engine
-        .ports
-        .db
-        .write(Scope::System, move |tx| {
+    let places: Vec<Option<Place>> = chosen.iter().map(|index| place(engine, &items[*index], now)).collect();
+    let held: Vec<bool> = places.iter().map(Option::is_some).collect();
+    let worker = engine.worker;
+    let written = {
+        let (items, chosen) = (Arc::clone(&items), chosen.clone());
+        engine.ports.db.write(Scope::System, move |tx| {
             Box::pin(async move {
-                let chosen: Vec<&Item> = chosen.iter().map(|index| &items[*index]).collect();
-                write_in(tx, &chosen, &ids, now, shard).await
+                let chosen: Vec<(&Item, bool)> =
+                    chosen.iter().zip(held).map(|(index, is_held)| (&items[*index], is_held)).collect();
+                write_in(tx, &chosen, worker, &ids, now, shard).await
             })
         })
-        .await
+    };
+    let committed = written.await?;
+    for ((index, place), committed) in chosen.iter().zip(places).zip(&committed) {
+        let item = &items[*index];
+        if let (Some(place), Some((account, content)), Committed::Done { has_left: true }) =
+            (place, &item.leaving, committed)
+        {
+            let message = item.messages[0].message.clone();
+            place.depart(Arc::clone(account), flight(&message, account.id, worker, now), message, Arc::clone(content));
+        }
+    }
+    Ok(committed)
+}
+
+/// A place in flight for an item that may leave with its commit, when there is one.
+fn place(engine: &Arc<Engine>, item: &Item, now: Timestamp) -> Option<Place> {
+    let (account, _) = item.leaving.as_ref()?;
+    Dispatcher::reserve(engine, account, item.messages.first()?.message.class, now)
+}
+
+/// The first attempt of a message that leaves as it is accepted.
+fn flight(m: &Message, account_id: AccountId, worker: WorkerId, now: Timestamp) -> Flight {
+    Flight {
+        message_id: m.id,
+        tenant_id: m.tenant_id,
+        account_id,
+        class: m.class,
+        number: 1,
+        tries: 0,
+        worker,
+        started_at: now,
+        expires_at: m.expires_at,
+    }
 }
 
 async fn write_in(
     tx: &mut Tx,
-    items: &[&Item],
+    items: &[(&Item, bool)],
+    worker: WorkerId,
     ids: &model::Ids,
     now: Timestamp,
     shard: i64,
 ) -> Result<Vec<Committed>, store::Error> {
     let version = tenants::version(tx).await?;
-    let keys: Vec<(TenantId, &str)> =
-        items.iter().filter(|item| item.has_key).map(|item| (item.answer.tenant, item.answer.key.as_str())).collect();
+    let keys: Vec<(TenantId, &str)> = items
+        .iter()
+        .filter(|(item, _)| item.has_key)
+        .map(|(item, _)| (item.answer.tenant, item.answer.key.as_str()))
+        .collect();
     let mut known: HashMap<(TenantId, String), Answered> = idempotency::find_many(tx, &keys)
         .await?
         .into_iter()
@@ -460,7 +534,7 @@ async fn write_in(
         .collect();
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
-    for item in items {
+    for (item, has_place) in items {
         let before = item.has_key.then(|| known.remove(&(item.answer.tenant, item.answer.key.clone()))).flatten();
         if let Some(before) = before {
             let fingerprint = item.answer.fingerprint.as_slice().try_into().unwrap_or(&[0; 32]);
@@ -480,13 +554,14 @@ async fn write_in(
             committed.push(Committed::Stale);
             continue;
         }
+        let has_left = *has_place;
         for planned in &item.messages {
-            add(&mut writes, item, planned, now, ids);
+            add(&mut writes, item, planned, has_left.then_some(worker), now, ids);
         }
         if item.has_key {
             answers.push(item.answer.clone());
         }
-        committed.push(Committed::Done);
+        committed.push(Committed::Done { has_left });
     }
     writes.write(tx, shard).await?;
     let inserted = idempotency::insert_many(tx, &answers).await?;
@@ -497,19 +572,31 @@ async fn write_in(
     Ok(committed)
 }
 
-fn add(writes: &mut Writes, item: &Item, planned: &Planned, now: Timestamp, ids: &model::Ids) {
+/// What a new message writes. `leaving`: the process that sends it at once, so that its attempt is on record instead of due work.
+fn add(
+    writes: &mut Writes,
+    item: &Item,
+    planned: &Planned,
+    leaving: Option<WorkerId>,
+    now: Timestamp,
+    ids: &model::Ids,
+) {
     let m = &planned.message;
     writes.contents.extend(planned.content.as_ref().map(|text| (m.tenant_id, m.content_id, text.clone())));
-    writes.deliveries.extend(m.account_id.zip(m.due_at).map(|(account_id, due_at)| Delivery {
-        account_id,
-        class: m.class,
-        due_at,
-        message_id: m.id,
-        tenant_id: m.tenant_id,
-        attempts: 0,
-        tries: 0,
-        expires_at: m.expires_at,
-    }));
+    match (m.account_id.zip(m.due_at), leaving) {
+        (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(m, account_id, worker, now)),
+        (Some((account_id, due_at)), None) => writes.deliveries.push(Delivery {
+            account_id,
+            class: m.class,
+            due_at,
+            message_id: m.id,
+            tenant_id: m.tenant_id,
+            attempts: 0,
+            tries: 0,
+            expires_at: m.expires_at,
+        }),
+        (None, _) => {}
+    }
     writes.count(None, m);
     writes.event(&item.tenant, "message.accepted", view::message_json(m, now), now, ids);
     writes.new_messages.push(m.clone());

@@ -60,6 +60,8 @@ pub struct Lanes {
     slots: usize,
     in_flight: usize,
     bulk_in_flight: usize,
+    /// True while messages may leave as they are accepted.
+    is_running: bool,
 }
 
 impl Lanes {
@@ -72,7 +74,30 @@ impl Lanes {
             slots: slots.max(4),
             in_flight: 0,
             bulk_in_flight: 0,
+            is_running: false,
         }
+    }
+
+    /// Says whether this process sends: only then may messages leave as they are accepted.
+    pub const fn run(&mut self, is_running: bool) {
+        self.is_running = is_running;
+    }
+
+    /// Takes a place in flight for a message that is being accepted and may leave at once; [`Lanes::landed`] gives it back. Refused to bulk, while anything as
+    /// urgent waits for the account, and once three quarters of the slots are taken: then everybody queues, and the turns decide.
+    pub fn reserve(&mut self, account: AccountId, class: Class, now: Timestamp, pace: Pace) -> bool {
+        let has_slots = self.in_flight < self.slots - self.slots / 4;
+        let waits = |first: Class| self.lanes.get(&(first, account)).is_some_and(|lane| lane.due_at <= now);
+        let is_free = self.is_running
+            && has_slots
+            && !class.is_bulk()
+            && self.room_of(account, now, pace) > 0
+            && !(0..=class.code()).filter_map(Class::from_code).any(waits);
+        if is_free {
+            self.in_flight += 1;
+            self.loads.entry(account).or_default().in_flight += 1;
+        }
+        is_free
     }
 
     /// Notes that a lane has work that is due at `due_at`.
@@ -203,7 +228,13 @@ impl Lanes {
     }
 
     fn room(&self, account: AccountId, now: Timestamp, pace: &HashMap<AccountId, Pace>) -> usize {
-        let Some(pace) = pace.get(&account).filter(|pace| pace.is_open) else { return 0 };
+        pace.get(&account).map_or(0, |pace| self.room_of(account, now, *pace))
+    }
+
+    fn room_of(&self, account: AccountId, now: Timestamp, pace: Pace) -> usize {
+        if !pace.is_open {
+            return 0;
+        }
         let Some(load) = self.loads.get(&account) else { return pace.in_flight_max };
         if load.paused_until.is_some_and(|until| until > now) {
             return 0;
@@ -324,6 +355,27 @@ mod tests {
             claims.iter().filter(|claim| claim.tenant_id == tenant(2)).map(|claim| claim.limit).sum::<usize>(),
             32
         );
+    }
+
+    #[test]
+    fn a_message_leaves_at_once_only_past_nobody() {
+        let pace = Pace { in_flight_max: 2, is_open: true };
+        let mut lanes = Lanes::new(8);
+        assert!(!lanes.reserve(account(1), URGENT, NOW, pace), "nobody sends here");
+        lanes.run(true);
+        assert!(!lanes.reserve(account(1), BULK, NOW, pace), "bulk takes turns");
+        assert!(!lanes.reserve(account(1), URGENT, NOW, Pace { is_open: false, ..pace }));
+        assert!(lanes.reserve(account(1), URGENT, NOW, pace) && lanes.reserve(account(1), URGENT, NOW, pace));
+        assert!(!lanes.reserve(account(1), URGENT, NOW, pace), "the account is full");
+        lanes.landed(account(1), URGENT);
+        lanes.note(tenant(1), account(1), BULK, NOW);
+        assert!(lanes.reserve(account(1), URGENT, NOW, pace), "bulk holds nobody up");
+        lanes.landed(account(1), URGENT);
+        lanes.note(tenant(1), account(1), URGENT, NOW);
+        assert!(!lanes.reserve(account(1), URGENT, NOW, pace), "others wait already");
+        let wide = Pace { in_flight_max: 100, ..pace };
+        let taken = (0..10).filter(|_| lanes.reserve(account(2), URGENT, NOW, wide)).count();
+        assert_eq!((taken, lanes.in_flight()), (5, 6), "a quarter of the slots stays for turns");
     }
 
     #[test]

@@ -67,9 +67,41 @@ impl Dispatcher {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a place in flight for a message that is being accepted, when it may leave at once: nothing waits for its account, and its rate is not limited.
+    pub(crate) fn reserve(engine: &Arc<Engine>, account: &Account, class: Class, now: Timestamp) -> Option<Place> {
+        let has_place = rate_of(account) == 0
+            && engine.dispatcher.lanes().reserve(account.id, class, now, pace_of(account, account.is_enabled));
+        has_place.then(|| Place { engine: Arc::clone(engine), account_id: account.id, class, is_taken: false })
+    }
+
     fn landed(&self, account: AccountId, class: Class) {
         self.lanes().landed(account, class);
         self.wake.notify_one();
+    }
+}
+
+/// A place in flight, given back when it is dropped.
+pub(crate) struct Place {
+    engine: Arc<Engine>,
+    account_id: AccountId,
+    class: Class,
+    is_taken: bool,
+}
+
+impl Place {
+    /// Sends a message whose attempt was recorded in the transaction that accepted it.
+    pub(crate) fn depart(mut self, account: Arc<Account>, flight: Flight, message: Message, content: Arc<Prepared>) {
+        self.is_taken = true;
+        let job = Job { account, parts: vec![Part { flight, message, content }] };
+        tokio::spawn(send::perform(Arc::clone(&self.engine), job));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            self.engine.dispatcher.landed(self.account_id, self.class);
+        }
     }
 }
 
@@ -77,6 +109,7 @@ impl Dispatcher {
 pub async fn run(engine: Arc<Engine>, mut stop: tokio::sync::watch::Receiver<bool>) {
     let mut scanned_at = Timestamp::EPOCH;
     let mut flying = tokio::task::JoinSet::new();
+    open(&engine);
     while !*stop.borrow() {
         let now = engine.ports.clock.now();
         if now.millis_since(scanned_at) >= PERIOD_MS as i64 || now < scanned_at {
@@ -110,8 +143,23 @@ pub async fn run(engine: Arc<Engine>, mut stop: tokio::sync::watch::Receiver<boo
             }
         }
     }
-    tracing::info!(in_flight = flying.len(), "Waiting for what is in flight");
+    engine.dispatcher.lanes().run(false);
+    tracing::info!(in_flight = engine.dispatcher.in_flight(), "Waiting for what is in flight");
     while flying.join_next().await.is_some() {}
+    // Messages that left as they were accepted are not among the flying.
+    landed(&engine).await;
+}
+
+/// Lets messages leave as they are accepted, as [`run`] does.
+pub fn open(engine: &Engine) {
+    engine.dispatcher.lanes().run(true);
+}
+
+/// Waits until nothing is in flight.
+pub async fn landed(engine: &Engine) {
+    while engine.dispatcher.in_flight() > 0 {
+        engine.dispatcher.wake.notified().await;
+    }
 }
 
 /// Claims what is due now, sends it and applies the results, one round: for tests and the simulator. Answers how many messages left.

@@ -69,7 +69,9 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
                 .collect()
         }
     };
-    land(&engine, finished).await;
+    if !finished.is_empty() {
+        land(&engine, finished).await;
+    }
     for (account, class) in landing {
         engine.dispatcher.landed(account, class);
     }
@@ -95,6 +97,7 @@ async fn land(engine: &Engine, finished: Vec<Finished>) {
     }
 }
 
+/// Makes a job's exchanges one after the other. Answers the results that are not written yet.
 async fn attempt(engine: &Engine, job: Job) -> Vec<Finished> {
     let Job { account, parts } = job;
     let (mut finished, mut ready) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
@@ -130,6 +133,10 @@ async fn attempt(engine: &Engine, job: Job) -> Vec<Finished> {
                 .zip(results)
                 .map(|(ready, (outcome, record))| Finished::new(ready.part.flight, &account, outcome, record)),
         );
+        if !ready.is_empty() {
+            // What is answered is written before the next request: a crash while that one hangs must not make this one unknown.
+            land(engine, std::mem::take(&mut finished)).await;
+        }
     }
     finished
 }

@@ -4,6 +4,8 @@ use model::{Answer, Broken, Call, FailureKind};
 use serde_json::json;
 use testkit::{Stage, TestDb, World, broken_after, broken_before, http_answer};
 
+use crate::setting::column;
+
 fn sms(to: &str) -> serde_json::Value {
     json!({ "to": { "phone": to }, "channel": "sms", "content": { "text": "Hello {{ name }}" }, "variables": { "name": "Ada" } })
 }
@@ -51,6 +53,37 @@ testkit::both! {
         assert_eq!(stage.status(invalid).await, "failed");
         assert_eq!(stage.status(opted_out).await, "failed");
         assert_eq!(stage.status(bounced).await, "bounced");
+    }
+
+    async fn a_message_leaves_with_the_commit_that_accepts_it_when_nobody_waits(db: TestDb) {
+        let stage = twilio(&db, |_| taken()).await;
+        tidings_engine::dispatch::open(&stage.engine);
+        stage.world.transport.hold();
+        let id = stage.send(sms("+4915112345678")).await;
+        let rows = async |table: &str| {
+            column(&db, if table == "deliveries" { "SELECT CAST(COUNT(*) AS TEXT) FROM deliveries" } else { "SELECT CAST(COUNT(*) AS TEXT) FROM inflight" }).await
+        };
+        assert_eq!((rows("deliveries").await, rows("inflight").await), ("0".to_owned(), "1".to_owned()));
+        let mut later = sms("+4915112345678");
+        later["send_at"] = json!("2027-01-01T00:00:00Z");
+        stage.send(later).await;
+        assert_eq!((rows("deliveries").await, rows("inflight").await), ("1".to_owned(), "1".to_owned()), "its time has not come");
+        stage.world.transport.release();
+        tidings_engine::dispatch::landed(&stage.engine).await;
+        assert_eq!((stage.status(id).await, rows("inflight").await), ("sent", "0".to_owned()));
+        assert_eq!(stage.world.transport.calls().len(), 1);
+    }
+
+    async fn a_message_that_left_with_its_commit_is_found_after_a_crash(db: TestDb) {
+        let mut stage = twilio(&db, |_| taken()).await;
+        tidings_engine::dispatch::open(&stage.engine);
+        stage.world.transport.hold();
+        let mut once = sms("+4915112345678");
+        once["guarantee"] = json!("at_most_once");
+        let id = stage.send(once).await;
+        stage.restart();
+        tidings_engine::recovery::recover(&stage.engine, true).await.unwrap();
+        assert_eq!(stage.status(id).await, "unknown");
     }
 
     async fn a_repeated_request_is_the_same_message(db: TestDb) {
