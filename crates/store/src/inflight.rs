@@ -142,6 +142,12 @@ pub async fn seen(tx: &mut Tx, worker: WorkerId, now: Timestamp) -> Result<bool,
     Ok(updated > 0)
 }
 
+/// Says that workers last seen after `latest`, which lies in the future, were seen now: the clock was set back since, and whoever of them is dead would pass for alive until
+/// it is where it was.
+pub async fn seen_at_most(tx: &mut Tx, latest: Timestamp, now: Timestamp) -> Result<(), Error> {
+    tx.execute("UPDATE workers SET seen_at = $1 WHERE seen_at > $2", &[&now, &latest]).await.map(drop)
+}
+
 /// Forgets a worker that stops, and those last seen before `seen_before` that hold nothing.
 pub async fn forget(tx: &mut Tx, worker: Option<WorkerId>, seen_before: Timestamp) -> Result<(), Error> {
     let sql = "DELETE FROM workers WHERE (id = $1 OR seen_at < $2) AND id NOT IN (SELECT worker FROM inflight)";

@@ -53,7 +53,11 @@ where
 
 /// A fresh SQLite database in a temporary directory.
 pub async fn sqlite() -> TestDb {
-    let directory = TempDir::new();
+    sqlite_in(TempDir::new()).await
+}
+
+/// A fresh SQLite database in a directory of its own.
+pub(crate) async fn sqlite_in(directory: TempDir) -> TestDb {
     let url = format!("sqlite:{}", directory.path().join("tidings.db").display());
     let db = Db::open(&url).unwrap();
     store::migrate(&db, Timestamp::EPOCH).await.unwrap();

@@ -14,10 +14,20 @@ impl TempDir {
     /// Makes an empty one.
     #[allow(clippy::new_without_default, reason = "it touches the disk")]
     pub fn new() -> Self {
+        Self::under(&std::env::temp_dir())
+    }
+
+    /// Makes an empty one in memory, where the system has such a place: for what is written often and never has to last.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::under(memory) } else { Self::new() }
+    }
+
+    fn under(parent: &Path) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("tidings-test-{}-{number}", process::id()));
+            let path = parent.join(format!("tidings-test-{}-{number}", process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return Self(path),
                 // Left behind by a killed process that had our number.

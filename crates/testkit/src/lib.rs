@@ -18,6 +18,7 @@ mod clock;
 mod database;
 mod directory;
 mod postgres;
+pub mod simulator;
 mod stage;
 mod transport;
 mod world;

@@ -1,6 +1,8 @@
 //! The fixtures themselves, on both engines.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
+mod simulator;
+
 use model::TenantId;
 use store::{Error, Scope};
 use tidings_testkit as testkit;

@@ -1,0 +1,81 @@
+//! The simulator's seeds. `SEED=7 cargo nextest run -p tidings-testkit simulator` plays that one alone, wherever.
+
+use std::env;
+
+use tidings_testkit::simulator::{On, Sabotage, Setup, laws, play};
+
+/// Seeds of one test on SQLite: several tests share them, so that they run beside each other.
+const SEEDS: u64 = 25;
+
+/// Plays seeds and shows the first that fails.
+fn all_hold(on: On, seeds: impl IntoIterator<Item = u64>) {
+    let wanted = env::var("SEED").ok().map(|seed| seed.parse().expect("SEED is a number"));
+    let seeds: Vec<u64> = wanted.map_or_else(|| seeds.into_iter().collect(), |seed| vec![seed]);
+    for seed in seeds {
+        match play(seed, Setup::on(on)) {
+            Ok(summary) => println!("seed {seed}: {summary:?}"),
+            Err(failed) => panic!("\n{failed}"),
+        }
+    }
+}
+
+/// One test per block of seeds.
+macro_rules! blocks {
+    ($($name:ident: $number:literal;)+) => {$(
+        #[test]
+        fn $name() {
+            all_hold(On::Sqlite, 1 + $number * SEEDS..=($number + 1) * SEEDS);
+        }
+    )+};
+}
+
+blocks! {
+    laws_hold_0: 0;
+    laws_hold_1: 1;
+    laws_hold_2: 2;
+    laws_hold_3: 3;
+    laws_hold_4: 4;
+    laws_hold_5: 5;
+    laws_hold_6: 6;
+    laws_hold_7: 7;
+}
+
+#[test]
+fn laws_hold_on_postgres() {
+    all_hold(On::Postgres, 1_001..=1_008);
+}
+
+/// Plays until the sabotage could be done, and says which law noticed.
+fn law_against(sabotage: Sabotage) -> &'static str {
+    let setup = Setup { sabotage: Some(sabotage), ..Setup::on(On::Sqlite) };
+    (1..=30).find_map(|seed| play(seed, setup).err()).expect("somebody notices").broken.law
+}
+
+macro_rules! noticed {
+    ($($name:ident: $sabotage:ident, $law:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            assert_eq!(law_against(Sabotage::$sabotage), laws::$law);
+        }
+    )+};
+}
+
+noticed! {
+    a_message_sent_twice_is_noticed: SendTwice, TWICE;
+    a_lost_delivery_is_noticed: LoseDelivery, LOST;
+    a_delivery_too_many_is_noticed: QueueTwice, LOST;
+    a_lost_message_is_noticed: LoseMessage, ONCE;
+    a_step_back_is_noticed: StepBack, BACK;
+    a_miscount_is_noticed: Miscount, USAGE;
+    a_forgotten_attempt_is_noticed: ForgetAttempt, TIMELINE;
+    an_invented_success_is_noticed: Invent, INVENTED;
+    a_false_cancellation_is_noticed: Withdraw, WITHDRAWN;
+    mixed_tenants_are_noticed: Mix, APART;
+}
+
+/// A seed always plays the same.
+#[test]
+fn a_seed_repeats_itself() {
+    let once = || play(3, Setup::on(On::Sqlite)).map_err(|failed| failed.broken);
+    assert_eq!(once(), once());
+}
