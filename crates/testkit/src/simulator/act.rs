@@ -1,19 +1,14 @@
 //! One step of a run: what may happen, how likely it is, and what it does.
 
-use engine::{
-    Error, callbacks,
-    dead_letters::RetryRequest,
-    once::{IdempotencyKey, Repeat},
-    recovery, waiting,
-};
+use engine::{Error, callbacks, once::IdempotencyKey, recovery, waiting};
 use futures_util::future::join_all;
-use model::{Clock as _, Ids, MessageId};
+use model::{Clock as _, Ids};
 use serde_json::json;
 
 use super::{
     Result, Simulation, broken,
     client::{self, Posted},
-    laws::{APART, ONCE, REPORTED, WORKS},
+    laws::{ONCE, REPORTED, WORKS},
     node::Node,
     provider::{Verdict, Word},
     words::{Kind, Why},
@@ -109,13 +104,14 @@ impl Weights {
 }
 
 /// The end of a process in the middle of something: after how many waits.
-type Cut = Option<usize>;
+pub(super) type Cut = Option<usize>;
 
 impl Simulation {
     /// Does one thing. Answers false when only time has passed.
     pub(super) fn act(&mut self) -> Result<bool> {
         let act = self.weights.choose(&self.chance);
         self.perform(act)?;
+        self.settle()?;
         Ok(!matches!(act, Act::Pass | Act::Leap | Act::SetBack | Act::Sleep))
     }
 
@@ -151,7 +147,7 @@ impl Simulation {
     }
 
     /// Runs something in a process, to its end or until the process dies.
-    fn within<T>(node: &Node, cut: Cut, op: impl Future<Output = T>) -> Option<T> {
+    pub(super) fn within<T>(node: &Node, cut: Cut, op: impl Future<Output = T>) -> Option<T> {
         match cut {
             Some(polls) => node.cut(op, polls),
             None => Some(node.run(op)),
@@ -323,10 +319,14 @@ impl Simulation {
             self.note(line);
             self.outside.provider.answer(index, verdict);
         }
-        for index in 0..self.nodes.len() {
-            self.nodes[index].settle().map_err(|by| broken(WORKS, by))?;
-        }
-        Ok(())
+        self.settle()
+    }
+
+    /// Lets every process that is awake do what it can.
+    pub(super) fn settle(&mut self) -> Result {
+        let now = self.step;
+        let mut awake = self.nodes.iter_mut().filter(|node| node.asleep_until <= now);
+        awake.try_for_each(Node::settle).map_err(|by| broken(WORKS, by))
     }
 
     fn verdict(&self, kind: Kind, is_batch: bool) -> Verdict {
@@ -431,9 +431,9 @@ impl Simulation {
     /// A background job runs.
     fn job(&mut self, cut: Cut) -> Result {
         let node = self.awake();
-        let names = ["beat", "recover", "expire", "later", "ask", "rematch", "refresh", "forget"];
+        let names = ["beat", "recover", "expire", "later", "ask", "rematch", "refresh", "forget", "reroute"];
         // Leases are only kept by beating, and questions settle most.
-        let name = names[[0, 0, 1, 1, 2, 2, 3, 4, 4, 4, 5, 6, 7][self.below(13)]];
+        let name = names[[0, 0, 1, 1, 2, 2, 3, 4, 4, 4, 5, 6, 7, 8][self.below(14)]];
         let done = Self::within(&self.nodes[node], cut, run_job(&self.nodes[node], name));
         let number = self.nodes[node].number;
         self.note(format_args!("process {number} runs {name}: {done:?}"));
@@ -441,84 +441,6 @@ impl Simulation {
             return Err(failed(name, &error));
         }
         if cut.is_some() { self.crash(node) } else { Ok(()) }
-    }
-
-    fn cancel(&mut self, cut: Cut) -> Result {
-        let Some((id, tenant, tag)) = self.someone() else { return Ok(()) };
-        let node = self.awake();
-        let caller = self.tenants[tenant].caller.clone();
-        let op = self.nodes[node].engine.cancel(&caller, &Repeat::NONE, id);
-        let done = Self::within(&self.nodes[node], cut, op).map(|done| done.map(drop));
-        self.settled(&format!("m{tag} is canceled"), done)?;
-        if cut.is_some() { self.crash(node) } else { Ok(()) }
-    }
-
-    fn retry(&mut self, cut: Cut) -> Result {
-        let Some((id, tenant, tag)) = self.someone() else { return Ok(()) };
-        let node = self.awake();
-        let caller = self.tenants[tenant].caller.clone();
-        let op = self.nodes[node].engine.retry(&caller, &Repeat::NONE, id);
-        let done = Self::within(&self.nodes[node], cut, op).map(|done| done.map(drop));
-        if !matches!(done, Some(Err(_))) {
-            self.client.reopen(id);
-        }
-        self.settled(&format!("m{tag} is sent again by a person"), done)?;
-        if cut.is_some() { self.crash(node) } else { Ok(()) }
-    }
-
-    fn retry_all(&mut self) -> Result {
-        let tenant = self.below(self.tenants.len());
-        let node = self.awake();
-        let caller = self.tenants[tenant].caller.clone();
-        let request = RetryRequest { all: true, ..RetryRequest::default() };
-        let reply = self.nodes[node].run(self.nodes[node].engine.retry_many(&caller, &Repeat::NONE, request));
-        let reply = reply.map_err(|error| failed("retrying all", &error))?;
-        let json: serde_json::Value = serde_json::from_slice(&reply.body).map_err(|error| broken(WORKS, error))?;
-        let lines = json["data"].as_array().cloned().unwrap_or_default();
-        let queued =
-            lines.iter().filter(|line| line["status"] == "queued").filter_map(|line| line["id"].as_str()?.parse().ok());
-        let ids: Vec<MessageId> = queued.collect();
-        self.note(format_args!("tenant {tenant} sends {} dead letters again", ids.len()));
-        ids.into_iter().for_each(|id| self.client.reopen(id));
-        Ok(())
-    }
-
-    /// A tenant reaches for another's message.
-    fn trespass(&mut self) -> Result {
-        let Some((id, tenant, tag)) = self.someone() else { return Ok(()) };
-        let other = (tenant + 1) % self.tenants.len();
-        let node = self.awake();
-        let caller = self.tenants[other].caller.clone();
-        let engine = &self.nodes[node].engine;
-        let (canceled, retried) = self.nodes[node].run(async {
-            (engine.cancel(&caller, &Repeat::NONE, id).await, engine.retry(&caller, &Repeat::NONE, id).await)
-        });
-        self.note(format_args!("tenant {other} reaches for m{tag} of tenant {tenant}"));
-        for reply in [canceled, retried] {
-            let status = reply.as_ref().err().map(|error| error.kind.status());
-            if status != Some(404) {
-                return Err(broken(APART, format!("tenant {other} was answered {status:?} about m{tag}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// A message that was answered 202, mostly a late one.
-    fn someone(&self) -> Option<(MessageId, usize, u32)> {
-        let known = self.client.wishes.iter().enumerate();
-        let known: Vec<_> = known.filter_map(|(tag, wish)| Some((wish.id?, wish.tenant, tag as u32))).collect();
-        known.get(self.below(known.len())).copied()
-    }
-
-    /// Notes an operation that may be refused but must not fail.
-    pub(super) fn settled(&mut self, what: &str, done: Option<Result<(), Error>>) -> Result {
-        match done {
-            None => self.note(format_args!("{what}: no answer")),
-            Some(Ok(())) => self.note(what),
-            Some(Err(error)) if error.kind.status() >= 500 => return Err(failed(what, &error)),
-            Some(Err(error)) => self.note(format_args!("{what}: refused, {}", error.code)),
-        }
-        Ok(())
     }
 
     /// The process dies in the middle of something.
@@ -543,6 +465,7 @@ pub(super) async fn run_job(node: &Node, name: &str) -> Result<usize, Error> {
         "expire" => waiting::expire(engine).await,
         "later" => waiting::later(engine).await,
         "ask" => waiting::ask(engine).await,
+        "reroute" => waiting::reroute(engine).await,
         "rematch" => callbacks::rematch(engine).await,
         "refresh" => engine.directory.refresh().await.map(|_| 0),
         _ => recovery::leave(engine, false).await.map(|()| 0),

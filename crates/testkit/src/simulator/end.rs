@@ -49,7 +49,7 @@ impl Simulation {
     /// Runs every job in every process, and lets everything leave and be taken.
     fn round(&mut self) -> Result {
         for index in 0..self.nodes.len() {
-            for name in ["beat", "refresh", "recover", "expire", "later", "ask", "rematch"] {
+            for name in ["beat", "refresh", "recover", "expire", "later", "ask", "rematch", "reroute"] {
                 let done = self.nodes[index].run(act::run_job(&self.nodes[index], name));
                 done.map_err(|error| act::failed(name, &error))?;
             }
@@ -60,9 +60,7 @@ impl Simulation {
         }
         while !self.outside.provider.state().waiting.is_empty() {
             self.outside.provider.answer(0, Verdict::Accept);
-            for node in &mut self.nodes {
-                node.settle().map_err(|by| broken(WORKS, by))?;
-            }
+            self.settle()?;
         }
         let is_flying = self.nodes.iter().any(super::Node::is_flying);
         if is_flying { Err(broken(SETTLES, "an exchange was answered and did not end")) } else { Ok(()) }

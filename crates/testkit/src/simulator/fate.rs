@@ -61,13 +61,19 @@ impl Simulation {
     /// A tenant deletes one of its accounts, where it may.
     pub(super) fn delete(&mut self) -> Result {
         let Some(index) = self.some_account() else { return Ok(()) };
+        let is_forced = self.one_in(2);
         let node = self.awake();
         let account = &self.accounts[index];
         let caller = self.tenants[account.tenant].caller.clone();
         let parts = self.nodes[node].engine.parts();
-        let done = self.nodes[node].run(engine::accounts::delete(parts, &caller, account.id));
+        let done = self.nodes[node].run(async {
+            match is_forced {
+                true => engine::accounts::force_delete(parts, &caller, account.id).await,
+                false => engine::accounts::delete(parts, &caller, account.id).await,
+            }
+        });
         self.accounts[index].is_deleted = done.is_ok();
-        self.settled(&format!("a{index} is deleted"), Some(done))
+        self.settled(&format!("a{index} is deleted, by force: {is_forced}"), Some(done))
     }
 
     /// A tenant adds an account.

@@ -20,6 +20,7 @@ mod end;
 mod fate;
 pub mod laws;
 mod node;
+mod person;
 mod picture;
 mod provider;
 mod sabotage;
@@ -162,6 +163,7 @@ impl Simulation {
             clock,
             blobs: MemoryBlobs::new(),
             seed,
+            leaves_at_once: chance.below(2) == 0,
         };
         Self {
             nodes: Vec::new(),

@@ -34,6 +34,8 @@ pub(super) struct Outside {
     pub blobs: Arc<MemoryBlobs>,
     pub provider: Arc<Provider>,
     pub seed: u64,
+    /// True when messages may leave as they are accepted.
+    pub leaves_at_once: bool,
 }
 
 /// A process.
@@ -100,6 +102,9 @@ impl Node {
         let masters = MasterKeys::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a master key");
         let engine = Engine::new(ports, config, masters);
         drop(guard);
+        if outside.leaves_at_once && engine.ports.db.dialect() == Dialect::Sqlite {
+            engine::dispatch::open(&engine);
+        }
         Self {
             number,
             engine,
@@ -179,11 +184,22 @@ impl Node {
     /// Lets everything happen that can, until each exchange has ended or waits for the provider.
     pub fn settle(&mut self) -> Result<(), String> {
         let (afloat, provider, number) = (&self.afloat, &self.provider, self.number);
-        self.runtime.block_on(async {
-            while afloat.load(Ordering::SeqCst) != provider.waiting_of(number) {
-                provider.moved.notified().await;
-            }
-        });
+        let metrics = self.runtime.metrics();
+        match self.engine.ports.db.dialect() {
+            // Tasks alive are exchanges, and work that ends by itself. Messages that leave as they are accepted are among them.
+            Dialect::Sqlite => self.runtime.block_on(async {
+                while metrics.num_alive_tasks() != provider.waiting_of(number) {
+                    std::thread::yield_now();
+                    tokio::task::yield_now().await;
+                }
+            }),
+            // Its connections are tasks as well, so only the exchanges that began here are counted.
+            Dialect::Postgres => self.runtime.block_on(async {
+                while afloat.load(Ordering::SeqCst) != provider.waiting_of(number) {
+                    provider.moved.notified().await;
+                }
+            }),
+        }
         let flying = std::mem::take(&mut self.flying);
         for mut flight in flying {
             match (&mut flight).now_or_never() {
