@@ -88,6 +88,8 @@ pub struct Summary {
     pub deaths: usize,
     /// Attempts of which nobody can say what became of them.
     pub unknown: usize,
+    /// A hash of everything that happened, in order: two runs with the same one were the same.
+    pub fingerprint: u64,
 }
 
 /// A run that broke a law.
@@ -199,6 +201,9 @@ impl Simulation {
             }
         }
         self.end()?;
+        let bytes = self.trace.iter().flat_map(|line| line.bytes());
+        self.summary.fingerprint =
+            bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Ok(self.summary)
     }
 
