@@ -7,7 +7,9 @@
 //! them into `unavailable` or `unknown` by whether the request may have been taken.
 
 mod aws;
+mod decimal;
 mod email;
+mod hook;
 mod mailgun;
 mod mailjet;
 pub mod mime;
@@ -19,6 +21,7 @@ pub mod sandbox;
 mod sendgrid;
 mod ses;
 mod smtp;
+mod sns;
 mod spec;
 mod telegram;
 mod twilio;

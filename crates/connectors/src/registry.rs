@@ -3,7 +3,7 @@
 //! The engine finds connectors here when it dispatches, the API when an account is saved and for its list. Nothing is hidden from [`find`];
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
-use crate::{Connector, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, telegram, twilio, webhook};
+use crate::{Connector, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram, twilio, webhook};
 
 static ALL: &[&dyn Connector] = &[
     &mailgun::Mailgun,
@@ -14,6 +14,7 @@ static ALL: &[&dyn Connector] = &[
     &sendgrid::SendGrid,
     &ses::Ses,
     &smtp::Smtp,
+    &sns::Sns,
     &telegram::Telegram,
     &twilio::Twilio,
     &webhook::Webhook,

@@ -7,7 +7,7 @@ use model::{Address, AttemptId, Channel, Failure, FailureKind, Location, Phone};
 use url::form_urlencoded;
 
 use super::{Settings, Twilio, answer, sender::WHATSAPP};
-use crate::{Cx, Inbound, InboundMedia, InboundMessage, Keyword, Observed, Reply, Report, Request, Verdict};
+use crate::{Cx, Inbound, InboundMedia, InboundMessage, Keyword, Observed, Reply, Report, Request, Verdict, hook};
 
 /// Most media in one incoming message (Twilio's own limit).
 const MEDIA_MAX: usize = 10;
@@ -18,11 +18,7 @@ impl Inbound for Twilio {
             Ok(settings) => settings,
             Err(bad) => return Verdict::Invalid(format!("the account's settings cannot be read: {bad}")),
         };
-        let url = match request.query {
-            "" => format!("{}{}", cx.callback_url, request.path),
-            query => format!("{}{}?{query}", cx.callback_url, request.path),
-        };
-        match check(settings.auth_token.reveal(), &url, request) {
+        match check(settings.auth_token.reveal(), &hook::url(cx, request), request) {
             Ok(()) => Verdict::Valid,
             Err(reason) => Verdict::Invalid(reason.to_owned()),
         }
@@ -57,7 +53,7 @@ fn check(auth_token: &str, url: &str, request: &Request<'_>) -> Result<(), &'sta
         SignedBody::Form => appended(request.body),
         SignedBody::Nothing => String::new(),
         SignedBody::Hash(expected) => {
-            let actual = hex(digest::digest(&digest::SHA256, request.body).as_ref());
+            let actual = hook::hex(digest::digest(&digest::SHA256, request.body).as_ref());
             constant_time::verify_slices_are_equal(actual.as_bytes(), expected.as_bytes())
                 .map_err(|_| "bodySHA256 is not the hash of the body")?;
             String::new()
@@ -121,10 +117,6 @@ fn both_ports(url: &str) -> (String, String) {
         _ => (host, if scheme == "http" { "80" } else { "443" }),
     };
     (format!("{scheme}://{bare}:{port}{tail}"), format!("{scheme}://{bare}{tail}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The parameters of a request: Twilio sends them as a form, or in the query where a tenant chose GET.
