@@ -15,6 +15,8 @@ mod mailjet;
 pub mod mime;
 mod multipart;
 mod noop;
+mod read;
+mod refusals;
 pub mod registry;
 mod resend;
 pub mod sandbox;
