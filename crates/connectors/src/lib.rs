@@ -9,6 +9,7 @@
 mod aws;
 mod decimal;
 mod email;
+mod gupshup;
 mod hook;
 mod mailgun;
 mod mailjet;
@@ -28,6 +29,8 @@ mod spec;
 mod telegram;
 mod twilio;
 pub mod webhook;
+mod whatsapp;
+mod whatsapp_cloud;
 
 use bytes::Bytes;
 use model::{

@@ -3,9 +3,13 @@
 //! The engine finds connectors here when it dispatches, the API when an account is saved and for its list. Nothing is hidden from [`find`];
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
-use crate::{Connector, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram, twilio, webhook};
+use crate::{
+    Connector, gupshup, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram, twilio, webhook,
+    whatsapp_cloud,
+};
 
 static ALL: &[&dyn Connector] = &[
+    &gupshup::Gupshup,
     &mailgun::Mailgun,
     &mailjet::Mailjet,
     &noop::Noop,
@@ -18,6 +22,7 @@ static ALL: &[&dyn Connector] = &[
     &telegram::Telegram,
     &twilio::Twilio,
     &webhook::Webhook,
+    &whatsapp_cloud::WhatsappCloud,
 ];
 
 /// Ids of connectors that tenants cannot make accounts for: our own outgoing events, and the one `tidings bench` drains into.
