@@ -4,8 +4,8 @@
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
 use crate::{
-    Connector, gupshup, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram, twilio, webhook,
-    whatsapp_cloud,
+    Connector, gupshup, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram, twilio, vonage,
+    webhook, whatsapp_cloud,
 };
 
 static ALL: &[&dyn Connector] = &[
@@ -21,6 +21,7 @@ static ALL: &[&dyn Connector] = &[
     &sns::Sns,
     &telegram::Telegram,
     &twilio::Twilio,
+    &vonage::Vonage,
     &webhook::Webhook,
     &whatsapp_cloud::WhatsappCloud,
 ];
