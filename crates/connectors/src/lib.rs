@@ -6,11 +6,13 @@
 //! tokens, logging and redaction live once, in `net` and `engine`. Transport failures never reach a connector either: the engine turns
 //! them into `unavailable` or `unknown` by whether the request may have been taken.
 
+mod aisensy;
 mod aws;
 mod decimal;
 mod email;
 mod gupshup;
 mod hook;
+mod interakt;
 mod jwt;
 mod mailgun;
 mod mailjet;

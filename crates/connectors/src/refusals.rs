@@ -69,7 +69,12 @@ impl<'a> Said<'a> {
 /// The failure a table makes of what was said. What no rule fits is judged by the status alone.
 pub(crate) fn refusal(provider: &str, rules: &[Rule], said: &Said<'_>) -> Failure {
     let words = said.words.to_lowercase();
-    let code = if said.code.is_empty() { said.status.to_string() } else { said.code.to_owned() };
+    let code = match (said.code, said.status) {
+        // A refusal that hides in an answer of success.
+        ("", 200..=299) => "refused".to_owned(),
+        ("", status) => status.to_string(),
+        (code, _) => code.to_owned(),
+    };
     let (kind, wait_ms, detail) = match rules.iter().find(|rule| rule.fits(said, &words)) {
         Some(rule) => (rule.kind, rule.wait_ms, rule.detail.to_owned()),
         None => {
@@ -82,6 +87,39 @@ pub(crate) fn refusal(provider: &str, rules: &[Rule], said: &Said<'_>) -> Failur
         _ => None,
     };
     Failure::new(kind, code, detail).with_provider_detail(said.words).with_retry_after_ms(wait_ms)
+}
+
+/// The failure behind an answer that has not the provider's own form: something between us and the provider spoke, or its edge did, or the answer was
+/// cut. A refusal took nothing; anything else leaves open what happened.
+pub(crate) fn foreign(provider: &str, http: &HttpAnswer, now: Timestamp) -> Failure {
+    use FailureKind::{Account, Throttled, Unavailable, Unknown};
+    let (kind, says) = match http.status {
+        200..=299 => (
+            Unknown,
+            format!(
+                "{provider} answered with success but without an id, so nobody can say whether it took the message."
+            ),
+        ),
+        401 => (Account, format!("{provider} refused the credentials. Update the account.")),
+        408 => (Unknown, format!("The connection to {provider} ran out of time after the request left.")),
+        429 => (Throttled, format!("{provider} takes no more messages for now.")),
+        400..=499 => (
+            Unavailable,
+            format!(
+                "Something in front of {provider} refused the request. Check the connector's base URL and proxies."
+            ),
+        ),
+        _ => (Unknown, format!("The edge of {provider} failed and did not say whether the message was taken.")),
+    };
+    let code = match http.status {
+        200..=299 => "malformed_answer".to_owned(),
+        status => format!("http_{status}"),
+    };
+    let failure = Failure::new(kind, code, says).with_provider_detail(http.text());
+    match kind {
+        Throttled => failure.with_retry_after_ms(http.retry_after_ms(now)),
+        _ => failure,
+    }
 }
 
 fn by_status(status: u16) -> (FailureKind, &'static str) {
@@ -116,6 +154,27 @@ mod tests {
         assert_eq!(read(400, "c", "bad", None), (FailureKind::Throttled, "c".into(), Some(7)));
         assert_eq!(read(400, "", "to x", Some(1)), (FailureKind::Throttled, "400".into(), Some(1)));
         assert_eq!(read(413, "", "", None), (FailureKind::Content, "413".into(), None));
+    }
+
+    #[test]
+    fn answers_from_elsewhere_blame_nobody() {
+        for (status, wanted) in [
+            (200, FailureKind::Unknown),
+            (202, FailureKind::Unknown),
+            (302, FailureKind::Unknown),
+            (400, FailureKind::Unavailable),
+            (401, FailureKind::Account),
+            (403, FailureKind::Unavailable),
+            (404, FailureKind::Unavailable),
+            (407, FailureKind::Unavailable),
+            (408, FailureKind::Unknown),
+            (429, FailureKind::Throttled),
+            (500, FailureKind::Unknown),
+            (504, FailureKind::Unknown),
+        ] {
+            let http = HttpAnswer { status, ..HttpAnswer::default() };
+            assert_eq!(foreign("Acme", &http, Timestamp::EPOCH).kind, wanted, "{status}");
+        }
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
 use crate::{
-    Connector, gupshup, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram, twilio, vonage,
-    webhook, whatsapp_cloud,
+    Connector, aisensy, gupshup, interakt, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram,
+    twilio, vonage, webhook, whatsapp_cloud,
 };
 
 static ALL: &[&dyn Connector] = &[
+    &aisensy::Aisensy,
     &gupshup::Gupshup,
+    &interakt::Interakt,
     &mailgun::Mailgun,
     &mailjet::Mailjet,
     &noop::Noop,

@@ -8,6 +8,8 @@
 pub(crate) mod codes;
 pub(crate) mod envelope;
 pub(crate) mod template;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 use aws_lc_rs::hmac;
 use model::{

@@ -8,7 +8,7 @@ use super::NAME;
 use crate::{
     Cx,
     read::text,
-    refusals::{Rule, Said, refusal, rule},
+    refusals::{Rule, Said, foreign, refusal, rule},
     whatsapp::codes,
 };
 
@@ -32,26 +32,13 @@ const RULES: &[Rule] = &[
     rule(Content, "Gupshup refused the message."),
 ];
 
-/// Without Gupshup's form, something between us and Gupshup spoke, or its edge did.
-const FOREIGN: &[Rule] = &[
-    rule(Throttled, "Gupshup takes no more messages for now.").statuses(&[429]),
-    rule(Account, KEY).statuses(&[401]),
-    rule(Unknown, "The connection to Gupshup ran out of time after the request left.").statuses(&[408]),
-    rule(Unavailable, "Something in front of Gupshup refused the request. Check the connector's base URL and proxies.")
-        .statuses(&[400, 402, 403, 404, 405, 406, 407, 409, 410, 411, 412, 413, 414, 415, 422, 431, 451]),
-    rule(Unknown, "The answer is not Gupshup's, so nobody can say whether it took the message."),
-];
-
 /// The failure behind an answer that took nothing, or says nothing.
 pub(super) fn refused(cx: &Cx<'_>, http: &HttpAnswer, body: &Value) -> Failure {
     let words = text(body, "/message").or(text(body, "/message/message"));
     match (words, text(body, "/status")) {
         (Some(words), _) => refusal(NAME, RULES, &Said::new(http, cx.now, "", words)),
         (None, Some("error")) => refusal(NAME, RULES, &Said::new(http, cx.now, "", &http.text())),
-        (None, _) => {
-            let code = if (200..=299).contains(&http.status) { "malformed_answer" } else { "" };
-            refusal(NAME, FOREIGN, &Said::new(http, cx.now, code, &http.text()))
-        }
+        (None, _) => foreign(NAME, http, cx.now),
     }
 }
 

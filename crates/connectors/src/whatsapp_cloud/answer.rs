@@ -8,6 +8,7 @@ use super::{NAME, request};
 use crate::{
     Acceptance, Cx, Outcome, Outgoing, Step,
     read::{self, text},
+    refusals::foreign,
     whatsapp::{self, codes, envelope},
 };
 
@@ -68,7 +69,7 @@ pub(super) fn refusal(cx: &Cx<'_>, attempt: u32, http: &HttpAnswer) -> Failure {
     let body = read::json(http);
     let error = &body["error"];
     if !error.is_object() {
-        return foreign(cx, http);
+        return foreign(NAME, http, cx.now);
     }
     let words = [text(error, "/message"), text(error, "/error_data/details")];
     let words = words.into_iter().flatten().collect::<Vec<_>>().join(": ");
@@ -103,29 +104,6 @@ fn by_status(status: u16, error: &Value, code: Option<u32>) -> Failure {
         _ => (Content, "Meta refused the message."),
     };
     Failure::new(kind, code.map_or_else(|| format!("http_{status}"), |code| code.to_string()), says)
-}
-
-/// An answer that is not Meta's JSON: something between us and Meta spoke, or its edge did, or the answer was cut.
-fn foreign(cx: &Cx<'_>, http: &HttpAnswer) -> Failure {
-    let (kind, says) = match http.status {
-        200..=299 => {
-            let detail = format!(
-                "{NAME} answered with success but without a message id, so nobody can say whether it took the message."
-            );
-            return Failure::new(Unknown, "malformed_answer", detail).with_provider_detail(http.text());
-        }
-        429 => (Throttled, "Too many calls to Meta."),
-        408 => (Unknown, "The connection to Meta ran out of time after the request left."),
-        400..=499 => {
-            (Unavailable, "Something in front of Meta refused the request. Check the connector's base URL and proxies.")
-        }
-        _ => (Unknown, "Meta's edge failed and did not say whether the message was taken."),
-    };
-    let failure = Failure::new(kind, format!("http_{}", http.status), says).with_provider_detail(http.text());
-    match kind {
-        Throttled => failure.with_retry_after_ms(http.retry_after_ms(cx.now)),
-        _ => failure,
-    }
 }
 
 #[cfg(test)]
