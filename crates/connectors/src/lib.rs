@@ -16,6 +16,7 @@ mod interakt;
 mod jwt;
 mod mailgun;
 mod mailjet;
+mod messagebird;
 pub mod mime;
 mod multipart;
 mod noop;

@@ -4,8 +4,8 @@
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
 use crate::{
-    Connector, aisensy, gupshup, interakt, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram,
-    twilio, vonage, webhook, whatsapp_cloud,
+    Connector, aisensy, gupshup, interakt, mailgun, mailjet, messagebird, noop, resend, sandbox, sendgrid, ses, smtp,
+    sns, telegram, twilio, vonage, webhook, whatsapp_cloud,
 };
 
 static ALL: &[&dyn Connector] = &[
@@ -14,6 +14,7 @@ static ALL: &[&dyn Connector] = &[
     &interakt::Interakt,
     &mailgun::Mailgun,
     &mailjet::Mailjet,
+    &messagebird::MessageBird,
     &noop::Noop,
     &resend::Resend,
     &sandbox::Sandbox,

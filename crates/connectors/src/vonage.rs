@@ -271,21 +271,23 @@ fn authorized(cx: &Cx<'_>, settings: &Settings, call: HttpCall) -> Result<HttpCa
 /// A request of the Voice API, which takes an application's token and nothing else.
 fn voice_call(cx: &Cx<'_>, settings: &Settings, method: Method, path: &str) -> Result<HttpCall, Failure> {
     let token = token(cx, settings).ok_or_else(|| {
+        // The account's other channels do without one, so its lack is this message's failure.
         let detail = "Calls need a Vonage application. Give the account its application ID and private key.";
-        Failure::new(FailureKind::Account, "no_application", detail)
+        Failure::new(FailureKind::Content, "no_application", detail)
     })??;
     Ok(HttpCall::new(method, format!("{}/v1/calls{path}", cx.base_or(API_HOST))).header("authorization", token))
 }
 
-/// The account's sender as Vonage writes it on this channel: numbers without a plus.
+/// The account's sender as Vonage writes it on this channel: numbers without a plus. A name is good enough for SMS, so where it is not, only this
+/// message fails.
 fn from(cx: &Cx<'_>, channel: Channel) -> Result<String, Failure> {
-    let account = |code, detail: String| Failure::new(FailureKind::Account, code, detail);
-    let given = cx
-        .from
-        .filter(|from| !from.is_empty())
-        .ok_or_else(|| account("no_sender", "The Vonage account has no sender. Set its `from`.".to_owned()))?;
-    sender(given, channel)
-        .map_err(|bad| account("bad_sender", format!("The sender {given} cannot be used: it {}.", bad.detail)))
+    let given = cx.from.filter(|from| !from.is_empty()).ok_or_else(|| {
+        Failure::new(FailureKind::Account, "no_sender", "The Vonage account has no sender. Set its `from`.")
+    })?;
+    let kind = if channel == Channel::Sms { FailureKind::Account } else { FailureKind::Content };
+    sender(given, channel).map_err(|bad| {
+        Failure::new(kind, "bad_sender", format!("The sender {given} cannot be used: it {}.", bad.detail))
+    })
 }
 
 fn sender(from: &str, channel: Channel) -> Result<String, BadSetting> {
