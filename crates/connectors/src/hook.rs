@@ -37,7 +37,35 @@ pub(crate) fn url(cx: &Cx<'_>, request: &Request<'_>) -> String {
     }
 }
 
+/// Checks a keyed hash over the body as it came, given in hexadecimal, in constant time.
+pub(crate) fn is_signed(algorithm: hmac::Algorithm, secret: &str, body: &[u8], given: &str) -> bool {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let byte = |pair: &[u8]| match *pair {
+        [high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    };
+    let tag: Option<Vec<u8>> = given.trim().as_bytes().chunks(2).map(byte).collect();
+    let key = hmac::Key::new(algorithm, secret.as_bytes());
+    tag.is_some_and(|tag| hmac::verify(&key, body, &tag).is_ok())
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_hex_and_whole() {
+        let tag = hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"k"), b"x").as_ref());
+        let given = |given: &str| is_signed(hmac::HMAC_SHA256, "k", b"x", given);
+        assert!(given(&tag) && given(&tag.to_uppercase()));
+        for bad in ["", "0", "zz", "é", "sha256=", &tag[..62], &format!("{tag}00")] {
+            assert!(!given(bad), "{bad}");
+        }
+        assert!(!is_signed(hmac::HMAC_SHA512, "k", b"x", &tag));
+    }
 }

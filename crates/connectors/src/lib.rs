@@ -6,6 +6,7 @@
 //! tokens, logging and redaction live once, in `net` and `engine`. Transport failures never reach a connector either: the engine turns
 //! them into `unavailable` or `unknown` by whether the request may have been taken.
 
+mod africastalking;
 mod aisensy;
 mod aws;
 mod decimal;
@@ -31,6 +32,7 @@ mod smtp;
 mod sns;
 mod spec;
 mod telegram;
+mod termii;
 mod twilio;
 mod vonage;
 pub mod webhook;

@@ -18,7 +18,7 @@ use model::{
 };
 use serde_json::Value;
 
-use crate::{InboundMessage, Keyword, read};
+use crate::{InboundMessage, Keyword, hook, read};
 
 /// Longest text, in characters.
 const TEXT_MAX: usize = 4096;
@@ -244,14 +244,7 @@ pub(crate) fn instant(value: &Value) -> Option<Timestamp> {
 
 /// Checks a signature in hex, HMAC-SHA256 over the body as it came, in constant time.
 pub(crate) fn is_signed(secret: &str, body: &[u8], given: &str) -> bool {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let byte = |pair: &[u8]| match *pair {
-        [high, low] => Some(digit(high)? << 4 | digit(low)?),
-        _ => None,
-    };
-    let tag: Option<Vec<u8>> = given.trim().as_bytes().chunks(2).map(byte).collect();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    tag.is_some_and(|tag| hmac::verify(&key, body, &tag).is_ok())
+    hook::is_signed(hmac::HMAC_SHA256, secret, body, given)
 }
 
 /// A wish to hear no more, or again, that the person told WhatsApp or the provider and not in a message. It has no id of its own.
@@ -386,15 +379,6 @@ mod tests {
         assert_eq!(at(json!("1750030073123")), Some(1_750_030_073_123));
         for bad in [json!("soon"), json!(-1), json!(null), json!(1e300)] {
             assert_eq!(at(bad), None);
-        }
-    }
-
-    #[test]
-    fn signatures_are_hex_and_whole() {
-        let hex = "1a3a2d0f0c6e";
-        assert!(!is_signed("k", b"x", hex));
-        for bad in ["", "0", "zz", "é", "sha256="] {
-            assert!(!is_signed("k", b"x", bad));
         }
     }
 }
