@@ -3,7 +3,10 @@
 //! The engine finds connectors here when it dispatches, the API when an account is saved and for its list. Nothing is hidden from [`find`];
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
-use crate::{Connector, africastalking, aisensy, gupshup, interakt, mailgun, mailjet, messagebird, noop, resend, sandbox, sendgrid, ses, smtp, sns, telegram, termii, twilio, vonage, webhook, whatsapp_cloud};
+use crate::{
+    Connector, africastalking, aisensy, gupshup, interakt, mailgun, mailjet, messagebird, noop, resend, sandbox,
+    sendgrid, ses, smtp, sns, telegram, termii, twilio, vonage, webhook, whatsapp_cloud,
+};
 
 static ALL: &[&dyn Connector] = &[
     &africastalking::AfricasTalking,
