@@ -47,11 +47,12 @@ pub(super) fn refusal(http: &HttpAnswer, now: Timestamp) -> Failure {
     failure
 }
 
-fn unreadable(words: &str) -> Failure {
+/// A success that is not Twilio's: nobody can say whether it took the message.
+pub(super) fn unreadable(words: &str) -> Failure {
     Failure::new(
         FailureKind::Unknown,
         "malformed_answer",
-        "Twilio answered with success but without a message SID, so nobody can say whether it took the message.",
+        "Twilio answered with success but without a SID, so nobody can say whether it took the message.",
     )
     .with_provider_detail(words)
 }

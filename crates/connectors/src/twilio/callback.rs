@@ -1,12 +1,12 @@
-//! Twilio's requests to us: status reports of messages we sent, and messages people send to the tenant. Both are forms and come to the same
-//! URL, told apart by their status word.
+//! Twilio's requests to us: status reports of messages and calls we made, and messages people send to the tenant. All are forms and come to the
+//! same URL, told apart by their ids and their status word.
 
 use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine as _;
 use model::{Address, AttemptId, Channel, Failure, FailureKind, Location, Phone};
 use url::form_urlencoded;
 
-use super::{Settings, Twilio, answer, sender::WHATSAPP};
+use super::{Settings, Twilio, answer, sender::WHATSAPP, voice};
 use crate::{Cx, Inbound, InboundMedia, InboundMessage, Keyword, Observed, Reply, Report, Request, Verdict, hook};
 
 /// Most media in one incoming message (Twilio's own limit).
@@ -28,6 +28,7 @@ impl Inbound for Twilio {
         let form = Form::read(request);
         Ok(match form.kind() {
             Kind::Status(status) => report(&form, request, status).map(Observed::Status).into_iter().collect(),
+            Kind::Call(status) => call(&form, request, status).map(Observed::Status).into_iter().collect(),
             Kind::Message => message(&form)?.map(Observed::Message).into_iter().collect(),
             Kind::Other => Vec::new(),
         })
@@ -37,7 +38,7 @@ impl Inbound for Twilio {
         match Form::read(request).kind() {
             // Anything else in this answer would be taken as instructions (TwiML), such as a text to send back.
             Kind::Message => Reply { status: 200, body: Some(("text/xml", "<Response></Response>".to_owned())) },
-            Kind::Status(_) | Kind::Other => Reply { status: 204, body: None },
+            Kind::Status(_) | Kind::Call(_) | Kind::Other => Reply { status: 204, body: None },
         }
     }
 }
@@ -125,6 +126,8 @@ struct Form(Vec<(String, String)>);
 enum Kind<'a> {
     /// About a message we sent, with its status word.
     Status(&'a str),
+    /// About a call we made, with its status word.
+    Call(&'a str),
     /// A message from somebody.
     Message,
     /// Neither.
@@ -144,7 +147,12 @@ impl Form {
 
     fn kind(&self) -> Kind<'_> {
         if self.get("MessageSid").or(self.get("SmsSid")).is_none() {
-            return Kind::Other;
+            // A call to the tenant waits for instructions that we have none of.
+            let is_ours = self.get("Direction").is_some_and(|direction| direction.starts_with("outbound"));
+            return match self.get("CallStatus").filter(|_| is_ours) {
+                Some(status) => Kind::Call(status),
+                None => Kind::Other,
+            };
         }
         match self.get("MessageStatus").or(self.get("SmsStatus")) {
             Some("received" | "receiving") => Kind::Message,
@@ -164,6 +172,16 @@ fn report(form: &Form, request: &Request<'_>, status: &str) -> Option<Report> {
     let sid = form.get("MessageSid").or(form.get("SmsSid"))?;
     // `RawDlrDoneDate` names no zone, so the time of the report is ours.
     Some(Report { attempt_id: attempt(request.query), ..Report::new(sid, status, fact) })
+}
+
+fn call(form: &Form, request: &Request<'_>, status: &str) -> Option<Report> {
+    let fact = voice::fact(status, form.get("SipResponseCode"), form.get("CallDuration"))?;
+    let at = form.get("Timestamp").and_then(|at| jiff::fmt::rfc2822::parse(at).ok());
+    Some(Report {
+        attempt_id: attempt(request.query),
+        at: at.map(|at| at.timestamp().into()),
+        ..Report::new(form.get("CallSid")?, status, fact)
+    })
 }
 
 /// Our echo in the query of the callback URL.
