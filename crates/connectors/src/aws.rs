@@ -2,6 +2,7 @@
 
 pub(crate) mod envelope;
 mod sign;
+pub(crate) mod xml;
 
 use model::HttpAnswer;
 use serde_json::Value;

@@ -1,18 +1,19 @@
 //! What the e-mail providers with an HTTP API have in common: the parts of a mail as their JSON and forms want them, the checks before a request,
-//! tables of refusals, and what becomes of a batch that was refused as a whole.
+//! and what becomes of a batch that was refused as a whole.
 //!
 //! Called by `sendgrid`, `mailgun`, `mailjet` and `resend` only. Finished messages are written by [`crate::mime`], not here.
 
-mod refusals;
-
 use std::collections::BTreeMap;
 
-use model::{Answer, AttachmentRef, BadSetting, Content, EmailContent, Failure, FailureKind, HttpAnswer, Timestamp};
+use model::{AttachmentRef, BadSetting, Content, EmailContent, Failure, FailureKind, HttpAnswer, Timestamp};
 use serde_json::Value;
 
 use crate::{Cx, File, Outcome, Outgoing, mime};
 
-pub(crate) use refusals::{Rule, Said, refusal, rule};
+pub(crate) use crate::{
+    read::{bad, bad_callback, http, is_key, json, seconds, text},
+    refusals::{Rule, Said, refusal, rule},
+};
 
 /// The name under which providers carry our attempt id and repeat it in their events.
 pub(crate) const ECHO: &str = "tidings_attempt";
@@ -58,16 +59,6 @@ pub(crate) fn check_from(from: &str, provider: &str) -> Result<(), BadSetting> {
     }
     let detail = format!("has letters beyond ASCII before the @, which {provider} does not take");
     Err(BadSetting { field: "from".to_owned(), detail })
-}
-
-/// A setting that was refused.
-pub(crate) fn bad(field: &str, detail: &str) -> BadSetting {
-    BadSetting { field: field.to_owned(), detail: detail.to_owned() }
-}
-
-/// True for what can stand in an `Authorization` header as a key.
-pub(crate) fn is_key(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Extra headers with values beyond ASCII as encoded words (RFC 2047): these providers write them into the mail as they are.
@@ -137,48 +128,11 @@ pub(crate) fn again(failure: Failure) -> Failure {
     }
 }
 
-/// The HTTP answer.
-pub(crate) fn http(answer: &Answer) -> Result<&HttpAnswer, Failure> {
-    match answer {
-        Answer::Http(http) => Ok(http),
-        Answer::Smtp(_) | Answer::Local => {
-            Err(Failure::new(FailureKind::Unknown, "no_answer", "No HTTP answer came back."))
-        }
-    }
-}
-
-/// The body as JSON; null when it is none, or was cut at our limit.
-pub(crate) fn json(http: &HttpAnswer) -> Value {
-    if http.is_truncated { Value::Null } else { serde_json::from_slice(&http.body).unwrap_or_default() }
-}
-
-/// A text that is not empty.
-pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
-}
-
 /// A success without what makes it one: nobody can say whether the mail was taken.
 pub(crate) fn unreadable(provider: &str, http: &HttpAnswer) -> Failure {
     let detail =
         format!("{provider} answered with success but without an id: nobody can say whether it took the mail.");
     Failure::new(FailureKind::Unknown, "malformed_answer", detail).with_provider_detail(http.text())
-}
-
-/// A callback that is not what the provider sends, although it is signed.
-pub(crate) fn bad_callback(provider: &str) -> Failure {
-    let detail = format!("The body is not the JSON {provider} sends.");
-    Failure::new(FailureKind::Unavailable, "bad_callback", detail)
-}
-
-/// Seconds since 1970, whole or with a fraction, as a number or a text.
-pub(crate) fn seconds(value: &Value) -> Option<Timestamp> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.parse().ok()?,
-        _ => return None,
-    };
-    // Beyond these the multiplication would lose or saturate; no provider means such a time.
-    (0.0..1e11).contains(&seconds).then(|| Timestamp::from_micros((seconds * 1e6).round() as i64))
 }
 
 /// Checks the age of a signed callback: an old one may have been recorded and played again.

@@ -6,23 +6,38 @@
 //! tokens, logging and redaction live once, in `net` and `engine`. Transport failures never reach a connector either: the engine turns
 //! them into `unavailable` or `unknown` by whether the request may have been taken.
 
+mod africastalking;
+mod aisensy;
 mod aws;
+mod decimal;
 mod email;
+mod gupshup;
+mod hook;
+mod interakt;
+mod jwt;
 mod mailgun;
 mod mailjet;
+mod messagebird;
 pub mod mime;
 mod multipart;
 mod noop;
+mod read;
+mod refusals;
 pub mod registry;
 mod resend;
 pub mod sandbox;
 mod sendgrid;
 mod ses;
 mod smtp;
+mod sns;
 mod spec;
 mod telegram;
+mod termii;
 mod twilio;
+mod vonage;
 pub mod webhook;
+mod whatsapp;
+mod whatsapp_cloud;
 
 use bytes::Bytes;
 use model::{

@@ -3,20 +3,32 @@
 //! The engine finds connectors here when it dispatches, the API when an account is saved and for its list. Nothing is hidden from [`find`];
 //! connectors that serve ourselves (`webhook`, `noop`) are only left out of [`listed`].
 
-use crate::{Connector, mailgun, mailjet, noop, resend, sandbox, sendgrid, ses, smtp, telegram, twilio, webhook};
+use crate::{
+    Connector, africastalking, aisensy, gupshup, interakt, mailgun, mailjet, messagebird, noop, resend, sandbox,
+    sendgrid, ses, smtp, sns, telegram, termii, twilio, vonage, webhook, whatsapp_cloud,
+};
 
 static ALL: &[&dyn Connector] = &[
+    &africastalking::AfricasTalking,
+    &aisensy::Aisensy,
+    &gupshup::Gupshup,
+    &interakt::Interakt,
     &mailgun::Mailgun,
     &mailjet::Mailjet,
+    &messagebird::MessageBird,
     &noop::Noop,
     &resend::Resend,
     &sandbox::Sandbox,
     &sendgrid::SendGrid,
     &ses::Ses,
     &smtp::Smtp,
+    &sns::Sns,
     &telegram::Telegram,
+    &termii::Termii,
     &twilio::Twilio,
+    &vonage::Vonage,
     &webhook::Webhook,
+    &whatsapp_cloud::WhatsappCloud,
 ];
 
 /// Ids of connectors that tenants cannot make accounts for: our own outgoing events, and the one `tidings bench` drains into.

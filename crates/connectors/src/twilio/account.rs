@@ -3,7 +3,7 @@
 use model::{Answer, Call, Failure, FailureKind, HttpAnswer, Method};
 
 use super::{Settings, answer, request};
-use crate::{Check, Cx, Probe};
+use crate::{Check, Cx, Probe, decimal::micros};
 
 const CREDENTIALS: &str = "Credentials";
 const BALANCE: &str = "Balance";
@@ -72,7 +72,7 @@ fn balance(cx: &Cx<'_>, http: &HttpAnswer) -> Check {
         return Check::failed(BALANCE, "The answer is not Twilio's. Check the connector's base URL.");
     };
     let shown = format!("{amount} {}", currency.unwrap_or_default());
-    match amount.starts_with('-') || answer::micros(amount) == Some(0) {
+    match amount.starts_with('-') || micros(amount) == Some(0) {
         true => Check::failed(BALANCE, format!("{}. Top up the account in Twilio's console.", shown.trim_end())),
         false => Check::ok(BALANCE, shown.trim_end()),
     }

@@ -4,7 +4,7 @@ use model::{Answer, Fact, Failure, FailureKind, HttpAnswer, Money, Timestamp};
 use serde_json::Value;
 
 use super::errors;
-use crate::{Acceptance, Outcome};
+use crate::{Acceptance, Outcome, decimal::micros};
 
 /// How an attempt ended.
 pub(super) fn outcome(answer: &Answer, now: Timestamp) -> Outcome {
@@ -47,11 +47,12 @@ pub(super) fn refusal(http: &HttpAnswer, now: Timestamp) -> Failure {
     failure
 }
 
-fn unreadable(words: &str) -> Failure {
+/// A success that is not Twilio's: nobody can say whether it took the message.
+pub(super) fn unreadable(words: &str) -> Failure {
     Failure::new(
         FailureKind::Unknown,
         "malformed_answer",
-        "Twilio answered with success but without a message SID, so nobody can say whether it took the message.",
+        "Twilio answered with success but without a SID, so nobody can say whether it took the message.",
     )
     .with_provider_detail(words)
 }
@@ -115,32 +116,9 @@ fn price(message: &Value) -> Option<Money> {
     Some(Money { amount_micros, currency })
 }
 
-/// Millionths of a decimal, without its sign; digits beyond the sixth are dropped.
-pub(super) fn micros(decimal: &str) -> Option<i64> {
-    const PLACES: usize = 6;
-    let decimal = decimal.trim_start_matches('-');
-    let (whole, part) = decimal.split_once('.').unwrap_or((decimal, ""));
-    let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !is_digits(whole) || !is_digits(part) {
-        return None;
-    }
-    let part = format!("{:0<PLACES$}", &part[..part.len().min(PLACES)]);
-    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(part.parse().ok()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn prices_are_read_without_floating_point() {
-        assert_eq!(micros("-0.00750"), Some(7_500));
-        assert_eq!(micros("0.0000019"), Some(1));
-        assert_eq!(micros("12"), Some(12_000_000));
-        for bad in ["", "-", ".5", "1e3", "0.0.1", "1,5", "99999999999999999999"] {
-            assert_eq!(micros(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn status_words() {

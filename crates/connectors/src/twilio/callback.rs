@@ -1,13 +1,13 @@
-//! Twilio's requests to us: status reports of messages we sent, and messages people send to the tenant. Both are forms and come to the same
-//! URL, told apart by their status word.
+//! Twilio's requests to us: status reports of messages and calls we made, and messages people send to the tenant. All are forms and come to the
+//! same URL, told apart by their ids and their status word.
 
 use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine as _;
 use model::{Address, AttemptId, Channel, Failure, FailureKind, Location, Phone};
 use url::form_urlencoded;
 
-use super::{Settings, Twilio, answer, sender::WHATSAPP};
-use crate::{Cx, Inbound, InboundMedia, InboundMessage, Keyword, Observed, Reply, Report, Request, Verdict};
+use super::{Settings, Twilio, answer, sender::WHATSAPP, voice};
+use crate::{Cx, Inbound, InboundMedia, InboundMessage, Keyword, Observed, Reply, Report, Request, Verdict, hook};
 
 /// Most media in one incoming message (Twilio's own limit).
 const MEDIA_MAX: usize = 10;
@@ -18,11 +18,7 @@ impl Inbound for Twilio {
             Ok(settings) => settings,
             Err(bad) => return Verdict::Invalid(format!("the account's settings cannot be read: {bad}")),
         };
-        let url = match request.query {
-            "" => format!("{}{}", cx.callback_url, request.path),
-            query => format!("{}{}?{query}", cx.callback_url, request.path),
-        };
-        match check(settings.auth_token.reveal(), &url, request) {
+        match check(settings.auth_token.reveal(), &hook::url(cx, request), request) {
             Ok(()) => Verdict::Valid,
             Err(reason) => Verdict::Invalid(reason.to_owned()),
         }
@@ -32,6 +28,7 @@ impl Inbound for Twilio {
         let form = Form::read(request);
         Ok(match form.kind() {
             Kind::Status(status) => report(&form, request, status).map(Observed::Status).into_iter().collect(),
+            Kind::Call(status) => call(&form, request, status).map(Observed::Status).into_iter().collect(),
             Kind::Message => message(&form)?.map(Observed::Message).into_iter().collect(),
             Kind::Other => Vec::new(),
         })
@@ -41,7 +38,7 @@ impl Inbound for Twilio {
         match Form::read(request).kind() {
             // Anything else in this answer would be taken as instructions (TwiML), such as a text to send back.
             Kind::Message => Reply { status: 200, body: Some(("text/xml", "<Response></Response>".to_owned())) },
-            Kind::Status(_) | Kind::Other => Reply { status: 204, body: None },
+            Kind::Status(_) | Kind::Call(_) | Kind::Other => Reply { status: 204, body: None },
         }
     }
 }
@@ -57,7 +54,7 @@ fn check(auth_token: &str, url: &str, request: &Request<'_>) -> Result<(), &'sta
         SignedBody::Form => appended(request.body),
         SignedBody::Nothing => String::new(),
         SignedBody::Hash(expected) => {
-            let actual = hex(digest::digest(&digest::SHA256, request.body).as_ref());
+            let actual = hook::hex(digest::digest(&digest::SHA256, request.body).as_ref());
             constant_time::verify_slices_are_equal(actual.as_bytes(), expected.as_bytes())
                 .map_err(|_| "bodySHA256 is not the hash of the body")?;
             String::new()
@@ -123,16 +120,14 @@ fn both_ports(url: &str) -> (String, String) {
     (format!("{scheme}://{bare}:{port}{tail}"), format!("{scheme}://{bare}{tail}"))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The parameters of a request: Twilio sends them as a form, or in the query where a tenant chose GET.
 struct Form(Vec<(String, String)>);
 
 enum Kind<'a> {
     /// About a message we sent, with its status word.
     Status(&'a str),
+    /// About a call we made, with its status word.
+    Call(&'a str),
     /// A message from somebody.
     Message,
     /// Neither.
@@ -152,7 +147,12 @@ impl Form {
 
     fn kind(&self) -> Kind<'_> {
         if self.get("MessageSid").or(self.get("SmsSid")).is_none() {
-            return Kind::Other;
+            // A call to the tenant waits for instructions that we have none of.
+            let is_ours = self.get("Direction").is_some_and(|direction| direction.starts_with("outbound"));
+            return match self.get("CallStatus").filter(|_| is_ours) {
+                Some(status) => Kind::Call(status),
+                None => Kind::Other,
+            };
         }
         match self.get("MessageStatus").or(self.get("SmsStatus")) {
             Some("received" | "receiving") => Kind::Message,
@@ -172,6 +172,16 @@ fn report(form: &Form, request: &Request<'_>, status: &str) -> Option<Report> {
     let sid = form.get("MessageSid").or(form.get("SmsSid"))?;
     // `RawDlrDoneDate` names no zone, so the time of the report is ours.
     Some(Report { attempt_id: attempt(request.query), ..Report::new(sid, status, fact) })
+}
+
+fn call(form: &Form, request: &Request<'_>, status: &str) -> Option<Report> {
+    let fact = voice::fact(status, form.get("SipResponseCode"), form.get("CallDuration"))?;
+    let at = form.get("Timestamp").and_then(|at| jiff::fmt::rfc2822::parse(at).ok());
+    Some(Report {
+        attempt_id: attempt(request.query),
+        at: at.map(|at| at.timestamp().into()),
+        ..Report::new(form.get("CallSid")?, status, fact)
+    })
 }
 
 /// Our echo in the query of the callback URL.

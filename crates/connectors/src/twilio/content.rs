@@ -27,8 +27,9 @@ pub(super) fn fields(content: &Content) -> Result<Fields, Failure> {
             self::template(template)
         }
         Content::Whatsapp(whatsapp) => self::whatsapp(whatsapp),
+        // Calls are no messages to Twilio: see `voice`.
         Content::Email(_) | Content::Telegram(_) | Content::Voice(_) | Content::Webhook(_) => {
-            Err(refused("/channel", "this account carries SMS and WhatsApp"))
+            Err(refused("/channel", "this account carries SMS, WhatsApp and calls"))
         }
     }
 }
@@ -191,7 +192,8 @@ fn value(parameter: &Value) -> Option<String> {
     PLACES.iter().find_map(|place| parameter.pointer(place).and_then(Value::as_str)).map(str::to_owned)
 }
 
-fn refused(pointer: impl Into<String>, detail: impl AsRef<str>) -> Failure {
+/// A `content` failure that names the field.
+pub(super) fn refused(pointer: impl Into<String>, detail: impl AsRef<str>) -> Failure {
     Failure::new(FailureKind::Content, "cannot_carry", format!("{}: {}.", pointer.into(), detail.as_ref()))
 }
 

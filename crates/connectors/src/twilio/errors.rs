@@ -44,7 +44,7 @@ static ROWS: &[Row] = &[
     row(21201, Recipient, "The call has no recipient."),
     row(21203, Content, "International calls are not enabled. Enable them in Twilio's geographic permissions."),
     row(21205, Content, "A URL of the call is not valid."),
-    row(21210, Account, "The sender of the call is not verified. Verify the number in Twilio's console."),
+    row(21210, Content, "The sender of the call is not verified. Verify the number in Twilio's console."),
     row(21211, Recipient, "The recipient's number is not valid."),
     row(21212, Account, "The sender is not valid. Update the account's sender."),
     row(21214, Recipient, "The recipient's number cannot be reached."),
@@ -226,8 +226,8 @@ mod tests {
 
     /// Configuration faults that every message of an account meets.
     const ACCOUNT_WIDE: &[u32] = &[
-        20003, 20004, 20005, 20008, 20403, 20404, 20426, 21210, 21212, 21601, 21603, 21607, 21609, 21701, 21704, 21705,
-        21710, 21711, 21712, 21713, 21714, 21715, 21717, 30002,
+        20003, 20004, 20005, 20008, 20403, 20404, 20426, 21212, 21601, 21603, 21607, 21609, 21701, 21704, 21705, 21710,
+        21711, 21712, 21713, 21714, 21715, 21717, 30002,
     ];
 
     #[test]

@@ -1,11 +1,11 @@
-//! Twilio Programmable Messaging: SMS, MMS and WhatsApp through one resource, `Messages`.
+//! Twilio: SMS, MMS and WhatsApp through one resource, `Messages`, and spoken calls through another, `Calls`.
 //!
 //! [`content`] says what a message becomes in Twilio's form fields and what cannot be carried, [`answer`] reads the message resource, [`errors`]
-//! is the table of Twilio's codes, [`lookup`] asks what became of an attempt, [`callback`] checks and reads Twilio's requests to us, and
-//! [`account`] is the account's test. Twilio has no idempotency key: an attempt without an answer is `unknown` until its status callback (which
-//! carries our attempt id in its query) or the look-up settles it.
+//! is the table of Twilio's codes, [`lookup`] asks what became of an attempt, [`callback`] checks and reads Twilio's requests to us, [`voice`] is
+//! what calls have of their own, and [`account`] is the account's test. Twilio has no idempotency key: an attempt without an answer is `unknown`
+//! until its status callback (which carries our attempt id in its query) or the look-up settles it.
 //!
-//! Refused here: uploaded media (Twilio only fetches URLs), free-form buttons (they need a content template), calls.
+//! Refused here: uploaded media (Twilio only fetches URLs), free-form buttons (they need a content template).
 
 mod account;
 mod answer;
@@ -14,6 +14,7 @@ mod content;
 mod errors;
 mod lookup;
 mod sender;
+mod voice;
 
 use model::{
     Address, Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, HttpCall, Method, Secret, Values,
@@ -30,7 +31,7 @@ settings! {
         account_sid: String = "Account SID";
         /// Below the account SID. It signs Twilio's callbacks, also when requests use an API key; rotating it here takes effect for the next message.
         auth_token: Secret = "Auth token";
-        /// Starts with `MG`. Messages then leave through this messaging service instead of a number, and the account needs no sender.
+        /// Starts with `MG`. Messages then leave through this messaging service instead of a number, and the account needs a sender only for calls.
         messaging_service_sid: Option<String> = "Messaging service SID";
         /// Starts with `SK`. Requests are then made with this API key instead of the auth token.
         api_key_sid: Option<String> = "API key SID";
@@ -46,7 +47,7 @@ static SPEC: Spec = Spec {
     id: "twilio",
     name: "Twilio",
     docs_url: "https://www.twilio.com/docs/messaging/api/message-resource",
-    channels: &[Channel::Sms, Channel::Whatsapp],
+    channels: &[Channel::Sms, Channel::Whatsapp, Channel::Voice],
     fields: Settings::FIELDS,
     from_example: "+15550100001",
     // A messaging service stands in for a sender, so only `send` and the account's test can say that neither is there.
@@ -54,7 +55,7 @@ static SPEC: Spec = Spec {
     // Twilio publishes no rate for requests; it queues per sender and answers 429 (20429) above the account's concurrency.
     limits: Limits { per_second: 0, concurrency: 64 },
     has_receipts: true,
-    callback_help: "Status reports need no set-up: every message names this account's callback URL. To receive messages, open the number (or the \
+    callback_help: "Status reports need no set-up: every message and call names this account's callback URL. To receive messages, open the number (or the \
                     messaging service, or the WhatsApp sender) in Twilio's console and enter the callback URL under \"A message comes in\", method POST.",
     callback_security: "Signed: X-Twilio-Signature, HMAC-SHA1 with the auth token over the public URL and the form.",
 };
@@ -88,30 +89,35 @@ impl Connector for Twilio {
     }
 
     fn can_carry(&self, content: &Content) -> Result<(), Failure> {
-        content::fields(content).map(drop)
+        match content {
+            Content::Voice(voice) => voice::twiml(voice).map(drop),
+            _ => content::fields(content).map(drop),
+        }
     }
 
     fn send(&self, cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<Call, Failure> {
         let settings = Settings::read(cx.settings)?;
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("To", &address(phone(message.to)?.as_str(), message.channel));
-        match &settings.messaging_service_sid {
-            Some(sid) => form.append_pair("MessagingServiceSid", sid),
-            None => form.append_pair("From", &sender(cx, message.channel)?),
+        let to = phone(message.to)?.as_str();
+        // Twilio repeats this URL with its query: that is how a callback finds an attempt whose answer was lost.
+        let report_to = format!("{}?attempt={}", cx.callback_url, message.attempt_id);
+        let (path, fields, mut reports) = match message.content {
+            Content::Voice(voice) => ("/Calls.json", voice::fields(cx, voice)?, voice::reports(report_to)),
+            _ => ("/Messages.json", message_fields(cx, &settings, message)?, vec![("StatusCallback", report_to)]),
         };
-        for (name, value) in content::fields(message.content)? {
-            form.append_pair(name, &value);
+        if cx.callback_url.is_empty() {
+            reports.clear();
         }
-        if !cx.callback_url.is_empty() {
-            // Twilio repeats this URL with its query: that is how a callback finds an attempt whose answer was lost.
-            form.append_pair("StatusCallback", &format!("{}?attempt={}", cx.callback_url, message.attempt_id));
-        }
-        let call = request(cx, &settings, Method::Post, "/Messages.json");
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("To", &address(to, message.channel)).extend_pairs(fields).extend_pairs(reports);
+        let call = request(cx, &settings, Method::Post, path);
         Ok(Call::Http(call.body("application/x-www-form-urlencoded", form.finish())))
     }
 
-    fn answer(&self, cx: &Cx<'_>, _message: &Outgoing<'_>, _step: u8, answer: &Answer) -> Step {
-        Step::Done(answer::outcome(answer, cx.now))
+    fn answer(&self, cx: &Cx<'_>, message: &Outgoing<'_>, _step: u8, answer: &Answer) -> Step {
+        Step::Done(match message.content {
+            Content::Voice(_) => voice::outcome(answer, cx.now),
+            _ => answer::outcome(answer, cx.now),
+        })
     }
 
     fn test(&self, cx: &Cx<'_>) -> Result<Vec<Probe>, Failure> {
@@ -137,6 +143,16 @@ impl Connector for Twilio {
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
     }
+}
+
+/// The form fields of a message besides `To`: who sends it, and what it says.
+fn message_fields(cx: &Cx<'_>, settings: &Settings, message: &Outgoing<'_>) -> Result<content::Fields, Failure> {
+    let mut fields = vec![match &settings.messaging_service_sid {
+        Some(sid) => ("MessagingServiceSid", sid.clone()),
+        None => ("From", sender(cx, message.channel)?),
+    }];
+    fields.extend(content::fields(message.content)?);
+    Ok(fields)
 }
 
 /// A request below the account's own path, with its credentials.

@@ -1,4 +1,4 @@
-//! What Twilio takes as a sender: a number, a short code or a name for SMS; a number for WhatsApp.
+//! What Twilio takes as a sender: a number, a short code or a name for SMS; a number for WhatsApp and calls.
 
 use model::{BadSetting, Channel, Phone};
 
@@ -16,6 +16,7 @@ const SHORT_CODE: std::ops::RangeInclusive<usize> = 3..=8;
 pub(super) fn check(from: &str, channel: Channel) -> Result<(), BadSetting> {
     match channel {
         Channel::Whatsapp => number(from.strip_prefix(WHATSAPP).unwrap_or(from)),
+        Channel::Voice => number(from),
         _ => sms(from),
     }
 }
@@ -78,6 +79,8 @@ mod tests {
         }
         for from in ["ACME", "12345", "whatsapp:ACME", "sms:+15550100001"] {
             assert!(!ok(from, Channel::Whatsapp), "{from}");
+            assert!(!ok(from, Channel::Voice), "{from}");
         }
+        assert!(ok("+15550100001", Channel::Voice) && !ok("whatsapp:+15550100001", Channel::Voice));
     }
 }

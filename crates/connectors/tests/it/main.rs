@@ -8,3 +8,4 @@ mod cases;
 mod mime;
 mod play;
 mod show;
+mod specs;

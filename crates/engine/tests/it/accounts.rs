@@ -70,7 +70,7 @@ testkit::both! {
         assert_eq!(reply.status, 201);
         assert_eq!(shown["settings"]["auth_token"], "••••WXYZ");
         assert_eq!(shown["settings"]["account_sid"], SID);
-        assert_eq!((&shown["channels"], &shown["default_for"]), (&json!(["sms", "whatsapp"]), &json!(["sms", "whatsapp"])));
+        assert_eq!((&shown["channels"], &shown["default_for"]), (&json!(["sms", "whatsapp", "voice"]), &json!(["sms", "whatsapp", "voice"])));
         assert_eq!((&shown["state"], &shown["enabled"], &shown["from"]), (&json!("ready"), &json!(true), &json!("+15550100001")));
         assert_eq!(shown["callback_url"], format!("https://tidings.example/hooks/{id}"));
         let again = accounts::create(&parts, &member(acme), &repeat("a", "{}"), body(twilio("SMS"))).await.unwrap();
