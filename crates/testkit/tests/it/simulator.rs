@@ -50,6 +50,24 @@ fn laws_hold_on_postgres_1() {
     all_hold(On::Postgres, 1_004..=1_006);
 }
 
+/// Seeds that found a fault, under the name of what was mended. Each fails again when its mending is undone.
+macro_rules! found {
+    ($($name:ident: $seed:literal;)+) => {$(
+        #[test]
+        fn $name() {
+            all_hold(On::Sqlite, [$seed]);
+        }
+    )+};
+}
+
+found! {
+    a_repeated_request_is_answered_as_before_although_its_time_is_over: 91;
+    what_expires_instead_of_a_retry_after_an_unknown_attempt_is_unknown: 25;
+    what_expires_two_attempts_after_an_unknown_one_is_unknown: 4_217;
+    a_limited_account_goes_on_when_the_clock_is_set_back: 115;
+    a_dead_process_is_found_when_the_clock_is_set_back: 10;
+}
+
 /// Plays until the sabotage could be done, and says which law noticed.
 fn law_against(sabotage: Sabotage) -> &'static str {
     let setup = Setup { sabotage: Some(sabotage), ..Setup::on(On::Sqlite) };
