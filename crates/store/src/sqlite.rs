@@ -8,7 +8,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
-    time::Duration,
 };
 
 use model::BoxFuture;
@@ -27,14 +26,6 @@ const CHECKPOINT_PAGES: u32 = 4000;
 const CACHE_KIB: u32 = 32 * 1024;
 /// Prepared statements kept per connection.
 const STATEMENTS: usize = 256;
-
-/// A transaction that changed this many rows was a busy one: about a dozen messages.
-const BUSY_ROWS: u64 = 100;
-/// How long the transaction after a busy one waits for more jobs once its queue is empty. Those whose jobs were just committed bring their next ones within
-/// this time; a commit for each of them would cost far more.
-const LINGER: Duration = Duration::from_micros(300);
-/// Jobs after which a transaction no longer waits for more: accepting, claiming and recording bring one each.
-const LINGER_JOBS: usize = 3;
 
 type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 type Job = Box<dyn FnOnce(&mut Tx) -> (bool, Done) + Send>;
@@ -120,10 +111,8 @@ fn run_now<T>(future: BoxFuture<'_, T>) -> T {
 }
 
 fn write_loop(mut tx: Tx, waiting: &mpsc::Receiver<Job>) {
-    let mut is_busy = false;
     while let Ok(first) = waiting.recv() {
         let mut done = Vec::new();
-        let changes = raw(&tx).total_changes();
         if let Err(error) = raw(&tx).execute_batch("BEGIN IMMEDIATE") {
             refuse(first, &mut tx, error.into());
             continue;
@@ -133,13 +122,8 @@ fn write_loop(mut tx: Tx, waiting: &mpsc::Receiver<Job>) {
             done.extend(run_alone(job, &mut tx));
             // A full disk or a failing one ends the whole transaction by itself: what follows must not run outside it.
             let is_over = raw(&tx).is_autocommit();
-            let has_room = done.len() < JOBS_MAX && !is_over;
-            next = has_room.then(|| waiting.try_recv().ok()).flatten();
-            if next.is_none() && has_room && is_busy && done.len() < LINGER_JOBS {
-                next = waiting.recv_timeout(LINGER).ok();
-            }
+            next = if done.len() < JOBS_MAX && !is_over { waiting.try_recv().ok() } else { None };
         }
-        is_busy = raw(&tx).total_changes() - changes >= BUSY_ROWS;
         metrics::histogram!("tidings_database_batch_jobs", "engine" => "sqlite").record(done.len() as f64);
         let committed = if raw(&tx).is_autocommit() {
             Err(Error::Unavailable {

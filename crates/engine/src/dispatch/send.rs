@@ -7,6 +7,7 @@ use connectors::{Cx, File, Outcome, Outgoing, Step};
 use futures_util::FutureExt as _;
 use model::{Address, Answer, Broken, Call, Content, Failure, FailureKind, Timestamp};
 use store::{inflight::Flight, messages::Message};
+use tokio::task::JoinSet;
 
 use super::exchange;
 use crate::{
@@ -70,7 +71,7 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
         }
     };
     if !finished.is_empty() {
-        land(&engine, finished).await;
+        land(Arc::clone(&engine), finished).await;
     }
     for (account, class) in landing {
         engine.dispatcher.landed(account, class);
@@ -78,7 +79,7 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
 }
 
 /// Hands results to `apply` until they are written: the provider has acted, and only the database knows so far that it was asked.
-async fn land(engine: &Engine, finished: Vec<Finished>) {
+async fn land(engine: Arc<Engine>, finished: Vec<Finished>) {
     let weight = finished.len();
     let mut wait_ms = APPLY_RETRY_MS;
     loop {
@@ -98,8 +99,9 @@ async fn land(engine: &Engine, finished: Vec<Finished>) {
 }
 
 /// Makes a job's exchanges one after the other. Answers the results that are not written yet.
-async fn attempt(engine: &Engine, job: Job) -> Vec<Finished> {
+async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
     let Job { account, parts } = job;
+    let mut landing = JoinSet::new();
     let (mut finished, mut ready) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
     for part in parts {
         match prepare(engine, &part).await {
@@ -134,10 +136,11 @@ async fn attempt(engine: &Engine, job: Job) -> Vec<Finished> {
                 .map(|(ready, (outcome, record))| Finished::new(ready.part.flight, &account, outcome, record)),
         );
         if !ready.is_empty() {
-            // What is answered is written before the next request: a crash while that one hangs must not make this one unknown.
-            land(engine, std::mem::take(&mut finished)).await;
+            // What is answered is written while the next request is under way: a crash while that one hangs must not make this one unknown.
+            landing.spawn(land(Arc::clone(engine), std::mem::take(&mut finished)));
         }
     }
+    while landing.join_next().await.is_some() {}
     finished
 }
 
