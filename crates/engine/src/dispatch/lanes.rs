@@ -260,13 +260,22 @@ impl Lanes {
         }
     }
 
-    /// Notes that a message is no longer in flight.
-    pub fn landed(&mut self, account: AccountId, class: Class) {
+    /// Gives a message's place at its account back before it has landed: the provider took it, and only our own record is still to be written. Answers whether
+    /// that was done; while an account is being probed nothing more leaves until the probe's end is on record.
+    pub fn answered(&mut self, account: AccountId) -> bool {
+        let Some(load) = self.loads.get_mut(&account).filter(|load| !load.is_probing) else { return false };
+        load.in_flight = load.in_flight.saturating_sub(1);
+        self.tidy(account);
+        true
+    }
+
+    /// Notes that a message is no longer in flight. `was_answered`: its place at the account was given back before.
+    pub fn landed(&mut self, account: AccountId, class: Class, was_answered: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if class.is_bulk() {
             self.bulk_in_flight = self.bulk_in_flight.saturating_sub(1);
         }
-        if let Some(load) = self.loads.get_mut(&account) {
+        if let Some(load) = self.loads.get_mut(&account).filter(|_| !was_answered) {
             load.in_flight = load.in_flight.saturating_sub(1);
         }
         self.tidy(account);
@@ -367,15 +376,31 @@ mod tests {
         assert!(!lanes.reserve(account(1), URGENT, NOW, Pace { is_open: false, ..pace }));
         assert!(lanes.reserve(account(1), URGENT, NOW, pace) && lanes.reserve(account(1), URGENT, NOW, pace));
         assert!(!lanes.reserve(account(1), URGENT, NOW, pace), "the account is full");
-        lanes.landed(account(1), URGENT);
+        lanes.landed(account(1), URGENT, false);
         lanes.note(tenant(1), account(1), BULK, NOW);
         assert!(lanes.reserve(account(1), URGENT, NOW, pace), "bulk holds nobody up");
-        lanes.landed(account(1), URGENT);
+        lanes.landed(account(1), URGENT, false);
         lanes.note(tenant(1), account(1), URGENT, NOW);
         assert!(!lanes.reserve(account(1), URGENT, NOW, pace), "others wait already");
         let wide = Pace { in_flight_max: 100, ..pace };
         let taken = (0..10).filter(|_| lanes.reserve(account(2), URGENT, NOW, wide)).count();
         assert_eq!((taken, lanes.in_flight()), (5, 6), "a quarter of the slots stays for turns");
+    }
+
+    #[test]
+    fn a_place_at_the_account_is_free_once_the_provider_took_the_message() {
+        let pace = Pace { in_flight_max: 1, is_open: true };
+        let mut lanes = Lanes::new(8);
+        lanes.run(true);
+        assert!(lanes.reserve(account(1), URGENT, NOW, pace) && !lanes.reserve(account(1), URGENT, NOW, pace));
+        assert!(lanes.answered(account(1)) && lanes.reserve(account(1), URGENT, NOW, pace));
+        assert_eq!(lanes.in_flight(), 2, "what is not recorded yet still takes a slot");
+        lanes.landed(account(1), URGENT, true);
+        assert!(!lanes.reserve(account(1), URGENT, NOW, pace), "its place was given back once");
+        lanes.pause(account(1), None, true);
+        assert!(!lanes.answered(account(1)), "a probe is alone until its end is on record");
+        lanes.landed(account(1), URGENT, false);
+        assert!(lanes.reserve(account(1), URGENT, NOW, pace));
     }
 
     #[test]
@@ -391,7 +416,7 @@ mod tests {
             order.push(claims[0].account_id.ulid());
             lanes.claimed(&claims[0], 32, None);
             lanes.note(claims[0].tenant_id, claims[0].account_id, URGENT, NOW);
-            (0..32).for_each(|_| lanes.landed(claims[0].account_id, URGENT));
+            (0..32).for_each(|_| lanes.landed(claims[0].account_id, URGENT, false));
         }
         assert_eq!(order, [1, 2, 3, 1]);
     }

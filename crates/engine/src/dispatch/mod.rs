@@ -74,8 +74,14 @@ impl Dispatcher {
         has_place.then(|| Place { engine: Arc::clone(engine), account_id: account.id, class, is_taken: false })
     }
 
-    fn landed(&self, account: AccountId, class: Class) {
-        self.lanes().landed(account, class);
+    fn answered(&self, account: AccountId) -> bool {
+        let was_answered = self.lanes().answered(account);
+        self.wake.notify_one();
+        was_answered
+    }
+
+    fn landed(&self, account: AccountId, class: Class, was_answered: bool) {
+        self.lanes().landed(account, class, was_answered);
         self.wake.notify_one();
     }
 }
@@ -100,7 +106,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.is_taken {
-            self.engine.dispatcher.landed(self.account_id, self.class);
+            self.engine.dispatcher.landed(self.account_id, self.class, false);
         }
     }
 }

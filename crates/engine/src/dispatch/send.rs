@@ -70,11 +70,17 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
                 .collect()
         }
     };
+    // The next requests need not wait until these answers are on disk. Refusals do wait: they may pause the account.
+    let all_taken = finished.iter().all(|finished| matches!(finished.outcome, Outcome::Accepted(_)));
+    let landing: Vec<_> = landing
+        .into_iter()
+        .map(|(account, class)| (account, class, all_taken && engine.dispatcher.answered(account)))
+        .collect();
     if !finished.is_empty() {
         land(Arc::clone(&engine), finished).await;
     }
-    for (account, class) in landing {
-        engine.dispatcher.landed(account, class);
+    for (account, class, was_answered) in landing {
+        engine.dispatcher.landed(account, class, was_answered);
     }
 }
 

@@ -97,7 +97,7 @@ async fn postgres(room: &Room, batches: &[usize]) -> anyhow::Result<Vec<Phase>> 
         let began = now_us();
         let mut tasks = tokio::task::JoinSet::new();
         for (index, client) in clients.iter().take(writers).enumerate() {
-            tasks.spawn(fill(Arc::clone(client), *batch, (index as u64) << 40 | (*batch as u64) << 32, began));
+            tasks.spawn(fill(Arc::clone(client), *batch, (index as u64) << 48 | (*batch as u64) << 32, began));
         }
         let mut rows = 0;
         while let Some(filled) = tasks.join_next().await {
