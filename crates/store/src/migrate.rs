@@ -9,17 +9,25 @@ struct Migration {
     version: i64,
     name: &'static str,
     sql: &'static str,
+    /// The tables it makes whose rows belong to one tenant: row-level security guards them on PostgreSQL.
+    tenant_tables: &'static [&'static str],
+    /// What else PostgreSQL needs and SQLite has no word for.
+    postgres: &'static str,
 }
 
 /// Released migrations never change; new ones are added at the end.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "base", sql: include_str!("../migrations/0001_base.sql") }];
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "base",
+    sql: include_str!("../migrations/0001_base.sql"),
+    tenant_tables: BASE_TENANT_TABLES,
+    postgres: BASE_STORAGE,
+}];
 
 /// The newest version this binary knows.
 pub const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
-/// Tables whose rows belong to one tenant: row-level security guards them on PostgreSQL.
-const TENANT_TABLES: &[&str] = &[
+const BASE_TENANT_TABLES: &[&str] = &[
     "data_keys",
     "api_keys",
     "accounts",
@@ -41,6 +49,16 @@ const TENANT_TABLES: &[&str] = &[
     "attachments",
     "audit_log",
 ];
+
+/// The queue tables are vacuumed early, because they churn.
+const BASE_STORAGE: &str = "
+ALTER TABLE deliveries SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
+ALTER TABLE inflight SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
+ALTER TABLE later_facts SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
+ALTER TABLE account_states SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
+ALTER TABLE usage_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
+ALTER TABLE messages SET (fillfactor = 85);
+";
 
 /// Applies what is missing and answers the versions applied. Refuses a database that is newer than this binary.
 pub async fn migrate(db: &Db, now: Timestamp) -> Result<Vec<i64>, Error> {
@@ -97,8 +115,9 @@ async fn apply(tx: &mut Tx, migration: &Migration, now: Timestamp) -> Result<boo
         return Ok(false);
     }
     tx.script(&for_engine(migration.sql, tx.dialect())).await?;
-    if migration.version == 1 && tx.dialect() == Dialect::Postgres {
-        tx.script(&guards()).await?;
+    if tx.dialect() == Dialect::Postgres {
+        tx.script(&guards(migration.tenant_tables)).await?;
+        tx.script(migration.postgres).await?;
     }
     tx.execute(
         "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, $3)",
@@ -109,19 +128,15 @@ async fn apply(tx: &mut Tx, migration: &Migration, now: Timestamp) -> Result<boo
     Ok(true)
 }
 
-/// Row-level security: a second wall behind the tenant argument of every function. Without a tenant set, nothing is visible. The queue tables are vacuumed
-/// early, because they churn.
-fn guards() -> String {
-    let policies = TENANT_TABLES.iter().map(|table| {
+/// Row-level security: a second wall behind the tenant argument of every function. Without a tenant set, nothing is visible.
+fn guards(tables: &[&str]) -> String {
+    let policy = |table: &&str| {
         format!(
             "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
              CREATE POLICY tenant ON {table} USING ((SELECT current_setting('tidings.tenant', TRUE)) IN ('*', tenant_id::TEXT));\n"
         )
-    });
-    let churn = ["deliveries", "inflight", "later_facts", "account_states", "usage_counters"].iter().map(|table| {
-        format!("ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);\n")
-    });
-    policies.chain(churn).chain(["ALTER TABLE messages SET (fillfactor = 85);\n".to_owned()]).collect()
+    };
+    tables.iter().map(policy).collect()
 }
 
 fn for_engine(sql: &str, dialect: Dialect) -> String {
