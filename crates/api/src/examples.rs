@@ -8,6 +8,9 @@ pub const REQUEST_ID: &str = "req_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
 pub const TENANT: &str = "ten_01K9ZC0A1B2C3D4E5F6G7H8J9K";
 const ACCOUNT: &str = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X";
 const MESSAGE: &str = "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
+const CONTACT: &str = "con_01K9ZCB1C2D3E4F5G6H7J8K9M0";
+const LIST: &str = "lst_01K9ZCC2D3E4F5G6H7J8K9M0N1";
+const SEGMENT: &str = "seg_01K9ZCD3E4F5G6H7J8K9M0N1P2";
 const KEY: &str = "key_01K9ZC2A3B4C5D6E7F8G9H0J1K";
 const ENDPOINT: &str = "whk_01K9ZC3D4E5F6G7H8J9K0M1N2P";
 const ATTACHMENT: &str = "atc_01K9ZC4G5H6J7K8M9N0P1Q2R3S";
@@ -23,6 +26,10 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "api-keys" => ("key", KEY),
         "accounts" | "hooks" => ("account", ACCOUNT),
         "messages" => ("message", MESSAGE),
+        "contacts" => ("contact", CONTACT),
+        "contact-attributes" => ("attribute", "plan"),
+        "lists" => ("list", LIST),
+        "segments" => ("segment", SEGMENT),
         "attachments" => ("attachment", ATTACHMENT),
         "inbound-messages" => ("inbound message", INBOUND),
         "callback-log" => ("callback", CALLBACK),
@@ -138,7 +145,7 @@ pub fn callback() -> Value {
 /// What somebody wrote.
 pub fn inbound() -> Value {
     json!({
-        "id": INBOUND, "channel": "sms", "account_id": ACCOUNT, "from": "+15550100002", "provider_message_id": "SM0123456789abcdef0123456789abcdef",
+        "id": INBOUND, "channel": "sms", "account_id": ACCOUNT, "from": "+15550100002", "contact_id": CONTACT, "provider_message_id": "SM0123456789abcdef0123456789abcdef",
         "from_name": null, "to": "+15550100001", "text": "Where is my ticket?", "media": [], "location": null, "button": null,
         "in_reply_to": null, "keyword": null, "sent_at": null, "received_at": CREATED,
     })
@@ -188,4 +195,50 @@ pub fn attachment() -> Value {
         "id": ATTACHMENT, "filename": "ticket.pdf", "content_type": "application/pdf", "size": 9,
         "sha256": "6a3e0c2b5d1f4e8a9b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a", "created_at": CREATED,
     })
+}
+
+/// A contact.
+pub fn contact() -> Value {
+    json!({
+        "id": CONTACT, "external_id": "customer-42", "name": "Ada Lovelace", "first_name": "Ada", "last_name": "Lovelace", "email": "ada@example.com",
+        "phone": "+15550100002", "whatsapp": "+15550100002", "telegram_chat_id": null, "language": "en-GB", "timezone": "Europe/London",
+        "attributes": {"plan": "pro", "orders": 12}, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// What was between a tenant and a contact.
+pub fn contact_entry() -> Value {
+    json!({ "at": CREATED, "type": "message", "data": message() })
+}
+
+/// A declared attribute.
+pub fn contact_attribute() -> Value {
+    json!({ "name": "plan", "type": "text", "created_at": CREATED })
+}
+
+/// A list.
+pub fn list() -> Value {
+    json!({ "id": LIST, "name": "Newsletter", "description": "Monthly, in English", "contacts": 1204, "created_at": CREATED, "updated_at": CREATED })
+}
+
+/// Conditions that any tenant can have.
+pub fn conditions() -> Value {
+    json!({"all": [
+        {"field": "language", "starts_with": "de"},
+        {"field": "created_at", "within_last_days": 365},
+        {"not": {"message": {"was": "accepted", "channel": "email", "within_days": 30}}},
+    ]})
+}
+
+/// A segment.
+pub fn segment() -> Value {
+    json!({
+        "id": SEGMENT, "name": "German, not written to lately", "description": "", "conditions": conditions(), "created_at": CREATED,
+        "updated_at": CREATED,
+    })
+}
+
+/// Who belongs to a segment.
+pub fn preview() -> Value {
+    json!({ "contacts": 1, "sample": [contact()] })
 }

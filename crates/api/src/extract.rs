@@ -137,6 +137,9 @@ nouns! {
     model::KeyId = "API key",
     model::AccountId = "account",
     model::MessageId = "message",
+    model::ContactId = "contact",
+    model::ListId = "list",
+    model::SegmentId = "segment",
     model::AttachmentId = "attachment",
     model::InboundId = "inbound message",
     model::EndpointId = "webhook endpoint",
@@ -166,6 +169,18 @@ impl<A: Noun, B: Noun> FromRequestParts<App> for Ids<A, B> {
         let first = params.first().and_then(|text| text.parse().ok()).ok_or_else(|| Problem::not_found(A::NOUN))?;
         let second = params.get(1).and_then(|text| text.parse().ok()).ok_or_else(|| Problem::not_found(B::NOUN))?;
         Ok(Self(first, second))
+    }
+}
+
+/// A name in the path, of something that has no id.
+pub struct Named(pub String);
+
+impl FromRequestParts<App> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Params(params) = Params::from_request_parts(parts, app).await?;
+        params.into_iter().next().map(Self).ok_or_else(|| Problem::not_found("thing"))
     }
 }
 

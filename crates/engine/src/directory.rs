@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connectors::{Connector, registry};
 use model::{AccountId, Channel, EndpointId, TenantId, Values};
-use store::{Scope, Tx, accounts, api_keys, tenants};
+use store::{Scope, Tx, accounts, api_keys, contacts, tenants};
 
 use crate::{
     Error, Ports,
@@ -68,6 +68,8 @@ pub struct Tenant {
     pub per_second: Option<u32>,
     /// True for a demo tenant, which can never really send.
     pub is_demo: bool,
+    /// True once it has had a contact: only then its messages are linked to contacts.
+    pub has_contacts: bool,
     /// Accounts that were not deleted, oldest first; also those of endpoints (connector `webhook`).
     pub accounts: Vec<Arc<Account>>,
     /// Endpoints that were not deleted, oldest first.
@@ -313,6 +315,7 @@ async fn read_tenant(tx: &mut Tx, vault: &Vault, public_url: &str, id: TenantId)
         default_country: row.default_country,
         per_second: row.per_second,
         is_demo: row.is_demo,
+        has_contacts: contacts::any(tx, id).await?,
     }))
 }
 

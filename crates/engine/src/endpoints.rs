@@ -273,7 +273,7 @@ async fn find_active(tx: &mut Tx, tenant: TenantId, id: EndpointId) -> Result<en
 }
 
 /// Says that an endpoint's lane has work.
-fn nudge(engine: &Engine, tenant: TenantId, id: EndpointId) {
+pub(crate) fn nudge(engine: &Engine, tenant: TenantId, id: EndpointId) {
     engine.dispatcher.nudge(tenant, id.account(), CLASS, engine.ports.clock.now());
 }
 

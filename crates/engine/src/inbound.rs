@@ -1,7 +1,7 @@
 //! Messages people send to a tenant: stored once per provider id, told as `message.received`, listed.
 
 use connectors::{InboundMedia, InboundMessage, Keyword};
-use model::{AccountId, CallbackId, Channel, Ids, InboundId, Location, TenantId, Timestamp};
+use model::{AccountId, CallbackId, Channel, ContactId, Ids, InboundId, Location, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{
     Scope,
@@ -25,6 +25,9 @@ pub struct InboundQuery {
     /// From exactly this address.
     #[param(example = "+15550100001")]
     pub from: Option<String>,
+    /// From this contact.
+    #[param(value_type = Option<String>)]
+    pub contact_id: Option<ContactId>,
     /// Rows of a page, 1 to 500.
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -46,6 +49,9 @@ pub struct InboundView {
     /// Who wrote.
     #[schema(example = "+15550100001")]
     pub from: String,
+    /// Which of the tenant's contacts that is, when the address was one's as it came.
+    #[schema(value_type = Option<String>)]
+    pub contact_id: Option<ContactId>,
     /// The provider's id.
     pub provider_message_id: String,
     /// What they sent.
@@ -117,15 +123,17 @@ pub(crate) fn row(
         address: message.from.to_string(),
         body: serde_json::to_string(&body).expect("what somebody sent has a JSON form"),
         received_at: now,
+        contact_id: None,
     }
 }
 
-fn view(row: &Inbound) -> InboundView {
+pub(crate) fn view(row: &Inbound) -> InboundView {
     InboundView {
         id: row.id,
         channel: row.channel,
         account_id: row.account_id,
         from: row.address.clone(),
+        contact_id: row.contact_id,
         provider_message_id: row.provider_message_id.clone(),
         body: serde_json::from_str(&row.body).unwrap_or_default(),
         received_at: row.received_at,
@@ -143,7 +151,12 @@ impl Engine {
         caller.need("messages:read")?;
         let tenant = caller.need_tenant()?;
         let window = Window::read("inbound_messages", query.limit, query.cursor.as_deref())?;
-        let filter = Filter { channel: query.channel, account_id: query.account_id, address: query.from.clone() };
+        let filter = Filter {
+            channel: query.channel,
+            account_id: query.account_id,
+            address: query.from.clone(),
+            contact_id: query.contact_id,
+        };
         let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
             Box::pin(async move {
                 let before = InboundId::from_ulid(window.before);

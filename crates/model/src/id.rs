@@ -79,6 +79,12 @@ id! {
     SenderId = "snd";
     /// A person a tenant talks to.
     ContactId = "con";
+    /// Contacts a tenant put together by hand or by an import.
+    ListId = "lst";
+    /// Contacts described by conditions.
+    SegmentId = "seg";
+    /// One import of contacts.
+    ImportId = "imp";
     /// One thing to one recipient.
     MessageId = "msg";
     /// One exchange with a provider about one message.

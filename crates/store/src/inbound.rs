@@ -1,6 +1,6 @@
 //! Messages people sent to a tenant. One row per message, whatever the number of times its provider reports it.
 
-use model::{AccountId, Channel, InboundId, TenantId, Timestamp};
+use model::{AccountId, Channel, ContactId, InboundId, TenantId, Timestamp};
 
 use crate::{Error, Given, Kind, Param, Row, Tx};
 
@@ -23,9 +23,11 @@ pub struct Inbound {
     pub body: String,
     /// When we stored it.
     pub received_at: Timestamp,
+    /// Which contact wrote, when the address is one's.
+    pub contact_id: Option<ContactId>,
 }
 
-const COLUMNS: &str = "tenant_id, id, account_id, channel, provider_message_id, address, body, received_at";
+const COLUMNS: &str = "tenant_id, id, account_id, channel, provider_message_id, address, body, received_at, contact_id";
 
 fn read(mut row: Row) -> Result<Inbound, Error> {
     Ok(Inbound {
@@ -37,6 +39,7 @@ fn read(mut row: Row) -> Result<Inbound, Error> {
         address: row.get(5)?,
         body: row.get(6)?,
         received_at: row.get(7)?,
+        contact_id: row.get(8)?,
     })
 }
 
@@ -52,6 +55,7 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Inbound]) -> Result<u64, Error
         ("address", Kind::Text),
         ("body", Kind::Text),
         ("received_at", Kind::Time),
+        ("contact_id", Kind::Id),
     ]);
     for m in messages {
         given.row([
@@ -63,6 +67,7 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Inbound]) -> Result<u64, Error
             &m.address,
             &m.body,
             &m.received_at,
+            &m.contact_id,
         ]);
     }
     tx.insert_many("inbound_messages", &given, "ON CONFLICT (account_id, provider_message_id) DO NOTHING").await
@@ -93,6 +98,8 @@ pub struct Filter {
     pub account_id: Option<AccountId>,
     /// From exactly this address.
     pub address: Option<String>,
+    /// From this contact.
+    pub contact_id: Option<ContactId>,
 }
 
 /// The tenant's messages, newest first, that came before `before`.
@@ -105,10 +112,11 @@ pub async fn list(
 ) -> Result<Vec<Inbound>, Error> {
     let mut sql = format!("SELECT {COLUMNS} FROM inbound_messages WHERE tenant_id = $1 AND id < $2");
     let mut params: Vec<&dyn Param> = vec![&tenant, &before];
-    let conditions: [(&str, Option<&dyn Param>); 3] = [
+    let conditions: [(&str, Option<&dyn Param>); 4] = [
         ("channel", filter.channel.as_ref().map(|channel| channel as &dyn Param)),
         ("account_id", filter.account_id.as_ref().map(|account| account as &dyn Param)),
         ("address", filter.address.as_ref().map(|address| address as &dyn Param)),
+        ("contact_id", filter.contact_id.as_ref().map(|contact| contact as &dyn Param)),
     ];
     for (column, value) in conditions {
         if let Some(value) = value {

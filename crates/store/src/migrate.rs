@@ -16,13 +16,22 @@ struct Migration {
 }
 
 /// Released migrations never change; new ones are added at the end.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "base",
-    sql: include_str!("../migrations/0001_base.sql"),
-    tenant_tables: BASE_TENANT_TABLES,
-    postgres: BASE_STORAGE,
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "base",
+        sql: include_str!("../migrations/0001_base.sql"),
+        tenant_tables: BASE_TENANT_TABLES,
+        postgres: BASE_STORAGE,
+    },
+    Migration {
+        version: 2,
+        name: "contacts",
+        sql: include_str!("../migrations/0002_contacts.sql"),
+        tenant_tables: CONTACTS_TENANT_TABLES,
+        postgres: "",
+    },
+];
 
 /// The newest version this binary knows.
 pub const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -48,6 +57,16 @@ const BASE_TENANT_TABLES: &[&str] = &[
     "inbound_messages",
     "attachments",
     "audit_log",
+];
+
+const CONTACTS_TENANT_TABLES: &[&str] = &[
+    "contacts",
+    "contact_attributes",
+    "lists",
+    "list_members",
+    "segments",
+    "contact_imports",
+    "contact_import_errors",
 ];
 
 /// The queue tables are vacuumed early, because they churn.
@@ -140,11 +159,12 @@ fn guards(tables: &[&str]) -> String {
 }
 
 fn for_engine(sql: &str, dialect: Dialect) -> String {
-    let words: [(&str, &str, &str); 7] = [
+    let words: [(&str, &str, &str); 8] = [
         ("{ID}", "BLOB", "UUID"),
         ("{TIME}", "INTEGER", "TIMESTAMPTZ"),
         ("{JSON}", "TEXT", "JSONB"),
         ("{BYTES}", "BLOB", "BYTEA"),
+        ("{KEY}", "TEXT", "TEXT COLLATE \"C\""),
         ("{SERIAL}", "INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY"),
         ("{TXID}", "DEFAULT 0", "DEFAULT (pg_current_xact_id()::TEXT::BIGINT)"),
         ("{CLUSTERED}", "WITHOUT ROWID", ""),

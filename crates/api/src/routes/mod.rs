@@ -4,13 +4,16 @@ mod accounts;
 mod api_keys;
 mod attachments;
 mod connectors;
+mod contacts;
 pub(crate) mod content;
 mod dead_letters;
 mod endpoints;
 mod hooks;
 mod inbound;
+mod lists;
 mod logs;
 mod messages;
+mod segments;
 mod stream;
 mod system;
 mod tenants;
@@ -40,6 +43,20 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(attachments::upload, attachments::list))
         .routes(routes!(attachments::get, attachments::delete))
         .routes(routes!(attachments::content))
+        .routes(routes!(contacts::create, contacts::list))
+        .routes(routes!(contacts::get, contacts::patch, contacts::delete))
+        .routes(routes!(contacts::merge))
+        .routes(routes!(contacts::timeline))
+        .routes(routes!(contacts::create_attribute, contacts::list_attributes))
+        .routes(routes!(contacts::delete_attribute))
+        .routes(routes!(lists::create, lists::list))
+        .routes(routes!(lists::get, lists::patch, lists::delete))
+        .routes(routes!(lists::add, lists::members))
+        .routes(routes!(lists::remove))
+        .routes(routes!(segments::create, segments::list))
+        .routes(routes!(segments::preview))
+        .routes(routes!(segments::get, segments::patch, segments::delete))
+        .routes(routes!(segments::preview_stored))
         .routes(routes!(inbound::list))
         .routes(routes!(inbound::get))
         .routes(routes!(accounts::create, accounts::list))

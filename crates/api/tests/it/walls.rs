@@ -14,6 +14,10 @@ pub fn nobody(collection: &str) -> String {
         "messages" | "deliveries" => "msg",
         "api-keys" => "key",
         "webhook-endpoints" => "whk",
+        "contacts" => "con",
+        "contact-attributes" => return "nothing".to_owned(),
+        "lists" => "lst",
+        "segments" => "seg",
         "attachments" => "atc",
         "inbound-messages" => "inb",
         "callback-log" => "cbk",
@@ -120,6 +124,9 @@ struct Things {
     attachment: String,
     inbound: String,
     callback: String,
+    contact: String,
+    list: String,
+    segment: String,
 }
 
 impl Things {
@@ -136,6 +143,14 @@ impl Things {
         let test = format!("/v1/webhook-endpoints/{endpoint}/test");
         let delivery = api.call("POST", &test).bearer(key).send().await.ok(202);
         let inbound = crate::hooks::inbound_message(api, key).await;
+        api.post("/v1/contact-attributes", &json!({"name": "plan", "type": "text"})).bearer(key).send().await.ok(201);
+        let contact = json!({"email": "ada@example.com", "attributes": {"plan": "pro"}});
+        let contact = id(api.post("/v1/contacts", &contact).bearer(key).send().await, 201);
+        let list = id(api.post("/v1/lists", &json!({"name": "Newsletter"})).bearer(key).send().await, 201);
+        let members = json!({"contact_ids": [contact]});
+        api.post(&format!("/v1/lists/{list}/contacts"), &members).bearer(key).send().await.ok(200);
+        let segment = json!({"name": "German", "conditions": {"field": "language", "is": "de"}});
+        let segment = id(api.post("/v1/segments", &segment).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             tenant: tenant.to_owned(),
@@ -146,6 +161,9 @@ impl Things {
             delivery: delivery["message_id"].as_str().unwrap().to_owned(),
             attachment,
             inbound,
+            contact,
+            list,
+            segment,
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
@@ -159,6 +177,10 @@ impl Things {
             "webhook-endpoints" => &self.endpoint,
             "deliveries" => &self.delivery,
             "callback-log" => &self.callback,
+            "contacts" => &self.contact,
+            "contact-attributes" => return "plan".to_owned(),
+            "lists" => &self.list,
+            "segments" => &self.segment,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{AccountId, MessageId, TenantId, Timestamp};
+use model::{AccountId, ContactId, MessageId, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{
@@ -30,6 +30,7 @@ use self::{
 };
 use crate::{
     Engine, Error, ErrorKind, FieldError,
+    contacts::links::Links,
     directory::{Account, Tenant},
     dispatch::{Dispatcher, Place},
     keys::Caller,
@@ -55,6 +56,8 @@ pub(crate) struct Item {
     messages: Vec<Planned>,
     answer: Answered,
     has_key: bool,
+    /// The answer shows the one message itself.
+    is_single: bool,
 }
 
 struct Planned {
@@ -68,6 +71,8 @@ pub(crate) enum Committed {
     Done {
         /// True when the message left with it.
         has_left: bool,
+        /// The contact that was found behind the address, and the answer that tells it.
+        linked: Option<(ContactId, Vec<u8>)>,
     },
     /// Its key was used before.
     Known(Answered),
@@ -81,7 +86,8 @@ impl Engine {
     /// Accepts one message (`POST /v1/messages`). Answers 202 with the message once it is on disk, or 200 with an explanation for a dry run.
     pub async fn send(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
         let tenant_id = caller.need_tenant()?;
-        let request: MessageRequest = request::read(body, "")?;
+        let mut request: MessageRequest = request::read(body, "")?;
+        self.find_recipients(tenant_id, std::iter::once(&mut request)).await?;
         if request.dry_run {
             return self.explain(tenant_id, &request).await;
         }
@@ -127,6 +133,7 @@ impl Engine {
                 messages: vec![Planned { message, content: Some(text) }],
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
+                is_single: true,
                 tenant,
                 version,
             };
@@ -170,6 +177,8 @@ impl Engine {
             };
             requests.push(ready);
         }
+        let readable = requests.iter_mut().filter_map(|read| read.as_mut().ok()).map(|(request, _)| request);
+        self.find_recipients(tenant_id, readable).await?;
         for _ in 0..PLANS_MAX {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
@@ -181,6 +190,7 @@ impl Engine {
                 messages: planned.messages,
                 answer: answered(tenant_id, key.as_ref(), fingerprint, body, now),
                 has_key: key.is_some(),
+                is_single: false,
                 tenant,
                 version,
             };
@@ -297,7 +307,7 @@ impl Engine {
             segments: plan.segments,
             cost_micros: None,
             cost_currency: None,
-            contact_id: None,
+            contact_id: request.to.contact_id,
             campaign_id: None,
             created_at: now,
             send_at: request.send_at,
@@ -317,7 +327,10 @@ impl Engine {
     async fn commit(&self, item: Item, weight: usize, body: Vec<u8>) -> Result<Option<(Reply, bool)>, Error> {
         let lost = || Committed::Failed(Error::internal("the batch was lost to a panic"));
         match self.accepts.submit(item, weight.max(1)).await.unwrap_or_else(lost) {
-            Committed::Done { has_left } => Ok(Some((Reply { status: 202, body, replayed: false }, has_left))),
+            Committed::Done { has_left, linked } => {
+                let body = linked.map_or(body, |(_, told)| told);
+                Ok(Some((Reply { status: 202, body, replayed: false }, has_left)))
+            }
             Committed::Known(answered) => {
                 let status = u16::try_from(answered.status).unwrap_or(202);
                 Ok(Some((Reply { status, body: answered.body, replayed: true }, false)))
@@ -482,10 +495,11 @@ async fn write_some(
     let committed = written.await?;
     for ((index, place), committed) in chosen.iter().zip(places).zip(&committed) {
         let item = &items[*index];
-        if let (Some(place), Some((account, content)), Committed::Done { has_left: true }) =
+        if let (Some(place), Some((account, content)), Committed::Done { has_left: true, linked }) =
             (place, &item.leaving, committed)
         {
-            let message = item.messages[0].message.clone();
+            let mut message = item.messages[0].message.clone();
+            message.contact_id = message.contact_id.or(linked.as_ref().map(|(contact, _)| *contact));
             place.depart(Arc::clone(account), flight(&message, account.id, worker, now), message, Arc::clone(content));
         }
     }
@@ -532,6 +546,7 @@ async fn write_in(
         .into_iter()
         .map(|answered| ((answered.tenant, answered.key.clone()), answered))
         .collect();
+    let links = links(tx, items).await?;
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
     for (item, has_place) in items {
@@ -556,12 +571,19 @@ async fn write_in(
         }
         let has_left = *has_place;
         for planned in &item.messages {
-            add(&mut writes, item, planned, has_left.then_some(worker), now, ids);
+            let m = &planned.message;
+            let contact = m.contact_id.or_else(|| links.of(m.tenant_id, m.channel, &m.address));
+            add(&mut writes, item, planned, contact, has_left.then_some(worker), now, ids);
         }
+        let linked = told(item, &links, now);
         if item.has_key {
-            answers.push(item.answer.clone());
+            let mut answer = item.answer.clone();
+            if let Some((_, body)) = &linked {
+                answer.body.clone_from(body);
+            }
+            answers.push(answer);
         }
-        committed.push(Committed::Done { has_left });
+        committed.push(Committed::Done { has_left, linked });
     }
     writes.write(tx, shard).await?;
     let inserted = idempotency::insert_many(tx, &answers).await?;
@@ -572,19 +594,35 @@ async fn write_in(
     Ok(committed)
 }
 
+/// The contacts behind the addresses of messages that name none. Asks nothing for tenants without contacts.
+async fn links(tx: &mut Tx, items: &[(&Item, bool)]) -> Result<Links, store::Error> {
+    let messages = items.iter().filter(|(item, _)| item.tenant.has_contacts).flat_map(|(item, _)| &item.messages);
+    let unnamed = messages.map(|planned| &planned.message).filter(|m| m.contact_id.is_none());
+    Links::find(tx, unnamed.map(|m| (m.tenant_id, m.channel, m.address.as_str()))).await
+}
+
+/// The contact found behind a single message's address, and the answer with it.
+fn told(item: &Item, links: &Links, now: Timestamp) -> Option<(ContactId, Vec<u8>)> {
+    let m = &item.messages.first().filter(|_| item.is_single)?.message;
+    let contact = links.of(m.tenant_id, m.channel, &m.address).filter(|_| m.contact_id.is_none())?;
+    let linked = Message { contact_id: Some(contact), ..m.clone() };
+    Some((contact, serde_json::to_vec(&view::message(&linked, false, now)).expect("a message has a JSON form")))
+}
+
 /// What a new message writes. `leaving`: the process that sends it at once, so that its attempt is on record instead of due work.
 fn add(
     writes: &mut Writes,
     item: &Item,
     planned: &Planned,
+    contact_id: Option<ContactId>,
     leaving: Option<WorkerId>,
     now: Timestamp,
     ids: &model::Ids,
 ) {
-    let m = &planned.message;
+    let m = Message { contact_id, ..planned.message.clone() };
     writes.contents.extend(planned.content.as_ref().map(|text| (m.tenant_id, m.content_id, text.clone())));
     match (m.account_id.zip(m.due_at), leaving) {
-        (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(m, account_id, worker, now)),
+        (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(&m, account_id, worker, now)),
         (Some((account_id, due_at)), None) => writes.deliveries.push(Delivery {
             account_id,
             class: m.class,
@@ -597,7 +635,7 @@ fn add(
         }),
         (None, _) => {}
     }
-    writes.count(None, m);
-    writes.event(&item.tenant, "message.accepted", view::message_json(m, now), now, ids);
-    writes.new_messages.push(m.clone());
+    writes.count(None, &m);
+    writes.event(&item.tenant, "message.accepted", view::message_json(&m, now), now, ids);
+    writes.new_messages.push(m);
 }

@@ -7,9 +7,10 @@ use model::{
     SmsContent, Status, TelegramContent, Timestamp, VoiceContent, WhatsappContent, segments,
 };
 
-use super::request::{self, ChannelChoice, EmailRequest, MessageRequest, RichRequest, To};
+use super::request::{self, ChannelChoice, EmailRequest, MessageRequest, RichRequest};
 use crate::{
     Error, ErrorKind, FieldError,
+    contacts::Recipient,
     directory::{Account, Tenant, TenantState},
     render::Prepared,
 };
@@ -79,16 +80,18 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
     if request.sender_id.is_some() {
         return Err(Error::invalid("/sender_id", "there is no such sender; leave it out to use the account's own"));
     }
-    let given = addresses(&request.to)?;
+    let given = Given::of(request)?;
     match &request.channel {
         Some(ChannelChoice::One(channel)) => {
-            only(&given, *channel).map(|address| (*channel, address, "the channel was given".to_owned()))
+            given.only(*channel).map(|address| (*channel, address, "the channel was given".to_owned()))
         }
-        None => match given.as_slice() {
-            [Address::Email(_)] => only(&given, Channel::Email)
-                .map(|address| (Channel::Email, address, "an e-mail address goes by e-mail".to_owned())),
-            [Address::Telegram(_)] => only(&given, Channel::Telegram)
-                .map(|address| (Channel::Telegram, address, "a Telegram chat goes by Telegram".to_owned())),
+        None => match given.all().as_slice() {
+            [address @ Address::Email(_)] => {
+                Ok((Channel::Email, address.clone(), "an e-mail address goes by e-mail".to_owned()))
+            }
+            [address @ Address::Telegram(_)] => {
+                Ok((Channel::Telegram, address.clone(), "a Telegram chat goes by Telegram".to_owned()))
+            }
             _ => Err(Error::invalid(
                 "/channel",
                 "say how to reach this recipient: email, sms, whatsapp, telegram, voice or auto",
@@ -109,48 +112,88 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
     }
 }
 
-fn addresses(to: &To) -> Result<Vec<Address>, Error> {
-    if to.contact_id.is_some() {
-        return Err(Error::invalid("/to/contact_id", "there is no such contact"));
-    }
-    let mut given = Vec::new();
-    given.extend(to.email.clone().map(Address::Email));
-    given.extend(to.phone.clone().map(Address::Phone));
-    given.extend(to.telegram_chat_id.map(|id| Address::Telegram(ChatId(id))));
-    if given.is_empty() {
-        return Err(Error::invalid(
-            "/to",
-            "a message needs a recipient: one of email, phone, telegram_chat_id or contact_id",
-        ));
-    }
-    Ok(given)
+/// Who a request is for.
+enum Given<'a> {
+    Addresses(Vec<Address>),
+    Contact(&'a Recipient),
 }
 
-fn only(given: &[Address], channel: Channel) -> Result<Address, Error> {
-    match given {
-        [address] if address.fits(channel) => Ok(address.clone()),
-        [_] => {
-            let needed = match channel {
-                Channel::Email => "email",
-                Channel::Sms | Channel::Whatsapp | Channel::Voice => "phone",
-                Channel::Telegram => "telegram_chat_id",
-                Channel::Webhook => "url",
-            };
-            Err(Error::invalid(format!("/to/{needed}"), format!("a message over {channel} needs `{needed}`")))
+impl<'a> Given<'a> {
+    fn of(request: &'a MessageRequest) -> Result<Self, Error> {
+        let to = &request.to;
+        let mut given = Vec::new();
+        given.extend(to.email.clone().map(Address::Email));
+        given.extend(to.phone.clone().map(Address::Phone));
+        given.extend(to.telegram_chat_id.map(|id| Address::Telegram(ChatId(id))));
+        match (&to.contact_id, &request.recipient) {
+            (Some(_), _) if !given.is_empty() => Err(Error::invalid(
+                "/to",
+                "`contact_id` stands alone: the contact's own addresses are used. Leave the others out.",
+            )),
+            (Some(_), None) => Err(Error::invalid("/to/contact_id", "there is no such contact")),
+            (Some(_), Some(recipient)) => Ok(Self::Contact(recipient)),
+            (None, _) if given.is_empty() => Err(Error::invalid(
+                "/to",
+                "a message needs a recipient: one of email, phone, telegram_chat_id or contact_id",
+            )),
+            (None, _) => Ok(Self::Addresses(given)),
         }
-        _ => Err(Error::invalid("/to", "more than one recipient address: give one, or set channel to auto or a list")),
+    }
+
+    /// Every address there is.
+    fn all(&self) -> Vec<Address> {
+        match self {
+            Self::Addresses(given) => given.clone(),
+            Self::Contact(recipient) => {
+                let channels = [Channel::Email, Channel::Sms, Channel::Whatsapp, Channel::Telegram];
+                channels.iter().filter_map(|channel| recipient.address(*channel)).collect()
+            }
+        }
+    }
+
+    /// An address for a channel.
+    fn one(&self, channel: Channel) -> Option<Address> {
+        match self {
+            Self::Addresses(given) => given.iter().find(|address| address.fits(channel)).cloned(),
+            Self::Contact(recipient) => recipient.address(channel),
+        }
+    }
+
+    /// The address for a channel that was chosen by the request.
+    fn only(&self, channel: Channel) -> Result<Address, Error> {
+        let needed = match channel {
+            Channel::Email => "email",
+            Channel::Sms | Channel::Whatsapp | Channel::Voice => "phone",
+            Channel::Telegram => "telegram_chat_id",
+            Channel::Webhook => "url",
+        };
+        match self {
+            Self::Addresses(given) if given.len() > 1 => {
+                Err(Error::invalid("/to", "more than one recipient address: give one, or set channel to auto or a list"))
+            }
+            Self::Addresses(_) => self.one(channel).ok_or_else(|| {
+                Error::invalid(format!("/to/{needed}"), format!("a message over {channel} needs `{needed}`"))
+            }),
+            Self::Contact(recipient) => self.one(channel).ok_or_else(|| {
+                let detail = format!(
+                    "the contact {} has no `{needed}`, which a message over {channel} needs; add it with PATCH, or choose another channel",
+                    recipient.contact.id
+                );
+                Error::invalid("/to/contact_id", detail)
+            }),
+        }
     }
 }
 
 fn first_usable(
-    given: &[Address],
+    given: &Given<'_>,
     channels: &[Channel],
     tenant: &Tenant,
     why: &str,
 ) -> Result<(Channel, Address, String), Error> {
     let usable = channels.iter().find_map(|channel| {
-        let address = given.iter().find(|address| address.fits(*channel))?;
-        default_account(tenant, *channel).map(|_| (*channel, address.clone()))
+        let address = given.one(*channel)?;
+        default_account(tenant, *channel).map(|_| (*channel, address))
     });
     usable.map(|(channel, address)| (channel, address, why.to_owned())).ok_or_else(|| {
         let listed = channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ");

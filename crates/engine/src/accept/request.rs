@@ -1,6 +1,6 @@
 //! The body of `POST /v1/messages`, read with JSON pointers to whatever is wrong with it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     AccountId, AttachmentId, Button, Channel, ContactId, EmailAddress, Guarantee, Location, Media, Phone, Priority,
@@ -13,7 +13,7 @@ use serde::{
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, contacts::Recipient};
 
 /// Deepest nesting a request may have.
 const DEPTH_MAX: usize = 64;
@@ -83,6 +83,10 @@ pub struct MessageRequest {
     /// Explains what would happen and sends nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// The contact that `to` names, once it was read.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub recipient: Option<Arc<Recipient>>,
 }
 
 /// A recipient: one of these, or several when `channel` is `auto` or a list.

@@ -17,6 +17,7 @@ use super::matching::{self, Reported};
 use crate::{
     Engine, Error, ErrorKind,
     apply::{self, Aftermath, Input},
+    contacts::links::Links,
     directory::{Account, Tenant},
     engine::Tenants,
     inbound as messages_in,
@@ -230,6 +231,12 @@ async fn receive(
     let mut seen: HashSet<(AccountId, String)> = inbound::known(tx, &keys).await?.into_iter().collect();
     let mut new: Vec<Inbound> =
         all.into_iter().filter(|m| seen.insert((m.account_id, m.provider_message_id.clone()))).cloned().collect();
+    let known = |m: &&Inbound| tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.has_contacts);
+    let wanted = new.iter().filter(known).map(|m| (m.tenant_id, m.channel, m.address.as_str()));
+    let links = Links::find(tx, wanted).await?;
+    for m in &mut new {
+        m.contact_id = links.of(m.tenant_id, m.channel, &m.address);
+    }
     for m in &new {
         if let Some(tenant) = tenants.get(&m.tenant_id) {
             writes.event(tenant, "message.received", messages_in::json(m), now, ids);

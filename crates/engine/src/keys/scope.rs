@@ -8,6 +8,8 @@ use crate::FieldError;
 pub const SCOPES: &[(&str, &str)] = &[
     ("messages:read", "See messages and their timelines."),
     ("messages:write", "Send, cancel and retry messages."),
+    ("contacts:read", "See and export contacts, lists and segments."),
+    ("contacts:write", "Add, import, change, merge and remove contacts, lists and segments."),
     ("attachments:read", "See uploaded attachments."),
     ("attachments:write", "Upload and remove attachments."),
     ("accounts:read", "See accounts and connectors, without their secrets."),

@@ -125,6 +125,7 @@ testkit::both! {
 
     async fn a_message_from_a_person_is_there_once_per_account(db: TestDb) {
         let message = |id: u128, tenant, account, provider: &str, channel| Inbound {
+            contact_id: None,
             tenant_id: tenant,
             id: InboundId::from_ulid(id),
             account_id: account,
@@ -152,7 +153,7 @@ testkit::both! {
         };
         assert_eq!(list(inbound::Filter::default()).await, [2, 1]);
         assert_eq!(list(inbound::Filter { channel: Some(Channel::Sms), ..Default::default() }).await, [1]);
-        assert_eq!(list(inbound::Filter { address: Some("+15550100002".to_owned()), account_id: Some(ONE), channel: None }).await, [2]);
+        assert_eq!(list(inbound::Filter { address: Some("+15550100002".to_owned()), account_id: Some(ONE), channel: None, contact_id: None }).await, [2]);
         assert_eq!(list(inbound::Filter { account_id: Some(TWO), ..Default::default() }).await, Vec::<u128>::new());
         let found = |tenant| write(&db, move |tx| Box::pin(async move { inbound::find(tx, tenant, InboundId::from_ulid(1)).await }));
         assert!(found(ACME).await.is_some() && found(OTHER).await.is_none());

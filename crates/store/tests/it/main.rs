@@ -3,6 +3,7 @@
 
 mod blobs;
 mod callbacks;
+mod contacts;
 // Under the name every other crate knows it by.
 extern crate tidings_store as store;
 
