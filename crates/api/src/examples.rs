@@ -11,6 +11,7 @@ const MESSAGE: &str = "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
 const CONTACT: &str = "con_01K9ZCB1C2D3E4F5G6H7J8K9M0";
 const LIST: &str = "lst_01K9ZCC2D3E4F5G6H7J8K9M0N1";
 const SEGMENT: &str = "seg_01K9ZCD3E4F5G6H7J8K9M0N1P2";
+const IMPORT: &str = "imp_01K9ZCE4F5G6H7J8K9M0N1P2Q3";
 const KEY: &str = "key_01K9ZC2A3B4C5D6E7F8G9H0J1K";
 const ENDPOINT: &str = "whk_01K9ZC3D4E5F6G7H8J9K0M1N2P";
 const ATTACHMENT: &str = "atc_01K9ZC4G5H6J7K8M9N0P1Q2R3S";
@@ -30,6 +31,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "contact-attributes" => ("attribute", "plan"),
         "lists" => ("list", LIST),
         "segments" => ("segment", SEGMENT),
+        "imports" => ("import", IMPORT),
         "attachments" => ("attachment", ATTACHMENT),
         "inbound-messages" => ("inbound message", INBOUND),
         "callback-log" => ("callback", CALLBACK),
@@ -241,4 +243,28 @@ pub fn segment() -> Value {
 /// Who belongs to a segment.
 pub fn preview() -> Value {
     json!({ "contacts": 1, "sample": [contact()] })
+}
+
+/// An import under way.
+pub fn import() -> Value {
+    json!({
+        "id": IMPORT, "state": "running", "problem": null, "size": 104_857_600, "percent": 42, "rows": 420_000, "created": 400_000, "updated": 12_000,
+        "skipped": 0, "failed": 3_000, "duplicates": 5_000, "columns": columns(), "list_id": LIST, "on_duplicate": "update", "created_at": CREATED,
+        "started_at": "2026-11-21T09:30:01.000000Z", "finished_at": null,
+    })
+}
+
+fn columns() -> Value {
+    json!([
+        {"column": "E-Mail", "field": "email", "type": null}, {"column": "Plan", "field": "attributes.plan", "type": "text"},
+        {"column": "Note", "field": null, "type": null},
+    ])
+}
+
+/// What an import would do.
+pub fn dry_run() -> Value {
+    json!({
+        "format": "csv", "encoding": "windows-1252", "delimiter": ";", "columns": columns(), "rows": 2, "failed": 1, "sample": [contact()],
+        "problems": [{"row": 3, "column": "E-Mail", "reason": "the domain needs at least one dot, as in example.com"}],
+    })
 }

@@ -138,6 +138,7 @@ nouns! {
     model::AccountId = "account",
     model::MessageId = "message",
     model::ContactId = "contact",
+    model::ImportId = "import",
     model::ListId = "list",
     model::SegmentId = "segment",
     model::AttachmentId = "attachment",
@@ -305,7 +306,7 @@ pub fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// `application/json`, or a media type built on it such as `application/merge-patch+json`.
-fn is_json(headers: &HeaderMap) -> bool {
+pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let essence = value.split(';').next().unwrap_or_default().trim();
     let subtype = match essence.split_once('/') {

@@ -25,6 +25,7 @@ use store::{Scope, attachments};
 pub(crate) use cache::FileCache;
 pub(crate) use fetch::Fetches;
 pub use jobs::purge;
+pub(crate) use keep::unwritten;
 pub use uploads::{AttachmentContent, AttachmentView, UploadRequest, content, delete, get, list, upload, upload_json};
 
 use crate::{

@@ -5,7 +5,9 @@
 //! contacts by hand. Accept (see [`address`]) turns a contact into an address, and links a message to the contact its address belongs to.
 
 pub mod attributes;
+pub mod export;
 pub mod fields;
+pub mod import;
 pub(crate) mod links;
 pub mod lists;
 mod merge;

@@ -9,6 +9,7 @@ pub(crate) mod content;
 mod dead_letters;
 mod endpoints;
 mod hooks;
+mod imports;
 mod inbound;
 mod lists;
 mod logs;
@@ -44,6 +45,12 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(attachments::get, attachments::delete))
         .routes(routes!(attachments::content))
         .routes(routes!(contacts::create, contacts::list))
+        .routes(routes!(imports::import))
+        .routes(routes!(imports::list))
+        .routes(routes!(imports::get))
+        .routes(routes!(imports::errors))
+        .routes(routes!(imports::cancel))
+        .routes(routes!(imports::export))
         .routes(routes!(contacts::get, contacts::patch, contacts::delete))
         .routes(routes!(contacts::merge))
         .routes(routes!(contacts::timeline))

@@ -18,6 +18,7 @@ pub fn nobody(collection: &str) -> String {
         "contact-attributes" => return "nothing".to_owned(),
         "lists" => "lst",
         "segments" => "seg",
+        "imports" => "imp",
         "attachments" => "atc",
         "inbound-messages" => "inb",
         "callback-log" => "cbk",
@@ -127,6 +128,7 @@ struct Things {
     contact: String,
     list: String,
     segment: String,
+    import: String,
 }
 
 impl Things {
@@ -151,6 +153,11 @@ impl Things {
         api.post(&format!("/v1/lists/{list}/contacts"), &members).bearer(key).send().await.ok(200);
         let segment = json!({"name": "German", "conditions": {"field": "language", "is": "de"}});
         let segment = id(api.post("/v1/segments", &segment).bearer(key).send().await, 201);
+        let import = api
+            .call("POST", "/v1/contacts/import")
+            .header("content-type", "text/csv")
+            .bytes("email\nada@example.com\n");
+        let import = id(import.bearer(key).send().await, 202);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             tenant: tenant.to_owned(),
@@ -164,6 +171,7 @@ impl Things {
             contact,
             list,
             segment,
+            import,
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
@@ -181,6 +189,7 @@ impl Things {
             "contact-attributes" => return "plan".to_owned(),
             "lists" => &self.list,
             "segments" => &self.segment,
+            "imports" => &self.import,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),

@@ -139,7 +139,7 @@ fn whole_day(at: Timestamp) -> Timestamp {
 }
 
 /// The disk does not take a file: an error for the caller, with the reason in the log.
-pub(super) fn unwritten(error: std::io::Error) -> Error {
+pub(crate) fn unwritten(error: std::io::Error) -> Error {
     tracing::error!(%error, "Cannot store a file");
     Error::new(
         ErrorKind::Unavailable,

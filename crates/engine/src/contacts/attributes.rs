@@ -203,7 +203,8 @@ pub fn put(contact: &mut Contact, attribute: &Attribute, value: Stored) {
 pub fn read(kind: AttributeKind, value: &Value) -> Result<Stored, String> {
     match (kind, value) {
         (_, Value::Null) => Ok(Stored::Nothing),
-        (AttributeKind::Text, Value::String(text)) => this_text(text, TEXT_MAX).map(Stored::Text),
+        (AttributeKind::Text, Value::String(text)) if text.trim().is_empty() => Ok(Stored::Nothing),
+        (AttributeKind::Text, Value::String(text)) => this_text(text.trim(), TEXT_MAX).map(Stored::Text),
         (AttributeKind::List, Value::Array(items)) => {
             let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
             let texts: Option<Vec<String>> = texts.collect();
@@ -276,6 +277,10 @@ fn decimal(text: &str) -> Result<Stored, String> {
     let wrong = || "expected a number with a point before its decimals, such as 1250.5".to_owned();
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E')) {
         return Err(wrong());
+    }
+    let whole = text.parse::<i64>().ok().and_then(|whole| whole.checked_mul(MICROS));
+    if let Some(micros) = whole.filter(|micros| micros.unsigned_abs() <= NUMBER_MAX as u64 * MICROS as u64) {
+        return Ok(Stored::Number(micros));
     }
     let number: f64 = text.parse().map_err(|_| wrong())?;
     if !number.is_finite() || number.abs() > NUMBER_MAX || (number.fract() != 0.0 && number.abs() > FRACTION_MAX) {

@@ -23,6 +23,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("contact.created", "A contact was added by a request. An import tells `contact_import.finished` instead."),
     ("contact.updated", "A contact was changed by a request, or got what another one was merged into it."),
     ("contact.deleted", "A contact was removed, or merged into another one."),
+    ("contact_import.finished", "An import of contacts ended: done, failed or canceled before its end."),
     ("account.paused", "An account takes no messages; they wait or go another way."),
     ("account.resumed", "A paused account works again."),
     ("endpoint.disabled", "A webhook endpoint was switched off because it took no events."),

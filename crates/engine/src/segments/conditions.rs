@@ -310,7 +310,7 @@ const fn words(subject: Subject) -> &'static str {
 
 fn text(value: &Value, at: &str) -> Result<String, Fault> {
     match value.as_str() {
-        Some(text) if text.is_empty() => Err(Fault::new(at, "the text is empty")),
+        Some("") => Err(Fault::new(at, "the text is empty")),
         Some(text) if text.chars().any(char::is_control) => Err(Fault::new(at, "no control characters")),
         Some(text) if text.chars().count() > TEXT_MAX => Err(Fault::new(at, format!("at most {TEXT_MAX} characters"))),
         Some(text) => Ok(text.to_owned()),

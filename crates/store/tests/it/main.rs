@@ -8,4 +8,5 @@ mod contacts;
 extern crate tidings_store as store;
 
 mod idempotency;
+mod segments;
 mod tenancy;
