@@ -117,6 +117,11 @@ const JOBS: &[Job] = &[
     },
 ];
 
+/// Each job's name and period in milliseconds, for people.
+pub(crate) fn periods() -> impl Iterator<Item = (&'static str, u64)> {
+    JOBS.iter().map(|job| (job.name, job.every_ms))
+}
+
 /// Runs the dispatcher and all jobs until `stop` turns true; then finishes what is in flight and says goodbye.
 pub async fn run(engine: Arc<Engine>, stop: watch::Receiver<bool>) {
     if let Err(error) = recovery::beat(&engine).await {

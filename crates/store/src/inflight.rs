@@ -142,6 +142,12 @@ pub async fn seen(tx: &mut Tx, worker: WorkerId, now: Timestamp) -> Result<bool,
     Ok(updated > 0)
 }
 
+/// The processes that lease work, oldest first: which, since when, and when they last gave a sign of life. Across tenants: for the operator.
+pub async fn workers(tx: &mut Tx) -> Result<Vec<(WorkerId, Timestamp, Timestamp)>, Error> {
+    let rows = tx.rows("SELECT id, started_at, seen_at FROM workers ORDER BY started_at, id LIMIT 100", &[]).await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+}
+
 /// Says that workers last seen after `latest`, which lies in the future, were seen now: the clock was set back since, and whoever of them is dead would pass for alive until
 /// it is where it was.
 pub async fn seen_at_most(tx: &mut Tx, latest: Timestamp, now: Timestamp) -> Result<(), Error> {

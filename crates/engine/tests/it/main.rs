@@ -18,4 +18,5 @@ mod setting;
 mod stream;
 mod tenancy;
 mod vault;
+mod watching;
 mod withdrawing;

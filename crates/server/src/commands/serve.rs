@@ -52,7 +52,9 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     let router = router(&config, &node.engine, metrics.clone());
     let (stop, running) = start(&config, listener, router, &node.engine, metrics);
     let mut signals = Signals::new()?;
-    announce(&Announcement { url: config.public_url(bound), operator_key, demo }, json)?;
+    let url = config.public_url(bound);
+    let console = config.roles.console.then(|| format!("{url}{}", console::BASE));
+    announce(&Announcement { url, console, operator_key, demo }, json)?;
     signals.recv().await;
     say("Stopping: finishing what is in flight. A second signal ends at once.");
     stop.send_replace(true);
@@ -93,8 +95,22 @@ fn start(
     (stop, running)
 }
 
-/// What answers requests. A process without the role `api` still tells machines how it is.
+/// What answers requests.
 fn router(config: &Config, engine: &Arc<Engine>, metrics: PrometheusHandle) -> Router {
+    let router = machines(config, engine, metrics);
+    if !config.roles.console {
+        return router;
+    }
+    let options = console::Options {
+        client_ip_header: config.client_ip_header.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        warnings: config.warnings(),
+    };
+    router.merge(console::router(Arc::clone(engine), options))
+}
+
+/// What answers programs. A process without the role `api` still tells machines how it is.
+fn machines(config: &Config, engine: &Arc<Engine>, metrics: PrometheusHandle) -> Router {
     let engine_here = Arc::clone(engine);
     let is_ready = move || ready(Arc::clone(&engine_here));
     let render = move || metrics.render();
@@ -172,14 +188,19 @@ async fn finish(mut running: JoinSet<()>, signals: &mut Signals, config: &Config
 /// What people need to begin with.
 struct Announcement {
     url: String,
+    /// Where the console is, when this process shows it.
+    console: Option<String>,
     operator_key: Option<Secret>,
     demo: Option<Demo>,
 }
 
 /// Tells people where we are, and on the very first start how to get in.
 fn announce(announcement: &Announcement, json: bool) -> Outcome {
-    let Announcement { url, operator_key, demo } = announcement;
+    let Announcement { url, console, operator_key, demo } = announcement;
     say(&format!("Tidings {} is at {url}", env!("CARGO_PKG_VERSION")));
+    if let Some(console) = console {
+        say(&format!("The console is at {console}"));
+    }
     if let Some(key) = operator_key {
         say(&format!("The operator's API key, shown this once: {}", key.reveal()));
     }
@@ -188,7 +209,7 @@ fn announce(announcement: &Announcement, json: bool) -> Outcome {
     }
     if json {
         let operator_key = operator_key.as_ref().map(Secret::reveal);
-        put_json(&json!({"url": url, "operator_api_key": operator_key, "demo": demo}))?;
+        put_json(&json!({"url": url, "console_url": console, "operator_api_key": operator_key, "demo": demo}))?;
     }
     Ok(())
 }

@@ -1,0 +1,159 @@
+//! Numbers, instants and words the way people read them.
+
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+use model::{Channel, Timestamp};
+
+/// A whole number with thousands separated: `12,345`.
+pub(crate) fn number(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let grouped: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).unwrap_or_default()).collect();
+    format!("{}{}", if value < 0 { "−" } else { "" }, grouped.join(","))
+}
+
+/// A share in percent: `97.3 %`; a dash where there is nothing to divide by.
+pub(crate) fn percent(part: i64, whole: i64) -> String {
+    if whole <= 0 {
+        return "–".to_owned();
+    }
+    let tenths = (i128::from(part) * 1000 / i128::from(whole)) as i64;
+    if tenths == 1000 || tenths == 0 {
+        format!("{} %", tenths / 10)
+    } else {
+        format!("{}.{} %", tenths / 10, tenths % 10)
+    }
+}
+
+/// `1 message`, `2 messages`.
+pub(crate) fn count(value: i64, one: &str, many: &str) -> String {
+    format!("{} {}", number(value), if value == 1 { one } else { many })
+}
+
+/// Bytes, rounded for people.
+pub(crate) fn bytes(value: u64) -> String {
+    match value {
+        0..1_000 => format!("{value} B"),
+        1_000..1_000_000 => format!("{} kB", value.div_ceil(1_000)),
+        _ => format!("{}.{} MB", value / 1_000_000, value % 1_000_000 / 100_000),
+    }
+}
+
+/// Where and when somebody reads: their zone and the current instant.
+#[derive(Debug, Clone)]
+pub(crate) struct Here {
+    /// The viewer's zone.
+    pub(crate) zone: TimeZone,
+    /// The current instant.
+    pub(crate) now: Timestamp,
+}
+
+impl Here {
+    /// An instant as short as it can be said, exact on hover.
+    pub(crate) fn at(&self, at: Timestamp) -> Markup {
+        let zoned = at.jiff().to_zoned(self.zone.clone());
+        let today = self.now.jiff().to_zoned(self.zone.clone());
+        let text = if zoned.date() == today.date() {
+            zoned.strftime("%H:%M:%S").to_string()
+        } else if zoned.year() == today.year() {
+            zoned.strftime("%-d %b, %H:%M").to_string()
+        } else {
+            zoned.strftime("%-d %b %Y, %H:%M").to_string()
+        };
+        html! { time datetime=(at) title=(self.exact(at)) { (text) } }
+    }
+
+    /// An instant to the millisecond, in the viewer's zone and in UTC.
+    pub(crate) fn exact(&self, at: Timestamp) -> String {
+        let zoned = at.jiff().to_zoned(self.zone.clone());
+        format!("{} · {:.3} UTC", zoned.strftime("%A, %-d %B %Y, %H:%M:%S.%3f %Z"), at.jiff().strftime("%H:%M:%S%.3f"))
+    }
+
+    /// Only the day.
+    pub(crate) fn day(&self, at: Timestamp) -> Markup {
+        let text = at.jiff().to_zoned(self.zone.clone()).strftime("%-d %b %Y").to_string();
+        html! { time datetime=(at) title=(self.exact(at)) { (text) } }
+    }
+
+    /// How far away an instant is: `in 3 min`, `2 h ago`.
+    pub(crate) fn distance(&self, at: Timestamp) -> String {
+        let seconds = at.millis_since(self.now) / 1000;
+        let amount = match seconds.unsigned_abs() {
+            0..60 => format!("{} s", seconds.unsigned_abs()),
+            60..3_600 => format!("{} min", seconds.unsigned_abs() / 60),
+            3_600..172_800 => format!("{} h", seconds.unsigned_abs() / 3_600),
+            more => format!("{} days", more / 86_400),
+        };
+        if seconds >= 0 { format!("in {amount}") } else { format!("{amount} ago") }
+    }
+
+    /// The first instant of today in the viewer's zone.
+    pub(crate) fn midnight(&self) -> Timestamp {
+        let today = self.now.jiff().to_zoned(self.zone.clone());
+        today.start_of_day().map_or(self.now, |start| start.timestamp().into())
+    }
+
+    /// The hour of the day an instant lies in, 0 to 23.
+    pub(crate) fn hour(&self, at: Timestamp) -> usize {
+        usize::try_from(at.jiff().to_zoned(self.zone.clone()).hour()).unwrap_or(0)
+    }
+
+    /// What `<input type="datetime-local">` holds, read in the viewer's zone.
+    pub(crate) fn read_local(&self, text: &str) -> Option<Timestamp> {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        civil.to_zoned(self.zone.clone()).ok().map(|zoned| zoned.timestamp().into())
+    }
+}
+
+/// A channel's name for people.
+pub(crate) const fn channel(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "E-mail",
+        Channel::Sms => "SMS",
+        Channel::Whatsapp => "WhatsApp",
+        Channel::Telegram => "Telegram",
+        Channel::Voice => "Voice",
+        Channel::Webhook => "Webhook",
+    }
+}
+
+/// A word from the API for people: `opted_out` becomes `Opted out`.
+pub(crate) fn words(word: &str) -> String {
+    let text = word.replace(['_', '.'], " ");
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_shares_are_honest() {
+        assert_eq!([number(0), number(999), number(1_000), number(-12_345_678)], ["0", "999", "1,000", "−12,345,678"]);
+        assert_eq!(
+            [percent(0, 0), percent(1, 3), percent(999, 1000), percent(3, 3)],
+            ["–", "33.3 %", "99.9 %", "100 %"]
+        );
+        assert_eq!([bytes(12), bytes(1_500), bytes(2_300_000)], ["12 B", "2 kB", "2.3 MB"]);
+        assert_eq!(words("opted_out"), "Opted out");
+    }
+
+    #[test]
+    fn instants_are_short_near_and_long_far() {
+        let here = Here { zone: TimeZone::get("Europe/Berlin").unwrap(), now: "2026-11-28T12:00:00Z".parse().unwrap() };
+        let check = |at: &str, expected: &str| {
+            let text = here.at(at.parse().unwrap()).into_string();
+            assert!(text.ends_with(&format!(">{expected}</time>")), "{text}");
+        };
+        check("2026-11-28T10:05:06Z", "11:05:06");
+        check("2026-11-27T23:30:00Z", "00:30:00");
+        check("2026-07-01T10:00:00Z", "1 Jul, 12:00");
+        check("2025-12-31T23:30:00Z", "1 Jan, 00:30");
+        check("2024-02-29T10:00:00Z", "29 Feb 2024, 11:00");
+        assert_eq!(here.midnight().to_string(), "2026-11-27T23:00:00.000000Z");
+        assert_eq!(here.read_local("2026-11-28T13:30").unwrap().to_string(), "2026-11-28T12:30:00.000000Z");
+        assert_eq!(here.distance("2026-11-28T12:03:10Z".parse().unwrap()), "in 3 min");
+        assert_eq!(here.distance("2026-11-28T09:00:00Z".parse().unwrap()), "3 h ago");
+    }
+}

@@ -1,0 +1,112 @@
+//! Every page: a handler that asks the engine, and functions from what it answers to markup. One file per place in the navigation.
+
+mod account;
+mod channels;
+mod compose;
+pub(crate) mod doors;
+mod home;
+mod keys;
+mod letters;
+mod logs;
+mod message;
+mod messages;
+mod operator;
+pub(crate) mod palette;
+mod settings;
+#[cfg(debug_assertions)]
+mod styleguide;
+mod tenants;
+mod usage;
+mod webhooks;
+
+use axum::{
+    Router,
+    response::Response,
+    routing::{get, post},
+};
+use engine::{Error, ErrorKind};
+
+use crate::{
+    App, BASE, assets,
+    cx::{Fault, go},
+    live,
+};
+
+/// Every route.
+pub(crate) fn routes() -> Router<App> {
+    let router = Router::new()
+        .route("/", get(async || go(BASE)))
+        .route("/console", get(home::show))
+        .route("/console/sign-in", get(doors::sign_in_page).post(doors::sign_in))
+        .route("/console/sign-out", post(doors::sign_out))
+        .route("/console/enter", post(doors::enter))
+        .route("/console/leave", post(doors::leave))
+        .route("/console/messages", get(messages::list))
+        .route("/console/messages/{id}", get(message::show))
+        .route("/console/messages/{id}/cancel", post(message::cancel))
+        .route("/console/messages/{id}/retry", post(message::retry))
+        .route("/console/dead-letters", get(letters::dead))
+        .route("/console/dead-letters/retry", post(letters::retry_all))
+        .route("/console/dead-letters/export", get(letters::export))
+        .route("/console/inbound", get(letters::inbound))
+        .route("/console/compose", get(compose::show).post(compose::send))
+        .route("/console/compose/preview", post(compose::preview))
+        .route("/console/compose/mail", post(compose::mail))
+        .route("/console/compose/files", post(compose::file))
+        .route("/console/channels", get(channels::show))
+        .route("/console/channels/new", get(channels::choose))
+        .route("/console/channels/new/{connector}", get(account::new).post(account::create))
+        .route("/console/channels/{id}", get(account::show).post(account::update))
+        .route("/console/channels/{id}/test", post(account::test))
+        .route("/console/channels/{id}/enable", post(account::enable))
+        .route("/console/channels/{id}/disable", post(account::disable))
+        .route("/console/channels/{id}/delete", post(account::delete))
+        .route("/console/settings", get(settings::show).post(settings::save))
+        .route("/console/settings/keys", get(keys::list).post(keys::create))
+        .route("/console/settings/keys/new", get(keys::new))
+        .route("/console/settings/keys/{id}/revoke", post(keys::revoke))
+        .route("/console/settings/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/console/settings/webhooks/new", get(webhooks::new))
+        .route("/console/settings/webhooks/{id}", get(webhooks::show).post(webhooks::update))
+        .route("/console/settings/webhooks/{id}/{action}", get(webhooks::delivery).post(webhooks::act))
+        .route("/console/settings/webhooks/{id}/{action}/retry", post(webhooks::retry))
+        .route("/console/settings/audit", get(logs::audit_log))
+        .route("/console/settings/callbacks", get(logs::callbacks))
+        .route("/console/settings/callbacks/{id}", get(logs::callback))
+        .route("/console/usage", get(usage::show))
+        .route("/console/usage/export", get(usage::export))
+        .route("/console/tenants", get(tenants::list).post(tenants::create))
+        .route("/console/tenants/new", get(tenants::new))
+        .route("/console/tenants/{id}", get(tenants::show).post(tenants::update))
+        .route("/console/tenants/{id}/{action}", post(tenants::act))
+        .route("/console/operator/accounts", get(operator::accounts))
+        .route("/console/operator/queue", get(operator::queue))
+        .route("/console/operator/system", get(operator::system))
+        .route("/console/palette", get(palette::search))
+        .route("/console/live", get(live::follow))
+        .route("/console/assets/{hash}/{*name}", get(assets::serve))
+        .route("/console/", get(async || go(BASE)))
+        .route("/console/{*rest}", get(nothing));
+    #[cfg(debug_assertions)]
+    let router = router.route("/console/styleguide", get(styleguide::show));
+    router
+}
+
+/// A path no page has.
+async fn nothing() -> Result<Response, Fault> {
+    Err(no_page().into())
+}
+
+/// The refusal of an address that leads nowhere.
+pub(crate) fn no_page() -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "no_such_page",
+        "No page has this address. It may have been mistyped, or what it showed is gone.",
+    )
+}
+
+/// Reads an id in a path; what is no id leads nowhere.
+pub(crate) fn id<T: std::str::FromStr>(text: &str) -> Result<T, Fault> {
+    text.parse().map_err(|_| no_page().into())
+}

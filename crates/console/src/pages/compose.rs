@@ -1,0 +1,474 @@
+//! The composer: one message over one channel, with a preview and an explanation of what would happen, made by the same dry run the API offers.
+
+use std::str::FromStr as _;
+
+use axum::{
+    extract::{FromRequestParts as _, Request, State},
+    response::Response,
+};
+use engine::{
+    Error, ErrorKind,
+    accounts::{self, AccountView},
+    attachments,
+    once::{IdempotencyKey, Repeat},
+};
+use http::{HeaderValue, header};
+use maud::{Markup, PreEscaped, html};
+use model::Channel;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::channels;
+use crate::{
+    App,
+    cx::{Answer, Cx, Posted, Query, check_token, decoded, html as answer, read_body},
+    form::{self, Faults, Form},
+    format,
+    parts::{self, Control, Field, Tone, icon, link_button},
+    read::{self, DryRun, Made, Upload},
+    shell::{self, Section},
+};
+
+const PATH: &str = "/console/compose";
+/// Placeholders that get a field of their own at most; more are a template's business.
+const VARIABLES_MAX: usize = 30;
+/// A mail's preview may show its own styles and pictures, and do nothing.
+const MAIL_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data: https: http:; font-src https: data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'";
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    channel: Option<Channel>,
+    to: Option<String>,
+}
+
+/// Shows an empty form.
+pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    cx.tenant()?;
+    cx.caller.need("messages:write")?;
+    let accounts = accounts_of(&cx).await?;
+    let first =
+        channels::of_people().find(|channel| accounts.iter().any(|account| account.default_for.contains(channel)));
+    let channel = wanted.channel.filter(|channel| *channel != Channel::Webhook).or(first).unwrap_or(Channel::Email);
+    let form = Form::of([
+        ("channel", channel.as_str().to_owned()),
+        ("key", cx.engine().ports.ids.token(24)),
+        ("to", wanted.to.unwrap_or_default()),
+        ("purpose", "transactional".to_owned()),
+    ]);
+    Ok(cx.page(page(&cx, channel, &accounts, &form, &Faults::default())))
+}
+
+async fn accounts_of(cx: &Cx) -> Result<Vec<AccountView>, Error> {
+    if !cx.may("accounts:read") {
+        return Ok(Vec::new());
+    }
+    Ok(accounts::list(cx.engine().parts(), &cx.caller, Some(channels::ALL), None).await?.data)
+}
+
+/// The channel a form is for.
+fn channel_of(form: &Form) -> Channel {
+    Channel::from_str(form.text("channel"))
+        .ok()
+        .filter(|channel| *channel != Channel::Webhook)
+        .unwrap_or(Channel::Email)
+}
+
+fn page<'a>(cx: &Cx, channel: Channel, accounts: &[AccountView], form: &Form, faults: &Faults) -> shell::Page<'a> {
+    let carries = |account: &&AccountView| account.channels.contains(&channel);
+    let is_set_up = accounts.iter().any(|account| carries(&account)) || !cx.may("accounts:read");
+    let tabs = html! {
+        nav.tabs aria-label="Channel" {
+            @for other in channels::of_people() {
+                a href={ (PATH) "?channel=" (other) } aria-current=[(other == channel).then_some("page")] { (format::channel(other)) }
+            }
+        }
+    };
+    let body = if is_set_up {
+        html! {
+            div.columns.even {
+                (composer(cx, channel, accounts, form, faults))
+                div.stack.sticky {
+                    @if channel == Channel::Email { (mail_card()) }
+                    div #explanation aria-live="polite" { (parts::card("What will happen", None, html! { p.muted { "Write something, and this says over which way it leaves, when, and what it looks like." } })) }
+                }
+            }
+        }
+    } else {
+        let next = html! { @if cx.may("accounts:write") { (link_button(&format!("/console/channels/new?channel={channel}"), "primary", Some("plus"), &format!("Set up {}", format::channel(channel)))) } };
+        html! { section.card { (parts::empty(parts::channel_icon(channel), &format!("{} is not set up", format::channel(channel)), "Connect a provider, or begin with the sandbox, which acts out deliveries and sends nothing.", Some(next))) } }
+    };
+    shell::Page { tabs: Some(tabs), ..shell::Page::new("Compose", Section::Compose, body) }
+}
+
+fn composer(cx: &Cx, channel: Channel, accounts: &[AccountView], form: &Form, faults: &Faults) -> Markup {
+    let mut of: Vec<(&str, String)> = vec![("", "The channel's default account".to_owned())];
+    let ids: Vec<(String, String)> = accounts
+        .iter()
+        .filter(|account| account.channels.contains(&channel))
+        .map(|account| (account.id.to_string(), account.name.clone()))
+        .collect();
+    of.extend(ids.iter().map(|(id, name)| (id.as_str(), name.clone())));
+    let purposes = vec![
+        ("transactional", "Transactional: they asked for it".to_owned()),
+        ("marketing", "Marketing: needs consent".to_owned()),
+    ];
+    let is_demo = cx.tenant.as_ref().is_some_and(|tenant| tenant.is_demo);
+    html! {
+        section.card aria-label="Message" {
+            form #compose method="post" action=(PATH) hx-post={ (PATH) "/preview" } hx-trigger="input delay:350ms, change delay:100ms, load" hx-target="#explanation" hx-swap="innerHTML" data-guard {
+                (form::token(cx.csrf()))
+                input type="hidden" name="channel" value=(channel);
+                input type="hidden" name="key" value=(form.text("key"));
+                div.body {
+                    div.form {
+                        (shell::form_faults(faults, &NAMES))
+                        (recipient(channel).required().draw(form, faults))
+                        (says(channel, cx, form, faults))
+                        div #variables { (variables(form)) }
+                        details.more id="options" open[["account_id", "purpose", "send_at", "reply_to"].iter().any(|name| faults.at(name).is_some()) || form.filled("send_at").is_some()] {
+                            summary { "Options" }
+                            div."form spaced" {
+                                (Field::text("account_id", "Through").with(Control::Choice(of)).draw(form, faults))
+                                (Field::text("purpose", "Purpose").with(Control::Choice(purposes)).required().draw(form, faults))
+                                (Field::text("send_at", "Send later").with(Control::When).help("In your own time zone. Empty sends now.").draw(form, faults))
+                                @if channel == Channel::Email { (Field::text("content/reply_to", "Answers go to").with(Control::Email).draw(form, faults)) }
+                            }
+                        }
+                    }
+                }
+                footer { div.end { button."button primary" type="submit" { (icon("send")) @if is_demo { "Send (demo)" } @else { "Send" } } } }
+            }
+        }
+    }
+}
+
+/// The fields that show their own errors.
+const NAMES: [&str; 10] = [
+    "to",
+    "content/subject",
+    "content/text",
+    "content/html",
+    "content/say",
+    "content/language",
+    "account_id",
+    "purpose",
+    "send_at",
+    "content/reply_to",
+];
+
+fn recipient(channel: Channel) -> Field<'static> {
+    match channel {
+        Channel::Email => Field::text("to", "To").with(Control::Email).example("ada@example.com"),
+        Channel::Telegram => {
+            Field::text("to", "Telegram chat").help("The chat's number, as your bot learned it.").example("123456789")
+        }
+        Channel::Sms | Channel::Whatsapp | Channel::Voice | Channel::Webhook => {
+            Field::text("to", "Phone number").help("With country code.").example("+15550100001")
+        }
+    }
+}
+
+fn says(channel: Channel, cx: &Cx, form: &Form, faults: &Faults) -> Markup {
+    match channel {
+        Channel::Email => html! {
+            (Field::text("content/subject", "Subject").required().draw(form, faults))
+            (Field::text("content/text", "Text").with(Control::Area { rows: 8 }).help("Placeholders such as {{ name }} are filled in when it leaves.").draw(form, faults))
+            details.more id="html-part" open[form.filled("content/html").is_some() || faults.at("content/html").is_some()] {
+                summary { "HTML" }
+                div.spaced { (Field::text("content/html", "HTML").with(Control::Area { rows: 10 }).help("Shown instead of the text where it can be.").draw(form, faults)) }
+            }
+            (files(cx, form, faults))
+        },
+        Channel::Voice => html! {
+            (Field::text("content/say", "What is said").with(Control::Area { rows: 6 }).required().draw(form, faults))
+            (Field::text("content/language", "Language").example("en-GB").draw(form, faults))
+        },
+        Channel::Sms | Channel::Whatsapp | Channel::Telegram | Channel::Webhook => html! {
+            (Field::text("content/text", "Text").with(Control::Area { rows: 6 }).required().help("Placeholders such as {{ name }} are filled in when it leaves.").draw(form, faults))
+        },
+    }
+}
+
+fn files(cx: &Cx, form: &Form, faults: &Faults) -> Markup {
+    html! {
+        @if cx.may("attachments:write") {
+            file-list.field action={ (PATH) "/files" } token=(cx.csrf()) {
+                label for="f-files" { "Files " span.optional { "optional" } }
+                input #f-files type="file" multiple;
+                ul.stack.tight { @for file in form.all("attachment") { @if let Some((id, name)) = file.split_once(' ') { (file_line(id, name, None)) } } }
+                @if let Some(fault) = faults.at("attachments") { p.error { (icon("alert")) span { (fault) } } }
+            }
+        }
+    }
+}
+
+fn file_line(id: &str, name: &str, size: Option<u64>) -> Markup {
+    html! {
+        li.row {
+            (icon("file")) span.break { (name) } @if let Some(size) = size { span."muted small" { (format::bytes(size)) } }
+            input type="hidden" name="attachment" value={ (id) " " (name) };
+            button."button quiet small" type="button" data-remove aria-label={ "Remove " (name) } { (icon("close")) }
+        }
+    }
+}
+
+/// The names of the placeholders a form's texts hold, each once.
+fn placeholders(form: &Form) -> Vec<String> {
+    let texts = ["content/subject", "content/text", "content/html", "content/say"]
+        .map(|name| form.get(name).unwrap_or_default());
+    let mut names: Vec<String> = Vec::new();
+    for piece in texts.iter().flat_map(|text| text.split("{{").skip(1)) {
+        let name: String = piece.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let is_name = name.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_');
+        if is_name && !names.contains(&name) && names.len() < VARIABLES_MAX {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn variables(form: &Form) -> Markup {
+    let names = placeholders(form);
+    html! {
+        @if !names.is_empty() {
+            fieldset.form {
+                legend { "Placeholders" }
+                div.fields-2 { @for name in &names { (Field::text(&format!("variables/{name}"), name).required().draw(form, &Faults::default())) } }
+            }
+        }
+        input type="hidden" name="known" value=(names.join(" "));
+    }
+}
+
+/// The request a form stands for.
+fn request(form: &Form, cx: &Cx, is_dry: bool) -> Result<Value, Error> {
+    let channel = channel_of(form);
+    let to = form.text("to");
+    let to = match channel {
+        Channel::Email => json!({"email": to}),
+        Channel::Telegram => {
+            let chat: i64 =
+                to.parse().map_err(|_| Error::invalid("/to", "write the chat's number, such as 123456789"))?;
+            json!({"telegram_chat_id": chat})
+        }
+        Channel::Sms | Channel::Whatsapp | Channel::Voice | Channel::Webhook => {
+            json!({"phone": to.replace([' ', '-', '(', ')'], "")})
+        }
+    };
+    let mut content = Map::new();
+    let fields: &[&str] = match channel {
+        Channel::Email => &["subject", "text", "html", "reply_to"],
+        Channel::Voice => &["say", "language"],
+        Channel::Sms | Channel::Whatsapp | Channel::Telegram | Channel::Webhook => &["text"],
+    };
+    for name in fields {
+        // Browsers write line ends their own way.
+        if let Some(text) = form
+            .get(&format!("content/{name}"))
+            .map(|text| text.replace("\r\n", "\n"))
+            .filter(|text| !text.trim().is_empty())
+        {
+            content.insert((*name).to_owned(), Value::String(text));
+        }
+    }
+    let filled = placeholders(form).into_iter().filter_map(|name| {
+        let value =
+            form.get(&format!("variables/{name}")).filter(|value| !is_dry || !value.is_empty()).map(str::to_owned);
+        // A preview shows where something is still missing instead of failing.
+        let value = value.or_else(|| is_dry.then(|| format!("[{name}]")))?;
+        Some((name, Value::String(value)))
+    });
+    let mut request = json!({"to": to, "channel": channel, "content": content, "dry_run": is_dry, "variables": filled.collect::<Map<_, _>>()});
+    if let Some(purpose) = form.filled("purpose") {
+        request["purpose"] = json!(purpose);
+    }
+    if let Some(account) = form.filled("account_id") {
+        request["account_id"] = json!(account);
+    }
+    if let Some(text) = form.filled("send_at") {
+        let at = cx.here().read_local(text).ok_or_else(|| Error::invalid("/send_at", "choose a day and a time"))?;
+        request["send_at"] = json!(at);
+    }
+    let files: Vec<Value> =
+        form.all("attachment").filter_map(|file| Some(json!({"attachment_id": file.split_once(' ')?.0}))).collect();
+    if !files.is_empty() {
+        request["attachments"] = json!(files);
+    }
+    Ok(request)
+}
+
+/// Explains what would happen.
+pub(crate) async fn preview(Posted { cx, form }: Posted) -> Answer {
+    cx.caller.need("messages:write")?;
+    let explained = match request(&form, &cx, true) {
+        Ok(request) => cx.engine().send(&cx.caller, &bytes(&request), None).await,
+        Err(error) => Err(error),
+    };
+    let names = placeholders(&form).join(" ");
+    let shown = match explained {
+        Ok(reply) => explanation(&cx, &read::json::<DryRun>(&reply.body)?),
+        Err(error) if error.kind.status() < 500 => still_missing(&form, &error),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(answer(html! {
+        (shown)
+        // Only when the placeholders changed, so that nobody loses the field they type into.
+        @if form.text("known") != names { div #variables hx-swap-oob="innerHTML" { (variables(&form)) } }
+    }))
+}
+
+fn bytes(request: &Value) -> Vec<u8> {
+    request.to_string().into_bytes()
+}
+
+fn still_missing(form: &Form, error: &Error) -> Markup {
+    let faults = Faults::of(error);
+    let is_blank = form.filled("to").is_none();
+    let lines: Vec<String> = faults.rest::<&str>(&[]).collect();
+    parts::card(
+        "What will happen",
+        None,
+        html! {
+            @if is_blank {
+                p.muted { "Write something, and this says over which way it leaves, when, and what it looks like." }
+            } @else {
+                (parts::notice(Tone::Warn, "It cannot be sent like this", html! { @for line in lines { p { (line) } } }))
+            }
+        },
+    )
+}
+
+fn explanation(cx: &Cx, run: &DryRun) -> Markup {
+    let text = |name: &str| run.content.get(name).and_then(Value::as_str).unwrap_or_default();
+    let said = if run.channel == Channel::Voice { text("say") } else { text("text") };
+    let provider =
+        connectors::registry::find(&run.connector).map_or(run.connector.as_str(), |connector| connector.spec().name);
+    let leaves = if run.status == "scheduled" {
+        html! { (cx.here().at(run.leaves_at)) ", " (cx.here().distance(run.leaves_at)) }
+    } else {
+        html! { "At once" }
+    };
+    let mut rows = vec![
+        ("To", html! { span.break { (run.to) } }),
+        ("Through", html! { (provider) }),
+        ("Because", html! { (run.route) }),
+        ("Leaves", leaves),
+    ];
+    if run.channel == Channel::Email {
+        rows.insert(1, ("Subject", html! { span.break dir="auto" { (text("subject")) } }));
+    }
+    if run.channel == Channel::Sms {
+        let size = model::segments(said);
+        let (alphabet, most) = match size.encoding {
+            model::Encoding::Gsm7 => ("GSM-7", if size.count > 1 { 153 } else { 160 }),
+            model::Encoding::Ucs2 => ("Unicode", if size.count > 1 { 67 } else { 70 }),
+        };
+        let parts = run.segments.unwrap_or(size.count);
+        rows.push(("Parts", html! { strong { (format::count(i64::from(parts), "part", "parts")) } " · " (size.units) " of " (i64::from(size.count) * most) " characters, " (alphabet) }));
+    }
+    html! {
+        (parts::card("What will happen", None, parts::facts(rows)))
+        @if run.channel != Channel::Email {
+            section.card.spaced aria-label="Preview" { header { h2 { "Preview" } } div.body { div.phone { div class={ "bubble " (run.channel) } dir="auto" { (said) } } } }
+        }
+    }
+}
+
+fn mail_card() -> Markup {
+    html! {
+        section.card aria-label="Preview" {
+            header { h2 { "Preview" } }
+            iframe.mail-frame name="mail-frame" title="The mail as it will look" sandbox="" {}
+            mail-preview form="compose" action={ (PATH) "/mail" } frame="mail-frame" {}
+        }
+    }
+}
+
+/// Shows a mail as it will look, as a document of its own that can do nothing.
+pub(crate) async fn mail(Posted { cx, form }: Posted) -> Answer {
+    cx.caller.need("messages:write")?;
+    let mut trial = request(&Form::of([("channel", "email"), ("to", "preview@example.com")]), &cx, true)?;
+    let wanted = request(&form, &cx, true).unwrap_or_else(|_| json!({}));
+    for name in ["content", "variables", "account_id"] {
+        if let Some(value) = wanted.get(name) {
+            trial[name] = value.clone();
+        }
+    }
+    let content = match cx.engine().send(&cx.caller, &bytes(&trial), None).await {
+        Ok(reply) => read::json::<DryRun>(&reply.body)?.content,
+        Err(error) if error.kind.status() < 500 => wanted.get("content").cloned().unwrap_or_default(),
+        Err(error) => return Err(error.into()),
+    };
+    let text = |name: &str| content.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let document = match (text("html"), text("text")) {
+        (Some(source), _) => PreEscaped(source.to_owned()),
+        (None, said) => {
+            html! { body style="font: 15px/1.5 system-ui, sans-serif; margin: 20px; color: #222" { pre style="font: inherit; white-space: pre-wrap" { (said.unwrap_or_default()) } } }
+        }
+    };
+    let mut response = answer(document);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(MAIL_POLICY));
+    Ok(response)
+}
+
+/// Takes a file; answers its line for the form.
+pub(crate) async fn file(State(app): State<App>, request: Request) -> Answer {
+    let (mut parts, body) = request.into_parts();
+    let cx = Cx::from_request_parts(&mut parts, &app).await?;
+    check_token(&cx, &parts.headers, &Form::default())?;
+    let value = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (name, kind) = (decoded(value("x-filename")), value("content-type").to_owned());
+    let kept = match read_body(body, attachments::UPLOAD_MAX).await {
+        Ok(bytes) => attachments::upload(cx.engine(), &cx.caller, &Repeat::NONE, &name, &kind, bytes).await,
+        Err(error) => Err(error),
+    };
+    match kept {
+        Ok(reply) => {
+            let upload: Upload = read::json(&reply.body)?;
+            Ok(answer(file_line(&upload.id, &upload.filename, Some(upload.size))))
+        }
+        Err(error) if error.kind == ErrorKind::Internal => Err(error.into()),
+        Err(error) => Ok(answer(
+            html! { li.row { (icon("alert")) span.break { (name) ": " (error.detail) } button."button quiet small" type="button" data-remove aria-label="Dismiss" { (icon("close")) } } },
+        )),
+    }
+}
+
+/// Sends the message. The same form sent twice sends once.
+pub(crate) async fn send(Posted { cx, form }: Posted) -> Answer {
+    cx.tenant()?;
+    cx.caller.need("messages:write")?;
+    let key = IdempotencyKey::parse(&format!("console-{}", form.text("key"))).ok();
+    let sent = match request(&form, &cx, false) {
+        Ok(request) => cx.engine().send(&cx.caller, &bytes(&request), key).await,
+        Err(error) => Err(error),
+    };
+    match sent {
+        Ok(reply) => {
+            let made: Made = read::json(&reply.body)?;
+            Ok(cx.done(&format!("/console/messages/{}", made.id), "Accepted. This page follows what becomes of it."))
+        }
+        Err(error) if error.kind.status() < 500 => again(&cx, &form, &error).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn again(cx: &Cx, form: &Form, error: &Error) -> Result<Response, crate::cx::Fault> {
+    let accounts = accounts_of(cx).await?;
+    Ok(cx.again(page(cx, channel_of(form), &accounts, form, &Faults::of(error))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_found_once_each_and_by_name_only() {
+        let check = |text: &str, expected: &[&str]| {
+            assert_eq!(placeholders(&Form::of([("content/text", text)])), expected, "{text}")
+        };
+        check("Hello {{ name }}, {{name}} and {{ order.id | upper }}", &["name", "order"]);
+        check("{{ 1 + 1 }} {{ \"x\" }} {{", &[]);
+        check("{{ größe_2 }}", &["größe_2"]);
+    }
+}

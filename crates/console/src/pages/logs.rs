@@ -1,0 +1,199 @@
+//! The two logs people look at when they ask "who did this" and "what did the provider say": the audit log and the callback log.
+
+use axum::extract::Path;
+use engine::{
+    accounts,
+    audit::{self, AuditEntry},
+    callbacks::{CallbackQuery, VerdictWord},
+};
+use maud::{Markup, html};
+use model::{AccountId, CallbackId};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::settings;
+use crate::{
+    cx::{Answer, Cx, Query},
+    format,
+    parts::{
+        self, Tone,
+        table::{self, Filter, Pages, Row, Table, cell},
+    },
+    read::{self, Callback, Page},
+    shell::{self, Section},
+};
+
+const AUDIT: &str = "/console/settings/audit";
+const CALLBACKS: &str = "/console/settings/callbacks";
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Cursor {
+    cursor: Option<String>,
+}
+
+/// Lists who changed what.
+pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<Cursor>) -> Answer {
+    cx.tenant()?;
+    let page = audit::list(cx.engine().parts(), &cx.caller, None, wanted.cursor.as_deref()).await?;
+    let body = html! {
+        section.card aria-label="Audit log" {
+            @if page.data.is_empty() {
+                (parts::empty("log", "Nothing has been changed yet", "Every change of accounts, keys, endpoints and settings is written here, with who made it.", None))
+            } @else {
+                (audit_table(&cx, &page.data))
+                (table::pager(&Pages { path: AUDIT, query: &[], is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
+            }
+        }
+    };
+    Ok(cx.page(shell::Page {
+        tabs: Some(settings::tabs(&cx, AUDIT)),
+        lead: Some(html! { "Who changed what. It is never changed itself." }),
+        ..shell::Page::new("Audit log", Section::Settings, body)
+    }))
+}
+
+/// Entries as a table.
+pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry]) -> Markup {
+    let row = |entry: &AuditEntry| Row {
+        href: None,
+        cells: vec![
+            cell(html! { span.strong { (format::words(&entry.action)) } }),
+            cell(
+                html! { span.break { @if entry.actor == "system" { "The program" } @else { code { (entry.actor) } } } },
+            ),
+            cell(html! { code.break { (entry.subject) } }),
+            cell(html! {
+                @match entry.detail.as_object() {
+                    Some(object) if !object.is_empty() => details.more { summary { (format::count(object.len() as i64, "detail", "details")) } (parts::code(&pretty(&entry.detail))) },
+                    _ => span.muted { "–" },
+                }
+            }),
+            cell(html! { (cx.here().at(entry.at)) @if let Some(ip) = &entry.ip { div.sub { (ip) } } }),
+        ],
+    };
+    table::table(Table {
+        caption: "Changes, newest first",
+        columns: &["What", "Who", "To what", "Details", "When"],
+        rows: entries.iter().map(row).collect(),
+    })
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    account_id: Option<AccountId>,
+    verdict: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Lists what providers sent.
+pub(crate) async fn callbacks(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    cx.tenant()?;
+    let verdict = match wanted.verdict.as_deref() {
+        Some("valid") => Some(VerdictWord::Valid),
+        Some("invalid") => Some(VerdictWord::Invalid),
+        Some("unreadable") => Some(VerdictWord::Unreadable),
+        _ => None,
+    };
+    let query = CallbackQuery { account_id: wanted.account_id, verdict, limit: None, cursor: wanted.cursor.clone() };
+    let page: Page<Callback> = read::json(&cx.engine().callback_log(&cx.caller, &query).await?)?;
+    let accounts = if cx.may("accounts:read") {
+        accounts::list(cx.engine().parts(), &cx.caller, Some(200), None).await?.data
+    } else {
+        Vec::new()
+    };
+    let account = wanted.account_id.map(|id| id.to_string()).unwrap_or_default();
+    let name = |id: AccountId| {
+        accounts.iter().find(|account| account.id == id).map_or_else(|| id.to_string(), |account| account.name.clone())
+    };
+    let row = |callback: &Callback| Row {
+        href: Some(format!("{CALLBACKS}/{}", callback.id)),
+        cells: vec![
+            cell(html! { span.wide-text { (name(callback.account_id)) } }),
+            cell(verdict_badge(&callback.verdict)),
+            cell(
+                html! { (format::count(i64::from(callback.observed), "report", "reports")) @if callback.unmatched > 0 { div.sub { (callback.unmatched) " about unknown messages" } } },
+            ),
+            cell(
+                html! { (format::bytes(callback.size)) @if callback.repeats > 0 { div.sub { "came " (callback.repeats) " more times" } } },
+            ),
+            cell(cx.here().at(callback.received_at)),
+        ],
+    };
+    let filters = [
+        Filter::Choice {
+            name: "account_id",
+            label: "Any account",
+            value: &account,
+            choices: accounts.iter().map(|account| (account.id.to_string(), account.name.clone())).collect(),
+        },
+        Filter::Choice {
+            name: "verdict",
+            label: "Any verdict",
+            value: wanted.verdict.as_deref().unwrap_or_default(),
+            choices: ["valid", "invalid", "unreadable"].map(|word| (word.to_owned(), format::words(word))).to_vec(),
+        },
+    ];
+    let narrowed = [("account_id", account.clone()), ("verdict", wanted.verdict.clone().unwrap_or_default())];
+    let body = html! {
+        section.card aria-label="Callback log" {
+            (table::filters(CALLBACKS, "callbacks", &filters))
+            div #callbacks {
+                @if page.data.is_empty() {
+                    (parts::empty("inbox", "No callbacks", "What providers report about messages is kept here for 30 days, with whether its signature was right.", None))
+                } @else {
+                    (table::table(Table { caption: "Callbacks, newest first", columns: &["Account", "Verdict", "Reports", "Size", "Received"], rows: page.data.iter().map(row).collect() }))
+                    (table::pager(&Pages { path: CALLBACKS, query: &narrowed, is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
+                }
+            }
+        }
+    };
+    Ok(cx.page(shell::Page {
+        tabs: Some(settings::tabs(&cx, CALLBACKS)),
+        lead: Some(html! { "Every request a provider made to your callback addresses, without secrets." }),
+        ..shell::Page::new("Callback log", Section::Settings, body)
+    }))
+}
+
+fn verdict_badge(verdict: &str) -> Markup {
+    match verdict {
+        "valid" => parts::badge(Tone::Good, "Valid"),
+        "invalid" => parts::badge(Tone::Bad, "Invalid"),
+        other => parts::badge(Tone::Warn, &format::words(other)),
+    }
+}
+
+/// Shows one request.
+pub(crate) async fn callback(cx: Cx, Path(id): Path<String>) -> Answer {
+    cx.tenant()?;
+    let id: CallbackId = super::id(&id)?;
+    let callback: Callback = read::json(&cx.engine().callback_entry(&cx.caller, id).await?)?;
+    let headers = callback.headers.as_ref().and_then(Value::as_array).map(|pairs| {
+        let line = |pair: &Value| Some(format!("{}: {}", pair.get(0)?.as_str()?, pair.get(1)?.as_str()?));
+        pairs.iter().filter_map(line).collect::<Vec<_>>().join("\n")
+    });
+    let body = html! {
+        @if let Some(detail) = &callback.detail { (parts::notice(if callback.verdict == "valid" { Tone::Info } else { Tone::Bad }, "", html! { p { (detail) } })) }
+        (parts::card("Request", Some(verdict_badge(&callback.verdict)), html! {
+            div.stack {
+                (parts::facts([
+                    ("Account", html! { a href={ "/console/channels/" (callback.account_id) } { (callback.account_id) } }),
+                    ("Received", cx.here().at(callback.received_at)),
+                    ("Reports", html! { (callback.observed) ", " (callback.unmatched) " about messages that were not known then" }),
+                    ("Repeated", html! { (callback.repeats) " times" }),
+                ]))
+                (parts::code(&format!("{} {}{}{}", callback.method, callback.path, if callback.query.is_empty() { "" } else { "?" }, callback.query)))
+                @if let Some(headers) = headers { div.field { span.label { "Headers" } (parts::code(&headers)) } }
+                div.field { span.label { "Body" } (parts::code(&callback.body)) }
+            }
+        }))
+    };
+    Ok(cx.page(shell::Page {
+        above: &[("/console/settings", "Settings"), (CALLBACKS, "Callback log")],
+        is_narrow: true,
+        ..shell::Page::new("Callback", Section::Settings, body)
+    }))
+}

@@ -1,0 +1,166 @@
+//! The installation as the operator watches it: accounts in trouble, what waits, and what the program stands on.
+
+use engine::{
+    audit,
+    installation::{SHOWN_MAX, WAITING_MAX},
+};
+use maud::{Markup, html};
+
+use super::{logs, tenants::outside};
+use crate::{
+    cx::{Answer, Cx},
+    format,
+    parts::{
+        self, Tone,
+        table::{self, Row, Table, cell},
+    },
+    shell::{self, Section},
+};
+
+/// Shows accounts that are paused or fail.
+pub(crate) async fn accounts(cx: Cx) -> Answer {
+    let found = cx.engine().troubled_accounts(&outside(&cx)).await?;
+    let rows = found.iter().map(|account| Row {
+        href: Some(format!("/console/tenants/{}", account.tenant_id)),
+        cells: vec![
+            cell(html! { span.wide-text { (account.tenant) } }),
+            cell(html! { span.strong.break { (account.account) } div.sub { (provider(&account.connector)) } }),
+            cell(if account.paused_at.is_some() { parts::badge(Tone::Bad, "Paused") } else { parts::badge(Tone::Warn, "Failing") }),
+            cell(html! {
+                @if let Some(pause) = &account.pause { span.break { (pause.detail) } div.sub { code { (pause.code) } } } @else { span.muted { (format::count(account.failures, "failure", "failures")) " in a row" } }
+            }),
+            cell(html! { @match account.paused_at { Some(at) => (cx.here().at(at)), None => span.muted { "–" } } @if let Some(until) = account.paused_until { div.sub { "tried again " (cx.here().distance(until)) } } }),
+        ],
+    });
+    let rows: Vec<Row> = rows.collect();
+    let body = html! {
+        section.card aria-label="Accounts in trouble" {
+            @if rows.is_empty() {
+                (parts::empty("check", "Every account works", "Accounts that a provider refuses, or that fail again and again, appear here with the reason.", None))
+            } @else {
+                (table::table(Table { caption: "Accounts in trouble, worst first", columns: &["Tenant", "Account", "State", "Why", "Since"], rows }))
+                @if found.len() == SHOWN_MAX { p."muted small padded" { "The worst " (SHOWN_MAX) " are shown." } }
+            }
+        }
+    };
+    Ok(cx.page(shell::Page {
+        lead: Some(html! { "Every tenant's accounts that are paused or fail." }),
+        ..shell::Page::new("Accounts", Section::Health, body)
+    }))
+}
+
+fn provider(connector: &str) -> &str {
+    match connector {
+        "webhook" => "A tenant's endpoint",
+        id => connectors::registry::find(id).map_or(id, |connector| connector.spec().name),
+    }
+}
+
+/// Shows what waits, by account.
+pub(crate) async fn queue(cx: Cx) -> Answer {
+    let found = cx.engine().waiting_accounts(&outside(&cx)).await?;
+    let now = cx.here().now;
+    let rows: Vec<Row> = found
+        .iter()
+        .map(|lane| Row {
+            href: Some(format!("/console/tenants/{}", lane.tenant_id)),
+            cells: vec![
+                cell(html! { span.wide-text { (lane.tenant) } }),
+                cell(html! { span.strong.break { (lane.account) } div.sub { (provider(&lane.connector)) } }),
+                cell(html! { span.num { (format::number(lane.waiting)) @if lane.waiting >= WAITING_MAX { "+" } } }),
+                cell(html! { span.num { (format::number(lane.in_flight)) } }),
+                cell(html! {
+                    @if lane.first_due_at > now { span.muted { "due " (cx.here().distance(lane.first_due_at)) } }
+                    @else if now.millis_since(lane.first_due_at) > 60_000 { (parts::badge(Tone::Warn, &format!("waits since {}", cx.here().distance(lane.first_due_at)))) }
+                    @else { (parts::badge(Tone::Good, "Flowing")) }
+                }),
+            ],
+        })
+        .collect();
+    let waiting: i64 = found.iter().map(|lane| lane.waiting).sum();
+    let late = found.iter().filter(|lane| now.millis_since(lane.first_due_at) > 60_000).count();
+    let system = cx.engine().system(&outside(&cx)).await?;
+    let body = html! {
+        section.tiles aria-label="Queue" {
+            (parts::tile("Waiting", &format::number(waiting), Some(html! { "messages, also those for later" })))
+            (parts::tile("Under way here", &format::number(system.in_flight as i64), Some(html! { "of " (format::number(system.slots as i64)) " slots" })))
+            (parts::tile("Accounts with work", &format::number(found.len() as i64), None))
+            (parts::tile("Late by a minute", &format::number(late as i64), Some(html! { "accounts whose first message should have left" })))
+        }
+        section.card aria-label="Waiting by account" {
+            @if rows.is_empty() {
+                (parts::empty("check", "Nothing waits", "Messages that have not left yet appear here, by the account they wait for.", None))
+            } @else {
+                (table::table(Table { caption: "Waiting by account, longest wait first", columns: &["Tenant", "Account", "Waiting", "Under way", "First due"], rows }))
+            }
+        }
+    };
+    Ok(cx.page(shell::Page {
+        lead: Some(html! { "What has not left yet, over all tenants." }),
+        ..shell::Page::new("Queue", Section::Queue, body)
+    }))
+}
+
+/// Shows what the program stands on.
+pub(crate) async fn system(cx: Cx) -> Answer {
+    let caller = outside(&cx);
+    let system = cx.engine().system(&caller).await?;
+    let log = if caller.need("audit:read").is_ok() {
+        audit::list(cx.engine().parts(), &caller, Some(20), None).await?.data
+    } else {
+        Vec::new()
+    };
+    let options = cx.app.options();
+    let body = html! {
+        div.stack.loose {
+            (findings(&options.warnings, system.schema == system.schema_newest))
+            div."columns even" {
+                (parts::card("Program", None, parts::facts([
+                    ("Version", html! { (options.version) }),
+                    ("Reached at", html! { code.break { (system.public_url) } }),
+                    ("Under way", html! { (system.in_flight) " of " (system.slots) " attempts" }),
+                    ("Open streams", html! { (system.streams) }),
+                ])))
+                (parts::card("Database", None, parts::facts([
+                    ("Engine", html! { (system.database) }),
+                    ("Tables", html! { "version " (system.schema) @if system.schema == system.schema_newest { ", the newest" } @else { ", newest is " (system.schema_newest) } }),
+                    ("Sealed by", html! { @if system.sealed_by.is_empty() { "nothing is sealed yet" } @for (key, count) in &system.sealed_by { div { code { (key) } ": " (format::count(*count, "data key", "data keys")) } } }),
+                ])))
+            }
+            (parts::card_flush("Processes", None, table::table(Table {
+                caption: "Processes that send", columns: &["Process", "Started", "Last seen"],
+                rows: system.workers.iter().map(|worker| Row { href: None, cells: vec![
+                    cell(html! { @if worker.is_this { "This one" } @else { "Another" } }), cell(cx.here().at(worker.started_at)), cell(html! { (cx.here().at(worker.seen_at)) " " span.muted { (cx.here().distance(worker.seen_at)) } }),
+                ] }).collect(),
+            })))
+            (parts::card("Jobs", None, html! {
+                p.muted { "Each looks at the database, does what is due, and may be ended at any time." }
+                ul."grid spaced" { @for (name, every_ms) in &system.jobs { li.row.apart.account-line { span { (format::words(name)) } span."muted num" { "every " (period(*every_ms)) } } } }
+            }))
+            (parts::card_flush("The operator's log", None, if log.is_empty() { parts::empty("log", "Nothing yet", "What the operator changes is written here.", None) } else { logs::audit_table(&cx, &log) }))
+        }
+    };
+    Ok(cx.page(shell::Page {
+        lead: Some(html! { "What this installation stands on." }),
+        ..shell::Page::new("System", Section::System, body)
+    }))
+}
+
+fn period(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{} s", ms / 1_000),
+        60_000..3_600_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}
+
+fn findings(warnings: &[String], is_newest: bool) -> Markup {
+    html! {
+        div.stack.tight {
+            @if warnings.is_empty() && is_newest { (parts::notice(Tone::Good, "Nothing to put right", html! { p { "The configuration and the database are in order." } })) }
+            @if !is_newest { (parts::notice(Tone::Warn, "The tables are not of this version", html! { p { "Run `tidings migrate`." } })) }
+            @for warning in warnings { (parts::notice(Tone::Warn, "", html! { p { (warning) } })) }
+        }
+    }
+}

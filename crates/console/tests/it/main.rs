@@ -1,0 +1,8 @@
+//! Pages as browsers get them: through the whole router, on a stage with a tenant.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+extern crate tidings_console as console;
+
+mod pages;
+mod rights;
+mod visitor;

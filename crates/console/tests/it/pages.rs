@@ -1,0 +1,115 @@
+//! Every page with nothing, with something, and with what tries to break it.
+
+use serde_json::json;
+use testkit::{Stage, both};
+
+use crate::visitor::{Shown, Visitor};
+
+/// Pages somebody of a tenant can open.
+pub const PAGES: &[&str] = &[
+    "/console",
+    "/console/messages",
+    "/console/messages?status=failed&channel=sms&period=week&q=a%40b.example",
+    "/console/dead-letters",
+    "/console/inbound",
+    "/console/compose",
+    "/console/compose?channel=sms",
+    "/console/compose?channel=voice",
+    "/console/channels",
+    "/console/channels/new",
+    "/console/channels/new/smtp",
+    "/console/channels/new/twilio?channel=sms",
+    "/console/usage",
+    "/console/usage?month=2026-01",
+    "/console/settings",
+    "/console/settings/keys",
+    "/console/settings/keys/new",
+    "/console/settings/webhooks",
+    "/console/settings/webhooks/new",
+    "/console/settings/audit",
+    "/console/settings/callbacks",
+    "/console/palette?q=mess",
+];
+
+const HOSTILE: &str = "<script>alert(1)</script>\"'> “مرحبا” 👩‍👩‍👧 Donaudampfschifffahrtselektrizitätenhauptbetriebswerk";
+
+/// A page in order: it is there, nothing on it runs or is styled from inside of it, and what it needs is ours.
+#[track_caller]
+fn in_order(path: &str, page: &Shown) {
+    assert_eq!(page.status, 200, "{path}: {}", page.text);
+    let text = &page.text;
+    assert!(!text.contains("<script>") && !text.contains(" style=") && !text.contains("javascript:"), "{path}: {text}");
+    assert!(!text.contains(" onclick=") && !text.contains(" onload="), "{path}");
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(page.headers.contains_key("x-request-id") && page.headers["cache-control"] == "no-store");
+    if !path.contains("palette") {
+        assert_eq!(text.matches("<h1>").count(), 1, "{path}");
+        assert!(text.contains("<title>") && text.contains("lang=\"en\"") && text.contains("id=\"main\""), "{path}");
+    }
+    let ids: Vec<&str> = text.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let distinct: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), distinct.len(), "{path}: an id is there twice: {ids:?}");
+}
+
+both! {
+    async fn pages_of_an_empty_tenant_say_what_to_do_next(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        for path in PAGES {
+            in_order(path, &visitor.get(path).await);
+        }
+        assert!(visitor.get("/console").await.text.contains("Three steps to your first message"));
+        assert!(visitor.get("/console/messages").await.text.contains("No messages yet"));
+        assert!(visitor.get("/console/compose?channel=sms").await.text.contains("SMS is not set up"));
+    }
+
+    async fn pages_show_what_there_is_and_cannot_be_broken_by_it(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        let made = visitor.post("/console/channels/new/sandbox", &[("name", HOSTILE), ("channels", "email"), ("channels", "sms"), ("default_for", "email"), ("default_for", "sms"), ("enabled", "true")]).await;
+        assert_eq!(made.status, 303, "{}", made.text);
+        let account = made.location().to_owned();
+        let content = json!({"subject": HOSTILE, "text": HOSTILE, "html": HOSTILE});
+        let id = stage.send(json!({"to": {"email": "ada@example.com"}, "content": content, "metadata": {"note": HOSTILE}})).await;
+        stage.pass(12_000).await;
+        for path in PAGES.iter().copied().chain([account.as_str(), &format!("/console/messages/{id}")]) {
+            in_order(path, &visitor.get(path).await);
+        }
+        let page = visitor.get(&format!("/console/messages/{id}")).await.text;
+        assert!(page.contains("ada@example.com") && page.contains("Accepted") && page.contains("Read"), "{page}");
+        assert!(page.contains("&lt;script&gt;"), "what somebody wrote is shown as text");
+        assert!(visitor.get("/console").await.text.contains("Messages today"));
+        assert!(visitor.get("/console/messages?status=read").await.text.contains("ada@example.com"));
+        assert!(visitor.get("/console/messages?status=failed").await.text.contains("No message matches"));
+    }
+
+    async fn a_form_that_is_wrong_comes_back_with_what_was_typed_and_what_to_do(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        let page = visitor.post("/console/channels/new/smtp", &[("name", "Mail"), ("settings/host", ""), ("settings/port", "ninety"), ("channels", "email")]).await;
+        assert_eq!(page.status, 422);
+        assert!(page.text.contains("value=\"ninety\"") && page.text.contains("expected a whole number"), "{}", page.text);
+        assert!(page.text.contains("id=\"f-settings-host-error\""), "the field that is missing says so");
+        let secret = "correct horse battery staple";
+        let page = visitor.post("/console/channels/new/smtp", &[("name", ""), ("settings/password", secret), ("settings/host", "mail.example"), ("channels", "email")]).await;
+        assert!(page.status == 422 && !page.text.contains(secret), "a secret is never sent back");
+    }
+
+    async fn the_composer_explains_and_sends_once(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let visitor = Visitor::new(&stage).await;
+        let said = [("channel", "sms"), ("key", "k1"), ("to", "+1 202 555 0123"), ("content/text", "Hello {{ name }} €"), ("known", "")];
+        let shown = visitor.post("/console/compose/preview", &said).await;
+        assert_eq!(shown.status, 200);
+        assert!(shown.text.contains("Hello [name] €") && shown.text.contains("GSM-7") && shown.text.contains("1 part"), "{}", shown.text);
+        assert!(shown.text.contains("name=\"variables/name\""), "a placeholder gets its field: {}", shown.text);
+        let filled: Vec<_> = said.iter().copied().chain([("variables/name", "Ada")]).collect();
+        let sent = visitor.post("/console/compose", &filled).await;
+        let again = visitor.post("/console/compose", &filled).await;
+        assert_eq!((sent.status.as_u16(), sent.location()), (303, again.location()), "the same form sent twice is one message");
+        let refused = visitor.post("/console/compose", &[("channel", "sms"), ("key", "k2"), ("to", "nobody"), ("content/text", "x")]).await;
+        assert!(refused.status == 422 && refused.text.contains("id=\"f-to-error\""), "{}", refused.text);
+    }
+}

@@ -1,0 +1,87 @@
+//! Who sees and does what: strangers, other sites, and people who may only look.
+
+use engine::{
+    keys::Caller,
+    tenants::{self, NewTenant},
+};
+use serde_json::json;
+use testkit::{Stage, World, both};
+
+use crate::{pages::PAGES, visitor::Visitor};
+
+/// Everything that changes something, with the scope it needs.
+const CHANGES: &[(&str, &str)] = &[
+    ("/console/compose", "messages:write"),
+    ("/console/compose/preview", "messages:write"),
+    ("/console/dead-letters/retry", "messages:write"),
+    ("/console/channels/new/sandbox", "accounts:write"),
+    ("/console/settings/keys", "keys:write"),
+    ("/console/settings/webhooks", "webhooks:write"),
+    ("/console/tenants", "tenants:write"),
+];
+
+both! {
+    async fn a_stranger_is_led_to_the_door_and_back(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let stranger = Visitor::stranger(&stage);
+        for path in PAGES {
+            let page = stranger.get(path).await;
+            assert_eq!(page.status, 303, "{path}");
+            assert!(page.location().starts_with("/console/sign-in?next=%2Fconsole"), "{path}: {}", page.location());
+        }
+        for (path, _) in CHANGES {
+            assert_eq!(stranger.post_bare(path, &[]).await.status, 303, "{path}");
+        }
+    }
+
+    async fn nothing_changes_without_the_sessions_token(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        for (path, _) in CHANGES {
+            let page = visitor.post_bare(path, &[("csrf", "made-up"), ("name", "x")]).await;
+            assert!(page.status == 403 && page.text.contains("form_expired"), "{path}: {}", page.text);
+        }
+    }
+
+    async fn who_may_only_look_sees_no_button_and_is_refused(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let account = stage.account("sandbox", json!({}), None).await;
+        let looks = ["messages:read", "accounts:read", "keys:read", "webhooks:read", "audit:read", "callbacks:read", "tenant:read", "usage:read", "attachments:read", "events:read"];
+        let visitor = Visitor::with_scopes(&stage, Some(&looks)).await;
+        let check = async |path: &str, absent: &[&str]| {
+            let page = visitor.get(path).await;
+            assert_eq!(page.status, 200, "{path}");
+            absent.iter().for_each(|word| assert!(!page.text.contains(word), "{path} shows {word}"));
+        };
+        check("/console", &["Compose"]).await;
+        check("/console/channels", &["Add account"]).await;
+        check(&format!("/console/channels/{account}"), &["Delete", "Test connection", ">Save<", ">Disable<"]).await;
+        check("/console/settings/keys", &["Make a key", "Revoke"]).await;
+        check("/console/settings/webhooks", &["Add endpoint"]).await;
+        for (path, scope) in CHANGES {
+            let page = visitor.post(path, &[("name", "x"), ("channel", "sms")]).await;
+            assert_eq!(page.status, 403, "{path} needs {scope}: {}", page.text);
+        }
+        for action in ["disable", "delete", "test"] {
+            assert_eq!(visitor.post(&format!("/console/channels/{account}/{action}"), &[]).await.status, 403, "{action}");
+        }
+    }
+
+    async fn another_tenants_things_are_not_there(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let (operator, new) = (Caller::system(None), NewTenant { name: "Other".to_owned(), ..NewTenant::default() });
+        let (other, _) = tenants::create_with_key(stage.engine.parts(), &operator, new).await.unwrap();
+        let theirs = Stage { tenant: other.id, caller: Caller::system(Some(other.id)), engine: stage.engine.clone(), world: World::new(&db) };
+        let account = theirs.account("sandbox", json!({}), None).await;
+        let message = theirs.send(json!({"to": {"email": "ada@example.com"}, "content": {"subject": "x", "text": "x"}})).await;
+        let visitor = Visitor::new(&stage).await;
+        for path in [format!("/console/channels/{account}"), format!("/console/messages/{message}"), "/console/messages/nonsense".to_owned(), "/console/nothing".to_owned()] {
+            let page = visitor.get(&path).await;
+            assert_eq!(page.status, 404, "{path}");
+            assert!(page.text.contains("There is nothing here"), "{}", page.text);
+        }
+        for path in ["/console/tenants/new", "/console/operator/accounts", "/console/operator/queue", "/console/operator/system"] {
+            assert_eq!(visitor.get(path).await.status, 403, "{path}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Somebody with a browser.
+
+use axum::body::Body;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use serde_json::json;
+use testkit::Stage;
+use tower::ServiceExt as _;
+
+/// A browser without script, signed in.
+pub struct Visitor {
+    router: axum::Router,
+    cookies: String,
+}
+
+/// What came back.
+pub struct Shown {
+    pub status: StatusCode,
+    pub headers: http::HeaderMap,
+    pub text: String,
+}
+
+impl Visitor {
+    /// Somebody of the stage's tenant with these scopes; none is everything.
+    pub async fn with_scopes(stage: &Stage, scopes: Option<&[&str]>) -> Self {
+        let new = serde_json::from_value(json!({"name": "Visitor", "scopes": scopes})).unwrap();
+        let key = engine::keys::make(stage.engine.parts(), &stage.caller, new).await.unwrap().key;
+        Self {
+            router: console::router(stage.engine.clone(), console::Options::default()),
+            cookies: format!("tidings_session={key}; zone=UTC"),
+        }
+    }
+
+    /// Somebody who may do everything in the stage's tenant.
+    pub async fn new(stage: &Stage) -> Self {
+        Self::with_scopes(stage, None).await
+    }
+
+    /// Somebody who is not signed in.
+    pub fn stranger(stage: &Stage) -> Self {
+        Self { router: console::router(stage.engine.clone(), console::Options::default()), cookies: String::new() }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Shown {
+        let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
+        Shown { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// Opens a page.
+    pub async fn get(&self, path: &str) -> Shown {
+        let request = Request::get(path).header(header::COOKIE, &self.cookies);
+        self.ask(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends a form with the token a page gave out.
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Shown {
+        let token = self.get("/console").await.token();
+        let fields: Vec<(&str, &str)> = fields.iter().copied().chain([("csrf", token.as_str())]).collect();
+        self.post_bare(path, &fields).await
+    }
+
+    /// Sends a form as it is.
+    pub async fn post_bare(&self, path: &str, fields: &[(&str, &str)]) -> Shown {
+        let body = serde_urlencoded::to_string(fields).unwrap();
+        let request = Request::post(path).header(header::COOKIE, &self.cookies).header("sec-fetch-site", "same-origin");
+        self.ask(request.body(Body::from(body)).unwrap()).await
+    }
+}
+
+impl Shown {
+    /// Where it leads.
+    pub fn location(&self) -> &str {
+        self.headers[header::LOCATION].to_str().unwrap()
+    }
+
+    /// The token of the forms on it.
+    pub fn token(&self) -> String {
+        let (_, rest) = self.text.split_once("name=\"csrf\" value=\"").expect("a page has a form with a token");
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
