@@ -17,6 +17,7 @@ const ENDPOINT: &str = "whk_01K9ZC3D4E5F6G7H8J9K0M1N2P";
 const ATTACHMENT: &str = "atc_01K9ZC4G5H6J7K8M9N0P1Q2R3S";
 const INBOUND: &str = "inb_01K9ZC5K6M7N8P9Q0R1S2T3V4W";
 const CALLBACK: &str = "cbk_01K9ZC9A1B2C3D4E5F6G7H8J9K";
+const SCHEDULE: &str = "sch_01K9ZCBT4V5W6X7Y8Z9A0B1C2D";
 const EVENT: &str = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B";
 const CREATED: &str = "2026-11-21T09:30:00.000000Z";
 
@@ -35,6 +36,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "attachments" => ("attachment", ATTACHMENT),
         "inbound-messages" => ("inbound message", INBOUND),
         "callback-log" => ("callback", CALLBACK),
+        "schedules" => ("schedule", SCHEDULE),
         "deliveries" => ("delivery", MESSAGE),
         "webhook-endpoints" => ("endpoint", ENDPOINT),
         other => unreachable!("the collection {other} has no example of an id"),
@@ -266,5 +268,27 @@ pub fn dry_run() -> Value {
     json!({
         "format": "csv", "encoding": "windows-1252", "delimiter": ";", "columns": columns(), "rows": 2, "failed": 1, "sample": [contact()],
         "problems": [{"row": 3, "column": "E-Mail", "reason": "the domain needs at least one dot, as in example.com"}],
+    })
+}
+
+/// A weekly report.
+pub fn schedule() -> Value {
+    json!({
+        "id": SCHEDULE, "name": "Weekly report", "state": "active",
+        "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Your week", "text": "Hello Ada"}},
+        "rrule": "FREQ=WEEKLY;BYDAY=MO;BYHOUR=9;BYMINUTE=0", "cron": null, "timezone": "Europe/Berlin", "starts_at": CREATED, "ends_at": null,
+        "skip": ["2026-12-28"], "catch_up": "last", "next_at": "2026-11-23T08:00:00.000000Z", "fired": 0, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// The occurrences of a weekly report.
+pub fn occurrences() -> Value {
+    json!({
+        "data": [{
+            "at": "2026-11-23T08:00:00.000000Z", "local": "2026-11-23T09:00:00+01:00[Europe/Berlin]", "state": "planned", "message_id": null, "detail": null,
+        }],
+        "past": [{
+            "at": "2026-11-16T08:00:00.000000Z", "local": "2026-11-16T09:00:00+01:00[Europe/Berlin]", "state": "sent", "message_id": MESSAGE, "detail": null,
+        }],
     })
 }

@@ -25,6 +25,7 @@ use crate::{
     )),
     tags(
         (name = "Messages", description = "Send messages and follow them."),
+        (name = "Schedules", description = "Messages that repeat."),
         (name = "Dead letters", description = "Messages that were given up, and another try for them."),
         (name = "Attachments", description = "Files that go with messages."),
         (name = "Inbound messages", description = "What people wrote back."),

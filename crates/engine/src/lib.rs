@@ -36,6 +36,7 @@ pub mod patch;
 pub mod queries;
 pub mod recovery;
 pub mod render;
+pub mod schedules;
 pub mod segments;
 pub mod stream;
 pub mod tenants;

@@ -30,6 +30,7 @@ pub mod messages;
 mod migrate;
 mod postgres;
 pub mod reports;
+pub mod schedules;
 pub mod segments;
 mod sql;
 mod sqlite;

@@ -14,6 +14,7 @@ mod inbound;
 mod lists;
 mod logs;
 mod messages;
+mod schedules;
 mod segments;
 mod stream;
 mod system;
@@ -38,6 +39,10 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(messages::timeline))
         .routes(routes!(messages::cancel))
         .routes(routes!(messages::retry))
+        .routes(routes!(schedules::create, schedules::list))
+        .routes(routes!(schedules::get, schedules::patch, schedules::delete))
+        .routes(routes!(schedules::cancel))
+        .routes(routes!(schedules::occurrences))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::export))
         .routes(routes!(dead_letters::retry))

@@ -22,6 +22,7 @@ pub fn nobody(collection: &str) -> String {
         "attachments" => "atc",
         "inbound-messages" => "inb",
         "callback-log" => "cbk",
+        "schedules" => "sch",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -129,6 +130,7 @@ struct Things {
     list: String,
     segment: String,
     import: String,
+    schedule: String,
 }
 
 impl Things {
@@ -158,6 +160,9 @@ impl Things {
             .header("content-type", "text/csv")
             .bytes("email\nada@example.com\n");
         let import = id(import.bearer(key).send().await, 202);
+        let schedule = json!({"name": "Weekly", "cron": "0 9 * * MON",
+            "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}}});
+        let schedule = id(api.post("/v1/schedules", &schedule).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             tenant: tenant.to_owned(),
@@ -167,6 +172,7 @@ impl Things {
             endpoint,
             delivery: delivery["message_id"].as_str().unwrap().to_owned(),
             attachment,
+            schedule,
             inbound,
             contact,
             list,
@@ -190,6 +196,7 @@ impl Things {
             "lists" => &self.list,
             "segments" => &self.segment,
             "imports" => &self.import,
+            "schedules" => &self.schedule,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),

@@ -14,6 +14,7 @@ mod keys;
 mod once;
 mod path;
 mod reading;
+mod schedules;
 mod setting;
 mod stream;
 mod tenancy;
