@@ -12,6 +12,7 @@ pub mod audit;
 pub mod batcher;
 pub mod bounded;
 pub mod callbacks;
+pub mod campaigns;
 pub mod cancel;
 pub mod contacts;
 mod content_cache;

@@ -12,6 +12,8 @@ pub mod attempts;
 pub mod audit;
 pub mod blobs;
 pub mod callback_log;
+pub mod campaign_recipients;
+pub mod campaigns;
 pub mod contact_attributes;
 pub mod contact_imports;
 pub mod contacts;

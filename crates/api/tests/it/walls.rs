@@ -23,6 +23,7 @@ pub fn nobody(collection: &str) -> String {
         "inbound-messages" => "inb",
         "callback-log" => "cbk",
         "schedules" => "sch",
+        "campaigns" => "cmp",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -131,6 +132,7 @@ struct Things {
     segment: String,
     import: String,
     schedule: String,
+    campaign: String,
 }
 
 impl Things {
@@ -160,6 +162,8 @@ impl Things {
             .header("content-type", "text/csv")
             .bytes("email\nada@example.com\n");
         let import = id(import.bearer(key).send().await, 202);
+        let campaign = json!({"name": "Summer", "channel": "email", "content": {"subject": "Hi", "text": "Hello"}, "audience": {"contact_ids": [contact]}});
+        let campaign = id(api.post("/v1/campaigns", &campaign).bearer(key).send().await, 201);
         let schedule = json!({"name": "Weekly", "cron": "0 9 * * MON",
             "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}}});
         let schedule = id(api.post("/v1/schedules", &schedule).bearer(key).send().await, 201);
@@ -173,6 +177,7 @@ impl Things {
             delivery: delivery["message_id"].as_str().unwrap().to_owned(),
             attachment,
             schedule,
+            campaign,
             inbound,
             contact,
             list,
@@ -197,6 +202,7 @@ impl Things {
             "segments" => &self.segment,
             "imports" => &self.import,
             "schedules" => &self.schedule,
+            "campaigns" => &self.campaign,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),

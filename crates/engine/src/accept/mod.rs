@@ -25,7 +25,7 @@ use store::{
     tenants,
 };
 
-pub(crate) use self::together::Step;
+pub(crate) use self::together::{Accepted, CAMPAIGN_WAITS, Step};
 use self::{
     plan::Plan,
     request::{BatchRequest, MessageRequest},

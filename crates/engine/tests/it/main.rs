@@ -7,6 +7,7 @@ extern crate tidings_engine as engine;
 mod accounts;
 mod attachments;
 mod callbacks;
+mod campaigns;
 mod contacts;
 mod endpoints;
 mod hooks;
