@@ -1,17 +1,21 @@
 //! SQLite: one writer thread with group commit, two reader threads.
 //!
-//! Every job that waits when the writer is free joins one transaction, so one `fsync` (WAL with `synchronous=FULL`) pays for all of them. A job that
+//! A third thread copies the write-ahead log back while the writer goes on. Every job that waits when the writer is free joins one transaction, so one `fsync` (WAL with `synchronous=FULL`) pays for all of them. A job that
 //! fails or panics is rolled back alone, to its savepoint; nobody is told of success before the commit is on disk.
 
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
+    },
 };
 
 use model::BoxFuture;
-use rusqlite::{OpenFlags, types::ToSqlOutput, types::ValueRef};
+use rusqlite::{OpenFlags, hooks::Wal, types::ToSqlOutput, types::ValueRef};
 use tokio::sync::oneshot;
 
 use crate::{Error, Row, Tx, Value, tx::Connection, value::Owned};
@@ -22,6 +26,8 @@ const JOBS_MAX: usize = 256;
 const READERS: usize = 2;
 /// Pages in the write-ahead log before they are copied back: 16 MiB. Fewer copies of a page that changes often, still a quick recovery.
 const CHECKPOINT_PAGES: u32 = 4000;
+/// Pages in the log at which the writer no longer waits for the thread that copies them back: 64 MiB, so that a slow disk cannot make the log grow without end.
+const LOG_PAGES_MAX: u32 = 4 * CHECKPOINT_PAGES;
 /// Page cache of the writer, in KiB.
 const CACHE_KIB: u32 = 32 * 1024;
 /// Prepared statements kept per connection.
@@ -37,13 +43,14 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         writer.execute_batch(&format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
-             PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -{CACHE_KIB};"
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;
+             PRAGMA cache_size = -{CACHE_KIB};"
         ))?;
+        let checkpoints = Checkpoints::start(path, &mut writer)?;
         let (write_jobs, waiting) = mpsc::channel::<Job>();
-        thread("tidings-writer", move || write_loop(transaction(writer), &waiting))?;
+        thread("tidings-writer", move || write_loop(transaction(writer), &waiting, checkpoints))?;
         let (read_jobs, waiting) = mpsc::channel::<Job>();
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..READERS {
@@ -110,7 +117,7 @@ fn run_now<T>(future: BoxFuture<'_, T>) -> T {
         .expect("work on SQLite waits for nothing but SQLite, which answers at once")
 }
 
-fn write_loop(mut tx: Tx, waiting: &mpsc::Receiver<Job>) {
+fn write_loop(mut tx: Tx, waiting: &mpsc::Receiver<Job>, mut checkpoints: Checkpoints) {
     while let Ok(first) = waiting.recv() {
         let mut done = Vec::new();
         if let Err(error) = raw(&tx).execute_batch("BEGIN IMMEDIATE") {
@@ -119,7 +126,7 @@ fn write_loop(mut tx: Tx, waiting: &mpsc::Receiver<Job>) {
         }
         let mut next = Some(first);
         while let Some(job) = next {
-            done.extend(run_alone(job, &mut tx));
+            done.extend(if done.is_empty() { run_first(job, &mut tx) } else { run_alone(job, &mut tx) });
             // A full disk or a failing one ends the whole transaction by itself: what follows must not run outside it.
             let is_over = raw(&tx).is_autocommit();
             next = if done.len() < JOBS_MAX && !is_over { waiting.try_recv().ok() } else { None };
@@ -143,7 +150,18 @@ fn write_loop(mut tx: Tx, waiting: &mpsc::Receiver<Job>) {
                 Some((false, detail)) => Err(Error::Other(detail.clone())),
             });
         }
+        checkpoints.after_commit(raw(&tx));
     }
+}
+
+/// Runs a job that nothing precedes in its transaction. It needs no savepoint, which would copy every page before its first change: when it fails, the
+/// transaction begins anew.
+fn run_first(job: Job, tx: &mut Tx) -> Option<Done> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| job(tx)));
+    if !matches!(outcome, Ok((true, _))) && !raw(tx).is_autocommit() {
+        let _ = raw(tx).execute_batch("ROLLBACK; BEGIN IMMEDIATE");
+    }
+    outcome.ok().map(|(_, done)| done)
 }
 
 /// Runs a job in a savepoint; a job that fails or panics leaves nothing behind. `None` after a panic: the caller sees a closed channel.
@@ -155,6 +173,68 @@ fn run_alone(job: Job, tx: &mut Tx) -> Option<Done> {
     }
     let _ = raw(tx).prepare_cached("RELEASE job").and_then(|mut statement| statement.execute([]));
     outcome.ok().map(|(_, done)| done)
+}
+
+/// Copies the write-ahead log back into the database, mostly on a thread of its own, so that commits do not wait for it.
+///
+/// A log begins anew only when all of it was copied back and nobody is writing. So the thread copies what there is while the writer goes on, and then the
+/// writer copies the little that came meanwhile, between two of its transactions.
+struct Checkpoints {
+    /// Pages in the log after the writer's last commit.
+    log_pages: Arc<AtomicU32>,
+    wanted: mpsc::SyncSender<()>,
+    /// Set by the thread when it is done.
+    is_done: Arc<AtomicBool>,
+    /// True from the request until the writer has copied the rest.
+    is_under_way: bool,
+}
+
+impl Checkpoints {
+    fn start(path: &Path, writer: &mut rusqlite::Connection) -> Result<Self, Error> {
+        let log_pages = Arc::new(AtomicU32::new(0));
+        let counts = Arc::clone(&log_pages);
+        // Takes the place of SQLite's own checkpoints, which hold up the commit that makes them.
+        writer.wal_hook(Some(move |_: &mut Wal, pages| {
+            counts.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -1024;")?;
+        let (wanted, waiting) = mpsc::sync_channel::<()>(1);
+        let is_done = Arc::new(AtomicBool::new(false));
+        let tells = Arc::clone(&is_done);
+        thread("tidings-checkpoint", move || {
+            while waiting.recv().is_ok() {
+                checkpoint(&connection);
+                tells.store(true, Ordering::Release);
+            }
+        })?;
+        Ok(Self { log_pages, wanted, is_done, is_under_way: false })
+    }
+
+    /// Asks for a checkpoint when the log is long, and ends one whose thread is done or takes too long.
+    fn after_commit(&mut self, writer: &rusqlite::Connection) {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if !self.is_under_way {
+            if pages >= CHECKPOINT_PAGES {
+                self.is_under_way = self.wanted.try_send(()).is_ok();
+            }
+            return;
+        }
+        if self.is_done.swap(false, Ordering::AcqRel) {
+            checkpoint(writer);
+            self.is_under_way = false;
+        } else if pages >= LOG_PAGES_MAX {
+            checkpoint(writer);
+        }
+    }
+}
+
+/// Copies back as much of the log as readers allow. What cannot be copied now is copied by a later one.
+fn checkpoint(connection: &rusqlite::Connection) {
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        tracing::warn!(%error, "Cannot copy the write-ahead log back; it grows until this works");
+    }
 }
 
 fn read_loop(mut tx: Tx, waiting: &Mutex<mpsc::Receiver<Job>>) {
