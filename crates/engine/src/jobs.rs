@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Engine, Error, attachments, callbacks, contacts, dispatch, endpoints, once, recovery, waiting};
+use crate::{Engine, Error, access, attachments, callbacks, contacts, dispatch, endpoints, once, recovery, waiting};
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
 struct Job {
@@ -109,6 +109,11 @@ const JOBS: &[Job] = &[
         name: "purge_imports",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { contacts::import::purge(&engine).await }),
+    },
+    Job {
+        name: "purge_sessions",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { access::sessions::purge(engine.parts()).await }),
     },
     Job {
         name: "purge_idempotency_keys",

@@ -31,6 +31,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: CONTACTS_TENANT_TABLES,
         postgres: "",
     },
+    Migration {
+        version: 6,
+        name: "access",
+        sql: include_str!("../migrations/0006_access.sql"),
+        tenant_tables: &["memberships", "sessions", "user_links"],
+        postgres: "",
+    },
 ];
 
 /// The newest version this binary knows.
