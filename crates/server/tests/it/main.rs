@@ -3,6 +3,7 @@
 
 mod binary;
 mod commands;
+mod console;
 mod events;
 mod feed;
 mod house;
