@@ -1,9 +1,10 @@
-//! What developers run besides cargo: `cargo xtask test` and `cargo xtask postgres`.
+//! What developers run besides cargo: `cargo xtask test`, `cargo xtask screenshots` and `cargo xtask postgres`.
 //!
 //! Makes sure that the servers the tests talk to are installed, starts a PostgreSQL of its own that leaves nothing behind, and runs the tests with
 //! it. Never touches a PostgreSQL or Postfix that already runs on the machine.
 #![allow(clippy::print_stdout, reason = "a command line tool talks to its terminal")]
 
+mod browser;
 mod cluster;
 mod packages;
 
@@ -21,6 +22,7 @@ use cluster::Cluster;
 const HELP: &str = "\
 cargo xtask test [ARGUMENTS]   run every test; further arguments go to `cargo nextest run` or `cargo test`
     cargo xtask test -p tidings-store
+cargo xtask screenshots        make pictures of every page of the console into target/screenshots
 cargo xtask postgres           run a throwaway PostgreSQL until ctrl-c and print the URL for the tests
     export TIDINGS_TEST_POSTGRES_URL=… ; cargo test -p tidings-store
 ";
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["test", rest @ ..] => test(rest),
+        ["screenshots"] => browser::screenshots(),
         ["postgres"] => postgres(),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -60,6 +63,10 @@ fn test(rest: &[&str]) -> anyhow::Result<()> {
             environment.extend([("TIDINGS_TEST_POSTFIX", "1".into()), ("TIDINGS_TEST_POSTFIX_DIR", directory.into())]);
         }
         Err(error) => eprintln!("xtask: the tests against Postfix will fail: {error:#}"),
+    }
+    match browser::prepare() {
+        Ok(browser) => environment.extend(browser.environment()),
+        Err(error) => eprintln!("xtask: the tests in a browser will fail: {error:#}"),
     }
     for mut command in test_commands(rest) {
         let status = command.envs(environment.clone()).status().with_context(|| format!("cannot run {command:?}"))?;

@@ -38,6 +38,27 @@ pub(crate) fn ensure_postfix() -> anyhow::Result<PathBuf> {
     find().context("the package `postfix` brought no `postfix` program")
 }
 
+/// Chromium, as Debian packages it.
+pub(crate) fn ensure_chromium() -> anyhow::Result<PathBuf> {
+    let find = || path().map(|directory| directory.join("chromium")).find(|program| program.is_file());
+    if let Some(program) = find() {
+        return Ok(program);
+    }
+    install("chromium", "Chromium")?;
+    find().context("the package `chromium` brought no `chromium` program")
+}
+
+/// Node and npm, which drive the browser.
+pub(crate) fn ensure_node() -> anyhow::Result<()> {
+    let has = |name: &str| path().any(|directory| directory.join(name).is_file());
+    for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
+        if !has(program) {
+            install(package, program)?;
+        }
+    }
+    Ok(())
+}
+
 /// True when this process may install packages, and when PostgreSQL would refuse to run as us.
 pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")

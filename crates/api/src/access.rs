@@ -11,6 +11,10 @@ use http::Method;
 pub enum Access {
     /// Anybody: no key is looked at.
     Open,
+    /// Anybody who wants to sign in: no key is looked at, failures are slowed down.
+    Door,
+    /// A person who signed in, about what is their own. Keys have nothing of the kind.
+    Person,
     /// Inside a tenant: its own key with this scope, or an operator's that names the tenant in `Tidings-Tenant`.
     Tenant(&'static str),
     /// The operator, with this scope.
@@ -23,7 +27,7 @@ impl Access {
     /// The scope a key needs.
     pub const fn scope(self) -> Option<&'static str> {
         match self {
-            Self::Open => None,
+            Self::Open | Self::Door | Self::Person => None,
             Self::Tenant(scope) | Self::Operator(scope) | Self::Owner(scope) => Some(scope),
         }
     }
@@ -91,7 +95,7 @@ impl Verb {
 
 const fn op(method: Verb, path: &'static str, access: Access) -> Operation {
     let pace = match access {
-        Access::Open => Pace::Free,
+        Access::Open | Access::Door | Access::Person => Pace::Free,
         Access::Tenant(_) | Access::Operator(_) | Access::Owner(_) => Pace::Request,
     };
     Operation { method, path, access, pace }
@@ -101,7 +105,7 @@ const fn counts_itself(operation: Operation) -> Operation {
     Operation { pace: Pace::Own, ..operation }
 }
 
-use Access::{Open, Operator, Owner, Tenant};
+use Access::{Door, Open, Operator, Owner, Person, Tenant};
 use Verb::{Delete, Get, Patch, Post};
 
 /// Every operation.
@@ -144,6 +148,32 @@ pub static OPERATIONS: &[Operation] = &[
     op(Delete, "/v1/schedules/{id}", Tenant("messages:write")),
     op(Post, "/v1/schedules/{id}/cancel", Tenant("messages:write")),
     op(Get, "/v1/schedules/{id}/occurrences", Tenant("messages:read")),
+    op(Post, "/v1/users", Owner("users:write")),
+    op(Get, "/v1/users", Owner("users:read")),
+    op(Get, "/v1/users/{id}", Owner("users:read")),
+    op(Patch, "/v1/users/{id}", Owner("users:write")),
+    op(Delete, "/v1/users/{id}", Owner("users:write")),
+    op(Post, "/v1/users/{id}/invitation", Owner("users:write")),
+    op(Get, "/v1/users/me", Person),
+    op(Patch, "/v1/users/me", Person),
+    op(Post, "/v1/users/me/password", Person),
+    op(Post, "/v1/users/me/second-factor", Person),
+    op(Post, "/v1/users/me/second-factor/confirm", Person),
+    op(Post, "/v1/users/me/second-factor/remove", Person),
+    op(Post, "/v1/users/me/recovery-codes", Person),
+    op(Post, "/v1/sessions", Door),
+    op(Get, "/v1/sessions", Person),
+    op(Delete, "/v1/sessions/{id}", Person),
+    op(Post, "/v1/sessions/end-others", Person),
+    op(Post, "/v1/sessions/confirm", Door),
+    op(Post, "/v1/sessions/link", Door),
+    op(Post, "/v1/invitations/show", Door),
+    op(Post, "/v1/invitations/accept", Door),
+    op(Post, "/v1/invitations/join", Person),
+    op(Post, "/v1/password-resets", Door),
+    op(Post, "/v1/password-resets/confirm", Door),
+    op(Get, "/v1/oidc/start", Door),
+    op(Get, "/v1/oidc/callback", Door),
     op(Get, "/v1/connectors", Owner("accounts:read")),
     op(Post, "/v1/accounts", Tenant("accounts:write")),
     op(Get, "/v1/accounts", Tenant("accounts:read")),

@@ -40,6 +40,11 @@ pub fn nothing() -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// 202 without a body.
+pub fn accepted() -> Answer {
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
 /// A body of a known type.
 pub fn bytes(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));

@@ -12,6 +12,8 @@ const CONTACT: &str = "con_01K9ZCB1C2D3E4F5G6H7J8K9M0";
 const LIST: &str = "lst_01K9ZCC2D3E4F5G6H7J8K9M0N1";
 const SEGMENT: &str = "seg_01K9ZCD3E4F5G6H7J8K9M0N1P2";
 const IMPORT: &str = "imp_01K9ZCE4F5G6H7J8K9M0N1P2Q3";
+const USER: &str = "usr_01K9ZC2B4C5D6E7F8G9H0J1K2M";
+const SESSION: &str = "ses_01K9ZC2C5D6E7F8G9H0J1K2M3N";
 const KEY: &str = "key_01K9ZC2A3B4C5D6E7F8G9H0J1K";
 const ENDPOINT: &str = "whk_01K9ZC3D4E5F6G7H8J9K0M1N2P";
 const ATTACHMENT: &str = "atc_01K9ZC4G5H6J7K8M9N0P1Q2R3S";
@@ -27,6 +29,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
     match collection {
         "tenants" => ("tenant", TENANT),
         "api-keys" => ("key", KEY),
+        "users" => ("user", USER),
+        "sessions" => ("session", SESSION),
         "accounts" | "hooks" => ("account", ACCOUNT),
         "messages" => ("message", MESSAGE),
         "contacts" => ("contact", CONTACT),
@@ -71,6 +75,55 @@ pub fn new_api_key() -> Value {
     let mut key = api_key();
     key["key"] = json!("tdk_4kQ0yZ1b6mVw8TnR2cXe9JpL5sDf7GhUaBoYx7Kq");
     key
+}
+
+/// Somebody who belongs to a tenant.
+pub fn member() -> Value {
+    json!({
+        "id": USER, "email": "ada@example.com", "name": "Ada Lovelace", "role": "member", "permissions": ["campaigns"], "state": "active",
+        "has_second_factor": true, "created_at": CREATED, "updated_at": CREATED, "last_signed_in_at": CREATED,
+    })
+}
+
+/// Somebody who was just invited.
+pub fn invited() -> Value {
+    let mut member = member();
+    member["state"] = json!("invited");
+    member["has_second_factor"] = json!(false);
+    member["last_signed_in_at"] = Value::Null;
+    member["link"] = Value::Null;
+    member["is_sent"] = json!(true);
+    member
+}
+
+/// The person who asks.
+pub fn me() -> Value {
+    json!({
+        "id": USER, "email": "ada@example.com", "name": "Ada Lovelace", "operator_role": null,
+        "memberships": [{"tenant_id": TENANT, "tenant_name": "Acme Tickets", "role": "member", "permissions": ["campaigns"]}],
+        "has_second_factor": true, "recovery_codes": 10, "password_set_at": CREATED, "csrf": "4kQ0yZ1b6mVw8TnR2cXe9JpL5sDf7GhUaBoYx7Kq",
+    })
+}
+
+/// A session that was just opened.
+pub fn new_session() -> Value {
+    json!({
+        "id": SESSION, "token": "tds_4kQ0yZ1b6mVw8TnR2cXe9JpL5sDf7GhUaBoYx7Kq", "csrf": "8TnR2cXe9JpL5sDf7GhUaBoYx7Kq4kQ0yZ1b6mVw",
+        "user_id": USER, "expires_at": "2026-11-28T09:30:00.000000Z",
+    })
+}
+
+/// A way in that worked.
+pub fn signed_in() -> Value {
+    json!({ "status": "signed_in", "session": new_session(), "ticket": null })
+}
+
+/// A session as it is listed.
+pub fn session() -> Value {
+    json!({
+        "id": SESSION, "is_current": true, "method": "password+totp", "ip": "192.0.2.7", "agent": "Mozilla/5.0 (X11; Linux x86_64)",
+        "created_at": CREATED, "last_seen_at": CREATED, "expires_at": "2026-11-28T09:30:00.000000Z",
+    })
 }
 
 /// A mail account.

@@ -16,12 +16,14 @@ use bytes::Bytes;
 use engine::{
     Error, ErrorKind, FieldError,
     accept::request,
+    access::{Device, Session, sessions},
     keys::Caller,
     limits::Verdict,
     once::{IdempotencyKey, Repeat, fingerprint},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use model::Secret;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -38,8 +40,110 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 /// Longest query string: a cursor and a dozen filters fit many times over.
 const QUERY_MAX: usize = 8 * 1024;
 
+/// What a request with a session's cookie carries when it changes something.
+pub const TIDINGS_CSRF: HeaderName = HeaderName::from_static("tidings-csrf");
+
 /// Who calls, allowed to.
 pub struct Who(pub Caller);
+
+/// Who a request says it comes from.
+enum Identity {
+    Program(Caller),
+    Person(Box<Session>, Secret),
+}
+
+/// Recognises an API key or a session's token in `Authorization`, or a session in the cookie.
+async fn identify(parts: &Parts, app: &App) -> Result<Identity, Problem> {
+    let (engine, ip) = (app.engine(), client_ip(parts, app));
+    let now = engine.ports.clock.now();
+    let bearer = bearer(&parts.headers)?;
+    let is_session = |bearer: &&str| bearer.starts_with(sessions::PREFIX);
+    let (token, is_cookie) = match bearer {
+        Some(bearer) => (Some(bearer).filter(is_session), false),
+        None => (cookie(&parts.headers, sessions::COOKIE), true),
+    };
+    let Some(token) = token else {
+        let tenant = text(&parts.headers, &TIDINGS_TENANT)?;
+        return Ok(Identity::Program(app.authenticate(bearer, tenant, ip).await?));
+    };
+    let found = sessions::find(engine.parts(), token, &device(parts, app), now).await?;
+    let session = found.ok_or_else(|| {
+        Problem::new(ErrorKind::Unauthorized, "session_ended", "This session has ended or was revoked. Sign in again.")
+    })?;
+    // Another site can make a browser send the cookie, but not read the token it would have to send beside it.
+    if is_cookie && !parts.method.is_safe() {
+        let given = text(&parts.headers, &TIDINGS_CSRF)?.unwrap_or_default();
+        if !session.has_csrf(given) {
+            return Err(Problem::new(
+                ErrorKind::Forbidden,
+                "csrf_token_missing",
+                "A request with a session's cookie that changes something needs the session's token in the header `Tidings-Csrf`; GET /v1/users/me shows it.",
+            ));
+        }
+    }
+    Ok(Identity::Person(Box::new(session), Secret::new(token)))
+}
+
+/// Where a request comes from, for sessions and throttling.
+pub fn device(parts: &Parts, app: &App) -> Device {
+    let agent =
+        parts.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
+    Device { ip: client_ip(parts, app), agent: agent.unwrap_or_default() }
+}
+
+/// A cookie by its name. Names and values of ours need no quoting.
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
+/// A person who signed in, with the token they carry.
+pub struct Person(pub Session, pub Secret);
+
+impl FromRequestParts<App> for Person {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        match identify(parts, app).await? {
+            Identity::Person(session, token) => Ok(Self(*session, token)),
+            Identity::Program(_) => Err(Problem::new(
+                ErrorKind::Forbidden,
+                "person_only",
+                "This is about a person who signed in; an API key has nothing of the kind. Send the token of a session instead.",
+            )),
+        }
+    }
+}
+
+/// The cookies a request carries.
+pub struct Cookies(HeaderMap);
+
+impl Cookies {
+    /// One by its name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        cookie(&self.0, name)
+    }
+}
+
+impl FromRequestParts<App> for Cookies {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        Ok(Self(parts.headers.clone()))
+    }
+}
+
+/// Where a request comes from, for who is not known yet.
+pub struct Origin(pub Device);
+
+impl FromRequestParts<App> for Origin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(Self(device(parts, app)))
+    }
+}
 
 impl FromRequestParts<App> for Who {
     type Rejection = Problem;
@@ -51,11 +155,15 @@ impl FromRequestParts<App> for Who {
             let route = matched.map_or("an unknown path", |route| route.path);
             return Err(Error::internal(format!("{} {route} is not in the table of operations", parts.method)).into());
         };
-        let tenant = text(&parts.headers, &TIDINGS_TENANT)?;
-        let ip = client_ip(parts, app);
-        let caller = app.authenticate(bearer(&parts.headers)?, tenant, ip).await?;
+        let caller = match identify(parts, app).await? {
+            Identity::Program(caller) => caller,
+            Identity::Person(session, _) => {
+                let tenant = session.acting_in(text(&parts.headers, &TIDINGS_TENANT)?)?;
+                sessions::caller(app.engine().parts(), &session, tenant).await?
+            }
+        };
         match operation.access {
-            Access::Open => {}
+            Access::Open | Access::Door | Access::Person => {}
             Access::Tenant(scope) => {
                 caller.need(scope)?;
                 caller.need_tenant()?;
@@ -135,6 +243,8 @@ macro_rules! nouns {
 nouns! {
     model::TenantId = "tenant",
     model::KeyId = "API key",
+    model::UserId = "user",
+    model::SessionId = "session",
     model::AccountId = "account",
     model::MessageId = "message",
     model::ContactId = "contact",

@@ -38,6 +38,8 @@ use crate::{
         (name = "Events", description = "The same events as a stream."),
         (name = "Usage", description = "What was sent, counted."),
         (name = "Keys", description = "API keys and their scopes."),
+        (name = "Users", description = "The people who belong to a tenant, and the one who asks. Each has a role and perhaps permissions beyond it; a person's token (`tds_…`) is a bearer like an API key."),
+        (name = "Sessions", description = "Signing in and out. What these answer is not repeated under an `Idempotency-Key`."),
         (name = "Tenants", description = "The operator's customers."),
         (name = "Logs", description = "What providers sent us, and who changed what."),
         (name = "Callbacks", description = "Where providers call. Not for clients."),
@@ -96,7 +98,8 @@ fn complete(described: &mut Value, operation: &Operation) {
     let has_body = described.get("requestBody").is_some();
     let access = operation.access;
     described["security"] = match access.scope() {
-        Some(scope) => json!([{ key_name(access): [scope] }]),
+        Some(scope) => json!([{ key_name(access): [scope] }, { "session": [] }]),
+        None if access == Access::Person => json!([{ "session": [] }]),
         None => json!([]),
     };
     if let Some(scope) = access.scope() {
@@ -104,7 +107,7 @@ fn complete(described: &mut Value, operation: &Operation) {
         let text = described["description"].as_str().unwrap_or_default().trim_end();
         let who = match access {
             Access::Operator(_) => "Needs an operator's key with the scope",
-            Access::Open | Access::Tenant(_) | Access::Owner(_) => "Needs the scope",
+            _ => "Needs the scope",
         };
         described["description"] = json!(format!("{text}\n\n{who} `{scope}`.").trim_start());
     }
@@ -130,7 +133,7 @@ fn complete(described: &mut Value, operation: &Operation) {
 const fn key_name(access: Access) -> &'static str {
     match access {
         Access::Operator(_) => "operatorKey",
-        Access::Open | Access::Tenant(_) | Access::Owner(_) => "apiKey",
+        _ => "apiKey",
     }
 }
 
@@ -168,10 +171,16 @@ fn errors(operation: &Operation, has_body: bool) -> Vec<&'static str> {
     if operation.path.starts_with("/hooks") {
         names.extend(["Malformed", "NotVerified", "NotFound", "TooLarge"]);
     }
-    if operation.access.scope().is_none() {
-        return names;
+    match operation.access {
+        Access::Open => return names,
+        Access::Door | Access::Person => {
+            names.extend(["Malformed", "SignInRefused", "Forbidden", "NotFound", "TooManyRequests"]);
+        }
+        Access::Tenant(_) | Access::Operator(_) | Access::Owner(_) => {}
     }
-    names.extend(["Malformed", "Unauthorized", "Forbidden", "NotFound"]);
+    if operation.access.scope().is_some() {
+        names.extend(["Malformed", "Unauthorized", "Forbidden", "NotFound"]);
+    }
     if operation.pace != Pace::Free {
         names.push("TooManyRequests");
     }
@@ -210,6 +219,13 @@ const ERRORS: &[ErrorLine] = &[
         "The request could not be verified as the provider's; nothing changed. The callback log says why.",
         "callback_not_verified",
         "This request could not be verified as the provider's. The callback log of the account says why.",
+    ),
+    (
+        "401",
+        "SignInRefused",
+        "What was given proves nothing, or the session has ended.",
+        "sign_in_failed",
+        "The e-mail address or the password is not right. Try again, or reset the password.",
     ),
     (
         "403",
@@ -339,6 +355,10 @@ fn security_schemes() -> Value {
         "apiKey": {
             "type": "http", "scheme": "bearer",
             "description": "A tenant's key (`tdk_…`), or an operator's (`tdo_…`) together with the header `Tidings-Tenant`."
+        },
+        "session": {
+            "type": "http", "scheme": "bearer",
+            "description": "The token of a person's session (`tds_…`), with the header `Tidings-Tenant` when they belong to several tenants. In a browser the cookie `tidings_session` does the same; what changes something then carries the session's `csrf` in the header `Tidings-Csrf`."
         },
         "operatorKey": { "type": "http", "scheme": "bearer", "description": "An operator's key (`tdo_…`)." }
     })

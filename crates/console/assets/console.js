@@ -87,7 +87,9 @@ customElements.define("file-list", class extends HTMLElement {
         const headers = { "content-type": file.type || "application/octet-stream", "x-csrf-token": this.getAttribute("token"), "x-filename": encodeURIComponent(file.name) };
         try {
           const answer = await fetch(this.getAttribute("action"), { method: "POST", headers, body: file, credentials: "same-origin" });
+          const to = answer.headers.get("x-go");
           row.outerHTML = await answer.text();
+          if (to) { window.location.assign(to); return; }
         } catch { row.textContent = `${file.name} could not be uploaded: the server does not answer. Try again.`; }
       }
       input.value = "";

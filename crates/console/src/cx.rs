@@ -23,6 +23,7 @@ use crate::{
     App,
     form::{self, Form},
     format::Here,
+    guard,
     parts::Tone,
     session::{self, Person},
     shell,
@@ -103,9 +104,23 @@ impl Cx {
         self.caller.need(scope).is_ok()
     }
 
+    /// The person outside of any tenant: what the operator's pages act as. Others are nobody there.
+    pub(crate) fn outside(&self) -> Caller {
+        self.person.outside.clone().unwrap_or_else(|| Caller {
+            tenant: None,
+            is_operator: false,
+            ..self.caller.clone()
+        })
+    }
+
+    /// Whether a button of the operator's pages that needs this scope is shown.
+    pub(crate) fn may_outside(&self, scope: &'static str) -> bool {
+        self.outside().need_operator(scope).is_ok()
+    }
+
     /// The token of this person's forms.
     pub(crate) fn csrf(&self) -> &str {
-        &self.person.csrf
+        &self.person.session.csrf
     }
 
     /// The tenant the page is about; somebody outside of any is led to the list.
@@ -218,10 +233,13 @@ impl FromRequestParts<App> for Cx {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Fault> {
         let path = parts.uri.path().to_owned();
-        let Some((person, caller)) = session::recognise(app, parts).await? else {
+        let Some((person, caller, fresh)) = session::recognise(app, parts).await? else {
             let next = parts.uri.path_and_query().map_or(path.as_str(), |whole| whole.as_str());
             return Err(Fault::SignIn(if parts.method == http::Method::GET { next.to_owned() } else { String::new() }));
         };
+        if let (Some(fresh), Some(later)) = (fresh, parts.extensions.get::<guard::Later>()) {
+            later.set_cookie(fresh);
+        }
         let tenant = match caller.tenant {
             Some(id) => tenant(app, &caller, id).await?,
             None => None,
@@ -263,7 +281,7 @@ impl FromRequest<App> for Posted {
 /// Refuses what does not carry the session's token.
 pub(crate) fn check_token(cx: &Cx, headers: &HeaderMap, form: &Form) -> Result<(), Fault> {
     let given = headers.get("x-csrf-token").and_then(|value| value.to_str().ok()).or_else(|| form.get(form::TOKEN));
-    if given.is_some_and(|given| cx.person.has_token(given)) {
+    if given.is_some_and(|given| cx.person.session.has_csrf(given)) {
         return Ok(());
     }
     let detail =

@@ -1,5 +1,7 @@
 //! What surrounds every request to the console: the headers each answer carries, and the refusal of changes that another site asks for.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
@@ -14,7 +16,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; f
      frame-src 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Adds the headers, and refuses what another site sends.
-pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let later = Later::default();
+    request.extensions_mut().insert(later.clone());
     let id = app.engine().ports.ids.ulid(app.engine().ports.clock.now());
     let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = if is_change && !is_own(request.headers()) {
@@ -26,6 +30,9 @@ pub(crate) async fn around(State(app): State<App>, request: Request, next: Next)
         next.run(request).await
     };
     let headers = response.headers_mut();
+    if let Some(cookie) = later.0.get() {
+        headers.append(header::SET_COOKIE, cookie.clone());
+    }
     // A page that needs another policy (the preview of a mail) has set it.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -40,6 +47,18 @@ pub(crate) async fn around(State(app): State<App>, request: Request, next: Next)
     let id = format!("req_{}", &model::MessageId::from_ulid(id).to_string()[model::MessageId::PREFIX.len() + 1..]);
     headers.insert("x-request-id", HeaderValue::from_str(&id).expect("a ULID is a valid header"));
     response
+}
+
+/// What has to go out with whatever the answer is: a session's token that was replaced while the request came in.
+#[derive(Clone, Default)]
+pub(crate) struct Later(Arc<OnceLock<HeaderValue>>);
+
+impl Later {
+    /// Sets a cookie with the answer.
+    pub(crate) fn set_cookie(&self, cookie: HeaderValue) {
+        // A second one of the same request would be the same.
+        let _ = self.0.set(cookie);
+    }
 }
 
 /// True unless the browser says that another site is asking. Browsers that say nothing are held to the form's own token.

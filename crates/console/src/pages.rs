@@ -3,11 +3,14 @@
 mod account;
 mod channels;
 mod compose;
+mod contacts;
 pub(crate) mod doors;
 mod home;
+mod imports;
 mod keys;
 mod letters;
 mod logs;
+mod me;
 mod message;
 mod messages;
 mod operator;
@@ -17,6 +20,7 @@ mod settings;
 mod styleguide;
 mod tenants;
 mod usage;
+mod users;
 mod webhooks;
 
 use axum::{
@@ -38,6 +42,19 @@ pub(crate) fn routes() -> Router<App> {
         .route("/", get(async || go(BASE)))
         .route("/console", get(home::show))
         .route("/console/sign-in", get(doors::sign_in_page).post(doors::sign_in))
+        .route("/console/code", get(doors::code_page).post(doors::code))
+        .route("/console/enter/{token}", get(doors::enter_page).post(doors::enter_by_link))
+        .route("/console/forgot", get(doors::forgot_page).post(doors::forgot))
+        .route("/console/reset/{token}", get(doors::reset_page).post(doors::reset))
+        .route("/console/invitation/{token}", get(doors::invitation_page).post(doors::join))
+        .route("/console/me", get(me::show))
+        .route("/console/me/name", post(me::rename))
+        .route("/console/me/password", post(me::change_password))
+        .route("/console/me/totp", post(me::begin_totp))
+        .route("/console/me/totp/on", post(me::enable_totp))
+        .route("/console/me/totp/off", post(me::disable_totp))
+        .route("/console/me/recovery-codes", post(me::recovery_codes))
+        .route("/console/me/sessions/{id}/end", post(me::end_session))
         .route("/console/sign-out", post(doors::sign_out))
         .route("/console/enter", post(doors::enter))
         .route("/console/leave", post(doors::leave))
@@ -53,6 +70,18 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/compose/preview", post(compose::preview))
         .route("/console/compose/mail", post(compose::mail))
         .route("/console/compose/files", post(compose::file))
+        .route("/console/contacts", get(contacts::list).post(contacts::create))
+        .route("/console/contacts/new", get(contacts::new))
+        .route("/console/contacts/import", get(imports::show))
+        .route("/console/contacts/import/file", post(imports::file))
+        .route("/console/contacts/import/new/{file}", get(imports::plan).post(imports::go_on))
+        .route("/console/contacts/import/{id}", get(imports::follow))
+        .route("/console/contacts/import/{id}/errors", get(imports::errors))
+        .route("/console/contacts/import/{id}/cancel", post(imports::cancel))
+        .route("/console/contacts/{id}", get(contacts::show).post(contacts::update))
+        .route("/console/contacts/{id}/delete", post(contacts::delete))
+        .route("/console/lists", get(contacts::lists_page).post(contacts::create_list))
+        .route("/console/lists/{id}/delete", post(contacts::delete_list))
         .route("/console/channels", get(channels::show))
         .route("/console/channels/new", get(channels::choose))
         .route("/console/channels/new/{connector}", get(account::new).post(account::create))
@@ -65,6 +94,10 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/settings/keys", get(keys::list).post(keys::create))
         .route("/console/settings/keys/new", get(keys::new))
         .route("/console/settings/keys/{id}/revoke", post(keys::revoke))
+        .route("/console/settings/users", get(users::list).post(users::create))
+        .route("/console/settings/users/new", get(users::new))
+        .route("/console/settings/users/{id}", get(users::show).post(users::update))
+        .route("/console/settings/users/{id}/{action}", post(users::act))
         .route("/console/settings/webhooks", get(webhooks::list).post(webhooks::create))
         .route("/console/settings/webhooks/new", get(webhooks::new))
         .route("/console/settings/webhooks/{id}", get(webhooks::show).post(webhooks::update))

@@ -1,72 +1,113 @@
-//! Who is signed in, for the pages.
+//! Who is signed in, for the pages: the engine's session behind the browser's cookie.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use axum::extract::ConnectInfo;
-use engine::{
-    Error,
-    keys::{self, Caller},
-};
-use http::{HeaderMap, HeaderValue, header, request::Parts};
-use model::TenantId;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::App;
+use axum::extract::ConnectInfo;
+use engine::{
+    Error, ErrorKind,
+    access::{
+        Session,
+        sessions::{self, COOKIE, Device},
+    },
+    keys::Caller,
+};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
+use model::{Secret, TenantId};
 
-/// Carries the key a person signed in with.
-pub(crate) const COOKIE: &str = "tidings_session";
-/// Carries which tenant an operator looks at.
-pub(crate) const TENANT: &str = "tenant";
+use crate::App;
 
 /// Somebody who signed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Person {
-    /// How they are called.
-    pub(crate) name: String,
-    /// Whether they belong to the operator.
-    pub(crate) is_staff: bool,
-    /// What their forms must carry.
-    pub(crate) csrf: String,
-    /// The tenants they belong to.
-    pub(crate) tenants: Vec<(TenantId, String)>,
+    /// Their session, as they are now.
+    pub(crate) session: Session,
+    /// The session's token, for what replaces it.
+    pub(crate) token: Secret,
+    /// The caller they are outside of any tenant, for the operator's staff.
+    pub(crate) outside: Option<Caller>,
 }
 
 impl Person {
-    /// Whether a form carries this person's token. Compared in constant time.
-    pub(crate) fn has_token(&self, given: &str) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(self.csrf.as_bytes(), given.as_bytes()).is_ok()
+    /// How they are called: their name, or their address until they gave one.
+    pub(crate) fn name(&self) -> &str {
+        if self.session.name.is_empty() { &self.session.email } else { &self.session.name }
+    }
+
+    /// Whether they belong to the operator.
+    pub(crate) const fn is_staff(&self) -> bool {
+        self.session.operator_role.is_some()
+    }
+
+    /// The tenants they belong to.
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = (TenantId, &str)> {
+        self.session.memberships.iter().map(|membership| (membership.tenant_id, membership.tenant_name.as_str()))
     }
 }
 
-/// Finds out who is asking; `None` when nobody is signed in.
-pub(crate) async fn recognise(app: &App, parts: &Parts) -> Result<Option<(Person, Caller)>, Error> {
+/// Finds out who is asking; `None` when nobody is signed in. The caller is inside the tenant they look at, or the only one they belong to.
+/// When the token was replaced, the cookie that has to be set comes with it.
+pub(crate) async fn recognise(
+    app: &App,
+    parts: &Parts,
+) -> Result<Option<(Person, Caller, Option<HeaderValue>)>, Error> {
     let engine = app.engine();
-    let Some(key) = cookie(&parts.headers, COOKIE) else { return Ok(None) };
-    let tenant = cookie(&parts.headers, TENANT);
-    let (ip, now) = (client_ip(app, parts), engine.ports.clock.now());
-    let seen = match keys::authenticate(engine.parts(), Some(&key), tenant.as_deref(), ip, now).await {
-        Err(error) if error.code == "tenant_not_found" => {
-            keys::authenticate(engine.parts(), Some(&key), None, ip, now).await
-        }
-        seen => seen,
+    let Some(token) = cookie(&parts.headers, COOKIE) else { return Ok(None) };
+    let now = engine.ports.clock.now();
+    let Some(session) = sessions::find(engine.parts(), &token, &device(app, parts), now).await? else {
+        return Ok(None);
     };
-    let caller = match seen {
-        Ok(caller) => caller,
-        Err(error) if matches!(error.kind.status(), 401 | 403) => return Ok(None),
-        Err(error) => return Err(error),
+    let token = Secret::new(token);
+    let only = match session.memberships.as_slice() {
+        [only] if session.operator_role.is_none() => Some(only.tenant_id),
+        _ => None,
     };
-    let sum = digest(&SHA256, format!("csrf {key}").as_bytes());
-    let csrf = sum.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(Some((Person { name: caller.actor(), is_staff: caller.is_operator, csrf, tenants: Vec::new() }, caller)))
+    let inside = match session.tenant.or(only) {
+        // A tenant that is gone, or that they may not enter any more, is as if they looked at none.
+        Some(tenant) => match sessions::caller(engine.parts(), &session, Some(tenant)).await {
+            Ok(caller) => Some(caller),
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        },
+        None => None,
+    };
+    let outside = match session.operator_role {
+        Some(_) => sessions::caller(engine.parts(), &session, None).await.ok(),
+        None => None,
+    };
+    let caller = inside.or_else(|| outside.clone()).unwrap_or_else(|| nobody(&session));
+    let cookie = if session.is_stale {
+        let fresh = sessions::rotate(engine.parts(), &session, &token, false, now).await?;
+        fresh.and_then(|signed_in| HeaderValue::from_str(&sessions::set_cookie(engine.parts(), &signed_in)).ok())
+    } else {
+        None
+    };
+    Ok(Some((Person { session, token, outside }, caller, cookie)))
+}
+
+/// Somebody who belongs nowhere: they may do nothing.
+fn nobody(session: &Session) -> Caller {
+    Caller {
+        tenant: None,
+        is_operator: false,
+        key_id: None,
+        user_id: Some(session.user_id),
+        scopes: engine::keys::Scopes::Some(Default::default()),
+        permissions: None,
+        ip: session.ip,
+    }
+}
+
+/// Where a request comes from.
+pub(crate) fn device(app: &App, parts: &Parts) -> Device {
+    let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Device { ip: client_ip(app, parts), agent: agent.to_owned() }
 }
 
 /// The value of a cookie.
 pub(crate) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let pairs =
-        headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';'));
-    pairs
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(known, _)| *known == name)
-        .map(|(_, value)| value.to_owned())
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
 }
 
 /// A cookie for the console alone.
@@ -78,7 +119,7 @@ pub(crate) fn set_cookie(name: &str, value: &str, max_age_s: Option<i64>, is_sec
 }
 
 /// The client's address: from the trusted proxy's header, or the connection's.
-pub(crate) fn client_ip(app: &App, parts: &Parts) -> Option<IpAddr> {
+fn client_ip(app: &App, parts: &Parts) -> Option<IpAddr> {
     if let Some(name) = app.options().client_ip_header.as_ref() {
         let last = parts.headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
         return last.parse().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()));

@@ -21,6 +21,8 @@ pub(crate) enum Section {
     Compose,
     /// Channels and their accounts.
     Channels,
+    /// The people messages go to.
+    Contacts,
     /// What was sent by month.
     Usage,
     /// The tenant's settings.
@@ -66,6 +68,7 @@ const INSIDE: &[Place] = &[
     place(Section::Home, "/console", "Home", "home", "tenant:read"),
     place(Section::Compose, "/console/compose", "Compose", "pen", "messages:write"),
     place(Section::Messages, "/console/messages", "Messages", "list", "messages:read"),
+    place(Section::Contacts, "/console/contacts", "Contacts", "people", "contacts:read"),
     place(Section::Channels, "/console/channels", "Channels", "plug", "accounts:read"),
     place(Section::Usage, "/console/usage", "Usage", "chart", "usage:read"),
     place(Section::Settings, "/console/settings", "Settings", "gear", "tenant:read"),
@@ -82,7 +85,7 @@ const OPERATOR: &[Place] = &[
 /// Every place this person can go, for the navigation and the palette.
 pub(crate) fn places(cx: &Cx) -> (Vec<&'static Place>, Vec<&'static Place>) {
     let inside = INSIDE.iter().filter(|place| cx.tenant.is_some() && cx.may(place.scope)).collect();
-    let operator = OPERATOR.iter().filter(|_| cx.person.is_staff).collect();
+    let operator = OPERATOR.iter().filter(|place| cx.may_outside(place.scope)).collect();
     (inside, operator)
 }
 
@@ -198,7 +201,7 @@ fn side(cx: &Cx, here: Section) -> Markup {
     html! {
         aside.side #nav {
             a.brand href=(BASE) { (mark()) "Tidings" }
-            @if cx.tenant.is_some() || cx.person.tenants.len() > 1 { (switcher(cx)) }
+            @if cx.tenant.is_some() || cx.person.session.memberships.len() > 1 { (switcher(cx)) }
             nav.nav aria-label="Main" {
                 @if !inside.is_empty() { div { ul { @for place in inside { (line(place)) } } } }
                 @if !operator.is_empty() { div { h2 { "Operator" } ul { @for place in operator { (line(place)) } } } }
@@ -218,19 +221,19 @@ fn switcher(cx: &Cx) -> Markup {
         details.switcher {
             summary { span.avatar aria-hidden="true" { (initial(name)) } span."name clip" { (name) } span.chevron { (icon("down")) } }
             div.menu {
-                @for (id, other) in &cx.person.tenants {
+                @for (id, other) in cx.person.tenants() {
                     form method="post" action="/console/enter" {
                         (form::token(cx.csrf()))
                         input type="hidden" name="tenant" value=(id);
                         button type="submit" {
                             span.clip { (other) }
-                            @if cx.caller.tenant == Some(*id) { (icon("check")) }
+                            @if cx.caller.tenant == Some(id) { (icon("check")) }
                         }
                     }
                 }
-                @if cx.person.is_staff {
+                @if cx.person.is_staff() {
                     a href="/console/tenants" { (icon("building")) "All tenants" }
-                } @else if cx.person.tenants.is_empty() {
+                } @else if cx.person.session.memberships.len() < 2 {
                     span."muted small" { "You belong to this tenant only." }
                 }
             }
@@ -242,8 +245,9 @@ fn person(cx: &Cx) -> Markup {
     html! {
         (theme_switch(&cx.look))
         details.switcher {
-            summary { span.avatar aria-hidden="true" { (initial(&cx.person.name)) } span."name clip" { (cx.person.name) } span.chevron { (icon("down")) } }
+            summary { span.avatar aria-hidden="true" { (initial(cx.person.name())) } span."name clip" { (cx.person.name()) } span.chevron { (icon("down")) } }
             div."menu above" {
+                a href="/console/me" { (icon("person")) "Your account" }
                 form method="post" action="/console/sign-out" {
                     (form::token(cx.csrf()))
                     button type="submit" { (icon("exit")) "Sign out" }
@@ -267,7 +271,7 @@ fn theme_switch(look: &Look) -> Markup {
 /// What must not be overlooked on any page.
 fn banner(cx: &Cx) -> Markup {
     let Some(tenant) = &cx.tenant else { return html! {} };
-    let is_guest = cx.person.is_staff && !cx.person.tenants.iter().any(|(id, _)| *id == tenant.id);
+    let is_guest = cx.person.is_staff() && cx.person.session.membership(tenant.id).is_none();
     html! {
         @if is_guest {
             section.banner aria-label="Whose tenant this is" {
@@ -295,7 +299,7 @@ fn topbar(cx: &Cx, page: &Page<'_>) -> Markup {
                 }
             }
             div.tools {
-                @if cx.may("messages:read") || cx.person.is_staff {
+                @if cx.may("messages:read") || cx.person.is_staff() {
                     button.search-button type="button" data-opens="palette" { (icon("search")) span { "Search" } kbd { "Ctrl K" } }
                 }
             }

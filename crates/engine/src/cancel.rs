@@ -15,6 +15,7 @@ use store::messages::{self, Message};
 
 use crate::{
     Engine, Error,
+    access::Permission,
     apply::{self, Aftermath, Input, Withdrawn},
     keys::Caller,
     once::{Repeat, Reply, Secrecy, once},
@@ -38,6 +39,7 @@ impl Engine {
             fact: Fact::Canceled,
             source: caller.actor(),
         }]);
+        let by = caller.clone();
         let aftermath = Arc::new(Mutex::new(Aftermath::default()));
         let left = Arc::clone(&aftermath);
         let reply = once(self.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
@@ -46,6 +48,7 @@ impl Engine {
                 if before.channel == Channel::Webhook {
                     return Err(Error::not_found("message"));
                 }
+                by.need_permission(Permission::Send(before.channel))?;
                 let done = apply::write_in(tx, &[&input], &tenants, &[], &ids, now, shard).await?;
                 let after = found(messages::find(tx, tenant_id, id).await?)?;
                 refuse(&before, &after)?;

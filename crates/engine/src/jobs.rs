@@ -7,7 +7,8 @@ use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, attachments, callbacks, campaigns, contacts, dispatch, endpoints, once, recovery, schedules, waiting,
+    Engine, Error, access, attachments, callbacks, campaigns, contacts, dispatch, endpoints, once, recovery, schedules,
+    waiting,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -122,6 +123,11 @@ const JOBS: &[Job] = &[
         name: "purge_imports",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { contacts::import::purge(&engine).await }),
+    },
+    Job {
+        name: "purge_sessions",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { access::sessions::purge(engine.parts()).await }),
     },
     Job {
         name: "purge_idempotency_keys",

@@ -10,11 +10,11 @@ mod scope;
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use model::{KeyId, TenantId, Timestamp};
+use model::{KeyId, TenantId, Timestamp, UserId};
 use store::{Scope, api_keys};
 
 pub use ip::{IpRange, RANGES_MAX};
@@ -22,7 +22,11 @@ pub use operations::{ApiKeyView, KEYS_MAX, NewApiKey, NewApiKeyView, bootstrap, 
 pub(crate) use operations::{Draft, insert};
 pub use scope::{SCOPES, Scopes};
 
-use crate::{Error, ErrorKind, Parts, bounded::Bounded};
+use crate::{
+    Error, ErrorKind, Parts,
+    access::permissions::{self, Permission, Permissions},
+    bounded::Bounded,
+};
 
 /// What begins a tenant's key.
 pub const TENANT_PREFIX: &str = "tdk_";
@@ -85,10 +89,14 @@ pub struct Caller {
     pub tenant: Option<TenantId>,
     /// True for the operator's staff and programs.
     pub is_operator: bool,
-    /// The key; `None` for the command line on the machine itself.
+    /// The key; `None` for people, and for the command line on the machine itself.
     pub key_id: Option<KeyId>,
+    /// The person who signed in; `None` for keys and the command line.
+    pub user_id: Option<UserId>,
     /// What they may do.
     pub scopes: Scopes,
+    /// What a tenant's member may do more precisely than scopes tell: channel by channel. `None` for everybody else, whose scopes say all.
+    pub permissions: Option<Arc<Permissions>>,
     /// From where.
     pub ip: Option<IpAddr>,
 }
@@ -96,18 +104,59 @@ pub struct Caller {
 impl Caller {
     /// The command line, or the program itself: an operator who may do everything.
     pub const fn system(tenant: Option<TenantId>) -> Self {
-        Self { tenant, is_operator: true, key_id: None, scopes: Scopes::All, ip: None }
+        Self {
+            tenant,
+            is_operator: true,
+            key_id: None,
+            user_id: None,
+            scopes: Scopes::All,
+            permissions: None,
+            ip: None,
+        }
     }
 
-    /// How the audit log names them: `key_…`, or `system`.
+    /// How the audit log names them: `key_…`, `usr_…` or `system`.
     pub fn actor(&self) -> String {
-        self.key_id.map_or_else(|| "system".to_owned(), |key| key.to_string())
+        let user = || self.user_id.map(|user| user.to_string());
+        self.key_id.map(|key| key.to_string()).or_else(user).unwrap_or_else(|| "system".to_owned())
+    }
+
+    /// Whether they may do this. A key may when it has every scope that needs the permission.
+    pub fn can(&self, permission: Permission) -> bool {
+        match &self.permissions {
+            Some(permissions) => permissions.allow(permission),
+            None => permissions::scopes_allow(&self.scopes, permission),
+        }
+    }
+
+    /// The scopes a key they make may have.
+    pub fn key_scopes(&self) -> Scopes {
+        self.permissions.as_ref().map_or_else(|| self.scopes.clone(), |permissions| permissions.key_scopes())
+    }
+
+    /// Refuses a member whose permissions leave this one out; for what scopes are too coarse to tell, such as one channel among several.
+    pub fn need_permission(&self, permission: Permission) -> Result<(), Error> {
+        match &self.permissions {
+            Some(permissions) if !permissions.allow(permission) => Err(Error::forbidden(
+                "missing_permission",
+                format!(
+                    "You do not have the permission `{permission}` here. Ask an administrator of the tenant for it."
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a caller without this scope.
     pub fn need(&self, scope: &'static str) -> Result<(), Error> {
         if self.scopes.allow(scope) {
             return Ok(());
+        }
+        if self.user_id.is_some() {
+            return Err(Error::forbidden(
+                "missing_permission",
+                format!("Your role does not allow `{scope}` here. Ask an administrator of the tenant for it."),
+            ));
         }
         Err(Error::forbidden(
             "missing_scope",
@@ -122,7 +171,7 @@ impl Caller {
         if !self.is_operator {
             return Err(Error::forbidden(
                 "operator_only",
-                "Only the operator can do this. Use an operator's key (tdo_…).",
+                "Only the operator can do this. Use an operator's key (tdo_…), or sign in as one of its staff.",
             ));
         }
         self.need(scope)
@@ -185,7 +234,15 @@ pub async fn authenticate(
     }
     let tenant = acting_in(parts, key.tenant, tidings_tenant).await?;
     parts.directory.last_used.note(key.id, now);
-    Ok(Caller { tenant, is_operator: key.tenant.is_none(), key_id: Some(key.id), scopes: key.scopes.clone(), ip })
+    Ok(Caller {
+        tenant,
+        is_operator: key.tenant.is_none(),
+        key_id: Some(key.id),
+        user_id: None,
+        scopes: key.scopes.clone(),
+        permissions: None,
+        ip,
+    })
 }
 
 async fn acting_in(parts: &Parts, own: Option<TenantId>, named: Option<&str>) -> Result<Option<TenantId>, Error> {

@@ -5,6 +5,7 @@
 //! [`Ports`] it is given, so a test or the simulator can put its own behind them.
 
 pub mod accept;
+pub mod access;
 pub mod accounts;
 pub mod apply;
 pub mod attachments;
@@ -49,7 +50,7 @@ pub mod writes;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{Blobs, Clock, Ids, Transport};
+use model::{Blobs, Clock, Ids, TenantId, Transport};
 use store::Db;
 
 pub use engine::Engine;
@@ -83,6 +84,10 @@ pub struct Config {
     pub base_urls: BTreeMap<String, String>,
     /// API requests a second of a tenant that has no rate of its own; `None` for no limit.
     pub requests_per_second: Option<u32>,
+    /// The tenant through whose default e-mail account the installation writes to people; `None`: links are shown instead.
+    pub mail_tenant: Option<TenantId>,
+    /// The OpenID provider people may sign in with.
+    pub oidc: Option<access::oidc::Oidc>,
     /// Attempts in flight at once in this process: [`SLOTS`] unless configured otherwise.
     pub slots: usize,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Config, Ports,
+    access::Passwords,
     directory::Directory,
     limits::Limits,
     once::Running,
@@ -23,6 +24,8 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     /// Idempotency keys whose request is running on this node.
     pub running: Running,
+    /// Makes and checks the hashes of passwords.
+    pub passwords: Arc<Passwords>,
     /// How fast each tenant may call.
     pub limits: Arc<Limits>,
 }
@@ -36,6 +39,7 @@ impl Parts {
         Self {
             directory: Arc::new(directory),
             running: Running::default(),
+            passwords: Arc::new(Passwords::default()),
             limits: Arc::new(Limits::new(config.requests_per_second)),
             ports,
             config,

@@ -213,6 +213,18 @@ pub fn as_failure(error: &Error) -> model::Failure {
     model::Failure::new(kind, error.code, error.detail.clone())
 }
 
+/// What begins the name of a variable whose value is for the recipient alone: a message that has one is recorded without the body of its requests.
+pub const SECRET_PREFIX: &str = "secret_";
+
+/// True when one of these variables is for the recipient alone.
+pub fn has_secrets(variables: Option<&str>) -> bool {
+    // Most messages have none; only those that might are read.
+    variables.filter(|text| text.contains(SECRET_PREFIX) || text.contains("\\u")).is_some_and(|text| {
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
+            .is_ok_and(|variables| variables.keys().any(|name| name.starts_with(SECRET_PREFIX)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,5 +282,15 @@ mod tests {
             assert!(error.contains(word), "{text}: {error}");
             assert!(error.starts_with("/content/text: "), "{error}");
         }
+    }
+
+    #[test]
+    fn a_secret_variable_is_known_by_its_name() {
+        let check =
+            |variables: Option<&str>, expected: bool| assert_eq!(has_secrets(variables), expected, "{variables:?}");
+        check(None, false);
+        check(Some(r#"{"name": "secret_"}"#), false);
+        check(Some(r#"{"name": "Ada", "secret_link": "x"}"#), true);
+        check(Some(r#"{"deep": {"secret_link": "x"}}"#), false);
     }
 }

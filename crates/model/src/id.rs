@@ -101,6 +101,8 @@ id! {
     KeyId = "key";
     /// A person who signs in.
     UserId = "usr";
+    /// A person's sign-in on one device.
+    SessionId = "ses";
     /// An uploaded or inlined file.
     AttachmentId = "atc";
     /// One raw request from a provider.

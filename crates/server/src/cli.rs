@@ -76,6 +76,12 @@ enum Command {
         after_help = "Example:\n  tidings key create --tenant ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD --name deploy"
     )]
     Key(commands::key::Key),
+    /// Make and list people who sign in, and help those who forgot their password
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tidings user create --email ada@example.com --tenant ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD --role owner"
+    )]
+    User(commands::user::User),
     /// Send one message through a running server
     #[command(
         after_help = "Example:\n  TIDINGS_API_KEY=tdk_… tidings send --to ada@example.com --subject Hello --text 'Hello Ada'"
@@ -156,6 +162,7 @@ fn start(cli: Cli) -> Outcome {
             Command::Doctor(command) => commands::doctor::run(&config, command, json).await,
             Command::Tenant(command) => commands::tenant::run(&config, command, json).await,
             Command::Key(command) => commands::key::run(&config, command, json).await,
+            Command::User(command) => commands::user::run(&config, command, json).await,
             Command::Send(command) => commands::send::run(&config, command, json).await,
             Command::Tail(command) => commands::tail::run(&config, command, json).await,
             Command::MasterKey(command) => commands::master_key::run(&config, command, json).await,

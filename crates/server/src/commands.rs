@@ -9,3 +9,4 @@ pub mod send;
 pub mod serve;
 pub mod tail;
 pub mod tenant;
+pub mod user;

@@ -14,8 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::vault::MasterKeys;
-use model::Secret;
+use engine::{access::oidc::Oidc, vault::MasterKeys};
+use model::{Secret, TenantId};
 use net::Allowed;
 use url::{Host, Url};
 
@@ -44,6 +44,10 @@ pub struct Config {
     pub master_key: Option<Secret>,
     /// The operator's first API key, when it is not to be a random one.
     pub bootstrap_operator_key: Option<Secret>,
+    /// The tenant through whose e-mail account the installation writes to people.
+    pub mail_tenant: Option<TenantId>,
+    /// The OpenID provider people may sign in with.
+    pub oidc: Option<Oidc>,
     /// What this process does.
     pub roles: Roles,
     /// Where a connector's requests go instead of the provider, by connector id, without trailing slashes.
@@ -126,6 +130,7 @@ impl Config {
         let data_dir = PathBuf::from(layers.text("data_dir")?);
         let public_url = layers.parse_if_set("public_url", values::public_url)?;
         let base_urls = base_urls(&layers)?;
+        let oidc = oidc(&layers)?;
         let config = Self {
             database_url: database_url(&layers, &data_dir)?,
             client_ip_header: layers.parse_if_set("client_ip_header", values::header_name)?,
@@ -133,8 +138,10 @@ impl Config {
                 MasterKeys::parse(text).map(|_| Secret::new(text)).map_err(|error| error.to_string())
             })?,
             bootstrap_operator_key: layers.parse_if_set("bootstrap_operator_key", values::operator_key)?,
+            mail_tenant: layers.parse_if_set("mail_tenant", values::tenant)?,
             roles: layers.parse_list("roles", values::roles)?,
-            outbound: outbound(&layers, listen, public_url.as_deref(), &base_urls)?,
+            outbound: outbound(&layers, listen, public_url.as_deref(), &base_urls, oidc.as_ref())?,
+            oidc,
             limits: Limits {
                 body_bytes: layers.number("limits.body_bytes", 1_024..=64 << 20)?,
                 connections: layers.number("limits.connections", 1..=1_000_000)?,
@@ -207,11 +214,30 @@ fn base_urls(layers: &Layers) -> Result<BTreeMap<String, String>, ConfigError> {
     layers.connectors().map(|(id, key)| Ok((id.to_owned(), layers.parse(key, values::base_url)?))).collect()
 }
 
+/// The OpenID provider, when there is one. Half a configuration is refused rather than left without effect.
+fn oidc(layers: &Layers) -> Result<Option<Oidc>, ConfigError> {
+    let client_id = layers.parse_if_set("oidc.client_id", values::word)?;
+    let client_secret = layers.parse_if_set("oidc.client_secret", values::word)?.map(Secret::new);
+    let allowed_domains = layers.parse_list_if_set("oidc.allowed_domains", values::domains)?.unwrap_or_default();
+    let auto_create = layers.parse_if_set("oidc.auto_create", values::membership)?;
+    match (layers.parse_if_set("oidc.issuer", values::issuer)?, client_id) {
+        (Some(issuer), Some(client_id)) => {
+            Ok(Some(Oidc { issuer, client_id, client_secret, allowed_domains, auto_create }))
+        }
+        (None, None) if client_secret.is_none() && allowed_domains.is_empty() && auto_create.is_none() => Ok(None),
+        (Some(_), None) => Err(ConfigError("`oidc.client_id` is missing: set it as the provider gave it".to_owned())),
+        (None, _) => Err(ConfigError(
+            "`oidc.issuer` is missing: set it to the provider's URL, or leave all of `oidc` out".to_owned(),
+        )),
+    }
+}
+
 fn outbound(
     layers: &Layers,
     listen: SocketAddr,
     public_url: Option<&str>,
     base_urls: &BTreeMap<String, String>,
+    oidc: Option<&Oidc>,
 ) -> Result<Outbound, ConfigError> {
     let named = layers.parse_list_if_set("outbound.allow", values::allowed)?;
     let is_loopback_by_default = named.is_none() && listen.ip().is_loopback() && public_url.is_none_or(is_loopback_url);
@@ -220,6 +246,7 @@ fn outbound(
         allow.push(Allowed::Loopback);
     }
     allow.extend(base_urls.values().filter_map(|url| host_of(url)));
+    allow.extend(oidc.and_then(|oidc| host_of(&oidc.issuer)));
     let extra_root_pems = layers.parse_list("outbound.ca_files", |files| {
         files
             .iter()

@@ -65,6 +65,8 @@ fn engine_config(config: &Config, bound: SocketAddr) -> engine::Config {
         public_url: config.public_url(bound),
         base_urls: config.base_urls.clone(),
         requests_per_second: config.limits.tenant_per_second,
+        mail_tenant: config.mail_tenant,
+        oidc: config.oidc.clone(),
         slots: config.limits.in_flight,
     }
 }

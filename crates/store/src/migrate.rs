@@ -32,6 +32,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 6,
+        name: "access",
+        sql: include_str!("../migrations/0006_access.sql"),
+        tenant_tables: &["memberships", "sessions", "user_links"],
+        postgres: "",
+    },
+    Migration {
         version: 9,
         name: "campaigns",
         sql: include_str!("../migrations/0009_campaigns.sql"),

@@ -163,6 +163,7 @@ ids!(
     EndpointId,
     KeyId,
     UserId,
+    SessionId,
     AttachmentId,
     CallbackId,
     ScheduleId,

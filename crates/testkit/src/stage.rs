@@ -132,6 +132,8 @@ fn engine_in(world: &World) -> Arc<Engine> {
     let config = Config {
         public_url: "https://tidings.example".to_owned(),
         base_urls: std::collections::BTreeMap::new(),
+        mail_tenant: None,
+        oidc: None,
         requests_per_second: None,
         slots: engine::SLOTS,
     };

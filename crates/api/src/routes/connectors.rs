@@ -21,7 +21,7 @@ pub(crate) struct ConnectorView {
     name: &'static str,
     /// The provider's own documentation.
     #[schema(format = "uri")]
-    docs_url: &'static str,
+    docs_url: Option<&'static str>,
     /// Channels it carries.
     #[schema(value_type = Vec<String>)]
     channels: &'static [Channel],
@@ -109,7 +109,7 @@ fn view(connector: &'static dyn Connector) -> ConnectorView {
     ConnectorView {
         id: spec.id,
         name: spec.name,
-        docs_url: spec.docs_url,
+        docs_url: Some(spec.docs_url).filter(|url| !url.is_empty()),
         channels: spec.channels,
         limits: ConnectorLimits {
             per_second: Some(spec.limits.per_second).filter(|rate| *rate > 0),

@@ -15,12 +15,16 @@ mod inbound;
 mod lists;
 mod logs;
 mod messages;
+mod oidc;
 mod schedules;
 mod segments;
+mod sessions;
+mod sign_in;
 mod stream;
 mod system;
 mod tenants;
 mod usage;
+mod users;
 
 use axum::routing;
 use engine::ErrorKind;
@@ -92,6 +96,27 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(connectors::list))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
+        .routes(routes!(users::invite, users::list))
+        .routes(routes!(users::get, users::patch, users::remove))
+        .routes(routes!(users::resend))
+        .routes(routes!(users::me, users::rename))
+        .routes(routes!(users::change_password))
+        .routes(routes!(users::begin_second_factor))
+        .routes(routes!(users::confirm_second_factor))
+        .routes(routes!(users::remove_second_factor))
+        .routes(routes!(users::new_recovery_codes))
+        .routes(routes!(sign_in::with_password, sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::end_others))
+        .routes(routes!(sign_in::confirm))
+        .routes(routes!(sign_in::with_link))
+        .routes(routes!(sign_in::show_invitation))
+        .routes(routes!(sign_in::accept_invitation))
+        .routes(routes!(sign_in::join))
+        .routes(routes!(sign_in::ask_for_reset))
+        .routes(routes!(sign_in::reset_password))
+        .routes(routes!(oidc::depart))
+        .routes(routes!(oidc::arrive))
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get, tenants::patch, tenants::delete))
         .routes(routes!(tenants::own))

@@ -3,6 +3,7 @@
 
 extern crate tidings_api as api;
 
+mod access;
 mod document;
 mod errors;
 mod events;

@@ -7,7 +7,10 @@ use std::{
 
 use api::{Options, access};
 use axum::{Router, body::Body, extract::ConnectInfo};
-use engine::keys::{self, Caller};
+use engine::{
+    access::users,
+    keys::{self, Caller},
+};
 use http::{HeaderMap, Request, StatusCode};
 use model::TenantId;
 use serde_json::{Value, json};
@@ -47,6 +50,25 @@ impl Api {
         let made = self.post("/v1/tenants", &json!({"name": "Other"})).for_operator().send().await;
         let tenant: TenantId = made.ok(201)["id"].as_str().unwrap().parse().unwrap();
         (tenant, make_key(&self.stage, Some(tenant), None).await)
+    }
+
+    /// Makes somebody a member of the stage's tenant, signs them in, and answers the token of their session.
+    pub async fn sign_in(&self, email: &str, role: &str, permissions: &[&str]) -> String {
+        let tenant = Caller::system(Some(self.stage.tenant));
+        self.sign_in_as(&tenant, &json!({"email": email, "role": role, "permissions": permissions})).await
+    }
+
+    /// The same for one of the operator's staff.
+    pub async fn sign_in_staff(&self, email: &str, role: &str) -> String {
+        self.sign_in_as(&Caller::system(None), &json!({"email": email, "role": role})).await
+    }
+
+    async fn sign_in_as(&self, by: &Caller, new: &Value) -> String {
+        let made =
+            users::make(self.stage.engine.parts(), by, serde_json::from_value(new.clone()).unwrap()).await.unwrap();
+        let given = json!({"email": made.view.email, "password": made.password.unwrap().reveal()});
+        let seen = self.post("/v1/sessions", &given).anonymous().send().await.ok(200);
+        seen["session"]["token"].as_str().unwrap().to_owned()
     }
 
     /// A key of the stage's tenant (or the operator's) with these scopes.

@@ -13,6 +13,8 @@ pub fn nobody(collection: &str) -> String {
         "accounts" => "acc",
         "messages" | "deliveries" => "msg",
         "api-keys" => "key",
+        "users" => "usr",
+        "sessions" => "ses",
         "webhook-endpoints" => "whk",
         "contacts" => "con",
         "contact-attributes" => return "nothing".to_owned(),
@@ -110,7 +112,7 @@ fn a_tenant_is_no_operator_and_an_operator_names_a_tenant() {
                 let seen = example(&api, operation, described, path).for_operator().send().await;
                 assert_eq!(seen.problem(400), "tenant_required", "{operation:?}");
             }
-            Access::Owner(_) | Access::Open => {}
+            Access::Owner(_) | Access::Open | Access::Door | Access::Person => {}
         })
         .await;
     });
@@ -122,6 +124,7 @@ struct Things {
     account: String,
     message: String,
     key: String,
+    user: String,
     endpoint: String,
     delivery: String,
     attachment: String,
@@ -143,6 +146,8 @@ impl Things {
         let message = json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}});
         let message = id(api.post("/v1/messages", &message).bearer(key).send().await, 202);
         let new_key = id(api.post("/v1/api-keys", &json!({"name": "Second"})).bearer(key).send().await, 201);
+        let user = json!({"email": format!("{tenant}@example.com"), "role": "member"});
+        let user = id(api.post("/v1/users", &user).bearer(key).send().await, 201);
         let endpoint = json!({"url": "https://acme.example/hook", "events": ["*"]});
         let endpoint = id(api.post("/v1/webhook-endpoints", &endpoint).bearer(key).send().await, 201);
         let attachment = crate::messages::upload(api, key).await;
@@ -173,6 +178,7 @@ impl Things {
             account,
             message,
             key: new_key,
+            user,
             endpoint,
             delivery: delivery["message_id"].as_str().unwrap().to_owned(),
             attachment,
@@ -193,6 +199,7 @@ impl Things {
             "accounts" => &self.account,
             "messages" => &self.message,
             "api-keys" => &self.key,
+            "users" => &self.user,
             "webhook-endpoints" => &self.endpoint,
             "deliveries" => &self.delivery,
             "callback-log" => &self.callback,
@@ -216,6 +223,7 @@ testkit::both! {
         let api = Api::new(&db).await;
         let (other, other_key) = api.another_tenant().await;
         let things = Things::of(&api, &other.to_string(), &other_key).await;
+        let owner = api.sign_in("owner@example.com", "owner", &[]).await;
         let mut walked = 0;
         for (operation, described) in guarded().filter(|(operation, _)| operation.path.contains('{')) {
             let path = concrete(operation, |collection| things.id(collection));
@@ -227,6 +235,11 @@ testkit::both! {
             // The operator inside of the wrong tenant sees as little.
             let tenant = api.stage.tenant.to_string();
             let seen = example(&api, operation, described, &path).for_operator().header("tidings-tenant", &tenant).send().await;
+            assert_eq!(seen.problem(404), "not_found", "{operation:?}");
+            // Nor does an owner who signed in see more than an owner's key.
+            let seen = example(&api, operation, described, &path).bearer(&owner).send().await;
+            assert_eq!(seen.problem(404), "not_found", "{operation:?}");
+            let seen = example(&api, operation, described, &path).bearer(&owner).header("tidings-tenant", &other.to_string()).send().await;
             assert_eq!(seen.problem(404), "not_found", "{operation:?}");
             walked += 1;
             if operation.method == Verb::Get {

@@ -49,12 +49,12 @@ struct Need {
 /// Shows the first page.
 pub(crate) async fn show(cx: Cx) -> Answer {
     let tenant = match cx.tenant() {
-        Err(_) if cx.person.is_staff => return Ok(go("/console/tenants")),
+        Err(_) if cx.person.is_staff() => return Ok(go("/console/tenants")),
         tenant => tenant?,
     };
     let view = View::read(&cx).await?;
-    let title = format!("{}, {}", greeting(&cx), cx.person.name.split(' ').next().unwrap_or_default());
-    let title = if cx.person.name.contains('_') || cx.person.name.is_empty() { tenant.name.clone() } else { title };
+    let title = format!("{}, {}", greeting(&cx), cx.person.name().split(' ').next().unwrap_or_default());
+    let title = if cx.person.session.name.is_empty() { tenant.name.clone() } else { title };
     let actions = html! { @if cx.may("messages:write") && !view.accounts.is_empty() { (link_button("/console/compose", "primary", Some("pen"), "Compose")) } };
     Ok(cx.page(shell::Page {
         actions: Some(actions),

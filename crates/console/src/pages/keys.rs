@@ -101,7 +101,8 @@ pub(crate) async fn new(cx: Cx) -> Answer {
 
 fn new_page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
     let on: Vec<&str> = form.all("scopes").collect();
-    let offered = SCOPES.iter().filter(|(scope, _)| !scope.starts_with("tenants:") && cx.may(scope));
+    let mine = cx.caller.key_scopes();
+    let offered = SCOPES.iter().filter(|(scope, _)| !scope.starts_with("tenants:") && mine.allow(scope));
     let body = html! {
         section.card {
             form method="post" action=(PATH) data-guard {

@@ -6,7 +6,7 @@ use engine::{
 };
 use maud::{Markup, html};
 
-use super::{logs, tenants::outside};
+use super::logs;
 use crate::{
     cx::{Answer, Cx},
     format,
@@ -19,7 +19,7 @@ use crate::{
 
 /// Shows accounts that are paused or fail.
 pub(crate) async fn accounts(cx: Cx) -> Answer {
-    let found = cx.engine().troubled_accounts(&outside(&cx)).await?;
+    let found = cx.engine().troubled_accounts(&cx.outside()).await?;
     let rows = found.iter().map(|account| Row {
         href: Some(format!("/console/tenants/{}", account.tenant_id)),
         cells: vec![
@@ -58,7 +58,7 @@ fn provider(connector: &str) -> &str {
 
 /// Shows what waits, by account.
 pub(crate) async fn queue(cx: Cx) -> Answer {
-    let found = cx.engine().waiting_accounts(&outside(&cx)).await?;
+    let found = cx.engine().waiting_accounts(&cx.outside()).await?;
     let now = cx.here().now;
     let rows: Vec<Row> = found
         .iter()
@@ -79,7 +79,7 @@ pub(crate) async fn queue(cx: Cx) -> Answer {
         .collect();
     let waiting: i64 = found.iter().map(|lane| lane.waiting).sum();
     let late = found.iter().filter(|lane| now.millis_since(lane.first_due_at) > 60_000).count();
-    let system = cx.engine().system(&outside(&cx)).await?;
+    let system = cx.engine().system(&cx.outside()).await?;
     let body = html! {
         section.tiles aria-label="Queue" {
             (parts::tile("Waiting", &format::number(waiting), Some(html! { "messages, also those for later" })))
@@ -103,7 +103,7 @@ pub(crate) async fn queue(cx: Cx) -> Answer {
 
 /// Shows what the program stands on.
 pub(crate) async fn system(cx: Cx) -> Answer {
-    let caller = outside(&cx);
+    let caller = cx.outside();
     let system = cx.engine().system(&caller).await?;
     let log = if caller.need("audit:read").is_ok() {
         audit::list(cx.engine().parts(), &caller, Some(20), None).await?.data

@@ -1,10 +1,10 @@
 //! The tenant's own settings, and the tabs of everything below them.
 
+use engine::patch::Patch;
 use engine::{
     directory::TenantState,
     tenants::{self, TenantPatch, TenantView},
 };
-use engine::{keys::Caller, patch::Patch};
 use maud::{Markup, html};
 
 use crate::{
@@ -19,8 +19,9 @@ const NAMES: [&str; 4] = ["name", "timezone", "currency", "default_country"];
 
 /// The tabs of the settings this person may see.
 pub(crate) fn tabs(cx: &Cx, here: &str) -> Markup {
-    let all: [(&str, &str, &'static str); 5] = [
+    let all: [(&str, &str, &'static str); 6] = [
         (PATH, "General", "tenant:read"),
+        ("/console/settings/users", "Users", "users:read"),
         ("/console/settings/keys", "API keys", "keys:read"),
         ("/console/settings/webhooks", "Webhooks", "webhooks:read"),
         ("/console/settings/audit", "Audit log", "audit:read"),
@@ -46,7 +47,7 @@ pub(crate) async fn show(cx: Cx) -> Answer {
 
 /// Whether this person may change the tenant: so far that is the operator's.
 fn may_change(cx: &Cx) -> bool {
-    cx.person.is_staff && cx.may("tenants:write")
+    cx.may_outside("tenants:write")
 }
 
 fn page<'a>(cx: &Cx, tenant: &TenantView, form: &Form, faults: &Faults) -> shell::Page<'a> {
@@ -107,8 +108,7 @@ pub(crate) fn patch(form: &Form) -> TenantPatch {
 /// Changes the tenant.
 pub(crate) async fn save(Posted { cx, form }: Posted) -> Answer {
     let tenant = cx.tenant()?.clone();
-    let outside = Caller { tenant: None, ..cx.caller.clone() };
-    match tenants::patch(cx.engine().parts(), &outside, tenant.id, patch(&form)).await {
+    match tenants::patch(cx.engine().parts(), &cx.outside(), tenant.id, patch(&form)).await {
         Ok(_) => Ok(cx.done(PATH, "Saved.")),
         Err(error) if error.kind.status() == 422 => Ok(cx.again(page(&cx, &tenant, &form, &Faults::of(&error)))),
         Err(error) => Err(error.into()),

@@ -3,7 +3,6 @@
 use axum::extract::Path;
 use engine::{
     directory::TenantState,
-    keys::Caller,
     once::Repeat,
     page,
     patch::Patch,
@@ -29,11 +28,6 @@ const PATH: &str = "/console/tenants";
 const ABOVE: &[(&str, &str)] = &[(PATH, "Tenants")];
 const NAMES: [&str; 4] = ["name", "timezone", "currency", "default_country"];
 
-/// The person outside of any tenant.
-pub(super) fn outside(cx: &Cx) -> Caller {
-    Caller { tenant: None, ..cx.caller.clone() }
-}
-
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
     cursor: Option<String>,
@@ -41,20 +35,20 @@ pub(crate) struct Wanted {
 
 /// Lists the tenants: the operator's staff all, others those they belong to.
 pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
-    if !cx.person.is_staff {
+    if !cx.person.is_staff() {
         return Ok(cx.page(own(&cx)));
     }
-    let page = tenants::list(cx.engine().parts(), &outside(&cx), None, wanted.cursor.as_deref()).await?;
+    let page = tenants::list(cx.engine().parts(), &cx.outside(), None, wanted.cursor.as_deref()).await?;
     Ok(cx.page(all(&cx, &page, wanted.cursor.is_none())))
 }
 
 /// The tenants somebody belongs to, to choose from.
 fn own<'a>(cx: &Cx) -> shell::Page<'a> {
     let body = html! {
-        @if cx.person.tenants.is_empty() {
+        @if cx.person.session.memberships.is_empty() {
             section.card { (parts::empty("building", "You belong to no tenant", "Ask an administrator of your organisation to invite you.", None)) }
         } @else {
-            div.grid { @for (id, name) in &cx.person.tenants { (parts::card(name, None, enter(cx, *id, "primary wide"))) } }
+            div.grid { @for (id, name) in cx.person.tenants() { (parts::card(name, None, enter(cx, id, "primary wide"))) } }
         }
     };
     shell::Page::new("Choose a tenant", Section::Elsewhere, body)
@@ -71,7 +65,7 @@ fn enter(cx: &Cx, id: TenantId, class: &str) -> Markup {
 }
 
 fn all<'a>(cx: &Cx, page: &page::Page<TenantView>, is_first: bool) -> shell::Page<'a> {
-    let may = cx.may("tenants:write");
+    let may = cx.may_outside("tenants:write");
     let new = || link_button("/console/tenants/new", "primary", Some("plus"), "Add tenant");
     let row = |tenant: &TenantView| Row {
         href: Some(format!("{PATH}/{}", tenant.id)),
@@ -104,7 +98,7 @@ fn all<'a>(cx: &Cx, page: &page::Page<TenantView>, is_first: bool) -> shell::Pag
 
 /// Shows the form of a new tenant.
 pub(crate) async fn new(cx: Cx) -> Answer {
-    outside(&cx).need_operator("tenants:write")?;
+    cx.outside().need_operator("tenants:write")?;
     Ok(cx.page(new_page(&cx, &Form::of([("timezone", "UTC"), ("currency", "USD")]), &Faults::default())))
 }
 
@@ -131,7 +125,7 @@ pub(crate) async fn create(Posted { cx, form }: Posted) -> Answer {
         default_country: text("default_country"),
         per_second: None,
     };
-    match tenants::create(cx.engine().parts(), &outside(&cx), &Repeat::NONE, new).await {
+    match tenants::create(cx.engine().parts(), &cx.outside(), &Repeat::NONE, new).await {
         Ok(reply) => {
             let made: Made = read::json(&reply.body)?;
             Ok(cx.done(&format!("{PATH}/{}", made.id), "The tenant was added."))
@@ -143,7 +137,7 @@ pub(crate) async fn create(Posted { cx, form }: Posted) -> Answer {
 
 /// Shows a tenant.
 pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Answer {
-    let tenant = tenants::get(cx.engine().parts(), &outside(&cx), super::id(&id)?).await?;
+    let tenant = tenants::get(cx.engine().parts(), &cx.outside(), super::id(&id)?).await?;
     let form = stored(&tenant);
     let title = tenant.name.clone();
     Ok(cx.page(page(&cx, &title, &tenant, &form, &Faults::default())))
@@ -159,7 +153,7 @@ fn stored(tenant: &TenantView) -> Form {
 }
 
 fn page<'a>(cx: &Cx, title: &'a str, tenant: &TenantView, form: &Form, faults: &Faults) -> shell::Page<'a> {
-    let may = cx.may("tenants:write");
+    let may = cx.may_outside("tenants:write");
     let path = format!("{PATH}/{}", tenant.id);
     let actions = html! {
         (enter(cx, tenant.id, "primary"))
@@ -208,10 +202,10 @@ fn page<'a>(cx: &Cx, title: &'a str, tenant: &TenantView, form: &Form, faults: &
 /// Changes a tenant.
 pub(crate) async fn update(Path(id): Path<String>, Posted { cx, form }: Posted) -> Answer {
     let id: TenantId = super::id(&id)?;
-    match tenants::patch(cx.engine().parts(), &outside(&cx), id, settings::patch(&form)).await {
+    match tenants::patch(cx.engine().parts(), &cx.outside(), id, settings::patch(&form)).await {
         Ok(_) => Ok(cx.done(&format!("{PATH}/{id}"), "Saved.")),
         Err(error) if error.kind.status() == 422 => {
-            let tenant = tenants::get(cx.engine().parts(), &outside(&cx), id).await?;
+            let tenant = tenants::get(cx.engine().parts(), &cx.outside(), id).await?;
             let title = tenant.name.clone();
             Ok(cx.again(page(&cx, &title, &tenant, &form, &Faults::of(&error))))
         }
@@ -222,7 +216,7 @@ pub(crate) async fn update(Path(id): Path<String>, Posted { cx, form }: Posted) 
 /// Does what one of a tenant's buttons says.
 pub(crate) async fn act(Path((id, action)): Path<(String, String)>, Posted { cx, form }: Posted) -> Answer {
     let id: TenantId = super::id(&id)?;
-    let (parts, caller) = (cx.engine().parts(), outside(&cx));
+    let (parts, caller) = (cx.engine().parts(), cx.outside());
     let path = format!("{PATH}/{id}");
     let to = |state| TenantPatch { state: Patch::Set(state), ..TenantPatch::default() };
     match action.as_str() {

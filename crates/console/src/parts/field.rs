@@ -19,6 +19,8 @@ pub(crate) enum Control<'a> {
         /// `current-password` or `new-password`.
         autocomplete: &'static str,
     },
+    /// Six digits of an app, or a recovery code; never filled in.
+    Code,
     /// A whole number.
     Number,
     /// Something that is kept and not shown again: what stands there now, as a hint.
@@ -110,6 +112,7 @@ impl<'a> Field<'a> {
                     Control::Text => (input("text", "off", None, value)),
                     Control::Email => (input("email", if self.name == "email" { "username" } else { "off" }, Some("email"), value)),
                     Control::Password { autocomplete } => (input("password", autocomplete, None, "")),
+                    Control::Code => (input("text", "one-time-code", None, "")),
                     Control::Number => (input("text", "off", Some("numeric"), value)),
                     Control::When => (input("datetime-local", "off", None, value)),
                     Control::Secret { kept, is_long } => {

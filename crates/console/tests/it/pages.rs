@@ -15,6 +15,10 @@ pub const PAGES: &[&str] = &[
     "/console/compose",
     "/console/compose?channel=sms",
     "/console/compose?channel=voice",
+    "/console/contacts",
+    "/console/contacts/new",
+    "/console/contacts/import",
+    "/console/lists",
     "/console/channels",
     "/console/channels/new",
     "/console/channels/new/smtp",
@@ -22,6 +26,9 @@ pub const PAGES: &[&str] = &[
     "/console/usage",
     "/console/usage?month=2026-01",
     "/console/settings",
+    "/console/settings/users",
+    "/console/settings/users/new",
+    "/console/me",
     "/console/settings/keys",
     "/console/settings/keys/new",
     "/console/settings/webhooks",
@@ -73,7 +80,9 @@ both! {
         let content = json!({"subject": HOSTILE, "text": HOSTILE, "html": HOSTILE});
         let id = stage.send(json!({"to": {"email": "ada@example.com"}, "content": content, "metadata": {"note": HOSTILE}})).await;
         stage.pass(12_000).await;
-        for path in PAGES.iter().copied().chain([account.as_str(), &format!("/console/messages/{id}")]) {
+        let contact = visitor.post("/console/contacts", &[("name", HOSTILE), ("email", "ada@example.com")]).await;
+        assert_eq!(contact.status, 303, "{}", contact.text);
+        for path in PAGES.iter().copied().chain([account.as_str(), &format!("/console/messages/{id}"), contact.location()]) {
             in_order(path, &visitor.get(path).await);
         }
         let page = visitor.get(&format!("/console/messages/{id}")).await.text;

@@ -1,5 +1,6 @@
 //! Who sees and does what: strangers, other sites, and people who may only look.
 
+use engine::access::users::{self, NewMember};
 use engine::{
     keys::Caller,
     tenants::{self, NewTenant},
@@ -46,18 +47,19 @@ both! {
     async fn who_may_only_look_sees_no_button_and_is_refused(db: TestDb) {
         let stage = Stage::new(&db).await;
         let account = stage.account("sandbox", json!({}), None).await;
-        let looks = ["messages:read", "accounts:read", "keys:read", "webhooks:read", "audit:read", "callbacks:read", "tenant:read", "usage:read", "attachments:read", "events:read"];
-        let visitor = Visitor::with_scopes(&stage, Some(&looks)).await;
+        let visitor = Visitor::with_role(&stage, "viewer").await;
         let check = async |path: &str, absent: &[&str]| {
             let page = visitor.get(path).await;
             assert_eq!(page.status, 200, "{path}");
             absent.iter().for_each(|word| assert!(!page.text.contains(word), "{path} shows {word}"));
         };
-        check("/console", &["Compose"]).await;
+        check("/console", &["Compose", "Make a key"]).await;
         check("/console/channels", &["Add account"]).await;
         check(&format!("/console/channels/{account}"), &["Delete", "Test connection", ">Save<", ">Disable<"]).await;
-        check("/console/settings/keys", &["Make a key", "Revoke"]).await;
-        check("/console/settings/webhooks", &["Add endpoint"]).await;
+        check("/console/settings", &["API keys", "Audit log", ">Save<"]).await;
+        for path in ["/console/settings/keys", "/console/settings/webhooks", "/console/settings/audit", "/console/compose", "/console/channels/new"] {
+            assert_eq!(visitor.get(path).await.status, 403, "{path}");
+        }
         for (path, scope) in CHANGES {
             let page = visitor.post(path, &[("name", "x"), ("channel", "sms")]).await;
             assert_eq!(page.status, 403, "{path} needs {scope}: {}", page.text);
@@ -65,6 +67,21 @@ both! {
         for action in ["disable", "delete", "test"] {
             assert_eq!(visitor.post(&format!("/console/channels/{account}/{action}"), &[]).await.status, 403, "{action}");
         }
+    }
+
+    async fn the_door_opens_for_the_right_password_only(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let new = NewMember { email: "ada@example.com".to_owned(), role: "member".to_owned(), ..NewMember::default() };
+        let password = users::make(stage.engine.parts(), &stage.caller, new).await.unwrap().password.unwrap();
+        let stranger = Visitor::stranger(&stage);
+        assert!(stranger.get("/console/sign-in").await.text.contains("Forgot your password?"));
+        let refused = stranger.post_bare("/console/sign-in", &[("email", "ada@example.com"), ("password", "wrong one")]).await;
+        assert!(refused.status == 422 && refused.text.contains("ada@example.com") && !refused.text.contains("wrong one"));
+        let fields = [("email", "Ada@Example.com "), ("password", password.reveal()), ("next", "//evil.example")];
+        let inside = stranger.post_bare("/console/sign-in", &fields).await;
+        assert_eq!((inside.status.as_u16(), inside.location()), (303, "/console"));
+        let cookie = inside.headers["set-cookie"].to_str().unwrap();
+        assert!(cookie.starts_with("tidings_session=tds_") && cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     }
 
     async fn another_tenants_things_are_not_there(db: TestDb) {

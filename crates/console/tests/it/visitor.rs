@@ -1,9 +1,14 @@
 //! Somebody with a browser.
 
 use axum::body::Body;
+use engine::access::{
+    Outcome,
+    sessions::Device,
+    sign_in,
+    users::{self, NewMember},
+};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde_json::json;
 use testkit::Stage;
 use tower::ServiceExt as _;
 
@@ -21,19 +26,29 @@ pub struct Shown {
 }
 
 impl Visitor {
-    /// Somebody of the stage's tenant with these scopes; none is everything.
-    pub async fn with_scopes(stage: &Stage, scopes: Option<&[&str]>) -> Self {
-        let new = serde_json::from_value(json!({"name": "Visitor", "scopes": scopes})).unwrap();
-        let key = engine::keys::make(stage.engine.parts(), &stage.caller, new).await.unwrap().key;
+    /// Somebody with this role in the stage's tenant.
+    pub async fn with_role(stage: &Stage, role: &str) -> Self {
+        let new = NewMember {
+            email: format!("{role}@example.com"),
+            name: Some("Vera Visitor".to_owned()),
+            role: role.to_owned(),
+            permissions: None,
+        };
+        let parts = stage.engine.parts();
+        let made = users::make(parts, &stage.caller, new).await.unwrap();
+        let link = sign_in::sign_in_link(parts, made.view.id, Some(stage.tenant)).await.unwrap();
+        let now = stage.engine.ports.clock.now();
+        let outcome = sign_in::with_link(parts, link.reveal(), &Device::default(), now).await.unwrap();
+        let Outcome::SignedIn(signed_in) = outcome else { panic!("no second factor was set up") };
         Self {
             router: console::router(stage.engine.clone(), console::Options::default()),
-            cookies: format!("tidings_session={key}; zone=UTC"),
+            cookies: format!("tidings_session={}; zone=UTC", signed_in.token.reveal()),
         }
     }
 
     /// Somebody who may do everything in the stage's tenant.
     pub async fn new(stage: &Stage) -> Self {
-        Self::with_scopes(stage, None).await
+        Self::with_role(stage, "owner").await
     }
 
     /// Somebody who is not signed in.

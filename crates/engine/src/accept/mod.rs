@@ -32,6 +32,7 @@ use self::{
 };
 use crate::{
     Engine, Error, ErrorKind, FieldError,
+    access::Permission,
     contacts::links::Links,
     directory::{Account, Tenant},
     dispatch::{Dispatcher, Place},
@@ -88,16 +89,31 @@ pub(crate) enum Committed {
     Failed(Error),
 }
 
+/// Refuses a member who may not send on the channel a message would take. Keys are not asked: their scopes have said it.
+fn may_send(caller: &Caller, request: &MessageRequest, tenant: &Tenant) -> Result<(), Error> {
+    if caller.permissions.is_none() {
+        return Ok(());
+    }
+    if let Some(request::ChannelChoice::List(channels)) = &request.channel {
+        // Any of them may be the one that is used in the end.
+        return channels.iter().try_for_each(|channel| caller.need_permission(Permission::Send(*channel)));
+    }
+    caller.need_permission(Permission::Send(plan::choose(request, tenant)?.0))
+}
+
 impl Engine {
     /// Accepts one message (`POST /v1/messages`). Answers 202 with the message once it is on disk, or 200 with an explanation for a dry run.
     pub async fn send(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
+        caller.need("messages:write")?;
         let tenant_id = caller.need_tenant()?;
         let mut request: MessageRequest = request::read(body, "")?;
         self.find_recipients(tenant_id, std::iter::once(&mut request)).await?;
         if request.dry_run {
             return self.explain(tenant_id, &request).await;
         }
-        self.charge(&self.tenant(tenant_id).await?.1, 1)?;
+        let tenant = self.tenant(tenant_id).await?.1;
+        may_send(caller, &request, &tenant)?;
+        self.charge(&tenant, 1)?;
         let _running = self.hold(tenant_id, key.as_ref())?;
         let fingerprint = once::fingerprint("POST", "/v1/messages", body);
         match self.accept_one(tenant_id, &request, key.as_ref(), fingerprint).await {
@@ -164,12 +180,14 @@ impl Engine {
 
     /// Accepts up to 1,000 messages (`POST /v1/messages/batch`). Each is read, planned and answered by itself; those that pass are written together.
     pub async fn send_batch(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
+        caller.need("messages:write")?;
         let tenant_id = caller.need_tenant()?;
         let batch: BatchRequest = request::read(body, "")?;
         if batch.messages.is_empty() || batch.messages.len() > BATCH_MAX {
             return Err(Error::invalid("/messages", format!("1 to {BATCH_MAX} messages")));
         }
-        self.charge(&self.tenant(tenant_id).await?.1, batch.messages.len() as u32)?;
+        let tenant = self.tenant(tenant_id).await?.1;
+        self.charge(&tenant, batch.messages.len() as u32)?;
         let _running = self.hold(tenant_id, key.as_ref())?;
         let fingerprint = once::fingerprint("POST", "/v1/messages/batch", body);
         let mut requests = Vec::with_capacity(batch.messages.len());
@@ -186,6 +204,13 @@ impl Engine {
         }
         let readable = requests.iter_mut().filter_map(|read| read.as_mut().ok()).map(|(request, _)| request);
         self.find_recipients(tenant_id, readable).await?;
+        for ready in &mut requests {
+            if let Ok((request, _)) = ready
+                && let Err(refusal) = may_send(caller, request, &tenant)
+            {
+                *ready = Err(refusal);
+            }
+        }
         for _ in 0..PLANS_MAX {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();

@@ -42,7 +42,8 @@ pub struct MessageRequest {
     /// A stored template instead of `content`.
     #[serde(default)]
     pub template: Option<TemplateRequest>,
-    /// Fills the placeholders. At most 64 KiB.
+    /// Fills the placeholders. At most 64 KiB. What a variable whose name begins with `secret_` says is for the recipient alone: the message's requests are then recorded
+    /// without their bodies.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub variables: Option<Box<RawValue>>,

@@ -15,6 +15,7 @@ pub(super) async fn insert(
 ) -> Result<AccountView, Error> {
     tenants::bump(tx, Some(tenant)).await?;
     tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
+    may_manage(caller, &draft.channels)?;
     let others: Vec<_> =
         accounts::all(tx, tenant).await?.into_iter().filter(|row| row.connector != "webhook").collect();
     if others.len() >= ACCOUNTS_MAX {
@@ -52,6 +53,11 @@ pub(super) async fn insert(
     Ok(made)
 }
 
+/// Refuses a member who may not set up every one of these channels: an account that carries two is a matter of both.
+pub(super) fn may_manage(caller: &Caller, channels: &[Channel]) -> Result<(), Error> {
+    channels.iter().try_for_each(|channel| caller.need_permission(crate::access::Permission::Manage(*channel)))
+}
+
 pub(super) async fn patch(
     tx: &mut Tx,
     parts: &Parts,
@@ -63,6 +69,7 @@ pub(super) async fn patch(
 ) -> Result<AccountView, Error> {
     tenants::bump(tx, Some(tenant)).await?;
     let before = find(tx, tenant, id).await?;
+    may_manage(caller, &directory::channels(&before.channels))?;
     let connector = registry::find(&before.connector).ok_or_else(|| unknown_connector(&before))?;
     // Settings that do not open are replaced as a whole: entering them again is the remedy.
     let values = match directory::open_settings(tx, &parts.vault, &before).await {
@@ -71,6 +78,7 @@ pub(super) async fn patch(
     };
     let before_view = view::of(tx, parts, &before, now).await?;
     let draft = changed(connector, &before, &values, change)?;
+    may_manage(caller, &draft.channels)?;
 
     let heals = draft.values != values || draft.from != before.sender || (draft.is_enabled && !before.is_enabled);
     let mut after = before.clone();
@@ -142,6 +150,7 @@ pub(super) async fn delete(
     const COUNTED_MAX: i64 = 10_000;
     tenants::bump(tx, Some(tenant)).await?;
     let mut row = find(tx, tenant, id).await?;
+    may_manage(caller, &directory::channels(&row.channels))?;
     let due = deliveries::count_of_account(tx, tenant, id, COUNTED_MAX).await?;
     // Their last attempt got no answer: once the provider was asked in vain they are tried again through this account.
     let unsettled = messages::count_unsettled(tx, tenant, id, COUNTED_MAX).await?;

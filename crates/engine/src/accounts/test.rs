@@ -51,6 +51,7 @@ pub async fn test(parts: &Parts, caller: &Caller, repeat: &Repeat, id: AccountId
     let account = account
         .filter(|account| account.connector.spec().id != "webhook")
         .ok_or_else(|| Error::not_found("account"))?;
+    changes::may_manage(caller, &account.channels)?;
     let found = run(parts, &account).await;
     let now = parts.ports.clock.now();
     let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());

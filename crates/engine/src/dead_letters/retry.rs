@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use crate::{
     Engine, Error,
     accept::plan::default_account,
+    access::Permission,
     cancel,
     directory::{Tenant, TenantState},
     keys::Caller,
@@ -185,7 +186,7 @@ impl Engine {
         }
         let reopening = Reopening {
             tenant,
-            actor: caller.actor(),
+            caller: caller.clone(),
             ids: Arc::clone(&self.ports.ids),
             now: self.ports.clock.now(),
             shard: self.shard(),
@@ -235,7 +236,7 @@ fn line(id: MessageId, outcome: Result<Message, Error>) -> Result<Retried, Error
 /// Reopens messages of one tenant in one transaction.
 struct Reopening {
     tenant: Arc<Tenant>,
-    actor: String,
+    caller: Caller,
     ids: Arc<Ids>,
     now: Timestamp,
     shard: i64,
@@ -248,6 +249,7 @@ impl Reopening {
     /// Queues a dead letter again. The row is locked by this transaction.
     async fn reopen(&mut self, tx: &mut Tx, before: Message) -> Result<Message, Error> {
         refuse(&before, self.now)?;
+        self.caller.need_permission(Permission::Send(before.channel))?;
         let mut m = before.clone();
         let moved_from = self.route(tx, &mut m).await?;
         let account_id = m.account_id.ok_or_else(|| Error::internal("a routed message has an account"))?;
@@ -270,7 +272,7 @@ impl Reopening {
             tenant_id: m.tenant_id,
             message_id: m.id,
             dedupe: format!("retried:{}", self.now.as_micros()),
-            source: self.actor.clone(),
+            source: self.caller.actor(),
             kind: "retried".to_owned(),
             detail: Some(detail.to_string()),
             at: self.now,

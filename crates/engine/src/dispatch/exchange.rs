@@ -19,9 +19,15 @@ struct Exchange<'a> {
     broken: Option<&'a Broken>,
 }
 
-/// Writes an exchange as JSON. `None` for a call that made none.
-pub fn record(call: &Call, result: &Result<Answer, Broken>, connector: &str, settings: &Values) -> Option<String> {
-    let request = request(call)?;
+/// Writes an exchange as JSON. `None` for a call that made none. Of a private one the body of the request is left out, whatever form the secret in it has taken.
+pub fn record(
+    call: &Call,
+    result: &Result<Answer, Broken>,
+    connector: &str,
+    settings: &Values,
+    is_private: bool,
+) -> Option<String> {
+    let request = request(call, is_private)?;
     let fields = registry::find(connector).map_or(&[][..], |connector| connector.spec().fields);
     let hide = |text: String| {
         settings
@@ -38,7 +44,7 @@ pub fn record(call: &Call, result: &Result<Answer, Broken>, connector: &str, set
     serde_json::to_string(&exchange).ok()
 }
 
-fn request(call: &Call) -> Option<String> {
+fn request(call: &Call, is_private: bool) -> Option<String> {
     match call {
         Call::Local => None,
         Call::Smtp(smtp) => {
@@ -54,7 +60,11 @@ fn request(call: &Call) -> Option<String> {
                 text.push_str(&format!("{name}: {}\n", if SHOWN.contains(&name.as_str()) { value } else { "••••" }));
             }
             text.push('\n');
-            text.push_str(&shortened(&http.body));
+            if is_private {
+                text.push_str(&format!("•••• ({} bytes)", http.body.len()));
+            } else {
+                text.push_str(&shortened(&http.body));
+            }
             Some(text)
         }
     }

@@ -204,7 +204,7 @@ async fn exchange_one(engine: &Engine, account: &Account, cx: &Cx<'_>, ready: &R
         Err(failure) => return (Outcome::Refused(failure), None),
     };
     for step in 0..STEPS_MAX {
-        let (result, record) = carry(engine, account, call).await;
+        let (result, record) = carry(engine, account, call, is_private(ready)).await;
         match result {
             Err(broken) => return (Outcome::Refused(broken_failure(&broken, step > 0)), record),
             Ok(answer) => match connector.answer(cx, &message, step, &answer) {
@@ -233,7 +233,7 @@ async fn exchange_many(engine: &Engine, account: &Account, cx: &Cx<'_>, group: &
         Ok(call) => call,
         Err(failure) => return refused(&failure, &None),
     };
-    let (result, record) = carry(engine, account, call).await;
+    let (result, record) = carry(engine, account, call, group.iter().any(is_private)).await;
     match result {
         Err(broken) => refused(&broken_failure(&broken, false), &record),
         Ok(answer) => {
@@ -251,13 +251,23 @@ async fn exchange_many(engine: &Engine, account: &Account, cx: &Cx<'_>, group: &
     }
 }
 
-async fn carry(engine: &Engine, account: &Account, call: Call) -> (Result<Answer, Broken>, Option<String>) {
+/// True when the message carries a secret for its recipient alone, such as the link of a password reset.
+fn is_private(ready: &Ready) -> bool {
+    render::has_secrets(ready.part.message.variables.as_deref())
+}
+
+async fn carry(
+    engine: &Engine,
+    account: &Account,
+    call: Call,
+    is_private: bool,
+) -> (Result<Answer, Broken>, Option<String>) {
     if matches!(call, Call::Local) {
         return (Ok(Answer::Local), None);
     }
     let call = Arc::new(call);
     let result = engine.ports.transport.exchange(Arc::clone(&call)).await;
-    let record = exchange::record(&call, &result, account.connector.spec().id, &account.values);
+    let record = exchange::record(&call, &result, account.connector.spec().id, &account.values, is_private);
     (result, record)
 }
 

@@ -116,7 +116,7 @@ impl Draft {
         let mut faults = Faults::default();
         let name = faults.name("/name", &new.name);
         let scopes = match new.scopes {
-            None => caller.scopes.clone().for_owner(caller.tenant.is_none()),
+            None => caller.key_scopes().for_owner(caller.tenant.is_none()),
             Some(words) => Scopes::parse(&words, caller.tenant.is_none()).unwrap_or_else(|bad| {
                 faults.0.extend(bad);
                 Scopes::Some(Default::default())
@@ -137,10 +137,10 @@ impl Draft {
             faults.add("/expires_at", "this instant has passed; the key could never be used");
         }
         faults.end()?;
-        if !caller.scopes.cover(&scopes) {
+        if !caller.key_scopes().cover(&scopes) {
             return Err(Error::forbidden(
                 "scope_escalation",
-                "A key cannot make one that may do more than itself. Name fewer scopes, or use a key that has them.",
+                "Nobody makes a key that may do more than they may themselves. Name fewer scopes, or use a key that has them.",
             ));
         }
         Ok(Self { name, scopes, ip_allow_list, expires_at: new.expires_at })

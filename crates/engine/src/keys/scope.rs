@@ -24,6 +24,8 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("audit:read", "See the audit log."),
     ("keys:read", "See API keys, without the keys themselves."),
     ("keys:write", "Make and revoke API keys that may do no more than this one."),
+    ("users:read", "See the people who belong to the tenant."),
+    ("users:write", "Invite and remove people, and change what they may do, up to what this key may do."),
     ("tenant:read", "See the caller's own tenant."),
     ("tenants:read", "Operator: see tenants."),
     ("tenants:write", "Operator: add, change, suspend and delete tenants."),

@@ -4,6 +4,7 @@
 // Under the name every other crate knows it by.
 extern crate tidings_engine as engine;
 
+mod access;
 mod accounts;
 mod attachments;
 mod callbacks;

@@ -35,6 +35,8 @@ pub fn with_masters(world: &World, masters: &str) -> Parts {
     let config = Config {
         public_url: "https://tidings.example".to_owned(),
         base_urls: BTreeMap::new(),
+        mail_tenant: None,
+        oidc: None,
         requests_per_second: None,
         slots: 64,
     };

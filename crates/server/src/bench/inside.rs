@@ -42,6 +42,8 @@ impl Inside {
         let config = engine::Config {
             public_url: "http://127.0.0.1:8080".to_owned(),
             base_urls: std::collections::BTreeMap::new(),
+            mail_tenant: None,
+            oidc: None,
             requests_per_second: None,
             slots: engine::SLOTS,
         };

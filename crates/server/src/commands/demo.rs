@@ -5,6 +5,10 @@ use std::{fmt::Write as _, sync::Arc};
 use connectors::sandbox::MAGIC;
 use engine::{
     Engine, Error,
+    access::{
+        sign_in::{self, LinkKind},
+        users::{self, NewMember},
+    },
     accounts::{self, NewAccount},
     keys::Caller,
     once::{IdempotencyKey, Repeat},
@@ -17,6 +21,8 @@ use store::{Scope, installation};
 
 /// Remembers the demo tenant.
 const FACT: &str = "demo_tenant";
+/// Who the demo tenant's owner is. It is no address anybody could write to, on purpose.
+const OWNER: &str = "owner@demo.localhost";
 /// Recipients of the campaign. The sandbox delivers within seconds.
 const RECIPIENTS: usize = 200;
 /// Every so many recipients one has a bad day.
@@ -29,12 +35,17 @@ pub struct Demo {
     tenant_id: TenantId,
     /// Shown when it was just made.
     api_key: Option<String>,
+    /// Leads into the console, signed in as the demo tenant's owner. Works once, for a day; every start makes a new one.
+    link: String,
 }
 
 impl Demo {
     /// What to try, for people.
     pub fn text(&self, url: &str) -> String {
-        let mut text = format!("The demo tenant is {}.", self.tenant_id);
+        let mut text = format!(
+            "The demo tenant is {}. Come in, signed in as its owner (once, within a day): {}",
+            self.tenant_id, self.link
+        );
         if let Some(key) = &self.api_key {
             let _ = write!(
                 text,
@@ -56,7 +67,7 @@ pub async fn prepare(engine: &Arc<Engine>) -> Result<Demo, Error> {
     if let Some(tenant_id) = known
         && engine.directory.tenant(tenant_id).await?.is_some()
     {
-        return Ok(Demo { tenant_id, api_key: None });
+        return Ok(Demo { tenant_id, api_key: None, link: link(engine, tenant_id).await? });
     }
     let new = NewTenant { name: "Demo: Acme Tickets".to_owned(), ..NewTenant::default() };
     let (tenant, key) = tenants::create_with_key(engine.parts(), &Caller::system(None), new).await?;
@@ -69,7 +80,27 @@ pub async fn prepare(engine: &Arc<Engine>) -> Result<Demo, Error> {
         Box::pin(async move { Ok::<_, Error>(installation::claim(tx, FACT, &tenant.id.to_string()).await?) })
     });
     remember.await?;
-    Ok(Demo { tenant_id: tenant.id, api_key: Some(key.key) })
+    Ok(Demo { tenant_id: tenant.id, api_key: Some(key.key), link: link(engine, tenant.id).await? })
+}
+
+/// A way into the console for whoever reads what the program prints.
+async fn link(engine: &Arc<Engine>, tenant: TenantId) -> Result<String, Error> {
+    let caller = Caller::system(Some(tenant));
+    let people = users::list(engine.parts(), &caller, Some(500), None).await?.data;
+    let owner = match people.into_iter().find(|member| member.email == OWNER) {
+        Some(member) => member.id,
+        None => {
+            let new = NewMember {
+                email: OWNER.to_owned(),
+                name: Some("Ada Demo".to_owned()),
+                role: "owner".to_owned(),
+                permissions: None,
+            };
+            users::make(engine.parts(), &caller, new).await?.view.id
+        }
+    };
+    let token = sign_in::sign_in_link(engine.parts(), owner, Some(tenant)).await?;
+    Ok(users::link_url(engine.parts(), LinkKind::SignIn, &token))
 }
 
 fn sandbox() -> NewAccount {

@@ -6,7 +6,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Json, Router, http::StatusCode, routing::get};
-use engine::{Engine, jobs, keys, recovery};
+use engine::{
+    Engine,
+    access::users::{self, Made},
+    jobs, keys, recovery,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{BoxFuture, Secret};
 use serde_json::json;
@@ -44,6 +48,7 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     }
     let given = config.bootstrap_operator_key.as_ref().map(Secret::reveal);
     let operator_key = keys::bootstrap(node.engine.parts(), given).await?.filter(|_| given.is_none());
+    let operator = users::bootstrap(node.engine.parts()).await?;
     let demo = if with_demo { Some(demo::prepare(&node.engine).await?) } else { None };
     if config.roles.worker && node.engine.ports.db.dialect() == store::Dialect::Sqlite {
         // The lock on the data directory says that no other process can be sending: what is in flight was left by one that died.
@@ -54,7 +59,7 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     let mut signals = Signals::new()?;
     let url = config.public_url(bound);
     let console = config.roles.console.then(|| format!("{url}{}", console::BASE));
-    announce(&Announcement { url, console, operator_key, demo }, json)?;
+    announce(&Announcement { url, console, operator_key, operator, demo }, json)?;
     signals.recv().await;
     say("Stopping: finishing what is in flight. A second signal ends at once.");
     stop.send_replace(true);
@@ -191,12 +196,14 @@ struct Announcement {
     /// Where the console is, when this process shows it.
     console: Option<String>,
     operator_key: Option<Secret>,
+    operator: Option<Made>,
     demo: Option<Demo>,
 }
 
 /// Tells people where we are, and on the very first start how to get in.
 fn announce(announcement: &Announcement, json: bool) -> Outcome {
-    let Announcement { url, console, operator_key, demo } = announcement;
+    let Announcement { url, console, operator_key, operator, demo } = announcement;
+    let password = operator.as_ref().and_then(|made| made.password.as_ref()).map(Secret::reveal);
     say(&format!("Tidings {} is at {url}", env!("CARGO_PKG_VERSION")));
     if let Some(console) = console {
         say(&format!("The console is at {console}"));
@@ -204,12 +211,18 @@ fn announce(announcement: &Announcement, json: bool) -> Outcome {
     if let Some(key) = operator_key {
         say(&format!("The operator's API key, shown this once: {}", key.reveal()));
     }
+    if let (Some(made), Some(password)) = (operator, password) {
+        say(&format!("The operator signs in as {} with the password, shown this once: {password}", made.view.email));
+    }
     if let Some(demo) = demo {
         say(&demo.text(url));
     }
     if json {
         let operator_key = operator_key.as_ref().map(Secret::reveal);
-        put_json(&json!({"url": url, "console_url": console, "operator_api_key": operator_key, "demo": demo}))?;
+        let sign_in = operator.as_ref().map(|made| json!({"email": made.view.email, "password": password}));
+        put_json(&json!({
+            "url": url, "console_url": console, "operator_api_key": operator_key, "operator_sign_in": sign_in, "demo": demo,
+        }))?;
     }
     Ok(())
 }

@@ -68,6 +68,37 @@ pub const KEYS: &[Key] = &[
         "On the very first start this becomes the operator's API key; later it is not looked at. For containers and tests.",
     ),
     key(
+        "mail_tenant",
+        "ten_…",
+        "(none: links are shown to whoever makes them)",
+        "The tenant through whose default e-mail account the installation itself writes to people: invitations of tenants without an account of their own, and password resets.",
+    ),
+    key(
+        "oidc.issuer",
+        "URL",
+        "(none: nobody signs in through a provider)",
+        "The OpenID Connect provider people may sign in with, exactly as its tokens name it. Its host is allowed as an outgoing target. Register `/v1/oidc/callback` below `public_url` there.",
+    ),
+    key("oidc.client_id", "TEXT", "(none)", "Who this installation is to the provider. Needed with `oidc.issuer`."),
+    secret(
+        "oidc.client_secret",
+        "TEXT",
+        "(none: a public client)",
+        "How this installation proves who it is to the provider.",
+    ),
+    key(
+        "oidc.allowed_domains",
+        "LIST of DOMAIN",
+        "(all)",
+        "Domains of verified e-mail addresses that may sign in through the provider.",
+    ),
+    key(
+        "oidc.auto_create",
+        "ten_…:ROLE",
+        "(none: only who was invited)",
+        "Makes somebody new who comes from the provider a member of this tenant, as owner, admin, member or viewer.",
+    ),
+    key(
         "roles",
         "LIST of api, console, worker",
         "api,console,worker",

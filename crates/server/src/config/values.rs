@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use model::Secret;
+use engine::access::Role;
+use model::{Secret, TenantId};
 use net::Allowed;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -37,6 +38,36 @@ pub(super) fn public_url(text: &str) -> Checked<String> {
 
 pub(super) fn base_url(text: &str) -> Checked<String> {
     plain_url(text).ok_or_else(|| "write a URL such as https://api.provider.example, without a query".to_owned())
+}
+
+/// Kept as it is written: an issuer is compared letter by letter.
+pub(super) fn issuer(text: &str) -> Checked<String> {
+    plain_url(text)
+        .map(|_| text.to_owned())
+        .ok_or_else(|| "write the issuer's URL such as https://login.example.com, without a query".to_owned())
+}
+
+pub(super) fn tenant(text: &str) -> Checked<TenantId> {
+    text.parse().map_err(|_| "write a tenant's id such as ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD".to_owned())
+}
+
+pub(super) fn word(text: &str) -> Checked<String> {
+    let is_word = !text.trim().is_empty() && !text.chars().any(char::is_control);
+    if is_word { Ok(text.trim().to_owned()) } else { Err("write it as the provider gave it".to_owned()) }
+}
+
+pub(super) fn domains(names: &[String]) -> Checked<Vec<String>> {
+    let is_domain = |name: &&String| name.contains('.') && !name.contains(['@', '/', '*', ' ']);
+    match names.iter().find(|name| !is_domain(name)) {
+        Some(bad) => Err(format!("`{bad}` is no domain; write such as example.com")),
+        None => Ok(names.iter().map(|name| name.to_lowercase()).collect()),
+    }
+}
+
+pub(super) fn membership(text: &str) -> Checked<(TenantId, Role)> {
+    let remedy = || "write a tenant's id and a role, such as ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD:viewer".to_owned();
+    let (id, role) = text.split_once(':').ok_or_else(remedy)?;
+    Ok((tenant(id)?, role.parse()?))
 }
 
 /// An http or https URL of a host and perhaps a path, without its trailing slashes.

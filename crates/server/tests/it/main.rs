@@ -3,6 +3,7 @@
 
 mod binary;
 mod commands;
+mod console;
 mod events;
 mod feed;
 mod house;
@@ -10,7 +11,9 @@ mod http;
 mod kill;
 mod main_job;
 mod misuse;
+mod openid;
 mod pair;
+mod people;
 mod postfix;
 mod serving;
 mod sink;

@@ -1,6 +1,7 @@
 //! Every function of the store on SQLite and PostgreSQL.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod access;
 mod blobs;
 mod callbacks;
 mod contacts;

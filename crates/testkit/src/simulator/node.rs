@@ -96,6 +96,8 @@ impl Node {
         let config = Config {
             public_url: PUBLIC_URL.to_owned(),
             base_urls: BTreeMap::new(),
+            mail_tenant: None,
+            oidc: None,
             requests_per_second: None,
             slots: SLOTS,
         };
