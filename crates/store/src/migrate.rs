@@ -31,6 +31,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: CONTACTS_TENANT_TABLES,
         postgres: "",
     },
+    Migration {
+        version: 5,
+        name: "provider_resources",
+        sql: include_str!("../migrations/0005_provider_resources.sql"),
+        tenant_tables: &["domains", "senders", "whatsapp_templates", "account_resources"],
+        postgres: "",
+    },
 ];
 
 /// The newest version this binary knows.

@@ -155,6 +155,7 @@ ids!(
     ListId,
     SegmentId,
     ImportId,
+    DomainId,
     MessageId,
     AttemptId,
     CampaignId,
@@ -166,7 +167,8 @@ ids!(
     AttachmentId,
     CallbackId,
     InboundId,
-    AuditId
+    AuditId,
+    WhatsappTemplateId
 );
 
 macro_rules! codes {

@@ -9,6 +9,7 @@ use crate::support::{Api, Call, Seen, example_body, guarded};
 /// An id of the right kind that nothing has.
 pub fn nobody(collection: &str) -> String {
     let prefix = match collection {
+        "whatsapp-templates" => return "order_update".to_owned(),
         "tenants" => "ten",
         "accounts" => "acc",
         "messages" | "deliveries" => "msg",
@@ -21,6 +22,8 @@ pub fn nobody(collection: &str) -> String {
         "imports" => "imp",
         "attachments" => "atc",
         "inbound-messages" => "inb",
+        "senders" => "snd",
+        "domains" => "dom",
         "callback-log" => "cbk",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
@@ -129,6 +132,8 @@ struct Things {
     list: String,
     segment: String,
     import: String,
+    sender: String,
+    domain: String,
 }
 
 impl Things {
@@ -158,6 +163,10 @@ impl Things {
             .header("content-type", "text/csv")
             .bytes("email\nada@example.com\n");
         let import = id(import.bearer(key).send().await, 202);
+        let sender = json!({"account_id": account, "from": "news@acme.example"});
+        let sender = id(api.post("/v1/senders", &sender).bearer(key).send().await, 201);
+        let domain = json!({"account_id": account, "name": "acme.example"});
+        let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             tenant: tenant.to_owned(),
@@ -173,11 +182,14 @@ impl Things {
             segment,
             import,
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
+            sender,
+            domain,
         }
     }
 
     fn id(&self, collection: &str) -> String {
         let id = match collection {
+            "whatsapp-templates" => return "order_update".to_owned(),
             "tenants" => &self.tenant,
             "accounts" => &self.account,
             "messages" => &self.message,
@@ -192,6 +204,8 @@ impl Things {
             "imports" => &self.import,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
+            "senders" => &self.sender,
+            "domains" => &self.domain,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

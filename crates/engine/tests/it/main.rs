@@ -13,6 +13,7 @@ mod hooks;
 mod keys;
 mod once;
 mod path;
+mod provider_resources;
 mod reading;
 mod setting;
 mod stream;
