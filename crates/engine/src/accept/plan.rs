@@ -226,12 +226,11 @@ pub(crate) fn default_account(tenant: &Tenant, channel: Channel) -> Option<&Arc<
     usable().find(|account| account.default_for.contains(&channel)).or_else(|| usable().next())
 }
 
+/// A sender a message names, behind its account.
+type Named = (Arc<Account>, Arc<Sender>);
+
 /// The sender a message names, with its account. One the provider would refuse is refused here, where somebody can still do something about it.
-fn sender(
-    request: &MessageRequest,
-    tenant: &Tenant,
-    channel: Channel,
-) -> Result<Option<(Arc<Account>, Arc<Sender>)>, Error> {
+fn sender(request: &MessageRequest, tenant: &Tenant, channel: Channel) -> Result<Option<Named>, Error> {
     let Some(id) = request.sender_id else { return Ok(None) };
     let mut all =
         tenant.accounts.iter().flat_map(|account| account.senders.iter().map(move |sender| (account, sender)));
