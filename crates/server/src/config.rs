@@ -54,6 +54,8 @@ pub struct Config {
     pub base_urls: BTreeMap<String, String>,
     /// What outgoing connections may reach besides the public internet.
     pub outbound: Outbound,
+    /// Which DNS server is asked about mail domains; `None` is the system's.
+    pub dns_resolver: Option<SocketAddr>,
     /// Limits.
     pub limits: Limits,
     /// How we log.
@@ -142,6 +144,7 @@ impl Config {
             roles: layers.parse_list("roles", values::roles)?,
             outbound: outbound(&layers, listen, public_url.as_deref(), &base_urls, oidc.as_ref())?,
             oidc,
+            dns_resolver: layers.parse_if_set("dns_resolver", values::dns_resolver)?,
             limits: Limits {
                 body_bytes: layers.number("limits.body_bytes", 1_024..=64 << 20)?,
                 connections: layers.number("limits.connections", 1..=1_000_000)?,

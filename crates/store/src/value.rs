@@ -155,6 +155,7 @@ ids!(
     ListId,
     SegmentId,
     ImportId,
+    DomainId,
     MessageId,
     AttemptId,
     CampaignId,
@@ -168,7 +169,8 @@ ids!(
     CallbackId,
     ScheduleId,
     InboundId,
-    AuditId
+    AuditId,
+    WhatsappTemplateId
 );
 
 macro_rules! codes {

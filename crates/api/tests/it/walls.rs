@@ -9,6 +9,7 @@ use crate::support::{Api, Call, Seen, example_body, guarded};
 /// An id of the right kind that nothing has.
 pub fn nobody(collection: &str) -> String {
     let prefix = match collection {
+        "whatsapp-templates" => return "order_update".to_owned(),
         "tenants" => "ten",
         "accounts" => "acc",
         "messages" | "deliveries" => "msg",
@@ -23,6 +24,8 @@ pub fn nobody(collection: &str) -> String {
         "imports" => "imp",
         "attachments" => "atc",
         "inbound-messages" => "inb",
+        "senders" => "snd",
+        "domains" => "dom",
         "callback-log" => "cbk",
         "schedules" => "sch",
         "campaigns" => "cmp",
@@ -136,6 +139,8 @@ struct Things {
     import: String,
     schedule: String,
     campaign: String,
+    sender: String,
+    domain: String,
 }
 
 impl Things {
@@ -172,6 +177,10 @@ impl Things {
         let schedule = json!({"name": "Weekly", "cron": "0 9 * * MON",
             "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}}});
         let schedule = id(api.post("/v1/schedules", &schedule).bearer(key).send().await, 201);
+        let sender = json!({"account_id": account, "from": "news@acme.example"});
+        let sender = id(api.post("/v1/senders", &sender).bearer(key).send().await, 201);
+        let domain = json!({"account_id": account, "name": "acme.example"});
+        let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             tenant: tenant.to_owned(),
@@ -190,11 +199,14 @@ impl Things {
             segment,
             import,
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
+            sender,
+            domain,
         }
     }
 
     fn id(&self, collection: &str) -> String {
         let id = match collection {
+            "whatsapp-templates" => return "order_update".to_owned(),
             "tenants" => &self.tenant,
             "accounts" => &self.account,
             "messages" => &self.message,
@@ -212,6 +224,8 @@ impl Things {
             "campaigns" => &self.campaign,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
+            "senders" => &self.sender,
+            "domains" => &self.domain,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

@@ -4,6 +4,7 @@
 mod binary;
 mod commands;
 mod console;
+mod domains;
 mod events;
 mod feed;
 mod house;

@@ -9,5 +9,6 @@ mod contacts;
 extern crate tidings_store as store;
 
 mod idempotency;
+mod provider_resources;
 mod segments;
 mod tenancy;
