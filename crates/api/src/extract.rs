@@ -145,6 +145,7 @@ nouns! {
     model::InboundId = "inbound message",
     model::EndpointId = "webhook endpoint",
     model::CallbackId = "callback",
+    model::TemplateId = "template",
 }
 
 /// The id in the path. What is no id of this kind is not found.

@@ -31,6 +31,7 @@ use crate::{
         (name = "Contacts", description = "The people a tenant talks to."),
         (name = "Lists", description = "Contacts put together by hand or by an import."),
         (name = "Segments", description = "Contacts described by conditions."),
+        (name = "Templates", description = "What is said many times, in languages and versions, and how it looks."),
         (name = "Accounts", description = "A tenant's own settings for a provider."),
         (name = "Webhook endpoints", description = "Where a tenant receives events, per Standard Webhooks."),
         (name = "Events", description = "The same events as a stream."),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Engine, Error, attachments, callbacks, contacts, dispatch, endpoints, once, recovery, waiting};
+use crate::{Engine, Error, attachments, callbacks, contacts, dispatch, endpoints, once, recovery, tracking, waiting};
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
 struct Job {
@@ -55,6 +55,11 @@ const JOBS: &[Job] = &[
         name: "later",
         every_ms: 500,
         run: |engine| Box::pin(async move { waiting::later(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
+        name: "settle_tracking",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { tracking::settle(&engine).await }),
     },
     Job {
         name: "ask",

@@ -31,6 +31,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: CONTACTS_TENANT_TABLES,
         postgres: "",
     },
+    Migration {
+        version: 4,
+        name: "templates",
+        sql: include_str!("../migrations/0004_templates.sql"),
+        tenant_tables: TEMPLATE_TENANT_TABLES,
+        postgres: "",
+    },
 ];
 
 /// The newest version this binary knows.
@@ -68,6 +75,9 @@ const CONTACTS_TENANT_TABLES: &[&str] = &[
     "contact_imports",
     "contact_import_errors",
 ];
+
+const TEMPLATE_TENANT_TABLES: &[&str] =
+    &["templates", "template_versions", "template_counters", "branding", "tracking_hits"];
 
 /// The queue tables are vacuumed early, because they churn.
 const BASE_STORAGE: &str = "

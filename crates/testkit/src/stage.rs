@@ -106,6 +106,7 @@ impl Stage {
         engine::waiting::expire(&self.engine).await.expect("expiring works");
         engine::waiting::later(&self.engine).await.expect("later facts work");
         engine::waiting::ask(&self.engine).await.expect("asking works");
+        engine::tracking::settle(&self.engine).await.expect("judging works");
         self.dispatch().await;
     }
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod api_keys;
 mod attachments;
+mod branding;
 mod connectors;
 mod contacts;
 pub(crate) mod content;
@@ -17,7 +18,9 @@ mod messages;
 mod segments;
 mod stream;
 mod system;
+mod templates;
 mod tenants;
+mod tracking;
 mod usage;
 
 use axum::routing;
@@ -76,6 +79,16 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get, tenants::patch, tenants::delete))
         .routes(routes!(tenants::own))
+        .routes(routes!(templates::create, templates::list))
+        .routes(routes!(templates::get, templates::patch, templates::delete))
+        .routes(routes!(templates::add_version, templates::versions))
+        .routes(routes!(templates::publish))
+        .routes(routes!(templates::rollback))
+        .routes(routes!(templates::preview))
+        .routes(routes!(templates::test))
+        .routes(routes!(templates::stats))
+        .routes(routes!(tracking::follow))
+        .routes(routes!(branding::get, branding::patch))
         .routes(routes!(endpoints::create, endpoints::list))
         .routes(routes!(endpoints::get, endpoints::patch, endpoints::delete))
         .routes(routes!(endpoints::rotate_secret))

@@ -22,6 +22,7 @@ pub fn nobody(collection: &str) -> String {
         "attachments" => "atc",
         "inbound-messages" => "inb",
         "callback-log" => "cbk",
+        "templates" => "tpl",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -129,6 +130,7 @@ struct Things {
     list: String,
     segment: String,
     import: String,
+    template: String,
 }
 
 impl Things {
@@ -158,8 +160,12 @@ impl Things {
             .header("content-type", "text/csv")
             .bytes("email\nada@example.com\n");
         let import = id(import.bearer(key).send().await, 202);
+        let template =
+            json!({"name": "hello", "channel": "email", "variants": {"en": {"subject": "Hi", "text": "Hello"}}});
+        let template = id(api.post("/v1/templates", &template).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
+            template,
             tenant: tenant.to_owned(),
             account,
             message,
@@ -190,6 +196,7 @@ impl Things {
             "lists" => &self.list,
             "segments" => &self.segment,
             "imports" => &self.import,
+            "templates" => &self.template,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),

@@ -16,6 +16,7 @@ mod path;
 mod reading;
 mod setting;
 mod stream;
+mod templates;
 mod tenancy;
 mod vault;
 mod watching;
