@@ -9,7 +9,7 @@ pub fn parse(text: &str) -> Option<String> {
     let is_plain = |part: &&str| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
     let language =
         parts.first().filter(|part| matches!(part.len(), 2 | 3) && part.bytes().all(|b| b.is_ascii_alphabetic()))?;
-    if text.len() > LOCALE_MAX || !parts.iter().all(|part| is_plain(&part)) {
+    if text.len() > LOCALE_MAX || !parts.iter().all(is_plain) {
         return None;
     }
     let mut tag = language.to_ascii_lowercase();

@@ -6,7 +6,13 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{CLIP, Source, Warning, compile, locale, read_version, reader, samples};
-use crate::{Engine, Error, branding::sample, keys::Caller, render::Prepared};
+use crate::{
+    Engine, Error,
+    accept::request::MessageRequest,
+    branding::sample,
+    keys::Caller,
+    render::{Prepared, json_value},
+};
 
 /// How a template is to be shown.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]

@@ -41,15 +41,16 @@ pub enum VariableType {
 impl VariableType {
     /// Whether a value is of this type; `null` is of every type.
     pub fn fits(self, value: &Value) -> bool {
-        match (self, value) {
-            (Self::Any, _) | (_, Value::Null) => true,
-            (Self::String, Value::String(_))
-            | (Self::Number, Value::Number(_))
-            | (Self::Boolean, Value::Bool(_))
-            | (Self::List, Value::Array(_))
-            | (Self::Object, Value::Object(_)) => true,
-            _ => false,
-        }
+        matches!(
+            (self, value),
+            (Self::Any, _)
+                | (_, Value::Null)
+                | (Self::String, Value::String(_))
+                | (Self::Number, Value::Number(_))
+                | (Self::Boolean, Value::Bool(_))
+                | (Self::List, Value::Array(_))
+                | (Self::Object, Value::Object(_))
+        )
     }
 
     /// The word in JSON.

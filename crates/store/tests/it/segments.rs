@@ -210,6 +210,9 @@ fn message(id: MessageId, contact: ContactId, ids: &Ids) -> Message {
         read_at: maybe(ids),
         ended_at: None,
         dead_at: None,
+        template: None,
+        tracking: 0,
+        engagement: store::messages::Engagement::default(),
     }
 }
 
