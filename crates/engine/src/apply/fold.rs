@@ -317,7 +317,11 @@ impl<'a> Fold<'a> {
             message_id: m.id,
             dedupe: learned.dedupe.clone(),
             source: learned.source.clone(),
-            kind: learned.fact.as_str().to_owned(),
+            kind: match learned.machine {
+                // A word of its own, so that nobody who looks for what people did finds it.
+                Some(_) => format!("machine_{}", learned.fact.as_str()),
+                None => learned.fact.as_str().to_owned(),
+            },
             detail: (!detail.is_empty()).then(|| serde_json::Value::Object(detail).to_string()),
             at: learned.at,
             recorded_at: self.now,

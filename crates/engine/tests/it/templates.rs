@@ -306,6 +306,8 @@ testkit::both! {
         stage.pass(20_000).await;
         assert_eq!(stats(&stage, id).await["clicked"], 1);
         assert_eq!(ask("bwGaE3yV0kX1s8f4QGZk2w", PERSON).await.err().unwrap().code, "not_found");
+        let kinds = column(&db, "SELECT DISTINCT kind FROM observations WHERE source = 'tracking' ORDER BY kind").await;
+        assert_eq!(kinds, "clicked\nmachine_clicked\nmachine_opened\nopened");
         let told = column(&db, "SELECT type FROM events WHERE type IN ('message.opened', 'message.clicked') ORDER BY seq").await;
         assert!(told.lines().filter(|kind| *kind == "message.opened").count() == 1, "machines are no news: {told}");
     }
