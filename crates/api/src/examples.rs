@@ -24,6 +24,7 @@ const CALLBACK: &str = "cbk_01K9ZC9A1B2C3D4E5F6G7H8J9K";
 const CAMPAIGN: &str = "cmp_01K9ZCCA1B2C3D4E5F6G7H8J9K";
 const SCHEDULE: &str = "sch_01K9ZCBT4V5W6X7Y8Z9A0B1C2D";
 const EVENT: &str = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B";
+const TEMPLATE: &str = "tpl_01K9ZC6T7E8M9P0R1S2T3V4W5X";
 const CREATED: &str = "2026-11-21T09:30:00.000000Z";
 
 /// What an id behind this collection names, and an example of one.
@@ -43,6 +44,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "lists" => ("list", LIST),
         "segments" => ("segment", SEGMENT),
         "imports" => ("import", IMPORT),
+        "templates" => ("template", TEMPLATE),
+        "t" => ("token", "bwGaE3yV0kX1s8f4QGZk2w"),
         "attachments" => ("attachment", ATTACHMENT),
         "inbound-messages" => ("inbound message", INBOUND),
         "callback-log" => ("callback", CALLBACK),
@@ -211,6 +214,7 @@ pub fn message_at(status: &str) -> Value {
         "account_id": ACCOUNT, "connector": "smtp", "provider_message_id": null, "campaign_id": null, "contact_id": null, "cost": null,
         "segments": null, "attempts": 0, "failure": null, "metadata": {"order": "42"}, "created_at": CREATED, "send_at": null,
         "expires_at": null, "next_attempt_at": CREATED, "sent_at": null, "delivered_at": null, "read_at": null,
+        "template": null, "opened_at": null, "clicked_at": null,
     })
 }
 
@@ -441,4 +445,73 @@ pub fn campaign_stats() -> Value {
 /// What became of one recipient.
 pub fn recipient() -> Value {
     json!({ "contact_id": CONTACT, "status": "delivered", "variant": null, "to": "ada@example.com", "message_id": MESSAGE, "reason": null })
+}
+
+/// A template to be made.
+pub fn new_template() -> Value {
+    json!({
+        "name": "ticket-ready", "channel": "email", "variants": {
+            "en": {"subject": "Your ticket, {{ name }}", "mjml": "<mjml><mj-body><mj-section><mj-column><mj-text>Hello {{ name }}</mj-text></mj-column></mj-section></mj-body></mjml>"},
+            "de": {"subject": "Ihr Ticket, {{ name }}", "html": "<p>Guten Tag, {{ name }}</p>"},
+        },
+        "variables": [{"name": "name", "type": "string", "example": "Ada"}],
+    })
+}
+
+/// Another version of it.
+pub fn new_version() -> Value {
+    json!({ "variants": {"en": {"subject": "Your ticket, {{ name }}", "html": "<p>Dear {{ name }}</p>"}} })
+}
+
+/// A template.
+pub fn template() -> Value {
+    json!({
+        "id": TEMPLATE, "name": "ticket-ready", "channel": "email", "description": "", "default": false, "tracking": null, "published_version": 1,
+        "newest_version": 1, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// A version of it.
+pub fn template_version() -> Value {
+    json!({
+        "template_id": TEMPLATE, "version": 1, "state": "published", "default_locale": "en", "variants": {"en": {"subject": "Your ticket, {{ name }}", "html": "<p>Hello {{ name }}</p>"}},
+        "variables": [{"name": "name", "type": "string", "required": null, "default": null, "example": "Ada", "description": null}], "warnings": [],
+        "created_at": CREATED, "published_at": CREATED, "ended_at": null,
+    })
+}
+
+/// A tenant's branding.
+pub fn branding() -> Value {
+    json!({
+        "name": "Acme Tickets", "sender_name": null, "logo_url": "https://acme.example/logo.png", "logo_attachment_id": null, "logo_path": null, "website_url": "https://acme.example/",
+        "colors": {"primary": "#1f5fd6", "on_primary": "#ffffff", "background": "#f4f5f7", "text": "#1c1e21"}, "font_stack": null, "footer": null,
+        "postal_address": "1 Main Street, Springfield", "default_locale": "en", "tracking_domain": null, "tracking": {"opens": null, "clicks": null}, "updated_at": CREATED,
+    })
+}
+
+/// A template as somebody would get it.
+pub fn template_preview() -> Value {
+    json!({
+        "version": 1, "locale": "en", "content": {"channel": "email", "subject": "Your ticket, Ada", "text": "Hello Ada", "html": "<p>Hello Ada</p>"},
+        "html_size": 16, "sms": null, "whatsapp": null, "warnings": [],
+    })
+}
+
+/// A test send.
+pub fn template_test() -> Value {
+    json!({ "data": [{"id": MESSAGE, "to": "ada@example.com"}] })
+}
+
+/// What came of a template.
+pub fn template_stats() -> Value {
+    let counts = |sent: i64| {
+        json!({
+            "accepted": sent, "sent": sent, "delivered": sent, "read": 0, "failed": 0, "bounced": 0, "suppressed": 0, "withdrawn": 0, "unknown": 0,
+            "opened": sent / 3, "clicked": sent / 10, "machine_opened": sent / 2, "machine_clicked": 0,
+        })
+    };
+    let mut version = counts(240);
+    version["version"] = json!(1);
+    version["tests"] = counts(1);
+    json!({ "data": [version] })
 }

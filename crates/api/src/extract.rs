@@ -259,6 +259,7 @@ nouns! {
     model::CallbackId = "callback",
     model::ScheduleId = "schedule",
     model::CampaignId = "campaign",
+    model::TemplateId = "template",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

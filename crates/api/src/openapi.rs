@@ -33,6 +33,7 @@ use crate::{
         (name = "Contacts", description = "The people a tenant talks to."),
         (name = "Lists", description = "Contacts put together by hand or by an import."),
         (name = "Segments", description = "Contacts described by conditions."),
+        (name = "Templates", description = "What is said many times, in languages and versions, and how it looks."),
         (name = "Accounts", description = "A tenant's own settings for a provider."),
         (name = "Senders", description = "As whom an account may send."),
         (name = "Domains", description = "Mail domains and what has to stand in their DNS."),

@@ -14,8 +14,11 @@ use store::{Scope, Tx, accounts, api_keys, contacts, tenants};
 use crate::{
     Error, Ports,
     bounded::Bounded,
+    branding::{self, Branding},
     keys::{ApiKey, LastUsed},
+    render::Provided,
     senders::{self, SenderState},
+    templates::{self, Templates},
     vault::{Place, Vault},
 };
 
@@ -75,6 +78,12 @@ pub struct Tenant {
     pub accounts: Vec<Arc<Account>>,
     /// Endpoints that were not deleted, oldest first.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// How its messages look.
+    pub branding: Branding,
+    /// What its templates can speak of besides their variables.
+    pub provided: Provided,
+    /// Templates that can be sent.
+    pub(crate) templates: Templates,
 }
 
 impl Tenant {
@@ -339,8 +348,12 @@ async fn read_tenant(tx: &mut Tx, vault: &Vault, public_url: &str, id: TenantId)
             is_active: endpoint.state == "active",
         })
     });
+    let branding = branding::load(tx, id).await?;
     Ok(Some(Tenant {
         id,
+        provided: branding.provided(&row.name, public_url),
+        branding,
+        templates: templates::load(tx, id).await?,
         endpoints: endpoints.collect(),
         accounts: opened,
         name: row.name,

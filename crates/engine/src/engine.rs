@@ -19,6 +19,7 @@ use crate::{
     dispatch::Dispatcher,
     limits::Verdict,
     stream::Wakers,
+    tracking::token::Signer,
     vault::MasterKeys,
 };
 
@@ -39,6 +40,8 @@ pub struct Engine {
     pub(crate) applies: Batcher<apply::Input, Result<(), Error>>,
     pub(crate) callbacks: Callbacks,
     pub(crate) dispatcher: Dispatcher,
+    /// Signs tracked addresses, once it was needed.
+    pub(crate) signer: tokio::sync::OnceCell<Arc<Signer>>,
 }
 
 impl Deref for Engine {
@@ -94,6 +97,7 @@ impl Engine {
                 ))
             },
             dispatcher: Dispatcher::new(parts.config.slots),
+            signer: tokio::sync::OnceCell::new(),
             parts,
         })
     }

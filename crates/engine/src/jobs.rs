@@ -8,7 +8,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Engine, Error, access, attachments, callbacks, campaigns, contacts, dispatch, domains, endpoints, once, recovery,
-    schedules, waiting, whatsapp_templates,
+    schedules, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -69,6 +69,11 @@ const JOBS: &[Job] = &[
         name: "fire_schedules",
         every_ms: 500,
         run: |engine| Box::pin(async move { schedules::fire(&engine).await }),
+    },
+    Job {
+        name: "settle_tracking",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { tracking::settle(&engine).await }),
     },
     Job {
         name: "ask",

@@ -2,14 +2,17 @@
 //! escapes, SMS, WhatsApp, Telegram and mail texts do not.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     sync::{Arc, LazyLock},
 };
 
 use minijinja::{AutoEscape, Environment, ErrorKind as JinjaErrorKind, UndefinedBehavior, Value};
 use model::Content;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
-use crate::{Error, ErrorKind, FieldError};
+use crate::{Error, ErrorKind, FieldError, links, templates::VariableType};
 
 /// Instructions one template may execute: a few milliseconds of work. A loop that explodes ends here.
 const FUEL: u64 = 100_000;
@@ -28,11 +31,62 @@ static SANDBOX: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
+/// What placeholders can speak of besides a message's own variables, by name, such as `brand`. A variable of the same name goes first.
+pub type Provided = BTreeMap<&'static str, Value>;
+
+/// What a template's content needs to be filled; lies beside it in `contents`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Needs {
+    /// The language it is written in.
+    #[serde(default)]
+    pub locale: String,
+    /// Variables a message must give.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<String>,
+    /// What is taken for variables a message does not give.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub defaults: Map<String, Json>,
+    /// Variables that must be of a type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<String, VariableType>,
+}
+
+impl Needs {
+    /// Names what `variables` lacks, each under its own pointer.
+    fn check(&self, variables: &Map<String, Json>, provided: &Provided) -> Vec<FieldError> {
+        let missing = self.required.iter().filter(|name| !variables.contains_key(*name));
+        let missing = missing.filter(|name| !provided.contains_key(name.as_str())).map(|name| {
+            FieldError::new(
+                pointer_to(name),
+                "the template needs this variable, and it has no default; give it a value",
+            )
+        });
+        let wrong = self.types.iter().filter_map(|(name, kind)| {
+            let value = variables.get(name).filter(|value| !kind.fits(value))?;
+            let is = match value {
+                Json::String(_) => "a string",
+                Json::Number(_) => "a number",
+                Json::Bool(_) => "a boolean",
+                Json::Array(_) => "a list",
+                Json::Object(_) | Json::Null => "an object",
+            };
+            Some(FieldError::new(pointer_to(name), format!("expected a {}, and this is {is}", kind.as_str())))
+        });
+        missing.chain(wrong).collect()
+    }
+}
+
+fn pointer_to(name: &str) -> String {
+    format!("/variables/{}", name.replace('.', "/"))
+}
+
 /// A content with its placeholders compiled, ready to be rendered many times.
 pub struct Prepared {
     content: Arc<Content>,
     /// `None` without placeholders: then every rendering is the content itself.
     environment: Option<Environment<'static>>,
+    /// For a template's content.
+    needs: Option<Needs>,
 }
 
 impl Prepared {
@@ -45,15 +99,32 @@ impl Prepared {
             if has_placeholder(text) {
                 let environment = environment.get_or_insert_with(|| SANDBOX.clone());
                 if let Err(error) = environment.add_template_owned(pointer.clone(), text.clone()) {
-                    bad.push(FieldError::new(pointer, format!("the template cannot be read: {}", sentence(&error))));
+                    let line = error.line().filter(|_| text.contains('\n'));
+                    let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+                    bad.push(FieldError::new(
+                        pointer,
+                        format!("{line}the template cannot be read: {}", sentence(&error)),
+                    ));
                 }
             }
         }
         if bad.is_empty() {
-            Ok(Self { content: Arc::new(content), environment })
+            Ok(Self { content: Arc::new(content), environment, needs: None })
         } else {
             Err(Error::invalid_fields(bad))
         }
+    }
+
+    /// Compiles a template's content, which knows what it needs.
+    pub fn of_template(content: Content, needs: Needs) -> Result<Self, Error> {
+        Ok(Self { needs: Some(needs), ..Self::new(content)? })
+    }
+
+    /// Compiles what lies in `contents`.
+    pub fn stored(stored: &store::contents::Stored) -> Result<Self, Error> {
+        let content = serde_json::from_str(&stored.body).map_err(Error::internal)?;
+        let needs = stored.template.as_deref().map(serde_json::from_str).transpose().map_err(Error::internal)?;
+        Ok(Self { needs, ..Self::new(content)? })
     }
 
     /// The content before rendering.
@@ -61,22 +132,53 @@ impl Prepared {
         &self.content
     }
 
-    /// Fills the placeholders from a JSON object.
-    pub fn render(&self, variables: Option<&str>) -> Result<Arc<Content>, Error> {
-        let Some(environment) = &self.environment else { return Ok(Arc::clone(&self.content)) };
-        let values: serde_json::Map<String, serde_json::Value> = variables
-            .map_or(Ok(serde_json::Map::new()), serde_json::from_str)
+    /// What a template's content needs.
+    pub fn needs(&self) -> Option<&Needs> {
+        self.needs.as_ref()
+    }
+
+    /// Fills the placeholders from a JSON object, and from what is provided where that is silent.
+    pub fn render(&self, variables: Option<&str>, provided: &Provided) -> Result<Arc<Content>, Error> {
+        if self.environment.is_none() && self.needs.is_none() {
+            return Ok(Arc::clone(&self.content));
+        }
+        let values: Map<String, Json> = variables
+            .map_or(Ok(Map::new()), serde_json::from_str)
             .map_err(|_| Error::invalid("/variables", "expected an object"))?;
-        let values = Value::from(minijinja::value::Serde(&values));
+        self.fill(&values, provided)
+    }
+
+    /// Fills the placeholders from variables that were read.
+    pub fn fill(&self, values: &Map<String, Json>, provided: &Provided) -> Result<Arc<Content>, Error> {
+        let mut bad = self.needs.as_ref().map(|needs| needs.check(values, provided)).unwrap_or_default();
+        if !bad.is_empty() {
+            return Err(Error { code: "missing_variables", ..Error::invalid_fields(bad) });
+        }
+        let Some(environment) = &self.environment else { return Ok(Arc::clone(&self.content)) };
+        let defaults = self.needs.iter().flat_map(|needs| &needs.defaults);
+        let context: BTreeMap<&str, Value> = provided
+            .iter()
+            .map(|(name, value)| (*name, value.clone()))
+            .chain(defaults.chain(values).map(|(name, value)| (name.as_str(), json_value(value))))
+            .collect();
+        let context = Value::from_pairs(context);
         let mut content = Content::clone(&self.content);
-        let mut bad = Vec::new();
         for (pointer, text) in texts(&mut content) {
             let Ok(template) = environment.get_template(&pointer) else { continue };
             let mut output = Limited { bytes: Vec::with_capacity(text.len()) };
-            match template.render_captured_to(&values, &mut output) {
+            match template.render_captured_to(&context, &mut output) {
                 Ok(_) => *text = String::from_utf8_lossy(&output.bytes).into_owned(),
-                Err(error) => bad.push(explain(pointer, &error)),
+                Err(error) => bad.push(self.explain(pointer, &error)),
             }
+        }
+        if bad.is_empty()
+            && let Content::Email(email) = &content
+            && let Some(link) = email.html.as_deref().and_then(links::dangerous)
+        {
+            let detail = format!(
+                "a variable makes a link that would run or hide something: `{link}`; links begin with https:, http:, mailto: or tel:"
+            );
+            bad.push(FieldError::new("/content/html", detail));
         }
         if bad.is_empty() {
             Ok(Arc::new(content))
@@ -84,6 +186,68 @@ impl Prepared {
             Err(Error { code: "template_error", ..Error::invalid_fields(bad) })
         }
     }
+
+    fn explain(&self, pointer: String, error: &minijinja::Error) -> FieldError {
+        let piece =
+            piece(error).map(|piece| piece.trim_matches(|c: char| matches!(c, '{' | '}' | '-') || c.is_whitespace()));
+        let name = piece.filter(|_| self.needs.is_some() && error.kind() == JinjaErrorKind::UndefinedError);
+        let is_path = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'));
+        match name.filter(is_path) {
+            Some(name) => FieldError::new(pointer_to(name), "the template uses this, and it has no value here"),
+            None => explain(pointer, error),
+        }
+    }
+
+    /// Renders with what may be only some of the variables, and tells what would fail for every message: work or output without end. `is_whole`: all variables
+    /// are there, so that any failure counts.
+    pub fn rehearse(&self, values: &Map<String, Json>, provided: &Provided, is_whole: bool) -> Vec<FieldError> {
+        let Some(environment) = &self.environment else { return Vec::new() };
+        let mut environment = environment.clone();
+        if !is_whole {
+            environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        }
+        let provided = provided.iter().map(|(name, value)| (*name, value.clone()));
+        let given = values.iter().map(|(name, value)| (name.as_str(), json_value(value)));
+        let context = Value::from_pairs(provided.chain(given).collect::<BTreeMap<&str, Value>>());
+        let mut content = Content::clone(&self.content);
+        let mut bad = Vec::new();
+        for (pointer, _) in texts(&mut content) {
+            let Ok(template) = environment.get_template(&pointer) else { continue };
+            if let Err(error) = template.render_captured_to(&context, &mut Limited { bytes: Vec::new() })
+                && (is_whole || matches!(error.kind(), JinjaErrorKind::OutOfFuel | JinjaErrorKind::WriteFailure))
+            {
+                bad.push(explain(pointer, &error));
+            }
+        }
+        bad
+    }
+
+    /// Every text with placeholders, under its pointer.
+    pub fn placeholders(&self) -> Vec<(String, String)> {
+        let mut content = Content::clone(&self.content);
+        texts(&mut content)
+            .into_iter()
+            .filter(|(_, text)| has_placeholder(text))
+            .map(|(at, text)| (at, text.clone()))
+            .collect()
+    }
+}
+
+/// A JSON value as MiniJinja has it.
+pub fn json_value(value: &Json) -> Value {
+    Value::from(minijinja::value::Serde(value))
+}
+
+/// True when the sandbox has this filter.
+pub fn has_filter(name: &str) -> bool {
+    let error = SANDBOX.empty_state().apply_filter(name, &[Value::UNDEFINED]).err();
+    error.is_none_or(|error| error.kind() != JinjaErrorKind::UnknownFilter)
+}
+
+/// True when the sandbox has this test.
+pub fn has_test(name: &str) -> bool {
+    let error = SANDBOX.empty_state().perform_test(name, &[Value::UNDEFINED]).err();
+    error.is_none_or(|error| error.kind() != JinjaErrorKind::UnknownTest)
 }
 
 struct Limited {
@@ -123,10 +287,15 @@ fn explain(pointer: String, error: &minijinja::Error) -> FieldError {
 /// The error's own words without the names of our internals.
 fn sentence(error: &minijinja::Error) -> String {
     let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    match error.template_source().zip(error.range()).and_then(|(source, range)| source.get(range)) {
+    match piece(error) {
         Some(piece) if piece.len() <= 80 => format!("{what} at `{piece}`"),
         _ => what,
     }
+}
+
+/// The piece of the template an error is about.
+fn piece(error: &minijinja::Error) -> Option<&str> {
+    error.template_source().zip(error.range()).and_then(|(source, range)| source.get(range))
 }
 
 /// True when MiniJinja would do something with a text.
@@ -233,7 +402,7 @@ mod tests {
     fn sms(text: &str, variables: &str) -> Result<String, String> {
         let content = Content::Sms(SmsContent { text: text.to_owned(), ..SmsContent::default() });
         let rendered = Prepared::new(content)
-            .and_then(|prepared| prepared.render(Some(variables)))
+            .and_then(|prepared| prepared.render(Some(variables), &Provided::new()))
             .map_err(|error| error.detail)?;
         let Content::Sms(sms) = &*rendered else { unreachable!() };
         Ok(sms.text.clone())
@@ -254,7 +423,8 @@ mod tests {
             html: Some("<b>{{ n }}</b>".into()),
             ..EmailContent::default()
         };
-        let rendered = Prepared::new(Content::Email(email)).unwrap().render(Some(r#"{"n": "a<b>&"}"#)).unwrap();
+        let rendered =
+            Prepared::new(Content::Email(email)).unwrap().render(Some(r#"{"n": "a<b>&"}"#), &Provided::new()).unwrap();
         let Content::Email(email) = &*rendered else { unreachable!() };
         assert_eq!(
             (email.subject.as_str(), email.text.as_deref(), email.html.as_deref()),

@@ -1,6 +1,8 @@
 //! A message as the API shows it.
 
-use model::{AccountId, CampaignId, Channel, ContactId, MessageId, Money, Purpose, SenderId, Status, Timestamp};
+use model::{
+    AccountId, CampaignId, Channel, ContactId, MessageId, Money, Purpose, SenderId, Status, TemplateId, Timestamp,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::messages::Message;
@@ -53,6 +55,8 @@ pub struct MessageView<'a> {
     /// Why it failed, or why the last attempt did.
     #[schema(value_type = Option<Object>)]
     pub failure: Option<Box<RawValue>>,
+    /// The template it was made of.
+    pub template: Option<TemplateUse>,
     /// Your own object.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Box<RawValue>>,
@@ -77,6 +81,23 @@ pub struct MessageView<'a> {
     /// When it was read.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub read_at: Option<Timestamp>,
+    /// When a person first opened it, as far as that can be told (mails).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub opened_at: Option<Timestamp>,
+    /// When a person first followed one of its links, as far as that can be told (mails).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub clicked_at: Option<Timestamp>,
+}
+
+/// The version of a template a message was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TemplateUse {
+    /// Which template.
+    #[schema(value_type = String, example = "tpl_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub id: TemplateId,
+    /// Which of its versions.
+    #[schema(example = 3)]
+    pub version: u32,
 }
 
 /// Shows a message. `is_in_flight`: an attempt is under way.
@@ -101,6 +122,7 @@ pub fn message(m: &Message, is_in_flight: bool, now: Timestamp) -> MessageView<'
         segments: m.segments,
         attempts: m.attempts,
         failure: raw(m.failure.as_deref()),
+        template: m.template.map(|of| TemplateUse { id: of.id, version: of.version }),
         metadata: raw(m.metadata.as_deref()),
         created_at: m.created_at,
         send_at: m.send_at,
@@ -109,6 +131,8 @@ pub fn message(m: &Message, is_in_flight: bool, now: Timestamp) -> MessageView<'
         sent_at: m.sent_at,
         delivered_at: m.delivered_at,
         read_at: m.read_at,
+        opened_at: m.engagement.opened_at,
+        clicked_at: m.engagement.clicked_at,
     }
 }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use connectors::{Asked, Cx, Polled};
 use futures_util::{StreamExt as _, stream};
 use model::{Address, Content, Fact, FailureKind, Status, Timestamp};
-use store::{Scope, contents, deliveries, messages, messages::Message, reports};
+use store::{Scope, deliveries, messages, messages::Message, reports};
 
 use crate::{
     Engine, Error,
     apply::{AskedAbout, Input, Learned, Rerouted, Withdrawn},
     directory::Account,
-    render::Prepared,
 };
 
 /// Rows handled in one go.
@@ -90,6 +89,7 @@ pub async fn later(engine: &Engine) -> Result<usize, Error> {
                 provider_message_id: None,
                 segments: None,
                 price: None,
+                machine: None,
             })
         })
         .collect();
@@ -163,6 +163,7 @@ async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedA
                 provider_message_id: Some(provider_message_id),
                 segments: None,
                 price: None,
+                machine: None,
             });
             let is_settled = fact.as_ref().is_some_and(|learned| learned.fact != Fact::Sent);
             asked.ask_again_at = ask_again_at(&m, now).filter(|_| !is_settled);
@@ -220,18 +221,7 @@ async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> Polled {
 async fn subject(engine: &Engine, m: &Message) -> Option<(Arc<Account>, Address, Arc<Content>)> {
     let account = engine.directory.account(m.tenant_id, m.account_id?).await.ok()??;
     let to = Address::read(m.channel, &m.address).ok()?;
-    let prepared = match engine.contents.get(m.content_id) {
-        Some(prepared) => prepared,
-        None => {
-            let key = (m.tenant_id, m.content_id);
-            let texts = engine
-                .ports
-                .db
-                .read(Scope::System, move |tx| Box::pin(async move { contents::find_many(tx, &[key]).await }))
-                .await;
-            let text = texts.ok()?.into_iter().next()?.1;
-            Arc::new(Prepared::new(serde_json::from_str(&text).ok()?).ok()?)
-        }
-    };
-    Some((account, to, prepared.render(m.variables.as_deref()).ok()?))
+    let prepared = engine.content(m.tenant_id, m.content_id).await.ok()?;
+    let tenant = engine.directory.tenant(m.tenant_id).await.ok()??;
+    Some((account, to, prepared.render(m.variables.as_deref(), &tenant.provided).ok()?))
 }

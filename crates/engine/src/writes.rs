@@ -15,18 +15,19 @@ use store::{
     deliveries::{self, Delivery},
     events::{self, Event},
     inflight::{self, Flight},
-    messages::{self, ContentId, Message},
+    messages::{self, ContentId, Engagement, Message},
     reports::{self, EarlyReport, LaterFact},
+    template_counters,
     usage::{self, Counts, Key},
 };
 
-use crate::directory::Tenant;
+use crate::{directory::Tenant, tracking};
 
 /// Rows to be written in one transaction.
 #[derive(Default)]
 pub struct Writes {
-    /// New contents: (tenant, id, JSON).
-    pub contents: Vec<(model::TenantId, ContentId, String)>,
+    /// New contents.
+    pub contents: Vec<contents::Stored>,
     /// New messages.
     pub new_messages: Vec<Message>,
     /// Messages that changed.
@@ -48,6 +49,9 @@ pub struct Writes {
     /// Reports that wait for their id.
     pub early: Vec<EarlyReport>,
     usage: BTreeMap<Key, Counts>,
+    templates: BTreeMap<template_counters::Key, template_counters::Counts>,
+    /// Messages that were opened or clicked for the first time.
+    engaged: Vec<Message>,
 }
 
 impl Writes {
@@ -63,11 +67,27 @@ impl Writes {
             provider: m.connector.clone().unwrap_or_default(),
             purpose: m.purpose,
         };
+        self.count_template(before, after);
         *self.usage.entry(key(after)).or_default() += counts(after);
         if let Some(before) = before {
             let entry = self.usage.entry(key(before)).or_default();
             *entry = *entry - counts(before);
         }
+    }
+
+    fn count_template(&mut self, before: Option<&Message>, after: &Message) {
+        if before.is_some_and(|before| before.engagement != after.engagement) {
+            self.engaged.push(after.clone());
+        }
+        let Some(of) = after.template else { return };
+        let key = template_counters::Key {
+            tenant_id: after.tenant_id,
+            template_id: of.id,
+            version: of.version,
+            is_test: tracking::is_test(after.tracking),
+        };
+        let before = before.map(template_counts).unwrap_or_default();
+        self.templates.entry(key).or_default().add(template_counts(after).less(before));
     }
 
     /// Adds an event and its deliveries to the endpoints that want it.
@@ -87,11 +107,12 @@ impl Writes {
     pub fn webhook_content(&mut self, event: &Event) -> ContentId {
         let content_id = ContentId(event.id.ulid());
         let content = Content::Webhook(WebhookContent { event_id: event.id.to_string(), body: webhook_body(event) });
-        self.contents.push((
-            event.tenant_id,
-            content_id,
-            serde_json::to_string(&content).expect("a content has a JSON form"),
-        ));
+        self.contents.push(contents::Stored {
+            tenant_id: event.tenant_id,
+            id: content_id,
+            body: serde_json::to_string(&content).expect("a content has a JSON form"),
+            template: None,
+        });
         content_id
     }
 
@@ -152,6 +173,9 @@ impl Writes {
             ended_at: None,
             dead_at: None,
             sender_id: None,
+            template: None,
+            tracking: 0,
+            engagement: Engagement::default(),
         });
         id
     }
@@ -161,6 +185,7 @@ impl Writes {
         contents::insert_many(tx, &self.contents).await?;
         messages::insert_many(tx, &self.new_messages).await?;
         messages::update_many(tx, &self.messages).await?;
+        messages::update_engagements(tx, &self.engaged.iter().collect::<Vec<_>>()).await?;
         deliveries::remove_many(tx, &self.ended_deliveries).await?;
         deliveries::insert_many(tx, &self.deliveries).await?;
         inflight::insert_many(tx, &self.flights).await?;
@@ -169,6 +194,7 @@ impl Writes {
         reports::insert_later(tx, &self.later).await?;
         reports::insert_early(tx, &self.early).await?;
         events::insert_many(tx, &self.events).await?;
+        template_counters::add_many(tx, shard, &self.templates).await?;
         usage::add_many(tx, shard, &self.usage).await
     }
 }
@@ -188,6 +214,18 @@ pub fn counts(m: &Message) -> Counts {
         suppressed: one(m.status == Status::Suppressed),
         unknown: one(m.status == Status::Unknown),
         segments: if m.sent_at.is_some() { i64::from(m.segments.unwrap_or(0)) } else { 0 },
+    }
+}
+
+/// What a message's row adds to its template's sums.
+fn template_counts(m: &Message) -> template_counters::Counts {
+    let one = |at: Option<Timestamp>| i64::from(at.is_some());
+    template_counters::Counts {
+        outcome: counts(m),
+        opened: one(m.engagement.opened_at),
+        clicked: one(m.engagement.clicked_at),
+        machine_opened: one(m.engagement.machine_opened_at),
+        machine_clicked: one(m.engagement.machine_clicked_at),
     }
 }
 

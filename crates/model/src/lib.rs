@@ -40,7 +40,7 @@ pub use ids::Ids;
 pub use money::Money;
 pub use ports::{Blobs, BoxFuture, Clock, Dns, DnsKind, Transport};
 pub use secret::Secret;
-pub use segments::{Encoding, Segments, segments};
+pub use segments::{Encoding, Segments, odd_characters, segments, smart_text};
 pub use settings::{BadSetting, Field, FieldKind, Setting, Values};
 pub use status::{Change, Fact, Status, step};
 pub use time::Timestamp;

@@ -43,6 +43,37 @@ pub fn segments(text: &str) -> Segments {
     }
 }
 
+/// The characters that make a text UCS-2, each once, in their order.
+pub fn odd_characters(text: &str) -> Vec<char> {
+    let mut odd = Vec::new();
+    for c in text.chars() {
+        if septets(c).is_none() && !odd.contains(&c) {
+            odd.push(c);
+        }
+    }
+    odd
+}
+
+/// A text with plain characters for typographic ones that word processors put in: quotes, dashes, dots, blanks. What has no plain form stays.
+pub fn smart_text(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{2018}' | '\u{2019}' | '\u{201a}' | '\u{201b}' | '\u{2032}' | '\u{b4}' | '`' => plain.push('\''),
+            '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{201f}' | '\u{2033}' | '\u{ab}' | '\u{bb}' => plain.push('"'),
+            '\u{2010}'..='\u{2015}' | '\u{2212}' => plain.push('-'),
+            '\u{2026}' => plain.push_str("..."),
+            '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' | '\t' => plain.push(' '),
+            '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => {}
+            '\u{2022}' | '\u{b7}' => plain.push('*'),
+            '\u{2039}' => plain.push('<'),
+            '\u{203a}' => plain.push('>'),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 fn count(encoding: Encoding, sizes: Vec<u32>, single: u32, part: u32) -> Segments {
     let units: u32 = sizes.iter().sum();
     if units <= single {
@@ -99,5 +130,15 @@ mod tests {
         check("it’s", Encoding::Ucs2, 1, 4);
         check("ç", Encoding::Ucs2, 1, 1);
         check("Ç", Encoding::Gsm7, 1, 1);
+    }
+
+    #[test]
+    fn what_made_it_dear_is_named_and_replaced() {
+        assert_eq!(odd_characters("it’s “it” – я’"), ['’', '“', '”', '–', 'я']);
+        assert_eq!(odd_characters("plain €"), Vec::<char>::new());
+        let plain = smart_text("it’s “it”\u{a0}– so…\u{200b}");
+        assert_eq!(plain, "it's \"it\" - so...");
+        assert_eq!(segments(&plain).encoding, Encoding::Gsm7);
+        assert_eq!(smart_text("я"), "я");
     }
 }

@@ -4,21 +4,37 @@ use model::TenantId;
 
 use crate::{Error, Given, Kind, Tx, messages::ContentId};
 
-/// Writes contents: (tenant, id, JSON). One that is there stays as it is: an event keeps its content over replays.
-pub async fn insert_many(tx: &mut Tx, contents: &[(TenantId, ContentId, String)]) -> Result<(), Error> {
-    let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("body", Kind::Text)]);
-    for (tenant, id, body) in contents {
-        given.row([tenant, id, body]);
+/// A row of `contents`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which.
+    pub id: ContentId,
+    /// What is said, as JSON.
+    pub body: String,
+    /// For a template's: what it needs to be filled, as JSON.
+    pub template: Option<String>,
+}
+
+/// Writes contents. One that is there stays as it is: an event keeps its content over replays.
+pub async fn insert_many(tx: &mut Tx, contents: &[Stored]) -> Result<(), Error> {
+    let mut given =
+        Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("body", Kind::Text), ("template", Kind::Text)]);
+    for c in contents {
+        given.row([&c.tenant_id, &c.id, &c.body, &c.template]);
     }
     tx.insert_many("contents", &given, "ON CONFLICT DO NOTHING").await.map(drop)
 }
 
 /// Reads contents of any tenants: for the dispatcher.
-pub async fn find_many(tx: &mut Tx, keys: &[(TenantId, ContentId)]) -> Result<Vec<(ContentId, String)>, Error> {
+pub async fn find_many(tx: &mut Tx, keys: &[(TenantId, ContentId)]) -> Result<Vec<Stored>, Error> {
     let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id)]);
     for (tenant, id) in keys {
         given.row([tenant, id]);
     }
-    let rows = tx.match_many("SELECT id, body FROM contents", &given, "").await?;
-    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
+    let rows = tx.match_many("SELECT tenant_id, id, body, template FROM contents", &given, "").await?;
+    rows.into_iter()
+        .map(|mut row| Ok(Stored { tenant_id: row.get(0)?, id: row.get(1)?, body: row.get(2)?, template: row.get(3)? }))
+        .collect()
 }

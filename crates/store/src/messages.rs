@@ -1,8 +1,8 @@
 //! Messages: one thing to one recipient. The row is small; what it says lies in `contents`.
 
 use model::{
-    AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Purpose, SenderId, Status, TenantId,
-    Timestamp, Ulid,
+    AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Purpose, SenderId, Status, TemplateId,
+    TenantId, Timestamp, Ulid,
 };
 
 use crate::{Error, Given, Kind, Param, Row, Tx, Value};
@@ -21,6 +21,28 @@ impl crate::Column for ContentId {
     fn read(value: crate::Owned) -> Option<Self> {
         model::MessageId::read(value).map(|id| Self(id.ulid()))
     }
+}
+
+/// The version of a template a message was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfTemplate {
+    /// Which template.
+    pub id: TemplateId,
+    /// Which of its versions.
+    pub version: u32,
+}
+
+/// When a message was first opened and clicked, told apart by who did it. Each is the earliest that is known, so reports may come late and twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Engagement {
+    /// A person opened it.
+    pub opened_at: Option<Timestamp>,
+    /// A person followed a link.
+    pub clicked_at: Option<Timestamp>,
+    /// A program loaded its pictures.
+    pub machine_opened_at: Option<Timestamp>,
+    /// A program followed a link.
+    pub machine_clicked_at: Option<Timestamp>,
 }
 
 /// A message as stored. `status` is never `sending`: that is told by an attempt in flight.
@@ -96,11 +118,18 @@ pub struct Message {
     pub dead_at: Option<Timestamp>,
     /// As which of the account's senders it leaves; `None` for the account's own.
     pub sender_id: Option<SenderId>,
+    /// The template it was made of.
+    pub template: Option<OfTemplate>,
+    /// What is tracked, as a set of bits: see `engine::tracking`.
+    pub tracking: u32,
+    /// What people and machines did with it.
+    pub engagement: Engagement,
 }
 
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
      route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
-     poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id";
+     poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id, template_id, template_version, tracking, opened_at, clicked_at, machine_opened_at, \
+     machine_clicked_at";
 
 impl Message {
     fn read(mut row: Row) -> Result<Self, Error> {
@@ -141,6 +170,17 @@ impl Message {
             ended_at: row.get(32)?,
             dead_at: row.get(33)?,
             sender_id: row.get(34)?,
+            template: row
+                .get::<Option<TemplateId>>(35)?
+                .zip(row.get::<Option<u32>>(36)?)
+                .map(|(id, version)| OfTemplate { id, version }),
+            tracking: row.get(37)?,
+            engagement: Engagement {
+                opened_at: row.get(38)?,
+                clicked_at: row.get(39)?,
+                machine_opened_at: row.get(40)?,
+                machine_clicked_at: row.get(41)?,
+            },
         })
     }
 }
@@ -174,8 +214,12 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("due_at", Kind::Time),
         ("polls", Kind::Int),
         ("sender_id", Kind::Id),
+        ("template_id", Kind::Id),
+        ("template_version", Kind::Int),
+        ("tracking", Kind::Int),
     ]);
-    for m in messages {
+    let of: Vec<_> = messages.iter().map(|m| (m.template.map(|t| t.id), m.template.map(|t| t.version))).collect();
+    for (m, (template_id, template_version)) in messages.iter().zip(&of) {
         given.row([
             &m.tenant_id,
             &m.id,
@@ -203,6 +247,9 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.due_at,
             &m.polls,
             &m.sender_id,
+            template_id,
+            template_version,
+            &m.tracking,
         ]);
     }
     tx.insert_many("messages", &given, "").await.map(drop)
@@ -255,6 +302,23 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.ended_at,
             &m.dead_at,
         ]);
+    }
+    tx.update_many("messages", 2, &given).await.map(drop)
+}
+
+/// Writes when messages were opened and clicked. Apart from [`update_many`], because most changes of a message are others.
+pub async fn update_engagements(tx: &mut Tx, messages: &[&Message]) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("id", Kind::Id),
+        ("opened_at", Kind::Time),
+        ("clicked_at", Kind::Time),
+        ("machine_opened_at", Kind::Time),
+        ("machine_clicked_at", Kind::Time),
+    ]);
+    for m in messages {
+        let e = &m.engagement;
+        given.row([&m.tenant_id, &m.id, &e.opened_at, &e.clicked_at, &e.machine_opened_at, &e.machine_clicked_at]);
     }
     tx.update_many("messages", 2, &given).await.map(drop)
 }

@@ -32,6 +32,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 4,
+        name: "templates",
+        sql: include_str!("../migrations/0004_templates.sql"),
+        tenant_tables: TEMPLATE_TENANT_TABLES,
+        postgres: "",
+    },
+    Migration {
         version: 5,
         name: "provider_resources",
         sql: include_str!("../migrations/0005_provider_resources.sql"),
@@ -89,6 +96,9 @@ const CONTACTS_TENANT_TABLES: &[&str] = &[
     "contact_imports",
     "contact_import_errors",
 ];
+
+const TEMPLATE_TENANT_TABLES: &[&str] =
+    &["templates", "template_versions", "template_counters", "branding", "tracking_hits"];
 
 /// The queue tables are vacuumed early, because they churn.
 const BASE_STORAGE: &str = "

@@ -3,6 +3,7 @@
 mod accounts;
 mod api_keys;
 mod attachments;
+mod branding;
 mod campaigns;
 mod connectors;
 mod contacts;
@@ -24,7 +25,9 @@ mod sessions;
 mod sign_in;
 mod stream;
 mod system;
+mod templates;
 mod tenants;
+mod tracking;
 mod usage;
 mod users;
 mod whatsapp_templates;
@@ -134,6 +137,16 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get, tenants::patch, tenants::delete))
         .routes(routes!(tenants::own))
+        .routes(routes!(templates::create, templates::list))
+        .routes(routes!(templates::get, templates::patch, templates::delete))
+        .routes(routes!(templates::add_version, templates::versions))
+        .routes(routes!(templates::publish))
+        .routes(routes!(templates::rollback))
+        .routes(routes!(templates::preview))
+        .routes(routes!(templates::test))
+        .routes(routes!(templates::stats))
+        .routes(routes!(tracking::follow))
+        .routes(routes!(branding::get, branding::patch))
         .routes(routes!(endpoints::create, endpoints::list))
         .routes(routes!(endpoints::get, endpoints::patch, endpoints::delete))
         .routes(routes!(endpoints::rotate_secret))

@@ -241,7 +241,7 @@ fn bad_messages_are_pointed_at() {
         check(json!({"send_at": "tomorrow"}), "/send_at").await;
         check(json!({"expires_at": "2020-01-01T00:00:00Z"}), "/expires_at").await;
         check(json!({"metadata": {"x": "y".repeat(17_000)}}), "/metadata").await;
-        check(json!({"content": null, "template": {"name": "none"}}), "/template").await;
+        check(json!({"content": null, "template": {"name": "none"}}), "/template/name").await;
     });
 }
 

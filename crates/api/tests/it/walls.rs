@@ -29,6 +29,7 @@ pub fn nobody(collection: &str) -> String {
         "callback-log" => "cbk",
         "schedules" => "sch",
         "campaigns" => "cmp",
+        "templates" => "tpl",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -141,6 +142,7 @@ struct Things {
     campaign: String,
     sender: String,
     domain: String,
+    template: String,
 }
 
 impl Things {
@@ -181,8 +183,12 @@ impl Things {
         let sender = id(api.post("/v1/senders", &sender).bearer(key).send().await, 201);
         let domain = json!({"account_id": account, "name": "acme.example"});
         let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
+        let template =
+            json!({"name": "hello", "channel": "email", "variants": {"en": {"subject": "Hi", "text": "Hello"}}});
+        let template = id(api.post("/v1/templates", &template).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
+            template,
             tenant: tenant.to_owned(),
             account,
             message,
@@ -222,6 +228,7 @@ impl Things {
             "imports" => &self.import,
             "schedules" => &self.schedule,
             "campaigns" => &self.campaign,
+            "templates" => &self.template,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             "senders" => &self.sender,

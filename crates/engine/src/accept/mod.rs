@@ -17,11 +17,12 @@ use model::{AccountId, ContactId, MessageId, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{
-    Scope, Tx,
+    Scope, Tx, contents,
+    contents::Stored,
     deliveries::Delivery,
     idempotency::{self, Answered},
     inflight::{Flight, WorkerId},
-    messages::{ContentId, Message},
+    messages::{ContentId, Engagement, Message, OfTemplate},
     tenants,
 };
 
@@ -38,8 +39,9 @@ use crate::{
     dispatch::{Dispatcher, Place},
     keys::Caller,
     once::{self, IdempotencyKey, Judged, Repeat, Reply},
-    render::Prepared,
-    view,
+    render::{Needs, Prepared},
+    templates::Picked,
+    tracking, view,
     writes::Writes,
 };
 
@@ -67,7 +69,17 @@ pub(crate) struct Item {
 
 struct Planned {
     message: Message,
-    content: Option<String>,
+    content: Option<Stored>,
+}
+
+/// What a message says, found before it is planned.
+struct Said {
+    content_id: ContentId,
+    prepared: Arc<Prepared>,
+    /// What has to be stored; `None` when it is there already.
+    stored: Option<Stored>,
+    /// The template it was made of.
+    template: Option<Picked>,
 }
 
 /// What became of an item.
@@ -145,14 +157,15 @@ impl Engine {
         for _ in 0..PLANS_MAX {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
-            let (plan, content, text) = self.plan_one(request, &tenant, files.clone(), now)?;
-            let message = self.new_message(request, &tenant, &plan, content, now);
+            let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
+            let content = said.content_id;
+            let message = self.new_message(request, &tenant, &plan, &said, now);
             let body = serde_json::to_vec(&view::message(&message, false, now)).expect("a message has a JSON form");
             let id = message.id;
             let hint = (tenant_id, plan.account.id, plan.class, plan.due_at);
             let item = Item {
                 leaving: (plan.due_at <= now).then(|| (Arc::clone(&plan.account), Arc::clone(&plan.content))),
-                messages: vec![Planned { message, content: Some(text) }],
+                messages: vec![Planned { message, content: said.stored }],
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: true,
@@ -214,7 +227,7 @@ impl Engine {
         for _ in 0..PLANS_MAX {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
-            let planned = self.plan_batch(&requests, &tenant, now);
+            let planned = self.plan_batch(&requests, &tenant, now).await;
             let body =
                 serde_json::to_vec(&serde_json::json!({ "data": planned.answers })).expect("answers have a JSON form");
             let item = Item {
@@ -245,63 +258,150 @@ impl Engine {
         Err(too_busy())
     }
 
+    /// Accepts a template's test: one content to a few addresses, all of them or none.
+    pub(crate) async fn accept_test(
+        &self,
+        tenant_id: TenantId,
+        mut requests: Vec<MessageRequest>,
+        content: model::Content,
+        needs: Needs,
+        of: OfTemplate,
+        repeat: &Repeat,
+    ) -> Result<Reply, Error> {
+        self.charge(&self.tenant(tenant_id).await?.1, requests.len() as u32)?;
+        let _running = self.hold(tenant_id, repeat.key.as_ref())?;
+        self.find_recipients(tenant_id, requests.iter_mut()).await?;
+        let body = serde_json::to_string(&content).expect("a content has a JSON form");
+        let template = Some(serde_json::to_string(&needs).expect("needs have a JSON form"));
+        let prepared = Arc::new(Prepared::of_template(content, needs)?);
+        for _ in 0..PLANS_MAX {
+            let (version, tenant) = self.tenant(tenant_id).await?;
+            let now = self.ports.clock.now();
+            let content_id = ContentId(self.ports.ids.ulid(now));
+            let mut stored = Some(Stored { tenant_id, id: content_id, body: body.clone(), template: template.clone() });
+            let picked = Picked { of, content_id, tracking: None };
+            let said = Said { content_id, prepared: Arc::clone(&prepared), stored: None, template: Some(picked) };
+            let (mut messages, mut lanes, mut ids) = (Vec::new(), BTreeSet::new(), Vec::new());
+            for (index, request) in requests.iter().enumerate() {
+                let chosen = plan::choose(request, &tenant).map_err(|error| below(error, &format!("/to/{index}")))?;
+                let plan = plan::plan(request, &tenant, chosen, Arc::clone(&prepared), now)?;
+                let mut message = self.new_message(request, &tenant, &plan, &said, now);
+                message.tracking |= tracking::TEST;
+                lanes.insert((plan.account.id, plan.class, plan.due_at));
+                ids.push(serde_json::json!({ "id": message.id, "to": message.address }));
+                messages.push(Planned { message, content: stored.take() });
+            }
+            let body = serde_json::to_vec(&serde_json::json!({ "data": ids })).expect("answers have a JSON form");
+            let item = Item {
+                leaving: None,
+                messages,
+                answer: answered(tenant_id, repeat.key.as_ref(), repeat.fingerprint, body, now),
+                has_key: repeat.key.is_some(),
+                is_single: false,
+                tenant,
+                version,
+            };
+            let (weight, body) = (item.messages.len(), item.answer.body.clone());
+            if let Some((reply, _)) = self.commit(item, weight, body).await? {
+                for (account, class, due_at) in lanes {
+                    self.dispatcher.nudge(tenant_id, account, class, due_at);
+                }
+                self.wakers.wake(tenant_id);
+                return Ok(reply);
+            }
+        }
+        Err(too_busy())
+    }
+
     /// Holds an idempotency key while its request runs.
     fn hold(&self, tenant: TenantId, key: Option<&IdempotencyKey>) -> Result<Option<once::RunningGuard>, Error> {
         key.map(|key| self.running.begin(tenant, key).ok_or_else(once::in_use)).transpose()
     }
 
-    fn plan_one(
+    async fn plan_one(
         &self,
         request: &MessageRequest,
         tenant: &Tenant,
         files: Vec<model::AttachmentRef>,
         now: Timestamp,
-    ) -> Result<(Plan, ContentId, String), Error> {
+    ) -> Result<(Plan, Said), Error> {
         let chosen = plan::choose(request, tenant)?;
-        let content = plan::say(request, chosen.0, files)?;
-        let text = serde_json::to_string(&content).expect("a content has a JSON form");
-        let prepared = Arc::new(Prepared::new(content)?);
-        let plan = plan::plan(request, tenant, chosen, prepared, now)?;
-        Ok((plan, ContentId(self.ports.ids.ulid(now)), text))
+        let said = self.said(request, tenant, chosen.0, files, now).await?;
+        let plan = plan::plan(request, tenant, chosen, Arc::clone(&said.prepared), now)?;
+        Ok((plan, said))
+    }
+
+    /// Finds and compiles what a message says: its own content, or its template's, which is in memory as a rule.
+    async fn said(
+        &self,
+        request: &MessageRequest,
+        tenant: &Tenant,
+        channel: model::Channel,
+        files: Vec<model::AttachmentRef>,
+        now: Timestamp,
+    ) -> Result<Said, Error> {
+        let fresh = |content: model::Content, needs: Option<Needs>| {
+            let id = ContentId(self.ports.ids.ulid(now));
+            let body = serde_json::to_string(&content).expect("a content has a JSON form");
+            let template = needs.as_ref().map(|needs| serde_json::to_string(needs).expect("needs have a JSON form"));
+            let prepared = match needs {
+                Some(needs) => Prepared::of_template(content, needs)?,
+                None => Prepared::new(content)?,
+            };
+            let stored = Some(Stored { tenant_id: tenant.id, id, body, template });
+            Ok::<_, Error>(Said { content_id: id, prepared: Arc::new(prepared), stored, template: None })
+        };
+        let Some(asked) = &request.template else { return fresh(plan::say(request, channel, files)?, None) };
+        if request.content.is_some() {
+            return Err(Error::invalid("/template", "give either `content` or `template`, not both"));
+        }
+        plan::check_attachments(request, channel)?;
+        let language = request.recipient.as_ref().and_then(|recipient| recipient.contact.language.as_deref());
+        let picked = self.pick_template(tenant, asked, channel, language).await?;
+        let prepared = self.content(tenant.id, picked.content_id).await?;
+        if files.is_empty() {
+            return Ok(Said { content_id: picked.content_id, prepared, stored: None, template: Some(picked) });
+        }
+        // With files of its own a message says something of its own.
+        let mut content = prepared.source().clone();
+        if let model::Content::Email(email) = &mut content {
+            email.attachments = files;
+        }
+        Ok(Said { template: Some(picked), ..fresh(content, prepared.needs().cloned())? })
+    }
+
+    /// A stored content, compiled: from memory, or read.
+    pub(crate) async fn content(&self, tenant: TenantId, id: ContentId) -> Result<Arc<Prepared>, Error> {
+        if let Some(prepared) = self.contents.get(id) {
+            return Ok(prepared);
+        }
+        let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move { contents::find_many(tx, &[(tenant, id)]).await })
+        });
+        let stored = read.await?.pop().ok_or_else(|| Error::internal("a content that messages point to is gone"))?;
+        let prepared = Arc::new(Prepared::stored(&stored)?);
+        self.contents.put(id, Arc::clone(&prepared));
+        Ok(prepared)
     }
 
     /// Plans many messages; those that say the same share one content, compiled once.
-    fn plan_batch(
+    async fn plan_batch(
         &self,
         requests: &[Result<(MessageRequest, Vec<model::AttachmentRef>), Error>],
         tenant: &Tenant,
         now: Timestamp,
     ) -> PlannedBatch {
         let mut batch = PlannedBatch::default();
-        let mut said: HashMap<(model::Channel, String), (ContentId, Arc<Prepared>)> = HashMap::new();
+        let mut known: HashMap<(model::Channel, String), (ContentId, Arc<Prepared>)> = HashMap::new();
         for (index, request) in requests.iter().enumerate() {
-            let planned = request.as_ref().map_err(Clone::clone).and_then(|(request, files)| {
-                let chosen = plan::choose(request, tenant)?;
-                let source = request.content.as_ref().map(|raw| raw.get().to_owned()).unwrap_or_default();
-                let (content_id, prepared, text) =
-                    match said.get(&(chosen.0, source.clone())).filter(|_| files.is_empty()) {
-                        Some((id, prepared)) => (*id, Arc::clone(prepared), None),
-                        None => {
-                            let content = plan::say(request, chosen.0, files.clone())?;
-                            let text = serde_json::to_string(&content).expect("a content has a JSON form");
-                            (ContentId(self.ports.ids.ulid(now)), Arc::new(Prepared::new(content)?), Some(text))
-                        }
-                    };
-                let channel = chosen.0;
-                let plan = plan::plan(request, tenant, chosen, Arc::clone(&prepared), now)?;
-                if text.is_some() && files.is_empty() {
-                    said.insert((channel, source), (content_id, Arc::clone(&prepared)));
-                }
-                Ok((self.new_message(request, tenant, &plan, content_id, now), plan, text))
-            });
-            match planned {
-                Ok((message, plan, text)) => {
+            match self.plan_item(request.as_ref().map_err(Clone::clone), tenant, &mut known, now).await {
+                Ok((message, plan, stored)) => {
                     batch.answers.push(Answer::Accepted { index, id: message.id });
                     batch.lanes.insert((plan.account.id, plan.class, plan.due_at));
-                    if text.is_some() {
+                    if stored.is_some() {
                         batch.contents.push((message.content_id, plan.content));
                     }
-                    batch.messages.push(Planned { message, content: text });
+                    batch.messages.push(Planned { message, content: stored });
                 }
                 Err(error) => batch.answers.push(Answer::Refused { index, error: problem(&error) }),
             }
@@ -309,12 +409,37 @@ impl Engine {
         batch
     }
 
+    async fn plan_item(
+        &self,
+        request: Result<&(MessageRequest, Vec<model::AttachmentRef>), Error>,
+        tenant: &Tenant,
+        known: &mut HashMap<(model::Channel, String), (ContentId, Arc<Prepared>)>,
+        now: Timestamp,
+    ) -> Result<(Message, Plan, Option<Stored>), Error> {
+        let (request, files) = request?;
+        let chosen = plan::choose(request, tenant)?;
+        // Of templates it is the engine that remembers.
+        let source = request.content.as_ref().filter(|_| files.is_empty() && request.template.is_none());
+        let source = source.map(|raw| (chosen.0, raw.get().to_owned()));
+        let said = match source.as_ref().and_then(|source| known.get(source)) {
+            Some((id, prepared)) => {
+                Said { content_id: *id, prepared: Arc::clone(prepared), stored: None, template: None }
+            }
+            None => self.said(request, tenant, chosen.0, files.clone(), now).await?,
+        };
+        let plan = plan::plan(request, tenant, chosen, Arc::clone(&said.prepared), now)?;
+        if let Some(source) = source {
+            known.entry(source).or_insert_with(|| (said.content_id, Arc::clone(&said.prepared)));
+        }
+        Ok((self.new_message(request, tenant, &plan, &said, now), plan, said.stored))
+    }
+
     fn new_message(
         &self,
         request: &MessageRequest,
         tenant: &Tenant,
         plan: &Plan,
-        content_id: ContentId,
+        said: &Said,
         now: Timestamp,
     ) -> Message {
         let text = |raw: &Option<Box<RawValue>>| raw.as_ref().map(|raw| raw.get().to_owned());
@@ -329,7 +454,7 @@ impl Engine {
             address: plan.address.to_string(),
             account_id: Some(plan.account.id),
             connector: Some(plan.account.connector.spec().id.to_owned()),
-            content_id,
+            content_id: said.content_id,
             variables: text(&request.variables),
             metadata: text(&request.metadata),
             topic: request.topic.clone(),
@@ -354,6 +479,13 @@ impl Engine {
             ended_at: None,
             dead_at: None,
             sender_id: plan.sender.as_ref().map(|sender| sender.id),
+            template: said.template.map(|picked| picked.of),
+            tracking: tracking::decide(
+                plan.channel,
+                plan.purpose,
+                &[request.tracking, said.template.and_then(|picked| picked.tracking), Some(tenant.branding.tracking)],
+            ),
+            engagement: Engagement::default(),
         }
     }
 
@@ -385,7 +517,7 @@ impl Engine {
         }
         let (_, tenant) = self.tenant(tenant_id).await?;
         let now = self.ports.clock.now();
-        let (plan, ..) = self.plan_one(request, &tenant, Vec::new(), now)?;
+        let (plan, _) = self.plan_one(request, &tenant, Vec::new(), now).await?;
         let explanation = Explanation {
             dry_run: true,
             status: plan.status.as_str(),
@@ -479,6 +611,16 @@ fn answered(
         data_key_id: None,
         created_at: now,
     }
+}
+
+/// The error with what speaks of `/to` pointing below `pointer`.
+fn below(mut error: Error, pointer: &str) -> Error {
+    for field in &mut error.errors {
+        if let Some(rest) = field.pointer.strip_prefix("/to") {
+            field.pointer = format!("{pointer}{rest}");
+        }
+    }
+    error
 }
 
 fn too_busy() -> Error {
@@ -667,7 +809,7 @@ fn add(
     ids: &model::Ids,
 ) {
     let m = Message { contact_id, ..planned.message.clone() };
-    writes.contents.extend(planned.content.as_ref().map(|text| (m.tenant_id, m.content_id, text.clone())));
+    writes.contents.extend(planned.content.clone());
     match (m.account_id.zip(m.due_at), leaving) {
         (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(&m, account_id, worker, now)),
         (Some((account_id, due_at)), None) => writes.deliveries.push(Delivery {

@@ -23,7 +23,7 @@ const VARIABLES_MAX: usize = 64 * 1024;
 /// How far ahead a message can be scheduled, in seconds: a year and a day.
 const SEND_AT_MAX_S: i64 = 366 * 86_400;
 /// Longest text of a channel without a limit of its own, in bytes.
-const TEXT_MAX: usize = 512 * 1024;
+pub const TEXT_MAX: usize = 512 * 1024;
 /// Longest subject, in characters (RFC 5322 lines are folded, but nobody reads further).
 const SUBJECT_MAX: usize = 998;
 /// Extra mail headers.
@@ -65,12 +65,6 @@ impl Plan {
         let unproven = self.sender.as_ref().filter(|sender| sender.state != SenderState::Verified);
         unproven.and_then(|sender| sender.detail.clone()).into_iter().collect()
     }
-}
-
-/// The parts of a request that cost time to read, read once: shared by messages of a batch that say the same.
-pub struct Said {
-    /// What is said, compiled.
-    pub content: Arc<Prepared>,
 }
 
 /// Decides over which channel and to which address a message goes, before its content is read.
@@ -300,30 +294,34 @@ fn disabled(account: &Account) -> Error {
     .with_action("ENABLE_ACCOUNT")
 }
 
-/// Reads and compiles what a message says. `files` are the stored files of its attachments.
+/// Reads what a message without a template says. `files` are the stored files of its attachments.
 pub fn say(request: &MessageRequest, channel: Channel, files: Vec<AttachmentRef>) -> Result<Content, Error> {
     if let Some(template) = &request.template {
         if request.content.is_some() {
             return Err(Error::invalid("/template", "give either `content` or `template`, not both"));
         }
-        if template.id.is_none() && template.name.is_none() {
-            return Err(Error::invalid("/template", "name the template by `id` or `name`"));
-        }
-        return Err(Error::invalid("/template", "there is no such template"));
+        return Err(Error::internal(format!("the template {template:?} was not looked up")));
     }
     let Some(raw) = &request.content else {
         return Err(Error::invalid("/content", "a message needs `content` or `template`"));
     };
-    let raw = raw.get().as_bytes();
-    if channel != Channel::Email && !request.attachments.is_empty() {
-        return Err(Error::invalid(
-            "/attachments",
-            format!("attachments go by e-mail; over {channel} use `content.media`"),
-        ));
+    check_attachments(request, channel)?;
+    content(raw.get().as_bytes(), channel, files, "/content")
+}
+
+/// Files go by e-mail only.
+pub fn check_attachments(request: &MessageRequest, channel: Channel) -> Result<(), Error> {
+    if channel == Channel::Email || request.attachments.is_empty() {
+        return Ok(());
     }
+    Err(Error::invalid("/attachments", format!("attachments go by e-mail; over {channel} use `content.media`")))
+}
+
+/// Reads a content in the shape of its channel. Errors point below `base`.
+pub fn content(raw: &[u8], channel: Channel, files: Vec<AttachmentRef>, base: &str) -> Result<Content, Error> {
     let content = match channel {
         Channel::Email => {
-            let email: EmailRequest = request::read(raw, "/content")?;
+            let email: EmailRequest = request::read(raw, base)?;
             Content::Email(EmailContent {
                 subject: email.subject,
                 text: email.text,
@@ -333,9 +331,9 @@ pub fn say(request: &MessageRequest, channel: Channel, files: Vec<AttachmentRef>
                 attachments: files,
             })
         }
-        Channel::Sms => Content::Sms(request::read::<SmsContent>(raw, "/content")?),
+        Channel::Sms => Content::Sms(request::read::<SmsContent>(raw, base)?),
         Channel::Whatsapp => {
-            let rich: RichRequest = request::read(raw, "/content")?;
+            let rich: RichRequest = request::read(raw, base)?;
             Content::Whatsapp(WhatsappContent {
                 text: rich.text,
                 media: rich.media,
@@ -344,49 +342,46 @@ pub fn say(request: &MessageRequest, channel: Channel, files: Vec<AttachmentRef>
                 whatsapp_template: rich.whatsapp_template,
             })
         }
-        Channel::Telegram => Content::Telegram(request::read::<TelegramContent>(raw, "/content")?),
-        Channel::Voice => Content::Voice(request::read::<VoiceContent>(raw, "/content")?),
+        Channel::Telegram => Content::Telegram(request::read::<TelegramContent>(raw, base)?),
+        Channel::Voice => Content::Voice(request::read::<VoiceContent>(raw, base)?),
         Channel::Webhook => return Err(Error::invalid("/channel", "unknown channel")),
     };
-    check_source(&content)?;
+    check_source(&content, base)?;
     Ok(content)
 }
 
 /// What can be said to be wrong before the placeholders are filled.
-fn check_source(content: &Content) -> Result<(), Error> {
+pub fn check_source(content: &Content, base: &str) -> Result<(), Error> {
     let bad = match content {
         Content::Email(email) => {
             let long = |name: &str, text: &Option<String>| {
                 text.as_ref()
                     .filter(|text| text.len() > TEXT_MAX)
-                    .map(|_| FieldError::new(format!("/content/{name}"), format!("at most {TEXT_MAX} bytes")))
+                    .map(|_| FieldError::new(format!("{base}/{name}"), format!("at most {TEXT_MAX} bytes")))
             };
             let mut bad: Vec<_> =
                 [long("text", &email.text), long("html", &email.html)].into_iter().flatten().collect();
             if email.text.as_ref().is_none_or(String::is_empty) && email.html.as_ref().is_none_or(String::is_empty) {
-                bad.push(FieldError::new("/content", "a mail needs `text`, `html` or both"));
+                bad.push(FieldError::new(base, "a mail needs `text`, `html` or both"));
             }
             if email.headers.len() > HEADERS_MAX {
-                bad.push(FieldError::new("/content/headers", format!("at most {HEADERS_MAX} extra headers")));
+                bad.push(FieldError::new(format!("{base}/headers"), format!("at most {HEADERS_MAX} extra headers")));
             }
             bad
         }
         Content::Sms(sms) if sms.text.is_empty() && sms.media.is_empty() => {
-            vec![FieldError::new("/content/text", "a text message needs `text`")]
+            vec![FieldError::new(format!("{base}/text"), "a text message needs `text`")]
         }
         Content::Whatsapp(w)
             if w.text.is_empty() && w.media.is_empty() && w.location.is_none() && w.whatsapp_template.is_none() =>
         {
-            vec![FieldError::new(
-                "/content",
-                "a WhatsApp message needs `text`, `media`, `location` or `whatsapp_template`",
-            )]
+            vec![FieldError::new(base, "a WhatsApp message needs `text`, `media`, `location` or `whatsapp_template`")]
         }
         Content::Telegram(t) if t.text.is_empty() && t.media.is_empty() && t.location.is_none() => {
-            vec![FieldError::new("/content", "a Telegram message needs `text`, `media` or `location`")]
+            vec![FieldError::new(base, "a Telegram message needs `text`, `media` or `location`")]
         }
         Content::Voice(voice) if voice.say.is_empty() => {
-            vec![FieldError::new("/content/say", "a call needs something to say")]
+            vec![FieldError::new(format!("{base}/say"), "a call needs something to say")]
         }
         _ => Vec::new(),
     };
@@ -431,7 +426,7 @@ pub fn plan(
             (account, None, why.to_owned())
         }
     };
-    let rendered = content.render(request.variables.as_ref().map(|raw| raw.get()))?;
+    let rendered = content.render(request.variables.as_ref().map(|raw| raw.get()), &tenant.provided)?;
     check_rendered(&rendered)?;
     account.connector.can_carry(&account.values, &rendered).map_err(|failure| {
         // The field stands in backticks, or before a colon at the beginning.

@@ -13,13 +13,13 @@ use serde::{
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::{Error, ErrorKind, contacts::Recipient};
+use crate::{Error, ErrorKind, branding::TrackingRule, contacts::Recipient};
 
 /// Deepest nesting a request may have.
 const DEPTH_MAX: usize = 64;
 
 /// One message to one recipient.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageRequest {
     /// Who gets it.
@@ -47,6 +47,9 @@ pub struct MessageRequest {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub variables: Option<Box<RawValue>>,
+    /// What is tracked in this mail, instead of what its template or the tenant says.
+    #[serde(default)]
+    pub tracking: Option<TrackingRule>,
     /// Through this account instead of the channel's default.
     #[serde(default)]
     #[schema(value_type = Option<String>)]

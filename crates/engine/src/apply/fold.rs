@@ -10,7 +10,7 @@ use store::{
     attempts::{Attempt, Observation},
     deliveries::Delivery,
     inflight::Flight,
-    messages::Message,
+    messages::{Engagement, Message},
     reports::{EarlyReport, LaterFact},
 };
 
@@ -309,12 +309,19 @@ impl<'a> Fold<'a> {
         if let Fact::Clicked { url: Some(url) } = &learned.fact {
             detail.insert("url".to_owned(), url.clone().into());
         }
+        if let Some(machine) = learned.machine {
+            detail.insert("machine".to_owned(), machine.into());
+        }
         self.writes.observations.push(Observation {
             tenant_id: m.tenant_id,
             message_id: m.id,
             dedupe: learned.dedupe.clone(),
             source: learned.source.clone(),
-            kind: learned.fact.as_str().to_owned(),
+            kind: match learned.machine {
+                // A word of its own, so that nobody who looks for what people did finds it.
+                Some(_) => format!("machine_{}", learned.fact.as_str()),
+                None => learned.fact.as_str().to_owned(),
+            },
             detail: (!detail.is_empty()).then(|| serde_json::Value::Object(detail).to_string()),
             at: learned.at,
             recorded_at: self.now,
@@ -337,7 +344,11 @@ impl<'a> Fold<'a> {
             // Delivered and read imply that it was sent.
             m.sent_at = Some(learned.at);
         }
-        self.step(&mut m, &learned.fact, learned.at);
+        engage(&mut m.engagement, learned);
+        // What machines do is on record, and no news.
+        if learned.machine.is_none() {
+            self.step(&mut m, &learned.fact, learned.at);
+        }
         self.put(m);
     }
 
@@ -542,6 +553,18 @@ impl<'a> Fold<'a> {
             recorded_at: self.now,
         });
     }
+}
+
+/// Notes the first opening and click, each kind apart. The earliest counts, in whatever order they become known.
+fn engage(engagement: &mut Engagement, learned: &Learned) {
+    let first = match (&learned.fact, learned.machine) {
+        (Fact::Opened, None) => &mut engagement.opened_at,
+        (Fact::Opened, Some(_)) => &mut engagement.machine_opened_at,
+        (Fact::Clicked { .. }, None) => &mut engagement.clicked_at,
+        (Fact::Clicked { .. }, Some(_)) => &mut engagement.machine_clicked_at,
+        _ => return,
+    };
+    *first = Some(first.map_or(learned.at, |at| at.min(learned.at)));
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Option<String> {

@@ -86,6 +86,8 @@ pub struct Learned {
     pub segments: Option<u32>,
     /// The price it names.
     pub price: Option<Money>,
+    /// Why it was a machine that opened or clicked; `None` when a person may have.
+    pub machine: Option<&'static str>,
 }
 
 /// What asking a provider left us with, besides facts (which are [`Learned`]).

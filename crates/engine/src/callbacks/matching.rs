@@ -69,6 +69,7 @@ impl Reported {
             provider_message_id: self.provider_id.clone(),
             segments: payload.segments,
             price: payload.price,
+            machine: None,
         }
     }
 

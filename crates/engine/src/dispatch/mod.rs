@@ -433,16 +433,15 @@ async fn read(engine: &Engine, flights: &[Flight]) -> Result<Found, Error> {
     missing.sort_unstable();
     missing.dedup();
     if !missing.is_empty() {
-        let texts = engine
+        let stored = engine
             .ports
             .db
             .read(Scope::System, move |tx| Box::pin(async move { contents::find_many(tx, &missing).await }))
             .await?;
-        for (id, text) in texts {
-            let content = serde_json::from_str(&text).map_err(Error::internal)?;
-            let content = Arc::new(Prepared::new(content)?);
-            engine.contents.put(id, Arc::clone(&content));
-            prepared.insert(id, content);
+        for stored in stored {
+            let content = Arc::new(Prepared::stored(&stored)?);
+            engine.contents.put(stored.id, Arc::clone(&content));
+            prepared.insert(stored.id, content);
         }
     }
     let with_content = |message: Message| {

@@ -14,7 +14,8 @@ use crate::{
     Engine,
     apply::{Finished, Input},
     directory::Account,
-    render::{self, Prepared},
+    render::{self, Prepared, Provided},
+    tracking,
 };
 
 /// Requests one attempt may need (an upload and a send, a moved chat): a connector that wants more is broken.
@@ -185,7 +186,13 @@ async fn prepare(engine: &Engine, part: &Part) -> Result<(Address, Arc<Content>,
     let message = &part.message;
     let to = Address::read(message.channel, &message.address)
         .map_err(|error| Failure::new(FailureKind::Recipient, "bad_address", error.to_string()))?;
-    let content = part.content.render(message.variables.as_deref()).map_err(|error| render::as_failure(&error))?;
+    let tenant = engine.directory.tenant(message.tenant_id).await.map_err(|error| render::as_failure(&error))?;
+    let nothing = Provided::new();
+    let provided = tenant.as_ref().map_or(&nothing, |tenant| &tenant.provided);
+    let content = part.content.render(message.variables.as_deref(), provided);
+    let content = content.map_err(|error| render::as_failure(&error))?;
+    let content = tracking::leaving(engine, tenant.as_deref(), message, content).await;
+    let content = content.map_err(|error| render::as_failure(&error))?;
     let files = engine.files(message.tenant_id, &content).await?;
     Ok((to, content, files))
 }

@@ -148,7 +148,7 @@ pub async fn delivery(
     });
     let (delivery, content, log) = read.await?;
     let delivery = delivery.ok_or_else(|| Error::not_found("delivery"))?;
-    let body = content.and_then(|(_, text)| match serde_json::from_str(&text) {
+    let body = content.and_then(|stored| match serde_json::from_str(&stored.body) {
         Ok(Content::Webhook(content)) => RawValue::from_string(content.body).ok(),
         _ => None,
     });

@@ -14,6 +14,8 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("campaigns:write", "Make, start, pause and cancel campaigns."),
     ("attachments:read", "See uploaded attachments."),
     ("attachments:write", "Upload and remove attachments."),
+    ("templates:read", "See templates, branding and what came of them."),
+    ("templates:write", "Write, publish and delete templates, and change the branding."),
     ("accounts:read", "See accounts and connectors, without their secrets."),
     ("accounts:write", "Add, change, test and remove accounts."),
     ("webhooks:read", "See webhook endpoints and their deliveries."),

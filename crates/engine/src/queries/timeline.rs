@@ -150,7 +150,7 @@ pub(super) struct Facts {
 
 pub(super) async fn read(tx: &mut Tx, tenant: TenantId, id: MessageId) -> Result<Facts, Error> {
     let message = found(messages::find(tx, tenant, id).await?)?;
-    let content = contents::find_many(tx, &[(tenant, message.content_id)]).await?.pop().map(|(_, text)| text);
+    let content = contents::find_many(tx, &[(tenant, message.content_id)]).await?.pop().map(|stored| stored.body);
     let attempts = attempts::of_message(tx, tenant, id).await?;
     let flight = inflight::find_many(tx, &[id]).await?.pop();
     let observations = attempts::observations_of(tx, tenant, id).await?;

@@ -20,6 +20,7 @@ mod reading;
 mod schedules;
 mod setting;
 mod stream;
+mod templates;
 mod tenancy;
 mod vault;
 mod watching;

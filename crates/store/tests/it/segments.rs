@@ -211,6 +211,9 @@ fn message(id: MessageId, contact: ContactId, ids: &Ids) -> Message {
         ended_at: None,
         dead_at: None,
         sender_id: None,
+        template: None,
+        tracking: 0,
+        engagement: store::messages::Engagement::default(),
     }
 }
 
