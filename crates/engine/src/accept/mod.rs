@@ -298,6 +298,7 @@ impl Engine {
                 answer: answered(tenant_id, repeat.key.as_ref(), repeat.fingerprint, body, now),
                 has_key: repeat.key.is_some(),
                 is_single: false,
+                step: None,
                 tenant,
                 version,
             };

@@ -39,12 +39,12 @@ impl Engine {
         for _ in 0..PLANS_MAX {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
-            let (plan, content, text) = self.plan_one(request, &tenant, files.clone(), now)?;
-            let message = self.new_message(request, &tenant, &plan, content, now);
+            let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
+            let message = self.new_message(request, &tenant, &plan, &said, now);
             let id = message.id;
             let item = Item {
                 leaving: None,
-                messages: vec![Planned { message, content: Some(text) }],
+                messages: vec![Planned { message, content: said.stored }],
                 answer: answered(tenant_id, None, [0; 32], Vec::new(), now),
                 has_key: false,
                 is_single: false,
@@ -54,7 +54,7 @@ impl Engine {
             };
             match self.hand_in(item, 1).await? {
                 Handed::Done => {
-                    self.contents.put(content, plan.content);
+                    self.contents.put(said.content_id, plan.content);
                     self.dispatcher.nudge(tenant_id, plan.account.id, plan.class, plan.due_at);
                     self.wakers.wake(tenant_id);
                     return Ok(Some(id));
@@ -79,7 +79,7 @@ impl Engine {
         for _ in 0..PLANS_MAX {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
-            let mut planned = self.plan_batch(&requests, &tenant, now);
+            let mut planned = self.plan_batch(&requests, &tenant, now).await;
             for planned in &mut planned.messages {
                 planned.message.campaign_id = Some(campaign);
             }
@@ -127,7 +127,7 @@ impl Engine {
     ) -> Result<Vec<Result<Option<u32>, Error>>, Error> {
         self.find_recipients(tenant.id, requests.iter_mut()).await?;
         let requests: Vec<_> = requests.into_iter().map(|request| Ok((request, Vec::new()))).collect();
-        let planned = self.plan_batch(&requests, tenant, self.ports.clock.now());
+        let planned = self.plan_batch(&requests, tenant, self.ports.clock.now()).await;
         let mut messages = planned.messages.iter();
         let rehearsed = |answer: &Answer| match answer {
             Answer::Accepted { .. } => Ok(messages.next().and_then(|planned| planned.message.segments)),
