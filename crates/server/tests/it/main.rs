@@ -12,5 +12,6 @@ mod main_job;
 mod misuse;
 mod pair;
 mod postfix;
+mod providers;
 mod serving;
 mod sink;
