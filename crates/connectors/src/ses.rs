@@ -22,7 +22,7 @@ use crate::{
     Verdict,
     aws::{
         self,
-        envelope::{Envelope, is_amazon},
+        envelope::{Envelope, is_amazon, is_below},
     },
     manage, mime,
 };
@@ -175,17 +175,17 @@ impl Inbound for Ses {
     fn verify(&self, cx: &Cx<'_>, request: &Request<'_>, fetched: Option<&Answer>) -> Verdict {
         let topic = cx.settings.get("topic_arn").filter(|arn| !arn.is_empty());
         match Envelope::read(request) {
-            Ok(envelope) => envelope.verify(topic, cx.now, fetched),
+            Ok(envelope) => envelope.verify(topic, cx.base_url, cx.now, fetched),
             Err(reason) => Verdict::Invalid(reason),
         }
     }
 
-    fn read(&self, _cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
+    fn read(&self, cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
         let envelope =
             Envelope::read(request).map_err(|reason| Failure::new(FailureKind::Unavailable, "bad_callback", reason))?;
         match (envelope.r#type.as_str(), envelope.subscribe_url.as_deref()) {
             ("Notification", _) => Ok(events::read(&envelope.message)),
-            ("SubscriptionConfirmation", Some(url)) => confirm(url),
+            ("SubscriptionConfirmation", Some(url)) => confirm(url, cx.base_url),
             // Unsubscribing is the topic owner's business: following the link would subscribe again.
             _ => Ok(Vec::new()),
         }
@@ -235,13 +235,14 @@ fn taken(answer: &HttpAnswer) -> Outcome {
     }
 }
 
-fn confirm(url: &str) -> Result<Vec<Observed>, Failure> {
-    if !is_amazon(url, |_| true) {
+fn confirm(url: &str, base_url: Option<&str>) -> Result<Vec<Observed>, Failure> {
+    let is_standing_in = is_below(url, base_url);
+    if !is_standing_in && !is_amazon(url, |_| true) {
         let detail = "SubscribeURL is not on Amazon's SNS hosts; the subscription is not confirmed.";
         return Err(Failure::new(FailureKind::Unavailable, "bad_subscribe_url", detail));
     }
     let mut call = HttpCall::new(Method::Get, url);
-    call.is_untrusted = true;
+    call.is_untrusted = !is_standing_in;
     Ok(vec![Observed::Follow(Call::Http(call))])
 }
 

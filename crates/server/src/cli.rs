@@ -93,6 +93,9 @@ enum Command {
     /// Work on the master key
     #[command(subcommand, after_help = "Example:\n  TIDINGS_MASTER_KEY=new:…,old:… tidings master-key rotate")]
     MasterKey(commands::master_key::MasterKey),
+    /// Simulate every provider on this machine, to develop and test against
+    #[command(after_help = "Example:\n  tidings provider-sim --listen 127.0.0.1:9100")]
+    ProviderSim(commands::provider_sim::ProviderSim),
     /// Measure how fast this build is on this machine
     #[command(
         after_help = "Example:\n  tidings bench b1\n  tidings bench all --database postgres://tidings@127.0.0.1/postgres --json"
@@ -150,6 +153,7 @@ pub fn run() -> ExitCode {
 
 fn start(cli: Cli) -> Outcome {
     let json = cli.global.json;
+    let listen = cli.global.listen.clone();
     let environment =
         env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let config = Config::load(&cli.global.flags(), environment)?;
@@ -166,6 +170,9 @@ fn start(cli: Cli) -> Outcome {
             Command::Send(command) => commands::send::run(&config, command, json).await,
             Command::Tail(command) => commands::tail::run(&config, command, json).await,
             Command::MasterKey(command) => commands::master_key::run(&config, command, json).await,
+            Command::ProviderSim(command) => {
+                commands::provider_sim::run(&config, listen.as_deref(), command, json).await
+            }
             Command::Bench(bench) => crate::bench::run(bench, json).await,
         }
     })

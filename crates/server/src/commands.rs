@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod key;
 pub mod master_key;
 pub mod migrate;
+pub mod provider_sim;
 pub mod send;
 pub mod serve;
 pub mod tail;

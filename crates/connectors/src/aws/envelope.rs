@@ -56,18 +56,32 @@ impl Envelope {
         serde_json::from_slice(request.body).map_err(|error| format!("the body is no SNS envelope: {error}"))
     }
 
-    /// Checks that the envelope is fresh, from the tenant's topic where that is set, and signed by Amazon.
-    pub(crate) fn verify(&self, topic_arn: Option<&str>, now: Timestamp, fetched: Option<&Answer>) -> Verdict {
-        match self.checked(topic_arn, now, fetched) {
+    /// Checks that the envelope is fresh, from the tenant's topic where that is set, and signed by Amazon, or by who stands in for Amazon at the
+    /// operator's `base_url`.
+    pub(crate) fn verify(
+        &self,
+        topic_arn: Option<&str>,
+        base_url: Option<&str>,
+        now: Timestamp,
+        fetched: Option<&Answer>,
+    ) -> Verdict {
+        match self.checked(topic_arn, base_url, now, fetched) {
             Ok(verdict) => verdict,
             Err(reason) => Verdict::Invalid(reason),
         }
     }
 
-    fn checked(&self, topic_arn: Option<&str>, now: Timestamp, fetched: Option<&Answer>) -> Result<Verdict, String> {
+    fn checked(
+        &self,
+        topic_arn: Option<&str>,
+        base_url: Option<&str>,
+        now: Timestamp,
+        fetched: Option<&Answer>,
+    ) -> Result<Verdict, String> {
         let names = self.signed_fields()?;
         let algorithm = algorithm(&self.signature_version)?;
-        if !is_amazon(&self.signing_cert_url, |path| path.ends_with(".pem")) {
+        let is_standing_in = is_below(&self.signing_cert_url, base_url);
+        if !is_standing_in && !is_amazon(&self.signing_cert_url, |path| path.ends_with(".pem")) {
             return Err("SigningCertURL is not a certificate on Amazon's SNS hosts".to_owned());
         }
         if topic_arn.is_some_and(|topic| topic != self.topic_arn) {
@@ -81,7 +95,7 @@ impl Envelope {
             let mut call = HttpCall::new(Method::Get, &self.signing_cert_url);
             call.timeout_ms = FETCH_TIMEOUT_MS;
             call.answer_max = CERTIFICATE_MAX;
-            call.is_untrusted = true;
+            call.is_untrusted = !is_standing_in;
             return Ok(Verdict::Fetch(call));
         };
         let key = public_key(fetched, now)?;
@@ -152,6 +166,21 @@ pub(crate) fn is_amazon(text: &str, path: impl Fn(&str) -> bool) -> bool {
     url.scheme() == "https" && is_region && is_bare && path(url.path())
 }
 
+/// True for a URL below the operator's own base URL: what stands there stands in for Amazon in everything else as well. Without a base URL nothing does,
+/// nor where it leads to Amazon itself, which signs with its own certificates.
+pub(crate) fn is_below(text: &str, base_url: Option<&str>) -> bool {
+    let parsed = |text: &str| url::Url::parse(text).ok();
+    let (Some(base), Some(url)) = (base_url.and_then(parsed), parsed(text)) else { return false };
+    let is_amazon = |host: &str| host.strip_suffix(".cn").unwrap_or(host).ends_with(".amazonaws.com");
+    // Parsed paths have no `..` left in them.
+    let rest = url.path().strip_prefix(base.path().trim_end_matches('/'));
+    let is_bare = url.username().is_empty() && url.password().is_none();
+    is_bare
+        && url.origin() == base.origin()
+        && rest.is_some_and(|rest| rest.starts_with('/'))
+        && base.host_str().is_some_and(|host| !is_amazon(host))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,8 +202,8 @@ mod tests {
         let body = body.to_string();
         let request = Request { method: "POST", path: "", query: "", headers: &[], body: body.as_bytes() };
         let (envelope, now) = (Envelope::read(&request).unwrap(), now.parse().unwrap());
-        match envelope.verify(topic, now, None) {
-            Verdict::Fetch(_) => envelope.verify(topic, now, Some(fetched)),
+        match envelope.verify(topic, None, now, None) {
+            Verdict::Fetch(_) => envelope.verify(topic, None, now, Some(fetched)),
             other => other,
         }
     }
@@ -231,6 +260,33 @@ mod tests {
             public_key(&certificate(), late.parse().unwrap()).unwrap_err(),
             "the certificate is not valid today"
         );
+    }
+
+    #[test]
+    fn only_below_the_operators_base_url_does_anything_stand_in() {
+        let base = Some("http://127.0.0.1:9100/ses");
+        for (text, base_url, wanted) in [
+            ("http://127.0.0.1:9100/ses/simulated.pem", base, true),
+            ("http://127.0.0.1:9100/ses/simulated.pem", Some("http://127.0.0.1:9100/ses/"), true),
+            ("https://ses.stand-in.example/a.pem", Some("https://ses.stand-in.example"), true),
+            ("http://127.0.0.1:9100/ses/simulated.pem", None, false),
+            ("http://127.0.0.1:9100/ses/../else.pem", base, false),
+            ("http://127.0.0.1:9100/ses/%2e%2e/else.pem", base, false),
+            ("http://127.0.0.1:9100/ses.pem", base, false),
+            ("http://127.0.0.1:9101/ses/simulated.pem", base, false),
+            ("https://127.0.0.1:9100/ses/simulated.pem", base, false),
+            ("http://127.0.0.1:9100@evil.example/ses/a.pem", base, false),
+            ("http://me@127.0.0.1:9100/ses/a.pem", base, false),
+            ("https://email.eu-west-1.amazonaws.com/a.pem", Some("https://email.eu-west-1.amazonaws.com"), false),
+            (
+                "https://email.cn-north-1.amazonaws.com.cn/a.pem",
+                Some("https://email.cn-north-1.amazonaws.com.cn"),
+                false,
+            ),
+            ("simulated.pem", base, false),
+        ] {
+            assert_eq!(is_below(text, base_url), wanted, "{text} {base_url:?}");
+        }
     }
 
     #[test]

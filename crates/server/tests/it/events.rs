@@ -52,18 +52,26 @@ impl Events {
     /// The next event.
     #[track_caller]
     pub fn next(&mut self) -> Event {
+        self.next_within(HEARTBEATS_MAX).expect("nothing happens any more")
+    }
+
+    /// The next event; `None` when so many heartbeats come before it.
+    #[track_caller]
+    pub fn next_within(&mut self, heartbeats_max: u32) -> Option<Event> {
         let (mut line, mut heartbeats) = (String::new(), 0);
         loop {
             line.clear();
             assert!(self.lines.read_line(&mut line).unwrap() > 0, "the stream ended");
             if line.starts_with(": ") {
                 heartbeats += 1;
-                assert!(heartbeats < HEARTBEATS_MAX, "nothing happens any more");
+                if heartbeats >= heartbeats_max {
+                    return None;
+                }
             }
             if let Some(data) = line.strip_prefix("data: ") {
                 let mut event: Value = serde_json::from_str(data).unwrap();
                 let kind = event["type"].as_str().unwrap().to_owned();
-                return Event { kind, about: event["data"].take() };
+                return Some(Event { kind, about: event["data"].take() });
             }
         }
     }

@@ -16,5 +16,6 @@ mod openid;
 mod pair;
 mod people;
 mod postfix;
+mod providers;
 mod serving;
 mod sink;

@@ -1,0 +1,229 @@
+//! Mailgun: messages, the event log, the domain and its queue, and signed webhooks.
+//! <https://documentation.mailgun.com/docs/mailgun/api-reference/>
+
+use aws_lc_rs::hmac;
+use model::{HttpCall, Method, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    fate::Fate,
+    fields::decoded,
+    message::{Draft, Message, Stage},
+    mime::{bare, form_data, is_address},
+    provider::{Cx, Provider, Setting, Settings, account, rfc2822, written},
+    request::{Reply, Request},
+    sign,
+};
+
+pub(crate) struct Mailgun;
+
+const SETTINGS: &[Setting] = &[
+    Setting { name: "api_key", default: "key-simulated" },
+    Setting { name: "domain", default: "mg.acme.example" },
+    Setting { name: "webhook_signing_key", default: "simulated-signing-key" },
+    Setting { name: "from", default: "Acme Tickets <tickets@mg.acme.example>" },
+    Setting { name: "callback_url", default: "" },
+];
+/// Most recipients of one request.
+const RECIPIENTS_MAX: usize = 1_000;
+
+fn error(status: u16, message: &str) -> Reply {
+    Reply::json(status, &json!({ "message": message }))
+}
+
+impl Provider for Mailgun {
+    fn id(&self) -> &'static str {
+        "mailgun"
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        SETTINGS
+    }
+
+    fn accounts(&self, settings: &Settings) -> Vec<Value> {
+        let keys = json!({
+            "api_key": settings["api_key"], "domain": settings["domain"], "webhook_signing_key": settings["webhook_signing_key"],
+        });
+        vec![account("mailgun", "Mailgun", Some(&settings["from"]), keys)]
+    }
+
+    fn answer(&self, cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+        let key = cx.get("api_key").to_owned();
+        let is_known = request.basic().is_some_and(|(user, password)| user == "api" && password == key);
+        let domain = cx.get("domain").to_owned();
+        let segments = request.segments();
+        if !is_known {
+            return Err(match segments.last() {
+                Some(&"messages") => Reply::of(401, "text/plain", "Forbidden"),
+                _ => error(401, "Invalid private key"),
+            });
+        }
+        let is_own = |name: &str| decoded(name).eq_ignore_ascii_case(&domain);
+        match (request.method.as_str(), &segments[..]) {
+            ("POST", ["v3", name, "messages"]) if is_own(name) => send(cx, request, &domain),
+            ("GET", ["v3", name, "events"]) if is_own(name) => Ok(events(cx, request)),
+            ("GET", ["v4", "domains", name]) if is_own(name) => {
+                Ok(Reply::json(200, &json!({"domain": {"name": domain, "state": "active", "type": "custom"}})))
+            }
+            ("GET", ["v3", "domains", name, "sending_queues"]) if is_own(name) => Ok(Reply::json(
+                200,
+                &json!({"regular": {"is_disabled": false, "disabled": null}, "scheduled": {"is_disabled": false, "disabled": null}}),
+            )),
+            (_, ["v3" | "v4", ..]) => Err(error(404, "Domain not found")),
+            _ => Err(error(404, "Not Found")),
+        }
+    }
+
+    fn throttled(&self, after_s: Option<u64>) -> Reply {
+        let words = format!(
+            "Domain is not allowed to send: request limit exceeded, try again after {} seconds",
+            after_s.unwrap_or(60)
+        );
+        error(429, &words).retry_after(after_s)
+    }
+
+    fn broken(&self, status: u16) -> Reply {
+        error(status, "Internal Server Error")
+    }
+
+    fn report(&self, cx: &Cx<'_>, message: &Message, stage: Stage) -> Option<HttpCall> {
+        let url = cx.callback_of(message)?;
+        let event = event(message, stage, cx.now, &cx.hex(22))?;
+        let (timestamp, token) = (cx.unix().to_string(), cx.hex(50));
+        let signed = sign::mac(
+            hmac::HMAC_SHA256,
+            cx.get("webhook_signing_key").as_bytes(),
+            format!("{timestamp}{token}").as_bytes(),
+        );
+        let signature = json!({"timestamp": timestamp, "token": token, "signature": sign::hex(&signed)});
+        let body = json!({"signature": signature, "event-data": event});
+        Some(HttpCall::new(Method::Post, url).body("application/json", body.to_string()))
+    }
+}
+
+/// One event, as webhooks bring it and the log keeps it. Its time has a fraction.
+fn event(message: &Message, stage: Stage, at: Timestamp, id: &str) -> Option<Value> {
+    let (name, more) = match stage {
+        Stage::Sent => ("accepted", json!({"envelope": {"targets": message.to}})),
+        Stage::Delivered => {
+            ("delivered", json!({"delivery-status": {"code": 250, "message": "OK", "attempt-no": 1, "tls": true}}))
+        }
+        Stage::Opened => ("opened", json!({"ip": "192.0.2.1", "client-info": {"client-type": "browser"}})),
+        Stage::Clicked => (
+            "clicked",
+            json!({"ip": "192.0.2.1", "url": "https://acme.example/clicked", "client-info": {"client-type": "browser"}}),
+        ),
+        Stage::Bounced => (
+            "failed",
+            json!({"severity": "permanent", "reason": "bounce", "delivery-status": {"code": 550, "message": "5.1.1 user unknown", "enhanced-code": "5.1.1", "attempt-no": 1}}),
+        ),
+        Stage::SoftBounced => (
+            "failed",
+            json!({"severity": "permanent", "reason": "old", "delivery-status": {"code": 452, "message": "4.2.2 mailbox full", "enhanced-code": "4.2.2", "attempt-no": 8}}),
+        ),
+        Stage::Failed => (
+            "failed",
+            json!({"severity": "permanent", "reason": "suppress-bounce", "delivery-status": {"code": 605, "message": "", "description": "Not delivering to previously bounced address"}}),
+        ),
+        Stage::Complained => ("complained", json!({})),
+        Stage::Unsubscribed => ("unsubscribed", json!({"ip": "192.0.2.1"})),
+        _ => return None,
+    };
+    let mut event = json!({
+        "event": name, "id": id, "timestamp": at.as_micros() as f64 / 1e6, "recipient": message.to, "user-variables": message.more["variables"],
+        "tags": [], "flags": {"is-test-mode": false}, "log-level": "info",
+        "message": {"headers": {"message-id": message.id, "to": message.to, "from": message.from, "subject": message.subject}, "attachments": [], "size": 867},
+    });
+    event.as_object_mut()?.extend(more.as_object().cloned().unwrap_or_default());
+    Some(event)
+}
+
+fn send(cx: &mut Cx<'_>, request: &Request, domain: &str) -> Result<Reply, Reply> {
+    let content_type = request.header("content-type");
+    let (fields, files) = match content_type.starts_with("multipart/") {
+        true => form_data(content_type, &request.body),
+        false => (request.form(), Vec::new()),
+    };
+    let recipients: Vec<String> = fields.all("to").iter().flat_map(|list| list.split(',')).map(bare).collect();
+    if recipients.is_empty() {
+        return Err(error(400, "to parameter is missing"));
+    }
+    if recipients.len() > RECIPIENTS_MAX {
+        return Err(error(400, "too many recipients"));
+    }
+    if !is_address(&bare(fields.get("from"))) {
+        return Err(error(400, "from parameter is not a valid address. please check documentation"));
+    }
+    if ["text", "html", "amp-html", "template"].iter().all(|name| fields.get(name).is_empty()) {
+        return Err(error(400, "Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"));
+    }
+    let variables = match fields.get("recipient-variables") {
+        "" => json!({}),
+        text => {
+            serde_json::from_str(text).map_err(|_| error(400, "recipient-variables parameter is not valid JSON"))?
+        }
+    };
+    let id = format!("{}.1.{}@{domain}", written(cx.now, "%Y%m%d%H%M%S"), cx.hex(16));
+    let mut drafts = Vec::new();
+    for to in recipients {
+        match cx.fate(&to) {
+            Fate::Throttled => return Err(Mailgun.throttled(None)),
+            fate if fate == Fate::Refused || !is_address(&to) => {
+                return Err(error(400, "to parameter is not a valid address. please check documentation"));
+            }
+            _ => {}
+        }
+        let own = variables.as_object().and_then(|all| all.iter().find(|(name, _)| name.eq_ignore_ascii_case(&to)));
+        let own = own.and_then(|(_, own)| own.as_object()).cloned().unwrap_or_default();
+        let filled = |text: &str| {
+            own.iter().fold(text.to_owned(), |text, (name, value)| {
+                text.replace(&format!("%recipient.{name}%"), value.as_str().unwrap_or_default())
+            })
+        };
+        let echoes = fields.0.iter().filter_map(|(name, value)| Some((name.strip_prefix("v:")?, filled(value))));
+        let echoes: serde_json::Map<String, Value> =
+            echoes.map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let html = (!fields.get("html").is_empty()).then(|| "html".to_owned());
+        let lines = files.iter().map(|file| match file.name.as_str() {
+            "inline" => {
+                format!("inline {} {} {} bytes cid:{}", file.filename, file.content_type, file.size, file.filename)
+            }
+            _ => format!("attachment {} {} {} bytes", file.filename, file.content_type, file.size),
+        });
+        drafts.push(Draft {
+            id: id.clone(),
+            channel: "email",
+            from: bare(fields.get("from")),
+            echo: echoes.values().next().and_then(Value::as_str).map(str::to_owned),
+            subject: Some(filled(fields.get("subject"))),
+            text: filled(fields.get("text")),
+            parts: html.into_iter().chain(lines).collect(),
+            callback_url: None,
+            more: json!({ "variables": echoes }),
+            to,
+        });
+    }
+    drafts.into_iter().for_each(|draft| cx.take(draft));
+    Ok(Reply::json(200, &json!({"id": format!("<{id}>"), "message": "Queued. Thank you."})))
+}
+
+/// The log: what has happened to messages by now, oldest first.
+fn events(cx: &Cx<'_>, request: &Request) -> Reply {
+    let asked = request.parameters();
+    let begin: f64 = asked.get("begin").parse().unwrap_or(0.0);
+    let (recipient, id) = (asked.get("recipient"), asked.get("message-id"));
+    let is_wanted = |message: &&Message| {
+        (recipient.is_empty() || message.to.eq_ignore_ascii_case(recipient)) && (id.is_empty() || message.id == id)
+    };
+    let mut items = Vec::new();
+    for message in cx.known().filter(is_wanted) {
+        for (at, stage) in message.steps.iter().filter(|(at, _)| *at <= cx.now && at.as_micros() as f64 / 1e6 >= begin)
+        {
+            items.extend(event(message, *stage, *at, &format!("{}-{stage:?}", message.id)));
+        }
+    }
+    items.reverse();
+    items.truncate(asked.get("limit").parse().unwrap_or(100));
+    let next = format!("{}/v3/{}/events/next?at={}", cx.base_url, cx.get("domain"), rfc2822(cx.now));
+    Reply::json(200, &json!({"items": items, "paging": {"next": next}}))
+}

@@ -1,0 +1,249 @@
+//! Amazon SES v2: SendEmail, GetAccount, Signature V4, and events through SNS with its signed envelope.
+//! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/>
+
+use model::{HttpCall, Method};
+use serde_json::{Value, json};
+
+use crate::{
+    fate::Fate,
+    message::{Draft, Message, Stage},
+    mime::{self, bare, is_address, part},
+    provider::{Cx, Provider, Setting, Settings, account, text, written},
+    request::{Reply, Request},
+    sign,
+};
+
+pub(crate) struct Ses;
+
+const SETTINGS: &[Setting] = &[
+    Setting { name: "access_key_id", default: "AKIDSIMULATED" },
+    Setting { name: "secret_access_key", default: "simulated-secret-access-key" },
+    Setting { name: "region", default: "eu-west-1" },
+    Setting { name: "configuration_set", default: "simulated" },
+    Setting { name: "topic_arn", default: "arn:aws:sns:eu-west-1:123456789012:ses-events" },
+    Setting { name: "from", default: "Acme Tickets <tickets@acme.example>" },
+    Setting { name: "callback_url", default: "" },
+];
+/// Most headers of a `Simple` mail, and most recipients of any.
+const HEADERS_MAX: usize = 15;
+const RECIPIENTS_MAX: usize = 50;
+/// Where the certificate is, below the provider's base URL.
+const CERTIFICATE: &str = "SimpleNotificationService-simulated.pem";
+
+fn error(status: u16, kind: &'static str, message: &str) -> Reply {
+    Reply::json(status, &json!({ "message": message })).header("x-amzn-errortype", kind)
+}
+
+impl Provider for Ses {
+    fn id(&self) -> &'static str {
+        "ses"
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        SETTINGS
+    }
+
+    fn accounts(&self, settings: &Settings) -> Vec<Value> {
+        let names = ["access_key_id", "secret_access_key", "region", "configuration_set", "topic_arn"];
+        let keys: serde_json::Map<String, Value> =
+            names.iter().map(|name| ((*name).to_owned(), settings[*name].clone().into())).collect();
+        vec![account("ses", "Amazon SES", Some(&settings["from"]), keys.into())]
+    }
+
+    fn answer(&self, cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+        let segments = request.segments();
+        if segments == [CERTIFICATE] {
+            return Ok(Reply::of(200, "application/x-pem-file", sign::CERTIFICATE));
+        }
+        match sign::sigv4_problem(request, cx.get("access_key_id"), cx.get("secret_access_key"), "ses") {
+            None => {}
+            Some("MissingAuthenticationToken") => {
+                return Err(error(403, "MissingAuthenticationTokenException", "Missing Authentication Token"));
+            }
+            Some("InvalidClientTokenId") => {
+                return Err(error(
+                    403,
+                    "UnrecognizedClientException",
+                    "The security token included in the request is invalid.",
+                ));
+            }
+            Some(_) => {
+                let words = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.";
+                return Err(error(403, "SignatureDoesNotMatch", words));
+            }
+        }
+        match (request.method.as_str(), &segments[..]) {
+            ("POST", ["v2", "email", "outbound-emails"]) => send(cx, request),
+            ("GET", ["v2", "email", "account"]) => Ok(Reply::json(
+                200,
+                &json!({
+                    "SendQuota": {"Max24HourSend": 50_000.0, "MaxSendRate": 14.0, "SentLast24Hours": cx.known().count() as f64},
+                    "SendingEnabled": true, "ProductionAccessEnabled": true, "EnforcementStatus": "HEALTHY",
+                }),
+            )),
+            _ => Err(error(404, "UnknownOperationException", "Unknown operation")),
+        }
+    }
+
+    fn throttled(&self, after_s: Option<u64>) -> Reply {
+        error(429, "TooManyRequestsException", "Maximum sending rate exceeded.").retry_after(after_s)
+    }
+
+    fn broken(&self, status: u16) -> Reply {
+        error(status, "InternalServiceErrorException", "Internal service error")
+    }
+
+    fn report(&self, cx: &Cx<'_>, message: &Message, stage: Stage) -> Option<HttpCall> {
+        let url = cx.callback_of(message)?;
+        let now = written(cx.now, "%Y-%m-%dT%H:%M:%S.000Z");
+        let bounce = |kind: &str, sub: &str, status: &str, words: &str| {
+            let recipient =
+                json!({"emailAddress": message.to, "action": "failed", "status": status, "diagnosticCode": words});
+            json!({"bounceType": kind, "bounceSubType": sub, "bouncedRecipients": [recipient], "timestamp": now, "feedbackId": cx.hex(16), "reportingMTA": "dsn; simulator"})
+        };
+        let (kind, name, more) = match stage {
+            Stage::Sent => ("Send", "send", json!({})),
+            Stage::Delivered => (
+                "Delivery",
+                "delivery",
+                json!({"timestamp": now, "processingTimeMillis": 546, "recipients": [message.to], "smtpResponse": "250 ok", "reportingMTA": "simulator"}),
+            ),
+            Stage::Opened => {
+                ("Open", "open", json!({"ipAddress": "192.0.2.1", "timestamp": now, "userAgent": "Simulator/1.0"}))
+            }
+            Stage::Clicked => (
+                "Click",
+                "click",
+                json!({"ipAddress": "192.0.2.1", "timestamp": now, "userAgent": "Simulator/1.0", "link": "https://acme.example/clicked", "linkTags": null}),
+            ),
+            Stage::Bounced => {
+                ("Bounce", "bounce", bounce("Permanent", "General", "5.1.1", "smtp; 550 5.1.1 user unknown"))
+            }
+            Stage::SoftBounced => {
+                ("Bounce", "bounce", bounce("Transient", "MailboxFull", "4.2.2", "smtp; 452 4.2.2 mailbox full"))
+            }
+            Stage::Failed => ("Reject", "reject", json!({"reason": "Bad content"})),
+            Stage::Complained => (
+                "Complaint",
+                "complaint",
+                json!({"complainedRecipients": [{"emailAddress": message.to}], "timestamp": now, "feedbackId": cx.hex(16), "complaintFeedbackType": "abuse"}),
+            ),
+            _ => return None,
+        };
+        let mail = json!({
+            "timestamp": now, "messageId": message.id, "source": message.from, "sendingAccountId": "123456789012", "destination": [message.to],
+            "headersTruncated": false, "headers": [], "commonHeaders": {"to": [message.to], "subject": message.subject}, "tags": message.more["tags"],
+        });
+        let event = json!({"eventType": kind, "mail": mail, name: more});
+        Some(envelope(cx, &message.more, url, &event.to_string(), &now))
+    }
+}
+
+/// A signed notification of SNS. <https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html>
+fn envelope(cx: &Cx<'_>, more: &Value, url: String, message: &str, now: &str) -> HttpCall {
+    let (id, topic, subject) = (cx.uuid(), cx.get("topic_arn"), "Amazon SES Email Event Notification");
+    let signed = [
+        ("Message", message),
+        ("MessageId", &id),
+        ("Subject", subject),
+        ("Timestamp", now),
+        ("TopicArn", topic),
+        ("Type", "Notification"),
+    ];
+    let signed: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
+    let base = text(more, "/base_url");
+    let body = json!({
+        "Type": "Notification", "MessageId": id, "TopicArn": topic, "Subject": subject, "Message": message, "Timestamp": now, "SignatureVersion": "2",
+        "Signature": sign::sns(&signed), "SigningCertURL": format!("{base}/{CERTIFICATE}"), "UnsubscribeURL": format!("{base}/?Action=Unsubscribe"),
+    });
+    HttpCall::new(Method::Post, url)
+        .body("text/plain; charset=UTF-8", body.to_string())
+        .header("x-amz-sns-message-type", "Notification")
+        .header("x-amz-sns-message-id", id)
+        .header("x-amz-sns-topic-arn", topic)
+}
+
+fn send(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+    let bad = |words: &str| error(400, "BadRequestException", words);
+    let body = request.json().ok_or_else(|| bad("The request body is not valid JSON"))?;
+    let from = bare(text(&body, "/FromEmailAddress"));
+    let own = bare(cx.get("from"));
+    if from.rsplit('@').next() != own.rsplit('@').next() {
+        let words = format!(
+            "Email address is not verified. The following identities failed the check in region {}: {from}",
+            cx.get("region")
+        );
+        return Err(error(400, "MessageRejected", &words));
+    }
+    let set = text(&body, "/ConfigurationSetName");
+    if !set.is_empty() && set != cx.get("configuration_set") {
+        return Err(error(404, "NotFoundException", &format!("Configuration set <{set}> does not exist.")));
+    }
+    let content = &body["Content"];
+    let kinds = ["Simple", "Raw", "Template"].iter().filter(|kind| !content[**kind].is_null()).count();
+    if kinds != 1 {
+        return Err(bad("Exactly one of Simple, Raw and Template must be given"));
+    }
+    if !content["Template"].is_null() {
+        return Err(error(404, "NotFoundException", "Template does not exist."));
+    }
+    let names = ["ToAddresses", "CcAddresses", "BccAddresses"];
+    let recipients: Vec<String> = names
+        .iter()
+        .flat_map(|name| body["Destination"][*name].as_array().into_iter().flatten())
+        .filter_map(|to| to.as_str().map(bare))
+        .collect();
+    if recipients.is_empty() || recipients.len() > RECIPIENTS_MAX {
+        return Err(bad("Recipient count must be from 1 to 50"));
+    }
+    let mut draft = Draft { channel: "email", from, ..Draft::default() };
+    match (&content["Simple"], &content["Raw"]) {
+        (Value::Null, raw) => {
+            use base64::{Engine as _, engine::general_purpose::STANDARD};
+            let mail = STANDARD.decode(text(raw, "/Data")).map_err(|_| bad("Raw.Data is not base64"))?;
+            mime::describe(&mut draft, &mail);
+        }
+        (simple, _) => {
+            let headers = simple["Headers"].as_array().map_or(0, Vec::len);
+            if headers > HEADERS_MAX {
+                return Err(bad("Too many headers"));
+            }
+            draft.subject = simple.pointer("/Subject/Data").and_then(Value::as_str).map(str::to_owned);
+            draft.text = text(simple, "/Body/Text/Data").to_owned();
+            let html = simple.pointer("/Body/Html/Data").map(|_| "html".to_owned());
+            if draft.subject.is_none() || draft.text.is_empty() && html.is_none() {
+                return Err(bad("Subject and Body are required"));
+            }
+            let files = simple["Attachments"].as_array().into_iter().flatten().map(|file| {
+                part(
+                    text(file, "/FileName"),
+                    text(file, "/ContentType"),
+                    text(file, "/RawContent"),
+                    text(file, "/ContentId"),
+                )
+            });
+            draft.parts = html.into_iter().chain(files).collect();
+        }
+    }
+    let tags: serde_json::Map<String, Value> = body["EmailTags"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|tag| (text(tag, "/Name").to_owned(), json!([tag["Value"]])))
+        .collect();
+    draft.echo = tags.values().next().and_then(|values| values[0].as_str()).map(str::to_owned);
+    draft.id = format!("0102{}-{}-000000", cx.hex(12), cx.uuid());
+    draft.more = json!({"tags": tags, "base_url": cx.base_url});
+    let id = draft.id.clone();
+    for to in recipients {
+        match cx.fate(&to) {
+            Fate::Throttled => return Err(Ses.throttled(None)),
+            fate if fate == Fate::Refused || !is_address(&to) => {
+                return Err(bad("Invalid email address: missing or bad domain"));
+            }
+            _ => {}
+        }
+        cx.take(Draft { to, ..draft.clone() });
+    }
+    Ok(Reply::json(200, &json!({ "MessageId": id })))
+}

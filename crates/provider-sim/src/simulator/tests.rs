@@ -1,0 +1,235 @@
+//! The simulator asked without sockets: what it takes and refuses, what follows, and its bad days.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use model::{BoxFuture, Broken};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Stands still until it is moved.
+struct Still(AtomicI64);
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, _millis: u64) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Nobody is there.
+struct Nobody;
+
+impl Transport for Nobody {
+    fn exchange(&self, _call: Arc<Call>) -> BoxFuture<'static, Result<Answer, Broken>> {
+        let broken = Broken { may_have_acted: false, code: "connect_refused", detail: "nobody is there".to_owned() };
+        Box::pin(std::future::ready(Err(broken)))
+    }
+}
+
+struct Stage {
+    simulator: Arc<Simulator>,
+    clock: Arc<Still>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let clock = Arc::new(Still(AtomicI64::new(1_795_253_400_000_000)));
+        let simulator = Simulator::new(Arc::clone(&clock) as _, Ids::seeded(1), Arc::new(Nobody));
+        Self { simulator, clock }
+    }
+
+    fn later(&self, millis: i64) {
+        self.clock.0.fetch_add(millis * 1_000, Ordering::Relaxed);
+    }
+
+    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Turn {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let headers = [("host", "127.0.0.1:9100")].iter().chain(headers);
+        self.simulator.turn(&Request {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            body: body.to_owned().into(),
+        })
+    }
+
+    fn control(&self, method: &str, target: &str, body: &Value) -> (u16, Value) {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        answered(&self.ask(method, target, &[], &text))
+    }
+
+    fn sms(&self, to: &str) -> Turn {
+        let body = format!(
+            "To={}&From=%2B15550100001&Body=Hi&StatusCallback=http://127.0.0.1/hooks/a?attempt=1",
+            to.replace('+', "%2B")
+        );
+        self.ask("POST", TWILIO, &[("authorization", BASIC)], &body)
+    }
+
+    fn mail(&self, to: &str) -> Turn {
+        let body = json!({
+            "personalizations": [{"to": [{"email": to}], "custom_args": {"attempt": "att_1"}}], "from": {"email": "tickets@acme.example"}, "subject": "Ticket",
+            "content": [{"type": "text/plain", "value": "Hello"}],
+        });
+        self.ask("POST", "/sendgrid/v3/mail/send", &[("authorization", "Bearer SG.simulated.key")], &body.to_string())
+    }
+}
+
+const TWILIO: &str = "/twilio/2010-04-01/Accounts/AC00000000000000000000000000000001/Messages.json";
+const BASIC: &str =
+    "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMTowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==";
+
+fn answered(turn: &Turn) -> (u16, Value) {
+    let reply = turn.reply.as_ref().unwrap();
+    (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
+}
+
+#[test]
+fn a_message_is_taken_comes_on_and_reports_signed() {
+    let stage = Stage::new();
+    let turn = stage.sms("+491511234567");
+    let (status, message) = answered(&turn);
+    assert_eq!((status, &message["status"]), (201, &"queued".into()));
+    assert_eq!(turn.due.iter().map(|due| due.after_ms).collect::<Vec<_>>(), [100, 200]);
+    let call = stage.simulator.call(&turn.due[1]).unwrap();
+    assert_eq!(call.url, "http://127.0.0.1/hooks/a?attempt=1");
+    assert!(String::from_utf8_lossy(&call.body).contains("MessageStatus=delivered"));
+    assert!(call.headers.iter().any(|(name, _)| name == "x-twilio-signature"));
+
+    let look_up = format!("{}/{}.json", TWILIO.trim_end_matches(".json"), message["sid"].as_str().unwrap());
+    let status = || answered(&stage.ask("GET", &look_up, &[("authorization", BASIC)], "")).1["status"].clone();
+    assert_eq!(status(), "queued");
+    stage.later(100);
+    assert_eq!(status(), "sent");
+    stage.later(100);
+    assert_eq!(status(), "delivered");
+    let (_, list) = stage.control("GET", "/_sim/messages?provider=twilio&to=%2B491511234567", &Value::Null);
+    assert_eq!((&list["data"][0]["text"], &list["data"][0]["stage"]), (&"Hi".into(), &"delivered".into()));
+}
+
+#[test]
+fn credentials_fields_and_recipients_are_checked_in_the_providers_words() {
+    let stage = Stage::new();
+    let (status, error) =
+        answered(&stage.ask("POST", TWILIO, &[("authorization", "Basic eDp5")], "To=%2B491511234567"));
+    assert_eq!((status, &error["code"]), (401, &20003.into()));
+    let (status, error) =
+        answered(&stage.ask("POST", TWILIO, &[("authorization", BASIC)], "To=%2B491511234567&From=%2B15550100001"));
+    assert_eq!((status, &error["code"]), (400, &21602.into()));
+    assert_eq!(answered(&stage.sms("+15005550001")).1["code"], 21211);
+    assert_eq!(answered(&stage.sms("+15005550003")).1["code"], 21610);
+    let (status, error) = answered(&stage.mail("refused@mail.test"));
+    assert_eq!((status, &error["errors"][0]["field"]), (400, &"personalizations.0.to.0.email".into()));
+    assert!(stage.simulator.world().messages.is_empty());
+}
+
+#[test]
+fn a_rule_spoils_as_many_requests_as_it_says() {
+    let stage = Stage::new();
+    let add = |rule: Value| assert_eq!(stage.control("POST", "/_sim/script", &rule).0, 201);
+    add(json!({"provider": "twilio", "times": 1, "day": {"rate_limit": {"retry_after_s": 2}}}));
+    assert_eq!(answered(&stage.mail("ada@mail.test")).0, 202, "a rule for another provider");
+    let turn = stage.sms("+491511234567");
+    let reply = turn.reply.as_ref().unwrap();
+    assert_eq!((reply.status, turn.due.len()), (429, 0));
+    assert!(reply.headers.contains(&("retry-after", "2".to_owned())));
+    assert_eq!(answered(&stage.sms("+491511234567")).0, 201);
+
+    add(json!({"recipient": "*@slow.test", "times": 1, "day": {"slow": {"wait_ms": 700}}}));
+    assert_eq!((stage.mail("ada@mail.test").wait_ms, stage.mail("ada@slow.test").wait_ms), (0, 700));
+    add(json!({"times": 1, "day": {"drop": {}}}));
+    let dropped = stage.mail("bob@mail.test");
+    assert!(dropped.reply.is_none() && dropped.due.len() == 2, "it was taken all the same");
+    add(json!({"times": 1, "day": {"drop": {"is_taken": false}}}));
+    assert!(stage.mail("bob@mail.test").due.is_empty());
+    add(json!({"times": 1, "day": {"callbacks": {"twice": true, "reversed": true, "late_ms": 1000}}}));
+    let times: Vec<u64> = stage.mail("ada@mail.test").due.iter().map(|due| due.after_ms).collect();
+    assert_eq!(times, [1200, 1200, 1100, 1100]);
+    add(json!({"times": 1, "day": {"fate": "bounces"}}));
+    let bounced = stage.mail("ada@mail.test");
+    let call = stage.simulator.call(&bounced.due[1]);
+    assert!(call.is_none(), "SendGrid knows no callback URL yet");
+    stage.control("PUT", "/_sim/providers/sendgrid", &json!({"callback_url": "http://127.0.0.1/hooks/b"}));
+    let call = stage.simulator.call(&bounced.due[1]).unwrap();
+    assert!(String::from_utf8_lossy(&call.body).contains(r#""event":"bounce""#));
+}
+
+#[test]
+fn a_failure_speaks_the_providers_words_or_a_proxys() {
+    let stage = Stage::new();
+    let turn = |own: bool| {
+        let rule = json!({"times": 1, "day": {"error": {"status": 502, "own_words": own}}});
+        stage.control("POST", "/_sim/script", &rule);
+        stage.sms("+491511234567").reply.unwrap()
+    };
+    assert!(String::from_utf8_lossy(&turn(true).body).contains("20500"));
+    assert!(turn(false).body.starts_with(b"<html>"));
+}
+
+#[test]
+fn a_repeated_key_is_answered_as_before() {
+    let stage = Stage::new();
+    let send = |subject: &str| {
+        let body =
+            json!({"from": "Acme <tickets@acme.example>", "to": ["ada@mail.test"], "subject": subject, "text": "Hi"});
+        let headers = [("authorization", "Bearer re_simulated"), ("idempotency-key", "k1")];
+        answered(&stage.ask("POST", "/resend/emails", &headers, &body.to_string()))
+    };
+    let first = send("Ticket");
+    assert_eq!(first.0, 200);
+    assert_eq!(send("Ticket"), first);
+    assert_eq!(send("Other").1["name"], "invalid_idempotent_request");
+    assert_eq!(stage.simulator.world().messages.len(), 1);
+}
+
+#[test]
+fn the_control_api_says_what_is_wrong() {
+    let stage = Stage::new();
+    let detail = |method: &str, path: &str, body: Value| {
+        let (status, problem) = stage.control(method, path, &body);
+        (status, problem["detail"].as_str().unwrap_or_default().to_owned())
+    };
+    let (status, words) = detail("PUT", "/_sim/providers/twilio", json!({"token": "x"}));
+    assert!(status == 422 && words.contains("`token`") && words.contains("auth_token"), "{words}");
+    let (status, words) = detail("POST", "/_sim/script", json!({"day": {"storm": {}}}));
+    assert!(status == 422 && words.contains("storm"), "{words}");
+    assert_eq!(detail("POST", "/_sim/script", json!({"provider": "nobody", "day": {"drop": {}}})).0, 422);
+    let (status, words) = detail("POST", "/_sim/inbound", json!({"provider": "twilio", "from": "+491511234567"}));
+    assert!(status == 422 && words.contains("callback_url"), "{words}");
+    assert_eq!(detail("GET", "/_sim/nothing", Value::Null).0, 404);
+    assert_eq!(detail("GET", "/unknown/v1", Value::Null).0, 404);
+}
+
+#[test]
+fn every_provider_describes_its_accounts_and_its_bad_days() {
+    let stage = Stage::new();
+    let (_, all) = stage.control("GET", "/_sim/providers", &Value::Null);
+    assert_eq!(all["data"].as_array().unwrap().len(), crate::providers::PROVIDERS.len());
+    for provider in crate::providers::PROVIDERS {
+        let (_, shown) = stage.control("GET", &format!("/_sim/providers/{}", provider.id()), &Value::Null);
+        assert!(shown["accounts"].as_array().is_some_and(|accounts| !accounts.is_empty()), "{shown}");
+        let id = provider.id();
+        assert!(id == "smtp" || provider.throttled(None).status == 429, "{id}");
+        assert!(id == "smtp" || provider.broken(503).status == 503, "{id}");
+        let stranger = stage.ask("POST", &format!("/{id}/v1/anything"), &[], "{}").reply.unwrap();
+        assert!((400..500).contains(&stranger.status), "{id} {}", stranger.status);
+    }
+    stage.sms("+491511234567");
+    assert_eq!(stage.control("DELETE", "/_sim", &Value::Null).0, 204);
+    assert_eq!(stage.control("GET", "/_sim/messages", &Value::Null).1["total"], 0);
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    let stage = Stage::new();
+    for _ in 0..1_100 {
+        stage.ask("GET", "/sendgrid/v3/scopes", &[], "");
+    }
+    let (_, kept) = stage.control("GET", "/_sim/requests?provider=sendgrid", &Value::Null);
+    assert_eq!(kept["data"].as_array().unwrap().len(), 1_000);
+}
