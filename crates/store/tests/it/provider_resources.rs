@@ -116,7 +116,7 @@ testkit::both! {
             assert_eq!(senders::find(tx, ACME, changed.id).await?, Some(changed.clone()));
             assert_eq!(senders::find(tx, OTHER, changed.id).await?, None);
             senders::remove_of_account(tx, ACME, AccountId::from_ulid(2)).await?;
-            assert_eq!(senders::all(tx, ACME).await?, [changed.clone()]);
+            assert_eq!(senders::all(tx, ACME).await?, std::slice::from_ref(&changed));
             assert!(senders::remove(tx, ACME, changed.id).await?);
             assert!(!senders::remove(tx, ACME, changed.id).await?);
             Ok(())
