@@ -145,6 +145,7 @@ nouns! {
     model::InboundId = "inbound message",
     model::EndpointId = "webhook endpoint",
     model::CallbackId = "callback",
+    model::SuppressionId = "suppression",
 }
 
 /// The id in the path. What is no id of this kind is not found.

@@ -31,6 +31,8 @@ use crate::{
         (name = "Contacts", description = "The people a tenant talks to."),
         (name = "Lists", description = "Contacts put together by hand or by an import."),
         (name = "Segments", description = "Contacts described by conditions."),
+        (name = "Consent", description = "What contacts allowed and prefer."),
+        (name = "Suppressions", description = "Addresses that must not be written to, and why."),
         (name = "Accounts", description = "A tenant's own settings for a provider."),
         (name = "Webhook endpoints", description = "Where a tenant receives events, per Standard Webhooks."),
         (name = "Events", description = "The same events as a stream."),

@@ -14,6 +14,7 @@ use store::{Scope, Tx, accounts, api_keys, contacts, tenants};
 use crate::{
     Error, Ports,
     bounded::Bounded,
+    consent::policy::{self, Policy},
     keys::{ApiKey, LastUsed},
     vault::{Place, Vault},
 };
@@ -74,6 +75,10 @@ pub struct Tenant {
     pub accounts: Vec<Arc<Account>>,
     /// Endpoints that were not deleted, oldest first.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// Its rules of consent.
+    pub consent: Policy,
+    /// Where the world reaches this installation: the base of its links.
+    pub public_url: Arc<str>,
 }
 
 impl Tenant {
@@ -304,8 +309,11 @@ async fn read_tenant(tx: &mut Tx, vault: &Vault, public_url: &str, id: TenantId)
             is_active: endpoint.state == "active",
         })
     });
+    let consent = policy::load(tx, vault, id, &row.timezone).await?;
     Ok(Some(Tenant {
         id,
+        consent,
+        public_url: public_url.into(),
         endpoints: endpoints.collect(),
         accounts: opened,
         name: row.name,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Engine, Error, attachments, callbacks, contacts, dispatch, endpoints, once, recovery, waiting};
+use crate::{Engine, Error, apply, attachments, callbacks, contacts, dispatch, endpoints, once, recovery, waiting};
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
 struct Job {
@@ -51,6 +51,7 @@ const JOBS: &[Job] = &[
         every_ms: 1_000,
         run: |engine| Box::pin(async move { waiting::reroute(&engine).await.map(|count| count as u64) }),
     },
+    Job { name: "move_on", every_ms: 1_000, run: |engine| Box::pin(async move { apply::move_on(&engine).await }) },
     Job {
         name: "later",
         every_ms: 500,

@@ -13,6 +13,7 @@ pub mod batcher;
 pub mod bounded;
 pub mod callbacks;
 pub mod cancel;
+pub mod consent;
 pub mod contacts;
 mod content_cache;
 pub mod csv;

@@ -9,7 +9,7 @@ use std::{
 use minijinja::{AutoEscape, Environment, ErrorKind as JinjaErrorKind, UndefinedBehavior, Value};
 use model::Content;
 
-use crate::{Error, ErrorKind, FieldError};
+use crate::{Error, ErrorKind, FieldError, consent::links::Links};
 
 /// Instructions one template may execute: a few milliseconds of work. A loop that explodes ends here.
 const FUEL: u64 = 100_000;
@@ -63,10 +63,19 @@ impl Prepared {
 
     /// Fills the placeholders from a JSON object.
     pub fn render(&self, variables: Option<&str>) -> Result<Arc<Content>, Error> {
+        self.render_with(variables, None)
+    }
+
+    /// Fills the placeholders from a JSON object, and those of a marketing message's links.
+    pub fn render_with(&self, variables: Option<&str>, links: Option<&Links>) -> Result<Arc<Content>, Error> {
         let Some(environment) = &self.environment else { return Ok(Arc::clone(&self.content)) };
-        let values: serde_json::Map<String, serde_json::Value> = variables
+        let mut values: serde_json::Map<String, serde_json::Value> = variables
             .map_or(Ok(serde_json::Map::new()), serde_json::from_str)
             .map_err(|_| Error::invalid("/variables", "expected an object"))?;
+        if let Some(links) = links {
+            values.insert("unsubscribe_url".to_owned(), links.unsubscribe_url.clone().into());
+            values.insert("preferences_url".to_owned(), links.preferences_url.clone().into());
+        }
         let values = Value::from(minijinja::value::Serde(&values));
         let mut content = Content::clone(&self.content);
         let mut bad = Vec::new();

@@ -90,6 +90,7 @@ pub async fn later(engine: &Engine) -> Result<usize, Error> {
                 provider_message_id: None,
                 segments: None,
                 price: None,
+                attempt: None,
             })
         })
         .collect();
@@ -163,6 +164,7 @@ async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedA
                 provider_message_id: Some(provider_message_id),
                 segments: None,
                 price: None,
+                attempt: None,
             });
             let is_settled = fact.as_ref().is_some_and(|learned| learned.fact != Fact::Sent);
             asked.ask_again_at = ask_again_at(&m, now).filter(|_| !is_settled);

@@ -109,6 +109,10 @@ id! {
     InboundId = "inb";
     /// An entry of the audit log.
     AuditId = "aud";
+    /// An entry of a tenant's suppression list.
+    SuppressionId = "sup";
+    /// One thing a contact said about consent.
+    ConsentId = "cns";
 }
 
 impl EndpointId {

@@ -31,6 +31,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: CONTACTS_TENANT_TABLES,
         postgres: "",
     },
+    Migration {
+        version: 3,
+        name: "consent",
+        sql: include_str!("../migrations/0003_consent.sql"),
+        tenant_tables: CONSENT_TENANT_TABLES,
+        postgres: "",
+    },
 ];
 
 /// The newest version this binary knows.
@@ -67,6 +74,18 @@ const CONTACTS_TENANT_TABLES: &[&str] = &[
     "segments",
     "contact_imports",
     "contact_import_errors",
+];
+
+const CONSENT_TENANT_TABLES: &[&str] = &[
+    "consent_policies",
+    "suppressions",
+    "soft_bounces",
+    "consent_records",
+    "consent_states",
+    "contact_preferences",
+    "topics",
+    "fallbacks",
+    "former_routes",
 ];
 
 /// The queue tables are vacuumed early, because they churn.

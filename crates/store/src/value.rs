@@ -166,7 +166,9 @@ ids!(
     AttachmentId,
     CallbackId,
     InboundId,
-    AuditId
+    AuditId,
+    SuppressionId,
+    ConsentId
 );
 
 macro_rules! codes {
@@ -179,7 +181,19 @@ macro_rules! codes {
         }
     )+};
 }
-codes!(Channel, Purpose, Priority, Guarantee, Class, Status, FailureKind);
+codes!(
+    Channel,
+    Purpose,
+    Priority,
+    Guarantee,
+    Class,
+    Status,
+    FailureKind,
+    SuppressionReason,
+    Blocks,
+    ConsentState,
+    ConsentMethod
+);
 
 /// One row of an answer.
 #[derive(Debug)]

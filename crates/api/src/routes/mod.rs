@@ -4,6 +4,7 @@ mod accounts;
 mod api_keys;
 mod attachments;
 mod connectors;
+mod consent;
 mod contacts;
 pub(crate) mod content;
 mod dead_letters;
@@ -16,6 +17,7 @@ mod logs;
 mod messages;
 mod segments;
 mod stream;
+mod suppressions;
 mod system;
 mod tenants;
 mod usage;
@@ -84,6 +86,15 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(endpoints::deliveries))
         .routes(routes!(endpoints::delivery))
         .routes(routes!(endpoints::retry))
+        .routes(routes!(consent::record, consent::list))
+        .routes(routes!(consent::preferences, consent::patch_preferences))
+        .routes(routes!(consent::put_topic, consent::topics))
+        .routes(routes!(consent::remove_topic))
+        .routes(routes!(consent::policy, consent::patch_policy))
+        .routes(routes!(suppressions::add, suppressions::list))
+        .routes(routes!(suppressions::add_many))
+        .routes(routes!(suppressions::export))
+        .routes(routes!(suppressions::get, suppressions::remove))
         .routes(routes!(stream::follow))
         .routes(routes!(usage::get))
         .routes(routes!(logs::audit))

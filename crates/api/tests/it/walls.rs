@@ -22,6 +22,8 @@ pub fn nobody(collection: &str) -> String {
         "attachments" => "atc",
         "inbound-messages" => "inb",
         "callback-log" => "cbk",
+        "suppressions" => "sup",
+        "topics" => "top",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -129,6 +131,8 @@ struct Things {
     list: String,
     segment: String,
     import: String,
+    suppression: String,
+    topic: String,
 }
 
 impl Things {
@@ -158,6 +162,10 @@ impl Things {
             .header("content-type", "text/csv")
             .bytes("email\nada@example.com\n");
         let import = id(import.bearer(key).send().await, 202);
+        let suppression = json!({"channel": "email", "address": "nobody@example.com"});
+        let suppression = id(api.post("/v1/suppressions", &suppression).bearer(key).send().await, 201);
+        let topic = json!({"name": "match_reports", "title": "Match reports"});
+        let topic = api.post("/v1/topics", &topic).bearer(key).send().await.ok(201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             tenant: tenant.to_owned(),
@@ -173,6 +181,8 @@ impl Things {
             segment,
             import,
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
+            suppression,
+            topic: topic["name"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -192,6 +202,8 @@ impl Things {
             "imports" => &self.import,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
+            "suppressions" => &self.suppression,
+            "topics" => &self.topic,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

@@ -4,20 +4,23 @@
 //! due work, event, usage and the idempotency key together. Requests that arrive at the same time share that transaction. It checks that the
 //! configuration it was planned with still holds; if not, the request is planned again. 202 is answered after the commit.
 
+mod fallback;
 pub mod plan;
 pub mod request;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use model::{AccountId, ContactId, MessageId, TenantId, Timestamp};
+use model::{AccountId, ContactId, MessageId, Status, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{
     Scope, Tx,
     deliveries::Delivery,
+    fallbacks::Fallback,
     idempotency::{self, Answered},
     inflight::{Flight, WorkerId},
     messages::{ContentId, Message},
@@ -25,11 +28,13 @@ use store::{
 };
 
 use self::{
+    fallback::Tail,
     plan::Plan,
     request::{BatchRequest, MessageRequest},
 };
 use crate::{
     Engine, Error, ErrorKind, FieldError,
+    consent::screen::{self, Ruling, Rulings},
     contacts::links::Links,
     directory::{Account, Tenant},
     dispatch::{Dispatcher, Place},
@@ -63,6 +68,8 @@ pub(crate) struct Item {
 struct Planned {
     message: Message,
     content: Option<String>,
+    /// What is left to try after its first channel.
+    tail: Option<(Tail, Fallback)>,
 }
 
 /// What became of an item.
@@ -71,8 +78,10 @@ pub(crate) enum Committed {
     Done {
         /// True when the message left with it.
         has_left: bool,
-        /// The contact that was found behind the address, and the answer that tells it.
-        linked: Option<(ContactId, Vec<u8>)>,
+        /// The contact that was found behind the address.
+        contact: Option<ContactId>,
+        /// The answer, when it became another in the transaction: a contact was found, or the message is held back.
+        body: Option<Vec<u8>>,
     },
     /// Its key was used before.
     Known(Answered),
@@ -124,13 +133,18 @@ impl Engine {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
             let (plan, content, text) = self.plan_one(request, &tenant, files.clone(), now)?;
-            let message = self.new_message(request, &tenant, &plan, content, now);
+            let mut message = self.new_message(request, &tenant, &plan, content, now);
+            let tail = self.tail(request, &tenant, &plan, &files, now)?;
+            let tail = tail.map(|tail| {
+                let row = tail.attach(&mut message);
+                (tail, row)
+            });
             let body = serde_json::to_vec(&view::message(&message, false, now)).expect("a message has a JSON form");
             let id = message.id;
             let hint = (tenant_id, plan.account.id, plan.class, plan.due_at);
             let item = Item {
                 leaving: (plan.due_at <= now).then(|| (Arc::clone(&plan.account), Arc::clone(&plan.content))),
-                messages: vec![Planned { message, content: Some(text) }],
+                messages: vec![Planned { message, content: Some(text), tail }],
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: true,
@@ -259,16 +273,22 @@ impl Engine {
                 if text.is_some() && files.is_empty() {
                     said.insert((channel, source), (content_id, Arc::clone(&prepared)));
                 }
-                Ok((self.new_message(request, tenant, &plan, content_id, now), plan, text))
+                let mut message = self.new_message(request, tenant, &plan, content_id, now);
+                let tail = self.tail(request, tenant, &plan, files, now)?;
+                let tail = tail.map(|tail| {
+                    let row = tail.attach(&mut message);
+                    (tail, row)
+                });
+                Ok((message, plan, text, tail))
             });
             match planned {
-                Ok((message, plan, text)) => {
+                Ok((message, plan, text, tail)) => {
                     batch.answers.push(Answer::Accepted { index, id: message.id });
                     batch.lanes.insert((plan.account.id, plan.class, plan.due_at));
                     if text.is_some() {
                         batch.contents.push((message.content_id, plan.content));
                     }
-                    batch.messages.push(Planned { message, content: text });
+                    batch.messages.push(Planned { message, content: text, tail });
                 }
                 Err(error) => batch.answers.push(Answer::Refused { index, error: problem(&error) }),
             }
@@ -327,9 +347,8 @@ impl Engine {
     async fn commit(&self, item: Item, weight: usize, body: Vec<u8>) -> Result<Option<(Reply, bool)>, Error> {
         let lost = || Committed::Failed(Error::internal("the batch was lost to a panic"));
         match self.accepts.submit(item, weight.max(1)).await.unwrap_or_else(lost) {
-            Committed::Done { has_left, linked } => {
-                let body = linked.map_or(body, |(_, told)| told);
-                Ok(Some((Reply { status: 202, body, replayed: false }, has_left)))
+            Committed::Done { has_left, body: changed, .. } => {
+                Ok(Some((Reply { status: 202, body: changed.unwrap_or(body), replayed: false }, has_left)))
             }
             Committed::Known(answered) => {
                 let status = u16::try_from(answered.status).unwrap_or(202);
@@ -495,11 +514,11 @@ async fn write_some(
     let committed = written.await?;
     for ((index, place), committed) in chosen.iter().zip(places).zip(&committed) {
         let item = &items[*index];
-        if let (Some(place), Some((account, content)), Committed::Done { has_left: true, linked }) =
+        if let (Some(place), Some((account, content)), Committed::Done { has_left: true, contact, .. }) =
             (place, &item.leaving, committed)
         {
             let mut message = item.messages[0].message.clone();
-            message.contact_id = message.contact_id.or(linked.as_ref().map(|(contact, _)| *contact));
+            message.contact_id = message.contact_id.or(*contact);
             place.depart(Arc::clone(account), flight(&message, account.id, worker, now), message, Arc::clone(content));
         }
     }
@@ -547,9 +566,11 @@ async fn write_in(
         .map(|answered| ((answered.tenant, answered.key.clone()), answered))
         .collect();
     let links = links(tx, items).await?;
+    let linked: Vec<Vec<Cow<'_, Message>>> = items.iter().map(|(item, _)| linked(item, &links)).collect();
+    let rulings = screened(tx, items, &linked, version, now).await?;
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
-    for (item, has_place) in items {
+    for ((item, has_place), linked) in items.iter().zip(&linked) {
         let before = item.has_key.then(|| known.remove(&(item.answer.tenant, item.answer.key.clone()))).flatten();
         if let Some(before) = before {
             let fingerprint = item.answer.fingerprint.as_slice().try_into().unwrap_or(&[0; 32]);
@@ -569,21 +590,40 @@ async fn write_in(
             committed.push(Committed::Stale);
             continue;
         }
-        let has_left = *has_place;
-        for planned in &item.messages {
-            let m = &planned.message;
-            let contact = m.contact_id.or_else(|| links.of(m.tenant_id, m.channel, &m.address));
-            add(&mut writes, item, planned, contact, has_left.then_some(worker), now, ids);
-        }
-        let linked = told(item, &links, now);
-        if item.has_key {
-            let mut answer = item.answer.clone();
-            if let Some((_, body)) = &linked {
-                answer.body.clone_from(body);
+        let mut has_left = *has_place;
+        let first = linked.first().filter(|m| item.is_single && matches!(m, Cow::Owned(_)));
+        let contact = first.and_then(|m| m.contact_id);
+        let mut body = first.map(|m| view::message_json(m, now).into_bytes());
+        for (planned, m) in item.messages.iter().zip(linked) {
+            writes.fallbacks.extend(planned.tail.as_ref().map(|(_, row)| row.clone()));
+            for (id, _, text) in planned.tail.iter().flat_map(|(tail, _)| &tail.contents) {
+                writes.contents.push((m.tenant_id, *id, text.clone()));
             }
-            answers.push(answer);
+            match rulings.get(&m.id) {
+                // It takes its turn, is held back then, and goes on over its next channel.
+                Some(Ruling::Bar(_)) if planned.tail.is_some() => {
+                    has_left = false;
+                    add(&mut writes, item, m, planned.content.as_ref(), None, now, ids);
+                }
+                Some(ruling) => {
+                    let held = held(m, ruling, now);
+                    has_left = false;
+                    body = item.is_single.then(|| view::message_json(&held, now).into_bytes());
+                    add(&mut writes, item, &held, planned.content.as_ref(), None, now, ids);
+                }
+                None => {
+                    let leaving = has_left.then_some(worker);
+                    add(&mut writes, item, m, planned.content.as_ref(), leaving, now, ids);
+                }
+            }
         }
-        committed.push(Committed::Done { has_left, linked });
+        if item.has_key {
+            answers.push(match &body {
+                Some(body) => Answered { body: body.clone(), ..item.answer.clone() },
+                None => item.answer.clone(),
+            });
+        }
+        committed.push(Committed::Done { has_left, contact, body });
     }
     writes.write(tx, shard).await?;
     let inserted = idempotency::insert_many(tx, &answers).await?;
@@ -601,28 +641,61 @@ async fn links(tx: &mut Tx, items: &[(&Item, bool)]) -> Result<Links, store::Err
     Links::find(tx, unnamed.map(|m| (m.tenant_id, m.channel, m.address.as_str()))).await
 }
 
-/// The contact found behind a single message's address, and the answer with it.
-fn told(item: &Item, links: &Links, now: Timestamp) -> Option<(ContactId, Vec<u8>)> {
-    let m = &item.messages.first().filter(|_| item.is_single)?.message;
-    let contact = links.of(m.tenant_id, m.channel, &m.address).filter(|_| m.contact_id.is_none())?;
-    let linked = Message { contact_id: Some(contact), ..m.clone() };
-    Some((contact, serde_json::to_vec(&view::message(&linked, false, now)).expect("a message has a JSON form")))
+/// An item's messages, each with the contact found behind its address.
+fn linked<'a>(item: &'a Item, links: &Links) -> Vec<Cow<'a, Message>> {
+    let with_contact = |planned: &'a Planned| {
+        let m = &planned.message;
+        let contact = links.of(m.tenant_id, m.channel, &m.address).filter(|_| m.contact_id.is_none());
+        contact.map_or(Cow::Borrowed(m), |id| Cow::Owned(Message { contact_id: Some(id), ..m.clone() }))
+    };
+    item.messages.iter().map(with_contact).collect()
+}
+
+/// What is found about the messages of items whose plan still holds. Without any to look at it costs nothing.
+async fn screened(
+    tx: &mut Tx,
+    items: &[(&Item, bool)],
+    linked: &[Vec<Cow<'_, Message>>],
+    version: i64,
+    now: Timestamp,
+) -> Result<Rulings, store::Error> {
+    let fresh = items.iter().zip(linked).filter(|((item, _), _)| item.version == version);
+    let messages: Vec<(&Message, &Tenant)> = fresh
+        .flat_map(|((item, _), linked)| linked.iter().map(|m| (&**m, &*item.tenant)))
+        .filter(|(m, tenant)| screen::is_watched(m, tenant))
+        .collect();
+    screen::look(tx, &messages, now).await
+}
+
+/// A message as it is accepted although it must not go now.
+fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
+    let mut m = planned.clone();
+    match ruling {
+        Ruling::Bar(failure) => {
+            (m.status, m.due_at, m.ended_at) = (Status::Suppressed, None, Some(now));
+            m.failure = serde_json::to_string(failure).ok();
+        }
+        Ruling::Wait { until, why } => {
+            (m.status, m.due_at) = (Status::Scheduled, Some(*until));
+            m.route = m.route.map(|route| format!("{route}; {why}"));
+        }
+    }
+    m
 }
 
 /// What a new message writes. `leaving`: the process that sends it at once, so that its attempt is on record instead of due work.
 fn add(
     writes: &mut Writes,
     item: &Item,
-    planned: &Planned,
-    contact_id: Option<ContactId>,
+    m: &Message,
+    content: Option<&String>,
     leaving: Option<WorkerId>,
     now: Timestamp,
     ids: &model::Ids,
 ) {
-    let m = Message { contact_id, ..planned.message.clone() };
-    writes.contents.extend(planned.content.as_ref().map(|text| (m.tenant_id, m.content_id, text.clone())));
+    writes.contents.extend(content.map(|text| (m.tenant_id, m.content_id, text.clone())));
     match (m.account_id.zip(m.due_at), leaving) {
-        (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(&m, account_id, worker, now)),
+        (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(m, account_id, worker, now)),
         (Some((account_id, due_at)), None) => writes.deliveries.push(Delivery {
             account_id,
             class: m.class,
@@ -635,7 +708,10 @@ fn add(
         }),
         (None, _) => {}
     }
-    writes.count(None, &m);
-    writes.event(&item.tenant, "message.accepted", view::message_json(&m, now), now, ids);
-    writes.new_messages.push(m);
+    writes.count(None, m);
+    writes.event(&item.tenant, "message.accepted", view::message_json(m, now), now, ids);
+    if m.status == Status::Suppressed {
+        writes.event(&item.tenant, "message.suppressed", view::message_json(m, now), now, ids);
+    }
+    writes.new_messages.push(m.clone());
 }

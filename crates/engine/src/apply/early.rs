@@ -40,6 +40,7 @@ impl EarlyPayload {
             provider_message_id: Some(early.provider_message_id.clone()),
             segments: self.segments,
             price: self.price,
+            attempt: None,
         }
     }
 }
