@@ -25,6 +25,7 @@ const CAMPAIGN: &str = "cmp_01K9ZCCA1B2C3D4E5F6G7H8J9K";
 const SCHEDULE: &str = "sch_01K9ZCBT4V5W6X7Y8Z9A0B1C2D";
 const EVENT: &str = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B";
 const TEMPLATE: &str = "tpl_01K9ZC6T7E8M9P0R1S2T3V4W5X";
+const SUPPRESSION: &str = "sup_01K9ZCB3C4D5E6F7G8H9J0K1MN";
 const CREATED: &str = "2026-11-21T09:30:00.000000Z";
 
 /// What an id behind this collection names, and an example of one.
@@ -53,6 +54,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "schedules" => ("schedule", SCHEDULE),
         "deliveries" => ("delivery", MESSAGE),
         "webhook-endpoints" => ("endpoint", ENDPOINT),
+        "suppressions" => ("suppression", SUPPRESSION),
+        "topics" => ("topic", "match_reports"),
         other => unreachable!("the collection {other} has no example of an id"),
     }
 }
@@ -295,6 +298,51 @@ pub fn delivery_detail() -> Value {
         "number": 1, "started_at": CREATED, "finished_at": "2026-11-21T09:30:00.120000Z", "answer": 200, "failure": null, "exchange": null,
     }]);
     delivery
+}
+
+/// Something a contact said.
+pub fn consent() -> Value {
+    json!({
+        "id": "cns_01K9ZCC4D5E6F7G8H9J0K1M2NP", "contact_id": CONTACT, "channel": "email", "topic": null, "state": "opted_in", "method": "form", "source": KEY,
+        "text": "Yes, send me news by e-mail.", "ip": "192.0.2.7", "user_agent": null, "evidence": null, "at": CREATED, "recorded_at": CREATED,
+    })
+}
+
+/// How a contact's consent stands.
+pub fn consents() -> Value {
+    json!({
+        "standing": [{"channel": "email", "topic": null, "state": "opted_in", "since": CREATED}], "suppressions": [], "data": [consent()],
+        "next_cursor": null,
+    })
+}
+
+/// What a contact prefers.
+pub fn preferences() -> Value {
+    json!({
+        "contact_id": CONTACT, "do_not_contact": false, "channels": {"invoice_delivery": "whatsapp"}, "reminders": {"frequency": "weekly", "every_days": null},
+        "quiet_hours": {"from": "22:00", "until": "09:00"}, "updated_at": CREATED,
+    })
+}
+
+/// A topic of a tenant's own.
+pub fn topic() -> Value {
+    json!({"name": "match_reports", "title": "Match reports", "description": "A summary after each match.", "is_common": false, "created_at": CREATED})
+}
+
+/// A tenant's rules of consent.
+pub fn consent_policy() -> Value {
+    json!({
+        "quiet_hours": {"from": "21:00", "until": "08:00"}, "frequency_cap": {"max": 3, "days": 7}, "us_windows": true, "stop_scope": "all",
+        "answers_keywords": true, "help_text": null, "stop_text": null, "start_text": null,
+    })
+}
+
+/// An address that must not be written to.
+pub fn suppression() -> Value {
+    json!({
+        "id": SUPPRESSION, "channel": "email", "address": "ada@example.com", "reason": "hard_bounce", "blocks": "everything", "source": "provider",
+        "detail": "5.1.1 550 5.1.1 There is no such mailbox", "message_id": MESSAGE, "created_at": CREATED,
+    })
 }
 
 /// A stored file.

@@ -260,6 +260,7 @@ nouns! {
     model::ScheduleId = "schedule",
     model::CampaignId = "campaign",
     model::TemplateId = "template",
+    model::SuppressionId = "suppression",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

@@ -34,6 +34,8 @@ use crate::{
         (name = "Lists", description = "Contacts put together by hand or by an import."),
         (name = "Segments", description = "Contacts described by conditions."),
         (name = "Templates", description = "What is said many times, in languages and versions, and how it looks."),
+        (name = "Consent", description = "What contacts allowed and prefer."),
+        (name = "Suppressions", description = "Addresses that must not be written to, and why."),
         (name = "Accounts", description = "A tenant's own settings for a provider."),
         (name = "Senders", description = "As whom an account may send."),
         (name = "Domains", description = "Mail domains and what has to stand in their DNS."),

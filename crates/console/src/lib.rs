@@ -9,6 +9,7 @@
 //! - `assets`: styles, scripts and the font, embedded, under an address that changes with them.
 //! - `read`: the engine's JSON answers as values.
 //! - `live`: the one event stream of a page.
+//! - `public`: the pages that links in messages lead to, which need no sign-in.
 //!
 //! Scripts come from files only; the Content-Security-Policy allows nothing inline and no `eval`. Pages can be read, and forms sent, without script.
 
@@ -20,6 +21,7 @@ mod guard;
 mod live;
 mod pages;
 mod parts;
+pub mod public;
 mod read;
 mod session;
 mod shell;

@@ -15,6 +15,7 @@ use crate::{
     Error, Ports,
     bounded::Bounded,
     branding::{self, Branding},
+    consent::policy::{self, Policy},
     keys::{ApiKey, LastUsed},
     render::Provided,
     senders::{self, SenderState},
@@ -84,6 +85,10 @@ pub struct Tenant {
     pub provided: Provided,
     /// Templates that can be sent.
     pub(crate) templates: Templates,
+    /// Its rules of consent.
+    pub consent: Policy,
+    /// Where the world reaches this installation: the base of its links.
+    pub public_url: Arc<str>,
 }
 
 impl Tenant {
@@ -349,11 +354,14 @@ async fn read_tenant(tx: &mut Tx, vault: &Vault, public_url: &str, id: TenantId)
         })
     });
     let branding = branding::load(tx, id).await?;
+    let consent = policy::load(tx, vault, id, &row.timezone).await?;
     Ok(Some(Tenant {
         id,
         provided: branding.provided(&row.name, public_url),
         branding,
         templates: templates::load(tx, id).await?,
+        consent,
+        public_url: public_url.into(),
         endpoints: endpoints.collect(),
         accounts: opened,
         name: row.name,

@@ -7,8 +7,8 @@ use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, attachments, callbacks, campaigns, contacts, dispatch, domains, endpoints, once, recovery,
-    schedules, tracking, waiting, whatsapp_templates,
+    Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, dispatch, domains, endpoints, once,
+    recovery, schedules, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -54,6 +54,7 @@ const JOBS: &[Job] = &[
         every_ms: 1_000,
         run: |engine| Box::pin(async move { waiting::reroute(&engine).await.map(|count| count as u64) }),
     },
+    Job { name: "move_on", every_ms: 1_000, run: |engine| Box::pin(async move { apply::move_on(&engine).await }) },
     Job {
         name: "later",
         every_ms: 500,

@@ -16,6 +16,7 @@ pub mod branding;
 pub mod callbacks;
 pub mod campaigns;
 pub mod cancel;
+pub mod consent;
 pub mod contacts;
 mod content_cache;
 pub mod csv;

@@ -12,7 +12,7 @@ use model::Content;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::{Error, ErrorKind, FieldError, links, templates::VariableType};
+use crate::{Error, ErrorKind, FieldError, consent::links::Links, links, templates::VariableType};
 
 /// Instructions one template may execute: a few milliseconds of work. A loop that explodes ends here.
 const FUEL: u64 = 100_000;
@@ -139,12 +139,26 @@ impl Prepared {
 
     /// Fills the placeholders from a JSON object, and from what is provided where that is silent.
     pub fn render(&self, variables: Option<&str>, provided: &Provided) -> Result<Arc<Content>, Error> {
+        self.render_with(variables, provided, None)
+    }
+
+    /// Fills the placeholders as [`Prepared::render`] does, and those of a marketing message's links.
+    pub fn render_with(
+        &self,
+        variables: Option<&str>,
+        provided: &Provided,
+        links: Option<&Links>,
+    ) -> Result<Arc<Content>, Error> {
         if self.environment.is_none() && self.needs.is_none() {
             return Ok(Arc::clone(&self.content));
         }
-        let values: Map<String, Json> = variables
+        let mut values: Map<String, Json> = variables
             .map_or(Ok(Map::new()), serde_json::from_str)
             .map_err(|_| Error::invalid("/variables", "expected an object"))?;
+        if let Some(links) = links {
+            values.insert("unsubscribe_url".to_owned(), links.unsubscribe_url.clone().into());
+            values.insert("preferences_url".to_owned(), links.preferences_url.clone().into());
+        }
         self.fill(&values, provided)
     }
 

@@ -90,6 +90,7 @@ pub async fn later(engine: &Engine) -> Result<usize, Error> {
                 segments: None,
                 price: None,
                 machine: None,
+                attempt: None,
             })
         })
         .collect();
@@ -164,6 +165,7 @@ async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedA
                 segments: None,
                 price: None,
                 machine: None,
+                attempt: None,
             });
             let is_settled = fact.as_ref().is_some_and(|learned| learned.fact != Fact::Sent);
             asked.ask_again_at = ask_again_at(&m, now).filter(|_| !is_settled);

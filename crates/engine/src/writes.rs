@@ -6,18 +6,21 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Channel, Class, Content, EventId, Guarantee, Ids, MessageId, Priority, Purpose, Status, Timestamp, WebhookContent,
+    Channel, Class, Content, EventId, Guarantee, Ids, MessageId, Priority, Purpose, Status, SuppressionReason,
+    TenantId, Timestamp, WebhookContent,
 };
 use store::{
     Error, Tx,
     attempts::{self, Attempt, Observation},
-    contents,
+    consent_policies, contents,
     deliveries::{self, Delivery},
     events::{self, Event},
+    fallbacks::{self, Fallback, FormerRoute},
     inflight::{self, Flight},
     messages::{self, ContentId, Engagement, Message},
     reports::{self, EarlyReport, LaterFact},
-    template_counters,
+    suppressions::{self, SoftBounce, Suppression},
+    template_counters, tenants,
     usage::{self, Counts, Key},
 };
 
@@ -48,6 +51,14 @@ pub struct Writes {
     pub later: Vec<LaterFact>,
     /// Reports that wait for their id.
     pub early: Vec<EarlyReport>,
+    /// New suppressions; those that are there already stay as they are.
+    pub suppressions: Vec<Suppression>,
+    /// Bounces that may pass.
+    pub soft_bounces: Vec<SoftBounce>,
+    /// What is left to try for messages with several channels; the last one for a message counts.
+    pub fallbacks: Vec<Fallback>,
+    /// Ways messages left for another channel.
+    pub former_routes: Vec<FormerRoute>,
     usage: BTreeMap<Key, Counts>,
     templates: BTreeMap<template_counters::Key, template_counters::Counts>,
     /// Messages that were opened or clicked for the first time.
@@ -88,6 +99,18 @@ impl Writes {
         };
         let before = before.map(template_counts).unwrap_or_default();
         self.templates.entry(key).or_default().add(template_counts(after).less(before));
+    }
+
+    /// Counts what was sent the way a message has left: its row counts only the way it goes now.
+    pub fn count_former(&mut self, m: &Message, former: &FormerRoute) {
+        let key = Key {
+            tenant_id: m.tenant_id,
+            month: m.created_at.month(),
+            channel: former.channel,
+            provider: former.connector.clone(),
+            purpose: m.purpose,
+        };
+        *self.usage.entry(key).or_default() += former_counts(former);
     }
 
     /// Adds an event and its deliveries to the endpoints that want it.
@@ -193,9 +216,41 @@ impl Writes {
         attempts::insert_observations(tx, &self.observations).await?;
         reports::insert_later(tx, &self.later).await?;
         reports::insert_early(tx, &self.early).await?;
+        if !self.fallbacks.is_empty() {
+            let last: BTreeMap<MessageId, &Fallback> = self.fallbacks.iter().map(|row| (row.message_id, row)).collect();
+            fallbacks::put_many(tx, &last.into_values().cloned().collect::<Vec<_>>()).await?;
+        }
+        if !self.former_routes.is_empty() {
+            fallbacks::leave_many(tx, &self.former_routes).await?;
+            let has_moved = |m: &&Message| self.former_routes.iter().any(|route| route.message_id == m.id);
+            fallbacks::redirect_many(tx, &self.messages.iter().filter(has_moved).collect::<Vec<_>>()).await?;
+        }
+        if !self.suppressions.is_empty() {
+            self.suppress(tx).await?;
+        }
+        suppressions::note_soft(tx, &self.soft_bounces).await?;
         events::insert_many(tx, &self.events).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
         usage::add_many(tx, shard, &self.usage).await
+    }
+}
+
+impl Writes {
+    /// Writes suppressions. A tenant's first raises the configuration's version with it, so that both looks at a message notice (see [`crate::consent`]).
+    async fn suppress(&self, tx: &mut Tx) -> Result<(), Error> {
+        suppressions::insert_many(tx, &self.suppressions).await?;
+        let mut owners: BTreeMap<TenantId, (bool, Timestamp)> = BTreeMap::new();
+        for s in &self.suppressions {
+            let entry = owners.entry(s.tenant_id).or_insert((false, s.created_at));
+            entry.0 |= s.reason == SuppressionReason::Erased;
+        }
+        for (tenant, (has_erased, now)) in owners {
+            consent_policies::begin(tx, tenant, now).await?;
+            if consent_policies::note_suppressions(tx, tenant, has_erased).await? {
+                tenants::bump(tx, Some(tenant)).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -226,6 +281,16 @@ fn template_counts(m: &Message) -> template_counters::Counts {
         clicked: one(m.engagement.clicked_at),
         machine_opened: one(m.engagement.machine_opened_at),
         machine_clicked: one(m.engagement.machine_clicked_at),
+    }
+}
+
+/// What a way that a message left adds to the sums.
+pub fn former_counts(former: &FormerRoute) -> Counts {
+    let is_sent = former.sent_at.is_some();
+    Counts {
+        sent: i64::from(is_sent),
+        segments: if is_sent { i64::from(former.segments.unwrap_or(0)) } else { 0 },
+        ..Counts::default()
     }
 }
 

@@ -117,6 +117,10 @@ id! {
     AuditId = "aud";
     /// A message that repeats.
     ScheduleId = "sch";
+    /// An entry of a tenant's suppression list.
+    SuppressionId = "sup";
+    /// One thing a contact said about consent.
+    ConsentId = "cns";
 }
 
 impl EndpointId {

@@ -8,6 +8,7 @@
 mod address;
 mod call;
 mod channel;
+mod consent;
 mod content;
 mod failure;
 mod id;
@@ -26,15 +27,16 @@ pub use call::{
     SmtpStage,
 };
 pub use channel::{Channel, Class, Guarantee, Priority, Purpose};
+pub use consent::{Blocks, ConsentMethod, ConsentState, SuppressionReason};
 pub use content::{
     AttachmentRef, Button, Content, EmailContent, Location, Media, MediaKind, SmsContent, TelegramContent,
     VoiceContent, WebhookContent, WhatsappContent, WhatsappTemplate,
 };
 pub use failure::{Failure, FailureKind};
 pub use id::{
-    ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ContactId, DomainId,
-    EndpointId, EventId, ImportId, InboundId, KeyId, ListId, MessageId, ScheduleId, SegmentId, SenderId, SessionId,
-    TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
+    ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ConsentId, ContactId,
+    DomainId, EndpointId, EventId, ImportId, InboundId, KeyId, ListId, MessageId, ScheduleId, SegmentId, SenderId,
+    SessionId, SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
 };
 pub use ids::Ids;
 pub use money::Money;

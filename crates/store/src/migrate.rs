@@ -32,6 +32,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 3,
+        name: "consent",
+        sql: include_str!("../migrations/0003_consent.sql"),
+        tenant_tables: CONSENT_TENANT_TABLES,
+        postgres: "",
+    },
+    Migration {
         version: 4,
         name: "templates",
         sql: include_str!("../migrations/0004_templates.sql"),
@@ -99,6 +106,17 @@ const CONTACTS_TENANT_TABLES: &[&str] = &[
 
 const TEMPLATE_TENANT_TABLES: &[&str] =
     &["templates", "template_versions", "template_counters", "branding", "tracking_hits"];
+const CONSENT_TENANT_TABLES: &[&str] = &[
+    "consent_policies",
+    "suppressions",
+    "soft_bounces",
+    "consent_records",
+    "consent_states",
+    "contact_preferences",
+    "topics",
+    "fallbacks",
+    "former_routes",
+];
 
 /// The queue tables are vacuumed early, because they churn.
 const BASE_STORAGE: &str = "

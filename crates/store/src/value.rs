@@ -170,7 +170,9 @@ ids!(
     ScheduleId,
     InboundId,
     AuditId,
-    WhatsappTemplateId
+    WhatsappTemplateId,
+    SuppressionId,
+    ConsentId
 );
 
 macro_rules! codes {
@@ -183,7 +185,19 @@ macro_rules! codes {
         }
     )+};
 }
-codes!(Channel, Purpose, Priority, Guarantee, Class, Status, FailureKind);
+codes!(
+    Channel,
+    Purpose,
+    Priority,
+    Guarantee,
+    Class,
+    Status,
+    FailureKind,
+    SuppressionReason,
+    Blocks,
+    ConsentState,
+    ConsentMethod
+);
 
 /// One row of an answer.
 #[derive(Debug)]

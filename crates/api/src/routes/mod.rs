@@ -6,6 +6,7 @@ mod attachments;
 mod branding;
 mod campaigns;
 mod connectors;
+mod consent;
 mod contacts;
 pub(crate) mod content;
 mod dead_letters;
@@ -24,6 +25,7 @@ mod senders;
 mod sessions;
 mod sign_in;
 mod stream;
+mod suppressions;
 mod system;
 mod templates;
 mod tenants;
@@ -155,6 +157,15 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(endpoints::deliveries))
         .routes(routes!(endpoints::delivery))
         .routes(routes!(endpoints::retry))
+        .routes(routes!(consent::record, consent::list))
+        .routes(routes!(consent::preferences, consent::patch_preferences))
+        .routes(routes!(consent::put_topic, consent::topics))
+        .routes(routes!(consent::remove_topic))
+        .routes(routes!(consent::policy, consent::patch_policy))
+        .routes(routes!(suppressions::add, suppressions::list))
+        .routes(routes!(suppressions::add_many))
+        .routes(routes!(suppressions::export))
+        .routes(routes!(suppressions::get, suppressions::remove))
         .routes(routes!(stream::follow))
         .routes(routes!(usage::get))
         .routes(routes!(logs::audit))

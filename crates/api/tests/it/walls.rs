@@ -30,6 +30,8 @@ pub fn nobody(collection: &str) -> String {
         "schedules" => "sch",
         "campaigns" => "cmp",
         "templates" => "tpl",
+        "suppressions" => "sup",
+        "topics" => "top",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -143,6 +145,8 @@ struct Things {
     sender: String,
     domain: String,
     template: String,
+    suppression: String,
+    topic: String,
 }
 
 impl Things {
@@ -186,6 +190,10 @@ impl Things {
         let template =
             json!({"name": "hello", "channel": "email", "variants": {"en": {"subject": "Hi", "text": "Hello"}}});
         let template = id(api.post("/v1/templates", &template).bearer(key).send().await, 201);
+        let suppression = json!({"channel": "email", "address": "nobody@example.com"});
+        let suppression = id(api.post("/v1/suppressions", &suppression).bearer(key).send().await, 201);
+        let topic = json!({"name": "match_reports", "title": "Match reports"});
+        let topic = api.post("/v1/topics", &topic).bearer(key).send().await.ok(201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -207,6 +215,8 @@ impl Things {
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
             sender,
             domain,
+            suppression,
+            topic: topic["name"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -233,6 +243,8 @@ impl Things {
             "inbound-messages" => &self.inbound,
             "senders" => &self.sender,
             "domains" => &self.domain,
+            "suppressions" => &self.suppression,
+            "topics" => &self.topic,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

@@ -4,22 +4,25 @@
 //! due work, event, usage and the idempotency key together. Requests that arrive at the same time share that transaction. It checks that the
 //! configuration it was planned with still holds; if not, the request is planned again. 202 is answered after the commit.
 
+mod fallback;
 pub mod plan;
 pub mod request;
 mod together;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use model::{AccountId, ContactId, MessageId, TenantId, Timestamp};
+use model::{AccountId, ContactId, MessageId, Status, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{
     Scope, Tx, contents,
     contents::Stored,
     deliveries::Delivery,
+    fallbacks::Fallback,
     idempotency::{self, Answered},
     inflight::{Flight, WorkerId},
     messages::{ContentId, Engagement, Message, OfTemplate},
@@ -28,12 +31,14 @@ use store::{
 
 pub(crate) use self::together::{Accepted, CAMPAIGN_WAITS, Step};
 use self::{
+    fallback::Tail,
     plan::Plan,
     request::{BatchRequest, MessageRequest},
 };
 use crate::{
     Engine, Error, ErrorKind, FieldError,
     access::Permission,
+    consent::screen::{self, Ruling, Rulings},
     contacts::links::Links,
     directory::{Account, Tenant},
     dispatch::{Dispatcher, Place},
@@ -70,6 +75,8 @@ pub(crate) struct Item {
 struct Planned {
     message: Message,
     content: Option<Stored>,
+    /// What is left to try after its first channel.
+    tail: Option<(Tail, Fallback)>,
 }
 
 /// What a message says, found before it is planned.
@@ -88,8 +95,10 @@ pub(crate) enum Committed {
     Done {
         /// True when the message left with it.
         has_left: bool,
-        /// The contact that was found behind the address, and the answer that tells it.
-        linked: Option<(ContactId, Vec<u8>)>,
+        /// The contact that was found behind the address.
+        contact: Option<ContactId>,
+        /// The answer, when it became another in the transaction: a contact was found, or the message is held back.
+        body: Option<Vec<u8>>,
     },
     /// Its step was taken by somebody else: nothing was written.
     Passed,
@@ -159,13 +168,18 @@ impl Engine {
             let now = self.ports.clock.now();
             let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
             let content = said.content_id;
-            let message = self.new_message(request, &tenant, &plan, &said, now);
+            let mut message = self.new_message(request, &tenant, &plan, &said, now);
+            let tail = self.tail(request, &tenant, &plan, &files, now).await?;
+            let tail = tail.map(|tail| {
+                let row = tail.attach(&mut message);
+                (tail, row)
+            });
             let body = serde_json::to_vec(&view::message(&message, false, now)).expect("a message has a JSON form");
             let id = message.id;
             let hint = (tenant_id, plan.account.id, plan.class, plan.due_at);
             let item = Item {
                 leaving: (plan.due_at <= now).then(|| (Arc::clone(&plan.account), Arc::clone(&plan.content))),
-                messages: vec![Planned { message, content: said.stored }],
+                messages: vec![Planned { message, content: said.stored, tail }],
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: true,
@@ -289,7 +303,7 @@ impl Engine {
                 message.tracking |= tracking::TEST;
                 lanes.insert((plan.account.id, plan.class, plan.due_at));
                 ids.push(serde_json::json!({ "id": message.id, "to": message.address }));
-                messages.push(Planned { message, content: stored.take() });
+                messages.push(Planned { message, content: stored.take(), tail: None });
             }
             let body = serde_json::to_vec(&serde_json::json!({ "data": ids })).expect("answers have a JSON form");
             let item = Item {
@@ -396,13 +410,14 @@ impl Engine {
         let mut known: HashMap<(model::Channel, String), (ContentId, Arc<Prepared>)> = HashMap::new();
         for (index, request) in requests.iter().enumerate() {
             match self.plan_item(request.as_ref().map_err(Clone::clone), tenant, &mut known, now).await {
-                Ok((message, plan, stored)) => {
+                Ok((planned, plan)) => {
+                    let message = &planned.message;
                     batch.answers.push(Answer::Accepted { index, id: message.id });
                     batch.lanes.insert((plan.account.id, plan.class, plan.due_at));
-                    if stored.is_some() {
+                    if planned.content.is_some() {
                         batch.contents.push((message.content_id, plan.content));
                     }
-                    batch.messages.push(Planned { message, content: stored });
+                    batch.messages.push(planned);
                 }
                 Err(error) => batch.answers.push(Answer::Refused { index, error: problem(&error) }),
             }
@@ -416,7 +431,7 @@ impl Engine {
         tenant: &Tenant,
         known: &mut HashMap<(model::Channel, String), (ContentId, Arc<Prepared>)>,
         now: Timestamp,
-    ) -> Result<(Message, Plan, Option<Stored>), Error> {
+    ) -> Result<(Planned, Plan), Error> {
         let (request, files) = request?;
         let chosen = plan::choose(request, tenant)?;
         // Of templates it is the engine that remembers.
@@ -432,7 +447,13 @@ impl Engine {
         if let Some(source) = source {
             known.entry(source).or_insert_with(|| (said.content_id, Arc::clone(&said.prepared)));
         }
-        Ok((self.new_message(request, tenant, &plan, &said, now), plan, said.stored))
+        let mut message = self.new_message(request, tenant, &plan, &said, now);
+        let tail = self.tail(request, tenant, &plan, files, now).await?;
+        let tail = tail.map(|tail| {
+            let row = tail.attach(&mut message);
+            (tail, row)
+        });
+        Ok((Planned { message, content: said.stored, tail }, plan))
     }
 
     fn new_message(
@@ -494,9 +515,8 @@ impl Engine {
     async fn commit(&self, item: Item, weight: usize, body: Vec<u8>) -> Result<Option<(Reply, bool)>, Error> {
         let lost = || Committed::Failed(Error::internal("the batch was lost to a panic"));
         match self.accepts.submit(item, weight.max(1)).await.unwrap_or_else(lost) {
-            Committed::Done { has_left, linked } => {
-                let body = linked.map_or(body, |(_, told)| told);
-                Ok(Some((Reply { status: 202, body, replayed: false }, has_left)))
+            Committed::Done { has_left, body: changed, .. } => {
+                Ok(Some((Reply { status: 202, body: changed.unwrap_or(body), replayed: false }, has_left)))
             }
             Committed::Known(answered) => {
                 let status = u16::try_from(answered.status).unwrap_or(202);
@@ -679,11 +699,11 @@ async fn write_some(
     let committed = written.await?;
     for ((index, place), committed) in chosen.iter().zip(places).zip(&committed) {
         let item = &items[*index];
-        if let (Some(place), Some((account, content)), Committed::Done { has_left: true, linked }) =
+        if let (Some(place), Some((account, content)), Committed::Done { has_left: true, contact, .. }) =
             (place, &item.leaving, committed)
         {
             let mut message = item.messages[0].message.clone();
-            message.contact_id = message.contact_id.or(linked.as_ref().map(|(contact, _)| *contact));
+            message.contact_id = message.contact_id.or(*contact);
             place.depart(Arc::clone(account), flight(&message, account.id, worker, now), message, Arc::clone(content));
         }
     }
@@ -731,9 +751,11 @@ async fn write_in(
         .map(|answered| ((answered.tenant, answered.key.clone()), answered))
         .collect();
     let links = links(tx, items).await?;
+    let linked: Vec<Vec<Cow<'_, Message>>> = items.iter().map(|(item, _)| linked(item, &links)).collect();
+    let rulings = screened(tx, items, &linked, version, now).await?;
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
-    for (item, has_place) in items {
+    for ((item, has_place), linked) in items.iter().zip(&linked) {
         let before = item.has_key.then(|| known.remove(&(item.answer.tenant, item.answer.key.clone()))).flatten();
         if let Some(before) = before {
             let fingerprint = item.answer.fingerprint.as_slice().try_into().unwrap_or(&[0; 32]);
@@ -759,21 +781,38 @@ async fn write_in(
             committed.push(Committed::Passed);
             continue;
         }
-        let has_left = *has_place;
-        for planned in &item.messages {
-            let m = &planned.message;
-            let contact = m.contact_id.or_else(|| links.of(m.tenant_id, m.channel, &m.address));
-            add(&mut writes, item, planned, contact, has_left.then_some(worker), now, ids);
-        }
-        let linked = told(item, &links, now);
-        if item.has_key {
-            let mut answer = item.answer.clone();
-            if let Some((_, body)) = &linked {
-                answer.body.clone_from(body);
+        let mut has_left = *has_place;
+        let first = linked.first().filter(|m| item.is_single && matches!(m, Cow::Owned(_)));
+        let contact = first.and_then(|m| m.contact_id);
+        let mut body = first.map(|m| view::message_json(m, now).into_bytes());
+        for (planned, m) in item.messages.iter().zip(linked) {
+            writes.fallbacks.extend(planned.tail.as_ref().map(|(_, row)| row.clone()));
+            writes.contents.extend(planned.tail.iter().flat_map(|(tail, _)| &tail.contents).cloned());
+            match rulings.get(&m.id) {
+                // It takes its turn, is held back then, and goes on over its next channel.
+                Some(Ruling::Bar(_)) if planned.tail.is_some() => {
+                    has_left = false;
+                    add(&mut writes, item, m, planned.content.as_ref(), None, now, ids);
+                }
+                Some(ruling) => {
+                    let held = held(m, ruling, now);
+                    has_left = false;
+                    body = item.is_single.then(|| view::message_json(&held, now).into_bytes());
+                    add(&mut writes, item, &held, planned.content.as_ref(), None, now, ids);
+                }
+                None => {
+                    let leaving = has_left.then_some(worker);
+                    add(&mut writes, item, m, planned.content.as_ref(), leaving, now, ids);
+                }
             }
-            answers.push(answer);
         }
-        committed.push(Committed::Done { has_left, linked });
+        if item.has_key {
+            answers.push(match &body {
+                Some(body) => Answered { body: body.clone(), ..item.answer.clone() },
+                None => item.answer.clone(),
+            });
+        }
+        committed.push(Committed::Done { has_left, contact, body });
     }
     writes.write(tx, shard).await?;
     let inserted = idempotency::insert_many(tx, &answers).await?;
@@ -791,28 +830,61 @@ async fn links(tx: &mut Tx, items: &[(&Item, bool)]) -> Result<Links, store::Err
     Links::find(tx, unnamed.map(|m| (m.tenant_id, m.channel, m.address.as_str()))).await
 }
 
-/// The contact found behind a single message's address, and the answer with it.
-fn told(item: &Item, links: &Links, now: Timestamp) -> Option<(ContactId, Vec<u8>)> {
-    let m = &item.messages.first().filter(|_| item.is_single)?.message;
-    let contact = links.of(m.tenant_id, m.channel, &m.address).filter(|_| m.contact_id.is_none())?;
-    let linked = Message { contact_id: Some(contact), ..m.clone() };
-    Some((contact, serde_json::to_vec(&view::message(&linked, false, now)).expect("a message has a JSON form")))
+/// An item's messages, each with the contact found behind its address.
+fn linked<'a>(item: &'a Item, links: &Links) -> Vec<Cow<'a, Message>> {
+    let with_contact = |planned: &'a Planned| {
+        let m = &planned.message;
+        let contact = links.of(m.tenant_id, m.channel, &m.address).filter(|_| m.contact_id.is_none());
+        contact.map_or(Cow::Borrowed(m), |id| Cow::Owned(Message { contact_id: Some(id), ..m.clone() }))
+    };
+    item.messages.iter().map(with_contact).collect()
+}
+
+/// What is found about the messages of items whose plan still holds. Without any to look at it costs nothing.
+async fn screened(
+    tx: &mut Tx,
+    items: &[(&Item, bool)],
+    linked: &[Vec<Cow<'_, Message>>],
+    version: i64,
+    now: Timestamp,
+) -> Result<Rulings, store::Error> {
+    let fresh = items.iter().zip(linked).filter(|((item, _), _)| item.version == version);
+    let messages: Vec<(&Message, &Tenant)> = fresh
+        .flat_map(|((item, _), linked)| linked.iter().map(|m| (&**m, &*item.tenant)))
+        .filter(|(m, tenant)| screen::is_watched(m, tenant))
+        .collect();
+    screen::look(tx, &messages, now).await
+}
+
+/// A message as it is accepted although it must not go now.
+fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
+    let mut m = planned.clone();
+    match ruling {
+        Ruling::Bar(failure) => {
+            (m.status, m.due_at, m.ended_at) = (Status::Suppressed, None, Some(now));
+            m.failure = serde_json::to_string(failure).ok();
+        }
+        Ruling::Wait { until, why } => {
+            (m.status, m.due_at) = (Status::Scheduled, Some(*until));
+            m.route = m.route.map(|route| format!("{route}; {why}"));
+        }
+    }
+    m
 }
 
 /// What a new message writes. `leaving`: the process that sends it at once, so that its attempt is on record instead of due work.
 fn add(
     writes: &mut Writes,
     item: &Item,
-    planned: &Planned,
-    contact_id: Option<ContactId>,
+    m: &Message,
+    content: Option<&Stored>,
     leaving: Option<WorkerId>,
     now: Timestamp,
     ids: &model::Ids,
 ) {
-    let m = Message { contact_id, ..planned.message.clone() };
-    writes.contents.extend(planned.content.clone());
+    writes.contents.extend(content.cloned());
     match (m.account_id.zip(m.due_at), leaving) {
-        (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(&m, account_id, worker, now)),
+        (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(m, account_id, worker, now)),
         (Some((account_id, due_at)), None) => writes.deliveries.push(Delivery {
             account_id,
             class: m.class,
@@ -825,7 +897,10 @@ fn add(
         }),
         (None, _) => {}
     }
-    writes.count(None, &m);
-    writes.event(&item.tenant, "message.accepted", view::message_json(&m, now), now, ids);
-    writes.new_messages.push(m);
+    writes.count(None, m);
+    writes.event(&item.tenant, "message.accepted", view::message_json(m, now), now, ids);
+    if m.status == Status::Suppressed {
+        writes.event(&item.tenant, "message.suppressed", view::message_json(m, now), now, ids);
+    }
+    writes.new_messages.push(m.clone());
 }

@@ -7,9 +7,12 @@ use model::{
     SmsContent, Status, TelegramContent, Timestamp, VoiceContent, WhatsappContent, segments,
 };
 
+use serde_json::value::RawValue;
+
 use super::request::{self, ChannelChoice, EmailRequest, MessageRequest, RichRequest};
 use crate::{
     Error, ErrorKind, FieldError,
+    consent::links::Links,
     contacts::Recipient,
     directory::{Account, Sender, Tenant, TenantState},
     render::Prepared,
@@ -28,6 +31,12 @@ pub const TEXT_MAX: usize = 512 * 1024;
 const SUBJECT_MAX: usize = 998;
 /// Extra mail headers.
 const HEADERS_MAX: usize = 30;
+/// Shortest wait for delivery before the next channel, in seconds: reports need a moment.
+const FALLBACK_MIN_S: u32 = 10;
+/// Longest, in seconds: a week.
+const FALLBACK_MAX_S: u32 = 7 * 86_400;
+/// What `auto` tries where nothing is known about the recipient's wishes.
+pub(super) const AUTO_ORDER: &[Channel] = &[Channel::Email, Channel::Whatsapp, Channel::Sms, Channel::Telegram];
 
 /// What will happen to a message.
 pub struct Plan {
@@ -76,11 +85,15 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
         )
         .with_action("CONTACT_OPERATOR"));
     }
-    if request.fallback_after_s.is_some() {
-        return Err(Error::invalid(
-            "/fallback_after_s",
-            "waiting for delivery before the next channel is not offered; the first channel that can be used is taken",
-        ));
+    if let Some(after_s) = request.fallback_after_s {
+        if !matches!(request.channel, Some(ChannelChoice::List(_) | ChannelChoice::Auto)) {
+            let detail = "there is no next channel to wait for: give `channel` as a list of channels or as auto";
+            return Err(Error::invalid("/fallback_after_s", detail));
+        }
+        if !(FALLBACK_MIN_S..=FALLBACK_MAX_S).contains(&after_s) {
+            let detail = format!("{FALLBACK_MIN_S} to {FALLBACK_MAX_S} seconds");
+            return Err(Error::invalid("/fallback_after_s", detail));
+        }
     }
     let given = Given::of(request)?;
     match &request.channel {
@@ -102,15 +115,12 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
         Some(ChannelChoice::List(channels)) => {
             first_usable(&given, channels, tenant, "the first listed channel with an address and an account")
         }
-        Some(ChannelChoice::Auto) => {
-            let order = [Channel::Email, Channel::Whatsapp, Channel::Sms, Channel::Telegram];
-            first_usable(
-                &given,
-                &order,
-                tenant,
-                "auto: the first of email, whatsapp, sms, telegram with an address and an account",
-            )
-        }
+        Some(ChannelChoice::Auto) => first_usable(
+            &given,
+            AUTO_ORDER,
+            tenant,
+            "auto: the first of email, whatsapp, sms, telegram with an address and an account",
+        ),
     }
 }
 
@@ -306,12 +316,17 @@ pub fn say(request: &MessageRequest, channel: Channel, files: Vec<AttachmentRef>
         return Err(Error::invalid("/content", "a message needs `content` or `template`"));
     };
     check_attachments(request, channel)?;
-    content(raw.get().as_bytes(), channel, files, "/content")
+    let fitting = match &request.channel {
+        Some(ChannelChoice::List(_) | ChannelChoice::Auto) => narrowed(request, channel),
+        _ => None,
+    };
+    content(fitting.as_ref().unwrap_or(raw).get().as_bytes(), channel, files, "/content")
 }
 
 /// Files go by e-mail only.
 pub fn check_attachments(request: &MessageRequest, channel: Channel) -> Result<(), Error> {
-    if channel == Channel::Email || request.attachments.is_empty() {
+    let may_differ = matches!(request.channel, Some(ChannelChoice::List(_) | ChannelChoice::Auto));
+    if channel == Channel::Email || request.attachments.is_empty() || may_differ {
         return Ok(());
     }
     Err(Error::invalid("/attachments", format!("attachments go by e-mail; over {channel} use `content.media`")))
@@ -348,6 +363,29 @@ pub fn content(raw: &[u8], channel: Channel, files: Vec<AttachmentRef>, base: &s
     };
     check_source(&content, base)?;
     Ok(content)
+}
+
+/// The fields each channel's content has.
+const FIELDS: &[(Channel, &[&str])] = &[
+    (Channel::Email, &["subject", "text", "html", "reply_to", "headers", "attachments"]),
+    (Channel::Sms, &["text", "media"]),
+    (Channel::Whatsapp, &["text", "media", "buttons", "location", "whatsapp_template"]),
+    (Channel::Telegram, &["text", "media", "buttons", "location"]),
+    (Channel::Voice, &["say", "voice", "language"]),
+];
+
+/// The part of a content that one channel carries, where a request names several. A field that no channel has stays, to be refused by name; a call says the text when nothing else is given.
+pub(super) fn narrowed(request: &MessageRequest, channel: Channel) -> Option<Box<RawValue>> {
+    let raw = request.content.as_ref()?;
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get()).ok()?;
+    let is_of = |channel: Channel, name: &str| FIELDS.iter().any(|(of, names)| *of == channel && names.contains(&name));
+    if channel == Channel::Voice && !fields.contains_key("say") {
+        if let Some(text) = fields.get("text").cloned() {
+            fields.insert("say".to_owned(), text);
+        }
+    }
+    fields.retain(|name, _| is_of(channel, name) || !FIELDS.iter().any(|(of, _)| is_of(*of, name)));
+    serde_json::value::to_raw_value(&fields).ok()
 }
 
 /// What can be said to be wrong before the placeholders are filled.
@@ -426,7 +464,11 @@ pub fn plan(
             (account, None, why.to_owned())
         }
     };
-    let rendered = content.render(request.variables.as_ref().map(|raw| raw.get()), &tenant.provided)?;
+    let purpose = request.purpose.unwrap_or(Purpose::Transactional);
+    // The message has no id yet, so its links are samples of their length.
+    let links = (purpose == Purpose::Marketing).then(|| Links::sample(&tenant.public_url));
+    let variables = request.variables.as_ref().map(|raw| raw.get());
+    let rendered = content.render_with(variables, &tenant.provided, links.as_ref())?;
     check_rendered(&rendered)?;
     account.connector.can_carry(&account.values, &rendered).map_err(|failure| {
         // The field stands in backticks, or before a colon at the beginning.
@@ -439,7 +481,6 @@ pub fn plan(
             ..Error::new(ErrorKind::Invalid, code, failure.detail)
         }
     })?;
-    let purpose = request.purpose.unwrap_or(Purpose::Transactional);
     Ok(Plan {
         channel,
         purpose,

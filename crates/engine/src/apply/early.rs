@@ -41,6 +41,7 @@ impl EarlyPayload {
             segments: self.segments,
             price: self.price,
             machine: None,
+            attempt: None,
         }
     }
 }

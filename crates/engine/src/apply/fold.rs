@@ -4,22 +4,36 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use connectors::{Acceptance, Outcome, registry};
 use model::{
-    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Status, TenantId, Timestamp, step,
+    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Status, SuppressionId,
+    SuppressionReason, TenantId, Timestamp, step,
 };
 use store::{
     attempts::{Attempt, Observation},
     deliveries::Delivery,
+    fallbacks::{Fallback, FormerRoute},
     inflight::Flight,
     messages::{Engagement, Message},
     reports::{EarlyReport, LaterFact},
+    suppressions::{SoftBounce, Suppression},
 };
 
 use super::{
-    AskedAbout, EarlyPayload, Finished, Learned, Moved, Rerouted, Withdrawn,
+    AskedAbout, EarlyPayload, Finished, Held, Learned, Moved, Rerouted, Withdrawn,
     conclude::{self, Facts, Next, conclude},
+    fallback,
     health::News,
 };
-use crate::{accept::plan::default_account, engine::Tenants, view, writes::Writes};
+use crate::{
+    accept::plan::default_account,
+    consent::{
+        bar,
+        notice::{self, Notice},
+        screen::Ruling,
+    },
+    engine::Tenants,
+    view,
+    writes::Writes,
+};
 
 /// Wait before a message that was sent and of which nothing was heard since is asked about, in milliseconds (mission M2.7).
 pub const ASK_SENT_AFTER_MS: i64 = 5 * 60_000;
@@ -35,12 +49,30 @@ pub(super) struct Fold<'a> {
     ends: BTreeMap<(TenantId, AccountId), Vec<Option<Failure>>>,
     due: BTreeMap<(TenantId, AccountId, Class), Timestamp>,
     told: BTreeSet<TenantId>,
+    /// Addresses reports speak against.
+    suppressions: Vec<Suppression>,
+    /// Bounces that may pass, with the address as the message has it.
+    soft: Vec<(SoftBounce, String)>,
+    ways: Ways,
+}
+
+/// The channels left to messages, and the ways they went before.
+#[derive(Default)]
+pub(super) struct Ways {
+    pub left: HashMap<MessageId, Fallback>,
+    pub former: HashMap<MessageId, Vec<FormerRoute>>,
 }
 
 type Due = Vec<(TenantId, AccountId, Class, Timestamp)>;
 
 impl<'a> Fold<'a> {
-    pub(super) fn new(rows: HashMap<MessageId, Message>, tenants: &'a Tenants, ids: &'a Ids, now: Timestamp) -> Self {
+    pub(super) fn new(
+        rows: HashMap<MessageId, Message>,
+        tenants: &'a Tenants,
+        ids: &'a Ids,
+        now: Timestamp,
+        ways: Ways,
+    ) -> Self {
         Self {
             rows,
             before: HashMap::new(),
@@ -51,6 +83,9 @@ impl<'a> Fold<'a> {
             ends: BTreeMap::new(),
             due: BTreeMap::new(),
             told: BTreeSet::new(),
+            suppressions: Vec::new(),
+            soft: Vec::new(),
+            ways,
         }
     }
 
@@ -181,10 +216,14 @@ impl<'a> Fold<'a> {
         m.poll_at = asks.then(|| self.now.plus_millis(ASK_SENT_AFTER_MS));
         m.polls = 0;
         self.step(m, &Fact::Sent, self.now);
+        if let Some(after_s) = self.ways.left.get(&m.id).map(|left| left.after_s).filter(|after_s| *after_s > 0) {
+            self.wait_for_delivery(m, Some(self.now.plus_seconds(after_s.into())));
+        }
     }
 
     fn refused(&mut self, m: &mut Message, flight: &Flight, failure: &Failure, repeats_safely: bool) {
         m.failure = json(failure);
+        self.notice(m, |channel, connector| notice::of_failure(channel, connector, failure));
         let facts = Facts {
             channel: m.channel,
             guarantee: m.guarantee,
@@ -193,7 +232,7 @@ impl<'a> Fold<'a> {
             repeats_safely,
             can_ask: self.can_ask(m),
         };
-        let next = if m.status.was_accepted() {
+        let next = if m.status.was_accepted() && m.sent_at.is_some() {
             // A callback that overtook the answer has already told the truth.
             m.due_at = None;
             return;
@@ -230,6 +269,7 @@ impl<'a> Fold<'a> {
                 }
                 self.queue(m, account, class, due_at, tries);
             }
+            Next::Fail { .. } if self.falls_back(m, failure) => {}
             Next::Fail { is_dead_letter } => {
                 (m.due_at, m.poll_at) = (None, None);
                 m.dead_at = is_dead_letter.then_some(self.now);
@@ -299,6 +339,9 @@ impl<'a> Fold<'a> {
             self.put(m);
             return;
         }
+        let is_former = self.ways.former.get(&m.id).is_some_and(|former| {
+            fallback::is_about_former(&m, former, learned.attempt, learned.provider_message_id.as_deref())
+        });
         let mut detail = serde_json::Map::new();
         if let Some(word) = &learned.provider_status {
             detail.insert("provider_status".to_owned(), word.clone().into());
@@ -326,12 +369,26 @@ impl<'a> Fold<'a> {
             at: learned.at,
             recorded_at: self.now,
         });
-        if m.provider_message_id.is_none() {
+        if is_former && !matches!(learned.fact.status(), Some(Status::Delivered | Status::Read) | None) {
+            // It has moved on: only that it arrived after all, or what the recipient did, still matters.
+            self.put(m);
+            return;
+        }
+        if m.provider_message_id.is_none() && !is_former {
             m.provider_message_id.clone_from(&learned.provider_message_id);
         }
         m.segments = learned.segments.filter(|count| *count > 0).or(m.segments);
         if let Some(price) = &learned.price {
             (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        }
+        self.notice(&m, |channel, connector| notice::of_fact(channel, connector, &learned.fact));
+        if let Fact::Failed { failure } | Fact::Bounced { failure, .. } = &learned.fact
+            && !matches!(m.status, Status::Delivered | Status::Read)
+            && m.due_at.is_none()
+            && self.falls_back(&mut m, failure)
+        {
+            self.put(m);
+            return;
         }
         if learned.fact.status().is_some_and(Status::is_final) {
             // Whatever the provider says settles an attempt nobody could speak for: no retry, no more asking.
@@ -405,6 +462,156 @@ impl<'a> Fold<'a> {
             }
         }
         self.put(m);
+    }
+
+    /// A message was claimed and is held back; its request never left. `doubt` is what an earlier attempt failed by that nobody can speak for.
+    pub(super) fn held(&mut self, held: &Held, doubt: Option<Failure>) {
+        let Some(mut m) = self.take(held.flight.message_id) else { return };
+        match &held.ruling {
+            Ruling::Bar(failure) => {
+                (m.due_at, m.poll_at) = (None, None);
+                let detail = serde_json::json!({ "failure": failure }).to_string();
+                self.observe(&m, "engine", "suppressed", format!("suppressed:{}", m.channel), Some(detail));
+                match doubt {
+                    None if self.falls_back(&mut m, failure) => {}
+                    Some(failure) => self.step(&mut m, &Fact::Unknown { failure }, self.now),
+                    None => self.step(&mut m, &Fact::Suppressed { failure: failure.clone() }, self.now),
+                }
+            }
+            Ruling::Wait { until, why } => {
+                let detail = serde_json::json!({ "until": until, "detail": why }).to_string();
+                self.observe(&m, "engine", "deferred", format!("deferred:{until}"), Some(detail));
+                self.queue(&mut m, held.flight.account_id, held.flight.class, *until, held.flight.tries);
+            }
+        }
+        self.put(m);
+    }
+
+    /// Moves a message on to its next channel, when there is one. `why` is what ended this one.
+    fn falls_back(&mut self, m: &mut Message, why: &Failure) -> bool {
+        if !fallback::allows(why) || m.expires_at.is_some_and(|at| at <= self.now) {
+            return false;
+        }
+        let Some(left) = self.ways.left.get(&m.id) else { return false };
+        let position = self.ways.former.get(&m.id).map_or(0, Vec::len) as u32;
+        let tenant = self.tenants.get(&m.tenant_id);
+        let is_usable = |step: &fallback::Step| {
+            let account = tenant.and_then(|tenant| tenant.account(step.account_id));
+            account.is_some_and(|account| account.is_enabled && account.channels.contains(&step.channel))
+        };
+        let steps = fallback::steps(&left.rest);
+        let after_s = left.after_s;
+        let (from, tries) = (m.channel, 0);
+        m.failure = m.failure.take().or_else(|| json(why));
+        let Some((former, rest)) = fallback::move_on(m, &steps, position, is_usable, self.now) else { return false };
+        let detail = serde_json::json!({ "from": from, "to": m.channel, "address": m.address, "account_id": m.account_id, "because": why });
+        self.observe(m, "engine", "fell_back", format!("fell_back:{position}"), Some(detail.to_string()));
+        self.writes.count_former(m, &former);
+        self.ways.former.entry(m.id).or_default().push(former.clone());
+        self.writes.former_routes.push(former);
+        let left = Fallback {
+            tenant_id: m.tenant_id,
+            message_id: m.id,
+            rest: serde_json::to_string(&rest).unwrap_or_default(),
+            after_s,
+            due_at: None,
+        };
+        self.ways.left.insert(m.id, left.clone());
+        self.writes.fallbacks.push(left);
+        if let Some(account_id) = m.account_id {
+            let (class, now) = (m.class, self.now);
+            self.queue(m, account_id, class, now, tries);
+        }
+        let data = view::message_json(m, self.now);
+        self.tell(m.tenant_id, "message.fell_back", data);
+        true
+    }
+
+    /// A message was sent and did not arrive in time.
+    pub(super) fn overdue(&mut self, tenant_id: TenantId, id: MessageId) {
+        let Some(mut m) = self.take(id) else { return };
+        let waits = m.status == Status::Sent && m.due_at.is_none() && m.sent_at.is_some();
+        let is_due = self.ways.left.get(&id).is_some_and(|left| left.due_at.is_some_and(|at| at <= self.now));
+        if m.tenant_id == tenant_id && is_due {
+            let why = Failure::new(
+                FailureKind::Unavailable,
+                "not_delivered_in_time",
+                "It was sent, and nothing said within `fallback_after_s` that it arrived.",
+            );
+            if !(waits && self.falls_back(&mut m, &why)) {
+                self.wait_for_delivery(&m, None);
+            }
+        }
+        self.put(m);
+    }
+
+    /// Notes when a message with another channel left is to move on, or that it no longer is.
+    fn wait_for_delivery(&mut self, m: &Message, due_at: Option<Timestamp>) {
+        if let Some(left) = self.ways.left.get_mut(&m.id)
+            && left.due_at != due_at
+        {
+            left.due_at = due_at;
+            self.writes.fallbacks.push(left.clone());
+        }
+    }
+
+    /// Keeps what a report about a message means for its address.
+    fn notice(&mut self, m: &Message, rule: impl Fn(Channel, &str) -> Option<Notice>) {
+        let Some(notice) = rule(m.channel, m.connector.as_deref().unwrap_or_default()) else { return };
+        if m.channel == Channel::Webhook {
+            return;
+        }
+        let address = bar::key(m.channel, &m.address);
+        match notice {
+            Notice::Suppress { reason, blocks, detail } => self.suppressions.push(Suppression {
+                tenant_id: m.tenant_id,
+                channel: m.channel,
+                address,
+                reason,
+                id: SuppressionId::from_ulid(self.ids.ulid(self.now)),
+                blocks,
+                source: "provider".to_owned(),
+                detail: Some(detail),
+                message_id: Some(m.id),
+                created_at: self.now,
+            }),
+            Notice::Soft => {
+                let (tenant_id, channel, message_id, at) = (m.tenant_id, m.channel, m.id, self.now);
+                self.soft.push((SoftBounce { tenant_id, channel, address, message_id, at }, m.address.clone()));
+            }
+        }
+    }
+
+    pub(super) fn take_notices(&mut self) -> (Vec<Suppression>, Vec<(SoftBounce, String)>) {
+        (std::mem::take(&mut self.suppressions), std::mem::take(&mut self.soft))
+    }
+
+    /// The suppression of an address that bounced softly often enough.
+    pub(super) fn soft_suppression(&self, bounce: &SoftBounce) -> Suppression {
+        let reason = SuppressionReason::SoftBounces;
+        Suppression {
+            tenant_id: bounce.tenant_id,
+            channel: bounce.channel,
+            address: bounce.address.clone(),
+            reason,
+            id: SuppressionId::from_ulid(self.ids.ulid(self.now)),
+            blocks: bar::blocks(bounce.channel, reason),
+            source: "engine".to_owned(),
+            detail: Some(format!(
+                "{} or more messages over a week or longer did not arrive, and none in between did.",
+                notice::SOFT_MAX
+            )),
+            message_id: Some(bounce.message_id),
+            created_at: self.now,
+        }
+    }
+
+    /// Writes new suppressions and tells of them.
+    pub(super) fn suppress(&mut self, new: Vec<Suppression>) {
+        for suppression in new {
+            self.tell(suppression.tenant_id, "suppression.added", crate::consent::suppressions::json(&suppression));
+            self.writes.suppressions.push(suppression);
+        }
     }
 
     /// The account a message waits for was deleted: the channel's default account takes over, or the message becomes a dead letter.

@@ -6,6 +6,7 @@
 
 pub mod conclude;
 mod early;
+pub mod fallback;
 mod fold;
 pub mod health;
 
@@ -16,18 +17,27 @@ use model::{AccountId, Fact, Failure, FailureKind, MessageId, Money, TenantId, T
 use store::{
     Scope, Tx,
     account_states::{self, AccountState},
-    attempts, deliveries,
+    attempts, deliveries, fallbacks,
     inflight::{self, Flight},
     messages::{self, Message},
-    reports,
+    reports, suppressions,
 };
 
 pub use self::early::EarlyPayload;
-use self::fold::Fold;
-use crate::{Engine, Error, directory::Account, engine::Tenants};
+use self::fold::{Fold, Ways};
+use crate::{
+    Engine, Error,
+    consent::{notice, screen::Ruling},
+    directory::Account,
+    engine::Tenants,
+};
 
 /// Attempts and facts in one transaction.
 pub(crate) const COMMIT_MAX: usize = 1_024;
+/// Newest messages to an address among which one that arrived is looked for, when it bounced softly often enough.
+const ARRIVALS_MAX: i64 = 200;
+/// Messages moved on in one go.
+const OVERDUE_PAGE: i64 = 500;
 
 /// Something that became known.
 #[derive(Clone)]
@@ -46,6 +56,10 @@ pub enum Input {
     Rerouted(Vec<Rerouted>),
     /// Messages that wait, to wait for another time.
     Moved(Vec<Moved>),
+    /// Messages that were claimed and then found to be held back: their request never left.
+    Held(Vec<Held>),
+    /// Messages that were sent and did not arrive in time.
+    Overdue(Vec<(TenantId, MessageId)>),
 }
 
 /// An attempt that ended.
@@ -88,6 +102,8 @@ pub struct Learned {
     pub price: Option<Money>,
     /// Why it was a machine that opened or clicked; `None` when a person may have.
     pub machine: Option<&'static str>,
+    /// Which attempt it speaks of, when the provider echoes it.
+    pub attempt: Option<u32>,
 }
 
 /// What asking a provider left us with, besides facts (which are [`Learned`]).
@@ -140,7 +156,21 @@ pub struct Rerouted {
     pub account_id: AccountId,
 }
 
+/// A message that was claimed and must not leave now.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The attempt that is not made.
+    pub flight: Flight,
+    /// Why.
+    pub(crate) ruling: Ruling,
+}
+
 impl Input {
+    /// Its share of a transaction.
+    pub(crate) fn weight(&self) -> usize {
+        self.keys().len()
+    }
+
     fn keys(&self) -> Vec<(TenantId, MessageId)> {
         match self {
             Self::Finished(items) => items.iter().map(|item| (item.flight.tenant_id, item.flight.message_id)).collect(),
@@ -150,6 +180,8 @@ impl Input {
             Self::Withdrawn(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
             Self::Rerouted(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
             Self::Moved(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
+            Self::Held(items) => items.iter().map(|item| (item.flight.tenant_id, item.flight.message_id)).collect(),
+            Self::Overdue(items) => items.clone(),
         }
     }
 }
@@ -239,7 +271,8 @@ pub(crate) async fn write_in(
         messages::lock_many(tx, &keys).await?.into_iter().map(|message| (message.id, message)).collect();
     let held = end_flights(tx, inputs).await?;
     let early = early_reports(tx, inputs).await?;
-    let mut fold = Fold::new(rows, tenants, ids, now);
+    let ways = ways(tx, &rows).await?;
+    let mut fold = Fold::new(rows, tenants, ids, now, ways);
     for input in inputs {
         match input {
             Input::Finished(items) => {
@@ -269,6 +302,13 @@ pub(crate) async fn write_in(
                     }
                 }
             }
+            Input::Held(items) => {
+                for item in items.iter().filter(|item| held.contains(&item.flight.message_id)) {
+                    let doubt = doubt(tx, fold.row(item.flight.message_id)).await?;
+                    fold.held(item, doubt);
+                }
+            }
+            Input::Overdue(items) => items.iter().for_each(|(tenant, id)| fold.overdue(*tenant, *id)),
             Input::Rerouted(items) => {
                 for item in items {
                     let row = fold
@@ -283,9 +323,44 @@ pub(crate) async fn write_in(
     }
     early.iter().for_each(|report| fold.early(report));
     let pauses = account_health(tx, &mut fold, troubled).await?;
+    notices(tx, &mut fold).await?;
     let (writes, due, told) = fold.into_writes();
     writes.write(tx, shard).await?;
     Ok(Aftermath { pauses, due, told })
+}
+
+/// The channels left to messages, and the ways they went before. Costs nothing for messages with one channel.
+async fn ways(tx: &mut Tx, rows: &HashMap<MessageId, Message>) -> Result<Ways, Error> {
+    let mut keys: Vec<_> = rows.values().filter(|m| fallback::may_move_on(m)).map(|m| (m.tenant_id, m.id)).collect();
+    keys.sort_unstable();
+    let mut ways = Ways::default();
+    if keys.is_empty() {
+        return Ok(ways);
+    }
+    for row in fallbacks::find_many(tx, &keys).await? {
+        ways.left.insert(row.message_id, row);
+    }
+    for route in fallbacks::former(tx, &keys).await? {
+        ways.former.entry(route.message_id).or_default().push(route);
+    }
+    Ok(ways)
+}
+
+/// Moves messages on that were sent and did not arrive in time. Run every second; answers how many were looked at.
+pub async fn move_on(engine: &Engine) -> Result<u64, Error> {
+    let now = engine.ports.clock.now();
+    let due = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { fallbacks::due(tx, now, OVERDUE_PAGE).await }))
+        .await
+        .map_err(Error::from)?;
+    let count = due.len();
+    if count > 0 {
+        let applied = engine.applies.submit(Input::Overdue(due), count).await;
+        applied.unwrap_or_else(|| Err(Error::internal("moving messages on panicked")))?;
+    }
+    Ok(count as u64)
 }
 
 /// True when a message can still be withdrawn: its due work is there and nobody is taking it, or it waits for an answer about an earlier attempt.
@@ -312,7 +387,13 @@ async fn end_flights(tx: &mut Tx, inputs: &[&Input]) -> Result<std::collections:
         match input {
             Input::Finished(items) => flights.extend(items.iter().map(|item| item.flight.clone())),
             Input::Abandoned(items) => flights.extend(items.iter().cloned()),
-            Input::Learned(_) | Input::Asked(_) | Input::Withdrawn(_) | Input::Rerouted(_) | Input::Moved(_) => {}
+            Input::Held(items) => flights.extend(items.iter().map(|item| item.flight.clone())),
+            Input::Learned(_)
+            | Input::Asked(_)
+            | Input::Withdrawn(_)
+            | Input::Rerouted(_)
+            | Input::Moved(_)
+            | Input::Overdue(_) => {}
         }
     }
     flights.sort_by_key(|flight| flight.message_id);
@@ -333,6 +414,34 @@ async fn early_reports(tx: &mut Tx, inputs: &[&Input]) -> Result<Vec<reports::Ea
         }));
     }
     Ok(reports::take_early(tx, &known).await?)
+}
+
+/// Suppresses the addresses that reports say should not be written to, and those that bounced softly often enough. Without such reports it costs nothing.
+async fn notices(tx: &mut Tx, fold: &mut Fold<'_>) -> Result<(), Error> {
+    let (mut suppressions, soft) = fold.take_notices();
+    if !soft.is_empty() {
+        suppressions::note_soft(tx, &soft.iter().map(|(bounce, _)| bounce.clone()).collect::<Vec<_>>()).await?;
+    }
+    for (bounce, address) in &soft {
+        let (tenant, channel, key) = (bounce.tenant_id, bounce.channel, bounce.address.as_str());
+        let bounces = suppressions::soft(tx, tenant, channel, key).await?;
+        if bounces.len() < notice::SOFT_MAX {
+            continue;
+        }
+        let arrival = suppressions::last_arrival(tx, tenant, channel, address, ARRIVALS_MAX).await?;
+        if let Some(arrival) = arrival {
+            suppressions::forget_soft(tx, tenant, channel, key, arrival).await?;
+        }
+        if notice::is_given_up(&bounces, arrival, fold.now()) {
+            suppressions.push(fold.soft_suppression(bounce));
+        }
+    }
+    if suppressions.is_empty() {
+        return Ok(());
+    }
+    let new = crate::consent::suppressions::unknown(tx, suppressions).await?;
+    fold.suppress(new);
+    Ok(())
 }
 
 /// Folds the attempts' ends into the health of their accounts. Accounts in good health cost nothing.

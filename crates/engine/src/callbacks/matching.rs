@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use aws_lc_rs::digest::{Context, SHA256};
 use connectors::Report;
 use model::{AccountId, MessageId, TenantId, Timestamp};
-use store::{Scope, Tx, attempts, inflight, messages, reports, reports::EarlyReport};
+use store::{Scope, Tx, attempts, fallbacks, inflight, messages, reports, reports::EarlyReport};
 
 use super::record::without_nul;
 use crate::{
@@ -22,6 +22,8 @@ pub(super) struct Reported {
     pub account_id: AccountId,
     /// The message whose attempt the provider echoed.
     echo: Option<MessageId>,
+    /// Which of its attempts.
+    attempt: Option<u32>,
     /// The provider's id.
     provider_id: Option<String>,
     dedupe: String,
@@ -43,6 +45,7 @@ impl Reported {
             tenant_id,
             account_id,
             echo: report.attempt_id.map(model::AttemptId::message),
+            attempt: report.attempt_id.map(model::AttemptId::number),
             provider_id: report.provider_message_id.map(|id| without_nul(&id)).filter(|id| !id.is_empty()),
             dedupe,
             payload: EarlyPayload {
@@ -70,6 +73,7 @@ impl Reported {
             segments: payload.segments,
             price: payload.price,
             machine: None,
+            attempt: self.attempt,
         }
     }
 
@@ -123,11 +127,18 @@ pub(super) async fn find(tx: &mut Tx, reported: &[&Reported]) -> Result<Matched,
         .filter_map(|r| Some((r.account_id, r.provider_id.clone()?)))
         .collect();
     let keys: Vec<_> = keys.into_iter().collect();
-    let known: HashMap<(AccountId, String), (TenantId, MessageId)> = messages::find_by_provider_ids(tx, &keys)
+    let mut known: HashMap<(AccountId, String), (TenantId, MessageId)> = messages::find_by_provider_ids(tx, &keys)
         .await?
         .into_iter()
         .map(|(account, id, tenant, message)| ((account, id), (tenant, message)))
         .collect();
+    // What no message has now, one may have had before it moved on to another channel.
+    let missing: Vec<_> = keys.into_iter().filter(|key| !known.contains_key(key)).collect();
+    if !missing.is_empty() {
+        for (account, id, tenant, message) in fallbacks::find_by_provider_ids(tx, &missing).await? {
+            known.insert((account, id), (tenant, message));
+        }
+    }
     let mut found = Matched { learned: Vec::new(), early: Vec::new(), matched: Vec::with_capacity(reported.len()) };
     for report in reported {
         let by_id = || {

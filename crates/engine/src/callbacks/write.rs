@@ -17,6 +17,7 @@ use super::matching::{self, Reported};
 use crate::{
     Engine, Error, ErrorKind,
     apply::{self, Aftermath, Input},
+    consent::keywords,
     contacts::links::Links,
     directory::{Account, Tenant},
     engine::Tenants,
@@ -247,6 +248,7 @@ async fn receive(
     for m in &new {
         if let Some(tenant) = tenants.get(&m.tenant_id) {
             writes.event(tenant, "message.received", messages_in::json(m), now, ids);
+            keywords::act(tx, writes, tenant, m, now, ids).await?;
         }
     }
     new.sort_by(|a, b| (a.account_id, &a.provider_message_id).cmp(&(b.account_id, &b.provider_message_id)));

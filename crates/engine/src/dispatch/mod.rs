@@ -21,6 +21,7 @@ use store::{
     contents, deliveries,
     inflight::{self, Flight, WorkerId},
     messages::{self, ContentId, Message},
+    tenants,
 };
 use tokio::sync::Notify;
 
@@ -31,7 +32,9 @@ use self::{
 };
 use crate::{
     Engine, Error,
+    consent::screen::{self, Rulings},
     directory::{Account, TenantState},
+    engine::Tenants,
     render::Prepared,
 };
 
@@ -41,6 +44,8 @@ const LANES_MAX: usize = 20_000;
 pub const PERIOD_MS: u64 = 1_000;
 /// Wait before a read that failed is tried again, in milliseconds.
 const RETRY_MS: u64 = 200;
+/// Times messages are read again because the configuration changed meanwhile, before the caller waits a little.
+const LOOKS_MAX: usize = 8;
 
 /// The dispatcher's memory: lanes and what is in flight.
 pub struct Dispatcher {
@@ -101,7 +106,7 @@ impl Place {
     /// Sends a message whose attempt was recorded in the transaction that accepted it.
     pub(crate) fn depart(mut self, account: Arc<Account>, flight: Flight, message: Message, content: Arc<Prepared>) {
         self.is_taken = true;
-        let job = Job { account, parts: vec![Part { flight, message, content }] };
+        let job = Job { account, parts: vec![Part { flight, message, content, ruling: None }] };
         tokio::spawn(send::perform(Arc::clone(&self.engine), job));
     }
 }
@@ -390,7 +395,7 @@ async fn jobs(
     if flights.is_empty() {
         return Vec::new();
     }
-    let mut found = loop {
+    let (mut found, mut rulings) = loop {
         match read(engine, &flights).await {
             Ok(found) => break found,
             Err(error) => {
@@ -403,7 +408,8 @@ async fn jobs(
     let mut by_account: BTreeMap<AccountId, Vec<Part>> = BTreeMap::new();
     for flight in flights {
         let Some((message, content)) = found.remove(&flight.message_id) else { continue };
-        by_account.entry(flight.account_id).or_default().push(Part { flight, message, content });
+        let ruling = rulings.remove(&flight.message_id);
+        by_account.entry(flight.account_id).or_default().push(Part { flight, message, content, ruling });
     }
     let mut jobs = Vec::new();
     for (account_id, parts) in by_account {
@@ -415,13 +421,9 @@ async fn jobs(
 
 type Found = HashMap<model::MessageId, (Message, Arc<Prepared>)>;
 
-async fn read(engine: &Engine, flights: &[Flight]) -> Result<Found, Error> {
+async fn read(engine: &Engine, flights: &[Flight]) -> Result<(Found, Rulings), Error> {
     let keys: Vec<_> = flights.iter().map(|flight| (flight.tenant_id, flight.message_id)).collect();
-    let messages = engine
-        .ports
-        .db
-        .read(Scope::System, move |tx| Box::pin(async move { messages::find_many(tx, &keys).await }))
-        .await?;
+    let (messages, rulings) = look(engine, keys).await?;
     let mut prepared: HashMap<ContentId, Arc<Prepared>> = HashMap::new();
     let mut missing = Vec::new();
     for message in &messages {
@@ -447,7 +449,48 @@ async fn read(engine: &Engine, flights: &[Flight]) -> Result<Found, Error> {
     let with_content = |message: Message| {
         prepared.get(&message.content_id).map(|content| (message.id, (message, Arc::clone(content))))
     };
-    Ok(messages.into_iter().filter_map(with_content).collect())
+    Ok((messages.into_iter().filter_map(with_content).collect(), rulings))
+}
+
+/// Reads messages, and whether they may go. The snapshot tells the configuration's version: when it is newer than what the directory knows, a tenant may have become one whose
+/// messages are looked at.
+pub(crate) async fn look(
+    engine: &Engine,
+    keys: Vec<(TenantId, model::MessageId)>,
+) -> Result<(Vec<Message>, Rulings), Error> {
+    let mut owners: Vec<TenantId> = keys.iter().map(|(tenant, _)| *tenant).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let keys = Arc::new(keys);
+    for _ in 0..LOOKS_MAX {
+        let (known, now) = (engine.directory.version(), engine.ports.clock.now());
+        let mut tenants = Tenants::new();
+        for id in &owners {
+            tenants.extend(engine.directory.tenant(*id).await?.map(|tenant| (*id, tenant)));
+        }
+        let keys = Arc::clone(&keys);
+        let (version, found) = engine
+            .ports
+            .db
+            .read(Scope::System, move |tx| {
+                Box::pin(async move {
+                    let version = tenants::version(tx).await?;
+                    if version > known {
+                        return Ok((version, None));
+                    }
+                    let messages = messages::find_many(tx, &keys).await?;
+                    let known = messages.iter().filter_map(|m| Some((m, &**tenants.get(&m.tenant_id)?)));
+                    let rulings = screen::look(tx, &known.collect::<Vec<_>>(), now).await?;
+                    Ok::<_, store::Error>((version, Some((messages, rulings))))
+                })
+            })
+            .await?;
+        match found {
+            Some(found) => return Ok(found),
+            None => engine.directory.refresh_to(version).await,
+        }
+    }
+    Err(Error::internal("the configuration keeps changing"))
 }
 
 /// Claims what is due and forgets it, as a process does that is killed between its claim and its first request: for tests of recovery. Answers how many.

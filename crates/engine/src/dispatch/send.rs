@@ -5,14 +5,15 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use connectors::{Cx, File, Outcome, Outgoing, Step};
 use futures_util::FutureExt as _;
-use model::{Address, Answer, Broken, Call, Content, Failure, FailureKind, Timestamp};
+use model::{Address, Answer, Broken, Call, Channel, Content, Failure, FailureKind, Purpose, Timestamp};
 use store::{inflight::Flight, messages::Message};
 use tokio::task::JoinSet;
 
 use super::exchange;
 use crate::{
     Engine,
-    apply::{Finished, Input},
+    apply::{Finished, Held, Input},
+    consent::{links::Links, screen::Ruling},
     directory::Account,
     render::{self, Prepared, Provided},
     tracking,
@@ -23,6 +24,8 @@ const STEPS_MAX: u8 = 8;
 /// First wait after `apply` could not write, in milliseconds; doubles up to [`APPLY_RETRY_MAX_MS`].
 const APPLY_RETRY_MS: u64 = 100;
 const APPLY_RETRY_MAX_MS: u64 = 5_000;
+/// How old the look at whether a message may go can be when its request leaves, in milliseconds: the window in which an opt-out may come too late.
+pub const LOOK_AGAIN_MS: i64 = 250;
 
 /// A message about to leave.
 #[derive(Clone)]
@@ -30,6 +33,8 @@ pub(super) struct Part {
     pub flight: Flight,
     pub message: Message,
     pub content: Arc<Prepared>,
+    /// Set when it must not leave now.
+    pub ruling: Option<Ruling>,
 }
 
 /// One provider request's worth of messages.
@@ -81,7 +86,7 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
         .map(|(account, class)| (account, class, all_taken && engine.dispatcher.answered(account)))
         .collect();
     if !finished.is_empty() {
-        land(Arc::clone(&engine), finished).await;
+        land(Arc::clone(&engine), Input::Finished(finished)).await;
     }
     drop(turn);
     for (account, class, was_answered) in landing {
@@ -90,11 +95,11 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
 }
 
 /// Hands results to `apply` until they are written: the provider has acted, and only the database knows so far that it was asked.
-async fn land(engine: Arc<Engine>, finished: Vec<Finished>) {
-    let weight = finished.len();
+async fn land(engine: Arc<Engine>, input: Input) {
+    let weight = input.weight();
     let mut wait_ms = APPLY_RETRY_MS;
     loop {
-        match engine.applies.submit(Input::Finished(finished.clone()), weight).await {
+        match engine.applies.submit(input.clone(), weight).await {
             Some(Ok(())) => return,
             Some(Err(error)) => {
                 tracing::error!(%error, messages = weight, "Cannot record what providers answered; trying again")
@@ -112,8 +117,11 @@ async fn land(engine: Arc<Engine>, finished: Vec<Finished>) {
 /// Makes a job's exchanges one after the other. Answers the results that are not written yet.
 async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
     let Job { account, parts } = job;
+    let mut looked_at = engine.ports.clock.now();
     let mut landing = JoinSet::new();
     let (mut finished, mut ready) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
+    let (parts, barred): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.ruling.is_none());
+    hold(engine, barred, &mut landing);
     for part in parts {
         match prepare(engine, &part).await {
             Ok((to, content, files)) => ready.push(Ready { part, to, content, files }),
@@ -131,6 +139,14 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
                 continue;
             }
         };
+        if engine.ports.clock.now().millis_since(looked_at) >= LOOK_AGAIN_MS {
+            // The requests before took their time, and somebody may have asked for no more meanwhile.
+            looked_at = engine.ports.clock.now();
+            ready = look_again(engine, ready, &mut landing).await;
+            if ready.is_empty() {
+                break;
+            }
+        }
         let cx = Cx {
             settings: &account.values,
             from,
@@ -156,11 +172,46 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
         );
         if !ready.is_empty() {
             // What is answered is written while the next request is under way: a crash while that one hangs must not make this one unknown.
-            landing.spawn(land(Arc::clone(engine), std::mem::take(&mut finished)));
+            landing.spawn(land(Arc::clone(engine), Input::Finished(std::mem::take(&mut finished))));
         }
     }
     while landing.join_next().await.is_some() {}
     finished
+}
+
+/// Hands messages that must not leave now back to `apply`.
+fn hold(engine: &Arc<Engine>, barred: Vec<Part>, landing: &mut JoinSet<()>) {
+    let held: Vec<Held> =
+        barred.into_iter().filter_map(|part| Some(Held { flight: part.flight, ruling: part.ruling? })).collect();
+    if !held.is_empty() {
+        landing.spawn(land(Arc::clone(engine), Input::Held(held)));
+    }
+}
+
+/// Looks once more at messages that waited for a request before theirs. When the database does not answer, they wait on: nothing leaves unseen.
+async fn look_again(engine: &Arc<Engine>, ready: Vec<Ready>, landing: &mut JoinSet<()>) -> Vec<Ready> {
+    let keys: Vec<_> = ready.iter().map(|ready| (ready.part.flight.tenant_id, ready.part.flight.message_id)).collect();
+    let mut rulings = loop {
+        match super::look(engine, keys.clone()).await {
+            Ok((_, rulings)) => break rulings,
+            Err(error) => {
+                tracing::warn!(%error, "Cannot look again at what is to be sent; trying again");
+                engine.ports.clock.sleep(super::RETRY_MS).await;
+            }
+        }
+    };
+    if rulings.is_empty() {
+        return ready;
+    }
+    let (mut open, mut barred) = (Vec::with_capacity(ready.len()), Vec::new());
+    for one in ready {
+        match rulings.remove(&one.part.flight.message_id) {
+            Some(ruling) => barred.push(Part { ruling: Some(ruling), ..one.part }),
+            None => open.push(one),
+        }
+    }
+    hold(engine, barred, landing);
+    open
 }
 
 /// Takes the first message and those that may ride in its request.
@@ -189,12 +240,45 @@ async fn prepare(engine: &Engine, part: &Part) -> Result<(Address, Arc<Content>,
     let tenant = engine.directory.tenant(message.tenant_id).await.map_err(|error| render::as_failure(&error))?;
     let nothing = Provided::new();
     let provided = tenant.as_ref().map_or(&nothing, |tenant| &tenant.provided);
-    let content = part.content.render(message.variables.as_deref(), provided);
+    let links = match message.purpose {
+        Purpose::Marketing if message.channel != Channel::Webhook => Some(links(engine, message).await?),
+        _ => None,
+    };
+    let content = part.content.render_with(message.variables.as_deref(), provided, links.as_ref());
     let content = content.map_err(|error| render::as_failure(&error))?;
     let content = tracking::leaving(engine, tenant.as_deref(), message, content).await;
-    let content = content.map_err(|error| render::as_failure(&error))?;
+    let mut content = content.map_err(|error| render::as_failure(&error))?;
+    if let Some(links) = &links {
+        one_click(&mut content, links);
+    }
     let files = engine.files(message.tenant_id, &content).await?;
     Ok((to, content, files))
+}
+
+/// The links of a marketing message. The tenant's first makes the secret they are sealed with.
+async fn links(engine: &Engine, message: &Message) -> Result<Links, Failure> {
+    let unavailable = |detail: String| Failure::new(FailureKind::Unavailable, "links_unavailable", detail);
+    for _ in 0..2 {
+        let tenant = engine.directory.tenant(message.tenant_id).await.map_err(|error| unavailable(error.detail))?;
+        let Some(tenant) = tenant else { break };
+        if let Some(links) = Links::of(&tenant.consent, &tenant.public_url, tenant.id, message) {
+            return Ok(links);
+        }
+        engine.need_secret(tenant.id).await.map_err(|error| unavailable(error.detail))?;
+    }
+    Err(unavailable("The links of this message could not be made; it is tried again.".to_owned()))
+}
+
+/// Puts the headers of one-click unsubscription (RFC 8058) into a mail, unless it brings its own.
+fn one_click(content: &mut Arc<Content>, links: &Links) {
+    let Content::Email(email) = &**content else { return };
+    if email.headers.keys().any(|name| name.eq_ignore_ascii_case("List-Unsubscribe")) {
+        return;
+    }
+    if let Content::Email(email) = Arc::make_mut(content) {
+        email.headers.insert("List-Unsubscribe".to_owned(), format!("<{}>", links.unsubscribe_url));
+        email.headers.insert("List-Unsubscribe-Post".to_owned(), "List-Unsubscribe=One-Click".to_owned());
+    }
 }
 
 fn outgoing(ready: &Ready) -> Outgoing<'_> {

@@ -20,6 +20,11 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("accounts:write", "Add, change, test and remove accounts."),
     ("webhooks:read", "See webhook endpoints and their deliveries."),
     ("webhooks:write", "Add, change and remove webhook endpoints, and replay events."),
+    ("consent:read", "See suppressions, consent, preferences and topics."),
+    (
+        "consent:write",
+        "Add and lift suppressions; record consent; change preferences, topics and the rules of consent.",
+    ),
     ("events:read", "Follow the event stream."),
     ("usage:read", "See usage."),
     ("callbacks:read", "See the log of provider callbacks."),

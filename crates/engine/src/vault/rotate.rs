@@ -6,7 +6,7 @@ use model::{Ids, TenantId, Timestamp};
 use store::{Db, Scope, accounts, data_keys};
 
 use super::{Place, Vault, master};
-use crate::Error;
+use crate::{Error, consent::policy};
 
 /// Data keys re-sealed in one transaction. Each costs some microseconds; others wait no longer than a millisecond or two.
 const DATA_KEYS_PER_STEP: i64 = 200;
@@ -165,7 +165,7 @@ impl Vault {
             Box::pin(async move {
                 let newest = data_keys::newest(tx, tenant).await?.map_or(0, |row| row.id);
                 let rows = accounts::sealed_by_others(tx, tenant, newest, after, ROWS_PER_STEP).await?;
-                let (mut resealed, mut unreadable) = (0, 0);
+                let (mut resealed, mut unreadable) = policy::reseal(tx, &vault, &ids, tenant, newest, now).await?;
                 for account in &rows {
                     let row = account.id.to_string();
                     let place = Place { tenant, table: "accounts", row: &row, field: "settings" };

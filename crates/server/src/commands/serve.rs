@@ -100,9 +100,12 @@ fn start(
     (stop, running)
 }
 
-/// What answers requests.
+/// What answers requests: programs, the pages that links in messages lead to, and the console.
 fn router(config: &Config, engine: &Arc<Engine>, metrics: PrometheusHandle) -> Router {
-    let router = machines(config, engine, metrics);
+    let mut router = machines(config, engine, metrics);
+    if config.roles.api || config.roles.console {
+        router = router.merge(console::public::router(Arc::clone(engine), config.client_ip_header.clone()));
+    }
     if !config.roles.console {
         return router;
     }

@@ -8,6 +8,7 @@ mod contacts;
 // Under the name every other crate knows it by.
 extern crate tidings_store as store;
 
+mod consent;
 mod idempotency;
 mod provider_resources;
 mod segments;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use model::{FailureKind, Guarantee, MessageId, Status, Timestamp};
+use model::{Blocks, FailureKind, Guarantee, MessageId, Purpose, Status, Timestamp};
 use store::messages::Message;
 
 use super::{
@@ -55,6 +55,8 @@ pub const REPORTED: &str = "what a provider reported and we confirmed is believe
 pub const APART: &str = "tenants are apart";
 /// Rates.
 pub const RATE: &str = "an account's rate is held in every second";
+/// Suppressions hold.
+pub const SUPPRESSED: &str = "nothing goes to a suppressed address after its suppression";
 /// Words.
 pub const WORDS: &str = "providers are asked in their own words";
 /// Liveness.
@@ -91,6 +93,7 @@ impl Case<'_> {
             self.marked(m)?;
             self.on_time(m)?;
             self.owned(m)?;
+            self.suppressed(m)?;
         }
         let unknown = self.picture.due.keys().chain(self.picture.flying.keys());
         for id in unknown {
@@ -239,6 +242,27 @@ impl Case<'_> {
             })?;
             let events = self.picture.accepted_events.get(&id).copied().unwrap_or(0);
             need(ONCE, events == 1, || format!("m{tag} was told of {events} times as accepted"))?;
+        }
+        Ok(())
+    }
+
+    /// An attempt that began after its address was suppressed must not exist. One that began before had its look before, too.
+    fn suppressed(&self, m: &Message) -> Verdict {
+        if !self.is_time_straight {
+            return Ok(());
+        }
+        let key = engine::consent::bar::key(m.channel, &m.address);
+        let against = self.picture.suppressions.iter().filter(|s| {
+            (s.tenant_id, s.channel, &s.address) == (m.tenant_id, m.channel, &key)
+                && (s.blocks == Blocks::Everything || m.purpose == Purpose::Marketing)
+        });
+        for suppression in against {
+            let late = |at: &Timestamp| *at > suppression.created_at;
+            let starts = self.picture.attempts_of(m.id).iter().map(|attempt| attempt.started_at);
+            let at = starts.into_iter().find(late);
+            need(SUPPRESSED, at.is_none(), || {
+                format!("{} left at {at:?}, after {} at {}", self.name(m), suppression.reason, suppression.created_at)
+            })?;
         }
         Ok(())
     }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::writes;
-use model::{AccountId, Channel, Class, MessageId, TenantId, Timestamp};
+use model::{AccountId, Channel, Class, MessageId, SuppressionId, TenantId, Timestamp};
 use store::{
     Db, Error, Row, Scope, Tx,
+    fallbacks::{self, FormerRoute},
     messages::{self, Filter, Message},
+    suppressions::{self, Suppression},
     usage::{self, Counts, Key},
 };
 
@@ -64,6 +66,10 @@ pub(super) struct Picture {
     pub accepted_events: BTreeMap<MessageId, usize>,
     /// Until when accounts are paused.
     pub paused: BTreeMap<AccountId, Timestamp>,
+    /// The ways messages went before they moved on to another channel.
+    pub former: Vec<FormerRoute>,
+    /// Addresses that must not be written to.
+    pub suppressions: Vec<Suppression>,
 }
 
 impl Picture {
@@ -85,6 +91,17 @@ impl Picture {
                 purpose: m.purpose,
             };
             *sums.entry(key).or_default() += writes::counts(m);
+        }
+        for former in &self.former {
+            let Some(m) = self.messages.get(&former.message_id) else { continue };
+            let key = Key {
+                tenant_id: m.tenant_id,
+                month: m.created_at.month(),
+                channel: former.channel,
+                provider: former.connector.clone(),
+                purpose: m.purpose,
+            };
+            *sums.entry(key).or_default() += writes::former_counts(former);
         }
         sums
     }
@@ -145,6 +162,12 @@ async fn read(tx: &mut Tx, tenants: &[TenantId], now: Timestamp) -> Result<Pictu
     for mut row in tx.rows(sql, &[]).await? {
         picture.paused.insert(row.get(0)?, row.get(1)?);
     }
+    for tenant in tenants {
+        let (filter, newest) = (suppressions::Filter::default(), SuppressionId::from_ulid(u128::MAX));
+        picture.suppressions.extend(suppressions::list(tx, *tenant, &filter, newest, MESSAGES_MAX).await?);
+    }
+    let moved: Vec<_> = picture.messages.values().map(|m| (m.tenant_id, m.id)).collect();
+    picture.former = fallbacks::former(tx, &moved).await?;
     let months: BTreeSet<String> = picture.messages.values().map(|m| m.created_at.month()).collect();
     for month in months {
         picture.usage.extend(usage::of_month_of_all(tx, &month, MESSAGES_MAX).await?);

@@ -1,0 +1,102 @@
+//! Moving a message on to its next channel: what the rules are, and what changes on its row. Pure; `fold` calls it.
+//!
+//! The message stays the same message: its id, its timeline, its attempts go on counting. What it leaves behind is a [`FormerRoute`]: a late report about it still finds the message, can still
+//! make it delivered, and can no longer make it fail; and usage still counts what was sent that way. It moves on when its channel failed for good, when its recipient must not be written
+//! to there, or when it was sent and nothing arrived within `fallback_after_s`. It never moves on while nobody can say whether an attempt was taken: that would be a second message by guess.
+
+use model::{AccountId, Channel, Failure, FailureKind, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::{
+    fallbacks::FormerRoute,
+    messages::{ContentId, Message},
+};
+
+/// One more channel to try.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which.
+    pub channel: Channel,
+    /// To which address.
+    pub address: String,
+    /// Through which account.
+    pub account_id: AccountId,
+    /// By which connector.
+    pub connector: String,
+    /// What it says there, as the id's number in text: JSON numbers are too small for it.
+    pub content_id: String,
+    /// Parts, for SMS.
+    pub segments: Option<u32>,
+    /// Why this account.
+    pub route: String,
+}
+
+impl Step {
+    fn content(&self) -> Option<ContentId> {
+        self.content_id.parse().ok().map(ContentId)
+    }
+}
+
+/// What marks the route of a message that has another channel to fall back on. A text that looks like it costs a look-up and nothing else.
+pub const MARK: &str = "; if that fails, ";
+
+/// True when there may be something left to try: without a look at the database.
+pub fn may_move_on(m: &Message) -> bool {
+    m.route.as_deref().is_some_and(|route| route.contains(MARK))
+}
+
+/// Reads the channels left.
+pub fn steps(rest: &str) -> Vec<Step> {
+    serde_json::from_str(rest).unwrap_or_default()
+}
+
+/// True when a failure may be followed by another channel. The content is another one there, so also content may work.
+pub const fn allows(failure: &Failure) -> bool {
+    !matches!(failure.kind, FailureKind::Unknown)
+}
+
+/// Takes the first step that can be used and puts the message on it. Answers the way it left, and what is left after this one.
+pub fn move_on(
+    m: &mut Message,
+    steps: &[Step],
+    position: u32,
+    is_usable: impl Fn(&Step) -> bool,
+    now: Timestamp,
+) -> Option<(FormerRoute, Vec<Step>)> {
+    let index = steps.iter().position(|step| step.content().is_some() && is_usable(step))?;
+    let step = &steps[index];
+    let former = FormerRoute {
+        tenant_id: m.tenant_id,
+        message_id: m.id,
+        position,
+        channel: m.channel,
+        address: m.address.clone(),
+        account_id: m.account_id?,
+        connector: m.connector.clone().unwrap_or_default(),
+        provider_message_id: m.provider_message_id.take(),
+        sent_at: m.sent_at.take(),
+        segments: m.segments,
+        failure: m.failure.take(),
+        last_attempt: m.attempts,
+        left_at: now,
+    };
+    m.channel = step.channel;
+    m.address.clone_from(&step.address);
+    m.account_id = Some(step.account_id);
+    m.connector = Some(step.connector.clone());
+    m.content_id = step.content()?;
+    m.segments = step.segments;
+    m.route = Some(step.route.clone());
+    (m.due_at, m.poll_at, m.polls, m.dead_at, m.ended_at) = (None, None, 0, None, None);
+    Some((former, steps[index + 1..].to_vec()))
+}
+
+/// True when a report speaks of a way the message left: by the attempt it echoes, or by the provider's id.
+pub fn is_about_former(m: &Message, former: &[FormerRoute], attempt: Option<u32>, provider_id: Option<&str>) -> bool {
+    let by_attempt = attempt.map(|attempt| former.iter().any(|route| attempt <= route.last_attempt));
+    by_attempt.unwrap_or_else(|| {
+        provider_id.is_some_and(|id| {
+            m.provider_message_id.as_deref() != Some(id)
+                && former.iter().any(|route| route.provider_message_id.as_deref() == Some(id))
+        })
+    })
+}

@@ -1,0 +1,156 @@
+//! What follows when somebody writes STOP, START or HELP: in the transaction that stores what they wrote.
+//!
+//! STOP puts the address on the suppression list before anything else can be accepted or claimed for it, notes the withdrawal on the contact, and is confirmed once, by one message
+//! without marketing through the same account. A provider that answers by itself is only mirrored. START lifts what STOP did and nothing else.
+
+use std::sync::Arc;
+
+use connectors::Keyword;
+use model::{
+    Blocks, Channel, ConsentMethod, ConsentState, Content, Ids, SmsContent, SuppressionId, SuppressionReason,
+    TelegramContent, Timestamp, WhatsappContent,
+};
+use store::{Tx, consents, inbound::Inbound, suppressions::Suppression};
+
+use super::{
+    bar::{self, HELP_REPLY, STOP_REPLY},
+    policy::StopScope,
+    records, reply, suppressions,
+    words::{Language, Wish, answer, wish},
+};
+use crate::{directory::Tenant, inbound as messages_in, writes::Writes};
+
+/// Acts on what somebody wrote, if it is a word that acts.
+pub(crate) async fn act(
+    tx: &mut Tx,
+    writes: &mut Writes,
+    tenant: &Arc<Tenant>,
+    m: &Inbound,
+    now: Timestamp,
+    ids: &Ids,
+) -> Result<(), store::Error> {
+    if !matches!(m.channel, Channel::Sms | Channel::Whatsapp | Channel::Telegram) {
+        return Ok(());
+    }
+    let Ok(body) = serde_json::from_str::<messages_in::Body>(&m.body) else { return Ok(()) };
+    let text = if body.text.is_empty() { body.button.as_deref().unwrap_or_default() } else { &body.text };
+    let (keyword, language) = match wish(text, body.keyword) {
+        None => return Ok(()),
+        Some(Wish::PerhapsStop) => {
+            writes.event(tenant, "consent.review_needed", messages_in::json(m), now, ids);
+            return Ok(());
+        }
+        Some(Wish::Word(keyword, language)) => (keyword, language),
+    };
+    let is_news = match keyword {
+        Keyword::Stop => stop(tx, writes, tenant, m, text, now, ids).await?,
+        Keyword::Start => start(tx, writes, tenant, m, text, now, ids).await?,
+        Keyword::Help => true,
+    };
+    if is_news && body.keyword.is_none() && tenant.consent.settings.answers_keywords {
+        say(writes, tenant, m, keyword, language, now, ids);
+    }
+    Ok(())
+}
+
+/// Answers whether the address was not stopped before: only then it is confirmed.
+async fn stop(
+    tx: &mut Tx,
+    writes: &mut Writes,
+    tenant: &Tenant,
+    m: &Inbound,
+    text: &str,
+    now: Timestamp,
+    ids: &Ids,
+) -> Result<bool, store::Error> {
+    let blocks = match tenant.consent.settings.stop_scope {
+        StopScope::All => bar::blocks(m.channel, SuppressionReason::OptedOut),
+        StopScope::Program => Blocks::Marketing,
+    };
+    let candidate = Suppression {
+        tenant_id: tenant.id,
+        channel: m.channel,
+        address: bar::key(m.channel, &m.address),
+        reason: SuppressionReason::OptedOut,
+        id: SuppressionId::from_ulid(ids.ulid(now)),
+        blocks,
+        source: "recipient".to_owned(),
+        detail: Some(format!("They wrote: {}", short(text))),
+        message_id: None,
+        created_at: now,
+    };
+    let new = suppressions::add(tx, writes, tenant, vec![candidate], now, ids).await?;
+    note(tx, writes, tenant, m, ConsentState::OptedOut, text, now, ids).await?;
+    Ok(!new.is_empty())
+}
+
+/// Answers whether there was a STOP to be lifted: otherwise `yes` is just an answer to something else.
+async fn start(
+    tx: &mut Tx,
+    writes: &mut Writes,
+    tenant: &Tenant,
+    m: &Inbound,
+    text: &str,
+    now: Timestamp,
+    ids: &Ids,
+) -> Result<bool, store::Error> {
+    let is_lifted = records::lift_opt_out(tx, writes, tenant, m.channel, &m.address, now, ids).await?;
+    if is_lifted {
+        note(tx, writes, tenant, m, ConsentState::OptedIn, text, now, ids).await?;
+    }
+    Ok(is_lifted)
+}
+
+/// Notes it on the contacts who are reached there.
+#[allow(clippy::too_many_arguments, reason = "each is a different fact")]
+async fn note(
+    tx: &mut Tx,
+    writes: &mut Writes,
+    tenant: &Tenant,
+    m: &Inbound,
+    state: ConsentState,
+    text: &str,
+    now: Timestamp,
+    ids: &Ids,
+) -> Result<(), store::Error> {
+    for person in consents::people_at(tx, tenant.id, m.channel, &m.address).await? {
+        let mut record = records::draft(tenant.id, person.id, m.channel, state, ConsentMethod::Keyword, ids, now);
+        record.text_shown = Some(short(text));
+        record.evidence = Some(m.id.to_string());
+        records::append(tx, writes, tenant, record, ids).await?;
+    }
+    Ok(())
+}
+
+fn short(text: &str) -> String {
+    text.replace('\0', "\u{fffd}").chars().take(200).collect()
+}
+
+/// Writes the answer, through the account they wrote to.
+fn say(
+    writes: &mut Writes,
+    tenant: &Tenant,
+    m: &Inbound,
+    keyword: Keyword,
+    language: Language,
+    now: Timestamp,
+    ids: &Ids,
+) {
+    let Some(account) = tenant.account(m.account_id).filter(|a| a.is_enabled && a.channels.contains(&m.channel)) else {
+        return;
+    };
+    let settings = &tenant.consent.settings;
+    let (own, topic) = match keyword {
+        Keyword::Stop => (&settings.stop_text, STOP_REPLY),
+        Keyword::Start => (&settings.start_text, "reply:start"),
+        Keyword::Help => (&settings.help_text, HELP_REPLY),
+    };
+    let text = reply::literal(&own.clone().unwrap_or_else(|| answer(keyword, language, &tenant.name)));
+    let content = match m.channel {
+        Channel::Whatsapp => Content::Whatsapp(WhatsappContent { text, ..WhatsappContent::default() }),
+        Channel::Telegram => Content::Telegram(TelegramContent { text, ..TelegramContent::default() }),
+        _ => Content::Sms(SmsContent { text, ..SmsContent::default() }),
+    };
+    let message = reply::message(tenant, account, m.channel, &m.address, topic, &content, now, ids);
+    reply::write(writes, tenant, message, &content, now, ids);
+}

@@ -1,0 +1,106 @@
+//! Messages we write ourselves on behalf of a tenant: answers to STOP, START and HELP, and the question of a double opt-in. They walk the same path as all others, are transactional,
+//! and are written in the transaction of what they answer.
+
+use std::sync::Arc;
+
+use model::{Channel, Class, Content, Guarantee, Ids, MessageId, Priority, Purpose, Status, Timestamp, segments};
+use store::{
+    deliveries::Delivery,
+    messages::{ContentId, Message},
+};
+
+use crate::{
+    directory::{Account, Tenant},
+    view,
+    writes::Writes,
+};
+
+/// How long an answer is worth sending, in seconds: the FCC gives five minutes for the confirmation of STOP.
+const KEPT_S: i64 = 300;
+
+/// The row of such a message.
+#[allow(clippy::too_many_arguments, reason = "each is a different fact")]
+pub(crate) fn message(
+    tenant: &Tenant,
+    account: &Arc<Account>,
+    channel: Channel,
+    address: &str,
+    topic: &str,
+    content: &Content,
+    now: Timestamp,
+    ids: &Ids,
+) -> Message {
+    Message {
+        tenant_id: tenant.id,
+        id: MessageId::from_ulid(ids.ulid(now)),
+        channel,
+        purpose: Purpose::Transactional,
+        class: Class::new(Purpose::Transactional, Priority::High),
+        guarantee: Guarantee::AtMostOnce,
+        status: Status::Queued,
+        address: address.to_owned(),
+        account_id: Some(account.id),
+        connector: Some(account.connector.spec().id.to_owned()),
+        content_id: ContentId(ids.ulid(now)),
+        variables: None,
+        metadata: None,
+        topic: Some(topic.to_owned()),
+        route: Some(format!("{channel}: Tidings answers for the tenant; {}", account.name)),
+        provider_message_id: None,
+        attempts: 0,
+        failure: None,
+        segments: match content {
+            Content::Sms(sms) => Some(segments(&sms.text).count),
+            _ => None,
+        },
+        cost_micros: None,
+        cost_currency: None,
+        contact_id: None,
+        campaign_id: None,
+        sender_id: None,
+        template: None,
+        tracking: 0,
+        engagement: store::messages::Engagement::default(),
+        created_at: now,
+        send_at: None,
+        expires_at: topic.starts_with("reply:stop").then(|| now.plus_seconds(KEPT_S)),
+        due_at: Some(now),
+        poll_at: None,
+        polls: 0,
+        sent_at: None,
+        delivered_at: None,
+        read_at: None,
+        ended_at: None,
+        dead_at: None,
+    }
+}
+
+/// Writes it with its content, its due work and its event.
+pub(crate) fn write(writes: &mut Writes, tenant: &Tenant, m: Message, content: &Content, now: Timestamp, ids: &Ids) {
+    let (Some(account_id), Some(due_at)) = (m.account_id, m.due_at) else { return };
+    let text = serde_json::to_string(content).expect("a content has a JSON form");
+    writes.contents.push(store::contents::Stored {
+        tenant_id: tenant.id,
+        id: m.content_id,
+        body: text,
+        template: None,
+    });
+    writes.deliveries.push(Delivery {
+        account_id,
+        class: m.class,
+        due_at,
+        message_id: m.id,
+        tenant_id: tenant.id,
+        attempts: 0,
+        tries: 0,
+        expires_at: m.expires_at,
+    });
+    writes.count(None, &m);
+    writes.event(tenant, "message.accepted", view::message_json(&m, now), now, ids);
+    writes.new_messages.push(m);
+}
+
+/// A text that stays as it is when placeholders are filled.
+pub(crate) fn literal(text: &str) -> String {
+    text.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #")
+}

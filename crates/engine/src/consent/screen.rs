@@ -1,0 +1,197 @@
+//! The two looks at whether a message may go: in the transaction that accepts it, and after it was claimed.
+//!
+//! Both cost nothing for messages about which nothing can be on record: transactional ones to a bare address, of a tenant that never suppressed anybody. For the others it is one
+//! indexed look-up per kind of fact, over all messages of the batch.
+
+use std::collections::HashMap;
+
+use jiff::tz::TimeZone;
+use model::{Channel, ContactId, Failure, MessageId, Purpose, TenantId, Timestamp};
+use store::{
+    Error, Tx,
+    consents::{self, Preferences, Sent, Standing},
+    messages::Message,
+    suppressions::{self, Suppression},
+};
+
+use super::{
+    bar,
+    judge::{Contact, Facts, Verdict, judge},
+};
+use crate::directory::Tenant;
+
+/// Messages can be scheduled a year ahead, so what counts against a cap may have been accepted that long before, in seconds.
+const ACCEPTED_BEFORE_S: i64 = 367 * 86_400;
+
+/// What was found about a message. Nothing found: it may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ruling {
+    /// It must not go.
+    Bar(Failure),
+    /// Not before this instant.
+    Wait {
+        /// When.
+        until: Timestamp,
+        /// Why, for people.
+        why: String,
+    },
+}
+
+pub(crate) type Rulings = HashMap<MessageId, Ruling>;
+
+/// True when something may be on record about a message. Memory only.
+pub(crate) fn is_watched(m: &Message, tenant: &Tenant) -> bool {
+    m.channel != Channel::Webhook
+        && (tenant.consent.has_suppressions || m.contact_id.is_some() || m.purpose == Purpose::Marketing)
+}
+
+/// Looks at messages with their tenants, of any tenants, as of when they would leave.
+pub(crate) async fn look(tx: &mut Tx, messages: &[(&Message, &Tenant)], now: Timestamp) -> Result<Rulings, Error> {
+    let watched: Vec<&(&Message, &Tenant)> = messages.iter().filter(|(m, tenant)| is_watched(m, tenant)).collect();
+    if watched.is_empty() {
+        return Ok(Rulings::new());
+    }
+    let mut rulings = suppressed(tx, &watched).await?;
+    let mut known = Known::read(tx, &watched, now).await?;
+    for (m, tenant) in watched {
+        if rulings.contains_key(&m.id) || (m.contact_id.is_none() && m.purpose == Purpose::Transactional) {
+            continue;
+        }
+        let at = m.due_at.map_or(now, |due_at| due_at.max(now));
+        let facts = Facts {
+            id: m.id,
+            channel: m.channel,
+            purpose: m.purpose,
+            topic: m.topic.as_deref(),
+            address: &m.address,
+            policy: &tenant.consent,
+            contact: m.contact_id.map(|contact| known.contact(m.tenant_id, contact)),
+            at,
+        };
+        match judge(&facts) {
+            Verdict::Go => known.count(m, at),
+            Verdict::Bar(failure) => drop(rulings.insert(m.id, Ruling::Bar(failure))),
+            Verdict::Wait { until, why } => {
+                known.count(m, until);
+                rulings.insert(m.id, Ruling::Wait { until, why });
+            }
+        }
+    }
+    Ok(rulings)
+}
+
+/// Which messages go to a suppressed address.
+async fn suppressed(tx: &mut Tx, watched: &[&(&Message, &Tenant)]) -> Result<Rulings, Error> {
+    let mut rulings = Rulings::new();
+    let listed: Vec<_> = watched.iter().filter(|(_, tenant)| tenant.consent.has_suppressions).collect();
+    let mut keys: Vec<_> = listed.iter().flat_map(|(m, tenant)| keys_of(tenant, m)).collect();
+    if keys.is_empty() {
+        return Ok(rulings);
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    let found = suppressions::against(tx, &keys).await?;
+    if found.is_empty() {
+        return Ok(rulings);
+    }
+    let mut by_key: HashMap<(TenantId, Channel, &str), Vec<&Suppression>> = HashMap::new();
+    for row in &found {
+        by_key.entry((row.tenant_id, row.channel, &row.address)).or_default().push(row);
+    }
+    for (m, tenant) in listed {
+        let own = keys_of(tenant, m);
+        let against: Vec<&Suppression> = own
+            .iter()
+            .filter_map(|(tenant, channel, key)| by_key.get(&(*tenant, *channel, key.as_str())))
+            .flatten()
+            .copied()
+            .collect();
+        if let Some(failure) = bar::bar(m.purpose, m.topic.as_deref(), &against) {
+            rulings.insert(m.id, Ruling::Bar(failure));
+        }
+    }
+    Ok(rulings)
+}
+
+/// What to look for: the address, and its hash where addresses were erased.
+fn keys_of(tenant: &Tenant, m: &Message) -> Vec<(TenantId, Channel, String)> {
+    let key = bar::key(m.channel, &m.address);
+    let hash = tenant.consent.has_erased.then(|| tenant.consent.hash(m.channel, &key)).flatten();
+    let mut keys = vec![(m.tenant_id, m.channel, key)];
+    keys.extend(hash.map(|hash| (m.tenant_id, m.channel, hash)));
+    keys
+}
+
+/// What is on record about the contacts of a batch.
+#[derive(Default)]
+struct Known {
+    standing: HashMap<(TenantId, ContactId), Vec<Standing>>,
+    preferences: HashMap<(TenantId, ContactId), Preferences>,
+    zones: HashMap<ContactId, TimeZone>,
+    marketing: HashMap<(TenantId, ContactId), Vec<Sent>>,
+}
+
+impl Known {
+    async fn read(tx: &mut Tx, watched: &[&(&Message, &Tenant)], now: Timestamp) -> Result<Self, Error> {
+        let mut known = Self::default();
+        let of = |is_wanted: &dyn Fn(&Message, &Tenant) -> bool| {
+            let wanted = watched.iter().filter(|(m, tenant)| is_wanted(m, tenant));
+            let mut keys: Vec<_> = wanted.filter_map(|(m, _)| Some((m.tenant_id, m.contact_id?))).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys
+        };
+        let contacts = of(&|_, _| true);
+        if contacts.is_empty() {
+            return Ok(known);
+        }
+        for row in consents::preferences(tx, &contacts).await? {
+            known.preferences.insert((row.tenant_id, row.contact_id), row);
+        }
+        let marketed = of(&|m, _| m.purpose == Purpose::Marketing);
+        if marketed.is_empty() {
+            return Ok(known);
+        }
+        for row in consents::standing(tx, &marketed).await? {
+            known.standing.entry((row.tenant_id, row.contact_id)).or_default().push(row);
+        }
+        for (contact, zone) in consents::zones(tx, &marketed).await? {
+            known.zones.extend(TimeZone::get(&zone).ok().map(|zone| (contact, zone)));
+        }
+        let capped =
+            of(&|m, tenant| m.purpose == Purpose::Marketing && tenant.consent.settings.frequency_cap.is_some());
+        let mut by_tenant: HashMap<TenantId, Vec<ContactId>> = HashMap::new();
+        for (tenant, contact) in capped {
+            by_tenant.entry(tenant).or_default().push(contact);
+        }
+        for (tenant_id, contacts) in by_tenant {
+            let cap = watched.iter().find(|(m, _)| m.tenant_id == tenant_id);
+            let days = cap.and_then(|(_, tenant)| tenant.consent.settings.frequency_cap).map_or(0, |cap| cap.days);
+            let since = now.plus_seconds(-(i64::from(days) * 86_400 + ACCEPTED_BEFORE_S));
+            let since = MessageId::from_ulid(u128::from(since.as_millis().max(0).unsigned_abs()) << 80);
+            for sent in consents::marketing_since(tx, tenant_id, &contacts, since).await? {
+                known.marketing.entry((tenant_id, sent.contact_id)).or_default().push(sent);
+            }
+        }
+        Ok(known)
+    }
+
+    fn contact(&self, tenant: TenantId, contact: ContactId) -> Contact<'_> {
+        let key = (tenant, contact);
+        Contact {
+            standing: self.standing.get(&key).into_iter().flatten().collect(),
+            preferences: self.preferences.get(&key),
+            zone: self.zones.get(&contact).cloned(),
+            marketing: self.marketing.get(&key).into_iter().flatten().collect(),
+        }
+    }
+
+    /// Counts a message of this batch, which is not in the table yet.
+    fn count(&mut self, m: &Message, at: Timestamp) {
+        let Some(contact_id) = m.contact_id.filter(|_| m.purpose == Purpose::Marketing) else { return };
+        let counted = self.marketing.entry((m.tenant_id, contact_id)).or_default();
+        if counted.iter().all(|sent| sent.message_id != m.id) {
+            counted.push(Sent { message_id: m.id, contact_id, at, is_sent: false });
+        }
+    }
+}
