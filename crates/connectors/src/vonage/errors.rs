@@ -138,9 +138,11 @@ pub(super) fn problem(http: &HttpAnswer, now: Timestamp) -> Failure {
     let code = code(&body);
     let is_own = ["/type", "/title", "/error_title"].iter().any(|name| read::text(&body, name).is_some());
     let found = code.and_then(|code| find(MESSAGES, code));
+    // 1150 stands for any bad field: which one it was says whether another number would help.
+    let is_recipient = http.status == 422 && names_recipient(&body) && found.is_none_or(|(kind, _)| kind == Content);
     let (kind, says) = match found {
+        _ if is_recipient => (Recipient, "The recipient's number is not valid."),
         Some(found) => found,
-        None if http.status == 422 && names_recipient(&body) => (Recipient, "The recipient's number is not valid."),
         None => by_status(http.status, is_own),
     };
     let words = ["/detail", "/title", "/error_title"].iter().find_map(|name| read::text(&body, name));
@@ -282,6 +284,10 @@ mod tests {
             Recipient
         );
         assert_eq!(kind(422, json!({ "title": "x", "invalid_parameters": ["to"] })), Recipient);
+        let bad = |code: u64, name: &str| json!({ "type": format!("https://developer.vonage.com/api-errors/messages#{code}"), "invalid_parameters": [{ "name": name }] });
+        assert_eq!(kind(422, bad(1150, "to")), Recipient);
+        assert_eq!(kind(422, bad(1150, "text")), Content);
+        assert_eq!(kind(422, bad(1240, "to")), OptedOut);
         assert_eq!(
             kind(422, json!({ "title": "x", "invalid_parameters": [{ "name": "text", "reason": "y" }] })),
             Content

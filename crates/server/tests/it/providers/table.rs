@@ -16,6 +16,9 @@ pub struct Line {
 
 const MAIL_PARTS: &[&str] =
     &["html", "attachment ticket.pdf application/pdf 8 bytes", "inline logo.png image/png 3 bytes"];
+/// Mailgun knows a picture in the text by its file name, so that its content id stands for the name.
+const MAILGUN_PARTS: &[&str] =
+    &["html", "attachment ticket.pdf application/pdf 8 bytes", "inline logo image/png 3 bytes"];
 const PICTURE: &str = "https://files.acme.example/seat.jpg";
 
 fn line(
@@ -51,7 +54,7 @@ pub fn lines() -> Vec<Line> {
             account,
             "email",
             mail,
-            MAIL_PARTS,
+            if account == "Mailgun" { MAILGUN_PARTS } else { MAIL_PARTS },
             if account == "SMTP" { "message.sent" } else { "message.delivered" },
         ));
     }
