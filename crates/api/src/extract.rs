@@ -147,6 +147,8 @@ nouns! {
     model::InboundId = "inbound message",
     model::EndpointId = "webhook endpoint",
     model::CallbackId = "callback",
+    model::ScheduleId = "schedule",
+    model::CampaignId = "campaign",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

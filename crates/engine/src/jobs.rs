@@ -7,8 +7,8 @@ use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, attachments, callbacks, contacts, dispatch, domains, endpoints, once, recovery, waiting,
-    whatsapp_templates,
+    Engine, Error, attachments, callbacks, campaigns, contacts, dispatch, domains, endpoints, once, recovery, schedules,
+    waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -58,6 +58,17 @@ const JOBS: &[Job] = &[
         name: "later",
         every_ms: 500,
         run: |engine| Box::pin(async move { waiting::later(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
+        name: "campaigns",
+        every_ms: 500,
+        // A turn that did all it may has more to do, and is taken again at once.
+        run: |engine| Box::pin(async move { campaigns::work::run(&engine).await.map(|steps| steps * 50) }),
+    },
+    Job {
+        name: "fire_schedules",
+        every_ms: 500,
+        run: |engine| Box::pin(async move { schedules::fire(&engine).await }),
     },
     Job {
         name: "ask",

@@ -113,6 +113,8 @@ id! {
     InboundId = "inb";
     /// An entry of the audit log.
     AuditId = "aud";
+    /// A message that repeats.
+    ScheduleId = "sch";
 }
 
 impl EndpointId {

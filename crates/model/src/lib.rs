@@ -33,8 +33,8 @@ pub use content::{
 pub use failure::{Failure, FailureKind};
 pub use id::{
     ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ContactId, DomainId,
-    EndpointId, EventId, ImportId, InboundId, KeyId, ListId, MessageId, SegmentId, SenderId, TemplateId, TenantId,
-    Ulid, UserId, WhatsappTemplateId,
+    EndpointId, EventId, ImportId, InboundId, KeyId, ListId, MessageId, ScheduleId, SegmentId, SenderId, TemplateId,
+    TenantId, Ulid, UserId, WhatsappTemplateId,
 };
 pub use ids::Ids;
 pub use money::Money;

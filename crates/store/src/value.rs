@@ -166,6 +166,7 @@ ids!(
     UserId,
     AttachmentId,
     CallbackId,
+    ScheduleId,
     InboundId,
     AuditId,
     WhatsappTemplateId

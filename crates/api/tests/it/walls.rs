@@ -25,6 +25,8 @@ pub fn nobody(collection: &str) -> String {
         "senders" => "snd",
         "domains" => "dom",
         "callback-log" => "cbk",
+        "schedules" => "sch",
+        "campaigns" => "cmp",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -134,6 +136,8 @@ struct Things {
     import: String,
     sender: String,
     domain: String,
+    schedule: String,
+    campaign: String,
 }
 
 impl Things {
@@ -167,6 +171,11 @@ impl Things {
         let sender = id(api.post("/v1/senders", &sender).bearer(key).send().await, 201);
         let domain = json!({"account_id": account, "name": "acme.example"});
         let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
+        let campaign = json!({"name": "Summer", "channel": "email", "content": {"subject": "Hi", "text": "Hello"}, "audience": {"contact_ids": [contact]}});
+        let campaign = id(api.post("/v1/campaigns", &campaign).bearer(key).send().await, 201);
+        let schedule = json!({"name": "Weekly", "cron": "0 9 * * MON",
+            "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}}});
+        let schedule = id(api.post("/v1/schedules", &schedule).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             tenant: tenant.to_owned(),
@@ -176,6 +185,8 @@ impl Things {
             endpoint,
             delivery: delivery["message_id"].as_str().unwrap().to_owned(),
             attachment,
+            schedule,
+            campaign,
             inbound,
             contact,
             list,
@@ -202,6 +213,8 @@ impl Things {
             "lists" => &self.list,
             "segments" => &self.segment,
             "imports" => &self.import,
+            "schedules" => &self.schedule,
+            "campaigns" => &self.campaign,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             "senders" => &self.sender,

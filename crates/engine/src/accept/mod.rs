@@ -6,6 +6,7 @@
 
 pub mod plan;
 pub mod request;
+mod together;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,6 +25,7 @@ use store::{
     tenants,
 };
 
+pub(crate) use self::together::{Accepted, CAMPAIGN_WAITS, Step};
 use self::{
     plan::Plan,
     request::{BatchRequest, MessageRequest},
@@ -58,6 +60,8 @@ pub(crate) struct Item {
     has_key: bool,
     /// The answer shows the one message itself.
     is_single: bool,
+    /// What moves in the same transaction.
+    step: Option<Step>,
 }
 
 struct Planned {
@@ -74,6 +78,8 @@ pub(crate) enum Committed {
         /// The contact that was found behind the address, and the answer that tells it.
         linked: Option<(ContactId, Vec<u8>)>,
     },
+    /// Its step was taken by somebody else: nothing was written.
+    Passed,
     /// Its key was used before.
     Known(Answered),
     /// The configuration changed; plan again.
@@ -134,6 +140,7 @@ impl Engine {
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: true,
+                step: None,
                 tenant,
                 version,
             };
@@ -191,6 +198,7 @@ impl Engine {
                 answer: answered(tenant_id, key.as_ref(), fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: false,
+                step: None,
                 tenant,
                 version,
             };
@@ -336,6 +344,7 @@ impl Engine {
                 let status = u16::try_from(answered.status).unwrap_or(202);
                 Ok(Some((Reply { status, body: answered.body, replayed: true }, false)))
             }
+            Committed::Passed => Err(Error::internal("a request without a step was passed over")),
             Committed::Stale => {
                 self.directory.refresh().await?;
                 Ok(None)
@@ -345,7 +354,7 @@ impl Engine {
     }
 
     /// Says what would happen to a message, and sends nothing.
-    async fn explain(&self, tenant_id: TenantId, request: &MessageRequest) -> Result<Reply, Error> {
+    pub(crate) async fn explain(&self, tenant_id: TenantId, request: &MessageRequest) -> Result<Reply, Error> {
         if request.attachments.iter().any(|file| file.url.is_some()) {
             return Err(Error::invalid("/attachments", "a dry run fetches nothing; leave files given by URL out"));
         }
@@ -574,6 +583,12 @@ async fn write_in(
         }
         if item.version != version {
             committed.push(Committed::Stale);
+            continue;
+        }
+        if let Some(step) = &item.step
+            && !step.take(tx).await?
+        {
+            committed.push(Committed::Passed);
             continue;
         }
         let has_left = *has_place;

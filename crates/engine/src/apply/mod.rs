@@ -44,6 +44,8 @@ pub enum Input {
     Withdrawn(Vec<Withdrawn>),
     /// Messages that wait for an account that was deleted.
     Rerouted(Vec<Rerouted>),
+    /// Messages that wait, to wait for another time.
+    Moved(Vec<Moved>),
 }
 
 /// An attempt that ended.
@@ -101,6 +103,17 @@ pub struct AskedAbout {
     pub gives_up: bool,
 }
 
+/// A message that waits, and is to wait for another time.
+#[derive(Debug, Clone)]
+pub struct Moved {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which message.
+    pub message_id: MessageId,
+    /// Not before this, and not before its own `send_at`.
+    pub due_at: Timestamp,
+}
+
 /// A message to be withdrawn before it leaves.
 #[derive(Debug, Clone)]
 pub struct Withdrawn {
@@ -134,6 +147,7 @@ impl Input {
             Self::Asked(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
             Self::Withdrawn(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
             Self::Rerouted(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
+            Self::Moved(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
         }
     }
 }
@@ -244,6 +258,15 @@ pub(crate) async fn write_in(
                     }
                 }
             }
+            Input::Moved(items) => {
+                for item in items {
+                    let row =
+                        fold.row(item.message_id).filter(|m| m.due_at.is_some_and(|due_at| due_at != item.due_at));
+                    if still_waits(tx, row).await? {
+                        fold.moved(item);
+                    }
+                }
+            }
             Input::Rerouted(items) => {
                 for item in items {
                     let row = fold
@@ -287,7 +310,7 @@ async fn end_flights(tx: &mut Tx, inputs: &[&Input]) -> Result<std::collections:
         match input {
             Input::Finished(items) => flights.extend(items.iter().map(|item| item.flight.clone())),
             Input::Abandoned(items) => flights.extend(items.iter().cloned()),
-            Input::Learned(_) | Input::Asked(_) | Input::Withdrawn(_) | Input::Rerouted(_) => {}
+            Input::Learned(_) | Input::Asked(_) | Input::Withdrawn(_) | Input::Rerouted(_) | Input::Moved(_) => {}
         }
     }
     flights.sort_by_key(|flight| flight.message_id);
