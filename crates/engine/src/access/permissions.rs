@@ -175,6 +175,9 @@ pub enum Need {
 const RESOURCES: &[(&str, Need, Need)] = &[
     ("messages", Need::One(View), Need::AnySend),
     ("contacts", Need::One(View), Need::One(Contacts)),
+    ("consent", Need::One(View), Need::One(Contacts)),
+    ("templates", Need::One(View), Need::One(Templates)),
+    ("campaigns", Need::One(View), Need::One(Campaigns)),
     ("attachments", Need::One(View), Need::AnySend),
     ("accounts", Need::One(View), Need::AnyManage),
     ("webhooks", Need::One(Administration), Need::One(Administration)),

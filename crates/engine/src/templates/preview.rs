@@ -17,6 +17,7 @@ use crate::{
 /// How a template is to be shown.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TemplatePreviewRequest)]
 pub struct PreviewRequest {
     /// Which version; the newest when left out.
     #[serde(default)]
@@ -85,6 +86,7 @@ pub struct WhatsappPreview {
 
 /// A template as somebody would get it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = TemplatePreview)]
 pub struct Preview {
     /// The version that is shown.
     pub version: u32,

@@ -21,6 +21,7 @@ const TO_MAX: usize = 10;
 /// A test send.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TemplateTestRequest)]
 pub struct TestRequest {
     /// To whom: up to 10.
     pub to: Vec<To>,

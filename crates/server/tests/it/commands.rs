@@ -28,7 +28,7 @@ fn migrating_twice_does_nothing_the_second_time() {
     let installation = Installation::new();
     let first = installation.run(&["migrate", "--json"]).json();
     assert_eq!(first["version"], store::NEWEST);
-    assert_eq!(first["applied"].as_array().unwrap().len() as i64, store::NEWEST);
+    assert_eq!(first["applied"].as_array().unwrap().last(), Some(&Value::from(store::NEWEST)));
     assert_eq!(installation.run(&["migrate", "--json"]).json()["applied"], Value::Array(Vec::new()));
 }
 
