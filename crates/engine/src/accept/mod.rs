@@ -346,6 +346,16 @@ impl Engine {
         Ok((plan, said))
     }
 
+    /// Refuses a request whose content or template could never be said over a channel, whoever the recipient.
+    pub(crate) async fn can_be_said(
+        &self,
+        request: &MessageRequest,
+        tenant: &Tenant,
+        channel: model::Channel,
+    ) -> Result<(), Error> {
+        self.said(request, tenant, channel, Vec::new(), self.ports.clock.now()).await.map(drop)
+    }
+
     /// Finds and compiles what a message says: its own content, or its template's, which is in memory as a rule.
     async fn said(
         &self,

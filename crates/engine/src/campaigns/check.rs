@@ -220,13 +220,11 @@ pub async fn check(engine: &Engine, caller: &Caller, id: model::CampaignId) -> R
 
 /// Refuses a draft whose fields could never become a message, whoever the recipient.
 pub(super) async fn can_be_read(engine: &Engine, tenant: TenantId, new: &NewCampaign) -> Result<(), Error> {
-    engine.tenant(tenant).await?;
+    let (_, tenant) = engine.tenant(tenant).await?;
     for (index, request) in work::requests(new)?.iter().enumerate() {
-        let says = plan::say(request, new.channel, Vec::new())
-            .and_then(|content| crate::render::Prepared::new(content).map(drop));
-        says.map_err(
-            |error| if new.variants.is_empty() { error } else { below(&format!("/variants/{index}"), error) },
-        )?;
+        engine.can_be_said(request, &tenant, new.channel).await.map_err(|error| {
+            if new.variants.is_empty() { error } else { below(&format!("/variants/{index}"), error) }
+        })?;
     }
     Ok(())
 }

@@ -33,8 +33,6 @@ pub struct Claim {
 pub struct Pace {
     /// Messages in flight at once.
     pub in_flight_max: usize,
-    /// Messages that may be claimed beyond those, to follow at once when one is answered.
-    pub ahead: usize,
     /// False while nothing may leave: disabled, or its tenant suspended.
     pub is_open: bool,
 }
@@ -93,7 +91,7 @@ impl Lanes {
         let is_free = self.is_running
             && has_slots
             && !class.is_bulk()
-            && self.room_of(account, now, Pace { ahead: 0, ..pace }) > 0
+            && self.room_of(account, now, pace) > 0
             && !(0..=class.code()).filter_map(Class::from_code).any(waits);
         if is_free {
             self.in_flight += 1;
@@ -237,12 +235,11 @@ impl Lanes {
         if !pace.is_open {
             return 0;
         }
-        let all = pace.in_flight_max + pace.ahead;
-        let Some(load) = self.loads.get(&account) else { return all };
+        let Some(load) = self.loads.get(&account) else { return pace.in_flight_max };
         if load.paused_until.is_some_and(|until| until > now) {
             return 0;
         }
-        let max = if load.is_probing { 1 } else { all };
+        let max = if load.is_probing { 1 } else { pace.in_flight_max };
         max.saturating_sub(load.in_flight)
     }
 
@@ -323,23 +320,11 @@ mod tests {
     }
 
     fn open(accounts: &[u128], in_flight_max: usize) -> HashMap<AccountId, Pace> {
-        accounts.iter().map(|n| (account(*n), Pace { in_flight_max, ahead: 0, is_open: true })).collect()
+        accounts.iter().map(|n| (account(*n), Pace { in_flight_max, is_open: true })).collect()
     }
 
     fn limits(claims: &[Claim]) -> Vec<(u128, usize)> {
         claims.iter().map(|claim| (claim.account_id.ulid(), claim.limit)).collect()
-    }
-
-    #[test]
-    fn some_are_claimed_ahead_but_none_leaves_ahead_of_its_turn() {
-        let mut lanes = Lanes::new(100);
-        lanes.run(true);
-        lanes.note(tenant(1), account(1), BULK, NOW);
-        let pace = Pace { in_flight_max: 4, ahead: 2, is_open: true };
-        let claims = lanes.claims(NOW, &HashMap::from([(account(1), pace)]));
-        assert_eq!(limits(&claims), [(1, 6)]);
-        lanes.claimed(&claims[0], 4, None);
-        assert!(!lanes.reserve(account(1), URGENT, NOW, pace), "as many as may be under way are");
     }
 
     #[test]
@@ -383,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_message_leaves_at_once_only_past_nobody() {
-        let pace = Pace { in_flight_max: 2, ahead: 0, is_open: true };
+        let pace = Pace { in_flight_max: 2, is_open: true };
         let mut lanes = Lanes::new(8);
         assert!(!lanes.reserve(account(1), URGENT, NOW, pace), "nobody sends here");
         lanes.run(true);
@@ -404,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_place_at_the_account_is_free_once_the_provider_took_the_message() {
-        let pace = Pace { in_flight_max: 1, ahead: 0, is_open: true };
+        let pace = Pace { in_flight_max: 1, is_open: true };
         let mut lanes = Lanes::new(8);
         lanes.run(true);
         assert!(lanes.reserve(account(1), URGENT, NOW, pace) && !lanes.reserve(account(1), URGENT, NOW, pace));

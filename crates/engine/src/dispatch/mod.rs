@@ -5,7 +5,6 @@
 //! dies leaves its rows in `inflight`; [`crate::recovery`] finds them. Several processes on one PostgreSQL pass over each other's locked rows.
 
 pub mod exchange;
-mod gate;
 pub mod lanes;
 mod send;
 
@@ -26,7 +25,6 @@ use store::{
 use tokio::sync::Notify;
 
 use self::{
-    gate::Gate,
     lanes::{Claim, Lanes, Pace},
     send::{Job, Part},
 };
@@ -50,14 +48,13 @@ const LOOKS_MAX: usize = 8;
 /// The dispatcher's memory: lanes and what is in flight.
 pub struct Dispatcher {
     lanes: Mutex<Lanes>,
-    gate: Arc<Gate>,
     wake: Notify,
 }
 
 impl Dispatcher {
     /// Nothing known yet.
     pub fn new(slots: usize) -> Self {
-        Self { lanes: Mutex::new(Lanes::new(slots)), gate: Arc::default(), wake: Notify::new() }
+        Self { lanes: Mutex::new(Lanes::new(slots)), wake: Notify::new() }
     }
 
     /// Says that a lane has work due at `due_at`. Called after the commit that put it there.
@@ -270,22 +267,12 @@ async fn round(engine: &Arc<Engine>) -> Result<Vec<Job>, Error> {
     Ok(jobs(engine, flights, &accounts).await)
 }
 
-/// Requests under way to an account at once.
-fn concurrency_of(account: &Account) -> usize {
-    let declared = account.connector.spec().limits.concurrency;
-    account.concurrency.map_or(declared, |own| own.min(declared)).max(1) as usize
-}
-
-/// Most messages claimed ahead for one account. A process that dies leaves them as `unknown` beside those that were under way, so they are few.
-const AHEAD_MAX: usize = 64;
-
-/// Accounts without a rate whose requests carry one message each have as many claimed ahead as are under way: the claim's commit then costs them no time. A batch is its
-/// own stock, and what a rate holds back must not be claimed before its time.
 fn pace_of(account: &Account, is_active: bool) -> Pace {
-    let requests = concurrency_of(account);
+    let spec = account.connector.spec();
+    let requests =
+        account.concurrency.map_or(spec.limits.concurrency, |own| own.min(spec.limits.concurrency)).max(1) as usize;
     let per_request = account.connector.batch().map_or(1, connectors::Batch::max);
-    let ahead = if per_request == 1 && rate_of(account) == 0 { requests.min(AHEAD_MAX) } else { 0 };
-    Pace { in_flight_max: requests * per_request, ahead, is_open: is_active && account.is_enabled }
+    Pace { in_flight_max: requests * per_request, is_open: is_active && account.is_enabled }
 }
 
 /// Messages a second: the provider's declared limit, or less where the tenant says so. 0 for none.

@@ -62,8 +62,6 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
     let landing: Vec<_> = job.parts.iter().map(|part| (part.flight.account_id, part.flight.class)).collect();
     let account = Arc::clone(&job.account);
     let parts = job.parts.clone();
-    let Some(class) = parts.iter().map(|part| part.flight.class).min() else { return };
-    let turn = engine.dispatcher.gate.enter(account.id, class, super::concurrency_of(&account)).await;
     let finished = match AssertUnwindSafe(attempt(&engine, job)).catch_unwind().await {
         Ok(finished) => finished,
         Err(_) => {
@@ -80,7 +78,6 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
     };
     // The next requests need not wait until these answers are on disk. Refusals do wait: they may pause the account.
     let all_taken = finished.iter().all(|finished| matches!(finished.outcome, Outcome::Accepted(_)));
-    let turn = Some(turn).filter(|_| !all_taken);
     let landing: Vec<_> = landing
         .into_iter()
         .map(|(account, class)| (account, class, all_taken && engine.dispatcher.answered(account)))
@@ -88,7 +85,6 @@ pub(super) async fn perform(engine: Arc<Engine>, job: Job) {
     if !finished.is_empty() {
         land(Arc::clone(&engine), Input::Finished(finished)).await;
     }
-    drop(turn);
     for (account, class, was_answered) in landing {
         engine.dispatcher.landed(account, class, was_answered);
     }
