@@ -17,6 +17,8 @@ const ENDPOINT: &str = "whk_01K9ZC3D4E5F6G7H8J9K0M1N2P";
 const ATTACHMENT: &str = "atc_01K9ZC4G5H6J7K8M9N0P1Q2R3S";
 const INBOUND: &str = "inb_01K9ZC5K6M7N8P9Q0R1S2T3V4W";
 const CALLBACK: &str = "cbk_01K9ZC9A1B2C3D4E5F6G7H8J9K";
+const CAMPAIGN: &str = "cmp_01K9ZCCA1B2C3D4E5F6G7H8J9K";
+const SCHEDULE: &str = "sch_01K9ZCBT4V5W6X7Y8Z9A0B1C2D";
 const EVENT: &str = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B";
 const SUPPRESSION: &str = "sup_01K9ZCB3C4D5E6F7G8H9J0K1MN";
 const CREATED: &str = "2026-11-21T09:30:00.000000Z";
@@ -36,6 +38,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "attachments" => ("attachment", ATTACHMENT),
         "inbound-messages" => ("inbound message", INBOUND),
         "callback-log" => ("callback", CALLBACK),
+        "campaigns" => ("campaign", CAMPAIGN),
+        "schedules" => ("schedule", SCHEDULE),
         "deliveries" => ("delivery", MESSAGE),
         "webhook-endpoints" => ("endpoint", ENDPOINT),
         "suppressions" => ("suppression", SUPPRESSION),
@@ -315,4 +319,76 @@ pub fn dry_run() -> Value {
         "format": "csv", "encoding": "windows-1252", "delimiter": ";", "columns": columns(), "rows": 2, "failed": 1, "sample": [contact()],
         "problems": [{"row": 3, "column": "E-Mail", "reason": "the domain needs at least one dot, as in example.com"}],
     })
+}
+
+/// A weekly report.
+pub fn schedule() -> Value {
+    json!({
+        "id": SCHEDULE, "name": "Weekly report", "state": "active",
+        "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Your week", "text": "Hello Ada"}},
+        "rrule": "FREQ=WEEKLY;BYDAY=MO;BYHOUR=9;BYMINUTE=0", "cron": null, "timezone": "Europe/Berlin", "starts_at": CREATED, "ends_at": null,
+        "skip": ["2026-12-28"], "catch_up": "last", "next_at": "2026-11-23T08:00:00.000000Z", "fired": 0, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// The occurrences of a weekly report.
+pub fn occurrences() -> Value {
+    json!({
+        "data": [{
+            "at": "2026-11-23T08:00:00.000000Z", "local": "2026-11-23T09:00:00+01:00[Europe/Berlin]", "state": "planned", "message_id": null, "detail": null,
+        }],
+        "past": [{
+            "at": "2026-11-16T08:00:00.000000Z", "local": "2026-11-16T09:00:00+01:00[Europe/Berlin]", "state": "sent", "message_id": MESSAGE, "detail": null,
+        }],
+    })
+}
+
+/// A campaign as it is posted.
+pub fn new_campaign() -> Value {
+    json!({
+        "name": "Summer", "channel": "email", "content": {"subject": "Summer, {{ contact.first_name }}", "text": "Hello {{ contact.first_name }}"},
+        "audience": {"lists": [LIST]},
+    })
+}
+
+/// A campaign.
+pub fn campaign() -> Value {
+    json!({
+        "id": CAMPAIGN, "state": "draft", "name": "Summer", "description": null, "channel": "email", "purpose": null,
+        "content": {"subject": "Summer, {{ contact.first_name }}", "text": "Hello {{ contact.first_name }}"}, "template": null, "variants": [],
+        "test": null, "audience": {"lists": [LIST], "segments": [], "contact_ids": [], "exclude_lists": [], "exclude_segments": []},
+        "variables": null, "account_id": null, "topic": null, "creator": KEY, "recipients": 0, "accepted": 0, "excluded": 0,
+        "progress_percent": 0.0, "eta_s": null, "winner": null, "problem": null, "scheduled_at": null, "started_at": null, "test_ends_at": null,
+        "paused_at": null, "ended_at": null, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// A checklist.
+pub fn check() -> Value {
+    json!({
+        "can_send": true, "checked": 1204, "is_complete": true,
+        "lines": [
+            {"code": "channel_ready", "level": "ok", "count": 0, "detail": "email goes through Ticket mail.", "action": null},
+            {"code": "invalid_addresses", "level": "warning", "count": 3, "detail": "3 recipients have no valid address for email; they are left out.", "action": "COMPLETE_CONTACTS"},
+        ],
+    })
+}
+
+/// How a campaign goes.
+pub fn campaign_stats() -> Value {
+    let rate =
+        |hits: u32| json!({"of": 263, "hits": hits, "percent": 30.8, "low_percent": 25.53, "high_percent": 36.62});
+    json!({
+        "campaign": campaign(),
+        "messages": {
+            "variant": 0, "accepted": 270, "sent": 263, "delivered": rate(81), "opened": rate(81), "failed": 4, "canceled": 0, "suppressed": 0,
+            "waiting": 3, "cost_micros": 0,
+        },
+        "variants": [], "best": null, "left_out": [{"reason": "no_address", "count": 3}],
+    })
+}
+
+/// What became of one recipient.
+pub fn recipient() -> Value {
+    json!({ "contact_id": CONTACT, "status": "delivered", "variant": null, "to": "ada@example.com", "message_id": MESSAGE, "reason": null })
 }

@@ -146,6 +146,8 @@ nouns! {
     model::EndpointId = "webhook endpoint",
     model::CallbackId = "callback",
     model::SuppressionId = "suppression",
+    model::ScheduleId = "schedule",
+    model::CampaignId = "campaign",
 }
 
 /// The id in the path. What is no id of this kind is not found.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Engine, Error, apply, attachments, callbacks, contacts, dispatch, endpoints, once, recovery, waiting};
+use crate::{
+    Engine, Error, apply, attachments, callbacks, campaigns, contacts, dispatch, endpoints, once, recovery, schedules,
+    waiting,
+};
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
 struct Job {
@@ -56,6 +59,17 @@ const JOBS: &[Job] = &[
         name: "later",
         every_ms: 500,
         run: |engine| Box::pin(async move { waiting::later(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
+        name: "campaigns",
+        every_ms: 500,
+        // A turn that did all it may has more to do, and is taken again at once.
+        run: |engine| Box::pin(async move { campaigns::work::run(&engine).await.map(|steps| steps * 50) }),
+    },
+    Job {
+        name: "fire_schedules",
+        every_ms: 500,
+        run: |engine| Box::pin(async move { schedules::fire(&engine).await }),
     },
     Job {
         name: "ask",

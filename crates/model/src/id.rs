@@ -113,6 +113,8 @@ id! {
     SuppressionId = "sup";
     /// One thing a contact said about consent.
     ConsentId = "cns";
+    /// A message that repeats.
+    ScheduleId = "sch";
 }
 
 impl EndpointId {

@@ -35,8 +35,8 @@ pub use content::{
 pub use failure::{Failure, FailureKind};
 pub use id::{
     ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ConsentId, ContactId,
-    EndpointId, EventId, ImportId, InboundId, KeyId, ListId, MessageId, SegmentId, SenderId, SuppressionId, TemplateId,
-    TenantId, Ulid, UserId,
+    EndpointId, EventId, ImportId, InboundId, KeyId, ListId, MessageId, ScheduleId, SegmentId, SenderId, SuppressionId,
+    TemplateId, TenantId, Ulid, UserId,
 };
 pub use ids::Ids;
 pub use money::Money;

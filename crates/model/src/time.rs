@@ -4,7 +4,7 @@ use std::{fmt, ops::Add, ops::Sub, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An instant in UTC, in microseconds since 1970. Text form: RFC 3339 with `Z`.
+/// An instant in UTC, in microseconds since 1970. Text form: RFC 3339 with `Z`. Also read with a zone, as in `2026-12-01T09:00:00[Europe/Berlin]` (RFC 9557).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
@@ -105,6 +105,10 @@ impl fmt::Debug for Timestamp {
 impl FromStr for Timestamp {
     type Err = jiff::Error;
     fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        // A clock on a wall, where no offset says which instant is meant. A time it jumps over is moved on by the jump; of one it shows twice the first is meant.
+        if text.ends_with(']') {
+            return text.parse::<jiff::Zoned>().map(|zoned| zoned.timestamp().into());
+        }
         text.parse::<jiff::Timestamp>().map(Self::from)
     }
 }
@@ -132,6 +136,26 @@ mod tests {
         assert_eq!(at.to_string(), "2026-11-21T08:30:00.250000Z");
         assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
         assert_eq!(at.month(), "2026-11");
+    }
+
+    #[test]
+    fn a_wall_clock_in_a_zone_is_an_instant() {
+        let check =
+            |text: &str, expected: &str| assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), expected, "{text}");
+        check("2026-12-01T09:00:00[Europe/Berlin]", "2026-12-01T08:00:00.000000Z");
+        check("2026-07-01T09:00:00[Europe/Berlin]", "2026-07-01T07:00:00.000000Z");
+        check("2026-07-01T09:00:00+02:00[Europe/Berlin]", "2026-07-01T07:00:00.000000Z");
+        // Half past two does not exist on 29 March, and comes twice on 25 October.
+        check("2026-03-29T02:30:00[Europe/Berlin]", "2026-03-29T01:30:00.000000Z");
+        check("2026-10-25T02:30:00[Europe/Berlin]", "2026-10-25T00:30:00.000000Z");
+        for wrong in [
+            "2026-12-01T09:00:00[Mars/Base]",
+            "2026-12-01T09:00:00+05:00[Europe/Berlin]",
+            "2026-12-01T09:00:00",
+            "[UTC]",
+        ] {
+            assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

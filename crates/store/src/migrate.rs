@@ -38,6 +38,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: CONSENT_TENANT_TABLES,
         postgres: "",
     },
+    Migration {
+        version: 9,
+        name: "campaigns",
+        sql: include_str!("../migrations/0009_campaigns.sql"),
+        tenant_tables: &["schedules", "schedule_occurrences", "campaigns", "campaign_recipients"],
+        postgres: "",
+    },
 ];
 
 /// The newest version this binary knows.

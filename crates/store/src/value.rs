@@ -165,6 +165,7 @@ ids!(
     UserId,
     AttachmentId,
     CallbackId,
+    ScheduleId,
     InboundId,
     AuditId,
     SuppressionId,

@@ -107,6 +107,8 @@ impl Stage {
         engine::apply::move_on(&self.engine).await.expect("moving on works");
         engine::waiting::later(&self.engine).await.expect("later facts work");
         engine::waiting::ask(&self.engine).await.expect("asking works");
+        engine::schedules::fire(&self.engine).await.expect("firing works");
+        engine::campaigns::work::run(&self.engine).await.expect("campaigns go on");
         self.dispatch().await;
     }
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod api_keys;
 mod attachments;
+mod campaigns;
 mod connectors;
 mod consent;
 mod contacts;
@@ -15,6 +16,7 @@ mod inbound;
 mod lists;
 mod logs;
 mod messages;
+mod schedules;
 mod segments;
 mod stream;
 mod suppressions;
@@ -40,6 +42,23 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(messages::timeline))
         .routes(routes!(messages::cancel))
         .routes(routes!(messages::retry))
+        .routes(routes!(campaigns::create, campaigns::list))
+        .routes(routes!(campaigns::get, campaigns::patch, campaigns::delete))
+        .routes(routes!(campaigns::duplicate))
+        .routes(routes!(campaigns::check))
+        .routes(routes!(campaigns::send))
+        .routes(routes!(campaigns::schedule))
+        .routes(routes!(campaigns::pause))
+        .routes(routes!(campaigns::resume))
+        .routes(routes!(campaigns::cancel))
+        .routes(routes!(campaigns::winner))
+        .routes(routes!(campaigns::stats))
+        .routes(routes!(campaigns::recipients))
+        .routes(routes!(campaigns::export))
+        .routes(routes!(schedules::create, schedules::list))
+        .routes(routes!(schedules::get, schedules::patch, schedules::delete))
+        .routes(routes!(schedules::cancel))
+        .routes(routes!(schedules::occurrences))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::export))
         .routes(routes!(dead_letters::retry))

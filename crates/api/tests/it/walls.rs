@@ -24,6 +24,8 @@ pub fn nobody(collection: &str) -> String {
         "callback-log" => "cbk",
         "suppressions" => "sup",
         "topics" => "top",
+        "schedules" => "sch",
+        "campaigns" => "cmp",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -133,6 +135,8 @@ struct Things {
     import: String,
     suppression: String,
     topic: String,
+    schedule: String,
+    campaign: String,
 }
 
 impl Things {
@@ -166,6 +170,11 @@ impl Things {
         let suppression = id(api.post("/v1/suppressions", &suppression).bearer(key).send().await, 201);
         let topic = json!({"name": "match_reports", "title": "Match reports"});
         let topic = api.post("/v1/topics", &topic).bearer(key).send().await.ok(201);
+        let campaign = json!({"name": "Summer", "channel": "email", "content": {"subject": "Hi", "text": "Hello"}, "audience": {"contact_ids": [contact]}});
+        let campaign = id(api.post("/v1/campaigns", &campaign).bearer(key).send().await, 201);
+        let schedule = json!({"name": "Weekly", "cron": "0 9 * * MON",
+            "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}}});
+        let schedule = id(api.post("/v1/schedules", &schedule).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             tenant: tenant.to_owned(),
@@ -175,6 +184,8 @@ impl Things {
             endpoint,
             delivery: delivery["message_id"].as_str().unwrap().to_owned(),
             attachment,
+            schedule,
+            campaign,
             inbound,
             contact,
             list,
@@ -200,6 +211,8 @@ impl Things {
             "lists" => &self.list,
             "segments" => &self.segment,
             "imports" => &self.import,
+            "schedules" => &self.schedule,
+            "campaigns" => &self.campaign,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             "suppressions" => &self.suppression,

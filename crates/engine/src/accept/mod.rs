@@ -7,6 +7,7 @@
 mod fallback;
 pub mod plan;
 pub mod request;
+mod together;
 
 use std::{
     borrow::Cow,
@@ -27,6 +28,7 @@ use store::{
     tenants,
 };
 
+pub(crate) use self::together::{Accepted, CAMPAIGN_WAITS, Step};
 use self::{
     fallback::Tail,
     plan::Plan,
@@ -63,6 +65,8 @@ pub(crate) struct Item {
     has_key: bool,
     /// The answer shows the one message itself.
     is_single: bool,
+    /// What moves in the same transaction.
+    step: Option<Step>,
 }
 
 struct Planned {
@@ -83,6 +87,8 @@ pub(crate) enum Committed {
         /// The answer, when it became another in the transaction: a contact was found, or the message is held back.
         body: Option<Vec<u8>>,
     },
+    /// Its step was taken by somebody else: nothing was written.
+    Passed,
     /// Its key was used before.
     Known(Answered),
     /// The configuration changed; plan again.
@@ -148,6 +154,7 @@ impl Engine {
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: true,
+                step: None,
                 tenant,
                 version,
             };
@@ -205,6 +212,7 @@ impl Engine {
                 answer: answered(tenant_id, key.as_ref(), fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: false,
+                step: None,
                 tenant,
                 version,
             };
@@ -354,6 +362,7 @@ impl Engine {
                 let status = u16::try_from(answered.status).unwrap_or(202);
                 Ok(Some((Reply { status, body: answered.body, replayed: true }, false)))
             }
+            Committed::Passed => Err(Error::internal("a request without a step was passed over")),
             Committed::Stale => {
                 self.directory.refresh().await?;
                 Ok(None)
@@ -363,7 +372,7 @@ impl Engine {
     }
 
     /// Says what would happen to a message, and sends nothing.
-    async fn explain(&self, tenant_id: TenantId, request: &MessageRequest) -> Result<Reply, Error> {
+    pub(crate) async fn explain(&self, tenant_id: TenantId, request: &MessageRequest) -> Result<Reply, Error> {
         if request.attachments.iter().any(|file| file.url.is_some()) {
             return Err(Error::invalid("/attachments", "a dry run fetches nothing; leave files given by URL out"));
         }
@@ -588,6 +597,12 @@ async fn write_in(
         }
         if item.version != version {
             committed.push(Committed::Stale);
+            continue;
+        }
+        if let Some(step) = &item.step
+            && !step.take(tx).await?
+        {
+            committed.push(Committed::Passed);
             continue;
         }
         let mut has_left = *has_place;

@@ -341,10 +341,11 @@ pub(super) fn narrowed(request: &MessageRequest, channel: Channel) -> Option<Box
     let raw = request.content.as_ref()?;
     let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get()).ok()?;
     let is_of = |channel: Channel, name: &str| FIELDS.iter().any(|(of, names)| *of == channel && names.contains(&name));
-    if channel == Channel::Voice && !fields.contains_key("say") {
-        if let Some(text) = fields.get("text").cloned() {
-            fields.insert("say".to_owned(), text);
-        }
+    if channel == Channel::Voice
+        && !fields.contains_key("say")
+        && let Some(text) = fields.get("text").cloned()
+    {
+        fields.insert("say".to_owned(), text);
     }
     fields.retain(|name, _| is_of(channel, name) || !FIELDS.iter().any(|(of, _)| is_of(*of, name)));
     serde_json::value::to_raw_value(&fields).ok()

@@ -18,7 +18,7 @@ use store::{
 };
 
 use super::{
-    AskedAbout, EarlyPayload, Finished, Held, Learned, Rerouted, Withdrawn,
+    AskedAbout, EarlyPayload, Finished, Held, Learned, Moved, Rerouted, Withdrawn,
     conclude::{self, Facts, Next, conclude},
     fallback,
     health::News,
@@ -604,6 +604,18 @@ impl<'a> Fold<'a> {
     }
 
     /// The account a message waits for was deleted: the channel's default account takes over, or the message becomes a dead letter.
+    /// A message that waits goes on waiting, for another time.
+    pub(super) fn moved(&mut self, moved: &Moved) {
+        let Some(mut m) = self.take(moved.message_id) else { return };
+        if let Some(account) = m.account_id {
+            let due_at = m.send_at.map_or(moved.due_at, |send_at| send_at.max(moved.due_at));
+            self.withdraw_delivery(&mut m);
+            let class = m.class;
+            self.queue(&mut m, account, class, due_at, 0);
+        }
+        self.put(m);
+    }
+
     pub(super) fn rerouted(&mut self, rerouted: &Rerouted) {
         let Some(mut m) = self.take(rerouted.message_id) else { return };
         let due_at = m.due_at.unwrap_or(self.now);

@@ -58,6 +58,8 @@ pub enum Input {
     Held(Vec<Held>),
     /// Messages that were sent and did not arrive in time.
     Overdue(Vec<(TenantId, MessageId)>),
+    /// Messages that wait, to wait for another time.
+    Moved(Vec<Moved>),
 }
 
 /// An attempt that ended.
@@ -117,6 +119,17 @@ pub struct AskedAbout {
     pub gives_up: bool,
 }
 
+/// A message that waits, and is to wait for another time.
+#[derive(Debug, Clone)]
+pub struct Moved {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Which message.
+    pub message_id: MessageId,
+    /// Not before this, and not before its own `send_at`.
+    pub due_at: Timestamp,
+}
+
 /// A message to be withdrawn before it leaves.
 #[derive(Debug, Clone)]
 pub struct Withdrawn {
@@ -166,6 +179,7 @@ impl Input {
             Self::Rerouted(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
             Self::Held(items) => items.iter().map(|item| (item.flight.tenant_id, item.flight.message_id)).collect(),
             Self::Overdue(items) => items.clone(),
+            Self::Moved(items) => items.iter().map(|item| (item.tenant_id, item.message_id)).collect(),
         }
     }
 }
@@ -284,6 +298,15 @@ pub(crate) async fn write_in(
                 }
             }
             Input::Overdue(items) => items.iter().for_each(|(tenant, id)| fold.overdue(*tenant, *id)),
+            Input::Moved(items) => {
+                for item in items {
+                    let row =
+                        fold.row(item.message_id).filter(|m| m.due_at.is_some_and(|due_at| due_at != item.due_at));
+                    if still_waits(tx, row).await? {
+                        fold.moved(item);
+                    }
+                }
+            }
             Input::Rerouted(items) => {
                 for item in items {
                     let row = fold
@@ -363,7 +386,12 @@ async fn end_flights(tx: &mut Tx, inputs: &[&Input]) -> Result<std::collections:
             Input::Finished(items) => flights.extend(items.iter().map(|item| item.flight.clone())),
             Input::Abandoned(items) => flights.extend(items.iter().cloned()),
             Input::Held(items) => flights.extend(items.iter().map(|item| item.flight.clone())),
-            Input::Learned(_) | Input::Asked(_) | Input::Withdrawn(_) | Input::Rerouted(_) | Input::Overdue(_) => {}
+            Input::Learned(_)
+            | Input::Asked(_)
+            | Input::Withdrawn(_)
+            | Input::Rerouted(_)
+            | Input::Overdue(_)
+            | Input::Moved(_) => {}
         }
     }
     flights.sort_by_key(|flight| flight.message_id);

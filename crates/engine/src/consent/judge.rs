@@ -137,11 +137,12 @@ fn hours(facts: &Facts<'_>) -> Verdict {
         why.push(format!("quiet hours from {} to {} in {name}", clock::show(quiet.from), clock::show(quiet.until)));
         rules.push(Rule { zone, windows: quiet.windows() });
     }
-    if facts.channel == Channel::Sms && facts.policy.settings.us_windows {
-        if let Some(held) = us_windows::of(facts.address, own_zone.as_ref()) {
-            why.push(format!("the window for marketing texts in {} ({})", held.state, held.source));
-            rules.extend(held.rules);
-        }
+    if facts.channel == Channel::Sms
+        && facts.policy.settings.us_windows
+        && let Some(held) = us_windows::of(facts.address, own_zone.as_ref())
+    {
+        why.push(format!("the window for marketing texts in {} ({})", held.state, held.source));
+        rules.extend(held.rules);
     }
     if rules.is_empty() {
         return Verdict::Go;

@@ -315,11 +315,12 @@ impl Engine {
             })
         });
         let reply = reply.await?;
-        if question.state == ConsentState::Pending && !reply.replayed {
-            if let Some(account) = crate::accept::plan::default_account(&asked, question.channel) {
-                let class = model::Class::new(Purpose::Transactional, model::Priority::High);
-                self.dispatcher.nudge(tenant_id, account.id, class, now);
-            }
+        if question.state == ConsentState::Pending
+            && !reply.replayed
+            && let Some(account) = crate::accept::plan::default_account(&asked, question.channel)
+        {
+            let class = model::Class::new(Purpose::Transactional, model::Priority::High);
+            self.dispatcher.nudge(tenant_id, account.id, class, now);
         }
         self.wakers.wake(tenant_id);
         Ok(reply)

@@ -10,6 +10,8 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("messages:write", "Send, cancel and retry messages."),
     ("contacts:read", "See and export contacts, lists and segments."),
     ("contacts:write", "Add, import, change, merge and remove contacts, lists and segments."),
+    ("campaigns:read", "See campaigns and their recipients."),
+    ("campaigns:write", "Make, start, pause and cancel campaigns."),
     ("attachments:read", "See uploaded attachments."),
     ("attachments:write", "Upload and remove attachments."),
     ("accounts:read", "See accounts and connectors, without their secrets."),

@@ -1,0 +1,185 @@
+//! Messages that are accepted together with a step of somebody who keeps count: a schedule's next occurrence, a campaign's place in its audience. Both are
+//! written in one transaction, so a process that dies has done both or neither.
+
+use std::sync::Arc;
+
+use model::{BoxFuture, CampaignId, MessageId, TenantId};
+use store::Tx;
+
+use super::{Answer, Committed, Item, PLANS_MAX, Planned, answered, too_busy};
+use crate::{Engine, Error, ErrorKind, accept::request::MessageRequest, directory::Tenant};
+
+type Take = dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<bool, store::Error>> + Send + Sync;
+
+/// A step that is taken in the transaction that writes the messages. It answers false when somebody else took it: then nothing is written.
+pub(crate) struct Step(Arc<Take>);
+
+impl Step {
+    /// A step; it may run more than once, each time in a transaction of its own.
+    pub(crate) fn new(
+        take: impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<bool, store::Error>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(take))
+    }
+
+    pub(super) fn take<'t>(&self, tx: &'t mut Tx) -> BoxFuture<'t, Result<bool, store::Error>> {
+        (self.0)(tx)
+    }
+}
+
+impl Engine {
+    /// Accepts one message with the step `step` makes for its id. `None` when somebody else took the step.
+    pub(crate) async fn accept_with(
+        &self,
+        tenant_id: TenantId,
+        request: &MessageRequest,
+        step: impl Fn(MessageId) -> Step + Send + Sync,
+    ) -> Result<Option<MessageId>, Error> {
+        let files = self.attach(tenant_id, request).await?;
+        for _ in 0..PLANS_MAX {
+            let (version, tenant) = self.tenant(tenant_id).await?;
+            let now = self.ports.clock.now();
+            let (plan, content, text) = self.plan_one(request, &tenant, files.clone(), now)?;
+            let mut message = self.new_message(request, &tenant, &plan, content, now);
+            let tail = self.tail(request, &tenant, &plan, &files, now)?;
+            let tail = tail.map(|tail| {
+                let row = tail.attach(&mut message);
+                (tail, row)
+            });
+            let id = message.id;
+            let item = Item {
+                leaving: None,
+                messages: vec![Planned { message, content: Some(text), tail }],
+                answer: answered(tenant_id, None, [0; 32], Vec::new(), now),
+                has_key: false,
+                is_single: false,
+                step: Some(step(id)),
+                tenant,
+                version,
+            };
+            match self.hand_in(item, 1).await? {
+                Handed::Done => {
+                    self.contents.put(content, plan.content);
+                    self.dispatcher.nudge(tenant_id, plan.account.id, plan.class, plan.due_at);
+                    self.wakers.wake(tenant_id);
+                    return Ok(Some(id));
+                }
+                Handed::Passed => return Ok(None),
+                Handed::Stale => self.directory.refresh().await.map(drop)?,
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// Accepts a campaign's next messages with the step `step` makes for what became of each request, in their order. False when somebody else took the step.
+    pub(crate) async fn accept_campaign(
+        &self,
+        tenant_id: TenantId,
+        campaign: CampaignId,
+        mut requests: Vec<MessageRequest>,
+        step: impl Fn(&[Accepted]) -> Step + Send + Sync,
+    ) -> Result<bool, Error> {
+        self.find_recipients(tenant_id, requests.iter_mut()).await?;
+        let requests: Vec<_> = requests.into_iter().map(|request| Ok((request, Vec::new()))).collect();
+        for _ in 0..PLANS_MAX {
+            let (version, tenant) = self.tenant(tenant_id).await?;
+            let now = self.ports.clock.now();
+            let mut planned = self.plan_batch(&requests, &tenant, now);
+            for planned in &mut planned.messages {
+                planned.message.campaign_id = Some(campaign);
+            }
+            let accepted: Vec<Accepted> = planned.answers.iter().map(told).collect();
+            if let Some(reason) = accepted.iter().find_map(|told| told.as_ref().err().filter(|code| is_passing(code))) {
+                let detail = format!("Nothing can be sent at the moment ({reason}); it goes on once that has changed.");
+                return Err(Error::new(ErrorKind::Unavailable, CAMPAIGN_WAITS, detail));
+            }
+            let weight = planned.messages.len();
+            let item = Item {
+                leaving: None,
+                messages: planned.messages,
+                answer: answered(tenant_id, None, [0; 32], Vec::new(), now),
+                has_key: false,
+                is_single: false,
+                step: Some(step(&accepted)),
+                tenant,
+                version,
+            };
+            match self.hand_in(item, weight.max(1)).await? {
+                Handed::Done => {
+                    for (id, content) in planned.contents {
+                        self.contents.put(id, content);
+                    }
+                    for (account, class, due_at) in planned.lanes {
+                        self.dispatcher.nudge(tenant_id, account, class, due_at);
+                    }
+                    self.wakers.wake(tenant_id);
+                    metrics::counter!("tidings_messages_accepted_total", "channel" => "campaign")
+                        .increment(weight as u64);
+                    return Ok(true);
+                }
+                Handed::Passed => return Ok(false),
+                Handed::Stale => self.directory.refresh().await.map(drop)?,
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// Plans messages as accept would, and writes nothing. Answers the parts of each (SMS), or why it would be refused.
+    pub(crate) async fn rehearse(
+        &self,
+        tenant: &Tenant,
+        mut requests: Vec<MessageRequest>,
+    ) -> Result<Vec<Result<Option<u32>, Error>>, Error> {
+        self.find_recipients(tenant.id, requests.iter_mut()).await?;
+        let requests: Vec<_> = requests.into_iter().map(|request| Ok((request, Vec::new()))).collect();
+        let planned = self.plan_batch(&requests, tenant, self.ports.clock.now());
+        let mut messages = planned.messages.iter();
+        let rehearsed = |answer: &Answer| match answer {
+            Answer::Accepted { .. } => Ok(messages.next().and_then(|planned| planned.message.segments)),
+            Answer::Refused { error, .. } => {
+                let why = error.errors.first().map_or(&error.detail, |field| &field.detail);
+                Err(Error::new(ErrorKind::Invalid, error.code, why.clone()))
+            }
+        };
+        Ok(planned.answers.iter().map(rehearsed).collect())
+    }
+
+    async fn hand_in(&self, item: Item, weight: usize) -> Result<Handed, Error> {
+        let lost = || Committed::Failed(Error::internal("the batch was lost to a panic"));
+        match self.accepts.submit(item, weight).await.unwrap_or_else(lost) {
+            Committed::Done { .. } => Ok(Handed::Done),
+            Committed::Passed => Ok(Handed::Passed),
+            Committed::Stale => Ok(Handed::Stale),
+            Committed::Known(_) => Err(Error::internal("a message without an idempotency key had one")),
+            Committed::Failed(error) => Err(error),
+        }
+    }
+}
+
+/// What became of one of a campaign's requests: its message, or the code of the refusal.
+pub(crate) type Accepted = Result<MessageId, String>;
+
+/// The code of the refusal to accept anything for a campaign while nothing could leave.
+pub(crate) const CAMPAIGN_WAITS: &str = "campaign_waits";
+
+/// True for a refusal that is not about the recipient: it passes, and nobody must be left out because of it.
+fn is_passing(code: &str) -> bool {
+    matches!(code, "tenant_suspended" | "account_disabled" | "no_account_for_channel")
+}
+
+fn told(answer: &Answer) -> Accepted {
+    match answer {
+        Answer::Accepted { id, .. } => Ok(*id),
+        Answer::Refused { error, .. } => Err(error.code.to_owned()),
+    }
+}
+
+/// What became of messages with a step.
+enum Handed {
+    /// Both are written.
+    Done,
+    /// Somebody else took the step.
+    Passed,
+    /// The configuration changed; plan again.
+    Stale,
+}

@@ -1,0 +1,464 @@
+//! Campaigns: one message to an audience, exactly once to each.
+//!
+//! **Life.** A draft is checked ([`check`]) and started. Starting sets a bound: contacts made later do not belong to it. The job [`work::run`] then does three things in bounded batches,
+//! each of which moves the row's `cursor` in the transaction that writes what was done: it *freezes* the audience into `campaign_recipients`, in the order of the contacts; it *expands* it, accepting one
+//! message per recipient through [`crate::accept`]; and, where variants are tested, it waits for the test and expands the *rest* with the winner.
+//!
+//! **Crashes and nodes.** A batch is there with its cursor or not at all, so whoever goes on begins where the last commit ended. One node at a time holds the row's lease; one that lost it finds
+//! the cursor moved and writes nothing.
+//!
+//! **Pausing** stops expansion, and what waits in the queue is moved to a time that does not come; resuming moves it back. Canceling withdraws it. Both go through [`crate::apply`]: nothing here writes
+//! the state of a message.
+
+pub mod check;
+mod definition;
+mod states;
+pub mod variants;
+mod view;
+pub mod work;
+
+use std::sync::Arc;
+
+use model::{CampaignId, ContactId, TenantId, Timestamp};
+use serde::Deserialize;
+use serde_json::json;
+use store::{
+    Scope, Tx, campaign_recipients,
+    campaigns::{self, Campaign},
+};
+use utoipa::ToSchema;
+
+pub use self::{
+    definition::{AudienceRequest, CampaignPatch, Metric, NewCampaign, TestRequest, VariantRequest},
+    view::{CampaignState, CampaignStats, CampaignView, RecipientView, VariantStats},
+};
+use self::{
+    states::{Action, State},
+    work::HELD,
+};
+use crate::{
+    Engine, Error, audit,
+    csv::Csv,
+    keys::Caller,
+    names::Faults,
+    once::{Repeat, Reply, Secrecy, once},
+    page::{Page, Window, read_cursor, write_cursor},
+    writes::Writes,
+};
+
+/// When a campaign starts by itself.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleRequest {
+    /// Not before this instant; with a zone as in `2026-12-01T09:00:00[Europe/Berlin]` if you like.
+    #[schema(value_type = String, format = DateTime)]
+    pub start_at: Timestamp,
+}
+
+/// An action without a choice.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoChoice {}
+
+/// Which variant everybody else gets.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WinnerRequest {
+    /// Its place, from 0.
+    pub variant: u32,
+}
+
+/// Makes a draft. Needs the scope `campaigns:write`.
+pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewCampaign) -> Result<Reply, Error> {
+    let tenant_id = writer(caller)?;
+    let now = engine.ports.clock.now();
+    let mut faults = Faults::default();
+    new.check(&mut faults);
+    faults.end()?;
+    let row = Campaign {
+        tenant_id,
+        id: CampaignId::from_ulid(engine.ports.ids.ulid(now)),
+        name: new.name.trim().to_owned(),
+        description: new.description.clone().unwrap_or_default(),
+        state: State::Draft.as_str().to_owned(),
+        definition: new.stored_text()?,
+        creator: caller.actor(),
+        phase: work::FREEZING.to_owned(),
+        cursor: ContactId::from_ulid(0),
+        bound: ContactId::from_ulid(0),
+        total: 0,
+        accepted: 0,
+        excluded: 0,
+        winner: None,
+        problem: None,
+        scheduled_at: None,
+        started_at: None,
+        test_ends_at: None,
+        paused_at: None,
+        ended_at: None,
+        next_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    check::can_be_read(engine, tenant_id, &new).await?;
+    once(engine.parts(), caller, repeat, 201, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            campaigns::insert(tx, &row).await?;
+            view::campaign(&row, now)
+        })
+    })
+    .await
+}
+
+/// Makes a draft that is the same as a campaign. Needs the scope `campaigns:write`.
+pub async fn duplicate(engine: &Engine, caller: &Caller, repeat: &Repeat, id: CampaignId) -> Result<Reply, Error> {
+    let tenant = writer(caller)?;
+    let now = engine.ports.clock.now();
+    let copy_id = CampaignId::from_ulid(engine.ports.ids.ulid(now));
+    let actor = caller.actor();
+    once(engine.parts(), caller, repeat, 201, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            let row = found(campaigns::find(tx, tenant, id).await?)?;
+            let mut new = NewCampaign::of(&row)?;
+            new.name = new.name.chars().take(crate::names::NAME_MAX - 7).collect::<String>() + " (copy)";
+            let copy = Campaign {
+                id: copy_id,
+                definition: new.stored_text()?,
+                name: new.name,
+                state: State::Draft.as_str().to_owned(),
+                creator: actor,
+                phase: work::FREEZING.to_owned(),
+                cursor: ContactId::from_ulid(0),
+                bound: ContactId::from_ulid(0),
+                total: 0,
+                accepted: 0,
+                excluded: 0,
+                winner: None,
+                problem: None,
+                scheduled_at: None,
+                started_at: None,
+                test_ends_at: None,
+                paused_at: None,
+                ended_at: None,
+                next_at: None,
+                created_at: now,
+                updated_at: now,
+                ..row
+            };
+            campaigns::insert(tx, &copy).await?;
+            view::campaign(&copy, now)
+        })
+    })
+    .await
+}
+
+/// The tenant's campaigns, newest first. Needs the scope `campaigns:read`.
+pub async fn list(
+    engine: &Engine,
+    caller: &Caller,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<CampaignView>, Error> {
+    let tenant = reader(caller)?;
+    let now = engine.ports.clock.now();
+    let window = Window::read("campaigns", limit, cursor)?;
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { campaigns::list(tx, tenant, CampaignId::from_ulid(window.before), window.rows()).await })
+    });
+    let rows = read.await?;
+    let mut views = Vec::with_capacity(rows.len());
+    for row in rows {
+        views.push((row.id, view::campaign(&row, now)?));
+    }
+    Ok(window.page(views, |(id, _)| id.ulid(), |(_, view)| view))
+}
+
+/// One campaign. Needs the scope `campaigns:read`.
+pub async fn get(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<CampaignView, Error> {
+    let tenant = reader(caller)?;
+    view::campaign(&read_one(engine, tenant, id).await?, engine.ports.clock.now())
+}
+
+/// Changes a draft. Needs the scope `campaigns:write`.
+pub async fn patch(
+    engine: &Engine,
+    caller: &Caller,
+    id: CampaignId,
+    change: CampaignPatch,
+) -> Result<CampaignView, Error> {
+    let tenant = writer(caller)?;
+    let now = engine.ports.clock.now();
+    let before = read_one(engine, tenant, id).await?;
+    states::allow(&before, Action::Change)?;
+    let mut after = before.clone();
+    definition::amend(&mut after, change)?;
+    after.updated_at = now;
+    check::can_be_read(engine, tenant, &NewCampaign::of(&after)?).await?;
+    let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let row = found(campaigns::lock(tx, tenant, id).await?)?;
+            if row != before {
+                return Err(changing());
+            }
+            campaigns::update(tx, &after).await?;
+            view::campaign(&after, now)
+        })
+    });
+    write.await
+}
+
+/// Deletes a campaign that is not under way; its messages stay. Needs the scope `campaigns:write`.
+pub async fn delete(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<(), Error> {
+    let tenant = writer(caller)?;
+    let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let row = found(campaigns::lock(tx, tenant, id).await?)?;
+            states::allow(&row, Action::Delete)?;
+            campaigns::delete(tx, tenant, id).await?;
+            Ok::<_, Error>(())
+        })
+    });
+    write.await
+}
+
+/// Starts a campaign now (`/send`) or lets it start by itself (`/schedule`). Refused with the counts while something blocks it. Needs the scope `campaigns:write`.
+pub async fn start(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: CampaignId,
+    start_at: Option<Timestamp>,
+) -> Result<Reply, Error> {
+    let tenant = writer(caller)?;
+    let now = engine.ports.clock.now();
+    if start_at.is_some_and(|at| at <= now || at > now.plus_seconds(366 * 86_400)) {
+        return Err(Error::invalid("/start_at", "an instant to come, at most a year ahead"));
+    }
+    let before = read_one(engine, tenant, id).await?;
+    states::allow(&before, if start_at.is_some() { Action::Schedule } else { Action::Send })?;
+    let report = check::report(engine, &before, now).await?;
+    report.refuse()?;
+    act(engine, caller, repeat, id, "campaign.started", move |row, ids| {
+        states::allow(row, if start_at.is_some() { Action::Schedule } else { Action::Send })?;
+        match start_at {
+            Some(at) => {
+                (row.state, row.scheduled_at, row.next_at) = (State::Scheduled.as_str().to_owned(), Some(at), Some(at));
+                Ok(false)
+            }
+            None => {
+                work::begin(row, now, ids);
+                Ok(true)
+            }
+        }
+    })
+    .await
+}
+
+/// Stops a campaign and holds what waits. Needs the scope `campaigns:write`.
+pub async fn pause(engine: &Engine, caller: &Caller, repeat: &Repeat, id: CampaignId) -> Result<Reply, Error> {
+    let now = engine.ports.clock.now();
+    act(engine, caller, repeat, id, "campaign.paused", move |row, _| {
+        states::allow(row, Action::Pause)?;
+        (row.state, row.paused_at, row.next_at) = (State::Paused.as_str().to_owned(), Some(now), Some(now));
+        Ok(true)
+    })
+    .await
+}
+
+/// Goes on with a paused campaign. Needs the scope `campaigns:write`.
+pub async fn resume(engine: &Engine, caller: &Caller, repeat: &Repeat, id: CampaignId) -> Result<Reply, Error> {
+    let now = engine.ports.clock.now();
+    act(engine, caller, repeat, id, "campaign.resumed", move |row, _| {
+        states::allow(row, Action::Resume)?;
+        // What is held is let go first; then the row says it is no longer paused.
+        (row.state, row.next_at) = (State::Sending.as_str().to_owned(), Some(now));
+        Ok(true)
+    })
+    .await
+}
+
+/// Ends a campaign; what waits is withdrawn, what left has left. Needs the scope `campaigns:write`.
+pub async fn cancel(engine: &Engine, caller: &Caller, repeat: &Repeat, id: CampaignId) -> Result<Reply, Error> {
+    let now = engine.ports.clock.now();
+    act(engine, caller, repeat, id, "campaign.canceled", move |row, _| {
+        states::allow(row, Action::Cancel)?;
+        (row.state, row.ended_at, row.next_at) = (State::Canceled.as_str().to_owned(), Some(now), Some(now));
+        Ok(true)
+    })
+    .await
+}
+
+/// Chooses the variant everybody else gets, before or at the end of a test. Needs the scope `campaigns:write`.
+pub async fn choose(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: CampaignId,
+    request: WinnerRequest,
+) -> Result<Reply, Error> {
+    let now = engine.ports.clock.now();
+    act(engine, caller, repeat, id, "campaign.winner_chosen", move |row, _| {
+        let count = NewCampaign::of(row)?.variants.len();
+        if request.variant as usize >= count {
+            return Err(Error::invalid("/variant", format!("this campaign has {count} variants, counted from 0")));
+        }
+        if row.phase != work::TESTING {
+            return Err(Error::conflict(
+                "no_test_under_way",
+                "A winner is chosen while a test is under way; this campaign has none now.",
+            ));
+        }
+        (row.winner, row.next_at) = (Some(request.variant), Some(now));
+        Ok(false)
+    })
+    .await
+}
+
+/// How a campaign goes. Needs the scope `campaigns:read`.
+pub async fn stats(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<CampaignStats, Error> {
+    let tenant = reader(caller)?;
+    let now = engine.ports.clock.now();
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let row = found(campaigns::find(tx, tenant, id).await?)?;
+            let tally = campaign_recipients::tally(tx, tenant, id).await?;
+            let excluded = campaign_recipients::exclusions(tx, tenant, id).await?;
+            Ok::<_, Error>((row, tally, excluded))
+        })
+    });
+    let (row, tally, excluded) = read.await?;
+    view::stats(&row, &tally, excluded, now)
+}
+
+/// What became of each recipient, the latest contact first. Needs the scope `campaigns:read`.
+pub async fn recipients(
+    engine: &Engine,
+    caller: &Caller,
+    id: CampaignId,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<RecipientView>, Error> {
+    let tenant = reader(caller)?;
+    let window = Window::read(RECIPIENTS, limit, cursor)?;
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            found(campaigns::find(tx, tenant, id).await?)?;
+            let before = ContactId::from_ulid(window.before);
+            Ok::<_, Error>(campaign_recipients::list(tx, tenant, id, before, window.rows()).await?)
+        })
+    });
+    Ok(window.page(read.await?, |row| row.recipient.contact_id.ulid(), |row| view::recipient(&row)))
+}
+
+/// Most rows of one file of recipients: some 2 MB. The next file begins at its cursor.
+pub const EXPORT_MAX: usize = 10_000;
+/// The list's name, which its cursors are bound to; the same as of the list itself.
+const RECIPIENTS: &str = "campaign_recipients";
+
+/// What became of each recipient, as a table of up to [`EXPORT_MAX`] rows and where the next one begins. Needs the scope `campaigns:read`.
+pub async fn export(
+    engine: &Engine,
+    caller: &Caller,
+    id: CampaignId,
+    cursor: Option<&str>,
+) -> Result<(Vec<u8>, Option<String>), Error> {
+    let tenant = reader(caller)?;
+    let before = cursor.map_or(Ok(u128::MAX), |cursor| read_cursor(RECIPIENTS, cursor))?;
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            found(campaigns::find(tx, tenant, id).await?)?;
+            let before = ContactId::from_ulid(before);
+            Ok::<_, Error>(campaign_recipients::list(tx, tenant, id, before, EXPORT_MAX as i64 + 1).await?)
+        })
+    });
+    let mut rows = read.await?;
+    let has_more = rows.len() > EXPORT_MAX;
+    rows.truncate(EXPORT_MAX);
+    let next = rows.last().filter(|_| has_more).map(|last| write_cursor(RECIPIENTS, last.recipient.contact_id.ulid()));
+    let mut csv = Csv::with_header(&["contact_id", "to", "status", "variant", "message_id", "reason"]);
+    for row in &rows {
+        let view = view::recipient(row);
+        let (contact, variant) = (view.contact_id.to_string(), view.variant.map(|n| n.to_string()).unwrap_or_default());
+        let message = view.message_id.map(|id| id.to_string()).unwrap_or_default();
+        let (to, reason) = (view.to.unwrap_or_default(), view.reason.unwrap_or_default());
+        csv.row([contact.as_str(), &to, &view.status, &variant, &message, &reason]);
+    }
+    Ok((csv.into_bytes(), next))
+}
+
+/// Changes a campaign's row in one transaction with its audit entry and event. `change` answers whether the event is told.
+async fn act(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: CampaignId,
+    what: &'static str,
+    change: impl FnOnce(&mut Campaign, &model::Ids) -> Result<bool, Error> + Send + 'static,
+) -> Result<Reply, Error> {
+    let tenant_id = writer(caller)?;
+    let (_, tenant) = engine.tenant(tenant_id).await?;
+    let now = engine.ports.clock.now();
+    let (ids, by, shard) = (Arc::clone(&engine.ports.ids), caller.clone(), engine.shard());
+    let reply = once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            let mut row = found(campaigns::lock(tx, tenant_id, id).await?)?;
+            let before = row.state.clone();
+            let is_told = change(&mut row, &ids)?;
+            row.updated_at = now;
+            campaigns::update(tx, &row).await?;
+            let detail = json!({ "state": { "from": before, "to": row.state } });
+            audit::record(tx, tenant_id, &ids, now, &by, what, id, &detail).await?;
+            if is_told {
+                tell(tx, &tenant, &row, what, &ids, now, shard).await?;
+            }
+            view::campaign(&row, now)
+        })
+    });
+    let reply = reply.await?;
+    engine.wakers.wake(tenant_id);
+    Ok(reply)
+}
+
+/// Tells the tenant what happened to a campaign, in the transaction in which it happens.
+async fn tell(
+    tx: &mut Tx,
+    tenant: &crate::directory::Tenant,
+    row: &Campaign,
+    what: &'static str,
+    ids: &model::Ids,
+    now: Timestamp,
+    shard: i64,
+) -> Result<(), Error> {
+    let mut writes = Writes::default();
+    let data = serde_json::to_string(&view::campaign(row, now)?).map_err(Error::internal)?;
+    writes.event(tenant, what, data, now, ids);
+    Ok(writes.write(tx, shard).await?)
+}
+
+async fn read_one(engine: &Engine, tenant: TenantId, id: CampaignId) -> Result<Campaign, Error> {
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| Box::pin(campaigns::find(tx, tenant, id)));
+    found(read.await?)
+}
+
+fn found(row: Option<Campaign>) -> Result<Campaign, Error> {
+    row.ok_or_else(|| Error::not_found("campaign"))
+}
+
+fn changing() -> Error {
+    Error::conflict("campaign_changing", "This campaign was changed at the same moment. Look at it and try again.")
+}
+
+fn reader(caller: &Caller) -> Result<TenantId, Error> {
+    caller.need("campaigns:read")?;
+    caller.need_tenant()
+}
+
+fn writer(caller: &Caller) -> Result<TenantId, Error> {
+    caller.need("campaigns:write")?;
+    caller.need_tenant()
+}
+
+/// True for a message that a paused campaign holds.
+pub fn is_held(due_at: Option<Timestamp>) -> bool {
+    due_at == Some(HELD)
+}

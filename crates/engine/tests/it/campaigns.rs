@@ -1,0 +1,339 @@
+//! Campaigns: exactly the right people, once, whatever happens in between.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use engine::{
+    Error,
+    campaigns::{self, check::Level},
+    contacts,
+    once::Repeat,
+};
+use model::CampaignId;
+use serde_json::{Value, json};
+use store::Scope;
+use testkit::{Stage, TestDb};
+
+async fn stage(db: &TestDb) -> Stage {
+    let stage = Stage::new(db).await;
+    stage.account("sandbox", json!({}), None).await;
+    stage
+}
+
+/// Adds a contact and answers its id.
+async fn contact(stage: &Stage, fields: Value) -> String {
+    let new = serde_json::from_value(fields).unwrap();
+    let reply = contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+    serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+/// Adds contacts with an e-mail address and a name.
+async fn people(stage: &Stage, count: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for n in 0..count {
+        ids.push(contact(stage, json!({ "email": format!("p{n}@example.com"), "first_name": format!("P{n}") })).await);
+    }
+    ids
+}
+
+fn campaign(contacts: &[String]) -> Value {
+    json!({
+        "name": "Summer", "channel": "email", "purpose": "transactional", "audience": { "contact_ids": contacts },
+        "content": { "subject": "Hello {{ contact.first_name }}", "text": "Hi" },
+    })
+}
+
+async fn try_make(stage: &Stage, new: Value) -> Result<CampaignId, Error> {
+    let new = serde_json::from_value(new).unwrap();
+    let reply = campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await?;
+    Ok(serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].as_str().unwrap().parse().unwrap())
+}
+
+async fn make(stage: &Stage, new: Value) -> CampaignId {
+    try_make(stage, new).await.unwrap()
+}
+
+async fn send(stage: &Stage, id: CampaignId) -> Result<(), Error> {
+    let (engine, caller) = (&stage.engine, &stage.caller);
+    campaigns::start(engine, caller, &Repeat::NONE, id, None).await.map(drop)
+}
+
+async fn work(stage: &Stage) {
+    campaigns::work::run(&stage.engine).await.unwrap();
+}
+
+async fn view(stage: &Stage, id: CampaignId) -> Value {
+    serde_json::to_value(campaigns::get(&stage.engine, &stage.caller, id).await.unwrap()).unwrap()
+}
+
+async fn state(stage: &Stage, id: CampaignId) -> String {
+    view(stage, id).await["state"].as_str().unwrap().to_owned()
+}
+
+/// How many recipients stand how.
+async fn outcomes(stage: &Stage, id: CampaignId) -> BTreeMap<String, usize> {
+    let page = campaigns::recipients(&stage.engine, &stage.caller, id, Some(500), None).await.unwrap();
+    let mut outcomes = BTreeMap::new();
+    for recipient in page.data {
+        *outcomes.entry(recipient.status).or_default() += 1;
+    }
+    outcomes
+}
+
+/// Messages by contact: each must be one.
+async fn messages(stage: &Stage) -> Vec<u64> {
+    let tenant = stage.tenant;
+    let read = stage.world.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            let sql =
+                "SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND campaign_id IS NOT NULL GROUP BY contact_id";
+            tx.rows(sql, &[&tenant]).await?.into_iter().map(|mut row| row.get(0)).collect::<Result<Vec<u64>, _>>()
+        })
+    });
+    let counts: Result<Vec<u64>, store::Error> = read.await;
+    counts.unwrap()
+}
+
+fn set(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
+    pairs.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect()
+}
+
+testkit::both! {
+    async fn everybody_gets_one_message_and_it_ends(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 7).await;
+        let without = contact(&stage, json!({ "phone": "+4915112345678", "first_name": "No mail" })).await;
+        let mut audience = people.clone();
+        audience.extend([without, people[0].clone()]);
+        let id = make(&stage, campaign(&audience)).await;
+        send(&stage, id).await.unwrap();
+        stage.pass(5_000).await;
+        let seen = view(&stage, id).await;
+        assert_eq!((&seen["recipients"], &seen["accepted"], &seen["excluded"]), (&json!(8), &json!(7), &json!(1)));
+        assert_eq!(seen["state"], "sent");
+        assert_eq!(messages(&stage).await, vec![1; 7]);
+        let stats = campaigns::stats(&stage.engine, &stage.caller, id).await.unwrap();
+        assert_eq!((stats.messages.accepted, stats.messages.sent, stats.left_out[0].reason.as_str()), (7, 7, "no_address"));
+    }
+
+    async fn lists_less_the_excluded_ones(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 6).await;
+        let mut lists = Vec::new();
+        for members in [&people[..4], &people[3..], &people[1..3]] {
+            let new = serde_json::from_value(json!({ "name": format!("List {}", lists.len()) })).unwrap();
+            let reply = contacts::lists::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+            let list = serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].as_str().unwrap().to_owned();
+            let id = list.parse().unwrap();
+            let members = serde_json::from_value(json!({ "contact_ids": members })).unwrap();
+            contacts::lists::change_members(&stage.engine, &stage.caller, &Repeat::NONE, id, contacts::lists::Way::Add, members).await.unwrap();
+            lists.push(list);
+        }
+        let mut new = campaign(&[]);
+        new["audience"] = json!({ "lists": &lists[..2], "exclude_lists": &lists[2..] });
+        let id = make(&stage, new).await;
+        send(&stage, id).await.unwrap();
+        stage.pass(5_000).await;
+        assert_eq!(messages(&stage).await, vec![1; 4]);
+        assert_eq!(state(&stage, id).await, "sent");
+    }
+
+    async fn who_comes_later_does_not_belong_to_it(db: TestDb) {
+        let stage = stage(&db).await;
+        people(&stage, 3).await;
+        let segment = serde_json::from_value(json!({ "name": "All", "conditions": { "field": "email", "starts_with": "p" } })).unwrap();
+        let reply = engine::segments::create(&stage.engine, &stage.caller, &Repeat::NONE, segment).await.unwrap();
+        let segment = serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].clone();
+        let mut new = campaign(&[]);
+        new["audience"] = json!({ "segments": [segment] });
+        let id = make(&stage, new).await;
+        send(&stage, id).await.unwrap();
+        stage.world.clock.advance_ms(5);
+        contact(&stage, json!({ "email": "plate@example.com", "first_name": "Late" })).await;
+        stage.pass(5_000).await;
+        assert_eq!(messages(&stage).await, vec![1; 3]);
+    }
+
+    async fn a_restart_goes_on_where_the_last_commit_ended(db: TestDb) {
+        let mut stage = stage(&db).await;
+        let people = people(&stage, 5).await;
+        let id = make(&stage, campaign(&people)).await;
+        send(&stage, id).await.unwrap();
+        let before = Arc::clone(&stage.engine);
+        stage.restart();
+        // Both work on it at once: one finds the lease or the cursor taken.
+        let (one, two) = tokio::join!(campaigns::work::run(&before), campaigns::work::run(&stage.engine));
+        one.unwrap();
+        two.unwrap();
+        stage.pass(70_000).await;
+        assert_eq!(messages(&stage).await, vec![1; 5]);
+        assert_eq!(state(&stage, id).await, "sent");
+    }
+
+    async fn a_paused_campaign_holds_what_waits_and_goes_on(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 4).await;
+        let id = make(&stage, campaign(&people)).await;
+        send(&stage, id).await.unwrap();
+        work(&stage).await;
+        campaigns::pause(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        work(&stage).await;
+        stage.pass(10_000).await;
+        assert_eq!(state(&stage, id).await, "paused");
+        assert_eq!(outcomes(&stage, id).await, set(&[("queued", 4)]), "nothing leaves");
+        let error = send(&stage, id).await.unwrap_err();
+        assert_eq!(error.code, "campaign_not_startable");
+        campaigns::resume(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        stage.pass(5_000).await;
+        assert_eq!(state(&stage, id).await, "sent");
+        assert_eq!(messages(&stage).await, vec![1; 4]);
+        assert!(!outcomes(&stage, id).await.contains_key("queued"));
+    }
+
+    async fn a_canceled_campaign_withdraws_what_waits(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 3).await;
+        let id = make(&stage, campaign(&people)).await;
+        send(&stage, id).await.unwrap();
+        work(&stage).await;
+        campaigns::cancel(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        work(&stage).await;
+        stage.pass(5_000).await;
+        assert_eq!(state(&stage, id).await, "canceled");
+        assert_eq!(outcomes(&stage, id).await, set(&[("canceled", 3)]));
+    }
+
+    async fn nobody_is_left_out_because_the_tenant_is_suspended_meanwhile(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 3).await;
+        let id = make(&stage, campaign(&people)).await;
+        send(&stage, id).await.unwrap();
+        let become_ = async |state: &str| {
+            let change = serde_json::from_value(json!({ "state": state })).unwrap();
+            let operator = engine::keys::Caller::system(None);
+            engine::tenants::patch(stage.engine.parts(), &operator, stage.tenant, change).await.unwrap();
+            stage.engine.directory.refresh().await.unwrap();
+        };
+        become_("suspended").await;
+        stage.pass(5_000).await;
+        assert_eq!(outcomes(&stage, id).await, set(&[("waiting", 3)]));
+        assert!(view(&stage, id).await["problem"].as_str().unwrap().contains("tenant_suspended"));
+        become_("active").await;
+        stage.pass(8_000).await;
+        assert_eq!(messages(&stage).await, vec![1; 3]);
+        assert_eq!(view(&stage, id).await["problem"], Value::Null);
+    }
+
+    async fn a_copy_is_a_draft_of_its_own(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 1).await;
+        let id = make(&stage, campaign(&people)).await;
+        send(&stage, id).await.unwrap();
+        stage.pass(5_000).await;
+        let reply = campaigns::duplicate(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        let copy: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!((&copy["name"], &copy["state"], &copy["recipients"]), (&json!("Summer (copy)"), &json!("draft"), &json!(0)));
+        let file = campaigns::export(&stage.engine, &stage.caller, id, None).await.unwrap();
+        let text = String::from_utf8(file.0).unwrap();
+        assert!(text.lines().nth(1).unwrap().contains(",p0@example.com,"), "{text}");
+        assert_eq!((text.lines().count(), file.1), (2, None));
+    }
+
+    async fn a_scheduled_campaign_starts_by_itself(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 2).await;
+        let id = make(&stage, campaign(&people)).await;
+        let at = stage.world.ports.clock.now().plus_seconds(60);
+        campaigns::start(&stage.engine, &stage.caller, &Repeat::NONE, id, Some(at)).await.unwrap();
+        stage.pass(50_000).await;
+        assert_eq!((state(&stage, id).await.as_str(), messages(&stage).await.len()), ("scheduled", 0));
+        stage.pass(20_000).await;
+        assert_eq!((state(&stage, id).await.as_str(), messages(&stage).await), ("sent", vec![1; 2]));
+    }
+
+    async fn the_rest_gets_the_winner(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 40).await;
+        let mut new = campaign(&people);
+        new.as_object_mut().unwrap().remove("content");
+        new["variants"] = json!([{ "content": { "subject": "A", "text": "A" } }, { "content": { "subject": "B", "text": "B" } }]);
+        new["test"] = json!({ "percent": 50, "duration_s": 600, "metric": "delivered", "automatic": false });
+        let id = make(&stage, new).await;
+        send(&stage, id).await.unwrap();
+        stage.pass(30_000).await;
+        let tested = messages(&stage).await.len();
+        assert!((8..=32).contains(&tested), "{tested} of 40 took part");
+        stage.pass(700_000).await;
+        assert_eq!(messages(&stage).await.len(), tested, "somebody has to choose");
+        let winner = campaigns::WinnerRequest { variant: 1 };
+        campaigns::choose(&stage.engine, &stage.caller, &Repeat::NONE, id, winner).await.unwrap();
+        stage.pass(30_000).await;
+        assert_eq!(messages(&stage).await, vec![1; 40]);
+        let seen = view(&stage, id).await;
+        assert_eq!((&seen["state"], &seen["winner"]), (&json!("sent"), &json!(1)));
+        let stats = campaigns::stats(&stage.engine, &stage.caller, id).await.unwrap();
+        assert_eq!(stats.variants.iter().map(|variant| variant.accepted).sum::<u64>(), 40);
+        assert!(stats.variants[1].accepted >= 40 - tested as u64);
+    }
+
+    async fn the_checklist_says_what_is_wrong(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let people = people(&stage, 3).await;
+        let nameless = contact(&stage, json!({ "email": "nobody@example.com" })).await;
+        let phone = contact(&stage, json!({ "phone": "+4915112345678" })).await;
+        let mut audience = people;
+        audience.extend([nameless, phone]);
+        let mut new = campaign(&audience);
+        new["content"]["subject"] = json!("{{ contact.first_name }}{% if not contact.first_name %}{{ missing }}{% endif %}");
+        let id = make(&stage, new).await;
+        let line = async |code: &str| {
+            let report = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+            report.lines.into_iter().find(|line| line.code == code).map(|line| (line.level, line.count))
+        };
+        assert_eq!(line("channel_ready").await, Some((Level::Blocking, 5)));
+        let error = send(&stage, id).await.unwrap_err();
+        assert_eq!((error.code, error.action), ("campaign_blocked", Some("ADD_ACCOUNT")));
+        stage.account("sandbox", json!({}), None).await;
+        stage.engine.directory.refresh().await.unwrap();
+        assert_eq!(line("channel_ready").await, Some((Level::Ok, 0)));
+        assert_eq!(line("invalid_addresses").await, Some((Level::Warning, 1)));
+        assert_eq!(line("missing_variables").await, Some((Level::Warning, 1)));
+        assert_eq!(line("audience").await, Some((Level::Ok, 3)));
+        send(&stage, id).await.unwrap();
+        stage.pass(5_000).await;
+        assert_eq!(messages(&stage).await, vec![1; 3]);
+    }
+
+    async fn an_empty_audience_blocks(db: TestDb) {
+        let stage = stage(&db).await;
+        let list = serde_json::from_value(json!({ "name": "Nobody" })).unwrap();
+        let reply = contacts::lists::create(&stage.engine, &stage.caller, &Repeat::NONE, list).await.unwrap();
+        let list = serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].clone();
+        let mut new = campaign(&[]);
+        new["audience"] = json!({ "lists": [list] });
+        let id = make(&stage, new).await;
+        assert_eq!(send(&stage, id).await.unwrap_err().action, Some("CHANGE_AUDIENCE"));
+    }
+
+    async fn what_cannot_be_a_campaign_is_pointed_at(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 1).await;
+        for (change, pointer) in [
+            (json!({ "name": "" }), "/name"),
+            (json!({ "content": null }), "/content"),
+            (json!({ "audience": {} }), "/audience"),
+            (json!({ "content": { "subject": "{{", "text": "x" } }), "/content/subject"),
+            (json!({ "content": { "text": "x", "colour": "red" } }), "/content/colour"),
+            (json!({ "test": { "percent": 10, "duration_s": 600 } }), "/test"),
+            (json!({ "topic": 5 }), "/topic"),
+        ] {
+            let mut new = campaign(&people);
+            new.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            let read = engine::accept::request::read::<campaigns::NewCampaign>(new.to_string().as_bytes(), "");
+            let error = match read {
+                Ok(new) => campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.map(drop).unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(error.errors.first().map(|field| field.pointer.as_str()), Some(pointer), "{change}: {}", error.detail);
+        }
+    }
+}
