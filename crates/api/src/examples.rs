@@ -7,6 +7,8 @@ pub const REQUEST_ID: &str = "req_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
 /// The tenant of every example.
 pub const TENANT: &str = "ten_01K9ZC0A1B2C3D4E5F6G7H8J9K";
 const ACCOUNT: &str = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X";
+const SENDER: &str = "snd_01K9ZC1N3P4Q5R6S7T8V9W0X1Y";
+const DOMAIN: &str = "dom_01K9ZC1P4Q5R6S7T8V9W0X1Y2Z";
 const MESSAGE: &str = "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
 const CONTACT: &str = "con_01K9ZCB1C2D3E4F5G6H7J8K9M0";
 const LIST: &str = "lst_01K9ZCC2D3E4F5G6H7J8K9M0N1";
@@ -29,6 +31,9 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "tenants" => ("tenant", TENANT),
         "api-keys" => ("key", KEY),
         "accounts" | "hooks" => ("account", ACCOUNT),
+        "whatsapp-templates" => ("template", "order_update"),
+        "senders" => ("sender", SENDER),
+        "domains" => ("domain", DOMAIN),
         "messages" => ("message", MESSAGE),
         "contacts" => ("contact", CONTACT),
         "contact-attributes" => ("attribute", "plan"),
@@ -46,6 +51,46 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "topics" => ("topic", "match_reports"),
         other => unreachable!("the collection {other} has no example of an id"),
     }
+}
+
+/// How an account's callbacks are set up.
+pub fn callbacks() -> Value {
+    json!({
+        "state": "set", "can_be_set": true, "url": format!("https://tidings.example/hooks/{ACCOUNT}"),
+        "security": "Signed: ECDSA (P-256, SHA-256) over timestamp and body, checked with `webhook_public_key`.",
+        "lines": ["SendGrid sends every event here, signed; its verification key is kept in this account."], "by_hand": [], "help": null, "set_at": CREATED,
+    })
+}
+
+/// A WhatsApp template.
+pub fn whatsapp_template() -> Value {
+    json!({
+        "name": "order_update", "language": "en", "provider_id": "1002003004005006", "category": "UTILITY", "status": "submitted", "quality": null, "reason": null,
+        "components": [{"type": "BODY", "text": "Your order {{1}} is on its way.", "example": {"body_text": [["42"]]}}],
+        "created_at": CREATED, "updated_at": CREATED, "synced_at": CREATED,
+    })
+}
+
+/// A sender.
+pub fn sender() -> Value {
+    json!({
+        "id": SENDER, "account_id": ACCOUNT, "kind": "email", "from": "Acme News <news@acme.example>", "name": "Newsletter", "channels": ["email"], "default": false,
+        "state": "verified", "detail": "Its domain acme.example is verified.", "checked_at": null, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// A mail domain.
+pub fn domain() -> Value {
+    json!({
+        "id": DOMAIN, "name": "acme.example", "account_id": ACCOUNT, "state": "pending", "detail": null,
+        "records": [
+            {"purpose": "dkim", "type": "TXT", "name": "td-5f2a91c0._domainkey.acme.example", "value": "v=DKIM1; k=rsa; p=MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A", "required": true,
+                "state": "missing", "found": [], "detail": null},
+            {"purpose": "dmarc", "type": "TXT", "name": "_dmarc.acme.example", "value": "v=DMARC1; p=none", "required": false, "state": "ok",
+                "found": ["v=DMARC1; p=quarantine"], "detail": null},
+        ],
+        "checked_at": CREATED, "next_check_at": "2026-11-21T09:31:37.080000Z", "verified_at": null, "created_at": CREATED, "updated_at": CREATED,
+    })
 }
 
 /// One page with one row.

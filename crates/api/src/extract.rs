@@ -136,6 +136,8 @@ nouns! {
     model::TenantId = "tenant",
     model::KeyId = "API key",
     model::AccountId = "account",
+    model::SenderId = "sender",
+    model::DomainId = "domain",
     model::MessageId = "message",
     model::ContactId = "contact",
     model::ImportId = "import",
@@ -148,6 +150,25 @@ nouns! {
     model::SuppressionId = "suppression",
     model::ScheduleId = "schedule",
     model::CampaignId = "campaign",
+}
+
+/// The name of a WhatsApp template in the path. What no template can be called is not found.
+pub struct TemplateName(pub String);
+
+impl FromStr for TemplateName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        /// Longest name, in bytes (Meta's limit, which the others keep).
+        const MAX: usize = 512;
+        ((1..=MAX).contains(&text.len()) && !text.chars().any(char::is_control))
+            .then(|| Self(text.to_owned()))
+            .ok_or(())
+    }
+}
+
+impl Noun for TemplateName {
+    const NOUN: &'static str = "WhatsApp template";
 }
 
 /// The id in the path. What is no id of this kind is not found.

@@ -36,6 +36,9 @@ use crate::{
         (name = "Consent", description = "What contacts allowed and prefer."),
         (name = "Suppressions", description = "Addresses that must not be written to, and why."),
         (name = "Accounts", description = "A tenant's own settings for a provider."),
+        (name = "Senders", description = "As whom an account may send."),
+        (name = "Domains", description = "Mail domains and what has to stand in their DNS."),
+        (name = "WhatsApp templates", description = "Templates at an account's provider."),
         (name = "Webhook endpoints", description = "Where a tenant receives events, per Standard Webhooks."),
         (name = "Events", description = "The same events as a stream."),
         (name = "Usage", description = "What was sent, counted."),
@@ -160,7 +163,7 @@ fn path_parameters(path: &str) -> impl Iterator<Item = Value> + '_ {
         let name = part.strip_prefix('{')?.strip_suffix('}')?;
         let (noun, example) = examples::id_of(collection);
         let schema = json!({ "type": "string", "example": example });
-        Some(json!({ "name": name, "in": "path", "required": true, "description": format!("The {noun}'s id."), "schema": schema }))
+        Some(json!({ "name": name, "in": "path", "required": true, "description": if name == "name" { format!("The {noun}'s name.") } else { format!("The {noun}'s id.") }, "schema": schema }))
     })
 }
 

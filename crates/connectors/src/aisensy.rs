@@ -72,7 +72,7 @@ impl Connector for Aisensy {
         }
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::fields(whatsapp::says(content)?).map(drop)
     }
 

@@ -13,13 +13,14 @@ mod account;
 mod errors;
 mod events;
 mod request;
+mod templates;
 
 use model::{Answer, BadSetting, Call, Channel, Content, Failure, Phone, Secret, Values, settings};
 use serde_json::Value;
 
 use crate::{
     Acceptance, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Probe, Request, Spec, Step,
-    Verdict, hook,
+    Verdict, hook, manage,
     read::{self, bad, is_key, text},
     whatsapp,
 };
@@ -31,6 +32,8 @@ settings! {
         api_key: Secret = "API key";
         /// The app's name, exactly as Gupshup's dashboard shows it.
         app_name: String = "App name";
+        /// The app's id, a UUID in the address of its page in Gupshup's dashboard. Only templates are made and deleted with it.
+        app_id: Option<String> = "App ID";
     }
 }
 
@@ -77,7 +80,7 @@ impl Connector for Gupshup {
         number(from).map(drop)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::fields(whatsapp::says(content)?, "").map(drop)
     }
 
@@ -99,6 +102,10 @@ impl Connector for Gupshup {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn templates(&self) -> Option<&dyn manage::Templates> {
+        Some(&templates::AppTemplates)
     }
 }
 

@@ -12,13 +12,14 @@ mod account;
 mod errors;
 mod events;
 mod request;
+mod templates;
 
 use model::{Answer, BadSetting, Call, Channel, Content, Failure, Secret, Values, settings};
 use serde_json::Value;
 
 use crate::{
     Acceptance, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Probe, Request, Spec, Step,
-    Verdict,
+    Verdict, manage,
     read::{self, bad, is_key, text},
     whatsapp::{self, is_signed},
 };
@@ -69,7 +70,7 @@ impl Connector for Interakt {
         }
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::object(whatsapp::says(content)?).map(drop)
     }
 
@@ -91,6 +92,10 @@ impl Connector for Interakt {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn templates(&self) -> Option<&dyn manage::Templates> {
+        Some(&templates::OwnTemplates)
     }
 }
 

@@ -10,6 +10,7 @@ mod africastalking;
 mod aisensy;
 mod aws;
 mod decimal;
+pub mod dkim;
 mod email;
 mod gupshup;
 mod hook;
@@ -17,6 +18,7 @@ mod interakt;
 mod jwt;
 mod mailgun;
 mod mailjet;
+pub mod manage;
 mod messagebird;
 pub mod mime;
 mod multipart;
@@ -62,8 +64,9 @@ pub trait Connector: Sync + Send {
         Ok(())
     }
 
-    /// Refuses at accept what this provider cannot carry (`content` failures whose detail names the field). The content is rendered.
-    fn can_carry(&self, _content: &Content) -> Result<(), Failure> {
+    /// Refuses at accept what an account with these settings cannot carry (`content` failures whose detail names the field). The content is rendered; its attachments
+    /// say how large they are.
+    fn can_carry(&self, _settings: &Values, _content: &Content) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -106,6 +109,36 @@ pub trait Connector: Sync + Send {
 
     /// How the provider's requests to us are checked and read.
     fn inbound(&self) -> Option<&dyn Inbound> {
+        None
+    }
+
+    /// Mail domains at the provider, where its API has them.
+    fn domains(&self) -> Option<&dyn manage::Domains> {
+        None
+    }
+
+    /// True when mails are finished by us and therefore signed by us: then a domain's keys are ours to make ([`dkim`]).
+    fn signs_mail(&self) -> bool {
+        false
+    }
+
+    /// Telling the provider where it reports to, where its API allows that.
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        None
+    }
+
+    /// Asking whether a number or name is the account's.
+    fn numbers(&self) -> Option<&dyn manage::Numbers> {
+        None
+    }
+
+    /// WhatsApp templates at the provider.
+    fn templates(&self) -> Option<&dyn manage::Templates> {
+        None
+    }
+
+    /// What the provider counted, and whom it no longer writes to.
+    fn figures(&self) -> Option<&dyn manage::Figures> {
         None
     }
 }
@@ -365,6 +398,8 @@ pub enum Observed {
     Status(Report),
     /// A message somebody sent to the tenant.
     Message(InboundMessage),
+    /// Something about the account's WhatsApp templates changed: they are to be read again.
+    Templates,
     /// A request the provider wants us to make (confirming a subscription, answering a button press).
     Follow(Call),
 }

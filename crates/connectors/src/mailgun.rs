@@ -6,8 +6,11 @@
 //! answer is settled by asking.
 
 mod account;
+mod callbacks;
+mod domains;
 mod errors;
 mod events;
+mod figures;
 mod log;
 mod request;
 
@@ -20,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
-    Request, Spec, Step, Verdict, email,
+    Request, Spec, Step, Verdict, email, manage,
 };
 
 settings! {
@@ -105,7 +108,7 @@ impl Connector for Mailgun {
         email::check_from(from, NAME)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::check(email::content(content, NAME)?)
     }
 
@@ -146,6 +149,18 @@ impl Connector for Mailgun {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn domains(&self) -> Option<&dyn manage::Domains> {
+        Some(&domains::Domains)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::Webhooks)
+    }
+
+    fn figures(&self) -> Option<&dyn manage::Figures> {
+        Some(&figures::Stats)
     }
 }
 

@@ -5,8 +5,11 @@
 //! entry is read. Mailjet has no idempotency key but can be asked by our echo (`CustomID`), which settles lost answers that did arrive.
 
 mod account;
+mod callbacks;
+mod domains;
 mod errors;
 mod events;
+mod figures;
 mod lookup;
 mod request;
 
@@ -16,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
-    Request, Spec, Step, Verdict, email,
+    Request, Spec, Step, Verdict, email, manage,
 };
 
 settings! {
@@ -75,7 +78,7 @@ impl Connector for Mailjet {
         email::check_from(from, NAME)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::check(email::content(content, NAME)?)
     }
 
@@ -114,6 +117,18 @@ impl Connector for Mailjet {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn domains(&self) -> Option<&dyn manage::Domains> {
+        Some(&domains::Domains)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::EventUrls)
+    }
+
+    fn figures(&self) -> Option<&dyn manage::Figures> {
+        Some(&figures::Counters)
     }
 }
 

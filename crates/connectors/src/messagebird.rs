@@ -157,7 +157,7 @@ impl Connector for MessageBird {
         sender(from, channel).map(drop)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         match content {
             Content::Sms(_) => text(content).map(drop),
             _ => says(content).map(drop),
@@ -339,7 +339,7 @@ mod tests {
     fn what_neither_product_carries() {
         let check = |content: serde_json::Value, wanted: Option<&str>| {
             let content: Content = serde_json::from_value(content).unwrap();
-            let refused = MessageBird.can_carry(&content).err();
+            let refused = MessageBird.can_carry(&Values::default(), &content).err();
             let field = refused.map(|failure| failure.detail.split(':').next().unwrap().to_owned());
             assert_eq!(field.as_deref(), wanted, "{content:?}");
         };

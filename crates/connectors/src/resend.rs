@@ -6,8 +6,11 @@
 //! tried again. That holds for single messages only: a batch of other members has another key, so a batch that failed stays `unknown`.
 
 mod account;
+mod callbacks;
+mod domains;
 mod errors;
 mod events;
+mod figures;
 mod lookup;
 mod request;
 
@@ -24,7 +27,7 @@ use serde_json::Value;
 
 use crate::{
     Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
-    Request, Spec, Step, Verdict, email,
+    Request, Spec, Step, Verdict, email, manage,
 };
 
 settings! {
@@ -85,7 +88,7 @@ impl Connector for Resend {
         request::check_name(from)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::check(email::content(content, NAME)?)
     }
 
@@ -130,6 +133,18 @@ impl Connector for Resend {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn domains(&self) -> Option<&dyn manage::Domains> {
+        Some(&domains::Domains)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::Webhook)
+    }
+
+    fn figures(&self) -> Option<&dyn manage::Figures> {
+        Some(&figures::Suppressions)
     }
 }
 

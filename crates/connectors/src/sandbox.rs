@@ -6,7 +6,10 @@
 
 use model::{Address, Answer, AttemptId, Call, Channel, ChatId, Fact, Failure, FailureKind};
 
-use crate::{Acceptance, Check, Connector, Cx, Limits, Outcome, Outgoing, Probe, Spec, Step};
+use crate::{
+    Acceptance, Check, Connector, Cx, Limits, Outcome, Outgoing, Probe, Spec, Step,
+    manage::{self, DomainAtProvider, DomainRef, DomainState, Next, NumberState, Plan},
+};
 
 /// One recipient that acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +168,37 @@ impl Connector for Sandbox {
 
     fn tested(&self, _cx: &Cx<'_>, _probe: &Probe, _answer: &Answer) -> Vec<Check> {
         vec![Check::ok("Sandbox", "Accepts everything and sends nothing to anybody.")]
+    }
+
+    fn domains(&self) -> Option<&dyn manage::Domains> {
+        Some(self)
+    }
+
+    fn numbers(&self) -> Option<&dyn manage::Numbers> {
+        Some(self)
+    }
+}
+
+/// Every domain may send at once: nothing leaves anyway.
+impl manage::Domains for Sandbox {
+    fn create(&self, _cx: &Cx<'_>, name: &str, _answers: &[Answer]) -> Plan<DomainAtProvider> {
+        let detail = Some("The sandbox sends nothing, so every domain may.".to_owned());
+        let (reference, state) = (name.to_owned(), DomainState::Verified);
+        Ok(Next::Done(DomainAtProvider { reference, state, detail, records: Vec::new() }))
+    }
+
+    fn check(&self, cx: &Cx<'_>, domain: &DomainRef<'_>, answers: &[Answer]) -> Plan<DomainAtProvider> {
+        self.create(cx, domain.name, answers)
+    }
+
+    fn remove(&self, _cx: &Cx<'_>, _domain: &DomainRef<'_>, _answers: &[Answer]) -> Plan<()> {
+        Ok(Next::Done(()))
+    }
+}
+
+impl manage::Numbers for Sandbox {
+    fn look_up(&self, _cx: &Cx<'_>, _channel: Channel, _answers: &[Answer]) -> Plan<NumberState> {
+        Ok(Next::Done(NumberState::Verified("The sandbox sends nothing, so every sender is good.".to_owned())))
     }
 }
 

@@ -7,8 +7,11 @@
 
 mod account;
 mod activity;
+mod callbacks;
+mod domains;
 mod errors;
 mod events;
+mod figures;
 mod request;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
@@ -20,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
-    Request, Spec, Step, Verdict, email,
+    Request, Spec, Step, Verdict, email, manage,
 };
 
 settings! {
@@ -109,7 +112,7 @@ impl Connector for SendGrid {
         email::check_from(from, NAME)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::check(email::content(content, NAME)?)
     }
 
@@ -150,6 +153,18 @@ impl Connector for SendGrid {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn domains(&self) -> Option<&dyn manage::Domains> {
+        Some(&domains::Domains)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::EventWebhook)
+    }
+
+    fn figures(&self) -> Option<&dyn manage::Figures> {
+        Some(&figures::Stats)
     }
 }
 

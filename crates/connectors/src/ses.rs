@@ -4,8 +4,11 @@
 //! `SendEmail` has no idempotency key and SES cannot be asked about a mail, so a lost answer stays unknown until an event with our tag says
 //! more. Events come only when the account names a configuration set with an SNS destination.
 
+mod callbacks;
+mod domains;
 mod errors;
 mod events;
+mod figures;
 mod request;
 
 use model::{
@@ -21,7 +24,7 @@ use crate::{
         self,
         envelope::{Envelope, is_amazon},
     },
-    mime,
+    manage, mime,
 };
 
 settings! {
@@ -106,7 +109,7 @@ impl Connector for Ses {
         })
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         let Content::Email(email) = content else {
             return Err(Failure::new(FailureKind::Content, "wrong_channel", "Amazon SES carries e-mail only."));
         };
@@ -153,6 +156,18 @@ impl Connector for Ses {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn domains(&self) -> Option<&dyn manage::Domains> {
+        Some(&domains::Domains)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::Events)
+    }
+
+    fn figures(&self) -> Option<&dyn manage::Figures> {
+        Some(&figures::SuppressionList)
     }
 }
 

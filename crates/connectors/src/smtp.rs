@@ -14,7 +14,7 @@ use model::{
     SmtpSecurity, SmtpStage, Values, settings,
 };
 
-use crate::{Check, Connector, Cx, Limits, Outcome, Outgoing, Probe, Spec, Step, mime};
+use crate::{Check, Connector, Cx, Limits, Outcome, Outgoing, Probe, Spec, Step, dkim, mime};
 
 settings! {
     /// Settings of a mail server.
@@ -81,7 +81,7 @@ impl Connector for Smtp {
         mime::mailbox(from).map(drop)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         match content {
             Content::Email(email) => mime::check(email),
             _ => Err(Failure::new(FailureKind::Content, "wrong_channel", "A mail server carries e-mail only.")),
@@ -99,6 +99,7 @@ impl Connector for Smtp {
             files: message.files,
             nonce: cx.nonce,
         })?;
+        let data = dkim::sign(cx.settings, parties.from.address.domain(), data, cx.now);
         Ok(Call::Smtp(SmtpCall {
             rcpt_to: Some(parties.to.clone()),
             data: Bytes::from(data),
@@ -119,6 +120,10 @@ impl Connector for Smtp {
     fn test(&self, cx: &Cx<'_>) -> Result<Vec<Probe>, Failure> {
         let from = cx.from.map(mime::mailbox).transpose()?;
         Ok(vec![Probe { name: "Connection", call: Call::Smtp(session(cx, from.as_ref())?) }])
+    }
+
+    fn signs_mail(&self) -> bool {
+        true
     }
 
     fn tested(&self, cx: &Cx<'_>, _probe: &Probe, answer: &Answer) -> Vec<Check> {

@@ -129,7 +129,7 @@ impl Connector for Sns {
         sender(from).map(drop)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         text(content).map(drop)
     }
 

@@ -133,7 +133,7 @@ impl Connector for Termii {
         }
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         words(content).map(drop)
     }
 

@@ -13,8 +13,10 @@
 
 mod account;
 mod callback;
+mod callbacks;
 mod errors;
 mod messages;
+mod numbers;
 mod rich;
 mod signature;
 mod sms;
@@ -27,7 +29,7 @@ use model::{
 use serde_json::json;
 
 use crate::{
-    Asked, Check, Connector, Cx, Inbound, Limits, Outgoing, Polled, Probe, Spec, Step, hook, jwt,
+    Asked, Check, Connector, Cx, Inbound, Limits, Outgoing, Polled, Probe, Spec, Step, hook, jwt, manage,
     read::{bad, is_key},
 };
 
@@ -194,10 +196,16 @@ impl Connector for Vonage {
         sender(from, channel).map(drop)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, settings: &Values, content: &Content) -> Result<(), Failure> {
+        let set = |name: &str| settings.get(name).filter(|value| !value.is_empty());
         match content {
+            Content::Voice(_) if set("application_id").is_none() => {
+                let detail =
+                    "`/channel`: calls need a Vonage application. Give the account its application ID and private key.";
+                Err(Failure::new(FailureKind::Content, "no_application", detail))
+            }
             Content::Voice(voice) => self::voice::talk(voice).map(drop),
-            _ => messages::parts(content, None).map(drop),
+            _ => messages::parts(content, set("whatsapp_namespace")).map(drop),
         }
     }
 
@@ -243,6 +251,14 @@ impl Connector for Vonage {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::Application)
+    }
+
+    fn numbers(&self) -> Option<&dyn manage::Numbers> {
+        Some(&numbers::OwnNumbers)
     }
 }
 

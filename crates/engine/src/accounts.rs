@@ -3,8 +3,10 @@
 //! Settings are merged field by field against the connector's declaration, sealed before they are stored and never shown again except as hints. A channel has at most one
 //! default account; naming another takes it from the one before. Every change is audited in its transaction, without secrets.
 
-mod changes;
+mod callbacks;
+pub(crate) mod changes;
 mod check;
+mod figures;
 mod stats;
 mod test;
 mod view;
@@ -16,6 +18,8 @@ use serde_json::{Map, Value};
 use store::{Tx, account_states, accounts, deliveries, inflight, messages, tenants};
 use utoipa::ToSchema;
 
+pub use callbacks::{AccountCallbacks, PasteView, callbacks, set_callbacks};
+pub use figures::{ProviderDay, ProviderStats, ProviderSuppression, ProviderSuppressions, suppressions};
 pub use stats::{AccountStats, RecentMessages, stats};
 pub use test::{AccountTest, TestCheck, test};
 pub use view::{AccountPause, AccountState, AccountView};
@@ -203,7 +207,7 @@ async fn remove(parts: &Parts, caller: &Caller, id: AccountId, is_forced: bool) 
 }
 
 /// One of the tenant's accounts that people manage: endpoints are found elsewhere.
-async fn find(tx: &mut Tx, tenant: TenantId, id: AccountId) -> Result<accounts::Account, Error> {
+pub(crate) async fn find(tx: &mut Tx, tenant: TenantId, id: AccountId) -> Result<accounts::Account, Error> {
     let row = accounts::find(tx, tenant, id).await?;
     let is_listed = |row: &accounts::Account| !registry::is_internal(&row.connector) || row.connector == "noop";
     row.filter(is_listed).ok_or_else(|| Error::not_found("account"))

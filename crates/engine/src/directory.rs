@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connectors::{Connector, registry};
-use model::{AccountId, Channel, EndpointId, TenantId, Values};
+use model::{AccountId, Channel, EndpointId, Failure, FailureKind, SenderId, TenantId, Values};
 use store::{Scope, Tx, accounts, api_keys, contacts, tenants};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     bounded::Bounded,
     consent::policy::{self, Policy},
     keys::{ApiKey, LastUsed},
+    senders::{self, SenderState},
     vault::{Place, Vault},
 };
 
@@ -116,6 +117,38 @@ pub struct Account {
     pub callback_url: String,
     /// Why its settings cannot be used, for people: they were altered in the database. Such an account is not enabled.
     pub trouble: Option<String>,
+    /// Its senders besides `from`, oldest first.
+    pub senders: Vec<Arc<Sender>>,
+}
+
+impl Account {
+    /// As whom a message leaves: as the sender it names, or as the account's own.
+    pub fn from_of(&self, sender: Option<SenderId>) -> Result<Option<&str>, Failure> {
+        let Some(id) = sender else { return Ok(self.from.as_deref()) };
+        let found = self.senders.iter().find(|sender| sender.id == id);
+        found.map(|sender| Some(sender.from.as_str())).ok_or_else(|| {
+            let detail =
+                format!("The sender {id} is no longer one of the account {}. Send again as another.", self.name);
+            Failure::new(FailureKind::Content, "sender_gone", detail)
+        })
+    }
+}
+
+/// One of an account's senders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// Which one.
+    pub id: SenderId,
+    /// As whom.
+    pub from: String,
+    /// Name for people.
+    pub name: String,
+    /// Channels it can be used for.
+    pub channels: Vec<Channel>,
+    /// Whether the provider lets it send.
+    pub state: SenderState,
+    /// In words.
+    pub detail: Option<String>,
 }
 
 /// A tenant's webhook endpoint, as far as choosing receivers of an event goes.
@@ -299,8 +332,10 @@ impl State {
 async fn read_tenant(tx: &mut Tx, vault: &Vault, public_url: &str, id: TenantId) -> Result<Option<Tenant>, Error> {
     let Some(row) = tenants::find(tx, id).await? else { return Ok(None) };
     let mut opened = Vec::new();
+    let known = senders::Known::read(tx, id).await?;
     for account in accounts::all(tx, id).await? {
-        opened.extend(read_account(tx, vault, public_url, &account).await?.map(Arc::new));
+        let read = read_account(tx, vault, public_url, &account).await?;
+        opened.extend(read.map(|read| Arc::new(Account { senders: known.of(&read), ..read })));
     }
     let endpoints = tenants::endpoints(tx, id).await?.into_iter().map(|endpoint| {
         Arc::new(Endpoint {
@@ -357,6 +392,7 @@ async fn read_account(
         concurrency: row.concurrency,
         callback_url: callback_url(public_url, row.id),
         trouble,
+        senders: Vec::new(),
     }))
 }
 

@@ -7,8 +7,8 @@ use model::BoxFuture;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, apply, attachments, callbacks, campaigns, contacts, dispatch, endpoints, once, recovery, schedules,
-    waiting,
+    Engine, Error, apply, attachments, callbacks, campaigns, contacts, dispatch, domains, endpoints, once, recovery,
+    schedules, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -124,6 +124,16 @@ const JOBS: &[Job] = &[
         name: "purge_imports",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { contacts::import::purge(&engine).await }),
+    },
+    Job {
+        name: "check_domains",
+        every_ms: 10_000,
+        run: |engine| Box::pin(async move { domains::recheck(&engine).await }),
+    },
+    Job {
+        name: "read_whatsapp_templates",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { whatsapp_templates::resync(&engine).await }),
     },
     Job {
         name: "purge_idempotency_keys",

@@ -21,6 +21,7 @@ pub mod csv;
 pub mod dead_letters;
 pub mod directory;
 pub mod dispatch;
+pub mod domains;
 pub mod endpoints;
 mod engine;
 pub mod error;
@@ -35,22 +36,25 @@ pub mod overview;
 pub mod page;
 mod parts;
 pub mod patch;
+mod provider;
 pub mod queries;
 pub mod recovery;
 pub mod render;
 pub mod schedules;
 pub mod segments;
+pub mod senders;
 pub mod stream;
 pub mod tenants;
 pub mod usage;
 pub mod vault;
 pub mod view;
 pub mod waiting;
+pub mod whatsapp_templates;
 pub mod writes;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{Blobs, Clock, Ids, Transport};
+use model::{Blobs, Clock, Dns, Ids, Transport};
 use store::Db;
 
 pub use engine::Engine;
@@ -70,6 +74,8 @@ pub struct Ports {
     pub transport: Arc<dyn Transport>,
     /// Keeps attachments.
     pub blobs: Arc<dyn Blobs>,
+    /// Looks up what was published for mail domains.
+    pub dns: Arc<dyn Dns>,
 }
 
 /// Attempts in flight at once unless configured otherwise: enough for the slowest provider at full rate, some 10 MB of memory.

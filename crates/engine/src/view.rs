@@ -1,6 +1,6 @@
 //! A message as the API shows it.
 
-use model::{AccountId, CampaignId, Channel, ContactId, MessageId, Money, Purpose, Status, Timestamp};
+use model::{AccountId, CampaignId, Channel, ContactId, MessageId, Money, Purpose, SenderId, Status, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::messages::Message;
@@ -29,6 +29,9 @@ pub struct MessageView<'a> {
     /// Through which account.
     #[schema(value_type = Option<String>)]
     pub account_id: Option<AccountId>,
+    /// As which of the account's senders; `null` for the account's own.
+    #[schema(value_type = Option<String>)]
+    pub sender_id: Option<SenderId>,
     /// The connector of that account.
     #[schema(example = "smtp")]
     pub connector: Option<&'a str>,
@@ -86,6 +89,7 @@ pub fn message(m: &Message, is_in_flight: bool, now: Timestamp) -> MessageView<'
         topic: m.topic.as_deref(),
         to: &m.address,
         account_id: m.account_id,
+        sender_id: m.sender_id,
         connector: m.connector.as_deref(),
         provider_message_id: m.provider_message_id.as_deref(),
         campaign_id: m.campaign_id,

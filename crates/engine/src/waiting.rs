@@ -195,7 +195,7 @@ async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> Polled {
     let base_url = engine.config.base_urls.get(account.connector.spec().id).map(String::as_str);
     let cx = Cx {
         settings: &account.values,
-        from: account.from.as_deref(),
+        from: account.from_of(m.sender_id).ok().flatten(),
         base_url,
         callback_url: &account.callback_url,
         now,

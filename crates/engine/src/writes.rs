@@ -175,6 +175,7 @@ impl Writes {
             read_at: None,
             ended_at: None,
             dead_at: None,
+            sender_id: None,
         });
         id
     }

@@ -77,6 +77,8 @@ id! {
     AccountId = "acc";
     /// A number, domain or bot on an account.
     SenderId = "snd";
+    /// A mail domain on an account.
+    DomainId = "dom";
     /// A person a tenant talks to.
     ContactId = "con";
     /// Contacts a tenant put together by hand or by an import.
@@ -93,6 +95,8 @@ id! {
     CampaignId = "cmp";
     /// A stored template.
     TemplateId = "tpl";
+    /// A WhatsApp template at a provider, as we keep it.
+    WhatsappTemplateId = "wat";
     /// Something we tell the tenant.
     EventId = "evt";
     /// A tenant's webhook endpoint.

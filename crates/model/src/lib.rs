@@ -35,12 +35,12 @@ pub use content::{
 pub use failure::{Failure, FailureKind};
 pub use id::{
     ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ConsentId, ContactId,
-    EndpointId, EventId, ImportId, InboundId, KeyId, ListId, MessageId, ScheduleId, SegmentId, SenderId, SuppressionId,
-    TemplateId, TenantId, Ulid, UserId,
+    DomainId, EndpointId, EventId, ImportId, InboundId, KeyId, ListId, MessageId, ScheduleId, SegmentId, SenderId,
+    SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
 };
 pub use ids::Ids;
 pub use money::Money;
-pub use ports::{Blobs, BoxFuture, Clock, Transport};
+pub use ports::{Blobs, BoxFuture, Clock, Dns, DnsKind, Transport};
 pub use secret::Secret;
 pub use segments::{Encoding, Segments, segments};
 pub use settings::{BadSetting, Field, FieldKind, Setting, Values};

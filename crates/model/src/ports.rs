@@ -42,3 +42,21 @@ pub trait Blobs: Send + Sync {
     /// Removes a file; removing what is not there is a no-op.
     fn remove(&self, sha256: &str) -> BoxFuture<'static, std::io::Result<()>>;
 }
+
+/// The type of a DNS record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DnsKind {
+    /// Text; a record split into several strings is one text.
+    Txt,
+    /// Another name.
+    Cname,
+    /// Where mail goes, as `10 mail.example.com`.
+    Mx,
+}
+
+/// Looks records up.
+pub trait Dns: Send + Sync {
+    /// Every record of this kind at `name`, in any order; names in them are in lower case and without the dot at the end. None is not a failure; a server that does
+    /// not answer is, with its reason for people.
+    fn look_up(&self, name: &str, kind: DnsKind) -> BoxFuture<'static, Result<Vec<String>, String>>;
+}

@@ -74,6 +74,11 @@ impl Values {
         self.0.insert(name.to_owned(), Secret::new(value));
     }
 
+    /// Takes a field away.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Reads the settings object of a request against the declaration. `before` holds what is stored: fields that are left out keep
     /// their value, `null` removes it, and a secret sent back as its own hint (`••••1234`) is kept.
     pub fn merge(

@@ -6,6 +6,7 @@
 //! mail, and true from there on.
 //!
 //! - `guard` and `resolve`: which addresses may be reached, and how a name becomes a checked address.
+//! - `dns`: looking records up for people, apart from connections.
 //! - `wire`: TCP and TLS. `pool`: kept connections.
 //! - `http` and `smtp`: the two protocols.
 //! - `system`: the real clock, the only place that reads one.
@@ -15,6 +16,7 @@
 //! followed, and compression is neither asked for nor undone.
 
 mod broken;
+mod dns;
 pub mod guard;
 mod http;
 mod pool;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 
 use model::{Answer, BoxFuture, Broken, Call, Clock, Transport};
 
+pub use dns::Lookups;
 pub use guard::{Allowed, BadAllowed, Guard, Refusal};
 pub use resolve::{Resolve, SystemResolver};
 pub use system::SystemClock;

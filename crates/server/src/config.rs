@@ -50,6 +50,8 @@ pub struct Config {
     pub base_urls: BTreeMap<String, String>,
     /// What outgoing connections may reach besides the public internet.
     pub outbound: Outbound,
+    /// Which DNS server is asked about mail domains; `None` is the system's.
+    pub dns_resolver: Option<SocketAddr>,
     /// Limits.
     pub limits: Limits,
     /// How we log.
@@ -134,6 +136,7 @@ impl Config {
             })?,
             bootstrap_operator_key: layers.parse_if_set("bootstrap_operator_key", values::operator_key)?,
             roles: layers.parse_list("roles", values::roles)?,
+            dns_resolver: layers.parse_if_set("dns_resolver", values::dns_resolver)?,
             outbound: outbound(&layers, listen, public_url.as_deref(), &base_urls)?,
             limits: Limits {
                 body_bytes: layers.number("limits.body_bytes", 1_024..=64 << 20)?,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use engine::{Engine, Ports};
 use model::{Clock, Ids};
-use net::{Guard, Net, NetConfig, SystemClock};
+use net::{Guard, Lookups, Net, NetConfig, SystemClock};
 use store::{Db, blobs::DiskBlobs};
 
 use crate::{
@@ -51,7 +51,8 @@ pub async fn open(config: &Config, bound: SocketAddr) -> Result<Node, Failure> {
         ConfigError(format!("`data_dir`: attachments cannot be kept in {}: {error}", directory.display()))
     })?;
     let blobs = Arc::new(blobs);
-    let ports = Ports { db, clock, ids, transport, blobs };
+    let dns = Lookups::new(config.dns_resolver);
+    let ports = Ports { db, clock, ids, transport, blobs, dns };
     let engine = Engine::new(ports, engine_config(config, bound), master.keys);
     engine.vault.check(&engine.ports.db).await?;
     let made = master.made.map(|path| {

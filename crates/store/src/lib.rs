@@ -4,6 +4,7 @@
 //! parameter is `&mut Tx`, their second the tenant (the dispatcher's lease and other work across tenants say so in their docs). Time is passed in.
 //! Nothing here waits for anything but the database: on SQLite a unit of work runs on the writer's thread and must never wait for something else.
 
+pub mod account_resources;
 pub mod account_states;
 pub mod accounts;
 pub mod api_keys;
@@ -22,6 +23,7 @@ pub mod contacts;
 pub mod contents;
 pub mod data_keys;
 pub mod deliveries;
+pub mod domains;
 pub mod endpoints;
 mod error;
 pub mod events;
@@ -37,6 +39,7 @@ mod postgres;
 pub mod reports;
 pub mod schedules;
 pub mod segments;
+pub mod senders;
 mod sql;
 mod sqlite;
 pub mod suppressions;
@@ -44,6 +47,7 @@ pub mod tenants;
 mod tx;
 pub mod usage;
 mod value;
+pub mod whatsapp_templates;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -1,7 +1,8 @@
 //! Messages: one thing to one recipient. The row is small; what it says lies in `contents`.
 
 use model::{
-    AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Purpose, Status, TenantId, Timestamp, Ulid,
+    AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Purpose, SenderId, Status, TenantId,
+    Timestamp, Ulid,
 };
 
 use crate::{Error, Given, Kind, Param, Row, Tx, Value};
@@ -93,11 +94,13 @@ pub struct Message {
     pub ended_at: Option<Timestamp>,
     /// When it became a dead letter: failed, and worth another try by a person.
     pub dead_at: Option<Timestamp>,
+    /// As which of the account's senders it leaves; `None` for the account's own.
+    pub sender_id: Option<SenderId>,
 }
 
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
      route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
-     poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at";
+     poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id";
 
 impl Message {
     fn read(mut row: Row) -> Result<Self, Error> {
@@ -137,6 +140,7 @@ impl Message {
             read_at: row.get(31)?,
             ended_at: row.get(32)?,
             dead_at: row.get(33)?,
+            sender_id: row.get(34)?,
         })
     }
 }
@@ -169,6 +173,7 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("expires_at", Kind::Time),
         ("due_at", Kind::Time),
         ("polls", Kind::Int),
+        ("sender_id", Kind::Id),
     ]);
     for m in messages {
         given.row([
@@ -197,6 +202,7 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.expires_at,
             &m.due_at,
             &m.polls,
+            &m.sender_id,
         ]);
     }
     tx.insert_many("messages", &given, "").await.map(drop)

@@ -39,6 +39,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 5,
+        name: "provider_resources",
+        sql: include_str!("../migrations/0005_provider_resources.sql"),
+        tenant_tables: &["domains", "senders", "whatsapp_templates", "account_resources"],
+        postgres: "",
+    },
+    Migration {
         version: 9,
         name: "campaigns",
         sql: include_str!("../migrations/0009_campaigns.sql"),

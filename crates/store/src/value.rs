@@ -155,6 +155,7 @@ ids!(
     ListId,
     SegmentId,
     ImportId,
+    DomainId,
     MessageId,
     AttemptId,
     CampaignId,
@@ -169,7 +170,8 @@ ids!(
     InboundId,
     AuditId,
     SuppressionId,
-    ConsentId
+    ConsentId,
+    WhatsappTemplateId
 );
 
 macro_rules! codes {

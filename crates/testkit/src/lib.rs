@@ -22,6 +22,7 @@ pub mod simulator;
 mod stage;
 mod transport;
 mod world;
+mod zone;
 
 pub use blobs::MemoryBlobs;
 pub use clock::ManualClock;
@@ -30,6 +31,7 @@ pub use directory::TempDir;
 pub use stage::Stage;
 pub use transport::{FakeTransport, broken_after, broken_before, http_answer, smtp_accepted};
 pub use world::World;
+pub use zone::Zone;
 
 /// Writes each test once and runs it on both engines, as `name::sqlite` and `name::postgres`. The parameter is a fresh, migrated database.
 #[macro_export]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::Ports;
 use model::{Answer, Broken, Call, Ids};
 
-use crate::{FakeTransport, ManualClock, MemoryBlobs, TestDb, smtp_accepted, transport::http_answer};
+use crate::{FakeTransport, ManualClock, MemoryBlobs, TestDb, Zone, smtp_accepted, transport::http_answer};
 
 /// A small world: the engine's [`Ports`] and handles on what is behind them.
 pub struct World {
@@ -17,6 +17,8 @@ pub struct World {
     pub transport: Arc<FakeTransport>,
     /// The files in `ports`.
     pub blobs: Arc<MemoryBlobs>,
+    /// What is published in the DNS.
+    pub zone: Arc<Zone>,
 }
 
 impl World {
@@ -38,13 +40,15 @@ impl World {
     pub fn with_transport(db: &TestDb, transport: Arc<FakeTransport>) -> Self {
         let clock = ManualClock::at_some_time();
         let blobs = MemoryBlobs::new();
+        let zone = Zone::empty();
         let ports = Ports {
             db: db.db.clone(),
             clock: Arc::<ManualClock>::clone(&clock),
             ids: Arc::new(Ids::seeded(1)),
             transport: Arc::<FakeTransport>::clone(&transport),
             blobs: Arc::<MemoryBlobs>::clone(&blobs),
+            dns: Arc::<Zone>::clone(&zone),
         };
-        Self { ports, clock, transport, blobs }
+        Self { ports, clock, transport, blobs, zone }
     }
 }

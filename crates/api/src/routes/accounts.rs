@@ -2,7 +2,9 @@
 
 use axum::extract::State;
 use engine::{
-    accounts::{self, AccountPatch, AccountStats, AccountTest, AccountView, NewAccount},
+    accounts::{
+        self, AccountCallbacks, AccountPatch, AccountStats, AccountTest, AccountView, NewAccount, ProviderSuppressions,
+    },
     page::Page,
 };
 use model::AccountId;
@@ -105,13 +107,67 @@ pub(crate) async fn test(State(app): State<App>, Who(caller): Who, Id(id): Id<Ac
 
 /// Shows what an account is doing
 ///
-/// Its queue, what is on its way, and what became of its recent messages.
+/// Its queue, what is on its way, what became of its recent messages, and what the provider itself counted in the last seven days, where it shows that.
 #[utoipa::path(get, path = "/v1/accounts/{id}/stats", operation_id = "get_account_stats", tag = "Accounts",
     responses((status = 200, description = "The numbers at this moment.", body = AccountStats, example = json!({
         "state": "ready", "queued": 3, "in_flight": 1, "failures_in_a_row": 0,
         "recent": {"total": 120, "sent": 4, "delivered": 110, "read": 0, "failed": 2, "bounced": 4, "unknown": 0},
+        "provider": {"days": [{"day": "2026-11-21", "sent": 118, "delivered": 110, "bounced": 4, "complained": 0, "opened": 61, "clicked": 12}], "trouble": null},
         "at": "2026-11-21T09:30:00.000000Z",
     }))))]
 pub(crate) async fn stats(State(app): State<App>, Who(caller): Who, Id(id): Id<AccountId>) -> Answer {
     answer::json(&accounts::stats(app.engine().parts(), &caller, id).await?)
+}
+
+/// Shows how callbacks are set up
+///
+/// Asks the provider where it reports to. Where it has no API for that, the answer holds the address to paste, and where.
+#[utoipa::path(get, path = "/v1/accounts/{id}/callbacks", operation_id = "get_account_callbacks", tag = "Accounts",
+    responses((status = 200, description = "What is set, and what is left to do by hand.", body = AccountCallbacks, example = json!(examples::callbacks()))))]
+pub(crate) async fn callbacks(State(app): State<App>, Who(caller): Who, Id(id): Id<AccountId>) -> Answer {
+    answer::json(&accounts::callbacks(app.engine().parts(), &caller, id).await?)
+}
+
+/// Sets callbacks up
+///
+/// Tells the provider over its API where to report to, and keeps the signing secrets it gives. Repeating it changes nothing.
+#[utoipa::path(post, path = "/v1/accounts/{id}/callbacks", operation_id = "set_account_callbacks", tag = "Accounts",
+    responses((status = 200, description = "What was done, and what is left to do by hand.", body = AccountCallbacks, example = json!(examples::callbacks()))))]
+pub(crate) async fn set_callbacks(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<AccountId>,
+    post: Post,
+) -> Answer {
+    post.must_be_empty()?;
+    answer::reply(accounts::set_callbacks(app.engine().parts(), &caller, &post.repeat, id).await?)
+}
+
+/// Which list, and which page of it.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SuppressionsQuery {
+    /// `bounces`, `complaints` or `unsubscribes`.
+    #[param(default = "bounces")]
+    list: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists whom the provider no longer writes to
+///
+/// The provider's own list, asked now. `offered` is false where it shows none.
+#[utoipa::path(get, path = "/v1/accounts/{id}/suppressions", operation_id = "list_account_suppressions", tag = "Accounts", params(SuppressionsQuery),
+    responses((status = 200, description = "One page, as long as the provider's.", body = ProviderSuppressions, example = json!({
+        "offered": true, "data": [{"address": "ada@example.com", "reason": "550 5.1.1 No such user", "at": "2026-11-20T09:30:00.000000Z"}], "next_cursor": null,
+    }))))]
+pub(crate) async fn suppressions(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<AccountId>,
+    Args(query): Args<SuppressionsQuery>,
+) -> Answer {
+    let (list, cursor) = (query.list.as_deref(), query.cursor.as_deref());
+    answer::json(&accounts::suppressions(app.engine().parts(), &caller, id, list, cursor).await?)
 }

@@ -9,6 +9,7 @@ mod consent;
 mod contacts;
 pub(crate) mod content;
 mod dead_letters;
+mod domains;
 mod endpoints;
 mod hooks;
 mod imports;
@@ -18,11 +19,13 @@ mod logs;
 mod messages;
 mod schedules;
 mod segments;
+mod senders;
 mod stream;
 mod suppressions;
 mod system;
 mod tenants;
 mod usage;
+mod whatsapp_templates;
 
 use axum::routing;
 use engine::ErrorKind;
@@ -91,6 +94,17 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(accounts::get, accounts::patch, accounts::delete))
         .routes(routes!(accounts::test))
         .routes(routes!(accounts::stats))
+        .routes(routes!(accounts::callbacks, accounts::set_callbacks))
+        .routes(routes!(accounts::suppressions))
+        .routes(routes!(whatsapp_templates::list, whatsapp_templates::create))
+        .routes(routes!(whatsapp_templates::sync))
+        .routes(routes!(whatsapp_templates::delete))
+        .routes(routes!(senders::create, senders::list))
+        .routes(routes!(senders::get, senders::patch, senders::delete))
+        .routes(routes!(senders::verify))
+        .routes(routes!(domains::create, domains::list))
+        .routes(routes!(domains::get, domains::delete))
+        .routes(routes!(domains::verify))
         .routes(routes!(connectors::list))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))

@@ -9,6 +9,7 @@ use crate::support::{Api, Call, Seen, example_body, guarded};
 /// An id of the right kind that nothing has.
 pub fn nobody(collection: &str) -> String {
     let prefix = match collection {
+        "whatsapp-templates" => return "order_update".to_owned(),
         "tenants" => "ten",
         "accounts" => "acc",
         "messages" | "deliveries" => "msg",
@@ -21,6 +22,8 @@ pub fn nobody(collection: &str) -> String {
         "imports" => "imp",
         "attachments" => "atc",
         "inbound-messages" => "inb",
+        "senders" => "snd",
+        "domains" => "dom",
         "callback-log" => "cbk",
         "suppressions" => "sup",
         "topics" => "top",
@@ -135,6 +138,8 @@ struct Things {
     import: String,
     suppression: String,
     topic: String,
+    sender: String,
+    domain: String,
     schedule: String,
     campaign: String,
 }
@@ -170,6 +175,10 @@ impl Things {
         let suppression = id(api.post("/v1/suppressions", &suppression).bearer(key).send().await, 201);
         let topic = json!({"name": "match_reports", "title": "Match reports"});
         let topic = api.post("/v1/topics", &topic).bearer(key).send().await.ok(201);
+        let sender = json!({"account_id": account, "from": "news@acme.example"});
+        let sender = id(api.post("/v1/senders", &sender).bearer(key).send().await, 201);
+        let domain = json!({"account_id": account, "name": "acme.example"});
+        let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
         let campaign = json!({"name": "Summer", "channel": "email", "content": {"subject": "Hi", "text": "Hello"}, "audience": {"contact_ids": [contact]}});
         let campaign = id(api.post("/v1/campaigns", &campaign).bearer(key).send().await, 201);
         let schedule = json!({"name": "Weekly", "cron": "0 9 * * MON",
@@ -194,11 +203,14 @@ impl Things {
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
+            sender,
+            domain,
         }
     }
 
     fn id(&self, collection: &str) -> String {
         let id = match collection {
+            "whatsapp-templates" => return "order_update".to_owned(),
             "tenants" => &self.tenant,
             "accounts" => &self.account,
             "messages" => &self.message,
@@ -217,6 +229,8 @@ impl Things {
             "inbound-messages" => &self.inbound,
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
+            "senders" => &self.sender,
+            "domains" => &self.domain,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

@@ -13,6 +13,7 @@ mod account;
 mod answer;
 mod call;
 mod callback;
+mod callbacks;
 mod errors;
 mod parts;
 
@@ -21,7 +22,7 @@ use model::{
     Values, settings,
 };
 
-use crate::{Check, Connector, Cx, Inbound, Limits, Outgoing, Probe, Spec, Step};
+use crate::{Check, Connector, Cx, Inbound, Limits, Outgoing, Probe, Spec, Step, manage};
 
 settings! {
     /// Settings of a Telegram bot.
@@ -79,7 +80,7 @@ impl Connector for Telegram {
         }
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         parts::of(content).map(drop)
     }
 
@@ -101,6 +102,10 @@ impl Connector for Telegram {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::Webhook)
     }
 }
 

@@ -10,10 +10,13 @@
 mod account;
 mod answer;
 mod callback;
+mod callbacks;
 mod content;
 mod errors;
 mod lookup;
+mod numbers;
 mod sender;
+mod templates;
 mod voice;
 
 use model::{
@@ -22,7 +25,7 @@ use model::{
 };
 use url::form_urlencoded;
 
-use crate::{Asked, Check, Connector, Cx, Inbound, Limits, Outgoing, Polled, Probe, Spec, Step, phone};
+use crate::{Asked, Check, Connector, Cx, Inbound, Limits, Outgoing, Polled, Probe, Spec, Step, manage, phone};
 
 settings! {
     /// Settings of a Twilio account.
@@ -88,7 +91,7 @@ impl Connector for Twilio {
         sender::check(from, channel)
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         match content {
             Content::Voice(voice) => voice::twiml(voice).map(drop),
             _ => content::fields(content).map(drop),
@@ -142,6 +145,18 @@ impl Connector for Twilio {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::InboundUrls)
+    }
+
+    fn numbers(&self) -> Option<&dyn manage::Numbers> {
+        Some(&numbers::OwnNumbers)
+    }
+
+    fn templates(&self) -> Option<&dyn manage::Templates> {
+        Some(&templates::ContentTemplates)
     }
 }
 

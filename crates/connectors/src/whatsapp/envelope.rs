@@ -1,7 +1,8 @@
 //! Requests in Meta's form: `entry[].changes[].value` with statuses of our messages, messages people sent, and their wishes about marketing. One request may hold
 //! many of them. <https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components>
 //!
-//! Left out on purpose: errors that belong to no message, changes of templates and numbers, service notes, and edits (the first version is stored
+//! What changed about a template is not read from here: that it changed is told, and the list is read again.
+//! Left out on purpose: errors that belong to no message, changes of numbers, service notes, and edits (the first version is stored
 //! under the same id). People who hide their number write under a business-scoped id (`user_id`); there is no address for them yet.
 
 use model::{Address, Channel, Fact, Failure, FailureKind, Location};
@@ -9,6 +10,10 @@ use serde_json::Value;
 
 use super::{instant, number, wish};
 use crate::{InboundMedia, InboundMessage, Keyword, Observed, Report, read::text};
+
+/// Changes of templates, by their field.
+const TEMPLATES: &[&str] =
+    &["message_template_status_update", "message_template_quality_update", "template_category_update"];
 
 /// How a provider writes Meta's form.
 pub(crate) struct Dialect<'a> {
@@ -28,7 +33,11 @@ pub(crate) fn read(body: &Value, dialect: &Dialect<'_>) -> Result<Vec<Observed>,
         (Some(ours), Some(theirs)) => ours == theirs,
         _ => true,
     };
-    let values = items(body, "entry").iter().flat_map(|entry| items(entry, "changes")).map(|change| &change["value"]);
+    let changes = || items(body, "entry").iter().flat_map(|entry| items(entry, "changes"));
+    if changes().any(|change| text(change, "/field").is_some_and(|field| TEMPLATES.contains(&field))) {
+        seen.push(Observed::Templates);
+    }
+    let values = changes().map(|change| &change["value"]);
     for value in values.filter(is_ours) {
         seen.extend(items(value, "statuses").iter().filter_map(|status| report(status, dialect)).map(Observed::Status));
         seen.extend(items(value, "user_preferences").iter().filter_map(|wish| stopped(value, wish)));

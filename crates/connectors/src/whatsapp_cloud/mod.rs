@@ -11,11 +11,16 @@
 mod account;
 mod answer;
 mod callback;
+mod callbacks;
+mod numbers;
 mod request;
+mod templates;
 
 use model::{Answer, BadSetting, Call, Channel, Content, Failure, Secret, Values, settings};
 
-use crate::{Check, Connector, Cx, Inbound, Limits, Outgoing, Probe, Spec, Step, read::bad, read::is_key, whatsapp};
+use crate::{
+    Check, Connector, Cx, Inbound, Limits, Outgoing, Probe, Spec, Step, manage, read::bad, read::is_key, whatsapp,
+};
 
 settings! {
     /// Settings of a business phone number at Meta.
@@ -87,7 +92,7 @@ impl Connector for WhatsappCloud {
         }
     }
 
-    fn can_carry(&self, content: &Content) -> Result<(), Failure> {
+    fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::check(whatsapp::says(content)?)
     }
 
@@ -109,6 +114,18 @@ impl Connector for WhatsappCloud {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn callbacks(&self) -> Option<&dyn manage::Callbacks> {
+        Some(&callbacks::Subscription)
+    }
+
+    fn numbers(&self) -> Option<&dyn manage::Numbers> {
+        Some(&numbers::PhoneNumber)
+    }
+
+    fn templates(&self) -> Option<&dyn manage::Templates> {
+        Some(&templates::MessageTemplates)
     }
 }
 

@@ -9,7 +9,7 @@ use model::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use tidings_connectors::{Asked, Connector, Cx, File, Outcome, Outgoing, Request, Step, Verdict};
+use tidings_connectors::{Asked, Connector, Cx, File, Outcome, Outgoing, Request, Step, Verdict, manage};
 
 use crate::{
     case_file::{CaseFile, Section, body, data},
@@ -43,7 +43,8 @@ pub const NONCE: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
 pub const NOW: &str = "2026-11-21T09:30:00Z";
 
 /// Names of the sections that the code produces.
-const EXPECTED: &[&str] = &["request", "outcome", "polled", "checks", "verdict", "dedupe_key", "observed", "reply"];
+const EXPECTED: &[&str] =
+    &["request", "outcome", "polled", "checks", "verdict", "dedupe_key", "observed", "reply", "done"];
 
 struct Player<'a> {
     connector: &'static dyn Connector,
@@ -101,6 +102,7 @@ impl Player<'_> {
             Some("asked") => self.asked(&cx)?,
             Some("test") => self.test(&cx)?,
             Some("callback") => self.callback(&cx)?,
+            Some("do") => self.manage(&cx)?,
             Some(other) => return Err(format!("section `{other}` is unknown here; see cases/README.md")),
         }
         Ok(())
@@ -137,7 +139,8 @@ impl Player<'_> {
             self.put("outcome", show::bad_setting(&bad));
             return Ok(());
         }
-        let first = self.connector.can_carry(message.content).and_then(|()| self.connector.send(cx, message));
+        let first =
+            self.connector.can_carry(cx.settings, message.content).and_then(|()| self.connector.send(cx, message));
         let mut call = match first {
             Ok(call) => call,
             Err(failure) => {
@@ -260,6 +263,91 @@ impl Player<'_> {
         Ok(())
     }
 
+    fn manage(&mut self, cx: &Cx<'_>) -> Result<(), String> {
+        let connector = self.connector;
+        let text = self.take("do").unwrap_or_default();
+        let task: Task = json("do", &text)?;
+        let missing = "this connector does not offer that";
+        match task {
+            Task::CreateDomain { name } => {
+                let offered = connector.domains().ok_or(missing)?;
+                self.drive(|answers| offered.create(cx, &name, answers))
+            }
+            Task::CheckDomain { name, reference } => {
+                let offered = connector.domains().ok_or(missing)?;
+                let domain = manage::DomainRef { name: &name, reference: &reference };
+                self.drive(|answers| offered.check(cx, &domain, answers))
+            }
+            Task::RemoveDomain { name, reference } => {
+                let offered = connector.domains().ok_or(missing)?;
+                let domain = manage::DomainRef { name: &name, reference: &reference };
+                self.drive(|answers| offered.remove(cx, &domain, answers))
+            }
+            Task::CallbackState => {
+                let offered = connector.callbacks().ok_or(missing)?;
+                self.drive(|answers| offered.state(cx, answers))
+            }
+            Task::SetCallbacks => {
+                let offered = connector.callbacks().ok_or(missing)?;
+                self.drive(|answers| offered.set(cx, answers))
+            }
+            Task::LookUpSender { channel } => {
+                let offered = connector.numbers().ok_or(missing)?;
+                self.drive(|answers| offered.look_up(cx, channel, answers))
+            }
+            Task::ListTemplates => {
+                let offered = connector.templates().ok_or(missing)?;
+                self.drive(|answers| offered.list(cx, answers))
+            }
+            Task::CreateTemplate(new) => {
+                let offered = connector.templates().ok_or(missing)?;
+                self.drive(|answers| offered.create(cx, &new, answers).unwrap_or_else(not_offered))
+            }
+            Task::RemoveTemplate { name, id } => {
+                let offered = connector.templates().ok_or(missing)?;
+                let template = manage::Template {
+                    name,
+                    language: "en".to_owned(),
+                    id,
+                    category: String::new(),
+                    status: manage::TemplateStatus::Approved,
+                    quality: None,
+                    reason: None,
+                    components: Vec::new(),
+                };
+                self.drive(|answers| offered.remove(cx, &template, answers).unwrap_or_else(not_offered))
+            }
+            Task::Statistics { from, to } => {
+                let offered = connector.figures().ok_or(missing)?;
+                let period = manage::Period { from, to };
+                self.drive(|answers| offered.statistics(cx, &period, answers).unwrap_or_else(not_offered))
+            }
+            Task::Suppressions { list, after } => {
+                let offered = connector.figures().ok_or(missing)?;
+                self.drive(|answers| {
+                    offered.suppressed(cx, list, after.as_deref(), answers).unwrap_or_else(not_offered)
+                })
+            }
+        }
+    }
+
+    fn drive<T: serde::Serialize>(&mut self, plan: impl Fn(&[Answer]) -> manage::Plan<T>) -> Result<(), String> {
+        let mut answers = Vec::new();
+        loop {
+            match plan(&answers) {
+                Ok(manage::Next::Call(call)) => answers.push(self.exchange(&call)?),
+                Ok(manage::Next::Done(done)) => {
+                    self.put("done", serde_json::to_string_pretty(&done).map_err(|error| error.to_string())?);
+                    return Ok(());
+                }
+                Err(failure) => {
+                    self.put("done", show::failure("refused", &failure));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     /// Puts the request and takes the answer to it.
     fn exchange(&mut self, call: &Call) -> Result<Answer, String> {
         self.put("request", show::call(call));
@@ -268,6 +356,27 @@ impl Player<'_> {
             .ok_or_else(|| format!("section `answer` is missing after this request:\n{}", show::call(call)))?;
         answer("answer", &text)
     }
+}
+
+fn not_offered<T>() -> manage::Plan<T> {
+    Err(model::Failure::new(FailureKind::Content, "not_offered", "This connector does not offer that."))
+}
+
+/// What a `do` section asks for.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Task {
+    CreateDomain { name: String },
+    CheckDomain { name: String, reference: String },
+    RemoveDomain { name: String, reference: String },
+    CallbackState,
+    SetCallbacks,
+    LookUpSender { channel: Channel },
+    ListTemplates,
+    CreateTemplate(manage::NewTemplate),
+    RemoveTemplate { name: String, id: String },
+    Statistics { from: String, to: String },
+    Suppressions { list: manage::Suppression, after: Option<String> },
 }
 
 #[derive(Deserialize)]

@@ -175,6 +175,7 @@ fn one_observed(observed: &Observed) -> String {
     match observed {
         Observed::Status(report) => self::report(report),
         Observed::Message(message) => self::message(message),
+        Observed::Templates => "templates changed".to_owned(),
         Observed::Follow(call) => format!("follow\n{}", self::call(call)),
     }
 }

@@ -348,6 +348,7 @@ impl Engine {
             read_at: None,
             ended_at: None,
             dead_at: None,
+            sender_id: plan.sender.as_ref().map(|sender| sender.id),
         }
     }
 
@@ -389,6 +390,8 @@ impl Engine {
             route: &plan.route,
             leaves_at: plan.due_at,
             segments: plan.segments,
+            sender_id: plan.sender.as_ref().map(|sender| sender.id),
+            warnings: plan.warnings(),
             content: &plan.rendered,
         };
         Ok(Reply {
@@ -447,6 +450,10 @@ struct Explanation<'a> {
     route: &'a str,
     leaves_at: Timestamp,
     segments: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_id: Option<model::SenderId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     content: &'a model::Content,
 }
 

@@ -14,8 +14,9 @@ use crate::{
     Error, ErrorKind, FieldError,
     consent::links::Links,
     contacts::Recipient,
-    directory::{Account, Tenant, TenantState},
+    directory::{Account, Sender, Tenant, TenantState},
     render::Prepared,
+    senders::SenderState,
 };
 
 /// Largest `metadata`, in bytes of JSON.
@@ -53,6 +54,8 @@ pub struct Plan {
     pub address: Address,
     /// Through which account.
     pub account: Arc<Account>,
+    /// As which of its senders; `None` for its own.
+    pub sender: Option<Arc<Sender>>,
     /// What it says, compiled.
     pub content: Arc<Prepared>,
     /// What it says, filled in: for the explanation of a dry run.
@@ -63,6 +66,14 @@ pub struct Plan {
     pub segments: Option<u32>,
     /// When it leaves.
     pub due_at: Timestamp,
+}
+
+impl Plan {
+    /// What speaks against it without forbidding it, for the explanation of a dry run.
+    pub fn warnings(&self) -> Vec<String> {
+        let unproven = self.sender.as_ref().filter(|sender| sender.state != SenderState::Verified);
+        unproven.and_then(|sender| sender.detail.clone()).into_iter().collect()
+    }
 }
 
 /// The parts of a request that cost time to read, read once: shared by messages of a batch that say the same.
@@ -89,9 +100,6 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
             let detail = format!("{FALLBACK_MIN_S} to {FALLBACK_MAX_S} seconds");
             return Err(Error::invalid("/fallback_after_s", detail));
         }
-    }
-    if request.sender_id.is_some() {
-        return Err(Error::invalid("/sender_id", "there is no such sender; leave it out to use the account's own"));
     }
     let given = Given::of(request)?;
     match &request.channel {
@@ -226,6 +234,38 @@ fn no_account(detail: &str) -> Error {
 pub(crate) fn default_account(tenant: &Tenant, channel: Channel) -> Option<&Arc<Account>> {
     let usable = || tenant.accounts.iter().filter(|account| account.is_enabled && account.channels.contains(&channel));
     usable().find(|account| account.default_for.contains(&channel)).or_else(|| usable().next())
+}
+
+/// A sender a message names, behind its account.
+type Named = (Arc<Account>, Arc<Sender>);
+
+/// The sender a message names, with its account. One the provider would refuse is refused here, where somebody can still do something about it.
+fn sender(request: &MessageRequest, tenant: &Tenant, channel: Channel) -> Result<Option<Named>, Error> {
+    let Some(id) = request.sender_id else { return Ok(None) };
+    let mut all =
+        tenant.accounts.iter().flat_map(|account| account.senders.iter().map(move |sender| (account, sender)));
+    let found = all.find(|(_, sender)| sender.id == id);
+    let (account, sender) = found.ok_or_else(|| Error::invalid("/sender_id", "there is no such sender"))?;
+    if request.account_id.is_some_and(|wanted| wanted != account.id) {
+        let detail =
+            format!("the sender belongs to the account {}; leave `account_id` out or name that one", account.id);
+        return Err(Error::invalid("/sender_id", detail));
+    }
+    if !sender.channels.contains(&channel) || !account.channels.contains(&channel) {
+        return Err(Error::invalid("/sender_id", format!("the sender {} is not for {channel}", sender.name)));
+    }
+    if !account.is_enabled {
+        return Err(disabled(account));
+    }
+    if sender.state == SenderState::Refused {
+        let detail = format!("{} may not send. {}", sender.from, sender.detail.as_deref().unwrap_or_default());
+        return Err(Error {
+            errors: vec![FieldError::new("/sender_id", detail.clone())],
+            ..Error::new(ErrorKind::Invalid, "sender_not_verified", detail)
+        }
+        .with_action("VERIFY_SENDER"));
+    }
+    Ok(Some((Arc::clone(account), Arc::clone(sender))))
 }
 
 /// The account a message goes through, and why.
@@ -420,15 +460,26 @@ pub fn plan(
     if !bad.is_empty() {
         return Err(Error::invalid_fields(bad));
     }
-    let (account, account_why) = account(request, tenant, channel)?;
+    let (account, sender, account_why) = match sender(request, tenant, channel)? {
+        Some((account, sender)) => {
+            let why = format!("the sender {} was given", sender.from);
+            (account, Some(sender), why)
+        }
+        None => {
+            let (account, why) = account(request, tenant, channel)?;
+            (account, None, why.to_owned())
+        }
+    };
     let purpose = request.purpose.unwrap_or(Purpose::Transactional);
     // The message has no id yet, so its links are samples of their length.
     let links = (purpose == Purpose::Marketing).then(|| Links::sample(&tenant.public_url));
     let rendered = content.render_with(request.variables.as_ref().map(|raw| raw.get()), links.as_ref())?;
     check_rendered(&rendered)?;
-    account.connector.can_carry(&rendered).map_err(|failure| {
-        let pointer =
-            failure.detail.split('`').nth(1).filter(|field| field.starts_with('/')).unwrap_or("/content").to_owned();
+    account.connector.can_carry(&account.values, &rendered).map_err(|failure| {
+        // The field stands in backticks, or before a colon at the beginning.
+        let named = [failure.detail.split('`').nth(1), failure.detail.split(':').next()];
+        let is_field = |field: &&str| field.starts_with('/') && !field.contains(' ');
+        let pointer = named.into_iter().flatten().find(is_field).unwrap_or("/content").to_owned();
         let code = if failure.kind == FailureKind::Content { "content_not_supported" } else { "invalid_request" };
         Error {
             errors: vec![FieldError::new(pointer, failure.detail.clone())],
@@ -450,6 +501,7 @@ pub fn plan(
         content,
         route: format!("{channel}: {why}; {}: {account_why}", account.name),
         account,
+        sender,
         due_at: leaves_at,
     })
 }

@@ -46,6 +46,10 @@ pub(super) async fn insert(
         deleted_at: None,
     };
     accounts::insert(tx, &row).await?;
+    if draft.connector.templates().is_some() && draft.channels.contains(&Channel::Whatsapp) {
+        // What the account has already is read soon.
+        crate::whatsapp_templates::nudge(tx, tenant, id, now).await?;
+    }
     take_defaults(tx, parts, caller, &row, others, now).await?;
     let made = view::of(tx, parts, &row, now).await?;
     audit::record(tx, tenant, &parts.ports.ids, now, caller, "account.created", id, &view::audited(&made)).await?;
@@ -165,6 +169,10 @@ pub(super) async fn delete(
     row.updated_at = now;
     row.deleted_at = Some(now);
     accounts::update(tx, &row).await?;
+    store::domains::remove_of_account(tx, tenant, id).await?;
+    store::senders::remove_of_account(tx, tenant, id).await?;
+    store::whatsapp_templates::remove_of_account(tx, tenant, id).await?;
+    store::account_resources::remove(tx, tenant, id).await?;
     let detail = serde_json::json!({
         "name": row.name, "connector": row.connector, "forced": is_forced, "waiting": waiting, "on_their_way": on_their_way,
     });
@@ -203,6 +211,41 @@ pub(super) async fn end_pause(tx: &mut Tx, tenant: TenantId, id: AccountId) -> R
     (state.paused_until, state.paused_at, state.pause, state.failures) = (None, None, None, 0);
     account_states::save(tx, &state).await?;
     Ok(was_paused)
+}
+
+/// Changes an account's stored settings by what a provider or we ourselves made up: a value, or `None` to take one away. Raises no version and audits nothing: that is the caller's.
+pub(crate) async fn change_settings(
+    tx: &mut Tx,
+    parts: &Parts,
+    tenant: TenantId,
+    id: AccountId,
+    changes: &[(String, Option<String>)],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut row = find(tx, tenant, id).await?;
+    let mut values = directory::open_settings(tx, &parts.vault, &row).await?;
+    for (name, value) in changes {
+        match value {
+            Some(value) => values.set(name, value),
+            None => values.remove(name),
+        }
+    }
+    let sealed = seal(tx, parts, tenant, id, &values, now).await?;
+    (row.settings, row.data_key_id, row.updated_at) = (sealed.bytes, sealed.data_key_id, now);
+    Ok(accounts::update(tx, &row).await?)
+}
+
+/// Makes `from` the account's default sender.
+pub(crate) async fn change_from(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: AccountId,
+    from: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut row = find(tx, tenant, id).await?;
+    (row.sender, row.updated_at) = (Some(from.to_owned()), now);
+    Ok(accounts::update(tx, &row).await?)
 }
 
 async fn seal(

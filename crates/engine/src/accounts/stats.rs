@@ -5,7 +5,11 @@ use serde::Serialize;
 use store::{accounts, deliveries, inflight};
 use utoipa::ToSchema;
 
-use super::{AccountState, find, view};
+use super::{
+    AccountState,
+    figures::{self, ProviderStats},
+    find, view,
+};
 use crate::{Error, Parts, keys::Caller};
 
 /// The tenant's newest messages among which an account's are counted: enough to see a trend, little enough to read at once.
@@ -26,6 +30,8 @@ pub struct AccountStats {
     pub failures_in_a_row: i64,
     /// Its messages among the tenant's newest 10,000.
     pub recent: RecentMessages,
+    /// What the provider counted in the last seven days; `null` where it shows no statistics.
+    pub provider: Option<ProviderStats>,
     /// When this was true.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
@@ -55,6 +61,12 @@ pub async fn stats(parts: &Parts, caller: &Caller, id: AccountId) -> Result<Acco
     caller.need("accounts:read")?;
     let tenant = caller.need_tenant()?;
     let (now, inner) = (parts.ports.clock.now(), parts.clone());
+    // An account that cannot be opened still has numbers of ours.
+    let account = parts.directory.account(tenant, id).await?.filter(|account| account.trouble.is_none());
+    let provider = match account {
+        Some(account) => figures::of(parts, &account, now).await,
+        None => None,
+    };
     let read = parts.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move {
             let row = find(tx, tenant, id).await?;
@@ -66,6 +78,7 @@ pub async fn stats(parts: &Parts, caller: &Caller, id: AccountId) -> Result<Acco
                 in_flight: inflight::count_of_account(tx, tenant, id).await?,
                 failures_in_a_row: running.map_or(0, |running| running.failures),
                 recent: sum(&accounts::recent_statuses(tx, tenant, id, RECENT).await?),
+                provider,
                 at: now,
             })
         })

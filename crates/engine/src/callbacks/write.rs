@@ -21,7 +21,7 @@ use crate::{
     contacts::links::Links,
     directory::{Account, Tenant},
     engine::Tenants,
-    inbound as messages_in,
+    inbound as messages_in, whatsapp_templates,
     writes::Writes,
 };
 
@@ -46,6 +46,8 @@ pub(crate) struct Item {
     row: Callback,
     reports: Vec<Reported>,
     messages: Vec<Inbound>,
+    /// True when the account's WhatsApp templates are to be read again.
+    has_template_news: bool,
 }
 
 impl Item {
@@ -60,6 +62,7 @@ impl Item {
     ) -> (Self, Vec<Call>) {
         let (mut reports, mut messages, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         let key = row.dedupe.clone().unwrap_or_default();
+        let mut has_template_news = false;
         for (position, seen) in observed.into_iter().enumerate() {
             match seen {
                 Observed::Status(report) => {
@@ -69,11 +72,12 @@ impl Item {
                 Observed::Message(message) => {
                     messages.push(messages_in::row(tenant.id, account.id, row.id, message, now, ids));
                 }
+                Observed::Templates => has_template_news = true,
                 Observed::Follow(call) => calls.push(call),
             }
         }
         row.observed = (reports.len() + messages.len()) as u32;
-        (Self { tenant: Arc::clone(tenant), row, reports, messages }, calls)
+        (Self { tenant: Arc::clone(tenant), row, reports, messages, has_template_news }, calls)
     }
 
     /// Its share of a transaction.
@@ -177,6 +181,9 @@ async fn write_in(
     let mut writes = Writes::default();
     writes.early.extend(found.early);
     receive(tx, &new, &tenants, &mut writes, now, ids).await?;
+    for item in new.iter().filter(|item| item.has_template_news) {
+        whatsapp_templates::nudge(tx, item.tenant.id, item.row.account_id, now).await?;
+    }
     writes.write(tx, shard).await?;
     let mut rows = rows(&new, &found.matched, &repeats);
     // In one order, so that two transactions cannot wait for each other.

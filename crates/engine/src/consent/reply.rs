@@ -68,6 +68,7 @@ pub(crate) fn message(
         read_at: None,
         ended_at: None,
         dead_at: None,
+        sender_id: None,
     }
 }
 

@@ -134,9 +134,17 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
                 break;
             }
         }
+        let from = match account.from_of(ready[0].part.message.sender_id) {
+            Ok(from) => from,
+            Err(failure) => {
+                let part = ready.remove(0).part;
+                finished.push(Finished::new(part.flight, &account, Outcome::Refused(failure), None));
+                continue;
+            }
+        };
         let cx = Cx {
             settings: &account.values,
-            from: account.from.as_deref(),
+            from,
             base_url,
             callback_url: &account.callback_url,
             now,
@@ -208,7 +216,9 @@ fn take_group(cx: &Cx<'_>, account: &Account, ready: &mut Vec<Ready>) -> Vec<Rea
     if let Some(batch) = account.connector.batch() {
         let mut index = 0;
         while index < ready.len() && group.len() < batch.max() {
-            if batch.fits(cx, &outgoing(&group[0]), &outgoing(&ready[index])) {
+            // `cx` holds one sender for all of them.
+            let is_same_sender = group[0].part.message.sender_id == ready[index].part.message.sender_id;
+            if is_same_sender && batch.fits(cx, &outgoing(&group[0]), &outgoing(&ready[index])) {
                 group.push(ready.remove(index));
             } else {
                 index += 1;

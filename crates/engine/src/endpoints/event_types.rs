@@ -43,7 +43,13 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("campaign.failed", "A campaign could not go on."),
     ("account.paused", "An account takes no messages; they wait or go another way."),
     ("account.resumed", "A paused account works again."),
+    ("domain.verified", "A mail domain is in order."),
+    ("domain.failed", "A mail domain that was in order is not any more, or its provider gave it up."),
     ("endpoint.disabled", "A webhook endpoint was switched off because it took no events."),
+    (
+        "whatsapp_template.updated",
+        "A WhatsApp template was approved, rejected, rated, changed or deleted at its provider.",
+    ),
     ("webhook.test", "You asked for a test of an endpoint. Goes to that endpoint only, whatever its filters."),
 ];
 
@@ -70,7 +76,7 @@ pub(crate) fn add_faults(faults: &mut Faults, filters: &[String], pointer: &str)
         let known = EVENT_TYPES.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ");
         faults.add(
             format!("{pointer}/{index}"),
-            format!("there is no type of event `{filter}`; there are *, message.*, account.*, endpoint.* and {known}"),
+            format!("there is no type of event `{filter}`; there are *, message.*, account.*, domain.*, endpoint.* and {known}"),
         );
     }
 }

@@ -41,6 +41,7 @@ pub async fn neighbour(stage: &Stage) -> Stage {
         clock: std::sync::Arc::clone(&stage.world.clock),
         transport: std::sync::Arc::clone(&stage.world.transport),
         blobs: std::sync::Arc::clone(&stage.world.blobs),
+        zone: std::sync::Arc::clone(&stage.world.zone),
     };
     let caller = tidings_engine::keys::Caller::system(Some(tenant));
     Stage { world, engine: std::sync::Arc::clone(&stage.engine), tenant, caller }

@@ -15,6 +15,7 @@ mod hooks;
 mod keys;
 mod once;
 mod path;
+mod provider_resources;
 mod reading;
 mod schedules;
 mod setting;

@@ -142,6 +142,7 @@ fn second(stage: &Stage) -> Stage {
         clock: std::sync::Arc::clone(&stage.world.clock),
         transport: std::sync::Arc::clone(&stage.world.transport),
         blobs: std::sync::Arc::clone(&stage.world.blobs),
+        zone: std::sync::Arc::clone(&stage.world.zone),
     };
     let engine = std::sync::Arc::clone(&stage.engine);
     let mut second = Stage { world, engine, tenant: stage.tenant, caller: stage.caller.clone() };

@@ -30,6 +30,7 @@ pub(super) fn build(
         Method::Get => ::http::Method::GET,
         Method::Post => ::http::Method::POST,
         Method::Put => ::http::Method::PUT,
+        Method::Patch => ::http::Method::PATCH,
         Method::Delete => ::http::Method::DELETE,
     };
     *request.uri_mut() = target
@@ -43,7 +44,7 @@ pub(super) fn build(
     headers.reserve(call.headers.len() + 3);
     headers.insert(header::HOST, authority.clone());
     headers.insert(header::USER_AGENT, user_agent.clone());
-    let carries_body = !call.body.is_empty() || matches!(call.method, Method::Post | Method::Put);
+    let carries_body = !call.body.is_empty() || matches!(call.method, Method::Post | Method::Put | Method::Patch);
     if carries_body {
         headers.insert(header::CONTENT_LENGTH, length.clone());
     }

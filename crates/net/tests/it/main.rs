@@ -4,6 +4,7 @@
 //! test rings the clock.
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod dns;
 mod http;
 mod script;
 mod smtp;

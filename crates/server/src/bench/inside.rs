@@ -10,7 +10,7 @@ use engine::{
     vault::{MasterKeys, Place},
 };
 use model::{AccountId, Channel, Clock as _, Ids, TenantId, Values};
-use net::{Net, NetConfig, SystemClock};
+use net::{Lookups, Net, NetConfig, SystemClock};
 use serde_json::{Value, json};
 use store::{Db, Scope, accounts, blobs::DiskBlobs};
 
@@ -38,6 +38,7 @@ impl Inside {
             transport: Net::new(NetConfig::default(), Arc::new(SystemClock))?,
             blobs: Arc::new(DiskBlobs::new(room.directory().join("attachments"))?),
             ids: Arc::clone(&ids),
+            dns: Lookups::new(None),
         };
         let config = engine::Config {
             public_url: "http://127.0.0.1:8080".to_owned(),

@@ -99,6 +99,12 @@ pub const KEYS: &[Key] = &[
         "PEM files with certificate authorities to trust besides Mozilla's, for servers with certificates of your own.",
     ),
     key(
+        "dns_resolver",
+        "ADDRESS or ADDRESS:PORT",
+        "(the system's)",
+        "Which DNS server is asked when the records of a mail domain are verified. A public one sees what the world sees, also where the system's own answers from inside.",
+    ),
+    key(
         "limits.body_bytes",
         "NUMBER, 1024 to 67108864",
         "10485760",

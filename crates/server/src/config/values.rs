@@ -111,3 +111,9 @@ pub(super) fn log_level(text: &str) -> Checked<String> {
         Ok(text.to_owned())
     }
 }
+
+/// A DNS server: an address, with a port when it is not 53.
+pub fn dns_resolver(text: &str) -> Result<SocketAddr, String> {
+    let bare = |text: &str| text.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    text.parse().or_else(|_| bare(text)).map_err(|_| "is no address such as 1.1.1.1 or 127.0.0.1:5353".to_owned())
+}

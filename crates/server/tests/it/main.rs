@@ -3,6 +3,7 @@
 
 mod binary;
 mod commands;
+mod domains;
 mod events;
 mod feed;
 mod house;

@@ -9,5 +9,6 @@ extern crate tidings_store as store;
 
 mod consent;
 mod idempotency;
+mod provider_resources;
 mod segments;
 mod tenancy;

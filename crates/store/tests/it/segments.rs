@@ -210,6 +210,7 @@ fn message(id: MessageId, contact: ContactId, ids: &Ids) -> Message {
         read_at: maybe(ids),
         ended_at: None,
         dead_at: None,
+        sender_id: None,
     }
 }
 

@@ -19,7 +19,7 @@ use store::{Db, Dialect, Scope};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::provider::{Door, Provider};
-use crate::{ManualClock, MemoryBlobs};
+use crate::{ManualClock, MemoryBlobs, Zone};
 
 /// Where the installation claims to be reached.
 pub(super) const PUBLIC_URL: &str = "https://tidings.example";
@@ -92,6 +92,7 @@ impl Node {
             ids: Arc::new(Ids::seeded(outside.seed.wrapping_mul(1_000).wrapping_add(u64::from(number)))),
             transport: Arc::new(Door { provider: Arc::clone(&outside.provider), node: number }),
             blobs: Arc::<MemoryBlobs>::clone(&outside.blobs),
+            dns: Zone::empty(),
         };
         let config = Config {
             public_url: PUBLIC_URL.to_owned(),
