@@ -160,7 +160,7 @@ pub async fn leave_many(tx: &mut Tx, routes: &[FormerRoute]) -> Result<(), Error
     tx.insert_many("former_routes", &given, "").await.map(drop)
 }
 
-/// Points messages of any tenants at the channel, address and content they go by now, which nothing else ever changes.
+/// Points messages of any tenants at the channel, address, content and sender they go by now, which nothing else ever changes.
 pub async fn redirect_many(tx: &mut Tx, messages: &[&Message]) -> Result<(), Error> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
@@ -168,9 +168,10 @@ pub async fn redirect_many(tx: &mut Tx, messages: &[&Message]) -> Result<(), Err
         ("channel", Kind::Int),
         ("address", Kind::Text),
         ("content_id", Kind::Id),
+        ("sender_id", Kind::Id),
     ]);
     for m in messages {
-        given.row([&m.tenant_id, &m.id, &m.channel, &m.address, &m.content_id]);
+        given.row([&m.tenant_id, &m.id, &m.channel, &m.address, &m.content_id, &m.sender_id]);
     }
     tx.update_many("messages", 2, &given).await.map(drop)
 }

@@ -113,6 +113,8 @@ fn alone(request: &MessageRequest, channel: Channel, tenant: &Tenant) -> Option<
         content: plan::narrowed(request, channel),
         account_id: request.account_id.filter(carries),
         attachments: if channel == Channel::Email { request.attachments.clone() } else { Vec::new() },
+        // A sender belongs to one account; the next channel goes by its account's own.
+        sender_id: None,
         fallback_after_s: None,
         ..request.clone()
     })

@@ -40,11 +40,16 @@ impl Engine {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
             let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
-            let message = self.new_message(request, &tenant, &plan, &said, now);
+            let mut message = self.new_message(request, &tenant, &plan, &said, now);
+            let tail = self.tail(request, &tenant, &plan, &files, now).await?;
+            let tail = tail.map(|tail| {
+                let row = tail.attach(&mut message);
+                (tail, row)
+            });
             let id = message.id;
             let item = Item {
                 leaving: None,
-                messages: vec![Planned { message, content: said.stored, tail: None }],
+                messages: vec![Planned { message, content: said.stored, tail }],
                 answer: answered(tenant_id, None, [0; 32], Vec::new(), now),
                 has_key: false,
                 is_single: false,

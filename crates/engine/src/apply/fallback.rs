@@ -84,6 +84,7 @@ pub fn move_on(
     m.account_id = Some(step.account_id);
     m.connector = Some(step.connector.clone());
     m.content_id = step.content()?;
+    m.sender_id = None;
     m.segments = step.segments;
     m.route = Some(step.route.clone());
     (m.due_at, m.poll_at, m.polls, m.dead_at, m.ended_at) = (None, None, 0, None, None);
