@@ -91,11 +91,9 @@ pub struct Variable {
     pub required: Option<bool>,
     /// What is taken when a message does not give it.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     pub default: Option<Value>,
     /// What previews and tests show.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     pub example: Option<Value>,
     /// What it is, for people.
     #[serde(default)]
