@@ -32,6 +32,8 @@ settings! {
         api_key: Secret = "API key";
         /// The app's name, exactly as Gupshup's dashboard shows it.
         app_name: String = "App name";
+        /// The app's WhatsApp number with its country code. Messages leave from it unless the account or the message names another sender.
+        source: Option<String> = "Source number";
         /// The app's id, a UUID in the address of its page in Gupshup's dashboard. Only templates are made and deleted with it.
         app_id: Option<String> = "App ID";
     }
@@ -47,7 +49,7 @@ static SPEC: Spec = Spec {
     channels: &[Channel::Whatsapp],
     fields: Settings::FIELDS,
     from_example: "+917834811114",
-    needs_from: true,
+    needs_from: false,
     // Gupshup documents no rate beyond Meta's for each number; this is a careful guess of ours.
     limits: Limits { per_second: 20, concurrency: 16 },
     has_receipts: true,
@@ -72,6 +74,9 @@ impl Connector for Gupshup {
         }
         if settings.app_name.trim().is_empty() || settings.app_name.chars().any(char::is_control) {
             return Err(bad("app_name", "is the app's name at Gupshup, in one line"));
+        }
+        if settings.source.as_deref().is_some_and(|source| whatsapp::number(source).is_none()) {
+            return Err(bad("source", "is a phone number with its country code, as in +917834811114"));
         }
         Ok(())
     }
@@ -132,6 +137,11 @@ impl Inbound for Gupshup {
 
 fn token(cx: &Cx<'_>, settings: &Settings) -> String {
     hook::token(cx, &settings.api_key, "gupshup events")
+}
+
+/// The number messages leave from: the chosen sender, or the settings' source.
+fn sender(cx: &Cx<'_>, settings: &Settings) -> Result<Option<Phone>, BadSetting> {
+    cx.from.or(settings.source.as_deref()).map(number).transpose()
 }
 
 /// A sender, with or without a plus.

@@ -7,7 +7,7 @@
 use model::{Address, Channel, Fact, Failure};
 use serde_json::Value;
 
-use super::{NAME, errors};
+use super::{NAME, Settings, errors, sender};
 use crate::{
     Cx, InboundMedia, InboundMessage, Keyword, Observed, Report,
     read::{bad_callback, text},
@@ -122,6 +122,8 @@ fn consent(cx: &Cx<'_>, body: &Value, event: &Value) -> Option<InboundMessage> {
 
 /// The account's number; version 2 names only the app.
 fn to(cx: &Cx<'_>, body: &Value) -> String {
-    let number = cx.from.and_then(number).map(|phone| phone.as_str().to_owned());
+    let settings = Settings::read(cx.settings).ok();
+    let number =
+        settings.and_then(|settings| sender(cx, &settings).ok().flatten()).map(|phone| phone.as_str().to_owned());
     number.or_else(|| text(body, "/app").map(str::to_owned)).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use model::{Call, Failure, FailureKind, HttpCall, Location, Media, MediaKind, Me
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use super::{HOST, NAME, Settings, number};
+use super::{HOST, NAME, Settings, sender};
 use crate::{
     Cx, Outgoing, phone,
     whatsapp::{
@@ -23,17 +23,17 @@ pub(super) struct Fields {
 /// The request for one message.
 pub(super) fn call(cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<Call, Failure> {
     let settings = Settings::read(cx.settings)?;
-    let from = cx.from.ok_or_else(|| {
+    let from = sender(cx, &settings)?.ok_or_else(|| {
         Failure::new(
             FailureKind::Account,
             "no_sender",
-            "The Gupshup account has no sender. Set `from` to the app's number.",
+            "The Gupshup account has no sender. Set `source` or `from` to the app's number.",
         )
     })?;
     let Fields { path, fields } = fields(whatsapp::says(message.content)?, &message.attempt_id.to_string())?;
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("channel", "whatsapp")
-        .append_pair("source", number(from)?.digits())
+        .append_pair("source", from.digits())
         .append_pair("destination", phone(message.to)?.digits())
         .append_pair("src.name", &settings.app_name)
         .extend_pairs(fields);

@@ -21,7 +21,7 @@ pub(super) fn probes(cx: &Cx<'_>) -> Result<Vec<Probe>, Failure> {
     let settings = Settings::read(cx.settings)?;
     let probe = |name, path: String| Probe { name, call: Call::Http(request::call(cx, &settings, Method::Get, &path)) };
     let mut probes = vec![probe(CREDENTIALS, format!("/{}?fields={FIELDS}", settings.phone_number_id))];
-    probes.extend(settings.waba_id.as_ref().map(|id| probe(CALLBACKS, format!("/{id}/subscribed_apps"))));
+    probes.extend(settings.business_account_id.as_ref().map(|id| probe(CALLBACKS, format!("/{id}/subscribed_apps"))));
     Ok(probes)
 }
 

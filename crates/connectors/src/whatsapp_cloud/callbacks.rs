@@ -78,8 +78,8 @@ fn ask<T>(cx: &Cx<'_>, method: Method, body: Option<Value>) -> Plan<T> {
 
 /// The business account, without which nothing but messages can be managed.
 pub(super) fn business(settings: &Settings) -> Result<&str, Failure> {
-    settings.waba_id.as_deref().ok_or_else(|| {
-        let detail = "The account has no WhatsApp Business account ID. Set `waba_id`.";
+    settings.business_account_id.as_deref().ok_or_else(|| {
+        let detail = "The account has no WhatsApp Business account ID. Set `business_account_id`.";
         Failure::new(FailureKind::Content, "no_business_account", detail)
     })
 }

@@ -34,7 +34,7 @@ settings! {
         /// A word of your choice, given to Meta together with the callback URL. Meta shows it once, when the URL is saved there.
         verify_token: Option<Secret> = "Verify token";
         /// Digits; in Meta's app dashboard beside the phone number ID. The account's test then sees whether Meta reports back.
-        waba_id: Option<String> = "WhatsApp Business account ID";
+        business_account_id: Option<String> = "WhatsApp Business account ID";
         /// As in `v23.0`. Meta serves each version for about two years.
         api_version: String = "API version", default "v23.0";
         /// Sends a proof that we know the app secret with every request, for apps that demand it. Needs the app secret.
@@ -77,8 +77,8 @@ impl Connector for WhatsappCloud {
         if !is_digits(&settings.phone_number_id) {
             return Err(bad("phone_number_id", "has digits only; it is the number's id and not the number itself"));
         }
-        if settings.waba_id.as_ref().is_some_and(|id| !is_digits(id)) {
-            return Err(bad("waba_id", "has digits only"));
+        if settings.business_account_id.as_ref().is_some_and(|id| !is_digits(id)) {
+            return Err(bad("business_account_id", "has digits only"));
         }
         if !is_key(settings.access_token.reveal()) {
             return Err(bad("access_token", "must be the token itself, without spaces"));

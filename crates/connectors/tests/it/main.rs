@@ -5,6 +5,7 @@
 
 mod case_file;
 mod cases;
+mod contract;
 mod mime;
 mod play;
 mod show;

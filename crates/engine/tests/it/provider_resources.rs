@@ -199,7 +199,7 @@ testkit::both! {
             }
         });
         let stage = Stage::in_world(world).await;
-        let settings = json!({"phone_number_id": "1", "access_token": "t", "waba_id": "2"});
+        let settings = json!({"phone_number_id": "1", "access_token": "t", "business_account_id": "2"});
         let account = stage.account("whatsapp_cloud", settings, None).await;
         let (parts, caller) = (stage.engine.parts(), &stage.caller);
         let new = json!({"name": "order_update", "language": "en", "category": "UTILITY", "components": [{"type": "BODY", "text": "Hi"}]});

@@ -17,7 +17,7 @@ pub(crate) struct WhatsappCloud;
 
 const SETTINGS: &[Setting] = &[
     Setting { name: "phone_number_id", default: "106540352242922" },
-    Setting { name: "waba_id", default: "102290129340398" },
+    Setting { name: "business_account_id", default: "102290129340398" },
     Setting { name: "access_token", default: "EAAsimulated" },
     Setting { name: "app_secret", default: "0123456789abcdef0123456789abcdef" },
     Setting { name: "verify_token", default: "simulated-verify-token" },
@@ -45,7 +45,7 @@ impl Provider for WhatsappCloud {
     }
 
     fn accounts(&self, settings: &Settings) -> Vec<Value> {
-        let names = ["phone_number_id", "waba_id", "access_token", "app_secret", "verify_token"];
+        let names = ["phone_number_id", "business_account_id", "access_token", "app_secret", "verify_token"];
         let keys: serde_json::Map<String, Value> =
             names.iter().map(|name| ((*name).to_owned(), settings[*name].clone().into())).collect();
         vec![account("whatsapp_cloud", "WhatsApp Cloud", None, keys.into())]
@@ -65,7 +65,7 @@ impl Provider for WhatsappCloud {
             return Err(error(404, 100, "Unsupported request", ""));
         };
         let is_version = version.strip_prefix('v').is_some_and(|number| number.parse::<f32>().is_ok());
-        let (number, waba) = (cx.get("phone_number_id").to_owned(), cx.get("waba_id").to_owned());
+        let (number, waba) = (cx.get("phone_number_id").to_owned(), cx.get("business_account_id").to_owned());
         match (request.method.as_str(), *object, rest) {
             _ if !is_version => Err(error(400, 2_635, "You are calling a deprecated version of the API", "")),
             ("POST", id, ["messages"]) if id == number => send(cx, request),
@@ -183,7 +183,7 @@ fn signed(cx: &Cx<'_>, url: String, more: Value) -> HttpCall {
         value.extend(more);
     }
     let body = json!({
-        "object": "whatsapp_business_account", "entry": [{"id": cx.get("waba_id"), "changes": [{"value": value, "field": "messages"}]}],
+        "object": "whatsapp_business_account", "entry": [{"id": cx.get("business_account_id"), "changes": [{"value": value, "field": "messages"}]}],
     });
     let body = escaped(&body.to_string());
     let signature = sign::mac_sha256(cx.get("app_secret"), body.as_bytes());
