@@ -37,7 +37,9 @@ use self::{
     work::HELD,
 };
 use crate::{
-    Engine, Error, audit,
+    Engine, Error,
+    access::Permission,
+    audit,
     csv::Csv,
     keys::Caller,
     names::Faults,
@@ -55,11 +57,6 @@ pub struct ScheduleRequest {
     pub start_at: Timestamp,
 }
 
-/// An action without a choice.
-#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NoChoice {}
-
 /// Which variant everybody else gets.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +72,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewC
     let mut faults = Faults::default();
     new.check(&mut faults);
     faults.end()?;
+    caller.need_permission(Permission::Send(new.channel))?;
     let row = Campaign {
         tenant_id,
         id: CampaignId::from_ulid(engine.ports.ids.ulid(now)),
@@ -193,7 +191,9 @@ pub async fn patch(
     let mut after = before.clone();
     definition::amend(&mut after, change)?;
     after.updated_at = now;
-    check::can_be_read(engine, tenant, &NewCampaign::of(&after)?).await?;
+    let new = NewCampaign::of(&after)?;
+    caller.need_permission(Permission::Send(new.channel))?;
+    check::can_be_read(engine, tenant, &new).await?;
     let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let row = found(campaigns::lock(tx, tenant, id).await?)?;
@@ -236,6 +236,7 @@ pub async fn start(
     }
     let before = read_one(engine, tenant, id).await?;
     states::allow(&before, if start_at.is_some() { Action::Schedule } else { Action::Send })?;
+    caller.need_permission(Permission::Send(NewCampaign::of(&before)?.channel))?;
     let report = check::report(engine, &before, now).await?;
     report.refuse()?;
     act(engine, caller, repeat, id, "campaign.started", move |row, ids| {

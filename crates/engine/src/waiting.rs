@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use connectors::{Asked, Cx, Polled};
 use futures_util::{StreamExt as _, stream};
-use model::{Address, Content, Fact, FailureKind, Status, Timestamp};
+use model::{Address, Content, Fact, FailureKind, Purpose, Status, Timestamp};
 use store::{Scope, deliveries, messages, messages::Message, reports};
 
 use crate::{
     Engine, Error,
     apply::{AskedAbout, Input, Learned, Rerouted, Withdrawn},
+    consent::links::Links,
     directory::Account,
 };
 
@@ -225,5 +226,7 @@ async fn subject(engine: &Engine, m: &Message) -> Option<(Arc<Account>, Address,
     let to = Address::read(m.channel, &m.address).ok()?;
     let prepared = engine.content(m.tenant_id, m.content_id).await.ok()?;
     let tenant = engine.directory.tenant(m.tenant_id).await.ok()??;
-    Some((account, to, prepared.render(m.variables.as_deref(), &tenant.provided).ok()?))
+    // What a provider is asked about does not depend on where the links lead.
+    let links = (m.purpose == Purpose::Marketing).then(|| Links::sample(&tenant.public_url));
+    Some((account, to, prepared.render_with(m.variables.as_deref(), &tenant.provided, links.as_ref()).ok()?))
 }

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use engine::{
     campaigns::{
-        self, CampaignPatch, CampaignStats, CampaignView, NewCampaign, NoChoice, RecipientView, ScheduleRequest,
-        WinnerRequest, check::CheckReport,
+        self, CampaignPatch, CampaignStats, CampaignView, NewCampaign, RecipientView, ScheduleRequest, WinnerRequest,
+        check::CheckReport,
     },
     page::Page,
 };
@@ -80,10 +80,9 @@ pub(crate) async fn delete(State(app): State<App>, Who(caller): Who, Id(id): Id<
 ///
 /// Of a campaign in any state.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/duplicate", operation_id = "duplicate_campaign", tag = "Campaigns",
-    request_body(content = NoChoice, example = json!({})),
     responses((status = 201, description = "The new draft.", body = CampaignView, example = json!(examples::campaign()))))]
 pub(crate) async fn duplicate(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
-    let NoChoice {} = read(&post.body)?;
+    post.must_be_empty()?;
     answer::reply(campaigns::duplicate(app.engine(), &caller, &post.repeat, id).await?)
 }
 
@@ -91,10 +90,9 @@ pub(crate) async fn duplicate(State(app): State<App>, Who(caller): Who, Id(id): 
 ///
 /// Each line says whether something is in order, worth knowing or blocks the campaign, how many recipients it concerns, and what to do next. Changes nothing.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/check", operation_id = "check_campaign", tag = "Campaigns",
-    request_body(content = NoChoice, example = json!({})),
     responses((status = 200, description = "The checklist.", body = CheckReport, example = json!(examples::check()))))]
 pub(crate) async fn check(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
-    let NoChoice {} = read(&post.body)?;
+    post.must_be_empty()?;
     answer::json(&campaigns::check::check(app.engine(), &caller, id).await?)
 }
 
@@ -102,10 +100,9 @@ pub(crate) async fn check(State(app): State<App>, Who(caller): Who, Id(id): Id<C
 ///
 /// Its audience is frozen, and each recipient gets exactly one message. Answers 409 `campaign_blocked` with the lines that block it.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/send", operation_id = "send_campaign", tag = "Campaigns",
-    request_body(content = NoChoice, example = json!({})),
     responses((status = 200, description = "The campaign, under way.", body = CampaignView, example = json!(examples::campaign()))))]
 pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
-    let NoChoice {} = read(&post.body)?;
+    post.must_be_empty()?;
     answer::reply(campaigns::start(app.engine(), &caller, &post.repeat, id, None).await?)
 }
 
@@ -124,10 +121,9 @@ pub(crate) async fn schedule(State(app): State<App>, Who(caller): Who, Id(id): I
 ///
 /// No more messages are accepted, and those that wait do not leave.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/pause", operation_id = "pause_campaign", tag = "Campaigns",
-    request_body(content = NoChoice, example = json!({})),
     responses((status = 200, description = "The campaign.", body = CampaignView, example = json!(examples::campaign()))))]
 pub(crate) async fn pause(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
-    let NoChoice {} = read(&post.body)?;
+    post.must_be_empty()?;
     answer::reply(campaigns::pause(app.engine(), &caller, &post.repeat, id).await?)
 }
 
@@ -135,10 +131,9 @@ pub(crate) async fn pause(State(app): State<App>, Who(caller): Who, Id(id): Id<C
 ///
 /// Where it stopped.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/resume", operation_id = "resume_campaign", tag = "Campaigns",
-    request_body(content = NoChoice, example = json!({})),
     responses((status = 200, description = "The campaign.", body = CampaignView, example = json!(examples::campaign()))))]
 pub(crate) async fn resume(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
-    let NoChoice {} = read(&post.body)?;
+    post.must_be_empty()?;
     answer::reply(campaigns::resume(app.engine(), &caller, &post.repeat, id).await?)
 }
 
@@ -146,10 +141,9 @@ pub(crate) async fn resume(State(app): State<App>, Who(caller): Who, Id(id): Id<
 ///
 /// What waits is withdrawn; what left has left.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/cancel", operation_id = "cancel_campaign", tag = "Campaigns",
-    request_body(content = NoChoice, example = json!({})),
     responses((status = 200, description = "The campaign.", body = CampaignView, example = json!(examples::campaign()))))]
 pub(crate) async fn cancel(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
-    let NoChoice {} = read(&post.body)?;
+    post.must_be_empty()?;
     answer::reply(campaigns::cancel(app.engine(), &caller, &post.repeat, id).await?)
 }
 

@@ -62,8 +62,7 @@ impl Engine {
             let files = if *channel == Channel::Email { files.to_vec() } else { Vec::new() };
             let (planned, said) = match self.plan_one(&alone, tenant, files, now).await {
                 Ok(planned) => planned,
-                // The contact has no address for it.
-                Err(error) if error.errors.first().is_some_and(|field| field.pointer.starts_with("/to")) => continue,
+                Err(error) if is_out_of_reach(&error) => continue,
                 Err(error) => return Err(error),
             };
             tail.steps.push(Step {
@@ -87,6 +86,11 @@ impl Engine {
         }
         Ok((!tail.steps.is_empty()).then_some(tail))
     }
+}
+
+/// True when a channel cannot be used for this message although nothing is wrong with it: the contact has no address there, or the template is for another channel.
+fn is_out_of_reach(error: &Error) -> bool {
+    error.errors.first().is_some_and(|field| field.pointer.starts_with("/to") || field.pointer == "/template")
 }
 
 /// The request as it would be for one channel alone; `None` when there is no address for it.

@@ -164,7 +164,7 @@ pub(crate) const CAMPAIGN_WAITS: &str = "campaign_waits";
 
 /// True for a refusal that is not about the recipient: it passes, and nobody must be left out because of it.
 fn is_passing(code: &str) -> bool {
-    matches!(code, "tenant_suspended" | "account_disabled" | "no_account_for_channel")
+    matches!(code, "tenant_suspended" | "account_disabled" | "no_account_for_channel" | "template_not_published")
 }
 
 fn told(answer: &Answer) -> Accepted {

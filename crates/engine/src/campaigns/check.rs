@@ -139,19 +139,24 @@ fn no_address(facts: &Facts) -> Option<Line> {
     }
 }
 
+/// The codes of refusals for want of a variable.
+const LACKING: &[&str] = &["missing_variables", "template_error"];
+
 fn missing_variables(facts: &Facts) -> Option<Line> {
-    match facts.refused.get("template_error") {
+    let lacking: Vec<&(u64, String)> = LACKING.iter().filter_map(|code| facts.refused.get(code)).collect();
+    match lacking.first() {
         None => line("missing_variables", Level::Ok, 0, "Every placeholder has a value for everybody.", None),
-        Some((count, words)) => {
+        Some((_, words)) => {
+            let count = lacking.iter().map(|(count, _)| count).sum();
             let detail =
                 format!("{count} recipients lack a value for a placeholder and are left out. The first: {words}");
-            line("missing_variables", Level::Warning, *count, detail, Some("COMPLETE_CONTACTS"))
+            line("missing_variables", Level::Warning, count, detail, Some("COMPLETE_CONTACTS"))
         }
     }
 }
 
 fn refused(facts: &Facts) -> Option<Line> {
-    let others = facts.refused.iter().filter(|(code, _)| **code != "template_error");
+    let others = facts.refused.iter().filter(|(code, _)| !LACKING.contains(*code));
     let (count, words) =
         others.fold((0, None), |(sum, first), (_, (count, words))| (sum + count, first.or(Some(words))));
     let words = words?;

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use store::Scope;
 use testkit::{Stage, TestDb};
 
+use crate::setting::column;
+
 async fn stage(db: &TestDb) -> Stage {
     let stage = Stage::new(db).await;
     stage.account("sandbox", json!({}), None).await;
@@ -98,6 +100,29 @@ fn set(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
 }
 
 testkit::both! {
+    async fn a_campaign_of_a_template_stores_what_it_says_once(db: TestDb) {
+        let stage = stage(&db).await;
+        let mut people = people(&stage, 5).await;
+        people.push(contact(&stage, json!({ "email": "ute@example.com", "first_name": "Ute", "language": "de" })).await);
+        let mut new = campaign(&people);
+        new.as_object_mut().unwrap().remove("content");
+        new["template"] = json!({ "name": "news" });
+        let refused = try_make(&stage, new.clone()).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/template/name");
+        let variants = json!({
+            "en": {"subject": "Hi {{ contact.first_name }}", "html": "<p>News</p>"}, "de": {"subject": "Hallo {{ contact.first_name }}", "html": "<p>Neues</p>"},
+        });
+        let template = crate::templates::published(&stage, "news", variants).await;
+        let id = make(&stage, new).await;
+        send(&stage, id).await.unwrap();
+        stage.pass(30_000).await;
+        assert_eq!(messages(&stage).await, [1; 6]);
+        assert_eq!(column(&db, "SELECT CAST(COUNT(DISTINCT content_id) AS TEXT) FROM messages").await, "2");
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM contents").await, "2");
+        let stats = engine::templates::stats(&stage.engine, &stage.caller, template).await.unwrap();
+        assert_eq!((stats.data[0].counts.accepted, stats.data[0].counts.sent), (6, 6));
+    }
+
     async fn everybody_gets_one_message_and_it_ends(db: TestDb) {
         let stage = stage(&db).await;
         let people = people(&stage, 7).await;

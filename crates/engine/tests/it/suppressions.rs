@@ -45,6 +45,17 @@ async fn twilio(db: &TestDb) -> Stage {
 }
 
 testkit::both! {
+    async fn marketing_with_an_unsubscribe_link_is_asked_about_like_everything_else(db: TestDb) {
+        let stage = twilio(&db).await;
+        let text = "News. To stop: {{ unsubscribe_url }}";
+        let id = stage.send(json!({ "to": { "phone": "+4915112345678" }, "channel": "sms", "purpose": "marketing", "content": { "text": text } })).await;
+        stage.dispatch().await;
+        assert_eq!((stage.status(id).await, stage.world.transport.take_calls().len()), ("sent", 1));
+        stage.world.clock.advance_ms(360_000);
+        stage.tick().await;
+        assert_eq!(stage.world.transport.calls().len(), 1, "after five minutes of silence the provider is asked");
+    }
+
     async fn a_suppressed_address_is_refused_as_it_is_accepted(db: TestDb) {
         let stage = twilio(&db).await;
         let id = suppress(&stage, json!({ "channel": "sms", "address": "+4915112345678" })).await;
