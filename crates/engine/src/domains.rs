@@ -88,6 +88,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewDom
     }
     let name = read_name(&new.name)?;
     let account = provider::named_account(parts, tenant, new.account_id).await?;
+    changes::may_manage(caller, &account.channels)?;
     let read =
         parts.ports.db.read(caller.reach(), move |tx| Box::pin(async move { domains::states(tx, tenant).await }));
     let known = read.await?;
@@ -210,6 +211,8 @@ pub async fn verify(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Domai
         return Ok(before);
     }
     let row = find(engine.parts(), tenant, id).await?;
+    let account = provider::account(engine.parts(), tenant, row.account_id).await?;
+    changes::may_manage(caller, &account.channels)?;
     check::check(engine, caller, repeat, row).await
 }
 
@@ -219,6 +222,7 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: DomainId) -> Result<(), 
     let tenant = caller.need_tenant()?;
     let row = find(parts, tenant, id).await?;
     let account = provider::account(parts, tenant, row.account_id).await?;
+    changes::may_manage(caller, &account.channels)?;
     if let Some(offered) = account.connector.domains() {
         let at = DomainRef { name: &row.name, reference: &row.reference };
         let driven = provider::drive(parts, &account, |cx, answers| offered.remove(cx, &at, answers)).await;

@@ -24,7 +24,7 @@ pub use self::view::{OccurrenceState, OccurrenceView, OccurrencesView, ScheduleS
 use crate::{
     Engine, Error,
     accept::{
-        Step,
+        Step, may_send,
         request::{self, MessageRequest},
     },
     keys::Caller,
@@ -197,7 +197,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewS
         updated_at: now,
     };
     settle(&mut row, faults, now)?;
-    check_message(engine, tenant_id, &row.request).await?;
+    check_message(engine, caller, tenant_id, &row.request).await?;
     once(engine.parts(), caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             // One at a time, so that the limit holds.
@@ -254,7 +254,7 @@ pub async fn patch(
     let exists = engine.ports.db.read(Scope::Tenant(tenant), move |tx| Box::pin(schedules::find(tx, tenant, id)));
     exists.await?.ok_or_else(not_found)?;
     if let Patch::Set(message) = &change.message {
-        check_message(engine, tenant, message.get()).await?;
+        check_message(engine, caller, tenant, message.get()).await?;
     }
     let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
@@ -529,7 +529,7 @@ fn recurrence(row: &Schedule) -> Result<Recurrence, Error> {
 }
 
 /// Plans a schedule's message as a dry run: what would be refused every time is refused now.
-async fn check_message(engine: &Engine, tenant: TenantId, text: &str) -> Result<(), Error> {
+async fn check_message(engine: &Engine, caller: &Caller, tenant: TenantId, text: &str) -> Result<(), Error> {
     if text.len() > REQUEST_MAX {
         let detail = format!("at most {REQUEST_MAX} bytes; upload files first and name them by `attachment_id`");
         return Err(Error::invalid("/message", detail));
@@ -547,7 +547,9 @@ async fn check_message(engine: &Engine, tenant: TenantId, text: &str) -> Result<
     }
     faults.end()?;
     engine.find_recipients(tenant, std::iter::once(&mut request)).await?;
-    engine.explain(tenant, &request).await.map(drop).map_err(|mut error| {
+    let explained = engine.explain(tenant, &request).await.map(drop);
+    let (_, tenant) = engine.tenant(tenant).await?;
+    explained.and_then(|()| may_send(caller, &request, &tenant)).map_err(|mut error| {
         for field in &mut error.errors {
             field.pointer = format!("/message{}", field.pointer);
         }

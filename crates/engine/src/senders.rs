@@ -124,6 +124,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewSen
         return Ok(before);
     }
     let account = provider::named_account(parts, tenant, new.account_id).await?;
+    changes::may_manage(caller, &account.channels)?;
     let mut row = draft(&account, new.from.trim(), new.name.as_deref(), new.channels)?;
     let now = parts.ports.clock.now();
     row.id = SenderId::from_ulid(parts.ports.ids.ulid(now));
@@ -273,6 +274,7 @@ pub async fn patch(parts: &Parts, caller: &Caller, id: SenderId, change: SenderP
     let tenant = caller.need_tenant()?;
     let before = row(parts, tenant, id).await?;
     let account = provider::account(parts, tenant, before.account_id).await?;
+    changes::may_manage(caller, &account.channels)?;
     let (now, inner, by) = (parts.ports.clock.now(), parts.clone(), caller.clone());
     let write = parts.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
@@ -324,6 +326,7 @@ pub async fn verify(parts: &Parts, caller: &Caller, repeat: &Repeat, id: SenderI
     }
     let mut row = row(parts, tenant, id).await?;
     let account = provider::account(parts, tenant, row.account_id).await?;
+    changes::may_manage(caller, &account.channels)?;
     let now = parts.ports.clock.now();
     if is_asked(&account, &row) {
         (row.state, row.detail) = ask(parts, &account, &row).await;
@@ -351,6 +354,8 @@ pub async fn verify(parts: &Parts, caller: &Caller, repeat: &Repeat, id: SenderI
 pub async fn delete(parts: &Parts, caller: &Caller, id: SenderId) -> Result<(), Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
+    let account = provider::account(parts, tenant, row(parts, tenant, id).await?.account_id).await?;
+    changes::may_manage(caller, &account.channels)?;
     let (now, inner, by) = (parts.ports.clock.now(), parts.clone(), caller.clone());
     let write = parts.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {

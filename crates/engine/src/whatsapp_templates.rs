@@ -13,7 +13,9 @@ use store::{Scope, Tx, account_resources, deliveries::Delivery, whatsapp_templat
 use utoipa::ToSchema;
 
 use crate::{
-    Engine, Error, Parts, audit,
+    Engine, Error, Parts,
+    accounts::changes::may_manage,
+    audit,
     directory::Account,
     keys::Caller,
     names::Faults,
@@ -135,6 +137,7 @@ pub async fn create(
         return Ok(before);
     }
     let account = whatsapp_account(parts, tenant, id).await?;
+    may_manage(caller, &account.channels)?;
     let new = checked(new)?;
     let offered = account.connector.templates().filter(|offered| {
         let cx = bare(&account, parts.ports.clock.now());
@@ -166,6 +169,7 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: AccountId, name: &str) -
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
     let account = provider::account(parts, tenant, id).await?;
+    may_manage(caller, &account.channels)?;
     let read = parts.ports.db.read(caller.reach(), move |tx| Box::pin(async move { rows::all(tx, tenant, id).await }));
     let found: Vec<_> = read.await?.into_iter().filter(|row| row.name == name).collect();
     if found.is_empty() {
@@ -207,6 +211,7 @@ pub async fn sync(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Account
         return Ok(before);
     }
     let account = whatsapp_account(engine.parts(), tenant, id).await?;
+    may_manage(caller, &account.channels)?;
     if account.connector.templates().is_none() {
         return Err(provider::not_offered(&account, "", "WhatsApp templates"));
     }

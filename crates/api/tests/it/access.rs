@@ -216,6 +216,24 @@ testkit::both! {
         let path = format!("/v1/accounts/{}", own["id"].as_str().unwrap());
         assert_eq!(api.patch(&path, &json!({"channels": ["sms", "email"]})).bearer(&texter).send().await.problem(403), "missing_permission");
         api.delete(&path).bearer(&texter).send().await.ok(204);
+        let mailer = api.post("/v1/accounts", &sandbox("Mail", &["email"])).send().await.ok(201)["id"].clone();
+        for (path, body) in [
+            ("/v1/schedules", json!({"name": "Weekly", "cron": "0 9 * * MON", "message": mail})),
+            ("/v1/senders", json!({"account_id": mailer, "from": "news@acme.example"})),
+            ("/v1/domains", json!({"account_id": mailer, "name": "acme.example"})),
+        ] {
+            assert_eq!(api.post(path, &body).bearer(&texter).send().await.problem(403), "missing_permission", "{path}");
+            api.post(path, &body).send().await.ok(201);
+        }
+        let planner = api.sign_in("planner@example.com", "viewer", &["campaigns", "templates", "send:sms"]).await;
+        let contact = api.post("/v1/contacts", &json!({"email": "ada@example.com", "phone": "+15550100001"})).send().await.ok(201)["id"].clone();
+        let campaign = |channel: &str| json!({"name": "Summer", "channel": channel, "purpose": "transactional", "audience": {"contact_ids": [contact]},
+            "content": if channel == "sms" { json!({"text": "Hello"}) } else { json!({"subject": "Hi", "text": "Hello"}) }});
+        assert_eq!(api.post("/v1/campaigns", &campaign("email")).bearer(&planner).send().await.problem(403), "missing_permission");
+        api.post("/v1/campaigns", &campaign("sms")).bearer(&planner).send().await.ok(201);
+        let theirs = api.post("/v1/campaigns", &campaign("email")).send().await.ok(201);
+        let path = format!("/v1/campaigns/{}/send", theirs["id"].as_str().unwrap());
+        assert_eq!(api.call("POST", &path).bearer(&planner).send().await.problem(403), "missing_permission");
     }
 
     async fn somebody_of_several_tenants_names_one(db: TestDb) {

@@ -111,7 +111,7 @@ pub(crate) enum Committed {
 }
 
 /// Refuses a member who may not send on the channel a message would take. Keys are not asked: their scopes have said it.
-fn may_send(caller: &Caller, request: &MessageRequest, tenant: &Tenant) -> Result<(), Error> {
+pub(crate) fn may_send(caller: &Caller, request: &MessageRequest, tenant: &Tenant) -> Result<(), Error> {
     if caller.permissions.is_none() {
         return Ok(());
     }

@@ -77,6 +77,7 @@ pub async fn set_callbacks(parts: &Parts, caller: &Caller, repeat: &Repeat, id: 
         return Ok(before);
     }
     let mut account = provider::account(parts, tenant, id).await?;
+    changes::may_manage(caller, &account.channels)?;
     let Some(offered) = account.connector.callbacks() else {
         let shown = view(parts, &account, None, None);
         let detail = match (shown.url, shown.help) {

@@ -58,7 +58,7 @@ pub(super) async fn insert(
 }
 
 /// Refuses a member who may not set up every one of these channels: an account that carries two is a matter of both.
-pub(super) fn may_manage(caller: &Caller, channels: &[Channel]) -> Result<(), Error> {
+pub(crate) fn may_manage(caller: &Caller, channels: &[Channel]) -> Result<(), Error> {
     channels.iter().try_for_each(|channel| caller.need_permission(crate::access::Permission::Manage(*channel)))
 }
 

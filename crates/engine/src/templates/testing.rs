@@ -10,6 +10,7 @@ use super::{Source, compile, locale, read_version, samples, writer};
 use crate::{
     Engine, Error,
     accept::request::{ChannelChoice, MessageRequest, To},
+    access::Permission,
     branding::sample,
     keys::Caller,
     once::{Repeat, Reply},
@@ -52,6 +53,7 @@ pub async fn test(
 ) -> Result<Reply, Error> {
     let tenant_id = writer(caller)?;
     let (template, version) = read_version(engine, caller, tenant_id, id, request.version).await?;
+    caller.need_permission(Permission::Send(template.channel))?;
     if request.to.is_empty() || request.to.len() > TO_MAX {
         return Err(Error::invalid("/to", format!("1 to {TO_MAX} addresses")));
     }
