@@ -18,6 +18,7 @@ pub(crate) mod palette;
 mod settings;
 #[cfg(debug_assertions)]
 mod styleguide;
+mod templates;
 mod tenants;
 mod usage;
 mod users;
@@ -82,6 +83,12 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/contacts/{id}/delete", post(contacts::delete))
         .route("/console/lists", get(contacts::lists_page).post(contacts::create_list))
         .route("/console/lists/{id}/delete", post(contacts::delete_list))
+        .route("/console/templates", get(templates::list).post(templates::create))
+        .route("/console/templates/new", get(templates::new))
+        .route("/console/templates/preview", post(templates::preview::show))
+        .route("/console/templates/preview/mail", post(templates::preview::mail))
+        .route("/console/templates/{id}", get(templates::editor::show).post(templates::editor::save))
+        .route("/console/templates/{id}/{action}", post(templates::editor::act))
         .route("/console/channels", get(channels::show))
         .route("/console/channels/new", get(channels::choose))
         .route("/console/channels/new/{connector}", get(account::new).post(account::create))

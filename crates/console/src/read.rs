@@ -190,6 +190,12 @@ pub(crate) struct Made {
     pub(crate) secret: Option<String>,
 }
 
+/// Several things that were made.
+#[derive(Debug, Deserialize)]
+pub(crate) struct MadeMany {
+    pub(crate) data: Vec<Made>,
+}
+
 /// An uploaded file.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Upload {

@@ -19,6 +19,8 @@ pub(crate) enum Section {
     Messages,
     /// Writing one.
     Compose,
+    /// What is said more than once.
+    Templates,
     /// Channels and their accounts.
     Channels,
     /// The people messages go to.
@@ -69,6 +71,7 @@ const INSIDE: &[Place] = &[
     place(Section::Compose, "/console/compose", "Compose", "pen", "messages:write"),
     place(Section::Messages, "/console/messages", "Messages", "list", "messages:read"),
     place(Section::Contacts, "/console/contacts", "Contacts", "people", "contacts:read"),
+    place(Section::Templates, "/console/templates", "Templates", "file", "templates:read"),
     place(Section::Channels, "/console/channels", "Channels", "plug", "accounts:read"),
     place(Section::Usage, "/console/usage", "Usage", "chart", "usage:read"),
     place(Section::Settings, "/console/settings", "Settings", "gear", "tenant:read"),

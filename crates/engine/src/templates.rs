@@ -26,7 +26,7 @@ use utoipa::{IntoParams, ToSchema};
 
 pub use compile::{CLIP, Compiled, Source, VARIANTS_MAX, Warning, compile, samples};
 pub(crate) use live::{Live, Picked, load};
-pub use preview::{Preview, PreviewRequest, SmsPlain, SmsPreview, WhatsappPreview, preview};
+pub use preview::{Preview, PreviewRequest, SmsPlain, SmsPreview, WhatsappPreview, preview, try_out};
 pub use stats::{TemplateCounts, TemplateStats, VersionStats, stats};
 pub use testing::{TestRequest, test};
 pub use variables::{PROVIDED, VARIABLES_MAX, Variable, VariableType};

@@ -399,6 +399,11 @@ pub(crate) async fn mail(Posted { cx, form }: Posted) -> Answer {
         Err(error) if error.kind.status() < 500 => wanted.get("content").cloned().unwrap_or_default(),
         Err(error) => return Err(error.into()),
     };
+    Ok(mail_document(&content))
+}
+
+/// A mail's HTML when it has some, or its text, as a document under a policy of its own.
+pub(super) fn mail_document(content: &Value) -> Response {
     let text = |name: &str| content.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let document = match (text("html"), text("text")) {
         (Some(source), _) => PreEscaped(source.to_owned()),
@@ -408,7 +413,7 @@ pub(crate) async fn mail(Posted { cx, form }: Posted) -> Answer {
     };
     let mut response = answer(document);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(MAIL_POLICY));
-    Ok(response)
+    response
 }
 
 /// Takes a file; answers its line for the form.

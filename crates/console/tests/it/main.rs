@@ -5,4 +5,5 @@ extern crate tidings_console as console;
 
 mod pages;
 mod rights;
+mod templates;
 mod visitor;

@@ -19,6 +19,10 @@ pub const PAGES: &[&str] = &[
     "/console/contacts/new",
     "/console/contacts/import",
     "/console/lists",
+    "/console/templates",
+    "/console/templates?channel=sms",
+    "/console/templates/new",
+    "/console/templates/new?channel=whatsapp",
     "/console/channels",
     "/console/channels/new",
     "/console/channels/new/smtp",
@@ -38,11 +42,12 @@ pub const PAGES: &[&str] = &[
     "/console/palette?q=mess",
 ];
 
-const HOSTILE: &str = "<script>alert(1)</script>\"'> “مرحبا” 👩‍👩‍👧 Donaudampfschifffahrtselektrizitätenhauptbetriebswerk";
+pub const HOSTILE: &str =
+    "<script>alert(1)</script>\"'> “مرحبا” 👩‍👩‍👧 Donaudampfschifffahrtselektrizitätenhauptbetriebswerk";
 
 /// A page in order: it is there, nothing on it runs or is styled from inside of it, and what it needs is ours.
 #[track_caller]
-fn in_order(path: &str, page: &Shown) {
+pub fn in_order(path: &str, page: &Shown) {
     assert_eq!(page.status, 200, "{path}: {}", page.text);
     let text = &page.text;
     assert!(!text.contains("<script>") && !text.contains(" style=") && !text.contains("javascript:"), "{path}: {text}");

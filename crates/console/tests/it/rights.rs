@@ -15,6 +15,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("/console/compose", "messages:write"),
     ("/console/compose/preview", "messages:write"),
     ("/console/dead-letters/retry", "messages:write"),
+    ("/console/templates", "templates:write"),
     ("/console/channels/new/sandbox", "accounts:write"),
     ("/console/settings/keys", "keys:write"),
     ("/console/settings/webhooks", "webhooks:write"),

@@ -1,16 +1,19 @@
 //! A version as somebody would get it: filled with given variables and examples, with what it costs and what to look out for. Sends nothing.
 
-use model::{Channel, ContactId, Content, Encoding, Purpose, TemplateId, segments, smart_text};
+use model::{Channel, ContactId, Content, Encoding, Purpose, TemplateId, TenantId, segments, smart_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{CLIP, Source, Warning, compile, locale, read_version, reader, samples};
+use super::{
+    CLIP, Compiled, NewVersion, Source, Variable, VariableType, Warning, compile, locale, read_version, reader, samples,
+};
 use crate::{
     Engine, Error,
     accept::request::MessageRequest,
     branding::sample,
     keys::Caller,
+    names::Faults,
     render::{Prepared, json_value},
 };
 
@@ -113,8 +116,48 @@ pub async fn preview(
     id: TemplateId,
     request: PreviewRequest,
 ) -> Result<Preview, Error> {
+    let tenant = reader(caller)?;
+    let (template, version) = read_version(engine, caller, tenant, id, request.version).await?;
+    let source: Source = serde_json::from_str(&version.source).map_err(Error::internal)?;
+    let made = compile(template.channel, &source, &sample())?;
+    show(engine, tenant, &source, made, version.number, request).await
+}
+
+/// Shows what is being written and kept nowhere yet, with the variables it has. One without any value is shown by its name in brackets. Needs the scope `templates:read`.
+pub async fn try_out(
+    engine: &Engine,
+    caller: &Caller,
+    channel: Channel,
+    new: NewVersion,
+    mut request: PreviewRequest,
+) -> Result<(Preview, Vec<Variable>), Error> {
     let tenant_id = reader(caller)?;
-    let (template, version) = read_version(engine, caller, tenant_id, id, request.version).await?;
+    let (_, tenant) = engine.tenant(tenant_id).await?;
+    let mut faults = Faults::default();
+    let source = super::source(&mut faults, &tenant.branding, new.default_locale, new.variants, new.variables);
+    faults.end()?;
+    let made = compile(channel, &source, &sample())?;
+    let variables = made.variables.clone();
+    let given = request.variables.get_or_insert_default();
+    for variable in variables.iter().filter(|variable| variable.example.is_none() && variable.default.is_none()) {
+        let nothing = match variable.kind {
+            VariableType::Any | VariableType::String => Value::String(format!("[{}]", variable.name)),
+            kind => kind.nothing(),
+        };
+        given.entry(variable.name.clone()).or_insert(nothing);
+    }
+    let preview = show(engine, tenant_id, &source, made, 0, request).await?;
+    Ok((preview, variables))
+}
+
+async fn show(
+    engine: &Engine,
+    tenant_id: TenantId,
+    source: &Source,
+    mut made: Compiled,
+    number: u32,
+    request: PreviewRequest,
+) -> Result<Preview, Error> {
     let mut shown_to = MessageRequest::default();
     shown_to.to.contact_id = request.contact_id;
     engine.find_recipients(tenant_id, std::iter::once(&mut shown_to)).await?;
@@ -126,8 +169,6 @@ pub async fn preview(
         return Err(Error::invalid("/locale", "not a language tag; write one such as en or pt-BR"));
     }
     let (_, tenant) = engine.tenant(tenant_id).await?;
-    let source: Source = serde_json::from_str(&version.source).map_err(Error::internal)?;
-    let mut made = compile(template.channel, &source, &sample())?;
     let wanted = [request.locale.as_deref(), language.as_deref(), tenant.branding.default_locale.as_deref()];
     let tag = locale::choose(|tag| made.contents.contains_key(tag), wanted, &source.default_locale);
     let chosen = made.contents.remove(&tag);
@@ -143,7 +184,7 @@ pub async fn preview(
     let mut warnings = made.warnings;
     warnings.extend(look(&rendered, &asks, request.purpose, &format!("/variants/{tag}")));
     Ok(Preview {
-        version: version.number,
+        version: number,
         locale: tag,
         html_size: html(&rendered).map(str::len),
         sms: match &*rendered {

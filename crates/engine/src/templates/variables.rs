@@ -66,7 +66,7 @@ impl VariableType {
     }
 
     /// What stands for a value that is not there.
-    fn nothing(self) -> Value {
+    pub(super) fn nothing(self) -> Value {
         match self {
             Self::Any | Self::String | Self::Number => Value::String(String::new()),
             Self::Boolean => Value::Bool(false),
