@@ -1,6 +1,7 @@
 //! Every page: a handler that asks the engine, and functions from what it answers to markup. One file per place in the navigation.
 
 mod account;
+mod campaigns;
 mod channels;
 mod compose;
 mod contacts;
@@ -89,6 +90,13 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/templates/preview/mail", post(templates::preview::mail))
         .route("/console/templates/{id}", get(templates::editor::show).post(templates::editor::save))
         .route("/console/templates/{id}/{action}", post(templates::editor::act))
+        .route("/console/campaigns", get(campaigns::list).post(campaigns::builder::create))
+        .route("/console/campaigns/new", get(campaigns::builder::new))
+        .route("/console/campaigns/{id}", get(campaigns::show::show))
+        .route("/console/campaigns/{id}/edit", get(campaigns::builder::edit).post(campaigns::builder::update))
+        .route("/console/campaigns/{id}/check", get(campaigns::show::check))
+        .route("/console/campaigns/{id}/recipients.csv", get(campaigns::show::export))
+        .route("/console/campaigns/{id}/{action}", post(campaigns::show::act))
         .route("/console/channels", get(channels::show))
         .route("/console/channels/new", get(channels::choose))
         .route("/console/channels/new/{connector}", get(account::new).post(account::create))

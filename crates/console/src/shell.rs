@@ -21,6 +21,8 @@ pub(crate) enum Section {
     Compose,
     /// What is said more than once.
     Templates,
+    /// One message to many.
+    Campaigns,
     /// Channels and their accounts.
     Channels,
     /// The people messages go to.
@@ -71,6 +73,7 @@ const INSIDE: &[Place] = &[
     place(Section::Compose, "/console/compose", "Compose", "pen", "messages:write"),
     place(Section::Messages, "/console/messages", "Messages", "list", "messages:read"),
     place(Section::Contacts, "/console/contacts", "Contacts", "people", "contacts:read"),
+    place(Section::Campaigns, "/console/campaigns", "Campaigns", "megaphone", "campaigns:read"),
     place(Section::Templates, "/console/templates", "Templates", "file", "templates:read"),
     place(Section::Channels, "/console/channels", "Channels", "plug", "accounts:read"),
     place(Section::Usage, "/console/usage", "Usage", "chart", "usage:read"),

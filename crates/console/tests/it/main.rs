@@ -3,6 +3,7 @@
 
 extern crate tidings_console as console;
 
+mod campaigns;
 mod pages;
 mod rights;
 mod templates;

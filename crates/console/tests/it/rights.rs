@@ -16,6 +16,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("/console/compose/preview", "messages:write"),
     ("/console/dead-letters/retry", "messages:write"),
     ("/console/templates", "templates:write"),
+    ("/console/campaigns", "campaigns:write"),
     ("/console/channels/new/sandbox", "accounts:write"),
     ("/console/settings/keys", "keys:write"),
     ("/console/settings/webhooks", "webhooks:write"),
