@@ -396,7 +396,10 @@ pub fn segment() -> Value {
 
 /// Who belongs to a segment.
 pub fn preview() -> Value {
-    json!({ "contacts": 1, "sample": [contact()] })
+    json!({
+        "contacts": 1, "sample": [contact()],
+        "remaining": {"channel": "email", "with_address": 1, "with_consent": 1, "not_suppressed": 1},
+    })
 }
 
 /// An import under way.
@@ -459,7 +462,7 @@ pub fn campaign() -> Value {
         "id": CAMPAIGN, "state": "draft", "name": "Summer", "description": null, "channel": "email", "purpose": null,
         "content": {"subject": "Summer, {{ contact.first_name }}", "text": "Hello {{ contact.first_name }}"}, "template": null, "variants": [],
         "test": null, "audience": {"lists": [LIST], "segments": [], "contact_ids": [], "exclude_lists": [], "exclude_segments": []},
-        "variables": null, "account_id": null, "topic": null, "creator": KEY, "recipients": 0, "accepted": 0, "excluded": 0,
+        "variables": null, "account_id": null, "topic": null, "remove_without_consent": false, "creator": KEY, "recipients": 0, "accepted": 0, "excluded": 0,
         "progress_percent": 0.0, "eta_s": null, "winner": null, "problem": null, "scheduled_at": null, "started_at": null, "test_ends_at": null,
         "paused_at": null, "ended_at": null, "created_at": CREATED, "updated_at": CREATED,
     })
@@ -468,9 +471,10 @@ pub fn campaign() -> Value {
 /// A checklist.
 pub fn check() -> Value {
     json!({
-        "can_send": true, "checked": 1204, "is_complete": true,
+        "can_send": false, "checked": 1204, "is_complete": true,
         "lines": [
             {"code": "channel_ready", "level": "ok", "count": 0, "detail": "email goes through Ticket mail.", "action": null},
+            {"code": "consent", "level": "blocking", "count": 12, "detail": "12 recipients have not agreed to marketing over email. The first: The contact has not agreed to marketing over email.", "action": "REMOVE_WITHOUT_CONSENT"},
             {"code": "invalid_addresses", "level": "warning", "count": 3, "detail": "3 recipients have no valid address for email; they are left out.", "action": "COMPLETE_CONTACTS"},
         ],
     })

@@ -55,6 +55,18 @@ pub struct ScheduleRequest {
     /// Not before this instant; with a zone as in `2026-12-01T09:00:00[Europe/Berlin]` if you like.
     #[schema(value_type = String, format = DateTime)]
     pub start_at: Timestamp,
+    /// Leaves recipients out who have not agreed, or (false) refuses to start while there are any; as the campaign says when left out.
+    #[serde(default)]
+    pub remove_without_consent: Option<bool>,
+}
+
+/// How a campaign starts now.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendRequest {
+    /// Leaves recipients out who have not agreed, or (false) refuses to start while there are any; as the campaign says when left out.
+    #[serde(default)]
+    pub remove_without_consent: Option<bool>,
 }
 
 /// Which variant everybody else gets.
@@ -229,18 +241,41 @@ pub async fn start(
     id: CampaignId,
     start_at: Option<Timestamp>,
 ) -> Result<Reply, Error> {
+    start_with(engine, caller, repeat, id, start_at, None).await
+}
+
+/// As [`start`], where the caller chooses anew what becomes of recipients without consent. Needs the scope `campaigns:write`.
+pub async fn start_with(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: CampaignId,
+    start_at: Option<Timestamp>,
+    removes: Option<bool>,
+) -> Result<Reply, Error> {
     let tenant = writer(caller)?;
     let now = engine.ports.clock.now();
     if start_at.is_some_and(|at| at <= now || at > now.plus_seconds(366 * 86_400)) {
         return Err(Error::invalid("/start_at", "an instant to come, at most a year ahead"));
     }
-    let before = read_one(engine, tenant, id).await?;
+    let mut before = read_one(engine, tenant, id).await?;
     states::allow(&before, if start_at.is_some() { Action::Schedule } else { Action::Send })?;
-    caller.need_permission(Permission::Send(NewCampaign::of(&before)?.channel))?;
+    let mut new = NewCampaign::of(&before)?;
+    caller.need_permission(Permission::Send(new.channel))?;
+    let definition = before.definition.clone();
+    if let Some(removes) = removes {
+        new.remove_without_consent = removes;
+        before.definition = new.stored_text()?;
+    }
+    let chosen = before.definition.clone();
     let report = check::report(engine, &before, now).await?;
     report.refuse()?;
     act(engine, caller, repeat, id, "campaign.started", move |row, ids| {
         states::allow(row, if start_at.is_some() { Action::Schedule } else { Action::Send })?;
+        if row.definition != definition {
+            return Err(changing());
+        }
+        row.definition = chosen;
         match start_at {
             Some(at) => {
                 (row.state, row.scheduled_at, row.next_at) = (State::Scheduled.as_str().to_owned(), Some(at), Some(at));

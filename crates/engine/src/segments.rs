@@ -7,7 +7,7 @@ pub mod conditions;
 
 use std::sync::Arc;
 
-use model::{SegmentId, TenantId, Timestamp};
+use model::{Channel, SegmentId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
@@ -72,6 +72,13 @@ pub struct PreviewRequest {
     /// The conditions, as in a segment.
     #[schema(value_type = Object)]
     pub conditions: Value,
+    /// Also how many of them can be sent marketing over this channel.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "email")]
+    pub channel: Option<Channel>,
+    /// About this topic.
+    #[serde(default)]
+    pub topic: Option<String>,
 }
 
 /// A segment.
@@ -104,6 +111,34 @@ pub struct Preview {
     pub contacts: i64,
     /// The first of them.
     pub sample: Vec<ContactView>,
+    /// How many of them can be sent marketing, when a channel was asked about.
+    pub remaining: Option<Remaining>,
+}
+
+/// How many contacts are left over a channel, each number of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Remaining {
+    /// Over which channel.
+    #[schema(value_type = String, example = "email")]
+    pub channel: Channel,
+    /// Have an address.
+    #[schema(example = 1_100)]
+    pub with_address: i64,
+    /// And agreed to marketing.
+    #[schema(example = 900)]
+    pub with_consent: i64,
+    /// And are not suppressed: these would be sent it.
+    #[schema(example = 890)]
+    pub not_suppressed: i64,
+}
+
+/// Over which channel somebody wants to write, and about what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The channel; nothing is counted without one.
+    pub channel: Option<Channel>,
+    /// The topic.
+    pub topic: Option<String>,
 }
 
 fn view(row: &Segment) -> SegmentView {
@@ -246,13 +281,15 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: SegmentId) -> Result<(
 }
 
 /// Counts the contacts of a stored segment and shows some. Needs the scope `contacts:read`.
-pub async fn preview_stored(engine: &Engine, caller: &Caller, id: SegmentId) -> Result<Preview, Error> {
+pub async fn preview_stored(engine: &Engine, caller: &Caller, id: SegmentId, way: Way) -> Result<Preview, Error> {
     let tenant = reader(caller)?;
     let now = engine.ports.clock.now();
     let read = engine.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move {
-            let audience = audience(tx, tenant, id, now).await?;
-            look(tx, tenant, &audience).await
+            let Audience::Segment(condition) = audience(tx, tenant, id, now).await? else {
+                return Err(Error::internal("a segment is an audience of conditions"));
+            };
+            look(tx, tenant, condition, &way).await
         })
     });
     read.await
@@ -265,13 +302,15 @@ pub async fn preview(engine: &Engine, caller: &Caller, request: PreviewRequest) 
     let read = engine.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move {
             let condition = compile(tx, tenant, &request.conditions, now).await?;
-            look(tx, tenant, &Audience::Segment(Arc::new(condition))).await
+            let way = Way { channel: request.channel, topic: request.topic };
+            look(tx, tenant, Arc::new(condition), &way).await
         })
     });
     read.await
 }
 
-async fn look(tx: &mut Tx, tenant: TenantId, audience: &Audience) -> Result<Preview, Error> {
+async fn look(tx: &mut Tx, tenant: TenantId, condition: Arc<Condition>, way: &Way) -> Result<Preview, Error> {
+    let audience = &Audience::Segment(Arc::clone(&condition));
     let contacts = contacts::count(tx, tenant, audience).await?;
     let sample = if contacts == 0 {
         Vec::new()
@@ -279,5 +318,34 @@ async fn look(tx: &mut Tx, tenant: TenantId, audience: &Audience) -> Result<Prev
         contacts::page(tx, tenant, audience, model::ContactId::from_ulid(0), SAMPLE).await?
     };
     let schema = contact_attributes::all(tx, tenant).await?;
-    Ok(Preview { contacts, sample: sample.iter().map(|contact| shown(contact, &schema)).collect() })
+    let sample = sample.iter().map(|contact| shown(contact, &schema)).collect();
+    let remaining = match way.channel {
+        Some(channel) => Some(remaining(tx, tenant, &condition, channel, way.topic.as_deref()).await?),
+        None => None,
+    };
+    Ok(Preview { contacts, sample, remaining })
+}
+
+/// Counts who is left after the address, consent and the suppression list, one query each.
+async fn remaining(
+    tx: &mut Tx,
+    tenant: TenantId,
+    condition: &Condition,
+    channel: Channel,
+    topic: Option<&str>,
+) -> Result<Remaining, Error> {
+    let mut parts = vec![condition.clone()];
+    let mut counts = [0; 3];
+    let steps = [
+        Condition::Reachable(channel),
+        conditions::agreed(channel, topic),
+        Condition::Not(Box::new(Condition::Suppressed(channel, true))),
+    ];
+    for (step, count) in steps.into_iter().zip(&mut counts) {
+        parts.push(step);
+        let audience = Audience::Segment(Arc::new(Condition::All(parts.clone())));
+        *count = contacts::count(tx, tenant, &audience).await?;
+    }
+    let [with_address, with_consent, not_suppressed] = counts;
+    Ok(Remaining { channel, with_address, with_consent, not_suppressed })
 }

@@ -3,7 +3,7 @@
 //! A [`Condition`] knows columns, not names, and instants, not "thirty days ago": the engine has looked both up. Every condition is true or false, never unknown: what a contact
 //! does not have fails every test, and `Not` turns that into success. Cheap conditions stand first in the query, so that the dear ones are asked about few contacts.
 
-use model::{CampaignId, Channel, ListId, MessageId, SegmentId, TenantId, Timestamp};
+use model::{Blocks, CampaignId, Channel, ConsentState, ListId, MessageId, SegmentId, TenantId, Timestamp};
 
 use crate::{
     Dialect, Error, Row, Tx,
@@ -105,6 +105,26 @@ pub enum Condition {
     OnList(ListId),
     /// Of the messages to the contact: there is one such.
     Message(MessageTest),
+    /// Of what the contact last said about a channel, or a topic on it.
+    Consent(ConsentTest),
+    /// It is not to be contacted at all.
+    DoNotContact,
+    /// Its address over this channel is on the suppression list, as it stands there: those of erased contacts stand there as hashes and are not found. True: also what holds back
+    /// marketing only.
+    Suppressed(Channel, bool),
+    /// It has an address over this channel.
+    Reachable(Channel),
+}
+
+/// What a contact must have said last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsentTest {
+    /// About this channel.
+    pub channel: Channel,
+    /// About this topic; empty for the whole channel.
+    pub topic: String,
+    /// That it is so. `None`: nothing at all was said.
+    pub state: Option<ConsentState>,
 }
 
 /// A text of a contact.
@@ -191,7 +211,9 @@ impl Condition {
             Self::Number(..) => 1,
             Self::Text(..) => 2,
             Self::Holds(..) => 4,
-            Self::OnList(_) => 20,
+            Self::Reachable(_) => 2,
+            Self::OnList(_) | Self::Consent(_) | Self::DoNotContact => 20,
+            Self::Suppressed(..) => 30,
             Self::Message(_) => 100,
         }
     }
@@ -227,7 +249,53 @@ impl Condition {
                 sql.push(" AND m.list_id = ").bind(*list).push(" AND m.contact_id = c.id)");
             }
             Self::Message(test) => test.write(sql, tenant),
+            Self::Consent(test) => {
+                sql.push(if test.state.is_some() { "EXISTS (" } else { "NOT EXISTS (" });
+                sql.push("SELECT 1 FROM consent_states AS s WHERE s.tenant_id = ").bind(tenant);
+                sql.push(" AND s.contact_id = c.id AND s.channel = ").bind(test.channel.code());
+                sql.push(" AND s.topic = ").bind(test.topic.as_str());
+                if let Some(state) = test.state {
+                    sql.push(" AND s.state = ").bind(state.code());
+                }
+                sql.push(")");
+            }
+            Self::DoNotContact => {
+                sql.push("EXISTS (SELECT 1 FROM contact_preferences AS p WHERE p.tenant_id = ").bind(tenant);
+                sql.push(" AND p.contact_id = c.id AND p.do_not_contact)");
+            }
+            Self::Suppressed(channel, with_marketing) => match address(*channel) {
+                Some(address) => {
+                    sql.push("EXISTS (SELECT 1 FROM suppressions AS s WHERE s.tenant_id = ").bind(tenant);
+                    sql.push(" AND s.channel = ").bind(channel.code()).push(&format!(" AND s.address = {address}"));
+                    if !with_marketing {
+                        sql.push(" AND s.blocks = ").bind(Blocks::Everything.code());
+                    }
+                    sql.push(")");
+                }
+                None => {
+                    sql.push("FALSE");
+                }
+            },
+            Self::Reachable(channel) => match address(*channel) {
+                Some(address) => {
+                    sql.push(&format!("{address} IS NOT NULL"));
+                }
+                None => {
+                    sql.push("FALSE");
+                }
+            },
         }
+    }
+}
+
+/// The address over a channel in the form suppressions compare.
+const fn address(channel: Channel) -> Option<&'static str> {
+    match channel {
+        Channel::Email => Some("c.email"),
+        Channel::Sms | Channel::Voice => Some("c.phone"),
+        Channel::Whatsapp => Some("COALESCE(c.whatsapp, c.phone)"),
+        Channel::Telegram => Some("CAST(c.telegram_chat_id AS TEXT)"),
+        Channel::Webhook => None,
     }
 }
 

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use engine::{
     campaigns::{
-        self, CampaignPatch, CampaignStats, CampaignView, NewCampaign, RecipientView, ScheduleRequest, WinnerRequest,
-        check::CheckReport,
+        self, CampaignPatch, CampaignStats, CampaignView, NewCampaign, RecipientView, ScheduleRequest, SendRequest,
+        WinnerRequest, check::CheckReport,
     },
     page::Page,
 };
@@ -98,12 +98,15 @@ pub(crate) async fn check(State(app): State<App>, Who(caller): Who, Id(id): Id<C
 
 /// Starts a campaign
 ///
-/// Its audience is frozen, and each recipient gets exactly one message. Answers 409 `campaign_blocked` with the lines that block it.
+/// Its audience is frozen, and each recipient gets exactly one message. Answers 409 `campaign_blocked` with the lines that block it; `remove_without_consent` leaves those out
+/// who have not agreed.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/send", operation_id = "send_campaign", tag = "Campaigns",
+    request_body(content = Option<SendRequest>, example = json!({"remove_without_consent": true})),
     responses((status = 200, description = "The campaign, under way.", body = CampaignView, example = json!(examples::campaign()))))]
 pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
-    post.must_be_empty()?;
-    answer::reply(campaigns::start(app.engine(), &caller, &post.repeat, id, None).await?)
+    let request: SendRequest = if post.body.is_empty() { SendRequest::default() } else { read(&post.body)? };
+    let removes = request.remove_without_consent;
+    answer::reply(campaigns::start_with(app.engine(), &caller, &post.repeat, id, None, removes).await?)
 }
 
 /// Lets a campaign start by itself
@@ -114,7 +117,8 @@ pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Id(id): Id<Ca
     responses((status = 200, description = "The campaign.", body = CampaignView, example = json!(examples::campaign()))))]
 pub(crate) async fn schedule(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
     let request: ScheduleRequest = read(&post.body)?;
-    answer::reply(campaigns::start(app.engine(), &caller, &post.repeat, id, Some(request.start_at)).await?)
+    let (at, removes) = (Some(request.start_at), request.remove_without_consent);
+    answer::reply(campaigns::start_with(app.engine(), &caller, &post.repeat, id, at, removes).await?)
 }
 
 /// Pauses a campaign

@@ -30,6 +30,7 @@ use crate::{
             "dry_run": true, "status": "queued", "channel": "email", "to": "ada@example.com", "account_id": "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X",
             "connector": "smtp", "route": "email: the channel was given; Ticket mail: the channel's default account",
             "leaves_at": "2026-11-21T09:30:00.000000Z", "segments": null,
+            "consent": {"verdict": "go", "code": null, "detail": null, "until": null, "contact_id": null},
             "content": {"channel": "email", "subject": "Your ticket", "text": "Hello Ada"},
         }))))]
 pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Key(key): Key, Json(body): Json) -> Answer {
@@ -42,7 +43,7 @@ pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Key(key): Key
 struct DryRun {
     /// Always true.
     dry_run: bool,
-    /// What its status would be: `queued`, or `scheduled`.
+    /// What its status would be: `queued`, `scheduled`, or `suppressed`.
     #[schema(example = "queued")]
     status: String,
     /// Over which channel it would go.
@@ -59,11 +60,31 @@ struct DryRun {
     /// When it would leave.
     #[schema(format = DateTime)]
     leaves_at: String,
+    /// Whether it may go: consent, suppression and quiet hours.
+    consent: DryRunConsent,
     /// Parts (SMS).
     segments: Option<u32>,
     /// What it would say, filled in.
     #[schema(value_type = Object)]
     content: (),
+}
+
+/// Whether a message may go to its recipient.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes an answer the engine writes")]
+struct DryRunConsent {
+    /// `go`, `held_back` or `waits`.
+    #[schema(example = "go")]
+    verdict: String,
+    /// Why it is held back: a code such as `no_consent` or `suppressed_hard_bounce`.
+    code: Option<String>,
+    /// Why it is held back or waits, in words.
+    detail: Option<String>,
+    /// Until when it waits.
+    #[schema(format = DateTime)]
+    until: Option<String>,
+    /// The contact behind the address, when there is one.
+    contact_id: Option<String>,
 }
 
 /// Up to 1,000 messages.

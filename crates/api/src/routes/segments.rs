@@ -6,6 +6,8 @@ use engine::{
     segments::{self, NewSegment, Preview, PreviewRequest, SegmentPatch, SegmentView},
 };
 use model::SegmentId;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::PageQuery;
 use crate::{
@@ -21,7 +23,9 @@ use crate::{
 /// `{"attribute": "plan", "is": "pro"}` (or one of several texts; `starts_with`, `contains`, `exists`; numbers: `is`, `at_least`, `at_most`, `more_than`, `less_than`;
 /// flags: `is`; dates: `on_or_after`, `before`, `within_last_days`, `within_next_days`, `more_than_days_ago`; lists of texts: `has`),
 /// `{"field": "language", …}` with the same tests, `{"list": "lst_…"}`, and
-/// `{"message": {"was": "opened", "channel"?, "campaign_id"?, "within_days"?}}` (`accepted`, `sent`, `delivered`, `opened`, `clicked`, `failed`, `replied`).
+/// `{"message": {"was": "opened", "channel"?, "campaign_id"?, "within_days"?}}` (`accepted`, `sent`, `delivered`, `opened`, `clicked`, `failed`, `replied`),
+/// `{"consent": {"channel": "email", "topic"?, "is": "opted_in"}}` (`opted_in`, `opted_out`, `pending`, `nothing`), `{"do_not_contact": true}`, `{"suppressed": "email"}` and
+/// `{"reachable": "email"}`.
 /// Several tests beside one attribute or field must all hold. What a contact does not have fails every test. At most 100 conditions, 8 levels deep.
 #[utoipa::path(post, path = "/v1/segments", operation_id = "create_segment", tag = "Segments",
     request_body(content = NewSegment, example = json!({"name": "German, not written to lately", "conditions": examples::conditions()})),
@@ -83,9 +87,27 @@ pub(crate) async fn delete(State(app): State<App>, Who(caller): Who, Id(id): Id<
 
 /// Counts a segment's contacts
 ///
-/// As it has them now, with a sample.
-#[utoipa::path(get, path = "/v1/segments/{id}/preview", operation_id = "preview_segment", tag = "Segments",
+/// As it has them now, with a sample. With a channel, also how many of them can be sent marketing over it after consent and suppression.
+#[utoipa::path(get, path = "/v1/segments/{id}/preview", operation_id = "preview_segment", tag = "Segments", params(WayQuery),
     responses((status = 200, description = "How many, and some of them.", body = Preview, example = json!(examples::preview()))))]
-pub(crate) async fn preview_stored(State(app): State<App>, Who(caller): Who, Id(id): Id<SegmentId>) -> Answer {
-    answer::json(&segments::preview_stored(app.engine(), &caller, id).await?)
+pub(crate) async fn preview_stored(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<SegmentId>,
+    Args(query): Args<WayQuery>,
+) -> Answer {
+    let way = segments::Way { channel: query.channel, topic: query.topic };
+    answer::json(&segments::preview_stored(app.engine(), &caller, id, way).await?)
+}
+
+/// Over which channel, and about what.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WayQuery {
+    /// `email`, `sms`, `whatsapp`, `telegram` or `voice`.
+    #[param(value_type = Option<String>)]
+    channel: Option<model::Channel>,
+    /// The topic it is about.
+    topic: Option<String>,
 }

@@ -3,11 +3,16 @@
 
 use std::sync::Arc;
 
-use model::{BoxFuture, CampaignId, MessageId, TenantId};
-use store::Tx;
+use model::{BoxFuture, CampaignId, MessageId, TenantId, Timestamp};
+use store::{Scope, Tx};
 
-use super::{Answer, Committed, Item, PLANS_MAX, Planned, answered, too_busy};
-use crate::{Engine, Error, ErrorKind, accept::request::MessageRequest, directory::Tenant};
+use super::{Answer, Committed, Item, PLANS_MAX, Planned, PlannedBatch, answered, problem, too_busy};
+use crate::{
+    Engine, Error, ErrorKind,
+    accept::request::MessageRequest,
+    consent::screen::{self, Ruling, Rulings},
+    directory::Tenant,
+};
 
 type Take = dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<bool, store::Error>> + Send + Sync;
 
@@ -85,6 +90,7 @@ impl Engine {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
             let mut planned = self.plan_batch(&requests, &tenant, now).await;
+            self.leave_out(&tenant, &mut planned, now).await?;
             for planned in &mut planned.messages {
                 planned.message.campaign_id = Some(campaign);
             }
@@ -124,24 +130,95 @@ impl Engine {
         Err(too_busy())
     }
 
-    /// Plans messages as accept would, and writes nothing. Answers the parts of each (SMS), or why it would be refused.
+    /// Plans messages as accept would, and writes nothing. Answers the parts of each (SMS) and what consent says of it, or why it would be refused.
     pub(crate) async fn rehearse(
         &self,
-        tenant: &Tenant,
+        tenant: &Arc<Tenant>,
         mut requests: Vec<MessageRequest>,
-    ) -> Result<Vec<Result<Option<u32>, Error>>, Error> {
+    ) -> Result<Vec<Result<Rehearsed, Error>>, Error> {
         self.find_recipients(tenant.id, requests.iter_mut()).await?;
         let requests: Vec<_> = requests.into_iter().map(|request| Ok((request, Vec::new()))).collect();
-        let planned = self.plan_batch(&requests, tenant, self.ports.clock.now()).await;
+        let now = self.ports.clock.now();
+        let planned = self.plan_batch(&requests, tenant, now).await;
+        let mut rulings = self.rulings(tenant, &planned, now).await?;
         let mut messages = planned.messages.iter();
+        let mut rehearse =
+            |m: &store::messages::Message| Rehearsed { segments: m.segments, ruling: rulings.remove(&m.id) };
         let rehearsed = |answer: &Answer| match answer {
-            Answer::Accepted { .. } => Ok(messages.next().and_then(|planned| planned.message.segments)),
+            Answer::Accepted { .. } => {
+                let planned = messages.next().ok_or_else(|| Error::internal("an accepted message was not planned"))?;
+                Ok(rehearse(&planned.message))
+            }
             Answer::Refused { error, .. } => {
                 let why = error.errors.first().map_or(&error.detail, |field| &field.detail);
                 Err(Error::new(ErrorKind::Invalid, error.code, why.clone()))
             }
         };
         Ok(planned.answers.iter().map(rehearsed).collect())
+    }
+
+    /// What consent, suppression and the clock say of planned messages.
+    async fn rulings(&self, tenant: &Arc<Tenant>, planned: &PlannedBatch, now: Timestamp) -> Result<Rulings, Error> {
+        let messages: Vec<_> = planned.messages.iter().map(|planned| planned.message.clone()).collect();
+        self.ruled(tenant, messages, now).await
+    }
+
+    /// What consent, suppression and the clock say of messages that are not written yet.
+    pub(crate) async fn ruled(
+        &self,
+        tenant: &Arc<Tenant>,
+        messages: Vec<store::messages::Message>,
+        now: Timestamp,
+    ) -> Result<Rulings, Error> {
+        if !messages.iter().any(|m| screen::is_watched(m, tenant)) {
+            return Ok(Rulings::new());
+        }
+        let (id, tenant) = (tenant.id, Arc::clone(tenant));
+        let read = self.ports.db.read(Scope::Tenant(id), move |tx| {
+            Box::pin(async move {
+                let watched: Vec<_> = messages.iter().map(|m| (m, &*tenant)).collect();
+                screen::look(tx, &watched, now).await
+            })
+        });
+        Ok(read.await?)
+    }
+
+    /// Takes the messages out of a campaign's batch that must not go: nobody is counted as written to who must not be. Each is answered with the reason instead.
+    async fn leave_out(&self, tenant: &Arc<Tenant>, planned: &mut PlannedBatch, now: Timestamp) -> Result<(), Error> {
+        let barred: std::collections::HashMap<MessageId, model::Failure> = self
+            .rulings(tenant, planned, now)
+            .await?
+            .into_iter()
+            .filter_map(|(id, ruling)| match ruling {
+                Ruling::Bar(failure) => Some((id, failure)),
+                Ruling::Wait { .. } => None,
+            })
+            .collect();
+        if barred.is_empty() {
+            return Ok(());
+        }
+        // A content is stored with the first message that says it, so the next one brings it when that one is left out.
+        let mut contents: Vec<store::contents::Stored> = Vec::new();
+        for left in planned.messages.extract_if(.., |planned| barred.contains_key(&planned.message.id)) {
+            contents.extend(left.content);
+        }
+        for stored in contents {
+            if let Some(heir) =
+                planned.messages.iter_mut().find(|p| p.message.content_id == stored.id && p.content.is_none())
+            {
+                heir.content = Some(stored);
+            }
+        }
+        for answer in &mut planned.answers {
+            if let Answer::Accepted { index, id } = answer
+                && let Some(failure) = barred.get(id)
+            {
+                let code = LEFT_OUT.iter().find(|code| **code == failure.code).copied().unwrap_or("suppressed");
+                let error = problem(&Error::new(ErrorKind::Invalid, code, failure.detail.clone()));
+                *answer = Answer::Refused { index: *index, error };
+            }
+        }
+        Ok(())
     }
 
     async fn hand_in(&self, item: Item, weight: usize) -> Result<Handed, Error> {
@@ -155,6 +232,25 @@ impl Engine {
         }
     }
 }
+
+/// A message that was planned and not written.
+pub(crate) struct Rehearsed {
+    /// Parts, for SMS.
+    pub segments: Option<u32>,
+    /// What consent says of it; `None` when it may go.
+    pub ruling: Option<Ruling>,
+}
+
+/// Why consent leaves a campaign's recipient out; every other code is one of the suppression list.
+const LEFT_OUT: &[&str] = &[
+    "do_not_contact",
+    "opted_out",
+    "opted_out_of_topic",
+    "consent_pending",
+    "no_consent",
+    "frequency_cap",
+    "no_open_hour",
+];
 
 /// What became of one of a campaign's requests: its message, or the code of the refusal.
 pub(crate) type Accepted = Result<MessageId, String>;

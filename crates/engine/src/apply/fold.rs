@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use connectors::{Acceptance, Outcome, registry};
 use model::{
-    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Status, SuppressionId,
-    SuppressionReason, TenantId, Timestamp, step,
+    AccountId, Channel, Class, ConsentMethod, ConsentState, Fact, Failure, FailureKind, Guarantee, Ids, MessageId,
+    Status, SuppressionId, SuppressionReason, TenantId, Timestamp, step,
 };
 use store::{
     attempts::{Attempt, Observation},
+    consents::{ConsentRecord, Person},
     deliveries::Delivery,
     fallbacks::{Fallback, FormerRoute},
     inflight::Flight,
@@ -28,6 +29,7 @@ use crate::{
     consent::{
         bar,
         notice::{self, Notice},
+        records,
         screen::Ruling,
     },
     engine::Tenants,
@@ -604,6 +606,27 @@ impl<'a> Fold<'a> {
             message_id: Some(bounce.message_id),
             created_at: self.now,
         }
+    }
+
+    /// What contacts said by opting out at the provider. The suppression holds them back; this keeps when and how they said it.
+    pub(super) fn opted_out(&mut self, row: &Suppression, people: &[Person]) -> Vec<ConsentRecord> {
+        let record = |person: &Person| ConsentRecord {
+            evidence: row.message_id.map(|id| id.to_string()),
+            ..records::draft(
+                row.tenant_id,
+                person.id,
+                row.channel,
+                ConsentState::OptedOut,
+                ConsentMethod::Provider,
+                self.ids,
+                self.now,
+            )
+        };
+        let said: Vec<ConsentRecord> = people.iter().map(record).collect();
+        for record in &said {
+            self.tell(row.tenant_id, "consent.changed", records::json(record));
+        }
+        said
     }
 
     /// Writes new suppressions and tells of them.

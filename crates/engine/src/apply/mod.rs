@@ -17,7 +17,7 @@ use model::{AccountId, Fact, Failure, FailureKind, MessageId, Money, TenantId, T
 use store::{
     Scope, Tx,
     account_states::{self, AccountState},
-    attempts, deliveries, fallbacks,
+    attempts, consents, deliveries, fallbacks,
     inflight::{self, Flight},
     messages::{self, Message},
     reports, suppressions,
@@ -440,6 +440,11 @@ async fn notices(tx: &mut Tx, fold: &mut Fold<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let new = crate::consent::suppressions::unknown(tx, suppressions).await?;
+    for row in new.iter().filter(|row| row.reason == model::SuppressionReason::OptedOut) {
+        let people = consents::people_at(tx, row.tenant_id, row.channel, &row.address).await?;
+        let records = fold.opted_out(row, &people);
+        consents::append(tx, &records).await?;
+    }
     fold.suppress(new);
     Ok(())
 }

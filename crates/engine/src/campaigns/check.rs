@@ -3,6 +3,8 @@
 //! Each line is one entry of [`LINES`]: a function from the facts to what it found. Whatever else must be in order before a campaign may leave adds its line there.
 //! Recipients are counted by planning their messages as accept will, over the first [`CHECKED_MAX`] of the audience; the report says how many that were.
 
+mod permitted;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{ContactId, TenantId, Timestamp};
@@ -10,6 +12,7 @@ use serde::Serialize;
 use store::{Scope, account_states, campaigns::Campaign, contacts};
 use utoipa::ToSchema;
 
+use self::permitted::Barrier;
 use super::{definition::NewCampaign, work};
 use crate::{
     Engine, Error, ErrorKind, FieldError,
@@ -76,13 +79,29 @@ struct Facts {
     ready: u64,
     /// Recipients by the code of what accept would answer, with the first one's words.
     refused: BTreeMap<&'static str, (u64, String)>,
+    /// Recipients who must not be written to, or not yet, with the first one's words.
+    held: BTreeMap<Barrier, (u64, String)>,
+    /// True when those without consent are to be left out.
+    removes: bool,
     segments: u64,
     now: Timestamp,
 }
 
 /// Every line, in the order shown. `None`: nothing to say.
-const LINES: &[fn(&Facts) -> Option<Line>] =
-    &[channel_ready, audience, no_address, missing_variables, refused, cost, duration];
+const LINES: &[fn(&Facts) -> Option<Line>] = &[
+    channel_ready,
+    permitted::sender,
+    audience,
+    permitted::consent,
+    permitted::suppressed,
+    permitted::frequency,
+    permitted::quiet_hours,
+    no_address,
+    missing_variables,
+    refused,
+    cost,
+    duration,
+];
 
 fn line(
     code: &'static str,
@@ -263,6 +282,8 @@ async fn facts(engine: &Engine, tenant_id: TenantId, new: &NewCampaign, now: Tim
         unreachable: 0,
         ready: 0,
         refused: BTreeMap::new(),
+        held: BTreeMap::new(),
+        removes: new.remove_without_consent,
         segments: 0,
         now,
     };
@@ -286,9 +307,15 @@ async fn facts(engine: &Engine, tenant_id: TenantId, new: &NewCampaign, now: Tim
             };
             for refusal in engine.rehearse(&tenant, reachable.iter().enumerate().map(ask).collect()).await? {
                 match refusal {
-                    Ok(segments) => {
-                        facts.ready += 1;
-                        facts.segments += u64::from(segments.unwrap_or(0));
+                    Ok(planned) => {
+                        let barrier = planned.ruling.as_ref().map(permitted::barrier);
+                        if barrier.as_ref().is_none_or(|(barrier, _)| *barrier == Barrier::Waits) {
+                            facts.ready += 1;
+                            facts.segments += u64::from(planned.segments.unwrap_or(0));
+                        }
+                        if let Some((barrier, words)) = barrier {
+                            facts.held.entry(barrier).or_insert((0, words)).0 += 1;
+                        }
                     }
                     Err(error) => facts.refused.entry(error.code).or_insert((0, error.detail)).0 += 1,
                 }

@@ -134,6 +134,9 @@ pub struct NewCampaign {
     /// What the contacts' preferences speak of.
     #[serde(default)]
     pub topic: Option<String>,
+    /// True leaves recipients out who have not agreed to marketing, and says how many. False (default) refuses to start while there are any.
+    #[serde(default)]
+    pub remove_without_consent: bool,
 }
 
 /// What a campaign says in one of its variants.
@@ -284,10 +287,14 @@ pub struct CampaignPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub topic: Patch<Value>,
+    /// Whether recipients who have not agreed are left out.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    pub remove_without_consent: Patch<Value>,
 }
 
 impl CampaignPatch {
-    fn fields(self) -> [(&'static str, Patch<Value>); 12] {
+    fn fields(self) -> [(&'static str, Patch<Value>); 13] {
         [
             ("name", self.name),
             ("description", self.description),
@@ -301,6 +308,7 @@ impl CampaignPatch {
             ("variables", self.variables),
             ("account_id", self.account_id),
             ("topic", self.topic),
+            ("remove_without_consent", self.remove_without_consent),
         ]
     }
 }

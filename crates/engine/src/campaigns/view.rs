@@ -74,6 +74,8 @@ pub struct CampaignView {
     pub account_id: Option<AccountId>,
     /// What the contacts' preferences speak of.
     pub topic: Option<String>,
+    /// True when recipients who have not agreed are left out; otherwise they keep it from starting.
+    pub remove_without_consent: bool,
     /// Who made it.
     pub creator: String,
     /// Recipients, once its audience is frozen.
@@ -139,6 +141,7 @@ pub(super) fn campaign(row: &Campaign, now: Timestamp) -> Result<CampaignView, E
         variables: new.variables,
         account_id: new.account_id,
         topic: new.topic,
+        remove_without_consent: new.remove_without_consent,
         creator: row.creator.clone(),
         recipients: row.total,
         accepted: row.accepted,

@@ -198,6 +198,11 @@ pub(crate) fn draft(
     }
 }
 
+/// A record as events show it.
+pub(crate) fn json(record: &ConsentRecord) -> String {
+    serde_json::to_string(&view(record.clone())).expect("a record has a JSON form")
+}
+
 /// Appends a record and tells of it.
 pub(crate) async fn append(
     tx: &mut Tx,
@@ -208,8 +213,7 @@ pub(crate) async fn append(
 ) -> Result<(), store::Error> {
     let now = record.recorded_at;
     consents::append(tx, std::slice::from_ref(&record)).await?;
-    let data = serde_json::to_string(&view(record)).expect("a record has a JSON form");
-    writes.event(tenant, "consent.changed", data, now, ids);
+    writes.event(tenant, "consent.changed", json(&record), now, ids);
     Ok(())
 }
 

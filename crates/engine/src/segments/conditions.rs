@@ -6,16 +6,17 @@
 //!   {"field": "language", "starts_with": "de"},
 //!   {"attribute": "renewal", "within_next_days": 14},
 //!   {"list": "lst_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"},
-//!   {"not": {"message": {"was": "accepted", "within_days": 30}}}
+//!   {"not": {"message": {"was": "accepted", "within_days": 30}}},
+//!   {"consent": {"channel": "email", "topic": "match_reports", "is": "opted_in"}}
 //! ]}
 //! ```
 
-use model::{ListId, Timestamp};
+use model::{Channel, ConsentState, ListId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use store::{
     contact_attributes::{Attribute, AttributeKind},
-    segments::{Condition, MessageTest, NumberField, Outcome, TextField, TextTest},
+    segments::{Condition, ConsentTest, MessageTest, NumberField, Outcome, TextField, TextTest},
 };
 
 use crate::{
@@ -63,6 +64,38 @@ enum Was {
     Replied,
 }
 
+/// What the contact last said about a channel, or about a topic on it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsentForm {
+    channel: Channel,
+    #[serde(default)]
+    topic: Option<String>,
+    is: Said,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    OptedIn,
+    OptedOut,
+    Pending,
+    Nothing,
+}
+
+/// Everybody among whom `condition` holds who may be sent marketing over a channel, in the words of [`crate::consent::judge`]: the contact agreed to the channel or the topic, and
+/// opted out of neither. Suppressions are asked about apart.
+pub fn agreed(channel: Channel, topic: Option<&str>) -> Condition {
+    let said =
+        |topic: &str, state| Condition::Consent(ConsentTest { channel, topic: topic.to_owned(), state: Some(state) });
+    let topics: Vec<&str> = std::iter::once("").chain(topic).collect();
+    let not = |condition| Condition::Not(Box::new(condition));
+    let mut parts = vec![not(Condition::DoNotContact)];
+    parts.extend(topics.iter().map(|topic| not(said(topic, ConsentState::OptedOut))));
+    parts.push(Condition::Any(topics.iter().map(|topic| said(topic, ConsentState::OptedIn)).collect()));
+    Condition::All(parts)
+}
+
 /// Reads a tree. The error points below `base`.
 pub fn read(tree: &Value, base: &str, schema: &[Attribute], now: Timestamp) -> Result<Condition, Error> {
     let mut reader = Reader { schema, now, left: SIZE_MAX };
@@ -75,7 +108,14 @@ pub fn lists(condition: &Condition) -> Vec<ListId> {
         Condition::All(parts) | Condition::Any(parts) => parts.iter().flat_map(lists).collect(),
         Condition::Not(inner) => lists(inner),
         Condition::OnList(list) => vec![*list],
-        Condition::Text(..) | Condition::Number(..) | Condition::Holds(..) | Condition::Message(_) => Vec::new(),
+        Condition::Text(..)
+        | Condition::Number(..)
+        | Condition::Holds(..)
+        | Condition::Message(_)
+        | Condition::Consent(_)
+        | Condition::DoNotContact
+        | Condition::Suppressed(..)
+        | Condition::Reachable(_) => Vec::new(),
     }
 }
 
@@ -105,7 +145,19 @@ impl Reader<'_> {
         self.left =
             self.left.checked_sub(1).ok_or_else(|| Fault::new(at, format!("more than {SIZE_MAX} conditions")))?;
         let Value::Object(fields) = tree else { return Err(Fault::new(at, "expected an object with a condition")) };
-        let kinds = ["all", "any", "not", "attribute", "field", "list", "message"];
+        let kinds = [
+            "all",
+            "any",
+            "not",
+            "attribute",
+            "field",
+            "list",
+            "message",
+            "consent",
+            "do_not_contact",
+            "suppressed",
+            "reachable",
+        ];
         let mut named = kinds.iter().filter(|kind| fields.contains_key(**kind));
         let (Some(kind), None) = (named.next(), named.next()) else {
             return Err(Fault::new(at, format!("a condition has exactly one of {}", kinds.join(", "))));
@@ -135,6 +187,14 @@ impl Reader<'_> {
                 list.map(Condition::OnList).ok_or_else(|| Fault::new(&here, "expected the id of a list"))
             }
             "message" => self.message(value, &here),
+            "consent" => consent(value, &here),
+            "do_not_contact" => match value {
+                Value::Bool(true) => Ok(Condition::DoNotContact),
+                Value::Bool(false) => Ok(Condition::Not(Box::new(Condition::DoNotContact))),
+                _ => Err(Fault::new(&here, "expected true or false")),
+            },
+            "suppressed" => Ok(Condition::Suppressed(channel(value, &here)?, true)),
+            "reachable" => Ok(Condition::Reachable(channel(value, &here)?)),
             _ => {
                 let Value::Array(items) = value else {
                     return Err(Fault::new(&here, "expected an array of conditions"));
@@ -153,13 +213,7 @@ impl Reader<'_> {
     }
 
     fn message(&self, value: &Value, at: &str) -> Result<Condition, Fault> {
-        let form: MessageForm = serde_path_to_error::deserialize(value).map_err(
-            |error: serde_path_to_error::Error<serde_json::Error>| {
-                let path = error.path().to_string();
-                let pointer = if path == "." { at.to_owned() } else { format!("{at}/{path}") };
-                Fault::new(pointer, error.into_inner().to_string())
-            },
-        )?;
+        let form: MessageForm = form(value, at)?;
         let since = form.within_days.map(|days| self.days_ago(days, &format!("{at}/within_days"))).transpose()?;
         Ok(Condition::Message(MessageTest {
             was: match form.was {
@@ -266,6 +320,39 @@ impl Reader<'_> {
             Err(problem) => Err(Fault::new(at, problem)),
         }
     }
+}
+
+/// Reads the object of a condition; the fault points into it.
+fn form<T: serde::de::DeserializeOwned>(value: &Value, at: &str) -> Result<T, Fault> {
+    serde_path_to_error::deserialize(value).map_err(|error: serde_path_to_error::Error<serde_json::Error>| {
+        let path = error.path().to_string();
+        let pointer = if path == "." { at.to_owned() } else { format!("{at}/{path}") };
+        Fault::new(pointer, error.into_inner().to_string())
+    })
+}
+
+/// A channel contacts are reached over.
+fn channel(value: &Value, at: &str) -> Result<Channel, Fault> {
+    let channel = value.as_str().and_then(|word| word.parse().ok()).filter(|channel| *channel != Channel::Webhook);
+    channel.ok_or_else(|| Fault::new(at, "one of email, sms, whatsapp, telegram and voice"))
+}
+
+fn consent(value: &Value, at: &str) -> Result<Condition, Fault> {
+    let asked: ConsentForm = form(value, at)?;
+    if asked.channel == Channel::Webhook {
+        return Err(Fault::new(format!("{at}/channel"), "one of email, sms, whatsapp, telegram and voice"));
+    }
+    let topic = asked.topic.unwrap_or_default();
+    if topic.len() > 64 || !topic.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+        return Err(Fault::new(format!("{at}/topic"), "1 to 64 characters of a-z, 0-9 and _"));
+    }
+    let state = match asked.is {
+        Said::OptedIn => Some(ConsentState::OptedIn),
+        Said::OptedOut => Some(ConsentState::OptedOut),
+        Said::Pending => Some(ConsentState::Pending),
+        Said::Nothing => None,
+    };
+    Ok(Condition::Consent(ConsentTest { channel: asked.channel, topic, state }))
 }
 
 const FIELDS: &str = "external_id, email, phone, whatsapp, telegram_chat_id, language, timezone, first_name, last_name, created_at and updated_at";
@@ -433,6 +520,20 @@ mod tests {
             (json!({"list": "con_x"}), "/conditions/list", "list"),
             (json!({"not": {"list": 5}}), "/conditions/not/list", "list"),
             (json!({"list": "x", "is": 5}), "/conditions/is", "beside"),
+            (json!({"consent": {"channel": "email", "is": "maybe"}}), "/conditions/consent/is", "unknown variant"),
+            (
+                json!({"consent": {"channel": "webhook", "is": "nothing"}}),
+                "/conditions/consent/channel",
+                "one of email",
+            ),
+            (
+                json!({"consent": {"channel": "sms", "topic": "A b", "is": "pending"}}),
+                "/conditions/consent/topic",
+                "64",
+            ),
+            (json!({"do_not_contact": "yes"}), "/conditions/do_not_contact", "true or false"),
+            (json!({"suppressed": "post"}), "/conditions/suppressed", "one of email"),
+            (json!({"reachable": "webhook"}), "/conditions/reachable", "one of email"),
             (json!({"message": {"was": "eaten"}}), "/conditions/message/was", "unknown variant"),
             (json!({"message": {}}), "/conditions/message", "missing field"),
             (deep, "/conditions/not/not/not/not/not/not/not/not", "levels"),

@@ -44,6 +44,12 @@ fn campaign(contacts: &[String]) -> Value {
     })
 }
 
+/// Records what a contact said about e-mail.
+async fn consent(stage: &Stage, contact: &str, state: &str) {
+    let new = serde_json::from_value(json!({ "channel": "email", "state": state })).unwrap();
+    stage.engine.record_consent(&stage.caller, &Repeat::NONE, contact.parse().unwrap(), new).await.unwrap();
+}
+
 async fn try_make(stage: &Stage, new: Value) -> Result<CampaignId, Error> {
     let new = serde_json::from_value(new).unwrap();
     let reply = campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await?;
@@ -326,6 +332,102 @@ testkit::both! {
         send(&stage, id).await.unwrap();
         stage.pass(5_000).await;
         assert_eq!(messages(&stage).await, vec![1; 3]);
+    }
+
+    async fn recipients_without_consent_stop_it_or_are_left_out(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 6).await;
+        for person in &people[..3] {
+            consent(&stage, person, "opted_in").await;
+        }
+        consent(&stage, &people[3], "opted_out").await;
+        let mut new = campaign(&people);
+        new["purpose"] = json!("marketing");
+        let id = make(&stage, new).await;
+        let report = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+        let line = |code: &str| report.lines.iter().find(|line| line.code == code).unwrap();
+        assert_eq!((line("consent").level, line("consent").count), (Level::Blocking, 3));
+        assert_eq!((line("audience").level, line("audience").count), (Level::Ok, 3));
+        let error = send(&stage, id).await.unwrap_err();
+        assert_eq!((error.code, error.action), ("campaign_blocked", Some("REMOVE_WITHOUT_CONSENT")));
+        assert_eq!((error.errors.len(), error.errors[0].pointer.as_str()), (1, "/check/consent"));
+        assert_eq!(state(&stage, id).await, "draft");
+        campaigns::start_with(&stage.engine, &stage.caller, &Repeat::NONE, id, None, Some(true)).await.unwrap();
+        stage.pass(5_000).await;
+        let seen = view(&stage, id).await;
+        assert_eq!((&seen["accepted"], &seen["excluded"], &seen["remove_without_consent"]), (&json!(3), &json!(3), &json!(true)));
+        assert_eq!(messages(&stage).await, vec![1; 3]);
+        let stats = campaigns::stats(&stage.engine, &stage.caller, id).await.unwrap();
+        let left_out: BTreeMap<String, u64> = stats.left_out.into_iter().map(|left| (left.reason, left.count)).collect();
+        assert_eq!(left_out, [("no_consent".to_owned(), 2), ("opted_out".to_owned(), 1)].into());
+    }
+
+    async fn suppressed_recipients_are_left_out_and_counted(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 3).await;
+        let listed = serde_json::from_value(json!({ "channel": "email", "address": "p0@example.com" })).unwrap();
+        stage.engine.suppress(&stage.caller, &Repeat::NONE, listed).await.unwrap();
+        stage.engine.directory.refresh().await.unwrap();
+        let id = make(&stage, campaign(&people)).await;
+        let report = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+        let line = report.lines.iter().find(|line| line.code == "suppressed").unwrap();
+        assert_eq!((line.level, line.count, line.action), (Level::Warning, 1, Some("REVIEW_SUPPRESSIONS")));
+        send(&stage, id).await.unwrap();
+        stage.pass(5_000).await;
+        assert_eq!(outcomes(&stage, id).await.get("left_out"), Some(&1));
+        assert_eq!(messages(&stage).await, vec![1; 2]);
+    }
+
+    async fn quiet_hours_are_foretold(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 2).await;
+        for person in &people {
+            consent(&stage, person, "opted_in").await;
+        }
+        let quiet = serde_json::from_value(json!({ "quiet_hours": { "from": "00:00", "until": "23:59" } })).unwrap();
+        stage.engine.patch_consent_policy(&stage.caller, quiet).await.unwrap();
+        stage.engine.directory.refresh().await.unwrap();
+        let mut new = campaign(&people);
+        new["purpose"] = json!("marketing");
+        let id = make(&stage, new).await;
+        let report = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+        let line = report.lines.iter().find(|line| line.code == "quiet_hours").unwrap();
+        assert_eq!((line.level, line.count, line.action), (Level::Warning, 2, Some("SCHEDULE_FOR_DAYTIME")));
+        assert!(line.detail.contains("quiet hours from 00:00 to 23:59"), "{}", line.detail);
+        let dry = json!({ "to": { "contact_id": people[0] }, "channel": "email", "purpose": "marketing", "content": { "subject": "a", "text": "b" }, "dry_run": true });
+        let reply = stage.engine.send(&stage.caller, dry.to_string().as_bytes(), None).await.unwrap();
+        let explained: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!((&explained["consent"]["verdict"], &explained["status"]), (&json!("waits"), &json!("scheduled")));
+        assert_eq!(explained["leaves_at"], explained["consent"]["until"]);
+    }
+
+    async fn a_dry_run_says_that_consent_is_missing(db: TestDb) {
+        let stage = stage(&db).await;
+        people(&stage, 1).await;
+        stage.engine.directory.refresh().await.unwrap();
+        let dry = json!({ "to": { "email": "p0@example.com" }, "channel": "email", "purpose": "marketing", "content": { "subject": "a", "text": "b" }, "dry_run": true });
+        let reply = stage.engine.send(&stage.caller, dry.to_string().as_bytes(), None).await.unwrap();
+        let explained: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!((&explained["consent"]["verdict"], &explained["consent"]["code"]), (&json!("held_back"), &json!("no_consent")));
+        assert_eq!(explained["status"], "suppressed");
+    }
+
+    async fn a_segments_preview_says_who_remains(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 4).await;
+        contact(&stage, json!({ "phone": "+4915112345678", "first_name": "P9" })).await;
+        for person in &people[..3] {
+            consent(&stage, person, "opted_in").await;
+        }
+        let listed = serde_json::from_value(json!({ "channel": "email", "address": "p0@example.com" })).unwrap();
+        stage.engine.suppress(&stage.caller, &Repeat::NONE, listed).await.unwrap();
+        let request = json!({ "conditions": { "field": "first_name", "starts_with": "P" }, "channel": "email" });
+        let preview = engine::segments::preview(&stage.engine, &stage.caller, serde_json::from_value(request).unwrap()).await.unwrap();
+        let remaining = preview.remaining.unwrap();
+        assert_eq!((preview.contacts, remaining.with_address, remaining.with_consent, remaining.not_suppressed), (5, 4, 3, 2));
+        let agreed = json!({ "conditions": { "all": [{ "consent": { "channel": "email", "is": "opted_in" } }, { "not": { "suppressed": "email" } }] } });
+        let preview = engine::segments::preview(&stage.engine, &stage.caller, serde_json::from_value(agreed).unwrap()).await.unwrap();
+        assert_eq!((preview.contacts, preview.remaining), (2, None));
     }
 
     async fn an_empty_audience_blocks(db: TestDb) {

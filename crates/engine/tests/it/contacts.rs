@@ -294,7 +294,7 @@ testkit::both! {
         let new = serde_json::from_value(json!({"name": "Quiet", "conditions": conditions})).unwrap();
         let made = json_of(segments::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await);
         let id: model::SegmentId = made["id"].as_str().unwrap().parse().unwrap();
-        let count = async || segments::preview_stored(&stage.engine, &stage.caller, id).await.unwrap().contacts;
+        let count = async || segments::preview_stored(&stage.engine, &stage.caller, id, segments::Way::default()).await.unwrap().contacts;
         assert_eq!(count().await, 2);
         stage.send(json!({"to": {"contact_id": ada}, "channel": "email", "content": {"subject": "Hi", "text": "Hello"}})).await;
         assert_eq!(count().await, 1);
@@ -303,6 +303,6 @@ testkit::both! {
         let query = ContactQuery { segment_id: Some(id), ..ContactQuery::default() };
         assert_eq!(contacts::list(&stage.engine, &stage.caller, &query).await.unwrap().data.len(), 2);
         contacts::attributes::delete(&stage.engine, &stage.caller, "plan".to_owned()).await.unwrap();
-        assert_eq!(segments::preview_stored(&stage.engine, &stage.caller, id).await.unwrap_err().code, "segment_unusable");
+        assert_eq!(segments::preview_stored(&stage.engine, &stage.caller, id, segments::Way::default()).await.unwrap_err().code, "segment_unusable");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use engine::{
-    accounts, domains,
+    accounts, campaigns, domains,
     once::{Repeat, Reply},
     senders, whatsapp_templates,
 };
@@ -116,6 +116,20 @@ testkit::both! {
         assert_eq!(domain["records"].as_array().unwrap().len(), 2, "{domain}");
         let sender = body(new_sender(&stage, json!({"account_id": account, "from": "News <news@acme.example>"})).await);
         assert_eq!((sender["state"].as_str(), sender["kind"].as_str()), (Some("refused"), Some("email")));
+
+        // A campaign that would go as somebody the provider refuses does not start.
+        let new = json!({"email": "ada@example.com"});
+        let ada = body(engine::contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, serde_json::from_value(new).unwrap()).await);
+        let own = serde_json::from_value(json!({"from": "News <news@acme.example>"})).unwrap();
+        accounts::patch(stage.engine.parts(), &stage.caller, account, own).await.unwrap();
+        let campaign = json!({
+            "name": "News", "channel": "email", "purpose": "transactional", "audience": {"contact_ids": [ada["id"]]}, "content": {"subject": "Hi", "text": "Hello"},
+        });
+        let made = body(campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, serde_json::from_value(campaign).unwrap()).await);
+        let campaign = made["id"].as_str().unwrap().parse().unwrap();
+        let start = async || campaigns::start(&stage.engine, &stage.caller, &Repeat::NONE, campaign, None).await;
+        let blocked = start().await.unwrap_err();
+        assert_eq!((blocked.code, blocked.action, blocked.errors[0].pointer.as_str()), ("campaign_blocked", Some("VERIFY_SENDER"), "/check/sender"));
 
         // What the provider would refuse is refused at once, by name.
         let message = json!({"to": {"email": "ada@example.com"}, "sender_id": sender["id"], "content": {"subject": "Hi", "text": "Hello"}});

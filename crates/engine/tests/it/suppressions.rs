@@ -124,6 +124,22 @@ testkit::both! {
         assert_eq!(told, "suppression.added\nsuppression.added");
     }
 
+    async fn an_opt_out_at_the_provider_is_kept_with_what_the_contact_said(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let new = serde_json::from_value(json!({ "phone": "+15005550003" })).unwrap();
+        let reply = engine::contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let contact = serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].as_str().unwrap().parse().unwrap();
+        let id = stage.send(sms("+15005550003")).await;
+        stage.dispatch().await;
+        stage.pass(20_000).await;
+        let consents = stage.engine.consents(&stage.caller, contact, None, None).await.unwrap();
+        let consents = serde_json::to_value(&consents).unwrap();
+        let said = &consents["data"][0];
+        assert_eq!((&said["channel"], &said["state"], &said["method"]), (&json!("sms"), &json!("opted_out"), &json!("provider")));
+        assert_eq!(said["evidence"], json!(id.to_string()));
+    }
+
     async fn a_complaint_holds_back_marketing_only(db: TestDb) {
         let stage = Stage::new(&db).await;
         stage.account("sandbox", json!({}), None).await;

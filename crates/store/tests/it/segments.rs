@@ -1,16 +1,24 @@
 //! Segments: rows on both engines, and the query of random conditions held against an evaluator that looks at one contact at a time.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use model::{CampaignId, Channel, ContactId, Ids, InboundId, ListId, MessageId, SegmentId, TenantId, Timestamp};
+use model::{
+    Blocks, CampaignId, Channel, ConsentId, ConsentMethod, ConsentState, ContactId, Ids, InboundId, ListId, MessageId,
+    SegmentId, SuppressionId, SuppressionReason, TenantId, Timestamp,
+};
 use store::{
     Error, Scope,
     attempts::{self, Observation},
+    consents::{self, ConsentRecord, Preferences},
     contacts::{self, Audience, Contact, join_list, split_list},
     inbound::{self, Inbound},
     lists,
     messages::{self, ContentId, Message},
-    segments::{self, Condition, MessageTest, NumberField, Outcome, Segment, TextField, TextTest},
+    segments::{self, Condition, ConsentTest, MessageTest, NumberField, Outcome, Segment, TextField, TextTest},
+    suppressions::{self, Suppression},
 };
 
 const ACME: TenantId = TenantId::from_ulid(10);
@@ -37,6 +45,26 @@ struct World {
     messages: Vec<Message>,
     observed: HashSet<(MessageId, &'static str)>,
     inbound: Vec<Inbound>,
+    said: HashMap<(ContactId, Channel, &'static str), ConsentState>,
+    left_alone: HashSet<ContactId>,
+    suppressed: HashMap<(Channel, String), Blocks>,
+}
+
+const CHANNELS: [Channel; 4] = [Channel::Email, Channel::Sms, Channel::Whatsapp, Channel::Telegram];
+const STATES: [ConsentState; 3] = [ConsentState::Pending, ConsentState::OptedIn, ConsentState::OptedOut];
+
+fn channel(ids: &Ids) -> Channel {
+    CHANNELS[ids.below(4) as usize]
+}
+
+fn address(c: &Contact, channel: Channel) -> Option<String> {
+    match channel {
+        Channel::Email => c.email.clone(),
+        Channel::Sms | Channel::Voice => c.phone.clone(),
+        Channel::Whatsapp => c.whatsapp_number().cloned(),
+        Channel::Telegram => c.telegram_chat_id.map(|chat| chat.to_string()),
+        Channel::Webhook => None,
+    }
 }
 
 fn words(ids: &Ids) -> Option<String> {
@@ -78,7 +106,20 @@ impl World {
         let mut messages = Vec::new();
         let mut observed = HashSet::new();
         let mut inbound = Vec::new();
+        let (mut said, mut left_alone, mut suppressed) = (HashMap::new(), HashSet::new(), HashMap::new());
         for c in &contacts {
+            for topic in ["", "news"] {
+                if ids.below(2) == 0 {
+                    said.insert((c.id, channel(ids), topic), STATES[ids.below(3) as usize]);
+                }
+            }
+            if ids.below(5) == 0 {
+                left_alone.insert(c.id);
+            }
+            let over = channel(ids);
+            if let Some(address) = address(c, over).filter(|_| ids.below(2) == 0) {
+                suppressed.insert((over, address), [Blocks::Marketing, Blocks::Everything][ids.below(2) as usize]);
+            }
             for list in 1..3 {
                 if ids.below(3) == 0 {
                     members.insert((ListId::from_ulid(list), c.id));
@@ -108,7 +149,7 @@ impl World {
                 });
             }
         }
-        Self { contacts, members, messages, observed, inbound }
+        Self { contacts, members, messages, observed, inbound, said, left_alone, suppressed }
     }
 
     fn holds(&self, c: &Contact, condition: &Condition) -> bool {
@@ -150,6 +191,17 @@ impl World {
             }
             Condition::OnList(list) => self.members.contains(&(*list, c.id)),
             Condition::Message(test) => self.messages.iter().any(|m| m.contact_id == Some(c.id) && self.like(m, test)),
+            Condition::Consent(test) => {
+                let last = self.said.iter().find(|((contact, channel, topic), _)| {
+                    *contact == c.id && *channel == test.channel && *topic == test.topic
+                });
+                last.map(|(_, state)| *state) == test.state
+            }
+            Condition::DoNotContact => self.left_alone.contains(&c.id),
+            Condition::Suppressed(channel, with_marketing) => address(c, *channel)
+                .and_then(|address| self.suppressed.get(&(*channel, address)))
+                .is_some_and(|blocks| *with_marketing || *blocks == Blocks::Everything),
+            Condition::Reachable(channel) => address(c, *channel).is_some(),
         }
     }
 
@@ -220,7 +272,7 @@ fn message(id: MessageId, contact: ContactId, ids: &Ids) -> Message {
 fn condition(ids: &Ids, depth: u32) -> Condition {
     let parts = |ids: &Ids| (0..1 + ids.below(3)).map(|_| condition(ids, depth - 1)).collect();
     let text = |ids: &Ids| words(ids).unwrap_or_else(|| "e".to_owned());
-    match ids.below(if depth == 0 { 5 } else { 9 }) {
+    match ids.below(if depth == 0 { 6 } else { 10 }) {
         0 => {
             let fields = [
                 TextField::ExternalId,
@@ -268,8 +320,18 @@ fn condition(ids: &Ids, depth: u32) -> Condition {
                 since: (ids.below(3) == 0).then(|| at(100 + ids.below(10) as i64)),
             })
         }
-        5 | 6 => Condition::Not(Box::new(condition(ids, depth - 1))),
-        7 => Condition::All(parts(ids)),
+        5 => match ids.below(5) {
+            0 => Condition::DoNotContact,
+            1 => Condition::Suppressed(channel(ids), ids.below(2) == 0),
+            2 => Condition::Reachable(channel(ids)),
+            _ => Condition::Consent(ConsentTest {
+                channel: channel(ids),
+                topic: ["", "news"][ids.below(2) as usize].to_owned(),
+                state: (ids.below(4) > 0).then(|| STATES[ids.below(3) as usize]),
+            }),
+        },
+        6 | 7 => Condition::Not(Box::new(condition(ids, depth - 1))),
+        8 => Condition::All(parts(ids)),
         _ => Condition::Any(parts(ids)),
     }
 }
@@ -312,6 +374,49 @@ testkit::both! {
                 recorded_at: at(1),
             }).collect();
             attempts::insert_observations(tx, &seen).await?;
+            let records: Vec<ConsentRecord> = w.said.iter().enumerate().map(|(n, ((contact, channel, topic), state))| ConsentRecord {
+                tenant_id: ACME,
+                contact_id: *contact,
+                id: ConsentId::from_ulid(n as u128),
+                channel: *channel,
+                topic: (*topic).to_owned(),
+                state: *state,
+                method: ConsentMethod::Api,
+                source: "test".to_owned(),
+                text_shown: None,
+                ip: None,
+                user_agent: None,
+                evidence: None,
+                at: at(1),
+                recorded_at: at(1),
+            }).collect();
+            consents::append(tx, &records).await?;
+            for contact in &w.left_alone {
+                consents::prefer(tx, &Preferences {
+                    tenant_id: ACME,
+                    contact_id: *contact,
+                    do_not_contact: true,
+                    quiet_from: None,
+                    quiet_until: None,
+                    channels: "{}".to_owned(),
+                    reminders: None,
+                    reminder_days: None,
+                    updated_at: at(1),
+                }).await?;
+            }
+            let listed: Vec<Suppression> = w.suppressed.iter().enumerate().map(|(n, ((channel, address), blocks))| Suppression {
+                tenant_id: ACME,
+                channel: *channel,
+                address: address.clone(),
+                reason: SuppressionReason::Manual,
+                id: SuppressionId::from_ulid(n as u128),
+                blocks: *blocks,
+                source: "test".to_owned(),
+                detail: None,
+                message_id: None,
+                created_at: at(1),
+            }).collect();
+            suppressions::insert_many(tx, &listed).await?;
         });
         let mut sizes = HashSet::new();
         for try_number in 0..TRIES {
