@@ -4,6 +4,7 @@
 //! `SendEmail` has no idempotency key and SES cannot be asked about a mail, so a lost answer stays unknown until an event with our tag says
 //! more. Events come only when the account names a configuration set with an SNS destination.
 
+mod bulk;
 mod callbacks;
 mod domains;
 mod errors;
@@ -18,7 +19,7 @@ use model::{
 use serde_json::Value;
 
 use crate::{
-    Acceptance, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Probe, Request, Spec, Step,
+    Acceptance, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Probe, Request, Spec, Step,
     Verdict,
     aws::{
         self,
@@ -30,7 +31,7 @@ use crate::{
 settings! {
     /// Settings of an Amazon SES account.
     pub struct Settings {
-        /// Of an IAM user that may ses:SendEmail and ses:GetAccount.
+        /// Of an IAM user that may ses:SendEmail, ses:SendBulkEmail and ses:GetAccount.
         access_key_id: String = "Access key ID";
         /// Shown once when the key is made.
         secret_access_key: Secret = "Secret access key";
@@ -136,6 +137,10 @@ impl Connector for Ses {
         })
     }
 
+    fn batch(&self) -> Option<&dyn Batch> {
+        Some(self)
+    }
+
     fn test(&self, cx: &Cx<'_>) -> Result<Vec<Probe>, Failure> {
         let settings = Settings::read(cx.settings)?;
         let url = format!("{}/v2/email/account", base(cx, &settings));
@@ -168,6 +173,30 @@ impl Connector for Ses {
 
     fn figures(&self) -> Option<&dyn manage::Figures> {
         Some(&figures::SuppressionList)
+    }
+}
+
+impl Batch for Ses {
+    fn max(&self) -> usize {
+        bulk::BATCH_MAX
+    }
+
+    fn fits(&self, _cx: &Cx<'_>, first: &Outgoing<'_>, other: &Outgoing<'_>) -> bool {
+        bulk::fits(first, other)
+    }
+
+    fn send(&self, cx: &Cx<'_>, messages: &[Outgoing<'_>]) -> Result<Call, Failure> {
+        let settings = Settings::read(cx.settings)?;
+        let body = bulk::body(cx, messages, settings.configuration_set.as_deref())?;
+        let url = format!("{}/v2/email/outbound-bulk-emails", base(cx, &settings));
+        sign(cx, &settings, HttpCall::new(Method::Post, url).body("application/json", body))
+    }
+
+    fn answer(&self, cx: &Cx<'_>, messages: &[Outgoing<'_>], answer: &Answer) -> Vec<Outcome> {
+        match http(answer) {
+            Ok(http) => bulk::outcomes(cx, messages.len(), http),
+            Err(failure) => vec![Outcome::Refused(failure); messages.len()],
+        }
     }
 }
 

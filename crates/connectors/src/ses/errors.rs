@@ -94,12 +94,7 @@ const RULES: &[Rule] = &[
 /// What an answer other than 200 means. Nobody knows what a server error left behind, since SES has no idempotency key: those are `unknown`.
 pub(super) fn failure(answer: &HttpAnswer, now: Timestamp) -> Failure {
     let error = aws::error(answer);
-    let words = error.message.to_lowercase();
-    let fits = |rule: &&Rule| {
-        (rule.types.is_empty() || rule.types.contains(&error.kind.as_str()))
-            && (rule.says.is_empty() || rule.says.iter().any(|phrase| words.contains(phrase)))
-    };
-    let (kind, wait_ms, detail) = match RULES.iter().find(fits) {
+    let (kind, wait_ms, detail) = match find(&error.kind, &error.message) {
         Some(rule) => (rule.kind, rule.wait_ms, rule.detail),
         None => by_status(answer.status),
     };
@@ -108,6 +103,50 @@ pub(super) fn failure(answer: &HttpAnswer, now: Timestamp) -> Failure {
     Failure::new(kind, code, detail)
         .with_provider_detail(said)
         .with_retry_after_ms(answer.retry_after_ms(now).or(wait_ms))
+}
+
+fn find(kind: &str, message: &str) -> Option<&'static Rule> {
+    let words = message.to_lowercase();
+    RULES.iter().find(|rule| {
+        (rule.types.is_empty() || rule.types.contains(&kind))
+            && (rule.says.is_empty() || rule.says.iter().any(|phrase| words.contains(phrase)))
+    })
+}
+
+/// The results of single mails in a bulk request, and the errors of a single request they correspond to. The service's model and its own prose name some differently.
+const ENTRIES: &[(&[&str], &str)] = &[
+    (&["MESSAGE_REJECTED"], "MessageRejected"),
+    (&["MAIL_FROM_DOMAIN_NOT_VERIFIED"], "MailFromDomainNotVerifiedException"),
+    (
+        &[
+            "CONFIGURATION_SET_NOT_FOUND",
+            "CONFIGURATION_SET_DOES_NOT_EXIST",
+            "TEMPLATE_NOT_FOUND",
+            "TEMPLATE_DOES_NOT_EXIST",
+            "INVALID_SENDING_POOL_NAME",
+        ],
+        "NotFoundException",
+    ),
+    (&["ACCOUNT_SUSPENDED"], "AccountSuspendedException"),
+    (&["ACCOUNT_SENDING_PAUSED", "CONFIGURATION_SET_SENDING_PAUSED"], "SendingPausedException"),
+    (&["ACCOUNT_THROTTLED"], "TooManyRequestsException"),
+    (&["ACCOUNT_DAILY_QUOTA_EXCEEDED"], "LimitExceededException"),
+    (&["INVALID_PARAMETER", "INVALID_PARAMETER_VALUE"], "BadRequestException"),
+];
+
+/// What the result of one mail of a bulk request means.
+/// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_BulkEmailEntryResult.html>
+pub(super) fn of_entry(status: &str, message: &str) -> Failure {
+    let single = ENTRIES.iter().find(|(names, _)| names.contains(&status)).map(|(_, kind)| *kind);
+    let (kind, wait_ms, detail) = match (single.and_then(|kind| find(kind, message)), status) {
+        (Some(rule), _) => (rule.kind, rule.wait_ms, rule.detail),
+        (None, "TRANSIENT_FAILURE" | "FAILED") => {
+            (FailureKind::Unavailable, None, "Amazon SES could not take this mail now; it is tried again.")
+        }
+        (None, _) => by_status(0),
+    };
+    let failure = Failure::new(kind, status, detail).with_retry_after_ms(wait_ms);
+    if message.is_empty() { failure } else { failure.with_provider_detail(message) }
 }
 
 fn by_status(status: u16) -> (FailureKind, Option<u64>, &'static str) {
@@ -201,6 +240,35 @@ mod tests {
             let (got, wait, code) = classified(status, kind, message);
             assert_eq!((got, wait), (wanted, wait_ms), "{status} {kind} {message}");
             assert_eq!(code, if kind.is_empty() { status.to_string() } else { kind.to_owned() });
+        }
+    }
+
+    #[test]
+    fn results_of_single_mails() {
+        use FailureKind::{Unavailable, Unknown};
+        for (status, message, wanted, wait_ms) in [
+            ("MESSAGE_REJECTED", "Email address is not verified.", Account, None),
+            ("MESSAGE_REJECTED", "Transaction failed", Content, None),
+            ("MAIL_FROM_DOMAIN_NOT_VERIFIED", "", Account, None),
+            ("CONFIGURATION_SET_NOT_FOUND", "", Account, None),
+            ("CONFIGURATION_SET_DOES_NOT_EXIST", "", Account, None),
+            ("TEMPLATE_NOT_FOUND", "", Account, None),
+            ("TEMPLATE_DOES_NOT_EXIST", "", Account, None),
+            ("INVALID_SENDING_POOL_NAME", "", Account, None),
+            ("ACCOUNT_SUSPENDED", "", Account, None),
+            ("ACCOUNT_SENDING_PAUSED", "", Account, None),
+            ("CONFIGURATION_SET_SENDING_PAUSED", "", Account, None),
+            ("ACCOUNT_THROTTLED", "", Throttled, None),
+            ("ACCOUNT_DAILY_QUOTA_EXCEEDED", "", Throttled, Some(QUOTA_MS)),
+            ("INVALID_PARAMETER", "Illegal address", Recipient, None),
+            ("INVALID_PARAMETER_VALUE", "Template rendering failed", Content, None),
+            ("TRANSIENT_FAILURE", "", Unavailable, None),
+            ("FAILED", "", Unavailable, None),
+            ("SOMETHING_NEW", "", Unknown, None),
+        ] {
+            let failure = of_entry(status, message);
+            assert_eq!((failure.kind, failure.retry_after_ms), (wanted, wait_ms), "{status} {message}");
+            assert_eq!(failure.code, status);
         }
     }
 

@@ -32,8 +32,8 @@ struct SendEmail<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Destination<'a> {
-    to_addresses: [&'a str; 1],
+pub(super) struct Destination<'a> {
+    pub to_addresses: [&'a str; 1],
 }
 
 #[derive(Serialize)]
@@ -77,9 +77,9 @@ struct Raw {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Pair<'a> {
-    name: &'a str,
-    value: &'a str,
+pub(super) struct Pair<'a> {
+    pub name: &'a str,
+    pub value: &'a str,
 }
 
 #[derive(Serialize)]
@@ -140,7 +140,8 @@ pub(super) fn check_size(content: &EmailContent) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::Content, "too_large", detail))
 }
 
-fn is_simple(content: &EmailContent) -> bool {
+/// True for what SES can be told without building the mail ourselves.
+pub(super) fn is_simple(content: &EmailContent) -> bool {
     let is_plain = |(name, value): (&String, &String)| {
         (1..=HEADER_VALUE_MAX).contains(&value.len())
             && name.len() + value.len() <= HEADER_MAX

@@ -1,4 +1,4 @@
-//! Amazon SES v2: SendEmail, GetAccount, Signature V4, and events through SNS with its signed envelope.
+//! Amazon SES v2: SendEmail, SendBulkEmail, GetAccount, Signature V4, and events through SNS with its signed envelope.
 //! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/>
 
 use model::{HttpCall, Method};
@@ -74,6 +74,7 @@ impl Provider for Ses {
         }
         match (request.method.as_str(), &segments[..]) {
             ("POST", ["v2", "email", "outbound-emails"]) => send(cx, request),
+            ("POST", ["v2", "email", "outbound-bulk-emails"]) => send_bulk(cx, request),
             ("GET", ["v2", "email", "account"]) => Ok(Reply::json(
                 200,
                 &json!({
@@ -163,10 +164,9 @@ fn envelope(cx: &Cx<'_>, more: &Value, url: String, message: &str, now: &str) ->
         .header("x-amz-sns-topic-arn", topic)
 }
 
-fn send(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
-    let bad = |words: &str| error(400, "BadRequestException", words);
-    let body = request.json().ok_or_else(|| bad("The request body is not valid JSON"))?;
-    let from = bare(text(&body, "/FromEmailAddress"));
+/// The sender and the configuration set of a request, when this account may use them.
+fn sender(cx: &Cx<'_>, body: &Value) -> Result<String, Reply> {
+    let from = bare(text(body, "/FromEmailAddress"));
     let own = bare(cx.get("from"));
     if from.rsplit('@').next() != own.rsplit('@').next() {
         let words = format!(
@@ -175,10 +175,104 @@ fn send(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
         );
         return Err(error(400, "MessageRejected", &words));
     }
-    let set = text(&body, "/ConfigurationSetName");
+    let set = text(body, "/ConfigurationSetName");
     if !set.is_empty() && set != cx.get("configuration_set") {
         return Err(error(404, "NotFoundException", &format!("Configuration set <{set}> does not exist.")));
     }
+    Ok(from)
+}
+
+/// The tags of a mail as events carry them.
+fn tags(list: &Value) -> serde_json::Map<String, Value> {
+    list.as_array().into_iter().flatten().map(|tag| (text(tag, "/Name").to_owned(), json!([tag["Value"]]))).collect()
+}
+
+/// Many mails from one template, with a result for each. <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendBulkEmail.html>
+fn send_bulk(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+    let bad = |words: &str| error(400, "BadRequestException", words);
+    let body = request.json().ok_or_else(|| bad("The request body is not valid JSON"))?;
+    let from = sender(cx, &body)?;
+    let template = &body["DefaultContent"]["Template"];
+    let content = &template["TemplateContent"];
+    if ["TemplateName", "TemplateArn"].iter().any(|name| !template[*name].is_null()) {
+        return Err(error(404, "NotFoundException", "Template does not exist."));
+    }
+    if content["Subject"].as_str().is_none() || content["Text"].is_null() && content["Html"].is_null() {
+        return Err(bad("TemplateContent needs a Subject and a Text or Html part"));
+    }
+    let defaults: Value = serde_json::from_str(text(template, "/TemplateData"))
+        .map_err(|_| bad("TemplateData is not a JSON object in a string"))?;
+    let entries = body["BulkEmailEntries"].as_array().filter(|entries| (1..=RECIPIENTS_MAX).contains(&entries.len()));
+    let entries = entries.ok_or_else(|| bad("BulkEmailEntries must have from 1 to 50 entries"))?;
+    let mut results = Vec::new();
+    for entry in entries {
+        results.push(match bulk_entry(cx, entry, content, &defaults, &from) {
+            Ok(id) => json!({"Status": "SUCCESS", "MessageId": id}),
+            Err((status, words)) => json!({"Status": status, "Error": words}),
+        });
+    }
+    Ok(Reply::json(200, &json!({ "BulkEmailEntryResults": results })))
+}
+
+/// One of many mails: its id, or its status and what is wrong.
+fn bulk_entry(
+    cx: &mut Cx<'_>,
+    entry: &Value,
+    content: &Value,
+    defaults: &Value,
+    from: &str,
+) -> Result<String, (&'static str, String)> {
+    let to = bare(text(entry, "/Destination/ToAddresses/0"));
+    match cx.fate(&to) {
+        Fate::Throttled => return Err(("ACCOUNT_THROTTLED", "Maximum sending rate exceeded.".to_owned())),
+        fate if fate == Fate::Refused || !is_address(&to) => {
+            return Err(("INVALID_PARAMETER", "Invalid email address: missing or bad domain".to_owned()));
+        }
+        _ => {}
+    }
+    let given = text(entry, "/ReplacementEmailContent/ReplacementTemplate/ReplacementTemplateData");
+    let own: Value = serde_json::from_str(given).unwrap_or(Value::Null);
+    let rendered = |part: &str| -> Result<Option<String>, (&'static str, String)> {
+        let Some(mut rest) = content[part].as_str() else { return Ok(None) };
+        let mut whole = String::new();
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (name, after) = after.split_once("}}").unwrap_or((after, ""));
+            let value = own[name].as_str().or_else(|| defaults[name].as_str()).ok_or_else(|| {
+                ("INVALID_PARAMETER", format!("Attribute '{name}' is not present in the rendering data."))
+            })?;
+            whole.push_str(before);
+            whole.push_str(value);
+            rest = after;
+        }
+        whole.push_str(rest);
+        Ok(Some(whole))
+    };
+    let headers = entry["ReplacementHeaders"].as_array().map_or(0, Vec::len);
+    if headers > HEADERS_MAX {
+        return Err(("INVALID_PARAMETER", "Too many headers".to_owned()));
+    }
+    let tags = tags(&entry["ReplacementTags"]);
+    let id = format!("0102{}-{}-000000", cx.hex(12), cx.uuid());
+    let draft = Draft {
+        channel: "email",
+        from: from.to_owned(),
+        to,
+        subject: rendered("Subject")?,
+        text: rendered("Text")?.unwrap_or_default(),
+        parts: rendered("Html")?.map(|_| "html".to_owned()).into_iter().collect(),
+        echo: tags.values().next().and_then(|values| values[0].as_str()).map(str::to_owned),
+        id: id.clone(),
+        more: json!({"tags": tags, "base_url": cx.base_url}),
+        ..Draft::default()
+    };
+    cx.take(draft);
+    Ok(id)
+}
+
+fn send(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+    let bad = |words: &str| error(400, "BadRequestException", words);
+    let body = request.json().ok_or_else(|| bad("The request body is not valid JSON"))?;
+    let from = sender(cx, &body)?;
     let content = &body["Content"];
     let kinds = ["Simple", "Raw", "Template"].iter().filter(|kind| !content[**kind].is_null()).count();
     if kinds != 1 {
@@ -225,12 +319,7 @@ fn send(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
             draft.parts = html.into_iter().chain(files).collect();
         }
     }
-    let tags: serde_json::Map<String, Value> = body["EmailTags"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|tag| (text(tag, "/Name").to_owned(), json!([tag["Value"]])))
-        .collect();
+    let tags = tags(&body["EmailTags"]);
     draft.echo = tags.values().next().and_then(|values| values[0].as_str()).map(str::to_owned);
     draft.id = format!("0102{}-{}-000000", cx.hex(12), cx.uuid());
     draft.more = json!({"tags": tags, "base_url": cx.base_url});
