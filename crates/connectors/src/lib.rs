@@ -27,6 +27,7 @@ mod read;
 mod refusals;
 pub mod registry;
 mod resend;
+pub mod returns;
 pub mod sandbox;
 mod sendgrid;
 mod ses;
@@ -325,6 +326,12 @@ pub trait Inbound: Sync + Send {
         String::new()
     }
 
+    /// True when a mail to this address is for this account: reports about mails come as mails. Such a mail is handed to [`Inbound::read`] as a `POST` to [`Inbound::path`] with
+    /// the mail as its body, and the address in a `Delivered-To` header before it.
+    fn takes_mail(&self, _cx: &Cx<'_>, _address: &str) -> bool {
+        false
+    }
+
     /// Checks that the request comes from the provider. There is no default: a connector says how, and fails closed. `fetched` brings the
     /// answer when an earlier call returned [`Verdict::Fetch`].
     fn verify(&self, cx: &Cx<'_>, request: &Request<'_>, fetched: Option<&Answer>) -> Verdict;
@@ -409,7 +416,7 @@ pub enum Observed {
 pub struct Report {
     /// The provider's id.
     pub provider_message_id: Option<String>,
-    /// Our echo, where the provider repeats it.
+    /// Our echo, where the provider repeats it. Its number is 0 when only the message is known.
     pub attempt_id: Option<AttemptId>,
     /// What happened.
     pub fact: Fact,

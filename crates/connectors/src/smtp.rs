@@ -2,19 +2,23 @@
 //!
 //! One mail, one recipient, one transaction: then the server's word is about that recipient alone. SMTP knows no id and no
 //! idempotency: what the server's last words call the mail is kept for support, and a repeat carries the same `Message-ID`. Delivery is only
-//! knowable by bounces, which come later as mails.
+//! knowable by reports, which come later as mails: to the return address each attempt has of its own ([`crate::returns`]), or handed on by POST.
 
 mod replies;
+mod reports;
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use model::{
-    Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, Mailbox, Secret, SmtpAnswer, SmtpCall, SmtpLogin,
-    SmtpSecurity, SmtpStage, Values, settings,
+    AccountId, Answer, AttemptId, BadSetting, Call, Channel, Content, Failure, FailureKind, Mailbox, Secret,
+    SmtpAnswer, SmtpCall, SmtpLogin, SmtpSecurity, SmtpStage, Values, settings,
 };
 
-use crate::{Check, Connector, Cx, Limits, Outcome, Outgoing, Probe, Spec, Step, dkim, mime};
+use crate::{
+    Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Probe, Request, Spec, Step, Verdict, dkim,
+    hook, mime, returns,
+};
 
 settings! {
     /// Settings of a mail server.
@@ -29,11 +33,19 @@ settings! {
         username: Option<String> = "User name";
         /// The password that goes with the user name.
         password: Option<Secret> = "Password";
+        /// A domain of yours, such as bounce.acme.example, whose mail comes to this installation: each mail then has a return address of its own there, and bounces
+        /// find the message they speak of. Needs `bounce_secret`.
+        bounce_domain: Option<String> = "Bounce domain";
+        /// At least 16 characters nobody can guess, of your own making. Return addresses and the address for reports by POST are made from it: reports about mails sent before a
+        /// change are not recognised by their address any more.
+        bounce_secret: Option<Secret> = "Bounce secret";
     }
 }
 
 /// Time for each command's reply, in milliseconds. RFC 5321 allows minutes; a server that needs more than one is better tried again later.
 const TIMEOUT_MS: u64 = 60_000;
+/// Shortest bounce secret, in bytes: what a password manager makes is longer.
+const BOUNCE_SECRET_MIN: usize = 16;
 
 static SPEC: Spec = Spec {
     id: "smtp",
@@ -46,8 +58,10 @@ static SPEC: Spec = Spec {
     // Common servers allow one client 20 to 50 connections; some less for mail from one account.
     limits: Limits { per_second: 0, concurrency: 16 },
     has_receipts: false,
-    callback_help: "",
-    callback_security: "",
+    callback_help: "Set `bounce_domain` and `bounce_secret`, and let the domain's MX record point to this installation's mail listener (`mail_listen`): bounces then come back by \
+                    themselves. Or let your mail server POST bounces and complaints, as they came, to this account's callback URL, which ends in a secret of its own.",
+    callback_security: "Not signed: mail proves nothing about who wrote it. A report is believed when it comes to a return address nobody can guess, or is posted to the account's \
+                        callback URL with its secret last part, which is made from `bounce_secret`.",
 };
 
 /// The connector for mail servers.
@@ -71,10 +85,26 @@ impl Connector for Smtp {
             return Err(bad("port", "must be from 1 to 65535; 587 is usual"));
         }
         match (&settings.username, &settings.password) {
-            (Some(_), None) => Err(bad("password", "is missing; a user name needs its password")),
-            (None, Some(_)) => Err(bad("username", "is missing; a password needs its user name")),
-            (Some(_), Some(_)) | (None, None) => Ok(()),
+            (Some(_), None) => return Err(bad("password", "is missing; a user name needs its password")),
+            (None, Some(_)) => return Err(bad("username", "is missing; a password needs its user name")),
+            (Some(_), Some(_)) | (None, None) => {}
         }
+        if let Some(domain) = &settings.bounce_domain {
+            let is_domain = is_host(domain) && domain.contains('.') && domain.parse::<IpAddr>().is_err();
+            if !is_domain || domain.ends_with('.') {
+                return Err(bad("bounce_domain", "must be a domain in ASCII, such as bounce.acme.example"));
+            }
+            if settings.bounce_secret.is_none() {
+                return Err(bad(
+                    "bounce_secret",
+                    "is missing; return addresses are made from it: choose at least 16 random characters",
+                ));
+            }
+        }
+        if settings.bounce_secret.as_ref().is_some_and(|secret| secret.reveal().len() < BOUNCE_SECRET_MIN) {
+            return Err(bad("bounce_secret", "is too short; choose at least 16 random characters"));
+        }
+        Ok(())
     }
 
     fn check_from(&self, from: &str, _channel: Channel) -> Result<(), BadSetting> {
@@ -104,6 +134,8 @@ impl Connector for Smtp {
             rcpt_to: Some(parties.to.clone()),
             data: Bytes::from(data),
             envelope_id: Some(message.attempt_id.to_string()),
+            mail_from: return_address(cx, message.attempt_id)?
+                .unwrap_or_else(|| parties.from.address.as_str().to_owned()),
             ..session(cx, Some(&parties.from))?
         }))
     }
@@ -122,6 +154,10 @@ impl Connector for Smtp {
         Ok(vec![Probe { name: "Connection", call: Call::Smtp(session(cx, from.as_ref())?) }])
     }
 
+    fn inbound(&self) -> Option<&dyn Inbound> {
+        Some(self)
+    }
+
     fn signs_mail(&self) -> bool {
         true
     }
@@ -132,6 +168,50 @@ impl Connector for Smtp {
             Answer::Http(_) | Answer::Local => Vec::new(),
         }
     }
+}
+
+impl Inbound for Smtp {
+    fn path(&self, cx: &Cx<'_>) -> String {
+        path_token(cx).map_or(String::new(), |token| format!("/{token}"))
+    }
+
+    fn takes_mail(&self, cx: &Cx<'_>, address: &str) -> bool {
+        Settings::read(cx.settings).is_ok_and(|settings| reports::attempt_of(cx, &settings, address).is_some())
+    }
+
+    fn verify(&self, cx: &Cx<'_>, request: &Request<'_>, _fetched: Option<&Answer>) -> Verdict {
+        match path_token(cx) {
+            None => Verdict::Invalid("reports are taken once the account has a `bounce_secret`".to_owned()),
+            Some(token) if hook::has_token(request, &token) => Verdict::Valid,
+            Some(_) => Verdict::Invalid(
+                "the address does not end in the account's secret: use the account's callback URL as it is shown"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    fn read(&self, cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
+        let settings = Settings::read(cx.settings)?;
+        Ok(reports::read(cx, &settings, request.body).into_iter().map(Observed::Status).collect())
+    }
+}
+
+/// The last part of the address for reports by POST.
+fn path_token(cx: &Cx<'_>) -> Option<String> {
+    let secret = Settings::read(cx.settings).ok()?.bounce_secret?;
+    Some(hook::token(cx, &secret, "smtp returns"))
+}
+
+/// Whose settings these are.
+fn account(cx: &Cx<'_>) -> Option<AccountId> {
+    cx.callback_url.rsplit('/').next()?.parse().ok()
+}
+
+/// Where reports about this attempt come back to; `None` without a bounce domain: then they go to the sender.
+fn return_address(cx: &Cx<'_>, attempt: AttemptId) -> Result<Option<String>, Failure> {
+    let settings = Settings::read(cx.settings)?;
+    let (Some(domain), Some(secret)) = (&settings.bounce_domain, &settings.bounce_secret) else { return Ok(None) };
+    Ok(account(cx).map(|account| returns::address(account, attempt, secret, domain)))
 }
 
 /// A session that signs in and sends nothing.

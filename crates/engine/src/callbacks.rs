@@ -11,6 +11,7 @@
 mod fetch;
 mod follow;
 mod log;
+pub mod mail;
 mod matching;
 mod record;
 mod write;

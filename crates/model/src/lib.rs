@@ -40,7 +40,7 @@ pub use id::{
 };
 pub use ids::Ids;
 pub use money::Money;
-pub use ports::{Blobs, BoxFuture, Clock, Dns, DnsKind, Transport};
+pub use ports::{ArrivedMail, Blobs, BoxFuture, Clock, Dns, DnsKind, MailDoor, Transport, Welcome};
 pub use secret::Secret;
 pub use segments::{Encoding, Segments, odd_characters, segments, smart_text};
 pub use settings::{BadSetting, Field, FieldKind, Setting, Values};

@@ -1,6 +1,6 @@
 //! The doors to the world. The engine holds these traits; production puts real ones behind them, tests put pure ones.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
@@ -59,4 +59,35 @@ pub trait Dns: Send + Sync {
     /// Every record of this kind at `name`, in any order; names in them are in lower case and without the dot at the end. None is not a failure; a server that does
     /// not answer is, with its reason for people.
     fn look_up(&self, name: &str, kind: DnsKind) -> BoxFuture<'static, Result<Vec<String>, String>>;
+}
+
+/// A mail that came to us.
+#[derive(Debug, Clone)]
+pub struct ArrivedMail {
+    /// The envelope recipient.
+    pub to: String,
+    /// The mail as it came, perhaps without its end.
+    pub data: Bytes,
+    /// Who brought it.
+    pub peer: IpAddr,
+}
+
+/// What is said to whoever brings a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Welcome {
+    /// Yes: it is for us; or, once it was handed over: it is on disk.
+    Yes,
+    /// No, and never.
+    No,
+    /// Not now: come again.
+    Later,
+}
+
+/// Decides about mail that comes to us. The listener in `net` speaks the protocol and knows nothing of addresses.
+pub trait MailDoor: Send + Sync {
+    /// Says whether somebody here takes mail for this address.
+    fn knows<'a>(&'a self, to: &'a str) -> BoxFuture<'a, Welcome>;
+
+    /// Takes a mail to an address that is known.
+    fn take(&self, mail: ArrivedMail) -> BoxFuture<'_, Welcome>;
 }

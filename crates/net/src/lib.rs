@@ -1,4 +1,4 @@
-//! Every outgoing socket of Tidings: HTTP requests and SMTP submissions, behind [`model::Transport`].
+//! Every socket of Tidings besides the API's: HTTP requests and SMTP submissions, behind [`model::Transport`], and the mail that comes back.
 //!
 //! The engine hands a [`Call`] to [`Net`] and gets an [`Answer`], or a [`Broken`] that says whether the provider may
 //! have acted. That one bit decides between a harmless retry and an `unknown` attempt, so the modules here exist to get
@@ -9,6 +9,7 @@
 //! - `dns`: looking records up for people, apart from connections.
 //! - `wire`: TCP and TLS. `pool`: kept connections.
 //! - `http` and `smtp`: the two protocols.
+//! - `mail`: taking mail, for whom and what for says a [`model::MailDoor`].
 //! - `system`: the real clock, the only place that reads one.
 //!
 //! No business lives here: no retries (besides one silent fresh connection when a kept one turns out to be stale and
@@ -19,6 +20,7 @@ mod broken;
 mod dns;
 pub mod guard;
 mod http;
+mod mail;
 mod pool;
 mod resolve;
 mod smtp;
@@ -31,6 +33,7 @@ use model::{Answer, BoxFuture, Broken, Call, Clock, Transport};
 
 pub use dns::Lookups;
 pub use guard::{Allowed, BadAllowed, Guard, Refusal};
+pub use mail::MailListen;
 pub use resolve::{Resolve, SystemResolver};
 pub use system::SystemClock;
 

@@ -32,6 +32,8 @@ pub struct ConfigError(pub(crate) String);
 pub struct Config {
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Where mail comes in; `None` is nowhere.
+    pub mail_listen: Option<SocketAddr>,
     /// Where files live.
     pub data_dir: PathBuf,
     /// `sqlite:PATH` or `postgres://…`.
@@ -134,6 +136,7 @@ impl Config {
         let base_urls = base_urls(&layers)?;
         let oidc = oidc(&layers)?;
         let config = Self {
+            mail_listen: layers.parse_if_set("mail_listen", values::listen)?,
             database_url: database_url(&layers, &data_dir)?,
             client_ip_header: layers.parse_if_set("client_ip_header", values::header_name)?,
             master_key: layers.parse_if_set("master_key", |text| {
@@ -177,6 +180,17 @@ impl Config {
             };
             format!("http://{}", SocketAddr::new(ip, bound.port()))
         })
+    }
+
+    /// The name by which mail servers are greeted: the public host's.
+    pub fn mail_name(&self, bound: SocketAddr) -> String {
+        let url = Url::parse(&self.public_url(bound)).ok();
+        match url.as_ref().and_then(Url::host) {
+            Some(Host::Ipv4(ip)) => format!("[{ip}]"),
+            Some(Host::Ipv6(ip)) => format!("[IPv6:{ip}]"),
+            Some(Host::Domain(name)) => name.to_owned(),
+            None => "localhost".to_owned(),
+        }
     }
 
     /// The file of an SQLite database; `None` on PostgreSQL.

@@ -7,6 +7,7 @@ mod case_file;
 mod cases;
 mod contract;
 mod mime;
+mod pages;
 mod play;
 mod show;
 mod specs;

@@ -45,7 +45,7 @@ impl Reported {
             tenant_id,
             account_id,
             echo: report.attempt_id.map(model::AttemptId::message),
-            attempt: report.attempt_id.map(model::AttemptId::number),
+            attempt: report.attempt_id.map(model::AttemptId::number).filter(|number| *number > 0),
             provider_id: report.provider_message_id.map(|id| without_nul(&id)).filter(|id| !id.is_empty()),
             dedupe,
             payload: EarlyPayload {

@@ -18,6 +18,7 @@ mod once;
 mod path;
 mod provider_resources;
 mod reading;
+mod returns;
 mod schedules;
 mod setting;
 mod stream;

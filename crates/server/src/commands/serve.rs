@@ -9,10 +9,12 @@ use axum::{Json, Router, http::StatusCode, routing::get};
 use engine::{
     Engine,
     access::users::{self, Made},
+    callbacks::mail::{MAIL_KEPT_MAX, Returns},
     jobs, keys, recovery,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{BoxFuture, Secret};
+use net::MailListen;
 use serde_json::json;
 use store::Scope;
 use tokio::{
@@ -42,6 +44,8 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     let _lock = home::lock(&config)?;
     let listener = bind(&config).await?;
     let bound = listener.local_addr()?;
+    let mail = mail(&config).await?;
+    let mail_bound = mail.as_ref().map(TcpListener::local_addr).transpose()?;
     let node = node::open(&config, bound).await?;
     for line in config.warnings().iter().chain(&node.notes) {
         tracing::warn!("{line}");
@@ -55,15 +59,37 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
         recovery::recover(&node.engine, true).await?;
     }
     let router = router(&config, &node.engine, metrics.clone());
-    let (stop, running) = start(&config, listener, router, &node.engine, metrics);
+    let (stop, mut running) = start(&config, listener, router, &node.engine, metrics);
+    if let Some(listener) = mail {
+        let listen = MailListen {
+            listener,
+            name: config.mail_name(bound),
+            kept_max: MAIL_KEPT_MAX,
+            door: Arc::new(Returns(Arc::clone(&node.engine))),
+            clock: Arc::clone(&node.engine.ports.clock),
+            stop: stop.subscribe(),
+        };
+        running.spawn(listen.run());
+    }
     let mut signals = Signals::new()?;
     let url = config.public_url(bound);
     let console = config.roles.console.then(|| format!("{url}{}", console::BASE));
-    announce(&Announcement { url, console, operator_key, operator, demo }, json)?;
+    announce(&Announcement { url, console, mail: mail_bound, operator_key, operator, demo }, json)?;
     signals.recv().await;
     say("Stopping: finishing what is in flight. A second signal ends at once.");
     stop.send_replace(true);
     finish(running, &mut signals, &config, &node.engine).await
+}
+
+/// Where mail comes in, in processes that take callbacks.
+async fn mail(config: &Config) -> Result<Option<TcpListener>, ConfigError> {
+    let Some(listen) = config.mail_listen.filter(|_| config.roles.api) else { return Ok(None) };
+    let bound = TcpListener::bind(listen).await;
+    bound.map(Some).map_err(|error| {
+        ConfigError(format!(
+            "`mail_listen` {listen} cannot be used: {error}; choose another address, or stop what listens there"
+        ))
+    })
 }
 
 async fn bind(config: &Config) -> Result<TcpListener, ConfigError> {
@@ -198,6 +224,7 @@ struct Announcement {
     url: String,
     /// Where the console is, when this process shows it.
     console: Option<String>,
+    mail: Option<SocketAddr>,
     operator_key: Option<Secret>,
     operator: Option<Made>,
     demo: Option<Demo>,
@@ -205,11 +232,14 @@ struct Announcement {
 
 /// Tells people where we are, and on the very first start how to get in.
 fn announce(announcement: &Announcement, json: bool) -> Outcome {
-    let Announcement { url, console, operator_key, operator, demo } = announcement;
+    let Announcement { url, console, mail, operator_key, operator, demo } = announcement;
     let password = operator.as_ref().and_then(|made| made.password.as_ref()).map(Secret::reveal);
     say(&format!("Tidings {} is at {url}", env!("CARGO_PKG_VERSION")));
     if let Some(console) = console {
         say(&format!("The console is at {console}"));
+    }
+    if let Some(mail) = mail {
+        say(&format!("Bounces and complaints come in by SMTP at {mail}"));
     }
     if let Some(key) = operator_key {
         say(&format!("The operator's API key, shown this once: {}", key.reveal()));
@@ -224,7 +254,7 @@ fn announce(announcement: &Announcement, json: bool) -> Outcome {
         let operator_key = operator_key.as_ref().map(Secret::reveal);
         let sign_in = operator.as_ref().map(|made| json!({"email": made.view.email, "password": password}));
         put_json(&json!({
-            "url": url, "console_url": console, "operator_api_key": operator_key, "operator_sign_in": sign_in, "demo": demo,
+            "url": url, "console_url": console, "mail_address": mail, "operator_api_key": operator_key, "operator_sign_in": sign_in, "demo": demo,
         }))?;
     }
     Ok(())

@@ -29,6 +29,13 @@ const fn secret(path: &'static str, form: &'static str, default: &'static str, h
 pub const KEYS: &[Key] = &[
     key("listen", "ADDRESS:PORT", "127.0.0.1:8080", "Where the API listens. Port 0 takes a free one."),
     key(
+        "mail_listen",
+        "ADDRESS:PORT",
+        "(none: no mail is taken)",
+        "Where bounces and complaints come in by SMTP, for e-mail accounts with a `bounce_domain`: only mail to return addresses this installation made is taken. The world brings mail to port 25; \
+         let the firewall or a mail server lead it here. In processes with the role `api`.",
+    ),
+    key(
         "data_dir",
         "PATH",
         "./data",

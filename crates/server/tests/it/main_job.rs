@@ -36,8 +36,10 @@ impl Job {
     /// Starts everything from nothing; answers the running server too.
     fn start() -> (Self, Server) {
         let sink = Sink::new();
-        let postfix = Postfix::start(sink.take_mail());
+        let mail_port = free_port();
+        let postfix = Postfix::start(sink.take_mail(), mail_port);
         let installation = Installation::new()
+            .with("TIDINGS_MAIL_LISTEN", &format!("127.0.0.1:{mail_port}"))
             // The same address after a restart, because the provider was told where to report to.
             .with("TIDINGS_LISTEN", &format!("127.0.0.1:{}", free_port()))
             .with("TIDINGS_OUTBOUND__CA_FILES", postfix.authority().to_str().unwrap())
@@ -84,14 +86,24 @@ fn from_nothing_to_delivered() {
     a_refused_recipient_is_a_failure(&job, &server, &mut client);
     let server = killed_in_the_middle_nothing_is_lost(&job, server);
     callbacks_tell_the_rest(&job, &server);
+    a_mail_that_comes_back_is_a_bounce(&job, &server);
     assert_eq!(server.stop(Signal::TERM).code, 0);
 }
 
 fn accounts(job: &Job, client: &mut Client) {
-    let login = |password: &str| json!({"port": job.postfix.port, "security": "starttls", "username": USER, "password": password});
-    let mut wrong = smtp_account(login("wrong"));
-    wrong["enabled"] = false.into();
-    for (account, is_ok) in [(wrong, false), (smtp_account(login(PASSWORD)), true), (twilio_account(), true)] {
+    let login = |port: u16, security: &str, password: &str| {
+        smtp_account(json!({
+            "port": port, "security": security, "username": USER, "password": password,
+            "bounce_domain": "bounce.mail.test", "bounce_secret": "a-secret-for-bounces",
+        }))
+    };
+    let (starttls, tls) = (job.postfix.port, job.postfix.tls_port);
+    let mut aside = [login(starttls, "starttls", "wrong"), login(tls, "tls", "wrong"), login(tls, "tls", PASSWORD)];
+    aside.iter_mut().for_each(|account| account["enabled"] = false.into());
+    let [wrong, wrong_tls, right_tls] = aside;
+    let right = login(starttls, "starttls", PASSWORD);
+    let accounts = [(wrong, false), (wrong_tls, false), (right_tls, true), (right, true), (twilio_account(), true)];
+    for (account, is_ok) in accounts {
         let made = client.post("/v1/accounts", &account);
         let tested = client.post(&format!("/v1/accounts/{}/test", made["id"].as_str().unwrap()), &Value::Null);
         assert_eq!(tested["ok"], is_ok, "{tested:#} {}", job.postfix.log());
@@ -236,4 +248,25 @@ fn callbacks_tell_the_rest(job: &Job, server: &Server) {
         (&usage["totals"]["accepted"], &usage["totals"]["delivered"], &usage["totals"]["failed"]),
         (&23.into(), &1.into(), &1.into())
     );
+}
+
+/// Postfix takes the mail, the next server does not, and Postfix says so to the return address.
+fn a_mail_that_comes_back_is_a_bounce(job: &Job, server: &Server) {
+    let mut client = job.client(server);
+    let message = json!({"to": {"email": "gone@mail.test"}, "channel": "email", "purpose": "transactional", "content": {"subject": "x", "text": "x"}});
+    let id = client.post("/v1/messages", &message)["id"].as_str().unwrap().to_owned();
+    let bounced = job.until(server, "message.bounced", &id);
+    assert_eq!(
+        (&bounced["status"], &bounced["failure"]["kind"]),
+        (&"bounced".into(), &"recipient".into()),
+        "{bounced:#}"
+    );
+    let words = bounced["failure"]["provider_detail"].as_str().unwrap();
+    assert!(words.contains("550 5.1.1 no such user any more"), "{words}");
+    assert_eq!(
+        timeline(&mut client, &id),
+        ["accepted", "routed", "attempt accepted", "is sent", "provider says bounced", "is bounced"]
+    );
+    let kept = client.get("/v1/suppressions");
+    assert_eq!(kept["data"][0]["address"], "gone@mail.test", "{kept:#}");
 }

@@ -69,8 +69,9 @@ impl Stage {
         for account in provider["accounts"].as_array().unwrap() {
             let made = client.post("/v1/accounts", account);
             let (name, account_id) = (account["name"].as_str().unwrap(), made["id"].as_str().unwrap());
-            if let Some(url) = made["callback_url"].as_str() {
-                let setting = if name == "Bird" { "bird_callback_url" } else { "callback_url" };
+            let setting = if name == "Bird" { "bird_callback_url" } else { "callback_url" };
+            // Mail servers know no such thing: they write to return addresses.
+            if let Some(url) = made["callback_url"].as_str().filter(|_| provider["settings"][setting].is_string()) {
                 set(&mut control, id, setting, url);
             }
             let path = format!("/v1/accounts/{account_id}/test");

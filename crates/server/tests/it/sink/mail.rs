@@ -1,4 +1,4 @@
-//! A mail server that takes every mail: RFC 5321 as far as clients use it, one command at a time.
+//! A mail server that takes every mail but those to `gone@…`: RFC 5321 as far as clients use it, one command at a time.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -25,7 +25,7 @@ pub(super) fn serve(sink: &Sink, stream: TcpStream) -> io::Result<()> {
             "RCPT" => {
                 let address = line.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
                 address.map_or("", |(address, _)| address).clone_into(&mut to);
-                "250 2.1.5 ok\r\n"
+                if to.starts_with("gone@") { "550 5.1.1 no such user any more\r\n" } else { "250 2.1.5 ok\r\n" }
             }
             "DATA" => {
                 stream.get_mut().write_all(b"354 go on\r\n")?;

@@ -1,0 +1,409 @@
+//! Mail that comes to us (RFC 5321, the receiving side): what reports about our own mails need, and nothing more.
+//!
+//! Who may be written to and what becomes of a mail is said by a [`MailDoor`]. Here is the protocol and its limits: so many connections, also from one place, so many mails a
+//! minute, so long for a line, so many bytes. A mail is answered 250 only after the door has it on disk. One recipient per mail: reports have one, and then the word is about that one.
+//! We answer no mail with a mail, so a loop cannot begin here. STARTTLS is not offered: what comes is about mails that left long ago, and its address is the proof.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use model::{ArrivedMail, Clock, MailDoor, Welcome};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// Connections open at once: reports are few, and a burst of them waits at the sender.
+const CONNECTIONS_MAX: usize = 64;
+/// Connections from one place at once: what one relay uses at most.
+const PEER_CONNECTIONS_MAX: usize = 16;
+/// Mails from one place per minute. A relay that brings a campaign's bounces comes again with the rest.
+const PEER_MAILS_PER_MINUTE: u32 = 600;
+/// Places whose counts are remembered.
+const PEERS_MAX: usize = 4_096;
+/// Mails over one connection.
+const MAILS_MAX: u32 = 100;
+/// Commands that made no sense, after which we hang up.
+const ERRORS_MAX: u32 = 10;
+/// Longest command, in bytes: RFC 5321 has 512, and extensions add to it.
+const COMMAND_MAX: u64 = 2_048;
+/// Longest piece of a mail read at once, in bytes; longer lines come in pieces.
+const PIECE_MAX: u64 = 64 * 1024;
+/// Largest mail, in bytes: some servers send all of the original back, attachments included.
+const MAIL_MAX: usize = 40 << 20;
+/// Time for a command, in milliseconds. RFC 5321 has five minutes; who brings a report is a server and not a person.
+const COMMAND_MS: u64 = 60_000;
+/// Time for a whole mail, in milliseconds.
+const MAIL_MS: u64 = 300_000;
+/// Pause after the system refused a connection, in milliseconds.
+const PAUSE_MS: u64 = 50;
+
+/// What a listener needs.
+pub struct MailListen {
+    /// Where to listen; bound already.
+    pub listener: TcpListener,
+    /// The name we greet with.
+    pub name: String,
+    /// Bytes of a mail handed over; the rest of a longer one is read and let go.
+    pub kept_max: usize,
+    /// Who decides.
+    pub door: Arc<dyn MailDoor>,
+    /// Waits.
+    pub clock: Arc<dyn Clock>,
+    /// Turns true when the process is to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl MailListen {
+    /// Takes mail until told to stop. A mail that is half here then comes again: it was not answered.
+    pub async fn run(self) {
+        let Self { listener, name, kept_max, door, clock, mut stop } = self;
+        let peers = Arc::new(Peers::default());
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "Cannot take a connection of a mail server");
+                    clock.sleep(PAUSE_MS).await;
+                    continue;
+                }
+            };
+            let Some(seat) = peers.enter(peer) else {
+                turn_away(stream);
+                continue;
+            };
+            let visit = Visit {
+                stream: BufReader::new(stream),
+                peer,
+                name: name.clone(),
+                kept_max,
+                door: Arc::clone(&door),
+                clock: Arc::clone(&clock),
+                peers: Arc::clone(&peers),
+            };
+            let mut stop = stop.clone();
+            tokio::spawn(async move {
+                let _seat = seat;
+                tokio::select! {
+                    done = visit.run() => if let Err(error) = done {
+                        tracing::debug!(%error, "A mail server's connection ended early");
+                    },
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+    }
+}
+
+/// Says that there are too many, if the socket takes it at once, and closes.
+fn turn_away(stream: TcpStream) {
+    use io::Write as _;
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(b"421 4.3.2 Too many connections; try again later\r\n");
+    }
+}
+
+/// Who is here, and how much each has brought this minute.
+#[derive(Default)]
+struct Peers(Mutex<HashMap<IpAddr, Peer>>);
+
+#[derive(Default, Clone, Copy)]
+struct Peer {
+    open: usize,
+    minute: i64,
+    mails: u32,
+}
+
+/// A place in the house, free again when dropped.
+struct Seat {
+    peers: Arc<Peers>,
+    place: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peers.all().get_mut(&self.place) {
+            peer.open -= 1;
+        }
+    }
+}
+
+impl Peers {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Peer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A seat, unless there are too many here, or from there.
+    fn enter(self: &Arc<Self>, peer: SocketAddr) -> Option<Seat> {
+        let place = place(peer.ip());
+        let mut all = self.all();
+        if all.values().map(|peer| peer.open).sum::<usize>() >= CONNECTIONS_MAX {
+            return None;
+        }
+        if all.len() >= PEERS_MAX && !all.contains_key(&place) {
+            all.retain(|_, peer| peer.open > 0);
+        }
+        let peer = all.entry(place).or_default();
+        if peer.open >= PEER_CONNECTIONS_MAX {
+            return None;
+        }
+        peer.open += 1;
+        Some(Seat { peers: Arc::clone(self), place })
+    }
+
+    /// Counts a mail, unless this minute is full.
+    fn count(&self, peer: SocketAddr, minute: i64) -> bool {
+        let mut all = self.all();
+        let peer = all.entry(place(peer.ip())).or_default();
+        if peer.minute != minute {
+            (peer.minute, peer.mails) = (minute, 0);
+        }
+        peer.mails = peer.mails.saturating_add(1);
+        peer.mails <= PEER_MAILS_PER_MINUTE
+    }
+}
+
+/// Whom limits count: an address, or what one customer usually has of IPv6.
+fn place(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
+        ip => ip,
+    }
+}
+
+/// One connection.
+struct Visit {
+    stream: BufReader<TcpStream>,
+    peer: SocketAddr,
+    name: String,
+    kept_max: usize,
+    door: Arc<dyn MailDoor>,
+    clock: Arc<dyn Clock>,
+    peers: Arc<Peers>,
+}
+
+/// What a mail's data came to.
+enum Data {
+    Whole(Vec<u8>),
+    TooLarge,
+}
+
+impl Visit {
+    async fn run(mut self) -> io::Result<()> {
+        self.say(&format!("220 {} ESMTP Tidings takes reports about its mails\r\n", self.name)).await?;
+        let (mut has_sender, mut to) = (false, None::<String>);
+        let (mut errors, mut mails) = (0, 0);
+        let helo = format!("250 {}\r\n", self.name);
+        let ehlo = format!(
+            "250-{}\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE {MAIL_MAX}\r\n",
+            self.name
+        );
+        loop {
+            let Some(line) = self.command().await? else { return Ok(()) };
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            let reply = match verb.as_str() {
+                "EHLO" | "HELO" => {
+                    (has_sender, to) = (false, None);
+                    if verb == "EHLO" { ehlo.as_str() } else { &helo }
+                }
+                "MAIL" if has_sender => "503 5.5.1 One mail at a time\r\n",
+                "MAIL" if mails >= MAILS_MAX => "421 4.7.0 Enough for one connection; come again\r\n",
+                "MAIL" => match path(&line, "FROM:") {
+                    None => "501 5.5.4 Write MAIL FROM:<address>\r\n",
+                    Some((_, rest)) if size(rest).is_some_and(|size| size > MAIL_MAX as u64) => {
+                        "552 5.3.4 The mail is too large\r\n"
+                    }
+                    Some(_) => {
+                        has_sender = true;
+                        "250 2.1.0 Ok\r\n"
+                    }
+                },
+                "RCPT" if !has_sender => "503 5.5.1 MAIL comes first\r\n",
+                "RCPT" if to.is_some() => "452 4.5.3 One recipient at a time\r\n",
+                "RCPT" => match path(&line, "TO:") {
+                    None => "501 5.5.4 Write RCPT TO:<address>\r\n",
+                    Some((address, _)) => match self.door.knows(address).await {
+                        Welcome::Yes => {
+                            to = Some(address.to_owned());
+                            "250 2.1.5 Ok\r\n"
+                        }
+                        Welcome::No => "550 5.1.1 Nobody here has this address\r\n",
+                        Welcome::Later => "451 4.3.0 Not now; try again later\r\n",
+                    },
+                },
+                "DATA" => match to.take() {
+                    None => "503 5.5.1 RCPT comes first\r\n",
+                    Some(to) => {
+                        (has_sender, mails) = (false, mails + 1);
+                        self.take(to).await?
+                    }
+                },
+                "RSET" => {
+                    (has_sender, to) = (false, None);
+                    "250 2.0.0 Ok\r\n"
+                }
+                "NOOP" => "250 2.0.0 Ok\r\n",
+                "VRFY" => "252 2.1.5 Send the mail and see\r\n",
+                "QUIT" => return self.say("221 2.0.0 Bye\r\n").await,
+                _ => "500 5.5.2 No such command here\r\n",
+            };
+            self.say(reply).await?;
+            errors += u32::from(reply.starts_with('5'));
+            if reply.starts_with("421") {
+                return Ok(());
+            }
+            if errors >= ERRORS_MAX {
+                return self.say("421 4.7.0 Too many errors\r\n").await;
+            }
+        }
+    }
+
+    /// Reads a mail and hands it over.
+    async fn take(&mut self, to: String) -> io::Result<&'static str> {
+        let minute = self.clock.now().as_seconds().div_euclid(60);
+        if !self.peers.count(self.peer, minute) {
+            return Ok("451 4.7.0 Too many mails this minute; try again later\r\n");
+        }
+        self.say("354 Go on\r\n").await?;
+        let data = match self.data().await? {
+            Data::Whole(data) => Bytes::from(data),
+            Data::TooLarge => return Ok("552 5.3.4 The mail is too large\r\n"),
+        };
+        let mail = ArrivedMail { to, data, peer: self.peer.ip() };
+        Ok(match self.door.take(mail).await {
+            Welcome::Yes => "250 2.0.0 Taken\r\n",
+            Welcome::No => "554 5.7.1 Not taken\r\n",
+            Welcome::Later => "451 4.3.0 Not now; try again later\r\n",
+        })
+    }
+
+    async fn say(&mut self, text: &str) -> io::Result<()> {
+        let clock = Arc::clone(&self.clock);
+        tokio::select! {
+            done = self.stream.get_mut().write_all(text.as_bytes()) => done,
+            () = clock.sleep(COMMAND_MS) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// The next command without its line end; `None` at the end of the connection.
+    async fn command(&mut self) -> io::Result<Option<String>> {
+        let clock = Arc::clone(&self.clock);
+        let mut line = Vec::new();
+        let mut limited = (&mut self.stream).take(COMMAND_MAX);
+        let read = tokio::select! {
+            read = limited.read_until(b'\n', &mut line) => read?,
+            () = clock.sleep(COMMAND_MS) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        match line.strip_suffix(b"\n") {
+            Some(line) => Ok(Some(String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned())),
+            None if read == 0 => Ok(None),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "a command without an end")),
+        }
+    }
+
+    /// The mail up to its dot, without the dots that were doubled on the way. Only a dot between whole line ends ends it.
+    async fn data(&mut self) -> io::Result<Data> {
+        let clock = Arc::clone(&self.clock);
+        let deadline = clock.sleep(MAIL_MS);
+        tokio::select! {
+            data = read_data(&mut self.stream, self.kept_max) => data,
+            () = deadline => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+async fn read_data(stream: &mut BufReader<TcpStream>, kept_max: usize) -> io::Result<Data> {
+    let (mut kept, mut piece, mut size, mut is_at_start) = (Vec::new(), Vec::new(), 0_usize, true);
+    loop {
+        piece.clear();
+        let mut limited = (&mut *stream).take(PIECE_MAX);
+        if limited.read_until(b'\n', &mut piece).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if is_at_start && piece == b".\r\n" {
+            return Ok(if size > MAIL_MAX { Data::TooLarge } else { Data::Whole(kept) });
+        }
+        let text = if is_at_start { piece.strip_prefix(b".").unwrap_or(&piece) } else { &piece };
+        size = size.saturating_add(text.len());
+        // Who announced no size and does not stop is not listened to any longer.
+        if size > 2 * MAIL_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a mail without an end"));
+        }
+        kept.extend_from_slice(&text[..text.len().min(kept_max - kept.len())]);
+        is_at_start = piece.ends_with(b"\r\n");
+    }
+}
+
+/// The address of a MAIL or RCPT command, and what follows it.
+fn path<'a>(line: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
+    let rest = line.get(4..)?.trim_start();
+    let given = rest.get(..word.len())?;
+    let rest = rest.get(word.len()..).filter(|_| given.eq_ignore_ascii_case(word))?;
+    let (address, rest) = rest.trim_start().strip_prefix('<')?.split_once('>')?;
+    let is_clean = !address.contains(|c: char| c.is_control() || c.is_whitespace() || c == '<');
+    is_clean.then_some((address, rest))
+}
+
+/// What MAIL says of the mail's size.
+fn size(parameters: &str) -> Option<u64> {
+    parameters.split_whitespace().find_map(|word| {
+        let (name, value) = word.split_once('=')?;
+        name.eq_ignore_ascii_case("SIZE").then(|| value.parse().unwrap_or(u64::MAX))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_as_clients_write_them() {
+        assert_eq!(path("MAIL FROM:<>", "FROM:"), Some(("", "")));
+        assert_eq!(path("mail from:<a@b.c> SIZE=12", "FROM:"), Some(("a@b.c", " SIZE=12")));
+        assert_eq!(path("RCPT TO: <a@b.c>", "TO:"), Some(("a@b.c", "")));
+        for bad in [
+            "RCPT",
+            "RCPT TO:",
+            "RCPT TO:a@b.c",
+            "RCPT TO:<a@b.c",
+            "RCPT TO:<a b>",
+            "RCPT TO:<a\r@b>",
+            "RCPT FROM:<a@b.c>",
+        ] {
+            assert_eq!(path(bad, "TO:"), None, "{bad}");
+        }
+        assert_eq!(size(" BODY=8BITMIME size=12"), Some(12));
+        assert_eq!(size(" SIZE=many"), Some(u64::MAX));
+        assert_eq!(size(""), None);
+    }
+
+    #[test]
+    fn one_place_cannot_take_all_seats() {
+        let peers = Arc::new(Peers::default());
+        let from = |n: u16| SocketAddr::from(([127, 0, 0, 1], n));
+        let mut seats: Vec<Seat> = (0..PEER_CONNECTIONS_MAX as u16).map(|n| peers.enter(from(n)).unwrap()).collect();
+        assert!(peers.enter(from(99)).is_none());
+        let other = SocketAddr::from(([127, 0, 0, 2], 1));
+        assert!(peers.enter(other).is_some());
+        seats.pop();
+        assert!(peers.enter(from(99)).is_some());
+    }
+
+    #[test]
+    fn a_minute_is_full_for_one_place() {
+        let peers = Peers::default();
+        let (one, two) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 2], 1)));
+        assert!((0..PEER_MAILS_PER_MINUTE).all(|_| peers.count(one, 7)));
+        assert!(!peers.count(one, 7) && peers.count(two, 7) && peers.count(one, 8));
+    }
+}
