@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use model::BoxFuture;
+use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -144,6 +145,16 @@ const JOBS: &[Job] = &[
         name: "read_whatsapp_templates",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { whatsapp_templates::resync(&engine).await }),
+    },
+    Job {
+        name: "refresh_statistics",
+        every_ms: 2_000,
+        run: |engine| {
+            Box::pin(async move {
+                let work = engine.ports.db.write(Scope::System, |tx| Box::pin(statistics::refresh(tx))).await?;
+                Ok(work.len() as u64)
+            })
+        },
     },
     Job {
         name: "purge_idempotency_keys",

@@ -8,15 +8,15 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::Bytes;
 use http::{Request, Response, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::{
     body::{Frame, Incoming},
     server::conn::http1,
@@ -35,6 +35,10 @@ const HEAD: Duration = Duration::from_secs(75);
 const HEAD_MAX: usize = 64 * 1024;
 /// Time for the body of a request, in milliseconds: the largest one over two megabits a second.
 const BODY_MS: u64 = 60_000;
+/// How much of a body that was answered without being read is still taken, in bytes: as much as the largest request of the API has.
+///
+/// A client that is still writing when its connection closes may never see the answer, such as how long to wait.
+const LEFT_MAX: usize = api::BODY_MAX;
 /// Pause after the system refused a connection (usually out of file descriptors), in milliseconds.
 const PAUSE_MS: u64 = 50;
 /// What a connection beyond the limit gets.
@@ -138,8 +142,15 @@ impl Connection {
         let ended = stop.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (router, ended) = (router.clone(), ended.clone());
-            let request = request.map(|body| Body::new(Timed { body, clock: Arc::clone(&clock), deadline: None }));
-            async move { Ok::<_, Infallible>(answer(router, request, peer, ended).await) }
+            let clock = Arc::clone(&clock);
+            async move {
+                let left = Left::of(&request);
+                let timed =
+                    |body| Timed { body: Some(body), clock: Arc::clone(&clock), deadline: None, left: left.clone() };
+                let response = answer(router, request.map(|body| Body::new(timed(body))), peer, ended).await;
+                left.drain(&*clock).await;
+                Ok::<_, Infallible>(response)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -175,12 +186,52 @@ async fn answer(
     if is_endless { response.map(|body| Body::new(until(body, ended))) } else { response }
 }
 
+/// Where the body of a request goes that was answered without being read to its end.
+///
+/// Nothing for a request without a body, and for a client that waits to be told to send it (`Expect`): that one sees the answer and sends nothing.
+#[derive(Clone)]
+struct Left(Option<Arc<Mutex<Option<Incoming>>>>);
+
+impl Left {
+    fn of(request: &Request<Incoming>) -> Self {
+        let is_coming = !hyper::body::Body::is_end_stream(request.body());
+        Self((is_coming && !request.headers().contains_key(header::EXPECT)).then(Arc::default))
+    }
+
+    fn keep(&self, body: Incoming) {
+        if let Some(place) = &self.0 {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        }
+    }
+
+    /// Takes in what is left, within limits, and forgets it.
+    async fn drain(self, clock: &dyn Clock) {
+        let Some(place) = self.0 else { return };
+        let Some(body) = place.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let mut body = Limited::new(body, LEFT_MAX);
+        tokio::select! {
+            () = async { while let Some(Ok(_)) = body.frame().await {} } => {}
+            () = clock.sleep(BODY_MS) => {}
+        }
+    }
+}
+
 /// A request's body that has to arrive in time.
 struct Timed {
-    body: Incoming,
+    /// Here until it is dropped, or was too slow.
+    body: Option<Incoming>,
     clock: Arc<dyn Clock>,
     /// Set when the body was not there at once.
     deadline: Option<BoxFuture<'static, ()>>,
+    left: Left,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !hyper::body::Body::is_end_stream(body)) {
+            self.left.keep(body);
+        }
+    }
 }
 
 impl hyper::body::Body for Timed {
@@ -189,19 +240,22 @@ impl hyper::body::Body for Timed {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let deadline = this.deadline.get_or_insert_with(|| this.clock.sleep(BODY_MS));
-        deadline.as_mut().poll(cx).map(|()| Some(Err(TooSlow.into())))
+        ready!(deadline.as_mut().poll(cx));
+        this.body = None;
+        Poll::Ready(Some(Err(TooSlow.into())))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(hyper::body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> hyper::body::SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map(hyper::body::Body::size_hint).unwrap_or_default()
     }
 }
 

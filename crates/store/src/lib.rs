@@ -46,6 +46,7 @@ pub mod sessions;
 pub mod sign_in;
 mod sql;
 mod sqlite;
+pub mod statistics;
 pub mod suppressions;
 pub mod template_counters;
 pub mod templates;

@@ -246,7 +246,7 @@ impl Tx {
         }
     }
 
-    /// Runs several statements without parameters or answers: for migrations.
+    /// Runs several statements without parameters or answers: for migrations and upkeep.
     pub(crate) async fn script(&mut self, sql: &str) -> Result<(), Error> {
         match &mut self.connection {
             Connection::Sqlite { raw, .. } => Ok(raw.execute_batch(sql)?),

@@ -27,8 +27,10 @@ const OTHERS: u64 = 10;
 /// Messages each of them sends, one every [`EVERY_MS`]: ten seconds.
 const EACH: u64 = 100;
 const EVERY_MS: u64 = 100;
-/// Messages each of the ten has queued beside the accounts in trouble.
-const QUEUED: u64 = 4 * BATCH;
+/// Messages each of the ten has queued beside the accounts in trouble: enough for several seconds, so that the share is no matter of chance.
+const QUEUED: u64 = 16 * BATCH;
+/// Messages each account in trouble has queued: more than it gets rid of meanwhile.
+const TROUBLED: u64 = 4 * BATCH;
 /// Longest time without a new arrival before what is missing counts as lost, in milliseconds.
 const IDLE_MS: u64 = 20_000;
 
@@ -157,7 +159,7 @@ async fn drain_ten(room: &Room, name: &str, with_trouble: bool) -> anyhow::Resul
         for sid in [SLOW, THROTTLED] {
             let api = server.tenant(&server.make_tenant(sid).await?);
             child::twilio_account(&api, sid).await?;
-            fill::post(&api, QUEUED, texts::sms_batch).await?;
+            fill::post(&api, TROUBLED, texts::sms_batch).await?;
         }
     }
     for (index, key) in tenants(&server).await?.iter().enumerate() {

@@ -4,6 +4,7 @@ use std::{
     env, fs, io,
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context as _, bail};
@@ -96,15 +97,17 @@ impl Drop for Room {
 
 impl Drop for Server {
     /// Runs on a thread of its own, because the runtime we are dropped on may be ending. A database that stays behind is no reason to fail.
+    ///
+    /// Not `DROP … WITH (FORCE)`: a role like ours may not end a worker of autovacuum, while a plain `DROP` has it ended and waits for it.
     fn drop(&mut self) {
         let (url, database) = (self.url.clone(), self.database.clone());
         let dropper = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let drop_it = async {
                 let client = connect(&url).await?;
-                Ok::<_, anyhow::Error>(
-                    client.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?,
-                )
+                let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user";
+                client.execute(others, &[&database]).await?;
+                Ok::<_, anyhow::Error>(client.batch_execute(&format!("DROP DATABASE IF EXISTS {database}")).await?)
             };
             let _ = runtime.map(|runtime| runtime.block_on(drop_it));
         });
@@ -150,8 +153,12 @@ async fn connect(url: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
+/// Number of the next room of this process.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 fn make_directory(under: PathBuf) -> anyhow::Result<PathBuf> {
-    for number in 0..1_000 {
+    for _ in 0..1_000 {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = under.join(format!("tidings-bench-{}-{number}", process::id()));
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),

@@ -157,7 +157,7 @@ pub const KEYS: &[Key] = &[
     key(
         "limits.tenant_per_second",
         "NUMBER, 0 is no limit",
-        "50000",
+        "200000",
         "Requests a tenant may make per second unless its own setting says otherwise; a batch counts its messages. The default is beyond what one node accepts: only a runaway client meets it.",
     ),
     key(

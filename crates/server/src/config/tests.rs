@@ -29,7 +29,7 @@ fn every_default_can_be_used() {
 
 /// What `limits.tenant_per_second` is by default.
 fn engine_default() -> u32 {
-    50_000
+    200_000
 }
 
 #[test]

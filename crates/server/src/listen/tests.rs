@@ -17,7 +17,7 @@ struct Running {
     ended: JoinHandle<()>,
 }
 
-/// Listens with one route that reads the body, and one whose answer never ends.
+/// Listens with a route that reads the body, one that refuses before it does, and one whose answer never ends.
 async fn listen(connections_max: usize) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -30,6 +30,7 @@ async fn listen(connections_max: usize) -> Running {
     let router = Router::new()
         .route("/read", routing::post(|body: Read| async move { body.len().to_string() }))
         .route("/peer", routing::get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
+        .route("/refuse", routing::post(|| async { (http::StatusCode::TOO_MANY_REQUESTS, "later") }))
         .route("/endless", routing::get(endless));
     let (stop, stopped) = watch::channel(false);
     let waits: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
@@ -98,6 +99,36 @@ async fn a_body_that_does_not_come_is_given_up() {
     assert_eq!(waits_ms, BODY_MS);
     running.clock.advance_ms(BODY_MS);
     assert!(read_until(&mut stream, "seconds").await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_body_was_read_reaches_who_is_still_writing() {
+    let running = listen(8).await;
+    let body = "x".repeat(8 * 1024 * 1024);
+    let head =
+        |path: &str, length: usize| format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    let mut stream = running.connect(&(head("/refuse", body.len()) + &body)).await;
+    assert!(read_until(&mut stream, "later").await.starts_with("HTTP/1.1 429 "));
+    stream.write_all((head("/read", 4) + "next").as_bytes()).await.unwrap();
+    assert!(read_until(&mut stream, "\r\n\r\n4").await.starts_with("HTTP/1.1 200 "), "the connection is kept");
+}
+
+#[tokio::test]
+async fn who_is_refused_and_sends_no_more_gets_the_answer_when_time_is_up() {
+    let running = listen(8).await;
+    let mut stream = running.connect("POST /refuse HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf").await;
+    let waits_ms = until(|| async { running.clock.next_wake_ms() }).await;
+    assert_eq!(waits_ms, BODY_MS);
+    running.clock.advance_ms(BODY_MS);
+    assert!(read_until(&mut stream, "later").await.starts_with("HTTP/1.1 429 "));
+}
+
+#[tokio::test]
+async fn who_asks_before_sending_the_body_is_refused_at_once() {
+    let running = listen(8).await;
+    let head = "POST /refuse HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+    let mut stream = running.connect(head).await;
+    assert!(read_until(&mut stream, "later").await.starts_with("HTTP/1.1 429 "));
 }
 
 #[tokio::test]

@@ -12,4 +12,5 @@ mod consent;
 mod idempotency;
 mod provider_resources;
 mod segments;
+mod statistics;
 mod tenancy;
