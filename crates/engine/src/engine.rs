@@ -23,6 +23,9 @@ use crate::{
     vault::MasterKeys,
 };
 
+/// Rows a busy tenant's sums are spread over on PostgreSQL: as many as a process has connections, which otherwise wait for each other's commits.
+const SHARDS: u64 = 16;
+
 /// Tenants by id, as far as a unit of work needs them.
 pub(crate) type Tenants = HashMap<TenantId, Arc<Tenant>>;
 
@@ -126,7 +129,7 @@ impl Engine {
     pub(crate) fn shard(&self) -> i64 {
         match self.ports.db.dialect() {
             store::Dialect::Sqlite => 0,
-            store::Dialect::Postgres => self.ports.ids.below(4) as i64,
+            store::Dialect::Postgres => self.ports.ids.below(SHARDS) as i64,
         }
     }
 }
