@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod access;
 pub mod accounts;
+pub mod analytics;
 pub mod apply;
 pub mod attachments;
 pub mod audit;
@@ -19,6 +20,7 @@ pub mod cancel;
 pub mod consent;
 pub mod contacts;
 mod content_cache;
+mod country;
 pub mod csv;
 pub mod dead_letters;
 pub mod directory;

@@ -1,12 +1,15 @@
-//! Usage of a month: how many messages, over what, through whom, and what became of them. Read from counters that are written with the messages.
+//! Usage of a month or a day: how many messages, over what, through whom, and what became of them. Read from counters that are written with the messages: those of the month where
+//! they tell enough, those by half hour ([`store::message_counters`]) where a day, an account, a country or a campaign is asked for.
 
 use std::collections::BTreeMap;
 
-use model::{Channel, Purpose, TenantId, Timestamp};
+use jiff::civil::Date;
+use model::{AccountId, CampaignId, Channel, Purpose, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{
     Scope,
-    usage::{Counts, Key},
+    message_counters::{self, Filter, Split},
+    usage::{self, Counts},
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -28,7 +31,11 @@ pub struct UsageQuery {
     /// The month (UTC) in which messages were accepted; the current one by default.
     #[param(example = "2026-11")]
     pub month: Option<String>,
-    /// `channel`, `provider`, `purpose` in any combination, separated by commas; all by default. An operator outside of a tenant has `tenant` as well.
+    /// Only this day (UTC) of the month.
+    #[param(example = "2026-11-29")]
+    pub day: Option<String>,
+    /// `day`, `channel`, `provider`, `account`, `purpose`, `country`, `campaign` in any combination, separated by commas; `channel,provider,purpose` by default. An operator outside
+    /// of a tenant has `tenant` as well.
     #[param(example = "channel,provider")]
     pub group_by: Option<String>,
 }
@@ -39,6 +46,10 @@ pub struct UsageView {
     /// Which month.
     #[schema(example = "2026-11")]
     pub month: String,
+    /// Which day of it, when one was asked for.
+    #[schema(example = "2026-11-29")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
     /// What the rows are grouped by.
     #[schema(value_type = Vec<String>)]
     pub group_by: Vec<GroupBy>,
@@ -55,6 +66,10 @@ pub struct UsageRow {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<TenantId>,
+    /// On which day (UTC).
+    #[schema(example = "2026-11-29")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
     /// Over which channel.
     #[schema(value_type = Option<String>, example = "email")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,10 +78,22 @@ pub struct UsageRow {
     #[schema(example = "smtp")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+    /// Through which account; left out for messages that never had one.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<AccountId>,
     /// Why.
     #[schema(value_type = Option<String>, example = "transactional")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purpose: Option<Purpose>,
+    /// To which country; left out for addresses that lie in none.
+    #[schema(example = "DE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// Of which campaign; left out for messages of none.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign_id: Option<CampaignId>,
     /// How many.
     #[serde(flatten)]
     pub counts: UsageCounts,
@@ -121,21 +148,117 @@ usage_counts! {
 pub enum GroupBy {
     /// By tenant.
     Tenant,
+    /// By day.
+    Day,
     /// By channel.
     Channel,
     /// By connector.
     Provider,
+    /// By account.
+    Account,
     /// By purpose.
     Purpose,
+    /// By the country of a phone number.
+    Country,
+    /// By campaign.
+    Campaign,
 }
 
-impl GroupBy {
+use GroupBy as By;
+
+impl By {
+    const ALL: [Self; 8] = [
+        Self::Tenant,
+        Self::Day,
+        Self::Channel,
+        Self::Provider,
+        Self::Account,
+        Self::Purpose,
+        Self::Country,
+        Self::Campaign,
+    ];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Tenant => "tenant",
+            Self::Day => "day",
             Self::Channel => "channel",
             Self::Provider => "provider",
+            Self::Account => "account",
             Self::Purpose => "purpose",
+            Self::Country => "country",
+            Self::Campaign => "campaign",
+        }
+    }
+
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant_id",
+            Self::Account => "account_id",
+            Self::Campaign => "campaign_id",
+            Self::Day | Self::Channel | Self::Provider | Self::Purpose | Self::Country => self.as_str(),
+        }
+    }
+
+    /// True when the counters of the month tell it.
+    const fn is_of_month(self) -> bool {
+        matches!(self, Self::Tenant | Self::Channel | Self::Provider | Self::Purpose)
+    }
+}
+
+/// What one row is about, as far as it is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    tenant_id: Option<TenantId>,
+    day: Option<String>,
+    channel: Option<Channel>,
+    provider: Option<String>,
+    account_id: Option<AccountId>,
+    purpose: Option<Purpose>,
+    country: Option<String>,
+    campaign_id: Option<CampaignId>,
+}
+
+impl From<usage::Key> for Group {
+    fn from(key: usage::Key) -> Self {
+        Self {
+            tenant_id: Some(key.tenant_id),
+            channel: Some(key.channel),
+            provider: Some(key.provider),
+            purpose: Some(key.purpose),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<message_counters::Key> for Group {
+    fn from(key: message_counters::Key) -> Self {
+        Self {
+            tenant_id: Some(key.tenant_id),
+            day: Some(key.at.jiff().to_zoned(jiff::tz::TimeZone::UTC).date().to_string()),
+            channel: Some(key.channel),
+            provider: Some(key.provider),
+            account_id: Some(key.account_id).filter(|id| id.ulid() != 0),
+            purpose: Some(key.purpose),
+            country: Some(key.country).filter(|code| !code.is_empty()),
+            campaign_id: Some(key.campaign_id).filter(|id| id.ulid() != 0),
+        }
+    }
+}
+
+impl Group {
+    /// What is left of it when only this is asked for.
+    fn only(self, group_by: &[By]) -> Self {
+        let by = |wanted: By| group_by.contains(&wanted);
+        Self {
+            tenant_id: self.tenant_id.filter(|_| by(By::Tenant)),
+            day: self.day.filter(|_| by(By::Day)),
+            channel: self.channel.filter(|_| by(By::Channel)),
+            provider: self.provider.filter(|_| by(By::Provider)),
+            account_id: self.account_id.filter(|_| by(By::Account)),
+            purpose: self.purpose.filter(|_| by(By::Purpose)),
+            country: self.country.filter(|_| by(By::Country)),
+            campaign_id: self.campaign_id.filter(|_| by(By::Campaign)),
         }
     }
 }
@@ -154,27 +277,66 @@ impl Engine {
     async fn usage_view(&self, caller: &Caller, query: &UsageQuery) -> Result<UsageView, Error> {
         caller.need("usage:read")?;
         let is_all = caller.is_operator && caller.tenant.is_none();
-        let month = month(query.month.as_deref(), self.ports.clock.now())?;
-        let group_by = group_by(query.group_by.as_deref(), is_all)?;
-        let wanted = month.clone();
-        let rows = if is_all {
-            let read = self.ports.db.read(Scope::System, move |tx| {
-                Box::pin(async move { store::usage::of_month_of_all(tx, &wanted, ROWS_MAX).await })
-            });
-            let rows = read.await.map_err(Error::from)?;
-            if rows.len() as i64 == ROWS_MAX {
-                let detail = "there are too many tenants for one answer; name one in the header Tidings-Tenant";
-                return Err(malformed("?month", detail.to_owned()));
-            }
-            rows
-        } else {
-            let tenant = caller.need_tenant()?;
-            let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
-                Box::pin(async move { store::usage::of_month(tx, tenant, &wanted).await })
-            });
-            read.await.map_err(Error::from)?
+        let tenant = if is_all { None } else { Some(caller.need_tenant()?) };
+        let now = self.ports.clock.now();
+        let day = day(query.day.as_deref(), query.month.as_deref())?;
+        let month = match &day {
+            Some(day) => day.chars().take(7).collect(),
+            None => month(query.month.as_deref(), now)?,
         };
-        Ok(fold(month, group_by, rows))
+        let group_by = group_by(query.group_by.as_deref(), is_all)?;
+        let is_of_month = day.is_none() && group_by.iter().all(|by| by.is_of_month());
+        let rows = match is_of_month {
+            true => self.month_rows(tenant, month.clone()).await?,
+            false => self.slot_rows(tenant, &month, day.as_deref(), &group_by).await?,
+        };
+        if rows.len() as i64 == ROWS_MAX {
+            let detail = "the answer would be too long; group by less, or name one day or, in the header Tidings-Tenant, one tenant";
+            return Err(malformed("?group_by", detail.to_owned()));
+        }
+        Ok(fold(month, day, group_by, rows))
+    }
+
+    async fn month_rows(&self, tenant: Option<TenantId>, month: String) -> Result<Vec<(Group, Counts)>, Error> {
+        let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
+            Box::pin(async move {
+                match tenant {
+                    Some(tenant) => usage::of_month(tx, tenant, &month).await,
+                    None => usage::of_month_of_all(tx, &month, ROWS_MAX).await,
+                }
+            })
+        });
+        let rows = read.await.map_err(Error::from)?;
+        Ok(rows.into_iter().map(|(key, counts)| (key.into(), counts)).collect())
+    }
+
+    async fn slot_rows(
+        &self,
+        tenant: Option<TenantId>,
+        month: &str,
+        day: Option<&str>,
+        group_by: &[By],
+    ) -> Result<Vec<(Group, Counts)>, Error> {
+        let by = |wanted: By| group_by.contains(&wanted);
+        let (from, until) = span(month, day)?;
+        let filter = Filter { from, until, ..Filter::default() };
+        let split = Split {
+            tenant: by(By::Tenant),
+            at: by(By::Day),
+            channel: by(By::Channel),
+            provider: by(By::Provider),
+            account: by(By::Account),
+            purpose: by(By::Purpose),
+            country: by(By::Country),
+            campaign: by(By::Campaign),
+            template: false,
+            topic: false,
+        };
+        let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
+            Box::pin(async move { message_counters::sums(tx, tenant, &filter, split, ROWS_MAX).await })
+        });
+        let rows = read.await.map_err(Error::from)?;
+        Ok(rows.into_iter().map(|(key, counts)| (key.into(), counts.outcome)).collect())
     }
 }
 
@@ -188,11 +350,31 @@ fn month(text: Option<&str>, now: Timestamp) -> Result<String, Error> {
     if is_month { Ok(text.to_owned()) } else { Err(refused()) }
 }
 
+/// Reads `?day=`, which must lie in `?month=` when that is given too.
+fn day(text: Option<&str>, month: Option<&str>) -> Result<Option<String>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    if text.len() != 10 || text.parse::<Date>().is_err() {
+        return Err(malformed("?day", format!("`{text}` is no day; write it as in 2026-11-29")));
+    }
+    if month.is_some_and(|month| !text.starts_with(month)) {
+        return Err(malformed("?day", format!("`{text}` does not lie in that month; leave `month` out")));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// From when until when a month, or a day of it, lasts in UTC.
+fn span(month: &str, day: Option<&str>) -> Result<(Timestamp, Timestamp), Error> {
+    let no_such = |_| malformed("?month", format!("`{month}` is no month; write it as in 2026-11"));
+    let first: Date = day.map_or_else(|| format!("{month}-01"), str::to_owned).parse().map_err(no_such)?;
+    let next = if day.is_some() { first.tomorrow() } else { first.last_of_month().tomorrow() }.map_err(no_such)?;
+    let begin = |date: Date| date.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp().into());
+    Ok((begin(first).map_err(no_such)?, begin(next).map_err(no_such)?))
+}
+
 /// Reads `?group_by=`; the answer stands in one order and holds each once.
-fn group_by(text: Option<&str>, is_all: bool) -> Result<Vec<GroupBy>, Error> {
-    let known = [GroupBy::Tenant, GroupBy::Channel, GroupBy::Provider, GroupBy::Purpose];
-    let known = if is_all { &known[..] } else { &known[1..] };
-    let Some(text) = text else { return Ok(known.to_vec()) };
+fn group_by(text: Option<&str>, is_all: bool) -> Result<Vec<By>, Error> {
+    let known = if is_all { &By::ALL[..] } else { &By::ALL[1..] };
+    let Some(text) = text else { return Ok(known.iter().copied().filter(|by| by.is_of_month()).collect()) };
     let words: Vec<&str> = text.split(',').map(str::trim).collect();
     for word in &words {
         if !known.iter().any(|by| by.as_str() == *word) {
@@ -203,42 +385,51 @@ fn group_by(text: Option<&str>, is_all: bool) -> Result<Vec<GroupBy>, Error> {
     Ok(known.iter().copied().filter(|by| words.contains(&by.as_str())).collect())
 }
 
-fn fold(month: String, group_by: Vec<GroupBy>, rows: Vec<(Key, Counts)>) -> UsageView {
-    type Group = (Option<TenantId>, Option<Channel>, Option<String>, Option<Purpose>);
-    let by = |wanted: GroupBy| group_by.contains(&wanted);
+fn fold(month: String, day: Option<String>, group_by: Vec<By>, rows: Vec<(Group, Counts)>) -> UsageView {
     let mut groups: BTreeMap<Group, Counts> = BTreeMap::new();
     let mut totals = Counts::default();
-    for (key, counts) in rows {
-        let group = (
-            by(GroupBy::Tenant).then_some(key.tenant_id),
-            by(GroupBy::Channel).then_some(key.channel),
-            by(GroupBy::Provider).then_some(key.provider),
-            by(GroupBy::Purpose).then_some(key.purpose),
-        );
-        *groups.entry(group).or_default() += counts;
+    for (group, counts) in rows {
+        *groups.entry(group.only(&group_by)).or_default() += counts;
         totals += counts;
     }
-    let row = |((tenant_id, channel, provider, purpose), counts): (Group, Counts)| UsageRow {
-        tenant_id,
-        channel,
-        provider,
-        purpose,
+    // What moved on to another account or channel leaves nothing where it was.
+    groups.retain(|_, counts| *counts != Counts::default());
+    let row = |(group, counts): (Group, Counts)| UsageRow {
+        tenant_id: group.tenant_id,
+        day: group.day,
+        channel: group.channel,
+        provider: group.provider,
+        account_id: group.account_id,
+        purpose: group.purpose,
+        country: group.country,
+        campaign_id: group.campaign_id,
         counts: counts.into(),
     };
-    UsageView { month, data: groups.into_iter().map(row).collect(), group_by, totals: totals.into() }
+    UsageView { month, day, data: groups.into_iter().map(row).collect(), group_by, totals: totals.into() }
 }
 
 fn table(view: &UsageView) -> Vec<u8> {
-    let name = |by: &GroupBy| if *by == GroupBy::Tenant { "tenant_id" } else { by.as_str() };
-    let header: Vec<&str> =
-        ["month"].into_iter().chain(view.group_by.iter().map(name)).chain(UsageCounts::NAMES.iter().copied()).collect();
+    let header: Vec<&str> = ["month"]
+        .into_iter()
+        .chain(view.group_by.iter().map(|by| by.column()))
+        .chain(UsageCounts::NAMES.iter().copied())
+        .collect();
     let mut csv = Csv::with_header(&header);
     for row in &view.data {
         let mut cells = vec![view.month.clone()];
-        cells.extend(row.tenant_id.map(|id| id.to_string()));
-        cells.extend(row.channel.map(|channel| channel.to_string()));
-        cells.extend(row.provider.clone());
-        cells.extend(row.purpose.map(|purpose| purpose.to_string()));
+        cells.extend(view.group_by.iter().map(|by| {
+            match by {
+                By::Tenant => row.tenant_id.map(|id| id.to_string()),
+                By::Day => row.day.clone(),
+                By::Channel => row.channel.map(|channel| channel.to_string()),
+                By::Provider => row.provider.clone(),
+                By::Account => row.account_id.map(|id| id.to_string()),
+                By::Purpose => row.purpose.map(|purpose| purpose.to_string()),
+                By::Country => row.country.clone(),
+                By::Campaign => row.campaign_id.map(|id| id.to_string()),
+            }
+            .unwrap_or_default()
+        }));
         cells.extend(row.counts.values().iter().map(i64::to_string));
         csv.row(cells.iter().map(String::as_str));
     }
@@ -249,14 +440,15 @@ fn table(view: &UsageView) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn key(tenant: u128, channel: Channel, provider: &str) -> Key {
-        Key {
+    fn key(tenant: u128, channel: Channel, provider: &str) -> Group {
+        let key = usage::Key {
             tenant_id: TenantId::from_ulid(tenant),
             month: "2026-11".into(),
             channel,
             provider: provider.into(),
             purpose: Purpose::Transactional,
-        }
+        };
+        key.into()
     }
 
     fn accepted(accepted: i64) -> Counts {
@@ -277,11 +469,24 @@ mod tests {
     }
 
     #[test]
+    fn a_day_lies_in_its_month() {
+        let pointer = |text, month| day(Some(text), month).unwrap_err().errors[0].pointer.clone();
+        assert_eq!(day(Some("2026-11-29"), Some("2026-11")).unwrap().as_deref(), Some("2026-11-29"));
+        for (bad, month) in [("2026-11-31", None), ("29.11.2026", None), ("2026-11-29", Some("2026-10"))] {
+            assert_eq!(pointer(bad, month), "?day");
+        }
+        let (from, until) = span("2028-02", None).unwrap();
+        assert_eq!((from, until), ("2028-02-01T00:00:00Z".parse().unwrap(), "2028-03-01T00:00:00Z".parse().unwrap()));
+        let (from, until) = span("2026-12", Some("2026-12-31")).unwrap();
+        assert_eq!((from, until), ("2026-12-31T00:00:00Z".parse().unwrap(), "2027-01-01T00:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
     fn groups_are_known_words() {
         assert_eq!(group_by(Some("purpose,channel,purpose"), false).unwrap(), [GroupBy::Channel, GroupBy::Purpose]);
         assert_eq!(group_by(None, false).unwrap().len(), 3);
         assert_eq!(group_by(None, true).unwrap().len(), 4);
-        for bad in ["", "tenant", "channel,", "country"] {
+        for bad in ["", "tenant", "channel,", "colour"] {
             assert_eq!(group_by(Some(bad), false).unwrap_err().errors[0].pointer, "?group_by");
         }
     }
@@ -293,7 +498,7 @@ mod tests {
             (key(2, Channel::Sms, "twilio"), accepted(4)),
             (key(1, Channel::Email, "smtp"), accepted(5)),
         ];
-        let view = fold("2026-11".into(), vec![GroupBy::Channel], rows);
+        let view = fold("2026-11".into(), None, vec![GroupBy::Channel], rows);
         let sums: Vec<_> = view.data.iter().map(|row| (row.channel, row.counts.accepted)).collect();
         assert_eq!(sums, [(Some(Channel::Email), 5), (Some(Channel::Sms), 7)]);
         assert_eq!(view.totals.accepted, 12);

@@ -17,6 +17,7 @@ use store::{
     events::{self, Event},
     fallbacks::{self, Fallback, FormerRoute},
     inflight::{self, Flight},
+    message_counters,
     messages::{self, ContentId, Engagement, Message},
     reports::{self, EarlyReport, LaterFact},
     suppressions::{self, SoftBounce, Suppression},
@@ -24,7 +25,7 @@ use store::{
     usage::{self, Counts, Key},
 };
 
-use crate::{directory::Tenant, tracking};
+use crate::{analytics::count, directory::Tenant, tracking};
 
 /// Rows to be written in one transaction.
 #[derive(Default)]
@@ -61,7 +62,8 @@ pub struct Writes {
     pub former_routes: Vec<FormerRoute>,
     usage: BTreeMap<Key, Counts>,
     templates: BTreeMap<template_counters::Key, template_counters::Counts>,
-    /// Messages that were opened or clicked for the first time.
+    slots: BTreeMap<message_counters::Key, message_counters::Counts>,
+    /// Messages with which somebody did something for the first time.
     engaged: Vec<Message>,
 }
 
@@ -79,6 +81,7 @@ impl Writes {
             purpose: m.purpose,
         };
         self.count_template(before, after);
+        count::change(&mut self.slots, before, after);
         *self.usage.entry(key(after)).or_default() += counts(after);
         if let Some(before) = before {
             let entry = self.usage.entry(key(before)).or_default();
@@ -111,6 +114,7 @@ impl Writes {
             purpose: m.purpose,
         };
         *self.usage.entry(key).or_default() += former_counts(former);
+        count::former(&mut self.slots, m, former);
     }
 
     /// Adds an event and its deliveries to the endpoints that want it.
@@ -231,6 +235,7 @@ impl Writes {
         suppressions::note_soft(tx, &self.soft_bounces).await?;
         events::insert_many(tx, &self.events).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
+        message_counters::add_many(tx, shard, &self.slots).await?;
         usage::add_many(tx, shard, &self.usage).await
     }
 }

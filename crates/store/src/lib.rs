@@ -35,6 +35,7 @@ pub mod inflight;
 pub mod installation;
 pub mod lists;
 pub mod memberships;
+pub mod message_counters;
 pub mod messages;
 mod migrate;
 mod postgres;

@@ -32,7 +32,7 @@ pub struct OfTemplate {
     pub version: u32,
 }
 
-/// When a message was first opened and clicked, told apart by who did it. Each is the earliest that is known, so reports may come late and twice.
+/// When a message was first opened, clicked, complained about and unsubscribed from; openings and clicks are told apart by who did it. Each is the earliest that is known, so reports may come late and twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Engagement {
     /// A person opened it.
@@ -43,6 +43,10 @@ pub struct Engagement {
     pub machine_opened_at: Option<Timestamp>,
     /// A program followed a link.
     pub machine_clicked_at: Option<Timestamp>,
+    /// The recipient reported it as unwanted.
+    pub complained_at: Option<Timestamp>,
+    /// The recipient asked for no more.
+    pub unsubscribed_at: Option<Timestamp>,
 }
 
 /// A message as stored. `status` is never `sending`: that is told by an attempt in flight.
@@ -129,7 +133,7 @@ pub struct Message {
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
      route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
      poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id, template_id, template_version, tracking, opened_at, clicked_at, machine_opened_at, \
-     machine_clicked_at";
+     machine_clicked_at, complained_at, unsubscribed_at";
 
 impl Message {
     fn read(mut row: Row) -> Result<Self, Error> {
@@ -180,6 +184,8 @@ impl Message {
                 clicked_at: row.get(39)?,
                 machine_opened_at: row.get(40)?,
                 machine_clicked_at: row.get(41)?,
+                complained_at: row.get(42)?,
+                unsubscribed_at: row.get(43)?,
             },
         })
     }
@@ -306,7 +312,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
     tx.update_many("messages", 2, &given).await.map(drop)
 }
 
-/// Writes when messages were opened and clicked. Apart from [`update_many`], because most changes of a message are others.
+/// Writes what people and machines did with messages. Apart from [`update_many`], because most changes of a message are others.
 pub async fn update_engagements(tx: &mut Tx, messages: &[&Message]) -> Result<(), Error> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
@@ -315,10 +321,21 @@ pub async fn update_engagements(tx: &mut Tx, messages: &[&Message]) -> Result<()
         ("clicked_at", Kind::Time),
         ("machine_opened_at", Kind::Time),
         ("machine_clicked_at", Kind::Time),
+        ("complained_at", Kind::Time),
+        ("unsubscribed_at", Kind::Time),
     ]);
     for m in messages {
         let e = &m.engagement;
-        given.row([&m.tenant_id, &m.id, &e.opened_at, &e.clicked_at, &e.machine_opened_at, &e.machine_clicked_at]);
+        given.row([
+            &m.tenant_id,
+            &m.id,
+            &e.opened_at,
+            &e.clicked_at,
+            &e.machine_opened_at,
+            &e.machine_clicked_at,
+            &e.complained_at,
+            &e.unsubscribed_at,
+        ]);
     }
     tx.update_many("messages", 2, &given).await.map(drop)
 }
@@ -329,6 +346,12 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, id: MessageId) -> Result<Option
         .await?
         .map(Message::read)
         .transpose()
+}
+
+/// The tenant's messages with ids above `after`, oldest first, events to endpoints among them.
+pub async fn after(tx: &mut Tx, tenant: TenantId, after: MessageId, limit: i64) -> Result<Vec<Message>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM messages WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+    tx.rows(&sql, &[&tenant, &after, &limit]).await?.into_iter().map(Message::read).collect()
 }
 
 /// Reads many messages of any tenants: for the dispatcher.

@@ -66,6 +66,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["schedules", "schedule_occurrences", "campaigns", "campaign_recipients"],
         postgres: "",
     },
+    Migration {
+        version: 11,
+        name: "insight",
+        sql: include_str!("../migrations/0011_insight.sql"),
+        tenant_tables: &["message_counters", "audit_heads", "alert_rules", "alerts"],
+        postgres: "ALTER TABLE message_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);",
+    },
 ];
 
 /// The newest version this binary knows.

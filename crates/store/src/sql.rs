@@ -37,6 +37,8 @@ binds! {
     model::MessageId => |id| Self::Id(id.ulid());
     model::ListId => |id| Self::Id(id.ulid());
     model::CampaignId => |id| Self::Id(id.ulid());
+    model::AccountId => |id| Self::Id(id.ulid());
+    model::TemplateId => |id| Self::Id(id.ulid());
 }
 
 /// SQL under construction: a statement from its `FROM` on.

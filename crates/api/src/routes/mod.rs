@@ -1,6 +1,7 @@
 //! The handlers, by noun. Each is one engine operation; its doc comment is its reference.
 
 mod accounts;
+mod analytics;
 mod api_keys;
 mod attachments;
 mod branding;
@@ -168,6 +169,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(suppressions::get, suppressions::remove))
         .routes(routes!(stream::follow))
         .routes(routes!(usage::get))
+        .routes(routes!(analytics::get))
         .routes(routes!(logs::audit))
         .routes(routes!(logs::callbacks))
         .routes(routes!(logs::callback))

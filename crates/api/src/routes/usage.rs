@@ -20,7 +20,11 @@ pub(crate) struct Query {
     /// The month (UTC) in which messages were accepted; the current one by default.
     #[param(example = "2026-11")]
     month: Option<String>,
-    /// `channel`, `provider`, `purpose` in any combination, separated by commas; all by default. An operator outside of a tenant has `tenant` as well.
+    /// Only this day (UTC) of the month.
+    #[param(example = "2026-11-29")]
+    day: Option<String>,
+    /// `day`, `channel`, `provider`, `account`, `purpose`, `country`, `campaign` in any combination, separated by commas; `channel,provider,purpose` by default. An operator outside
+    /// of a tenant has `tenant` as well.
     #[param(example = "channel,provider")]
     group_by: Option<String>,
     /// `csv` for a table, also to be had with `Accept: text/csv`.
@@ -31,12 +35,12 @@ pub(crate) struct Query {
 /// JSON or a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Format {
+pub(super) enum Format {
     Json,
     Csv,
 }
 
-/// Tells the usage of a month
+/// Tells the usage of a month or a day
 ///
 /// Messages by the month they were accepted in, counted in the transactions that wrote them. An operator without `Tidings-Tenant` sees every tenant.
 #[utoipa::path(get, path = "/v1/usage", operation_id = "get_usage", tag = "Usage", params(Query),
@@ -53,7 +57,7 @@ pub(crate) async fn get(
     Args(query): Args<Query>,
     headers: HeaderMap,
 ) -> Answer {
-    let asked = UsageQuery { month: query.month, group_by: query.group_by };
+    let asked = UsageQuery { month: query.month, day: query.day, group_by: query.group_by };
     let format = query.format.unwrap_or(if prefers_csv(&headers) { Format::Csv } else { Format::Json });
     match format {
         Format::Json => answer::made(app.engine().usage(&caller, &asked).await?),
@@ -65,7 +69,7 @@ pub(crate) async fn get(
 }
 
 /// True when `Accept` names CSV and not JSON.
-fn prefers_csv(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_csv(headers: &HeaderMap) -> bool {
     let accepts = |wanted: &str| {
         let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let mut kinds =

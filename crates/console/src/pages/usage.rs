@@ -31,7 +31,7 @@ pub(crate) struct Wanted {
 /// Shows a month.
 pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     cx.tenant()?;
-    let query = UsageQuery { month: wanted.month.clone(), group_by: Some("channel,provider".to_owned()) };
+    let query = UsageQuery { month: wanted.month.clone(), day: None, group_by: Some("channel,provider".to_owned()) };
     let usage: Usage = read::json(&cx.engine().usage(&cx.caller, &query).await?)?;
     let actions = link_button(
         &table::address("/console/usage/export", [("month", usage.month.as_str())]),
@@ -135,7 +135,7 @@ fn rows(rows: &[UsageRow]) -> Markup {
 
 /// Hands out the month as a table for spreadsheets.
 pub(crate) async fn export(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
-    let query = UsageQuery { month: wanted.month, group_by: None };
+    let query = UsageQuery { month: wanted.month, ..UsageQuery::default() };
     let csv = cx.engine().usage_csv(&cx.caller, &query).await?;
     let mut response = axum::response::Response::new(csv.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));

@@ -785,13 +785,15 @@ impl<'a> Fold<'a> {
     }
 }
 
-/// Notes the first opening and click, each kind apart. The earliest counts, in whatever order they become known.
+/// Notes the first opening, click, complaint and unsubscription, each kind apart. The earliest counts, in whatever order they become known.
 fn engage(engagement: &mut Engagement, learned: &Learned) {
     let first = match (&learned.fact, learned.machine) {
         (Fact::Opened, None) => &mut engagement.opened_at,
         (Fact::Opened, Some(_)) => &mut engagement.machine_opened_at,
         (Fact::Clicked { .. }, None) => &mut engagement.clicked_at,
         (Fact::Clicked { .. }, Some(_)) => &mut engagement.machine_clicked_at,
+        (Fact::Complained, _) => &mut engagement.complained_at,
+        (Fact::Unsubscribed, _) => &mut engagement.unsubscribed_at,
         _ => return,
     };
     *first = Some(first.map_or(learned.at, |at| at.min(learned.at)));

@@ -276,6 +276,13 @@ impl Case<'_> {
                 format!("{key:?}: {sum:?} by the messages, {counter:?} by the counters")
             })?;
         }
+        let slots = self.picture.recount_slots();
+        for key in slots.keys().chain(self.picture.slots.keys()) {
+            let (sum, counter) = (slots.get(key).copied(), self.picture.slots.get(key).copied());
+            need(USAGE, sum.unwrap_or_default() == counter.unwrap_or_default(), || {
+                format!("{key:?}: {sum:?} by the messages, {counter:?} by the counters of half hours")
+            })?;
+        }
         Ok(())
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::writes;
+use engine::{analytics::count, writes};
 use model::{AccountId, Channel, Class, MessageId, SuppressionId, TenantId, Timestamp};
 use store::{
     Db, Error, Row, Scope, Tx,
     fallbacks::{self, FormerRoute},
+    message_counters,
     messages::{self, Filter, Message},
     suppressions::{self, Suppression},
     usage::{self, Counts, Key},
@@ -62,6 +63,7 @@ pub(super) struct Picture {
     pub attempts: BTreeMap<MessageId, Vec<Attempt>>,
     pub observations: BTreeMap<MessageId, Vec<Observation>>,
     pub usage: BTreeMap<Key, Counts>,
+    pub slots: BTreeMap<message_counters::Key, message_counters::Counts>,
     /// How often each message is told of as accepted.
     pub accepted_events: BTreeMap<MessageId, usize>,
     /// Until when accounts are paused.
@@ -102,6 +104,17 @@ impl Picture {
                 purpose: m.purpose,
             };
             *sums.entry(key).or_default() += writes::former_counts(former);
+        }
+        sums
+    }
+
+    /// What the counters by half hour should say.
+    pub fn recount_slots(&self) -> BTreeMap<message_counters::Key, message_counters::Counts> {
+        let mut sums = BTreeMap::new();
+        self.messages.values().for_each(|m| count::change(&mut sums, None, m));
+        for former in &self.former {
+            let Some(m) = self.messages.get(&former.message_id) else { continue };
+            count::former(&mut sums, m, former);
         }
         sums
     }
@@ -172,6 +185,8 @@ async fn read(tx: &mut Tx, tenants: &[TenantId], now: Timestamp) -> Result<Pictu
     for month in months {
         picture.usage.extend(usage::of_month_of_all(tx, &month, MESSAGES_MAX).await?);
     }
+    let (everything, split) = (message_counters::Filter::everything(), message_counters::Split::FULL);
+    picture.slots.extend(message_counters::sums(tx, None, &everything, split, MESSAGES_MAX).await?);
     Ok(picture)
 }
 

@@ -1,0 +1,37 @@
+//! What became of messages, over time.
+
+use axum::extract::State;
+use engine::analytics::{AnalyticsQuery, AnalyticsView};
+use http::{HeaderMap, StatusCode};
+
+use super::usage::prefers_csv;
+use crate::{
+    App,
+    answer::{self, Answer},
+    extract::{Args, Who},
+};
+
+/// Tells figures over time
+///
+/// How many messages were accepted, sent, delivered, read, opened, clicked and so on, by period and group. A message counts in the period it was accepted in. The figures are written
+/// with the messages, so they are exact and up to date. An operator without `Tidings-Tenant` sees every tenant, in UTC. With `Accept: text/csv` the answer is a table.
+#[utoipa::path(get, path = "/v1/analytics", operation_id = "get_analytics", tag = "Usage", params(AnalyticsQuery),
+    responses((status = 200, description = "The figures.", content(
+        (AnalyticsView = "application/json", example = json!({
+            "since": "2026-11-01T00:00:00.000000Z", "until": "2026-12-01T00:00:00.000000Z", "timezone": "UTC", "interval": "month", "group_by": ["channel"],
+            "data": [{"period": "2026-11-01T00:00:00.000000Z", "channel": "email", "accepted": 120, "sent": 118, "delivered": 110, "read": 0, "opened": 40, "machine_opened": 20, "clicked": 11, "machine_clicked": 3, "failed": 1, "bounced": 4, "failed_by_reason": {"recipient": 4, "opted_out": 0, "content": 0, "throttled": 0, "unavailable": 1, "account": 0, "unknown": 0}, "complained": 0, "unsubscribed": 1, "canceled": 1, "expired": 0, "suppressed": 0, "unknown": 0, "segments": 0, "delivery_median_ms": 1400, "delivery_p95_ms": 8200}],
+            "totals": {"accepted": 120, "sent": 118, "delivered": 110, "read": 0, "opened": 40, "machine_opened": 20, "clicked": 11, "machine_clicked": 3, "failed": 1, "bounced": 4, "failed_by_reason": {"recipient": 4, "opted_out": 0, "content": 0, "throttled": 0, "unavailable": 1, "account": 0, "unknown": 0}, "complained": 0, "unsubscribed": 1, "canceled": 1, "expired": 0, "suppressed": 0, "unknown": 0, "segments": 0, "delivery_median_ms": 1400, "delivery_p95_ms": 8200},
+        })),
+        (String = "text/csv", example = json!("period,channel,accepted,sent\r\n2026-11-01T00:00:00.000000Z,email,120,118\r\n"))))))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    Who(caller): Who,
+    Args(query): Args<AnalyticsQuery>,
+    headers: HeaderMap,
+) -> Answer {
+    if prefers_csv(&headers) {
+        let table = app.engine().analytics_csv(&caller, &query).await?;
+        return Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()));
+    }
+    answer::made(app.engine().analytics(&caller, &query).await?)
+}

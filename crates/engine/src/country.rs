@@ -1,0 +1,77 @@
+//! The country a phone number belongs to, for counting. A pure function of the number, quick enough for every message.
+
+use std::sync::OnceLock;
+
+use model::Channel;
+use rlibphonenumber::PHONE_NUMBER_UTIL;
+
+/// Calling codes have at most three digits.
+const CALLING_CODE_MAX: usize = 3;
+
+/// The ISO 3166-1 code of the country an address lies in; `None` for addresses that are no phone numbers, and for numbers of no country.
+pub fn of(channel: Channel, address: &str) -> Option<[u8; 2]> {
+    if !matches!(channel, Channel::Sms | Channel::Whatsapp | Channel::Voice) {
+        return None;
+    }
+    let digits = address.strip_prefix('+').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    if let Some(national) = digits.strip_prefix('1') {
+        return north_american(national);
+    }
+    // No calling code begins another, so the first that is one is the right one.
+    let codes = (1..=CALLING_CODE_MAX).filter_map(|len| digits.get(..len)?.parse().ok());
+    let (first, is_shared) = codes.into_iter().find_map(|code: i32| {
+        let mut regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(code)?;
+        let is_shared = regions.len() > 1;
+        Some((regions.next()? as u16, is_shared))
+    })?;
+    let told_apart = if is_shared { region(address) } else { None };
+    iso(told_apart.unwrap_or(first))
+}
+
+/// Some twenty countries share the calling code 1 and differ by area code: each is looked up once.
+fn north_american(national: &str) -> Option<[u8; 2]> {
+    static AREAS: [OnceLock<u16>; 1_000] = [const { OnceLock::new() }; 1_000];
+    let code = national.get(..3)?;
+    let area = AREAS.get(code.parse::<usize>().ok()?)?;
+    const UNITED_STATES: u16 = u16::from_be_bytes(*b"US");
+    iso(*area.get_or_init(|| region(&format!("+1{code}2345678")).unwrap_or(UNITED_STATES)))
+}
+
+fn region(number: &str) -> Option<u16> {
+    PHONE_NUMBER_UTIL.parse(number, None).ok()?.get_region_code().map(|region| region as u16)
+}
+
+/// The library numbers countries by the two letters of their codes, and gives 1 to numbers of the whole world.
+fn iso(region: u16) -> Option<[u8; 2]> {
+    Some(region.to_be_bytes()).filter(|letters| letters.iter().all(u8::is_ascii_uppercase))
+}
+
+/// The same as text, empty for none.
+pub fn text(channel: Channel, address: &str) -> String {
+    of(channel, address).map_or_else(String::new, |letters| letters.iter().map(|letter| char::from(*letter)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_lie_in_countries() {
+        let check = |address: &str, expected: &str| assert_eq!(text(Channel::Sms, address), expected, "{address}");
+        check("+4915112345678", "DE");
+        check("+447400123456", "GB");
+        check("+447781123456", "GG");
+        check("+77012345678", "KZ");
+        check("+79161234567", "RU");
+        check("+919876543210", "IN");
+        check("+2348012345678", "NG");
+        check("+12025550123", "US");
+        check("+14165550123", "CA");
+        check("+18765550123", "JM");
+        check("+15550100001", "US");
+        check("+80012345678", "");
+        check("15112345678", "");
+        assert_eq!(of(Channel::Email, "ada@example.com"), None);
+        assert_eq!(of(Channel::Telegram, "+4915112345678"), None);
+    }
+}
