@@ -462,7 +462,7 @@ pub fn campaign() -> Value {
         "id": CAMPAIGN, "state": "draft", "name": "Summer", "description": null, "channel": "email", "purpose": null,
         "content": {"subject": "Summer, {{ contact.first_name }}", "text": "Hello {{ contact.first_name }}"}, "template": null, "variants": [],
         "test": null, "audience": {"lists": [LIST], "segments": [], "contact_ids": [], "exclude_lists": [], "exclude_segments": []},
-        "variables": null, "account_id": null, "topic": null, "remove_without_consent": false, "creator": KEY, "recipients": 0, "accepted": 0, "excluded": 0,
+        "variables": null, "account_id": null, "topic": null, "remove_without_consent": false, "timing": null, "parent_id": null, "creator": KEY, "recipients": 0, "accepted": 0, "excluded": 0,
         "progress_percent": 0.0, "eta_s": null, "winner": null, "problem": null, "scheduled_at": null, "started_at": null, "test_ends_at": null,
         "paused_at": null, "ended_at": null, "created_at": CREATED, "updated_at": CREATED,
     })
@@ -487,7 +487,8 @@ pub fn campaign_stats() -> Value {
     json!({
         "campaign": campaign(),
         "messages": {
-            "variant": 0, "accepted": 270, "sent": 263, "delivered": rate(81), "opened": rate(81), "failed": 4, "canceled": 0, "suppressed": 0,
+            "variant": 0, "accepted": 270, "sent": 263, "delivered": rate(81), "opened": rate(81), "clicked": rate(81), "replied": rate(81),
+            "machine_opened": 12, "machine_clicked": 0, "failed": 4, "canceled": 0, "suppressed": 0,
             "waiting": 3, "cost_micros": 0,
         },
         "variants": [], "best": null, "left_out": [{"reason": "no_address", "count": 3}],

@@ -13,6 +13,7 @@
 pub mod check;
 mod definition;
 mod states;
+pub mod timing;
 pub mod variants;
 mod view;
 pub mod work;
@@ -30,6 +31,7 @@ use utoipa::ToSchema;
 
 pub use self::{
     definition::{AudienceRequest, CampaignPatch, Metric, NewCampaign, TestRequest, VariantRequest},
+    timing::CampaignTiming,
     view::{CampaignState, CampaignStats, CampaignView, RecipientView, VariantStats},
 };
 use self::{
@@ -49,12 +51,38 @@ use crate::{
 };
 
 /// When a campaign starts by itself.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleRequest {
-    /// Not before this instant; with a zone as in `2026-12-01T09:00:00[Europe/Berlin]` if you like.
-    #[schema(value_type = String, format = DateTime)]
-    pub start_at: Timestamp,
+    /// Not before this instant; with a zone as in `2026-12-01T09:00:00[Europe/Berlin]` if you like. Exactly one of `start_at`, `local_start`, `rrule` and `cron`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub start_at: Option<Timestamp>,
+    /// When each recipient's own clock shows this (the tenant's, for those without a time zone). For whom that is over when it begins, it leaves at once.
+    #[serde(default)]
+    #[schema(example = "2026-12-01T09:00:00")]
+    pub local_start: Option<String>,
+    /// Again and again, as in RFC 5545: at most every hour. Each time is a campaign of its own, with the audience as it is then.
+    #[serde(default)]
+    #[schema(example = "FREQ=WEEKLY;BYDAY=MO")]
+    pub rrule: Option<String>,
+    /// Again and again, as five cron fields.
+    #[serde(default)]
+    pub cron: Option<String>,
+    /// Whose clock a rule speaks of, as an IANA name; the tenant's when left out.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// Nothing before this; now when left out. It also gives an RRULE its time of day.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub starts_at: Option<Timestamp>,
+    /// Nothing after this.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ends_at: Option<Timestamp>,
+    /// Dates such as `2026-12-25`, on that clock, and instants that are left out.
+    #[serde(default)]
+    pub skip: Vec<String>,
     /// Leaves recipients out who have not agreed, or (false) refuses to start while there are any; as the campaign says when left out.
     #[serde(default)]
     pub remove_without_consent: Option<bool>,
@@ -83,6 +111,9 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewC
     let now = engine.ports.clock.now();
     let mut faults = Faults::default();
     new.check(&mut faults);
+    if new.timing.is_some() {
+        faults.add("/timing", "a draft goes out when it is told to: use /schedule");
+    }
     faults.end()?;
     caller.need_permission(Permission::Send(new.channel))?;
     let row = Campaign {
@@ -107,6 +138,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewC
         paused_at: None,
         ended_at: None,
         next_at: None,
+        parent_id: None,
         created_at: now,
         updated_at: now,
     };
@@ -130,6 +162,7 @@ pub async fn duplicate(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Ca
         Box::pin(async move {
             let row = found(campaigns::find(tx, tenant, id).await?)?;
             let mut new = NewCampaign::of(&row)?;
+            new.timing = None;
             new.name = new.name.chars().take(crate::names::NAME_MAX - 7).collect::<String>() + " (copy)";
             let copy = Campaign {
                 id: copy_id,
@@ -151,6 +184,7 @@ pub async fn duplicate(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Ca
                 paused_at: None,
                 ended_at: None,
                 next_at: None,
+                parent_id: None,
                 created_at: now,
                 updated_at: now,
                 ..row
@@ -241,23 +275,40 @@ pub async fn start(
     id: CampaignId,
     start_at: Option<Timestamp>,
 ) -> Result<Reply, Error> {
-    start_with(engine, caller, repeat, id, start_at, None).await
+    match start_at {
+        Some(_) => {
+            schedule(engine, caller, repeat, id, ScheduleRequest { start_at, ..ScheduleRequest::default() }).await
+        }
+        None => start_with(engine, caller, repeat, id, None, None).await,
+    }
 }
 
-/// As [`start`], where the caller chooses anew what becomes of recipients without consent. Needs the scope `campaigns:write`.
+/// Lets a campaign start by itself: at one instant, at a time of each recipient's clock, or again and again. Needs the scope `campaigns:write`.
+pub async fn schedule(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: CampaignId,
+    request: ScheduleRequest,
+) -> Result<Reply, Error> {
+    let tenant_id = writer(caller)?;
+    let (_, tenant) = engine.tenant(tenant_id).await?;
+    let when = timing::read(&request, &tenant.timezone, engine.ports.clock.now())?;
+    start_with(engine, caller, repeat, id, Some(when), request.remove_without_consent).await
+}
+
+/// As [`start`], where the caller chooses anew what becomes of recipients without consent. `when`: the first time, and how it goes on. Needs the scope `campaigns:write`.
 pub async fn start_with(
     engine: &Engine,
     caller: &Caller,
     repeat: &Repeat,
     id: CampaignId,
-    start_at: Option<Timestamp>,
+    when: Option<(Timestamp, Option<CampaignTiming>)>,
     removes: Option<bool>,
 ) -> Result<Reply, Error> {
     let tenant = writer(caller)?;
     let now = engine.ports.clock.now();
-    if start_at.is_some_and(|at| at <= now || at > now.plus_seconds(366 * 86_400)) {
-        return Err(Error::invalid("/start_at", "an instant to come, at most a year ahead"));
-    }
+    let start_at = when.as_ref().map(|(at, _)| *at);
     let mut before = read_one(engine, tenant, id).await?;
     states::allow(&before, if start_at.is_some() { Action::Schedule } else { Action::Send })?;
     let mut new = NewCampaign::of(&before)?;
@@ -265,8 +316,9 @@ pub async fn start_with(
     let definition = before.definition.clone();
     if let Some(removes) = removes {
         new.remove_without_consent = removes;
-        before.definition = new.stored_text()?;
     }
+    new.timing = when.and_then(|(_, timing)| timing);
+    before.definition = new.stored_text()?;
     let chosen = before.definition.clone();
     let report = check::report(engine, &before, now).await?;
     report.refuse()?;

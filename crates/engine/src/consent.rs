@@ -27,3 +27,5 @@ pub mod suppressions;
 pub mod topics;
 pub mod us_windows;
 pub mod words;
+
+pub use self::screen::Wishes;

@@ -125,7 +125,7 @@ pub async fn list(
     rows.into_iter().map(outcome).collect()
 }
 
-/// What became of the recipients with a message, by variant: how many messages, and how many of them were sent, delivered, read, failed and still wait.
+/// What became of the recipients with a message, by variant: how many messages, and how many of them were sent, delivered, opened, clicked, answered, failed and still wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// The variant; 0 without a test.
@@ -136,8 +136,16 @@ pub struct Tally {
     pub sent: u64,
     /// Arrived.
     pub delivered: u64,
-    /// Read, as far as anybody can tell.
-    pub read: u64,
+    /// Opened or read by a person, as far as anybody can tell.
+    pub opened: u64,
+    /// A person followed a link.
+    pub clicked: u64,
+    /// The recipient wrote after it over the same channel.
+    pub replied: u64,
+    /// Only a program loaded its pictures.
+    pub machine_opened: u64,
+    /// Only a program followed a link.
+    pub machine_clicked: u64,
     /// Failed, bounced, expired or unknown.
     pub failed: u64,
     /// Withdrawn.
@@ -156,14 +164,21 @@ pub async fn tally(tx: &mut Tx, tenant: TenantId, campaign: CampaignId) -> Resul
         let words = status.iter().map(|status| status.code().to_string()).collect::<Vec<_>>().join(", ");
         format!("CAST(SUM(CASE WHEN m.status IN ({words}) THEN 1 ELSE 0 END) AS BIGINT)")
     };
-    let set = |column: &str| format!("CAST(SUM(CASE WHEN m.{column} IS NOT NULL THEN 1 ELSE 0 END) AS BIGINT)");
+    let count = |what: &str| format!("CAST(SUM(CASE WHEN {what} THEN 1 ELSE 0 END) AS BIGINT)");
+    let set = |column: &str| count(&format!("m.{column} IS NOT NULL"));
+    // Ids are made in the order of time.
+    let replied = "EXISTS (SELECT 1 FROM inbound_messages AS i WHERE i.tenant_id = m.tenant_id AND i.contact_id = m.contact_id AND i.channel = m.channel AND i.id > m.id)";
     let sql = format!(
-        "SELECT COALESCE(r.variant, 0), COUNT(*), {}, {}, {}, {}, {}, {}, {}, CAST(COALESCE(SUM(m.cost_micros), 0) AS BIGINT)
+        "SELECT COALESCE(r.variant, 0), COUNT(*), {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, CAST(COALESCE(SUM(m.cost_micros), 0) AS BIGINT)
          FROM campaign_recipients AS r JOIN messages AS m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
          WHERE r.tenant_id = $1 AND r.campaign_id = $2 AND r.outcome = 1 GROUP BY COALESCE(r.variant, 0) ORDER BY 1",
         set("sent_at"),
         set("delivered_at"),
-        set("read_at"),
+        count("(m.read_at IS NOT NULL OR m.opened_at IS NOT NULL)"),
+        set("clicked_at"),
+        count(replied),
+        count("(m.machine_opened_at IS NOT NULL AND m.opened_at IS NULL AND m.read_at IS NULL)"),
+        count("(m.machine_clicked_at IS NOT NULL AND m.clicked_at IS NULL)"),
         when(&[Status::Failed, Status::Bounced, Status::Expired, Status::Unknown]),
         when(&[Status::Canceled]),
         when(&[Status::Suppressed]),
@@ -176,12 +191,16 @@ pub async fn tally(tx: &mut Tx, tenant: TenantId, campaign: CampaignId) -> Resul
             messages: row.get(1)?,
             sent: row.get(2)?,
             delivered: row.get(3)?,
-            read: row.get(4)?,
-            failed: row.get(5)?,
-            canceled: row.get(6)?,
-            suppressed: row.get(7)?,
-            waiting: row.get(8)?,
-            cost_micros: row.get(9)?,
+            opened: row.get(4)?,
+            clicked: row.get(5)?,
+            replied: row.get(6)?,
+            machine_opened: row.get(7)?,
+            machine_clicked: row.get(8)?,
+            failed: row.get(9)?,
+            canceled: row.get(10)?,
+            suppressed: row.get(11)?,
+            waiting: row.get(12)?,
+            cost_micros: row.get(13)?,
         })
     };
     tx.rows(&sql, &[&tenant, &campaign]).await?.into_iter().map(tally).collect()

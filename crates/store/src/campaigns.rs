@@ -49,6 +49,8 @@ pub struct Campaign {
     pub ended_at: Option<Timestamp>,
     /// When there is something to do.
     pub next_at: Option<Timestamp>,
+    /// The recurring campaign it is one occurrence of.
+    pub parent_id: Option<CampaignId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed by somebody.
@@ -56,7 +58,7 @@ pub struct Campaign {
 }
 
 const COLUMNS: &str = "tenant_id, id, name, description, state, definition, creator, phase, cursor, bound, total, accepted, excluded, winner, problem,
-    scheduled_at, started_at, test_ends_at, paused_at, ended_at, next_at, created_at, updated_at";
+    scheduled_at, started_at, test_ends_at, paused_at, ended_at, next_at, parent_id, created_at, updated_at";
 
 fn read(mut row: Row) -> Result<Campaign, Error> {
     let row = &mut row;
@@ -82,15 +84,16 @@ fn read(mut row: Row) -> Result<Campaign, Error> {
         paused_at: row.get(18)?,
         ended_at: row.get(19)?,
         next_at: row.get(20)?,
-        created_at: row.get(21)?,
-        updated_at: row.get(22)?,
+        parent_id: row.get(21)?,
+        created_at: row.get(22)?,
+        updated_at: row.get(23)?,
     })
 }
 
 /// Adds a campaign.
 pub async fn insert(tx: &mut Tx, c: &Campaign) -> Result<(), Error> {
-    let values = (1..=23).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
-    let params: [&dyn Param; 23] = [
+    let values = (1..=24).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let params: [&dyn Param; 24] = [
         &c.tenant_id,
         &c.id,
         &c.name,
@@ -112,6 +115,7 @@ pub async fn insert(tx: &mut Tx, c: &Campaign) -> Result<(), Error> {
         &c.paused_at,
         &c.ended_at,
         &c.next_at,
+        &c.parent_id,
         &c.created_at,
         &c.updated_at,
     ];

@@ -304,6 +304,10 @@ pub struct Sent {
     pub message_id: model::MessageId,
     /// Whose.
     pub contact_id: ContactId,
+    /// Over which channel.
+    pub channel: Channel,
+    /// About what.
+    pub topic: Option<String>,
     /// When it was sent, or is due, or was accepted.
     pub at: Timestamp,
     /// True once the provider took it.
@@ -322,12 +326,19 @@ pub async fn marketing_since(
         given.row([&tenant, contact, &since]);
     }
     let sql =
-        "SELECT m.id, m.contact_id, COALESCE(m.sent_at, m.due_at, m.send_at, m.created_at), m.sent_at FROM {given}
+        "SELECT m.id, m.contact_id, COALESCE(m.sent_at, m.due_at, m.send_at, m.created_at), m.sent_at, m.channel, m.topic FROM {given}
         JOIN messages AS m ON m.tenant_id = given.tenant_id AND m.contact_id = given.contact_id AND m.id >= given.since
         WHERE m.purpose = 1 AND m.status NOT IN (3, 4, 5, 8)";
     let read = |mut row: Row| {
         let is_sent = row.get::<Option<Timestamp>>(3)?.is_some();
-        Ok(Sent { message_id: row.get(0)?, contact_id: row.get(1)?, at: row.get(2)?, is_sent })
+        Ok(Sent {
+            message_id: row.get(0)?,
+            contact_id: row.get(1)?,
+            at: row.get(2)?,
+            is_sent,
+            channel: row.get(4)?,
+            topic: row.get(5)?,
+        })
     };
     tx.rows_many(sql, &given).await?.into_iter().map(read).collect()
 }

@@ -398,7 +398,30 @@ pub async fn hand_over(tx: &mut Tx, tenant: TenantId, from: ContactId, to: Conta
     let sql = "INSERT INTO list_members (tenant_id, list_id, contact_id, added_at)
          SELECT tenant_id, list_id, $1, added_at FROM list_members WHERE tenant_id = $2 AND contact_id = $3
          ON CONFLICT DO NOTHING";
-    tx.execute(sql, &[&to, &tenant, &from]).await.map(drop)
+    tx.execute(sql, &[&to, &tenant, &from]).await?;
+    hand_over_consent(tx, tenant, from, to).await
+}
+
+/// What a contact said and prefers goes to another, so that nobody is written to again because two records became one: records are kept, the later word about the same thing stands,
+/// and who is not to be contacted stays so.
+async fn hand_over_consent(tx: &mut Tx, tenant: TenantId, from: ContactId, to: ContactId) -> Result<(), Error> {
+    let sql = "UPDATE consent_records SET contact_id = $1 WHERE tenant_id = $2 AND contact_id = $3";
+    tx.execute(sql, &[&to, &tenant, &from]).await?;
+    let sql = "INSERT INTO consent_states (tenant_id, contact_id, channel, topic, state, changed_at)
+         SELECT tenant_id, $1, channel, topic, state, changed_at FROM consent_states WHERE tenant_id = $2 AND contact_id = $3
+         ON CONFLICT (tenant_id, contact_id, channel, topic) DO UPDATE SET state = excluded.state, changed_at = excluded.changed_at
+         WHERE consent_states.changed_at < excluded.changed_at";
+    tx.execute(sql, &[&to, &tenant, &from]).await?;
+    let sql = "INSERT INTO contact_preferences (tenant_id, contact_id, do_not_contact, quiet_from, quiet_until, channels, reminders, reminder_days, updated_at)
+         SELECT tenant_id, $1, do_not_contact, quiet_from, quiet_until, channels, reminders, reminder_days, updated_at
+         FROM contact_preferences WHERE tenant_id = $2 AND contact_id = $3
+         ON CONFLICT (tenant_id, contact_id) DO UPDATE SET do_not_contact = (contact_preferences.do_not_contact OR excluded.do_not_contact)";
+    tx.execute(sql, &[&to, &tenant, &from]).await?;
+    for table in ["consent_states", "contact_preferences"] {
+        let sql = format!("DELETE FROM {table} WHERE tenant_id = $1 AND contact_id = $2");
+        tx.execute(&sql, &[&tenant, &from]).await?;
+    }
+    Ok(())
 }
 
 /// Which of a tenant's contacts.

@@ -111,14 +111,14 @@ pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Id(id): Id<Ca
 
 /// Lets a campaign start by itself
 ///
-/// It is checked now and again when its time comes.
+/// At one instant, when each recipient's own clock shows a time, or again and again by RRULE or cron. It is checked now and again when its time comes. What repeats makes a campaign of
+/// its own each time, whose `parent_id` leads back; canceling it ends what is to come and leaves those under way alone.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/schedule", operation_id = "schedule_campaign", tag = "Campaigns",
     request_body(content = ScheduleRequest, example = json!({"start_at": "2026-12-01T08:00:00Z"})),
     responses((status = 200, description = "The campaign.", body = CampaignView, example = json!(examples::campaign()))))]
 pub(crate) async fn schedule(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
     let request: ScheduleRequest = read(&post.body)?;
-    let (at, removes) = (Some(request.start_at), request.remove_without_consent);
-    answer::reply(campaigns::start_with(app.engine(), &caller, &post.repeat, id, at, removes).await?)
+    answer::reply(campaigns::schedule(app.engine(), &caller, &post.repeat, id, request).await?)
 }
 
 /// Pauses a campaign

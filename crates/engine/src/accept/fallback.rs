@@ -46,9 +46,13 @@ impl Engine {
         files: &[AttachmentRef],
         now: Timestamp,
     ) -> Result<Option<Tail>, Error> {
+        let auto;
         let channels: &[Channel] = match &request.channel {
             Some(ChannelChoice::List(channels)) => channels,
-            Some(ChannelChoice::Auto) if request.fallback_after_s.is_some() => plan::AUTO_ORDER,
+            Some(ChannelChoice::Auto) if request.fallback_after_s.is_some() => {
+                auto = plan::auto_order(request).0;
+                &auto
+            }
             _ => return Ok(None),
         };
         let mut tail = Tail { steps: Vec::new(), contents: Vec::new(), after_s: request.fallback_after_s.unwrap_or(0) };

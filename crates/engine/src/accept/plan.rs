@@ -36,7 +36,7 @@ const FALLBACK_MIN_S: u32 = 10;
 /// Longest, in seconds: a week.
 const FALLBACK_MAX_S: u32 = 7 * 86_400;
 /// What `auto` tries where nothing is known about the recipient's wishes.
-pub(super) const AUTO_ORDER: &[Channel] = &[Channel::Email, Channel::Whatsapp, Channel::Sms, Channel::Telegram];
+const AUTO_ORDER: &[Channel] = &[Channel::Email, Channel::Whatsapp, Channel::Sms, Channel::Telegram];
 
 /// What will happen to a message.
 pub struct Plan {
@@ -115,13 +115,32 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
         Some(ChannelChoice::List(channels)) => {
             first_usable(&given, channels, tenant, "the first listed channel with an address and an account")
         }
-        Some(ChannelChoice::Auto) => first_usable(
-            &given,
-            AUTO_ORDER,
-            tenant,
-            "auto: the first of email, whatsapp, sms, telegram with an address and an account",
-        ),
+        Some(ChannelChoice::Auto) => {
+            let (order, why) = auto_order(request);
+            first_usable(&given, &order, tenant, &why)
+        }
     }
+}
+
+/// The channels `auto` tries, and why: the one the contact chose for the topic, then the usual order, without those over which it must not be written to. When that leaves none, all of
+/// them: the message is then held back with the reason instead of being refused without one.
+pub(super) fn auto_order(request: &MessageRequest) -> (Vec<Channel>, String) {
+    let usual = "auto: the first of email, whatsapp, sms, telegram with an address and an account";
+    let Some(wishes) = &request.wishes else { return (AUTO_ORDER.to_vec(), usual.to_owned()) };
+    let mut order: Vec<Channel> = wishes.preferred.into_iter().collect();
+    order.extend(AUTO_ORDER.iter().filter(|channel| Some(**channel) != wishes.preferred));
+    let mut why = match (wishes.preferred, &request.topic) {
+        (Some(channel), Some(topic)) => format!("auto: the contact prefers {channel} for {topic}"),
+        _ => usual.to_owned(),
+    };
+    let allowed: Vec<Channel> =
+        order.iter().copied().filter(|channel| wishes.barred.iter().all(|(barred, _)| barred != channel)).collect();
+    if allowed.is_empty() || wishes.barred.is_empty() {
+        return (order, why);
+    }
+    let passed = wishes.barred.iter().map(|(channel, code)| format!("{channel} ({code})")).collect::<Vec<_>>();
+    why.push_str(&format!("; passed over: {}", passed.join(", ")));
+    (allowed, why)
 }
 
 /// Who a request is for.

@@ -13,7 +13,7 @@ use serde::{
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::{Error, ErrorKind, branding::TrackingRule, contacts::Recipient};
+use crate::{Error, ErrorKind, branding::TrackingRule, consent::Wishes, contacts::Recipient};
 
 /// Deepest nesting a request may have.
 const DEPTH_MAX: usize = 64;
@@ -91,6 +91,10 @@ pub struct MessageRequest {
     #[serde(skip)]
     #[schema(ignore)]
     pub recipient: Option<Arc<Recipient>>,
+    /// What that contact prefers and allows, for `auto`.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub wishes: Option<Arc<Wishes>>,
 }
 
 /// A recipient: one of these, or several when `channel` is `auto` or a list.

@@ -288,6 +288,7 @@ async fn facts(engine: &Engine, tenant_id: TenantId, new: &NewCampaign, now: Tim
         now,
     };
     let says = work::requests(new)?;
+    let local = new.timing.as_ref().and_then(super::timing::CampaignTiming::local);
     let mut after = ContactId::from_ulid(0);
     while facts.checked < CHECKED_MAX {
         let wanted = new.clone();
@@ -305,7 +306,12 @@ async fn facts(engine: &Engine, tenant_id: TenantId, new: &NewCampaign, now: Tim
                 request.to.contact_id = Some(contact.id);
                 request
             };
-            for refusal in engine.rehearse(&tenant, reachable.iter().enumerate().map(ask).collect()).await? {
+            let mut asked: Vec<_> = reachable.iter().enumerate().map(ask).collect();
+            if let Some(local) = local {
+                engine.find_recipients(tenant_id, asked.iter_mut()).await?;
+                work::at_local_time(&mut asked, local, &tenant.consent.zone);
+            }
+            for refusal in engine.rehearse(&tenant, asked).await? {
                 match refusal {
                     Ok(planned) => {
                         let barrier = planned.ruling.as_ref().map(permitted::barrier);

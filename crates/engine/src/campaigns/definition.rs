@@ -6,7 +6,7 @@ use serde_json::{Value, value::RawValue};
 use store::campaigns::Campaign;
 use utoipa::ToSchema;
 
-use super::variants::VARIANTS_MAX;
+use super::{timing::CampaignTiming, variants::VARIANTS_MAX};
 use crate::{Error, names::Faults, patch::Patch};
 
 /// Lists, segments and excluded ones of a campaign, each: every batch of the audience looks at all of them.
@@ -46,8 +46,12 @@ pub enum Metric {
     /// The message arrived.
     #[default]
     Delivered,
-    /// It was opened or read.
+    /// A person opened or read it.
     Opened,
+    /// A person followed a link in it.
+    Clicked,
+    /// The recipient wrote back.
+    Replied,
 }
 
 /// One of several things a campaign may say.
@@ -137,6 +141,10 @@ pub struct NewCampaign {
     /// True leaves recipients out who have not agreed to marketing, and says how many. False (default) refuses to start while there are any.
     #[serde(default)]
     pub remove_without_consent: bool,
+    /// When it goes out, as `/schedule` set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub timing: Option<CampaignTiming>,
 }
 
 /// What a campaign says in one of its variants.

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::{
     definition::{AudienceRequest, Metric, NewCampaign, TestRequest, VariantRequest},
     states::State,
+    timing::CampaignTiming,
     variants::{self, Rate},
 };
 use crate::Error;
@@ -76,6 +77,11 @@ pub struct CampaignView {
     pub topic: Option<String>,
     /// True when recipients who have not agreed are left out; otherwise they keep it from starting.
     pub remove_without_consent: bool,
+    /// When it goes out, when it is scheduled other than for one instant.
+    pub timing: Option<CampaignTiming>,
+    /// The recurring campaign it is one occurrence of.
+    #[schema(value_type = Option<String>)]
+    pub parent_id: Option<CampaignId>,
     /// Who made it.
     pub creator: String,
     /// Recipients, once its audience is frozen.
@@ -142,6 +148,8 @@ pub(super) fn campaign(row: &Campaign, now: Timestamp) -> Result<CampaignView, E
         account_id: new.account_id,
         topic: new.topic,
         remove_without_consent: new.remove_without_consent,
+        timing: new.timing,
+        parent_id: row.parent_id,
         creator: row.creator.clone(),
         recipients: row.total,
         accepted: row.accepted,
@@ -216,8 +224,16 @@ pub struct VariantStats {
     pub sent: u64,
     /// Arrived.
     pub delivered: Rate,
-    /// Opened or read, as far as anybody can tell.
+    /// Opened or read by a person, as far as anybody can tell.
     pub opened: Rate,
+    /// A person followed a link.
+    pub clicked: Rate,
+    /// The recipient wrote back over the same channel.
+    pub replied: Rate,
+    /// Only a program loaded its pictures: no part of `opened`.
+    pub machine_opened: u64,
+    /// Only a program followed a link: no part of `clicked`.
+    pub machine_clicked: u64,
     /// Failed, bounced, expired or unknown.
     pub failed: u64,
     /// Withdrawn.
@@ -236,7 +252,11 @@ fn variant_stats(tally: &Tally) -> VariantStats {
         accepted: tally.messages,
         sent: tally.sent,
         delivered: variants::rate(tally.delivered, tally.sent),
-        opened: variants::rate(tally.read, tally.sent),
+        opened: variants::rate(tally.opened, tally.sent),
+        clicked: variants::rate(tally.clicked, tally.sent),
+        replied: variants::rate(tally.replied, tally.sent),
+        machine_opened: tally.machine_opened,
+        machine_clicked: tally.machine_clicked,
         failed: tally.failed,
         canceled: tally.canceled,
         suppressed: tally.suppressed,
@@ -251,7 +271,9 @@ pub(super) fn rates(tally: &[Tally], count: usize, metric: Metric) -> Vec<Rate> 
         let of = tally.iter().find(|tally| tally.variant as usize == variant).copied().unwrap_or_default();
         match metric {
             Metric::Delivered => variants::rate(of.delivered, of.sent),
-            Metric::Opened => variants::rate(of.read, of.sent),
+            Metric::Opened => variants::rate(of.opened, of.sent),
+            Metric::Clicked => variants::rate(of.clicked, of.sent),
+            Metric::Replied => variants::rate(of.replied, of.sent),
         }
     };
     (0..count).map(rate).collect()
@@ -269,7 +291,11 @@ pub(super) fn stats(
         all.messages += one.messages;
         all.sent += one.sent;
         all.delivered += one.delivered;
-        all.read += one.read;
+        all.opened += one.opened;
+        all.clicked += one.clicked;
+        all.replied += one.replied;
+        all.machine_opened += one.machine_opened;
+        all.machine_clicked += one.machine_clicked;
         all.failed += one.failed;
         all.canceled += one.canceled;
         all.suppressed += one.suppressed;

@@ -3,7 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{ContactId, Fact, Ids, MessageId, TenantId, Timestamp};
+use jiff::{civil::DateTime, tz::TimeZone};
+use model::{CampaignId, ContactId, Fact, Ids, MessageId, TenantId, Timestamp};
 use serde_json::{Value, json};
 use store::{
     Scope, Tx,
@@ -17,6 +18,7 @@ use super::{
     definition::NewCampaign,
     states::State,
     tell,
+    timing::{CampaignTiming, at_clock},
     variants::{assign, winner},
     view::rates,
 };
@@ -25,6 +27,7 @@ use crate::{
     accept::{Accepted, CAMPAIGN_WAITS, Step, request::MessageRequest},
     apply::{Input, Moved, Withdrawn},
     contacts::links,
+    schedules::recurrence::{self, Recurrence},
     segments,
 };
 
@@ -163,9 +166,54 @@ async fn unchanged(tx: &mut Tx, seen: &Campaign) -> Result<Option<Campaign>, sto
 
 /// Starts a scheduled campaign, looking once more at what would block it.
 async fn start(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Result<Turn, Error> {
+    if let Some(recurrence) = NewCampaign::of(row)?.timing.unwrap_or_default().recurrence()? {
+        return occur(engine, row, &recurrence, now).await;
+    }
     check::report(engine, row, now).await?.refuse()?;
     let ids = Arc::clone(&engine.ports.ids);
     settle(engine, row, move |row| begin(row, now, &ids), Some("campaign.started")).await
+}
+
+/// Makes the campaign of an occurrence and moves the recurring one on, in one transaction. The new one is scheduled for that instant and starts like any other, so that one which
+/// is blocked fails by itself and the next one comes all the same.
+async fn occur(engine: &Arc<Engine>, seen: &Campaign, recurrence: &Recurrence, now: Timestamp) -> Result<Turn, Error> {
+    let next_at = seen.scheduled_at.unwrap_or(now);
+    let due = recurrence::due(recurrence, next_at, now, true);
+    let id = CampaignId::from_ulid(engine.ports.ids.ulid(now));
+    let mut new = NewCampaign::of(seen)?;
+    new.timing = None;
+    let definition = new.stored_text()?;
+    let (_, tenant) = engine.tenant(seen.tenant_id).await?;
+    let (shard, ids, seen) = (engine.shard(), Arc::clone(&engine.ports.ids), seen.clone());
+    let write = engine.ports.db.write(Scope::Tenant(seen.tenant_id), move |tx| {
+        Box::pin(async move {
+            let Some(mut row) = unchanged(tx, &seen).await? else { return Ok::<_, Error>(()) };
+            if let Some(at) = due.fire {
+                let child = Campaign {
+                    id,
+                    definition,
+                    parent_id: Some(row.id),
+                    scheduled_at: Some(at),
+                    next_at: Some(now),
+                    created_at: now,
+                    updated_at: now,
+                    ..row.clone()
+                };
+                campaigns::insert(tx, &child).await?;
+            }
+            (row.scheduled_at, row.next_at) = (due.next, due.next);
+            if due.next.is_none() {
+                (row.state, row.phase, row.ended_at) = (State::Sent.as_str().to_owned(), DONE.to_owned(), Some(now));
+            }
+            campaigns::update(tx, &row).await?;
+            if due.next.is_none() {
+                tell(tx, &tenant, &row, "campaign.sent", &ids, now, shard).await?;
+            }
+            Ok(())
+        })
+    });
+    write.await?;
+    Ok(Turn::Rest)
 }
 
 async fn fail(engine: &Arc<Engine>, row: &Campaign, error: &Error) -> Result<(), Error> {
@@ -324,6 +372,15 @@ pub(super) fn requests(new: &NewCampaign) -> Result<Vec<MessageRequest>, Error> 
     new.says().iter().map(request).collect()
 }
 
+/// Lets each message leave when its recipient's clock shows a time; the tenant's clock for those without one.
+pub(super) fn at_local_time(requests: &mut [MessageRequest], local: DateTime, zone: &TimeZone) {
+    for request in requests {
+        let own = request.recipient.as_ref().and_then(|recipient| recipient.contact.timezone.as_deref());
+        let own = own.and_then(|name| TimeZone::get(name).ok());
+        request.send_at = at_clock(local, own.as_ref().unwrap_or(zone));
+    }
+}
+
 /// Accepts the next messages.
 async fn expand(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Result<Turn, Error> {
     let new = NewCampaign::of(row)?;
@@ -373,6 +430,10 @@ async fn expand(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Result<
             })
         })
     };
+    if let Some(local) = new.timing.as_ref().and_then(CampaignTiming::local) {
+        engine.find_recipients(tenant, asked.iter_mut()).await?;
+        at_local_time(&mut asked, local, &engine.tenant(tenant).await?.1.consent.zone);
+    }
     match engine.accept_campaign(tenant, id, asked, step).await {
         Ok(_) => Ok(Turn::More),
         Err(error) if error.code == CAMPAIGN_WAITS => {

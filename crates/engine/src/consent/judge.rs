@@ -10,6 +10,9 @@ use super::{
     us_windows,
 };
 
+/// A day, in seconds.
+const DAY_S: i64 = 86_400;
+
 /// What is known about a message and its contact.
 pub struct Facts<'a> {
     /// The message.
@@ -110,20 +113,39 @@ fn no_consent(facts: &Facts<'_>, contact: &Contact<'_>) -> Option<(&'static str,
 /// Why a contact has had enough. Messages that were accepted before this one, or were sent already, count; those that come later count it.
 fn over_cap(facts: &Facts<'_>, contact: &Contact<'_>) -> Option<String> {
     let cap = facts.policy.settings.frequency_cap?;
-    let since = facts.at.plus_seconds(-i64::from(cap.days) * 86_400);
-    let counts = |sent: &&&Sent| {
-        sent.message_id != facts.id
-            && (sent.is_sent || sent.message_id < facts.id)
-            && sent.at > since
-            && sent.at <= facts.at
-    };
-    let count = contact.marketing.iter().filter(counts).count();
+    let count = had(facts, contact, i64::from(cap.days) * 86_400).count();
     (count >= cap.max as usize).then(|| {
         format!(
             "The contact gets at most {} marketing messages in {} days over all channels, and has had {count}. Raise `frequency_cap` in the consent policy, or send it later.",
             cap.max, cap.days
         )
     })
+}
+
+/// The marketing a contact has had within so many seconds.
+fn had<'f>(facts: &'f Facts<'_>, contact: &'f Contact<'_>, within_s: i64) -> impl Iterator<Item = &'f Sent> {
+    let since = facts.at.plus_seconds(-within_s);
+    let counts = move |sent: &&Sent| {
+        sent.message_id != facts.id
+            && (sent.is_sent || sent.message_id < facts.id)
+            && sent.at > since
+            && sent.at <= facts.at
+    };
+    contact.marketing.iter().copied().filter(counts)
+}
+
+/// Until when a marketing text waits because a state allows only so many in 24 hours on one subject: the topic.
+fn over_state_cap(facts: &Facts<'_>, state: &us_windows::Held) -> Option<Verdict> {
+    let (max, contact) = (state.daily_max? as usize, facts.contact.as_ref()?);
+    let same = |sent: &&Sent| sent.channel == Channel::Sms && sent.topic.as_deref() == facts.topic;
+    let mut times: Vec<Timestamp> = had(facts, contact, DAY_S).filter(same).map(|sent| sent.at).collect();
+    times.sort_unstable();
+    let until = times.get(times.len().checked_sub(max)?)?.plus_seconds(DAY_S);
+    let why = format!(
+        "It waits because {} allows {max} marketing texts in 24 hours on one subject ({}).",
+        state.state, state.source
+    );
+    Some(Verdict::Wait { until, why })
 }
 
 /// Quiet hours and lawful windows.
@@ -141,6 +163,10 @@ fn hours(facts: &Facts<'_>) -> Verdict {
         && facts.policy.settings.us_windows
         && let Some(held) = us_windows::of(facts.address, own_zone.as_ref())
     {
+        // What waits is looked at again when its turn comes, so the windows are kept then.
+        if let Some(wait) = over_state_cap(facts, &held) {
+            return wait;
+        }
         why.push(format!("the window for marketing texts in {} ({})", held.state, held.source));
         rules.extend(held.rules);
     }
@@ -305,6 +331,41 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_allows_three_texts_a_day_makes_the_fourth_wait() {
+        let policy = policy();
+        let yes = Standing { channel: Channel::Sms, ..said("", ConsentState::OptedIn) };
+        let at: Timestamp = "2026-11-28T18:00:00Z".parse().unwrap();
+        let sent = |hours_ago: i64, channel: Channel, topic: &str| Sent {
+            message_id: MessageId::from_ulid(hours_ago as u128),
+            contact_id: ContactId::from_ulid(2),
+            channel,
+            topic: Some(topic.to_owned()),
+            at: at.plus_seconds(-hours_ago * 3_600),
+            is_sent: true,
+        };
+        let sms = |hours_ago| sent(hours_ago, Channel::Sms, "news");
+        for (address, marketing, expected) in [
+            ("+13055550100", vec![sms(1), sms(2), sms(20)], "2026-11-28T22:00:00.000000Z"),
+            ("+13055550100", vec![sms(1), sms(2)], "go"),
+            ("+13055550100", vec![sms(1), sms(2), sms(25)], "go"),
+            ("+13055550100", vec![sms(1), sms(2), sent(3, Channel::Sms, "offers")], "go"),
+            ("+13055550100", vec![sms(1), sms(2), sent(3, Channel::Email, "news")], "go"),
+            ("+14155550100", vec![sms(1), sms(2), sms(20)], "go"),
+        ] {
+            let contact =
+                Contact { standing: vec![&yes], preferences: None, zone: None, marketing: marketing.iter().collect() };
+            let text = Facts {
+                channel: Channel::Sms,
+                address,
+                topic: Some("news"),
+                at,
+                ..facts(&policy, Purpose::Marketing, Some(contact))
+            };
+            assert_eq!(short(judge(&text)), expected, "{address} after {marketing:?}");
+        }
+    }
+
+    #[test]
     fn a_contact_gets_no_more_than_the_cap() {
         let mut policy = policy();
         policy.settings.frequency_cap = Some(FrequencyCap { max: 2, days: 7 });
@@ -312,6 +373,8 @@ mod tests {
         let sent = |id: u128, days_ago: i64, is_sent: bool| Sent {
             message_id: MessageId::from_ulid(id),
             contact_id: ContactId::from_ulid(2),
+            channel: Channel::Email,
+            topic: None,
             at: at.plus_seconds(-days_ago * 86_400),
             is_sent,
         };

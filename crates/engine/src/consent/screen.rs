@@ -3,7 +3,7 @@
 //! Both cost nothing for messages about which nothing can be on record: transactional ones to a bare address, of a tenant that never suppressed anybody. For the others it is one
 //! indexed look-up per kind of fact, over all messages of the batch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::tz::TimeZone;
 use model::{Channel, ContactId, Failure, MessageId, Purpose, TenantId, Timestamp};
@@ -17,6 +17,7 @@ use store::{
 use super::{
     bar,
     judge::{Contact, Facts, Verdict, judge},
+    preferences, us_windows,
 };
 use crate::directory::Tenant;
 
@@ -78,6 +79,88 @@ pub(crate) async fn look(tx: &mut Tx, messages: &[(&Message, &Tenant)], now: Tim
         }
     }
     Ok(rulings)
+}
+
+/// A message whose channel is still to be chosen.
+pub(crate) struct Asked {
+    /// To whom.
+    pub contact: ContactId,
+    /// Why.
+    pub purpose: Purpose,
+    /// About what.
+    pub topic: Option<String>,
+    /// The channels there are, with the contact's address.
+    pub ways: Vec<(Channel, String)>,
+}
+
+/// What a contact prefers and allows, as far as the choice of a channel goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// The channel it chose for the topic.
+    pub preferred: Option<Channel>,
+    /// Channels it must not be written to over, with the code of the reason.
+    pub barred: Vec<(Channel, String)>,
+}
+
+/// What contacts of a tenant prefer and allow, in the order asked. How often and when they may be written to is the same over all channels, so it is not looked at here.
+pub(crate) async fn wishes(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    asked: &[Asked],
+    now: Timestamp,
+) -> Result<Vec<Wishes>, Error> {
+    let contacts: Vec<_> =
+        asked.iter().map(|asked| (tenant.id, asked.contact)).collect::<BTreeSet<_>>().into_iter().collect();
+    let preferences = consents::preferences(tx, &contacts).await?;
+    let standing = consents::standing(tx, &contacts).await?;
+    let key = |channel: Channel, address: &str| {
+        let key = bar::key(channel, address);
+        let hash = tenant.consent.has_erased.then(|| tenant.consent.hash(channel, &key)).flatten();
+        std::iter::once(key).chain(hash).map(move |key| (tenant.id, channel, key))
+    };
+    let keys: BTreeSet<_> =
+        asked.iter().flat_map(|asked| &asked.ways).flat_map(|(channel, address)| key(*channel, address)).collect();
+    let listed = if tenant.consent.has_suppressions {
+        suppressions::against(tx, &keys.into_iter().collect::<Vec<_>>()).await?
+    } else {
+        Vec::new()
+    };
+    let wishes = |asked: &Asked| {
+        let own = preferences.iter().find(|row| row.contact_id == asked.contact);
+        let barred = |(channel, address): &(Channel, String)| {
+            let keys: Vec<_> = key(*channel, address).map(|(_, _, key)| key).collect();
+            let against: Vec<_> =
+                listed.iter().filter(|row| row.channel == *channel && keys.contains(&row.address)).collect();
+            let topic = asked.topic.as_deref();
+            let facts = Facts {
+                id: MessageId::from_ulid(0),
+                channel: *channel,
+                purpose: asked.purpose,
+                topic,
+                address,
+                policy: &tenant.consent,
+                contact: Some(Contact {
+                    standing: standing.iter().filter(|row| row.contact_id == asked.contact).collect(),
+                    preferences: own,
+                    zone: None,
+                    marketing: Vec::new(),
+                }),
+                at: now,
+            };
+            let failure = bar::bar(asked.purpose, topic, &against).or_else(|| match judge(&facts) {
+                Verdict::Bar(failure) => Some(failure),
+                Verdict::Go | Verdict::Wait { .. } => None,
+            });
+            failure.map(|failure| (*channel, failure.code))
+        };
+        Wishes {
+            preferred: own
+                .zip(asked.topic.as_ref())
+                .and_then(|(own, topic)| preferences::channels(own).get(topic).copied()),
+            barred: asked.ways.iter().filter_map(barred).collect(),
+        }
+    };
+    Ok(asked.iter().map(wishes).collect())
 }
 
 /// Which messages go to a suppressed address.
@@ -158,8 +241,15 @@ impl Known {
         for (contact, zone) in consents::zones(tx, &marketed).await? {
             known.zones.extend(TimeZone::get(&zone).ok().map(|zone| (contact, zone)));
         }
-        let capped =
-            of(&|m, tenant| m.purpose == Purpose::Marketing && tenant.consent.settings.frequency_cap.is_some());
+        let capped = of(&|m, tenant| {
+            let settings = &tenant.consent.settings;
+            let has_state_cap = || {
+                let held =
+                    us_windows::of(&m.address, None).filter(|_| m.channel == Channel::Sms && settings.us_windows);
+                held.is_some_and(|held| held.daily_max.is_some())
+            };
+            m.purpose == Purpose::Marketing && (settings.frequency_cap.is_some() || has_state_cap())
+        });
         let mut by_tenant: HashMap<TenantId, Vec<ContactId>> = HashMap::new();
         for (tenant, contact) in capped {
             by_tenant.entry(tenant).or_default().push(contact);
@@ -191,7 +281,8 @@ impl Known {
         let Some(contact_id) = m.contact_id.filter(|_| m.purpose == Purpose::Marketing) else { return };
         let counted = self.marketing.entry((m.tenant_id, contact_id)).or_default();
         if counted.iter().all(|sent| sent.message_id != m.id) {
-            counted.push(Sent { message_id: m.id, contact_id, at, is_sent: false });
+            let (channel, topic) = (m.channel, m.topic.clone());
+            counted.push(Sent { message_id: m.id, contact_id, channel, topic, at, is_sent: false });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{Address, Channel, ChatId, ContactId, TenantId};
+use model::{Address, Channel, ChatId, ContactId, Purpose, TenantId};
 use serde_json::{Value, value::RawValue};
 use store::{
     Scope, Tx, contact_attributes,
@@ -13,7 +13,14 @@ use store::{
 };
 
 use super::view;
-use crate::{Engine, Error, accept::request::MessageRequest};
+use crate::{
+    Engine, Error,
+    accept::request::{ChannelChoice, MessageRequest},
+    consent::{
+        Wishes,
+        screen::{self, Asked},
+    },
+};
 
 /// The variable under which a content finds the contact.
 const VARIABLE: &str = "contact";
@@ -77,9 +84,10 @@ impl Engine {
                 Ok::<_, Error>((found, contact_attributes::all(tx, tenant).await?))
             })
         });
-        let (found, schema) = read.await?;
+        let (found, schema): (Vec<Contact>, Vec<_>) = read.await?;
         let found: HashMap<ContactId, Arc<Recipient>> =
             found.into_iter().map(|contact| (contact.id, Arc::new(Recipient::new(contact, &schema)))).collect();
+        let mut open: Vec<&mut MessageRequest> = Vec::new();
         for request in requests {
             request.recipient = request.to.contact_id.and_then(|id| found.get(&id).cloned());
             if let Some(recipient) = &request.recipient {
@@ -87,7 +95,37 @@ impl Engine {
                 if asks {
                     request.variables = with_contact(request.variables.take(), &recipient.variables);
                 }
+                if matches!(request.channel, Some(ChannelChoice::Auto)) {
+                    open.push(request);
+                }
             }
+        }
+        if open.is_empty() { Ok(()) } else { self.find_wishes(tenant, open).await }
+    }
+
+    /// Reads what contacts prefer and allow, for requests that leave the channel open.
+    async fn find_wishes(&self, id: TenantId, open: Vec<&mut MessageRequest>) -> Result<(), Error> {
+        let (_, tenant) = self.tenant(id).await?;
+        let now = self.ports.clock.now();
+        let channels = [Channel::Email, Channel::Whatsapp, Channel::Sms, Channel::Telegram, Channel::Voice];
+        let ask = |request: &&mut MessageRequest| {
+            let recipient = request.recipient.as_ref()?;
+            let way = |channel: &Channel| Some((*channel, recipient.address(*channel)?.to_string()));
+            Some(Asked {
+                contact: recipient.contact.id,
+                purpose: request.purpose.unwrap_or(Purpose::Transactional),
+                topic: request.topic.clone(),
+                ways: channels.iter().filter_map(way).collect(),
+            })
+        };
+        let asked: Vec<Asked> = open.iter().filter_map(ask).collect();
+        let read = self
+            .ports
+            .db
+            .read(Scope::Tenant(id), move |tx| Box::pin(async move { screen::wishes(tx, &tenant, &asked, now).await }));
+        let wishes: Vec<Wishes> = read.await?;
+        for (request, wishes) in open.into_iter().zip(wishes) {
+            request.wishes = Some(Arc::new(wishes));
         }
         Ok(())
     }

@@ -65,6 +65,15 @@ async fn send(stage: &Stage, id: CampaignId) -> Result<(), Error> {
     campaigns::start(engine, caller, &Repeat::NONE, id, None).await.map(drop)
 }
 
+async fn schedule(stage: &Stage, id: CampaignId, request: Value) -> Result<(), Error> {
+    let request = serde_json::from_value(request).unwrap();
+    campaigns::schedule(&stage.engine, &stage.caller, &Repeat::NONE, id, request).await.map(drop)
+}
+
+fn set_clock(stage: &Stage, at: &str) {
+    stage.world.clock.set(at.parse().unwrap());
+}
+
 async fn work(stage: &Stage) {
     campaigns::work::run(&stage.engine).await.unwrap();
 }
@@ -279,6 +288,92 @@ testkit::both! {
         assert_eq!((state(&stage, id).await.as_str(), messages(&stage).await.len()), ("scheduled", 0));
         stage.pass(20_000).await;
         assert_eq!((state(&stage, id).await.as_str(), messages(&stage).await), ("sent", vec![1; 2]));
+    }
+
+    async fn everybody_gets_it_at_the_time_of_their_own_clock_also_when_clocks_change(db: TestDb) {
+        let stage = stage(&db).await;
+        set_clock(&stage, "2027-03-26T00:00:00Z");
+        let mut people = Vec::new();
+        for zone in [Some("Europe/Berlin"), Some("America/New_York"), Some("Asia/Kolkata"), None] {
+            let name = format!("z{}@example.com", people.len());
+            people.push(contact(&stage, json!({ "email": name, "timezone": zone, "first_name": "Z" })).await);
+        }
+        let id = make(&stage, campaign(&people)).await;
+        schedule(&stage, id, json!({ "local_start": "2027-03-28T02:30:00" })).await.unwrap();
+        assert_eq!(view(&stage, id).await["timing"]["local_start"], "2027-03-28T02:30:00");
+        set_clock(&stage, "2027-03-27T12:29:00Z");
+        stage.pass(2_000).await;
+        assert_eq!(state(&stage, id).await, "scheduled", "nobody's clock can show it yet");
+        set_clock(&stage, "2027-03-27T12:30:00Z");
+        stage.pass(5_000).await;
+        assert_eq!(outcomes(&stage, id).await, set(&[("scheduled", 4)]));
+        // India first; then Berlin, where 2:30 is jumped over and 3:30 comes instead; the tenant's own clock for whoever has none; New York last.
+        for (at, left) in [("2027-03-27T21:00:00Z", 3), ("2027-03-28T01:29:00Z", 3), ("2027-03-28T01:30:00Z", 2), ("2027-03-28T02:30:00Z", 1), ("2027-03-28T06:29:00Z", 1), ("2027-03-28T06:30:00Z", 0)] {
+            set_clock(&stage, at);
+            stage.pass(5_000).await;
+            let waiting = outcomes(&stage, id).await.get("scheduled").copied().unwrap_or_default();
+            assert_eq!(waiting, left, "at {at}");
+        }
+        stage.pass(5_000).await;
+        assert_eq!((state(&stage, id).await.as_str(), messages(&stage).await), ("sent", vec![1; 4]));
+    }
+
+    async fn a_recurring_campaign_is_a_new_one_each_time_at_the_same_hour_in_summer_and_winter(db: TestDb) {
+        let stage = stage(&db).await;
+        set_clock(&stage, "2027-03-26T12:00:00Z");
+        let people = people(&stage, 2).await;
+        let id = make(&stage, campaign(&people)).await;
+        let refused = schedule(&stage, id, json!({ "cron": "0 9 * * *", "start_at": "2027-04-01T00:00:00Z" })).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/start_at");
+        schedule(&stage, id, json!({ "cron": "0 9 * * *", "timezone": "Europe/Berlin", "skip": ["2027-03-29"] })).await.unwrap();
+        // Nine in Berlin is eight in UTC, and seven from Sunday on. Monday is left out.
+        for (at, times) in [("2027-03-27T07:59:00Z", 0), ("2027-03-27T08:00:00Z", 1), ("2027-03-28T06:59:00Z", 1), ("2027-03-28T07:00:00Z", 2), ("2027-03-29T07:00:00Z", 2), ("2027-03-30T07:00:00Z", 3)] {
+            set_clock(&stage, at);
+            stage.pass(6_000).await;
+            let expected = if times == 0 { Vec::new() } else { vec![times; 2] };
+            assert_eq!(messages(&stage).await, expected, "at {at}");
+        }
+        let page = campaigns::list(&stage.engine, &stage.caller, None, None).await.unwrap();
+        let children: Vec<_> = page.data.iter().filter(|campaign| campaign.parent_id == Some(id)).collect();
+        assert_eq!(children.len(), 3);
+        assert!(children.iter().all(|campaign| campaign.accepted == 2 && campaign.timing.is_none()));
+        assert_eq!((state(&stage, id).await.as_str(), &view(&stage, id).await["scheduled_at"]), ("scheduled", &json!("2027-03-31T07:00:00.000000Z")));
+        campaigns::cancel(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        set_clock(&stage, "2027-04-02T07:00:00Z");
+        stage.pass(5_000).await;
+        assert_eq!(messages(&stage).await, vec![3; 2], "nothing comes after it was canceled");
+    }
+
+    async fn people_who_click_choose_the_winner_and_programs_do_not(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 40).await;
+        let mut new = campaign(&people);
+        new.as_object_mut().unwrap().remove("content");
+        new["variants"] = json!([{ "content": { "subject": "A", "text": "A" } }, { "content": { "subject": "B", "text": "B" } }]);
+        new["test"] = json!({ "percent": 60, "duration_s": 600, "metric": "clicked" });
+        let id = make(&stage, new).await;
+        send(&stage, id).await.unwrap();
+        stage.pass(30_000).await;
+        let (tenant, now) = (stage.tenant, stage.world.ports.clock.now());
+        let write = stage.world.ports.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                for (column, variant) in [("machine_clicked_at", 0_u32), ("clicked_at", 1)] {
+                    let sql = format!("UPDATE messages SET {column} = $1 WHERE tenant_id = $2 AND id IN (SELECT message_id FROM campaign_recipients WHERE tenant_id = $2 AND variant = $3)");
+                    tx.execute(&sql, &[&now, &tenant, &variant]).await?;
+                }
+                Ok::<_, store::Error>(())
+            })
+        });
+        write.await.unwrap();
+        let stats = campaigns::stats(&stage.engine, &stage.caller, id).await.unwrap();
+        let of = |variant: usize| &stats.variants[variant];
+        assert_eq!((of(0).clicked.hits, of(1).clicked.hits), (0, of(1).sent));
+        assert_eq!((of(0).machine_clicked, of(1).machine_clicked), (of(0).sent, 0));
+        assert_eq!(stats.best.unwrap().variant, 1);
+        stage.pass(620_000).await;
+        let seen = view(&stage, id).await;
+        assert_eq!((&seen["winner"], &seen["state"]), (&json!(1), &json!("sent")));
+        assert_eq!(messages(&stage).await, vec![1; 40]);
     }
 
     async fn the_rest_gets_the_winner(db: TestDb) {

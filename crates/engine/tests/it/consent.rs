@@ -1,9 +1,12 @@
 //! Links of marketing mail, keywords, quiet hours and channels to fall back on, on both engines.
 
-use engine::consent::{
-    links::Kind,
-    pages::{Reach, Visitor},
-    suppressions::SuppressionQuery,
+use engine::{
+    consent::{
+        links::Kind,
+        pages::{Reach, Visitor},
+        suppressions::SuppressionQuery,
+    },
+    once::Repeat,
 };
 use model::Call;
 use serde_json::{Value, json};
@@ -49,6 +52,38 @@ async fn suppressions(stage: &Stage) -> Vec<(String, String, String)> {
 }
 
 testkit::both! {
+    async fn auto_follows_what_the_contact_prefers_allows_and_can_be_reached_by(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let new = serde_json::from_value(json!({ "email": "ada@example.com", "phone": "+4915112345678" })).unwrap();
+        let reply = engine::contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let contact = serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].clone();
+        let id: model::ContactId = contact.as_str().unwrap().parse().unwrap();
+        let goes = async |purpose: &str, topic: &str| {
+            let request = json!({ "to": { "contact_id": contact }, "channel": "auto", "purpose": purpose, "topic": topic, "content": { "subject": "Hi", "text": "Hello" } });
+            let m = stage.try_send(request, None).await.unwrap();
+            (m["channel"].as_str().unwrap().to_owned(), m["status"].as_str().unwrap().to_owned())
+        };
+        let is = |channel: &str, status: &str| (channel.to_owned(), status.to_owned());
+        assert_eq!(goes("transactional", "invoice_delivery").await, is("email", "queued"));
+        let prefers = serde_json::from_value(json!({ "channels": { "invoice_delivery": "sms" } })).unwrap();
+        stage.engine.patch_preferences(&stage.caller, id, prefers).await.unwrap();
+        assert_eq!(goes("transactional", "invoice_delivery").await, is("sms", "queued"));
+        assert_eq!(goes("transactional", "general_updates").await, is("email", "queued"), "it chose for invoices only");
+        assert_eq!(goes("marketing", "general_updates").await.1, "suppressed", "it allowed marketing nowhere");
+        let yes = serde_json::from_value(json!({ "channel": "whatsapp", "state": "opted_in" })).unwrap();
+        stage.engine.record_consent(&stage.caller, &Repeat::NONE, id, yes).await.unwrap();
+        assert_eq!(goes("marketing", "general_updates").await, is("whatsapp", "queued"));
+        let stop = serde_json::from_value(json!({ "channel": "sms", "address": "+4915112345678" })).unwrap();
+        stage.engine.suppress(&stage.caller, &Repeat::NONE, stop).await.unwrap();
+        stage.engine.directory.refresh().await.unwrap();
+        assert_eq!(goes("transactional", "invoice_delivery").await, is("email", "queued"), "its preferred channel is closed");
+        let dry = json!({ "to": { "contact_id": contact }, "channel": "auto", "topic": "invoice_delivery", "content": { "subject": "Hi", "text": "Hello" }, "dry_run": true });
+        let reply = stage.engine.send(&stage.caller, dry.to_string().as_bytes(), None).await.unwrap();
+        let explained: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert!(explained["route"].as_str().unwrap().contains("the contact prefers sms for invoice_delivery; passed over: sms (suppressed_manual)"), "{explained}");
+    }
+
     async fn every_marketing_mail_can_be_ended_by_one_click(db: TestDb) {
         let stage = resend(&db).await;
         let id = stage.send(marketing("Ada@example.com")).await;

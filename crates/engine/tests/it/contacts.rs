@@ -109,12 +109,25 @@ testkit::both! {
         let kept = create(&stage, json!({"email": "ada@example.com", "first_name": "Ada"})).await;
         let ended = create(&stage, json!({"phone": "+15550100002", "first_name": "A.", "language": "de", "attributes": {"plan": "pro"}})).await;
         let message = stage.send(json!({"to": {"contact_id": ended}, "channel": "sms", "content": {"text": "Hi"}})).await;
+        let said = async |contact, state: &str| {
+            stage.world.clock.advance_ms(10);
+            let new = serde_json::from_value(json!({"channel": "email", "state": state})).unwrap();
+            stage.engine.record_consent(&stage.caller, &Repeat::NONE, contact, new).await.unwrap();
+        };
+        said(kept, "opted_in").await;
+        said(ended, "opted_out").await;
+        let alone = serde_json::from_value(json!({"do_not_contact": true})).unwrap();
+        stage.engine.patch_preferences(&stage.caller, ended, alone).await.unwrap();
         let request = serde_json::from_value(json!({"from": ended})).unwrap();
         let merged = json_of(contacts::merge(&stage.engine, &stage.caller, &Repeat::NONE, kept, request).await);
         let expected = json!(["ada@example.com", "+15550100002", "Ada", "de", {"plan": "pro"}]);
         assert_eq!(json!([merged["email"], merged["phone"], merged["first_name"], merged["language"], merged["attributes"]]), expected);
         assert_eq!(contacts::get(&stage.engine, &stage.caller, ended).await.unwrap_err().code, "not_found");
         assert_eq!(stage.message(message).await.contact_id, Some(kept));
+        let consents = serde_json::to_value(stage.engine.consents(&stage.caller, kept, None, None).await.unwrap()).unwrap();
+        assert_eq!((&consents["data"][0]["state"], &consents["data"][1]["state"]), (&json!("opted_out"), &json!("opted_in")), "the later word stands");
+        assert_eq!(consents["data"].as_array().unwrap().len(), 2);
+        assert!(stage.engine.preferences(&stage.caller, kept).await.unwrap().do_not_contact);
         let timeline = contacts::timeline(&stage.engine, &stage.caller, kept, None, None).await.unwrap();
         assert_eq!(timeline.data[0].data["id"], json!(message));
     }

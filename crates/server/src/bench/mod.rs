@@ -4,10 +4,11 @@
 //! the empty HTTP handler, rows a second with the bare driver, the bare receiver. The load generator and the receivers share the machine with the server under test, as they
 //! would on the smallest machine; they are made to cost little. Nothing is tuned for the benchmark: settings and durability are as shipped.
 //!
-//! `b1` to `b8` are the workloads, `floors` what they are held against, `child` the server under test, `inside` the engine without a server, `load` and `sink` the two ends of
+//! `b1` to `b8` and `audience` (`b9` to `b11`) are the workloads, `floors` what they are held against, `child` the server under test, `inside` the engine without a server, `load` and `sink` the two ends of
 //! the wire, `room` the directory and the database, `meter` what it cost, `report` what is printed. Everything ends by itself, and takes its processes, files and
 //! databases with it.
 
+mod audience;
 mod b1;
 mod b2;
 mod b3;
@@ -90,6 +91,12 @@ enum Workload {
     B7,
     /// Start, and idle with many tenants
     B8,
+    /// Contacts imported
+    B9,
+    /// A segment counted
+    B10,
+    /// A campaign expanded
+    B11,
 }
 
 /// What a workload is asked to do, and what it may use.
@@ -159,6 +166,9 @@ async fn perform(order: &Order, workload: Workload) -> anyhow::Result<Report> {
         Workload::B6 => b6::run(order).await,
         Workload::B7 => b7::run(order).await,
         Workload::B8 => b8::run(order).await,
+        Workload::B9 => audience::b9(order).await,
+        Workload::B10 => audience::b10(order).await,
+        Workload::B11 => audience::b11(order).await,
     }
 }
 

@@ -25,7 +25,7 @@ const MESSAGES: u64 = 2_000;
 const CLIENTS: usize = 8;
 
 /// A number from the environment.
-fn number(variable: &str, default: u64) -> u64 {
+pub fn number(variable: &str, default: u64) -> u64 {
     env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 

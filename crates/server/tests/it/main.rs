@@ -10,6 +10,7 @@ mod feed;
 mod house;
 mod http;
 mod kill;
+mod kill_campaign;
 mod main_job;
 mod misuse;
 mod openid;

@@ -90,7 +90,10 @@ fn actions(cx: &Cx, path: &str, campaign: &CampaignView) -> Markup {
             button.button type="button" data-opens="schedule" { (icon("clock")) "Schedule" }
             button."button primary" type="button" data-opens="send" { (icon("send")) @if is_demo { "Send campaign (demo)" } @else { "Send campaign" } }
             (parts::dialog(&Dialog { id: "send", title: "Send this campaign now?", action: &format!("{path}/send"), csrf: cx.csrf(),
-                body: html! { p.muted { "Everybody in the audience gets it once. You can pause it, but what has left has left." } }, yes: "Send it", is_dangerous: false }))
+                body: html! {
+                    p.muted { "Everybody in the audience gets it once. You can pause it, but what has left has left." }
+                    label.row { input type="checkbox" name="remove_without_consent" value="true" checked[campaign.remove_without_consent]; "Leave out who has not agreed" }
+                }, yes: "Send it", is_dangerous: false }))
             (parts::dialog(&Dialog { id: "schedule", title: "When does it start?", action: &format!("{path}/schedule"), csrf: cx.csrf(),
                 body: html! { (Field::text("start_at", "Day and time").with(Control::When).required().help("In your own time zone. It is checked again then.").draw(&Form::default(), &Faults::default())) }, yes: "Schedule it", is_dangerous: false }))
         }
@@ -382,7 +385,10 @@ pub(crate) async fn act(Path((id, action)): Path<(String, String)>, Posted { cx,
     let path = format!("{PATH}/{id}");
     let (engine, caller, once) = (cx.engine(), &cx.caller, &Repeat::NONE);
     let done = match action.as_str() {
-        "send" => campaigns::start(engine, caller, once, id, None).await.map(|_| "It is under way."),
+        "send" => {
+            let removes = Some(form.text("remove_without_consent") == "true");
+            campaigns::start_with(engine, caller, once, id, None, removes).await.map(|_| "It is under way.")
+        }
         "schedule" => {
             caller.need("campaigns:write")?;
             let Some(at) = cx.here().read_local(form.text("start_at")) else {
