@@ -5,6 +5,7 @@ extern crate tidings_console as console;
 
 mod campaigns;
 mod pages;
+mod people;
 mod rights;
 mod templates;
 mod visitor;
