@@ -18,6 +18,7 @@ mod messages;
 mod operator;
 pub(crate) mod palette;
 mod segments;
+mod senders;
 mod settings;
 #[cfg(debug_assertions)]
 mod styleguide;
@@ -92,6 +93,11 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/suppressions", get(suppressions::list).post(suppressions::add))
         .route("/console/suppressions/export", get(suppressions::export))
         .route("/console/suppressions/{id}/lift", post(suppressions::lift))
+        .route("/console/senders", get(senders::show).post(senders::create))
+        .route("/console/senders/domains", post(senders::create_domain))
+        .route("/console/senders/domains/{id}/{action}", post(senders::act_domain))
+        .route("/console/senders/whatsapp/{id}", post(senders::sync))
+        .route("/console/senders/{id}/{action}", post(senders::act))
         .route("/console/segments", get(segments::list).post(segments::create))
         .route("/console/segments/new", get(segments::new))
         .route("/console/segments/row", post(segments::more))

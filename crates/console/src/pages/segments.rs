@@ -162,7 +162,9 @@ pub(crate) async fn preview(Posted { cx, form }: Posted) -> Answer {
     cx.tenant()?;
     let known = Known::read(&cx).await?;
     let counted = match rows::tree(&form, &known.attributes) {
-        Ok(Some(conditions)) => segments::preview(cx.engine(), &cx.caller, PreviewRequest { conditions }).await,
+        Ok(Some(conditions)) => {
+            segments::preview(cx.engine(), &cx.caller, PreviewRequest { conditions, channel: None, topic: None }).await
+        }
         Ok(None) => {
             return Ok(answer(html! { p.muted { "Say something about the contacts, and they are counted." } }));
         }

@@ -168,7 +168,7 @@ fn entries(cx: &Cx, of: &[Entry], back: &str) -> Markup {
             cell(html! {
                 @if may {
                     @let dialog = format!("lift-{}", entry.id);
-                    button."button small" type="button" data-opens=(dialog) aria-label={ "Take " (entry.address.as_deref().unwrap_or("the entry")) " off the list" } { "Lift" }
+                    button."button small" type="button" data-opens=(dialog) aria-label={ "Lift " (entry.address.as_deref().unwrap_or("the entry")) } { "Lift" }
                     (parts::dialog(&Dialog { id: &dialog, title: "Take it off the list?", action: &format!("{PATH}/{}/lift", entry.id), csrf: cx.csrf(), body: html! {
                         p.muted { "Messages go there again. Do it only when the recipient asked for it, or the reason is gone." }
                         input type="hidden" name="back" value=(back);

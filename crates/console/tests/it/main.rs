@@ -7,5 +7,6 @@ mod campaigns;
 mod pages;
 mod people;
 mod rights;
+mod senders;
 mod templates;
 mod visitor;

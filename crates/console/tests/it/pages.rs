@@ -26,6 +26,7 @@ pub const PAGES: &[&str] = &[
     "/console/campaigns",
     "/console/campaigns/new",
     "/console/campaigns/new?channel=sms",
+    "/console/senders",
     "/console/segments",
     "/console/segments/new",
     "/console/suppressions",

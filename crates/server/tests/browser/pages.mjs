@@ -26,6 +26,7 @@ export const PAGES = [
   ["template-new-sms", "/console/templates/new?channel=sms"],
   ["template", { list: "/console/templates", link: "tbody a.cover" }],
   ["channels", "/console/channels"],
+  ["senders", "/console/senders"],
   ["channel-choose", "/console/channels/new?channel=email"],
   ["account-new-smtp", "/console/channels/new/smtp"],
   ["account-new-twilio", "/console/channels/new/twilio"],
