@@ -53,6 +53,12 @@ impl Form {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The form with this value instead of those a field had.
+    pub(crate) fn with(&self, name: &str, value: impl Into<String>) -> Self {
+        let rest = self.0.iter().filter(|(known, _)| known != name).cloned();
+        Self(rest.chain([(name.to_owned(), value.into())]).collect())
+    }
+
     /// Adds a field.
     pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.push((name.into(), value.into()));

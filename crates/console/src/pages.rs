@@ -4,6 +4,7 @@ mod account;
 mod campaigns;
 mod channels;
 mod compose;
+mod consent;
 mod contacts;
 pub(crate) mod doors;
 mod home;
@@ -16,9 +17,12 @@ mod message;
 mod messages;
 mod operator;
 pub(crate) mod palette;
+mod segments;
+mod senders;
 mod settings;
 #[cfg(debug_assertions)]
 mod styleguide;
+mod suppressions;
 mod templates;
 mod tenants;
 mod usage;
@@ -84,6 +88,22 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/contacts/{id}/delete", post(contacts::delete))
         .route("/console/lists", get(contacts::lists_page).post(contacts::create_list))
         .route("/console/lists/{id}/delete", post(contacts::delete_list))
+        .route("/console/contacts/{id}/consent", get(consent::show).post(consent::record))
+        .route("/console/contacts/{id}/preferences", post(consent::prefer))
+        .route("/console/suppressions", get(suppressions::list).post(suppressions::add))
+        .route("/console/suppressions/export", get(suppressions::export))
+        .route("/console/suppressions/{id}/lift", post(suppressions::lift))
+        .route("/console/senders", get(senders::show).post(senders::create))
+        .route("/console/senders/domains", post(senders::create_domain))
+        .route("/console/senders/domains/{id}/{action}", post(senders::act_domain))
+        .route("/console/senders/whatsapp/{id}", post(senders::sync))
+        .route("/console/senders/{id}/{action}", post(senders::act))
+        .route("/console/segments", get(segments::list).post(segments::create))
+        .route("/console/segments/new", get(segments::new))
+        .route("/console/segments/row", post(segments::more))
+        .route("/console/segments/preview", post(segments::preview))
+        .route("/console/segments/{id}", get(segments::show).post(segments::update))
+        .route("/console/segments/{id}/delete", post(segments::delete))
         .route("/console/templates", get(templates::list).post(templates::create))
         .route("/console/templates/new", get(templates::new))
         .route("/console/templates/preview", post(templates::preview::show))

@@ -42,6 +42,7 @@ pub(crate) async fn show(cx: Cx) -> Answer {
     Ok(cx.page(shell::Page {
         lead: Some(html! { "Your own accounts with providers. A channel sends through its default account." }),
         actions: Some(actions),
+        tabs: Some(super::senders::tabs("/console/channels")),
         is_live: true,
         ..shell::Page::new("Channels", Section::Channels, cards(&cx, &accounts))
     }))

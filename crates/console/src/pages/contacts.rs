@@ -34,7 +34,17 @@ const ABOVE: &[(&str, &str)] = &[(PATH, "Contacts")];
 
 /// What belongs to contacts.
 pub(super) fn tabs(here: &str) -> Markup {
-    parts::tabs("Contacts", &[(PATH, "All"), ("/console/lists", "Lists"), ("/console/contacts/import", "Import")], here)
+    parts::tabs(
+        "Contacts",
+        &[
+            (PATH, "All"),
+            ("/console/lists", "Lists"),
+            ("/console/segments", "Segments"),
+            ("/console/suppressions", "Suppressed"),
+            ("/console/contacts/import", "Import"),
+        ],
+        here,
+    )
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -114,7 +124,7 @@ fn body(cx: &Cx, wanted: &Wanted, page: &Page<ContactView>, lists: &[ListView]) 
 }
 
 /// What a contact is called by: the best of what is known.
-fn name(contact: &ContactView) -> String {
+pub(super) fn name(contact: &ContactView) -> String {
     let parts = [contact.first_name.as_deref(), contact.last_name.as_deref()];
     let joined = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
     let known = contact.name.clone().or_else(|| Some(joined).filter(|name| !name.is_empty()));
@@ -364,6 +374,7 @@ async fn page<'a>(
     Ok(shell::Page {
         above: ABOVE,
         actions: Some(actions),
+        tabs: cx.may("consent:read").then(|| super::consent::tabs(contact.id, false)),
         is_live: true,
         ..shell::Page::new(title, Section::Contacts, body)
     })

@@ -56,12 +56,14 @@ pub(crate) struct Field<'a> {
     pub(crate) is_required: bool,
     /// An example.
     pub(crate) placeholder: &'a str,
+    /// Whether it is not said that it may be left empty, because others decide whether it counts.
+    pub(crate) is_plain: bool,
 }
 
 impl<'a> Field<'a> {
     /// A line of text.
     pub(crate) const fn text(name: &'a str, label: &'a str) -> Self {
-        Self { name, label, help: "", control: Control::Text, is_required: false, placeholder: "" }
+        Self { name, label, help: "", control: Control::Text, is_required: false, placeholder: "", is_plain: false }
     }
 
     /// With another control.
@@ -79,6 +81,12 @@ impl<'a> Field<'a> {
     /// With an example.
     pub(crate) const fn example(mut self, placeholder: &'a str) -> Self {
         self.placeholder = placeholder;
+        self
+    }
+
+    /// Without a word on whether it must be filled.
+    pub(crate) const fn plain(mut self) -> Self {
+        self.is_plain = true;
         self
     }
 
@@ -107,7 +115,7 @@ impl<'a> Field<'a> {
         };
         html! {
             div.field {
-                label for=(id) { (self.label) @if !self.is_required { " " span.optional { "optional" } } }
+                label for=(id) { (self.label) @if !self.is_required && !self.is_plain { " " span.optional { "optional" } } }
                 @match &self.control {
                     Control::Text => (input("text", "off", None, value)),
                     Control::Email => (input("email", if self.name == "email" { "username" } else { "off" }, Some("email"), value)),
@@ -195,6 +203,7 @@ pub(crate) fn declared(field: &model::Field, shown: Option<&Value>, form: &Form,
         control,
         is_required,
         placeholder: field.default.unwrap_or_default(),
+        is_plain: false,
     }
     .draw(form, faults)
 }

@@ -5,6 +5,8 @@ extern crate tidings_console as console;
 
 mod campaigns;
 mod pages;
+mod people;
 mod rights;
+mod senders;
 mod templates;
 mod visitor;

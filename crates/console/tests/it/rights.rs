@@ -17,6 +17,8 @@ const CHANGES: &[(&str, &str)] = &[
     ("/console/dead-letters/retry", "messages:write"),
     ("/console/templates", "templates:write"),
     ("/console/campaigns", "campaigns:write"),
+    ("/console/segments", "contacts:write"),
+    ("/console/suppressions", "consent:write"),
     ("/console/channels/new/sandbox", "accounts:write"),
     ("/console/settings/keys", "keys:write"),
     ("/console/settings/webhooks", "webhooks:write"),

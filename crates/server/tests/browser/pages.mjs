@@ -13,7 +13,20 @@ export const PAGES = [
   ["contact-new", "/console/contacts/new"],
   ["import", "/console/contacts/import"],
   ["lists", "/console/lists"],
+  ["contact", { list: "/console/contacts", link: "tbody a.cover" }],
+  ["contact-consent", { list: "/console/contacts", link: "tbody a.cover", rest: "/consent" }],
+  ["segments", "/console/segments"],
+  ["segment-new", "/console/segments/new"],
+  ["suppressions", "/console/suppressions"],
+  ["campaigns", "/console/campaigns"],
+  ["campaign-new", "/console/campaigns/new"],
+  ["campaign", { list: "/console/campaigns", link: "tbody a.cover" }],
+  ["templates", "/console/templates"],
+  ["template-new", "/console/templates/new"],
+  ["template-new-sms", "/console/templates/new?channel=sms"],
+  ["template", { list: "/console/templates", link: "tbody a.cover" }],
   ["channels", "/console/channels"],
+  ["senders", "/console/senders"],
   ["channel-choose", "/console/channels/new?channel=email"],
   ["account-new-smtp", "/console/channels/new/smtp"],
   ["account-new-twilio", "/console/channels/new/twilio"],
@@ -45,6 +58,6 @@ export async function visit(page, where) {
   await page.goto(where.list);
   const link = page.locator(where.link).first();
   if (await link.count() === 0) return false;
-  await page.goto(await link.getAttribute("href"));
+  await page.goto(await link.getAttribute("href") + (where.rest ?? ""));
   return true;
 }

@@ -148,7 +148,7 @@ fn sheet(cx: &Cx, action: &str, back: &str, offer: &Offer, form: &Form, faults: 
                 div.form data-when="says=variants" { (variants(offer, form, faults)) }
             } }))
             (parts::card("How it goes", None, html! { div.form { (way(offer, form, faults)) } }))
-            div.end { (link_button(back, "", None, "Cancel")) button."button primary" type="submit" { "Save and check" } }
+            div."row apart" { (link_button(back, "", None, "Cancel")) button."button primary" type="submit" { "Save and check" } }
         }
     }
 }
@@ -212,7 +212,7 @@ fn template(offer: &Offer, name: &str, label: &str, is_open: bool, form: &Form, 
 fn texts(channel: Channel, base: &str, form: &Form, faults: &Faults) -> Markup {
     let draw = |name: &str, label: &str, help: &str, rows: Option<u8>| {
         let name = format!("{base}content/{name}");
-        let field = Field { help, ..Field::text(&name, label) };
+        let field = Field { help, ..Field::text(&name, label).plain() };
         rows.map_or(field.clone(), |rows| field.with(Control::Area { rows })).draw(form, faults)
     };
     let own = "Each recipient's own: {{ contact.first_name }}, {{ contact.attributes.… }}.";
@@ -273,6 +273,7 @@ fn way(offer: &Offer, form: &Form, faults: &Faults) -> Markup {
             (Field::text("topic", "Topic").with(Control::Choice(topics)).help("Recipients choose by it what they want to hear about.").draw(form, faults))
             (Field::text("account_id", "Through").with(Control::Choice(through)).draw(form, faults))
         }
+        (check("remove_without_consent", "true", form.is_on("remove_without_consent"), "Leave out who has not agreed", "Otherwise it does not start while there are any."))
     }
 }
 

@@ -225,10 +225,33 @@ fn remedy(cx: &Cx, campaign: &CampaignView, action: &str) -> Markup {
         "UPDATE_ACCOUNT" | "ENABLE_ACCOUNT" => ("/console/channels".to_owned(), "Look at the account", "accounts:read"),
         "CHANGE_AUDIENCE" => (edit, "Change the audience", "campaigns:write"),
         "CHANGE_CONTENT" => (edit, "Change what it says", "campaigns:write"),
-        "COMPLETE_CONTACTS" | "GET_CONSENT" => ("/console/contacts".to_owned(), "Go to the contacts", "contacts:read"),
+        "COMPLETE_CONTACTS" | "COLLECT_CONSENT" => {
+            ("/console/contacts".to_owned(), "Go to the contacts", "contacts:read")
+        }
+        "REVIEW_SUPPRESSIONS" => ("/console/suppressions".to_owned(), "Look at the suppression list", "consent:read"),
+        "ADD_SENDER" | "VERIFY_SENDER" => ("/console/senders".to_owned(), "Look at the senders", "accounts:read"),
+        "REMOVE_WITHOUT_CONSENT" => return without_consent(cx, campaign),
         _ => return html! {},
     };
     html! { @if cx.may(scope) { a.small href=(href) { (words) } } }
+}
+
+/// The two ways on when some have not agreed: without them, or with their consent.
+fn without_consent(cx: &Cx, campaign: &CampaignView) -> Markup {
+    let may_send = cx.may("campaigns:write") && cx.caller.need_permission(Permission::Send(campaign.channel)).is_ok();
+    let action = format!("{PATH}/{}/send", campaign.id);
+    html! {
+        div.row {
+            @if may_send {
+                form method="post" action=(action) {
+                    (form::token(cx.csrf()))
+                    input type="hidden" name="remove_without_consent" value="true";
+                    button."button small" type="submit" { "Remove contacts and send" }
+                }
+            }
+            @if cx.may("contacts:read") { a.small href="/console/contacts" { "Get consent first" } }
+        }
+    }
 }
 
 fn duration(seconds: u64) -> String {
@@ -298,7 +321,7 @@ fn variants(cx: &Cx, path: &str, stats: &CampaignStats) -> Markup {
                 cell(html! {
                     "Variant " (name)
                     @if campaign.winner == Some(variant) { " " (parts::badge(Tone::Good, "Winner")) }
-                    @else if let Some(best) = stats.best.filter(|best| best.variant == variant) { " " (parts::badge(Tone::Info, if best.is_clear { "Leads" } else { "Leads, maybe by chance" })) }
+                    @else if let Some(best) = stats.best.filter(|best| best.variant == variant && of.is_some_and(|of| of.sent > 0)) { " " (parts::badge(Tone::Info, if best.is_clear { "Leads" } else { "Leads, maybe by chance" })) }
                 }),
                 number(of.map_or(0, |of| whole(of.accepted))),
                 cell(html! { @match of { Some(of) => (rate(&of.delivered)), None => span.muted { "–" } } }),
@@ -309,7 +332,7 @@ fn variants(cx: &Cx, path: &str, stats: &CampaignStats) -> Markup {
                         form method="post" action={ (path) "/winner" } {
                             (form::token(cx.csrf()))
                             input type="hidden" name="variant" value=(variant);
-                            button."button small" type="submit" aria-label={ "Send variant " (name) " to the rest" } { "Send to the rest" }
+                            button."button small" type="submit" aria-label={ "Send to the rest: variant " (name) } { "Send to the rest" }
                         }
                     }
                 }),

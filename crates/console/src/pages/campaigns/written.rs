@@ -35,6 +35,9 @@ pub(super) fn fill(view: &CampaignView) -> Result<Form, Error> {
     for name in ["name", "description", "channel", "topic", "account_id"] {
         form.set(name, text(&campaign[name]));
     }
+    if view.remove_without_consent {
+        form.set("remove_without_consent", "true");
+    }
     form.set("purpose", campaign["purpose"].as_str().unwrap_or("marketing"));
     for name in ["lists", "segments", "exclude_lists", "exclude_segments"] {
         for id in campaign["audience"][name].as_array().into_iter().flatten() {
@@ -109,7 +112,7 @@ fn fields(form: &Form, channel: Channel, before: &Value) -> Result<Value, Error>
     let mut fields = json!({
         "name": form.text("name"), "description": or_null("description"), "channel": channel, "purpose": or_null("purpose"),
         "topic": or_null("topic"), "account_id": or_null("account_id"), "audience": audience,
-        "content": null, "template": null, "variants": [], "test": null,
+        "content": null, "template": null, "variants": [], "test": null, "remove_without_consent": form.is_on("remove_without_consent"),
     });
     if form.text("says") != "variants" {
         let (content, template) = says(form, channel, "", before, form.text("says") == "template");
