@@ -141,6 +141,16 @@ impl Cx<'_> {
         self.settings.get(name).map_or("", String::as_str)
     }
 
+    /// Things the account has at the provider, such as webhooks and templates: a setting that holds JSON.
+    pub fn kept(&self, name: &str) -> Value {
+        serde_json::from_str(self.get(name)).unwrap_or_default()
+    }
+
+    /// Keeps such things.
+    pub fn keep(&mut self, name: &'static str, things: &Value) {
+        self.changes.push((name, things.to_string()));
+    }
+
     /// What becomes of messages to an address.
     pub fn fate(&mut self, to: &str) -> Fate {
         if let Some(fate) = self.fates.get(to) {

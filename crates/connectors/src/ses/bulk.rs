@@ -160,7 +160,9 @@ pub(super) fn outcomes(cx: &Cx<'_>, count: usize, answer: &HttpAnswer) -> Vec<Ou
         // Keys that were made for single mails may lack the right to this request; alone each mail goes as it did.
         let is_of_the_request = answer.status == 403 && failure.code.starts_with("AccessDenied");
         return if is_of_the_request {
-            vec![Outcome::Refused(email::again(failure)); count]
+            let detail =
+                "The access key may not ses:SendBulkEmail; each mail goes alone. Allow the key's user that, too.";
+            vec![Outcome::Refused(Failure { detail: detail.to_owned(), ..email::again(failure) }); count]
         } else {
             email::whole(count, failure)
         };

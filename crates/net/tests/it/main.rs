@@ -6,6 +6,7 @@
 
 mod dns;
 mod http;
+mod mail;
 mod script;
 mod smtp;
 mod smtp_pool;

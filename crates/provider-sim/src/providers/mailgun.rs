@@ -1,4 +1,4 @@
-//! Mailgun: messages, the event log, the domain and its queue, and signed webhooks.
+//! Mailgun: messages, the event log, the domain and its queue, webhooks to be set up, and signed ones.
 //! <https://documentation.mailgun.com/docs/mailgun/api-reference/>
 
 use aws_lc_rs::hmac;
@@ -23,7 +23,12 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "webhook_signing_key", default: "simulated-signing-key" },
     Setting { name: "from", default: "Acme Tickets <tickets@mg.acme.example>" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "webhooks", default: "{}" },
 ];
+/// Kinds of events a webhook can be for, and URLs for each.
+const HOOKS: &[&str] =
+    &["accepted", "delivered", "opened", "clicked", "unsubscribed", "complained", "permanent_fail", "temporary_fail"];
+const HOOK_URLS_MAX: usize = 3;
 /// Most recipients of one request.
 const RECIPIENTS_MAX: usize = 1_000;
 
@@ -69,6 +74,18 @@ impl Provider for Mailgun {
                 200,
                 &json!({"regular": {"is_disabled": false, "disabled": null}, "scheduled": {"is_disabled": false, "disabled": null}}),
             )),
+            ("GET", ["v3", "domains", name, "webhooks"]) if is_own(name) => {
+                Ok(Reply::json(200, &json!({"webhooks": cx.kept("webhooks")})))
+            }
+            ("POST", ["v3", "domains", name, "webhooks"]) if is_own(name) => {
+                let event = request.form().get("id").to_owned();
+                hook(cx, request, &event, true)
+            }
+            ("PUT", ["v3", "domains", name, "webhooks", event]) if is_own(name) => hook(cx, request, event, false),
+            ("GET", ["v5", "accounts", "http_signing_key"]) => {
+                let key = cx.get("webhook_signing_key");
+                Ok(Reply::json(200, &json!({"message": "success", "http_signing_key": key})))
+            }
             (_, ["v3" | "v4", ..]) => Err(error(404, "Domain not found")),
             _ => Err(error(404, "Not Found")),
         }
@@ -99,6 +116,29 @@ impl Provider for Mailgun {
         let body = json!({"signature": signature, "event-data": event});
         Some(HttpCall::new(Method::Post, url).body("application/json", body.to_string()))
     }
+}
+
+/// Makes or changes the webhook for one kind of event. Where events go is one address here: the last that was named.
+/// <https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/domain-webhooks>
+fn hook(cx: &mut Cx<'_>, request: &Request, event: &str, is_new: bool) -> Result<Reply, Reply> {
+    let fields = request.form();
+    let urls: Vec<String> = fields.all("url").iter().map(|url| (*url).to_string()).collect();
+    if !HOOKS.contains(&event) {
+        return Err(error(400, "Invalid event type"));
+    }
+    let Some(last) = urls.last().cloned().filter(|_| urls.len() <= HOOK_URLS_MAX) else {
+        return Err(error(400, "url parameter must be given from one to three times"));
+    };
+    let mut hooks = cx.kept("webhooks");
+    match (is_new, hooks[event].is_object()) {
+        (true, true) => return Err(error(400, "Webhook already exists")),
+        (false, false) => return Err(error(404, "Webhook not found")),
+        _ => hooks[event] = json!({ "urls": urls }),
+    }
+    cx.keep("webhooks", &hooks);
+    cx.changes.push(("callback_url", last));
+    let words = if is_new { "Webhook has been created" } else { "Webhook has been updated" };
+    Ok(Reply::json(200, &json!({"message": words, "webhook": {"urls": urls}})))
 }
 
 /// One event, as webhooks bring it and the log keeps it. Its time has a fraction.

@@ -20,7 +20,10 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "api_key", default: "SG.simulated.key" },
     Setting { name: "from", default: "Acme Tickets <tickets@acme.example>" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "webhooks", default: "[]" },
 ];
+/// Event webhooks of one account.
+const HOOKS_MAX: usize = 2;
 /// Most personalizations, and most recipients, of one request.
 const RECIPIENTS_MAX: usize = 1_000;
 /// Headers SendGrid writes itself. <https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors>
@@ -76,6 +79,7 @@ impl Provider for SendGrid {
                 &json!({"remain": 99_000, "total": 100_000, "overage": 0, "used": 1_000, "last_reset": "2026-11-01", "next_reset": "2026-12-01", "reset_frequency": "monthly"}),
             )),
             ("GET", ["v3", "messages"]) => Ok(activity(cx, request)),
+            (method, ["v3", "user", "webhooks", "event", "settings", rest @ ..]) => hooks(cx, request, method, rest),
             _ => Err(error(404, Value::Null, "Resource not found")),
         }
     }
@@ -130,6 +134,47 @@ impl Provider for SendGrid {
                 .header("x-twilio-email-event-webhook-timestamp", timestamp)
                 .header("x-twilio-email-event-webhook-signature", signature),
         )
+    }
+}
+
+/// The account's event webhooks. Where events go is one address here: the last that was named.
+/// <https://www.twilio.com/docs/sendgrid/api-reference/webhooks>
+fn hooks(cx: &mut Cx<'_>, request: &Request, method: &str, rest: &[&str]) -> Result<Reply, Reply> {
+    let mut hooks = cx.kept("webhooks");
+    let all = hooks.as_array().cloned().unwrap_or_default();
+    let body = request.json().unwrap_or_default();
+    let at = |id: &str| all.iter().position(|hook| hook["id"] == id);
+    let unknown = || error(404, Value::Null, "webhook not found");
+    match (method, rest) {
+        ("GET", ["all"]) => Ok(Reply::json(200, &json!({"max_allowed": HOOKS_MAX, "webhooks": hooks}))),
+        ("POST", []) | ("PATCH", [_]) => {
+            let Some(url) = body["url"].as_str().filter(|url| url.starts_with("http")).map(str::to_owned) else {
+                return Err(error(400, "url".into(), "url must be a valid URL"));
+            };
+            let (status, at) = match rest {
+                [id] => (200, at(id).ok_or_else(unknown)?),
+                _ if all.len() >= HOOKS_MAX => {
+                    return Err(error(400, Value::Null, "you have reached the maximum number of webhooks"));
+                }
+                _ => (201, all.len()),
+            };
+            let id = all.get(at).map_or_else(|| json!(cx.hex(8)), |hook| hook["id"].clone());
+            let mut hook = body;
+            hook["id"] = id;
+            match hooks.as_array_mut() {
+                Some(hooks) if at < hooks.len() => hooks[at] = hook.clone(),
+                Some(hooks) => hooks.push(hook.clone()),
+                None => hooks = json!([hook]),
+            }
+            cx.keep("webhooks", &hooks);
+            cx.changes.push(("callback_url", url));
+            Ok(Reply::json(status, &hook))
+        }
+        ("PATCH", ["signed", id]) => {
+            at(id).ok_or_else(unknown)?;
+            Ok(Reply::json(200, &json!({"id": id, "public_key": sign::sendgrid_public_key()})))
+        }
+        _ => Err(error(404, Value::Null, "Resource not found")),
     }
 }
 

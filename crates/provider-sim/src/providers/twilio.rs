@@ -31,6 +31,9 @@ const BODY_MAX: usize = 1_600;
 const PAGE_MAX: usize = 1_000;
 
 /// An error of the API. <https://www.twilio.com/docs/api/errors>
+/// The sid of the account's number.
+const NUMBER: &str = "PN00000000000000000000000000000001";
+
 fn error(status: u16, code: u32, message: &str) -> Reply {
     let more_info = format!("https://www.twilio.com/docs/errors/{code}");
     Reply::json(status, &json!({"code": code, "message": message, "more_info": more_info, "status": status}))
@@ -71,6 +74,18 @@ impl Provider for Twilio {
             )),
             ("GET", ["Balance.json"]) => {
                 Ok(Reply::json(200, &json!({"account_sid": sid, "balance": "42.5000", "currency": "USD"})))
+            }
+            ("GET", ["IncomingPhoneNumbers.json"]) => {
+                let wanted = request.parameters().some("PhoneNumber");
+                let is_ours = wanted.is_none_or(|wanted| wanted == cx.get("from"));
+                let numbers = if is_ours { vec![number(cx, cx.get("callback_url"))] } else { Vec::new() };
+                Ok(Reply::json(200, &json!({ "incoming_phone_numbers": numbers })))
+            }
+            ("POST", ["IncomingPhoneNumbers", id]) if id.trim_end_matches(".json") == NUMBER => {
+                let url = request.form().get("SmsUrl").to_owned();
+                let shown = number(cx, &url);
+                cx.changes.push(("callback_url", url));
+                Ok(Reply::json(200, &shown))
             }
             ("POST", ["Messages.json"]) => send(cx, &request.form()),
             ("POST", ["Calls.json"]) => call(cx, &request.form()),
@@ -202,6 +217,14 @@ fn check_to(cx: &mut Cx<'_>, to: &str) -> Result<(), Reply> {
         Fate::Throttled => Err(Twilio.throttled(None)),
         _ => Ok(()),
     }
+}
+
+/// The account's number. <https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource>
+fn number(cx: &Cx<'_>, sms_url: &str) -> Value {
+    json!({
+        "sid": NUMBER, "account_sid": cx.get("account_sid"), "phone_number": cx.get("from"), "sms_url": sms_url, "sms_method": "POST",
+        "capabilities": {"sms": true, "mms": true, "voice": true},
+    })
 }
 
 fn send(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {

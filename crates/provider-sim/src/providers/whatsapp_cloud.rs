@@ -23,6 +23,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "verify_token", default: "simulated-verify-token" },
     Setting { name: "from", default: "15550783881" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "templates", default: "[]" },
 ];
 /// Longest text, in characters.
 const TEXT_MAX: usize = 4_096;
@@ -97,6 +98,7 @@ impl Provider for WhatsappCloud {
                 }
                 Ok(Reply::json(200, &json!({"success": true})))
             }
+            (method, id, ["message_templates"]) if id == waba => templates(cx, request, method),
             _ => Err(error(400, 100, "Unsupported request. Object does not exist or cannot be loaded", "")),
         }
     }
@@ -274,6 +276,52 @@ pub(super) fn describe(body: &Value) -> Result<(Option<String>, Vec<String>), St
             Ok((None, vec![format!("template {name} {language} {}", values.join(" ")).trim_end().to_owned()]))
         }
         _ => Err(format!("Param type must be one of the known types, and is {kind:?}")),
+    }
+}
+
+/// The account's templates. One that was made is under review until it is asked for the next time, and approved then.
+/// <https://developers.facebook.com/docs/whatsapp/business-management-api/message-templates>
+fn templates(cx: &mut Cx<'_>, request: &Request, method: &str) -> Result<Reply, Reply> {
+    let bad = |details: &str| error(400, 100, "Invalid parameter", details);
+    let mut all = cx.kept("templates").as_array().cloned().unwrap_or_default();
+    match method {
+        "GET" => {
+            let shown = Reply::json(200, &json!({"data": all, "paging": {"cursors": {"before": "A", "after": "B"}}}));
+            all.iter_mut().for_each(|template| template["status"] = "APPROVED".into());
+            cx.keep("templates", &all.into());
+            Ok(shown)
+        }
+        "POST" => {
+            let body = request.json().ok_or_else(|| bad("The body is no JSON"))?;
+            let (name, language) = (text(&body, "/name"), text(&body, "/language"));
+            let is_name =
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            let is_category = ["UTILITY", "MARKETING", "AUTHENTICATION"].contains(&text(&body, "/category"));
+            if !is_name || language.is_empty() || !is_category || !body["components"].is_array() {
+                return Err(bad("name, language, category and components are required"));
+            }
+            if all.iter().any(|known| known["name"] == name && known["language"] == language) {
+                return Err(bad("There is already content in this language for this template"));
+            }
+            let id = format!("5{:014}", cx.ids.below(100_000_000_000_000));
+            all.push(json!({
+                "id": id, "name": name, "language": language, "category": body["category"], "status": "PENDING",
+                "quality_score": {"score": "UNKNOWN"}, "rejected_reason": "NONE", "components": body["components"],
+            }));
+            cx.keep("templates", &all.into());
+            Ok(Reply::json(200, &json!({"id": id, "status": "PENDING", "category": body["category"]})))
+        }
+        "DELETE" => {
+            let name = request.parameters().some("name").unwrap_or_default();
+            let count = all.len();
+            all.retain(|template| template["name"] != name.as_str());
+            if all.len() == count {
+                return Err(bad("There is no template of this name"));
+            }
+            cx.keep("templates", &all.into());
+            Ok(Reply::json(200, &json!({"success": true})))
+        }
+        _ => Err(bad("Unsupported method")),
     }
 }
 

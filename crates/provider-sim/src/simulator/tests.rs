@@ -233,3 +233,63 @@ fn what_is_kept_is_bounded() {
     let (_, kept) = stage.control("GET", "/_sim/requests?provider=sendgrid", &Value::Null);
     assert_eq!(kept["data"].as_array().unwrap().len(), 1_000);
 }
+
+#[test]
+fn accounts_are_set_up_by_the_providers_own_requests() {
+    let stage = Stage::new();
+    let url = "http://127.0.0.1/hooks/acc_1";
+    let kept = |provider: &str| {
+        stage.control("GET", &format!("/_sim/providers/{provider}"), &Value::Null).1["settings"]["callback_url"].clone()
+    };
+
+    let sendgrid = |method: &str, path: &str, body: &Value| {
+        let target = format!("/sendgrid/v3/user/webhooks/event/settings{path}");
+        answered(&stage.ask(method, &target, &[("authorization", "Bearer SG.simulated.key")], &body.to_string()))
+    };
+    assert_eq!(sendgrid("POST", "", &json!({})).0, 400);
+    let (status, made) = sendgrid("POST", "", &json!({"url": url, "enabled": true, "delivered": true}));
+    assert_eq!((status, kept("sendgrid")), (201, url.into()));
+    let id = made["id"].as_str().unwrap();
+    assert!(sendgrid("PATCH", &format!("/signed/{id}"), &json!({"enabled": true})).1["public_key"].is_string());
+    assert_eq!(sendgrid("PATCH", "/signed/other", &json!({"enabled": true})).0, 404);
+    assert_eq!(sendgrid("GET", "/all", &Value::Null).1["webhooks"], json!([made]));
+
+    let mailgun = |method: &str, path: &str, form: &str| {
+        let target = format!("/mailgun/v3/domains/mg.acme.example/webhooks{path}");
+        answered(&stage.ask(method, &target, &[("authorization", "Basic YXBpOmtleS1zaW11bGF0ZWQ=")], form))
+    };
+    assert_eq!(mailgun("PUT", "/delivered", &format!("url={url}")).0, 404);
+    assert_eq!(mailgun("POST", "", &format!("id=arrived&url={url}")).0, 400);
+    assert_eq!(mailgun("POST", "", &format!("id=delivered&url={url}")).0, 200);
+    assert_eq!(mailgun("POST", "", &format!("id=delivered&url={url}")).0, 400);
+    assert_eq!(mailgun("GET", "", "").1["webhooks"], json!({"delivered": {"urls": [url]}}));
+    assert_eq!(kept("mailgun"), url);
+
+    let numbers = TWILIO.replace("Messages.json", "IncomingPhoneNumbers");
+    let twilio = |method: &str, path: &str, form: &str| {
+        answered(&stage.ask(method, &format!("{numbers}{path}"), &[("authorization", BASIC)], form)).1
+    };
+    let found = twilio("GET", ".json?PhoneNumber=%2B15550100001", "");
+    let sid = found["incoming_phone_numbers"][0]["sid"].as_str().unwrap();
+    assert_eq!(twilio("POST", &format!("/{sid}.json"), &format!("SmsUrl={url}&SmsMethod=POST"))["sms_url"], url);
+    assert_eq!(twilio("GET", ".json?PhoneNumber=%2B4930123456", "")["incoming_phone_numbers"], json!([]));
+    assert_eq!(kept("twilio"), url);
+}
+
+#[test]
+fn templates_are_reviewed_and_removed() {
+    let stage = Stage::new();
+    let meta = |method: &str, query: &str, body: &Value| {
+        let target = format!("/whatsapp_cloud/v23.0/102290129340398/message_templates{query}");
+        answered(&stage.ask(method, &target, &[("authorization", "Bearer EAAsimulated")], &body.to_string()))
+    };
+    let template = json!({"name": "order_update", "language": "en", "category": "UTILITY", "components": [{"type": "BODY", "text": "Hi"}]});
+    assert_eq!(meta("POST", "", &json!({"name": "Order update"})).0, 400);
+    assert_eq!(meta("POST", "", &template).1["status"], "PENDING");
+    assert_eq!(meta("POST", "", &template).0, 400, "there is one of that name");
+    assert_eq!(meta("GET", "", &Value::Null).1["data"][0]["status"], "PENDING");
+    assert_eq!(meta("GET", "", &Value::Null).1["data"][0]["status"], "APPROVED");
+    assert_eq!(meta("DELETE", "?name=order_update", &Value::Null).0, 200);
+    assert_eq!(meta("GET", "", &Value::Null).1["data"], json!([]));
+    assert_eq!(meta("DELETE", "?name=order_update", &Value::Null).0, 400);
+}

@@ -1,0 +1,161 @@
+//! Mail that comes to us: the conversation, and what is not let in.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use model::{ArrivedMail, BoxFuture, MailDoor, Welcome};
+use tidings_net::{MailListen, SystemClock};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// Knows `ours@…`, is busy for `busy@…`, and keeps what it takes.
+#[derive(Default)]
+struct Door(Mutex<Vec<ArrivedMail>>);
+
+impl MailDoor for Door {
+    fn knows<'a>(&'a self, to: &'a str) -> BoxFuture<'a, Welcome> {
+        let word = match to.split('@').next() {
+            Some("ours") => Welcome::Yes,
+            Some("busy") => Welcome::Later,
+            _ => Welcome::No,
+        };
+        Box::pin(async move { word })
+    }
+
+    fn take(&self, mail: ArrivedMail) -> BoxFuture<'_, Welcome> {
+        self.0.lock().unwrap().push(mail);
+        Box::pin(async { Welcome::Yes })
+    }
+}
+
+struct Talk {
+    stream: BufReader<TcpStream>,
+}
+
+impl Talk {
+    async fn with(address: SocketAddr) -> Self {
+        let mut talk = Self { stream: BufReader::new(TcpStream::connect(address).await.unwrap()) };
+        talk.hear("220").await;
+        talk
+    }
+
+    async fn hear(&mut self, code: &str) -> String {
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).await.unwrap();
+            if line.get(3..4) != Some("-") {
+                assert!(line.starts_with(code), "{code} was wanted: {line}");
+                return line;
+            }
+        }
+    }
+
+    async fn say(&mut self, text: &str, code: &str) -> String {
+        self.stream.get_mut().write_all(text.as_bytes()).await.unwrap();
+        self.hear(code).await
+    }
+}
+
+async fn listen(kept_max: usize) -> (SocketAddr, Arc<Door>, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let door = Arc::new(Door::default());
+    let (stop, stopped) = watch::channel(false);
+    let listen = MailListen {
+        listener,
+        name: "mx.tidings.example".to_owned(),
+        kept_max,
+        door: Arc::<Door>::clone(&door),
+        clock: Arc::new(SystemClock),
+        stop: stopped,
+    };
+    tokio::spawn(listen.run());
+    (address, door, stop)
+}
+
+#[tokio::test]
+async fn a_mail_is_taken_as_it_came() {
+    let (address, door, _stop) = listen(1 << 20).await;
+    let mut talk = Talk::with(address).await;
+    talk.say("EHLO mx.mail.test\r\n", "250").await;
+    talk.say("MAIL FROM:<> SIZE=100\r\n", "250").await;
+    talk.say("RCPT TO:<ours@bounce.acme.example> NOTIFY=NEVER\r\n", "250").await;
+    talk.say("DATA\r\n", "354").await;
+    // A dot between bare line ends is no end; a doubled one is one.
+    talk.say("Subject: x\r\n\r\n..a\n.\nb\r\n...\r\n.\r\n", "250").await;
+    talk.say("QUIT\r\n", "221").await;
+    let taken = door.0.lock().unwrap();
+    assert_eq!(taken.len(), 1);
+    assert_eq!(
+        (taken[0].to.as_str(), &taken[0].data[..]),
+        ("ours@bounce.acme.example", &b"Subject: x\r\n\r\n.a\n.\nb\r\n..\r\n"[..])
+    );
+}
+
+#[tokio::test]
+async fn commands_may_come_all_at_once_and_mails_one_after_the_other() {
+    let (address, door, _stop) = listen(10).await;
+    let mut talk = Talk::with(address).await;
+    for _ in 0..2 {
+        let all =
+            "HELO mx.mail.test\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<ours@x>\r\nDATA\r\nlonger than what is kept\r\n.\r\n";
+        talk.say(all, "250").await;
+        for code in ["250", "250", "354", "250"] {
+            talk.hear(code).await;
+        }
+    }
+    let taken = door.0.lock().unwrap();
+    assert_eq!(taken.iter().map(|mail| &mail.data[..]).collect::<Vec<_>>(), [b"longer tha", b"longer tha"]);
+}
+
+#[tokio::test]
+async fn strangers_and_disorder_are_turned_away() {
+    let (address, door, _stop) = listen(1 << 20).await;
+    let mut talk = Talk::with(address).await;
+    talk.say("RCPT TO:<ours@x>\r\n", "503").await;
+    talk.say("MAIL FROM:<a@b.c> SIZE=99999999999\r\n", "552").await;
+    talk.say("MAIL FROM:a@b.c\r\n", "501").await;
+    talk.say("MAIL FROM:<a@b.c>\r\n", "250").await;
+    talk.say("DATA\r\n", "503").await;
+    talk.say("RCPT TO:<nobody@x>\r\n", "550").await;
+    talk.say("RCPT TO:<busy@x>\r\n", "451").await;
+    talk.say("RCPT TO:<ours@x>\r\n", "250").await;
+    talk.say("RCPT TO:<ours@y>\r\n", "452").await;
+    talk.say("RSET\r\n", "250").await;
+    talk.say("DATA\r\n", "503").await;
+    for _ in 0..3 {
+        talk.say("STARTTLS\r\n", "500").await;
+    }
+    talk.say("AUTH PLAIN AGEAYg==\r\n", "500").await;
+    talk.hear("421").await;
+    let mut end = String::new();
+    assert_eq!(talk.stream.read_line(&mut end).await.unwrap(), 0);
+    assert!(door.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_place_has_so_many_connections_and_a_half_mail_is_none() {
+    let (address, door, stop) = listen(1 << 20).await;
+    let mut talks = Vec::new();
+    for _ in 0..16 {
+        talks.push(Talk::with(address).await);
+    }
+    let mut one_more = BufReader::new(TcpStream::connect(address).await.unwrap());
+    let mut line = String::new();
+    one_more.read_line(&mut line).await.unwrap();
+    assert!(line.starts_with("421"), "{line}");
+    let talk = &mut talks[0];
+    talk.say("MAIL FROM:<>\r\n", "250").await;
+    talk.say("RCPT TO:<ours@x>\r\n", "250").await;
+    talk.say("DATA\r\n", "354").await;
+    talk.stream.get_mut().write_all(b"half of\r\n").await.unwrap();
+    stop.send_replace(true);
+    let mut end = String::new();
+    assert_eq!(talk.stream.read_line(&mut end).await.unwrap_or_default(), 0);
+    assert!(door.0.lock().unwrap().is_empty());
+}
