@@ -819,7 +819,8 @@ async fn write_in(
     let linked: Vec<Vec<Cow<'_, Message>>> = items.iter().map(|(item, _)| linked(item, &links)).collect();
     let rulings = screened(tx, items, &linked, version, now).await?;
     let billed = items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some());
-    let (mut ledgers, mut charges) = (charge::lock(tx, billed.map(|(item, _)| item.tenant.id)).await?, Vec::new());
+    let (mut ledgers, mut charges) =
+        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect()).await?, Vec::new());
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
     for ((item, has_place), linked) in items.iter().zip(&linked) {

@@ -49,12 +49,9 @@ pub(crate) fn quote(tenant: &Tenant, m: &mut Message) -> Result<(), Error> {
 }
 
 /// The ledgers of the billed tenants among those about to accept, locked in one order so that two transactions cannot wait for each other.
-pub(crate) async fn lock(
-    tx: &mut Tx,
-    tenants: impl Iterator<Item = TenantId>,
-) -> Result<BTreeMap<TenantId, Open>, store::Error> {
+pub(crate) async fn lock(tx: &mut Tx, tenants: BTreeSet<TenantId>) -> Result<BTreeMap<TenantId, Open>, store::Error> {
     let mut open = BTreeMap::new();
-    for tenant in tenants.collect::<BTreeSet<_>>() {
+    for tenant in tenants {
         if let Some(ledger) = credits::lock(tx, tenant).await? {
             open.insert(tenant, Open::new(ledger));
         }
@@ -138,7 +135,7 @@ pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Ou
 
 /// Charges messages that were sent and gives back the price of those that will not be.
 pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcome>>) -> Result<(), store::Error> {
-    let mut ledgers = lock(tx, outcomes.keys().copied()).await?;
+    let mut ledgers = lock(tx, outcomes.keys().copied().collect()).await?;
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
         for outcome in outcomes {
