@@ -1,7 +1,6 @@
 //! Prices and credit as a tenant and the operator see them.
 
 use serde_json::json;
-use testkit::TestDb;
 
 use crate::support::Api;
 
