@@ -10,6 +10,7 @@ mod connectors;
 mod consent;
 mod contacts;
 pub(crate) mod content;
+mod credits;
 mod dead_letters;
 mod domains;
 mod endpoints;
@@ -20,6 +21,7 @@ mod lists;
 mod logs;
 mod messages;
 mod oidc;
+mod prices;
 mod schedules;
 mod segments;
 mod senders;
@@ -170,6 +172,11 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(stream::follow))
         .routes(routes!(usage::get))
         .routes(routes!(analytics::get))
+        .routes(routes!(prices::create, prices::list))
+        .routes(routes!(credits::get, credits::patch))
+        .routes(routes!(credits::entries))
+        .routes(routes!(credits::purchase))
+        .routes(routes!(credits::adjust))
         .routes(routes!(logs::audit))
         .routes(routes!(logs::callbacks))
         .routes(routes!(logs::callback))
