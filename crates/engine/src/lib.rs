@@ -21,6 +21,7 @@ pub mod contacts;
 mod content_cache;
 pub mod csv;
 pub mod dead_letters;
+pub mod demo;
 pub mod directory;
 pub mod dispatch;
 pub mod domains;

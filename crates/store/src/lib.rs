@@ -24,6 +24,7 @@ pub mod contacts;
 pub mod contents;
 pub mod data_keys;
 pub mod deliveries;
+pub mod demo_tenants;
 pub mod domains;
 pub mod endpoints;
 mod error;
@@ -50,6 +51,7 @@ pub mod statistics;
 pub mod suppressions;
 pub mod template_counters;
 pub mod templates;
+pub mod tenant_rows;
 pub mod tenants;
 pub mod tracking;
 mod tx;
@@ -63,7 +65,7 @@ use std::{path::PathBuf, sync::Arc};
 use model::{BoxFuture, TenantId};
 
 pub use error::Error;
-pub use migrate::{NEWEST, migrate, version};
+pub use migrate::{NEWEST, migrate, tenant_tables, version};
 pub use tx::{Dialect, Given, Tx};
 pub use value::{Column, Kind, Owned, Param, Row, Value};
 

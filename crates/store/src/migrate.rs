@@ -66,7 +66,19 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["schedules", "schedule_occurrences", "campaigns", "campaign_recipients"],
         postgres: "",
     },
+    Migration {
+        version: 12,
+        name: "lifecycle",
+        sql: include_str!("../migrations/0012_lifecycle.sql"),
+        tenant_tables: &["demo_tenants"],
+        postgres: "",
+    },
 ];
+
+/// Every table whose rows belong to one tenant, in the order they came to be.
+pub fn tenant_tables() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().flat_map(|migration| migration.tenant_tables.iter().copied())
+}
 
 /// The newest version this binary knows.
 pub const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -10,6 +10,7 @@ mod consent;
 mod contacts;
 pub(crate) mod content;
 mod dead_letters;
+mod demo_tenants;
 mod domains;
 mod endpoints;
 mod hooks;
@@ -139,6 +140,9 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get, tenants::patch, tenants::delete))
         .routes(routes!(tenants::own))
+        .routes(routes!(demo_tenants::create, demo_tenants::list))
+        .routes(routes!(demo_tenants::get, demo_tenants::delete))
+        .routes(routes!(demo_tenants::link))
         .routes(routes!(templates::create, templates::list))
         .routes(routes!(templates::get, templates::patch, templates::delete))
         .routes(routes!(templates::add_version, templates::versions))

@@ -11,6 +11,7 @@ mod callbacks;
 mod campaigns;
 mod consent;
 mod contacts;
+mod demo;
 mod endpoints;
 mod hooks;
 mod keys;
