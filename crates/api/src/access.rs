@@ -232,6 +232,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Get, "/v1/contacts/{id}", Tenant("contacts:read")),
     op(Patch, "/v1/contacts/{id}", Tenant("contacts:write")),
     op(Delete, "/v1/contacts/{id}", Tenant("contacts:write")),
+    op(Post, "/v1/contacts/{id}/erase", Tenant("contacts:write")),
     op(Post, "/v1/contacts/{id}/merge", Tenant("contacts:write")),
     op(Get, "/v1/contacts/{id}/timeline", Tenant("contacts:read")),
     op(Post, "/v1/contact-attributes", Tenant("contacts:write")),

@@ -114,6 +114,11 @@ pub fn tenant() -> Value {
     })
 }
 
+/// What an erasure came to.
+pub fn erasure() -> Value {
+    json!({"messages": 12, "inbound_messages": 3, "events": 41, "callbacks": 24})
+}
+
 /// A demo tenant as it is listed.
 pub fn demo_tenant() -> Value {
     json!({

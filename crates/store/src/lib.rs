@@ -27,6 +27,7 @@ pub mod deliveries;
 pub mod demo_tenants;
 pub mod domains;
 pub mod endpoints;
+pub mod erasure;
 mod error;
 pub mod events;
 pub mod fallbacks;

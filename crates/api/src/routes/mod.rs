@@ -85,6 +85,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(imports::export))
         .routes(routes!(contacts::get, contacts::patch, contacts::delete))
         .routes(routes!(contacts::merge))
+        .routes(routes!(contacts::erase))
         .routes(routes!(contacts::timeline))
         .routes(routes!(contacts::create_attribute, contacts::list_attributes))
         .routes(routes!(contacts::delete_attribute))

@@ -13,6 +13,7 @@ mod consent;
 mod contacts;
 mod demo;
 mod endpoints;
+mod erasure;
 mod hooks;
 mod keys;
 mod once;
