@@ -32,6 +32,7 @@ const CREATED: &str = "2026-11-21T09:30:00.000000Z";
 pub fn id_of(collection: &str) -> (&'static str, &'static str) {
     match collection {
         "tenants" => ("tenant", TENANT),
+        "demo-tenants" => ("demo tenant", TENANT),
         "api-keys" => ("key", KEY),
         "users" => ("user", USER),
         "sessions" => ("session", SESSION),
@@ -111,6 +112,26 @@ pub fn tenant() -> Value {
         "id": TENANT, "name": "Acme Tickets", "state": "active", "timezone": "Europe/Berlin", "currency": "EUR", "default_country": "DE",
         "per_second": null, "is_demo": false, "created_at": CREATED, "updated_at": CREATED,
     })
+}
+
+/// What an erasure came to.
+pub fn erasure() -> Value {
+    json!({"messages": 12, "inbound_messages": 3, "events": 41, "callbacks": 24})
+}
+
+/// A demo tenant as it is listed.
+pub fn demo_tenant() -> Value {
+    json!({
+        "id": TENANT, "name": "Demo for Globex", "owner_id": USER, "link": null, "is_filled": true, "created_at": CREATED,
+        "ends_at": "2026-11-28T09:30:00.080000Z",
+    })
+}
+
+/// A demo tenant as it is made.
+pub fn new_demo_tenant() -> Value {
+    let mut made = demo_tenant();
+    made["link"] = json!("https://tidings.example/console/enter/4kQ0yZ1b6mVw8TnR2cXe9JpL5sDf7GhUaBoYx7Kq");
+    made
 }
 
 /// An API key as it is listed.

@@ -6,6 +6,7 @@ mod channels;
 mod compose;
 mod consent;
 mod contacts;
+mod demos;
 pub(crate) mod doors;
 mod home;
 mod imports;
@@ -147,6 +148,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/tenants/new", get(tenants::new))
         .route("/console/tenants/{id}", get(tenants::show).post(tenants::update))
         .route("/console/tenants/{id}/{action}", post(tenants::act))
+        .route("/console/demos", get(demos::list).post(demos::create))
+        .route("/console/demos/{id}/{action}", post(demos::act))
         .route("/console/operator/accounts", get(operator::accounts))
         .route("/console/operator/queue", get(operator::queue))
         .route("/console/operator/system", get(operator::system))

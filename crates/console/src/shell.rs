@@ -33,6 +33,8 @@ pub(crate) enum Section {
     Settings,
     /// Operator: tenants.
     Tenants,
+    /// Operator: tenants made to be looked at.
+    Demos,
     /// Operator: every tenant's accounts.
     Health,
     /// Operator: what waits.
@@ -83,6 +85,7 @@ const INSIDE: &[Place] = &[
 /// For the operator.
 const OPERATOR: &[Place] = &[
     place(Section::Tenants, "/console/tenants", "Tenants", "building", "tenants:read"),
+    place(Section::Demos, "/console/demos", "Demos", "beaker", "demo-tenants:read"),
     place(Section::Health, "/console/operator/accounts", "Accounts", "pulse", "tenants:read"),
     place(Section::Queue, "/console/operator/queue", "Queue", "clock", "tenants:read"),
     place(Section::System, "/console/operator/system", "System", "server", "tenants:read"),

@@ -11,8 +11,8 @@
 //! the state of a message.
 
 pub mod check;
-mod definition;
-mod states;
+pub(crate) mod definition;
+pub(crate) mod states;
 pub mod timing;
 pub mod variants;
 mod view;

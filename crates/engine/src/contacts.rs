@@ -5,6 +5,7 @@
 //! contacts by hand. Accept (see [`address`]) turns a contact into an address, and links a message to the contact its address belongs to.
 
 pub mod attributes;
+mod erase;
 pub mod export;
 pub mod fields;
 pub mod import;
@@ -26,6 +27,7 @@ use store::{
 };
 use utoipa::IntoParams;
 
+pub use erase::{ErasureView, erase};
 pub use fields::{ContactPatch, NewContact};
 pub use links::{Recipient, address};
 pub use merge::{MergeRequest, merge};

@@ -380,7 +380,7 @@ async fn read_tenant(
     let mut opened = Vec::new();
     let known = senders::Known::read(tx, id).await?;
     for account in accounts::all(tx, id).await? {
-        let read = read_account(tx, vault, public_url, &account).await?;
+        let read = read_account(tx, vault, public_url, &account, row.is_demo).await?;
         opened.extend(read.map(|read| Arc::new(Account { senders: known.of(&read), ..read })));
     }
     let endpoints = tenants::endpoints(tx, id).await?.into_iter().map(|endpoint| {
@@ -419,8 +419,9 @@ async fn read_account(
     vault: &Vault,
     public_url: &str,
     row: &accounts::Account,
+    is_demo: bool,
 ) -> Result<Option<Account>, Error> {
-    let Some(connector) = registry::find(&row.connector) else {
+    let Some(connector) = registry::find_for(is_demo, &row.connector) else {
         tracing::error!(account.id = %row.id, connector = row.connector, "An account uses a connector this version does not have");
         return Ok(None);
     };

@@ -8,8 +8,8 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, dispatch, domains, endpoints, once,
-    recovery, schedules, tracking, waiting, whatsapp_templates,
+    Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains, endpoints,
+    once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -155,6 +155,17 @@ const JOBS: &[Job] = &[
                 Ok(work.len() as u64)
             })
         },
+    },
+    Job {
+        name: "fill_demo_tenants",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { demo::fill_all(&engine).await.map(|_| 0) }),
+    },
+    Job {
+        name: "remove_tenants",
+        every_ms: 10_000,
+        // A turn that did all it may has more to do.
+        run: |engine| Box::pin(async move { tenants::removal::run(&engine).await }),
     },
     Job {
         name: "purge_idempotency_keys",

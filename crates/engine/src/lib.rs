@@ -23,6 +23,7 @@ mod content_cache;
 mod country;
 pub mod csv;
 pub mod dead_letters;
+pub mod demo;
 pub mod directory;
 pub mod dispatch;
 pub mod domains;

@@ -1,7 +1,9 @@
 //! Tenants: the operator's customers. Made, changed, suspended and deleted by the operator only.
 //!
 //! A suspended tenant can still look at what it has; accept refuses its messages and the dispatcher holds back what is queued. A deleted tenant is gone for
-//! everybody: its keys answer 401, its callbacks 404; its rows stay until they are erased.
+//! everybody at once: its keys answer 401, its callbacks 404; its rows follow in bounded steps (`removal`).
+
+pub mod removal;
 
 use std::sync::Arc;
 
@@ -132,7 +134,7 @@ fn detail(row: &tenants::Tenant) -> Value {
     })
 }
 
-fn check(new: NewTenant, id: TenantId, now: Timestamp) -> Result<tenants::Tenant, Error> {
+pub(crate) fn check(new: NewTenant, id: TenantId, now: Timestamp) -> Result<tenants::Tenant, Error> {
     let mut faults = Faults::default();
     let row = tenants::Tenant {
         id,
@@ -152,7 +154,12 @@ fn check(new: NewTenant, id: TenantId, now: Timestamp) -> Result<tenants::Tenant
     Ok(row)
 }
 
-async fn insert(tx: &mut Tx, ids: &Ids, caller: &Caller, mut row: tenants::Tenant) -> Result<TenantView, Error> {
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    ids: &Ids,
+    caller: &Caller,
+    mut row: tenants::Tenant,
+) -> Result<TenantView, Error> {
     row.config_version = tenants::bump(tx, None).await?;
     tenants::insert(tx, &row).await?;
     record(tx, ids, row.created_at, caller, "tenant.created", row.id, &detail(&row)).await?;
@@ -174,7 +181,7 @@ async fn record(
 }
 
 /// The caller outside of any tenant: work on tenants touches rows of more than one.
-fn outside(caller: &Caller) -> Caller {
+pub(crate) fn outside(caller: &Caller) -> Caller {
     Caller { tenant: None, ..caller.clone() }
 }
 
@@ -291,9 +298,14 @@ fn changed(before: tenants::Tenant, change: TenantPatch, now: Timestamp) -> Resu
     Ok(after)
 }
 
-/// Deletes a tenant: it is suspended and hidden, and its keys stop working. Needs an operator with the scope `tenants:write`.
+/// Deletes a tenant: it is suspended and hidden, and its keys stop working; everything it has is removed soon after. Needs an operator with the scope `tenants:write`.
 pub async fn delete(parts: &Parts, caller: &Caller, id: TenantId) -> Result<(), Error> {
     caller.need_operator("tenants:write")?;
+    end(parts, caller, id).await
+}
+
+/// What [`delete`] does, for whoever may.
+pub(crate) async fn end(parts: &Parts, caller: &Caller, id: TenantId) -> Result<(), Error> {
     let now = parts.ports.clock.now();
     let (ids, by) = (Arc::clone(&parts.ports.ids), outside(caller));
     let write = parts.ports.db.write(Scope::System, move |tx| {

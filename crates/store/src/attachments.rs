@@ -131,6 +131,14 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: AttachmentId, now: Timest
     Ok(tx.execute(sql, &[&now, &tenant, &id]).await? == 1)
 }
 
+/// Lets go of all the tenant's files, held or not: their bytes are removed as those of any file that is due. Answers how many are still there.
+pub async fn let_go(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<i64, Error> {
+    let sql = "UPDATE attachments SET deleted_at = $1, purge_at = $1 WHERE tenant_id = $2 AND (purge_at IS NULL OR purge_at > $1)";
+    tx.execute(sql, &[&now, &tenant]).await?;
+    let count = tx.row("SELECT COUNT(*) FROM attachments WHERE tenant_id = $1", &[&tenant]).await?;
+    count.map_or(Ok(0), |mut row| row.get(0))
+}
+
 /// The tenant's uploaded files that were not deleted, newest first, made before `before`.
 pub async fn list(tx: &mut Tx, tenant: TenantId, before: AttachmentId, limit: i64) -> Result<Vec<Attachment>, Error> {
     let sql = format!(

@@ -208,6 +208,15 @@ pub async fn unpurged(tx: &mut Tx, limit: i64) -> Result<Vec<Import>, Error> {
     tx.rows(&sql, &[&limit]).await?.into_iter().map(read).collect()
 }
 
+/// Ends all the tenant's imports that are under way, and answers how many have files left.
+pub async fn stop_all(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<i64, Error> {
+    let sql =
+        "UPDATE contact_imports SET state = 'canceled', finished_at = $1 WHERE tenant_id = $2 AND finished_at IS NULL";
+    tx.execute(sql, &[&now, &tenant]).await?;
+    let sql = "SELECT COUNT(*) FROM contact_imports WHERE tenant_id = $1 AND purged_at IS NULL";
+    tx.row(sql, &[&tenant]).await?.map_or(Ok(0), |mut row| row.get(0))
+}
+
 /// Removes an import that was not received whole, or that repeats another.
 pub async fn remove(tx: &mut Tx, tenant: TenantId, id: ImportId) -> Result<(), Error> {
     tx.execute("DELETE FROM contact_imports WHERE tenant_id = $1 AND id = $2", &[&tenant, &id]).await.map(drop)

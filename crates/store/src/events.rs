@@ -19,6 +19,12 @@ pub struct Event {
     pub data: String,
 }
 
+/// Replaces what the event at a place carries.
+pub async fn replace_data(tx: &mut Tx, tenant: TenantId, at: Place, data: &str) -> Result<(), Error> {
+    let sql = "UPDATE events SET data = $1 WHERE tenant_id = $2 AND txid = $3 AND seq = $4";
+    tx.execute(sql, &[&data, &tenant, &at.txid, &at.seq]).await.map(drop)
+}
+
 /// A place in a tenant's stream: events after it are newer. Ordered by commit, so a reader that has passed a place misses nothing before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
@@ -71,9 +77,24 @@ fn settled(dialect: Dialect) -> &'static str {
 
 /// Up to `limit` of a tenant's events after `after`, oldest first, each with its place.
 pub async fn after(tx: &mut Tx, tenant: TenantId, after: Place, limit: i64) -> Result<Vec<(Place, Event)>, Error> {
+    let settled = settled(tx.dialect());
+    page(tx, tenant, after, settled, limit).await
+}
+
+/// As [`after`], also those a stream does not show yet because others may still come before them.
+pub async fn all_after(tx: &mut Tx, tenant: TenantId, after: Place, limit: i64) -> Result<Vec<(Place, Event)>, Error> {
+    page(tx, tenant, after, "", limit).await
+}
+
+async fn page(
+    tx: &mut Tx,
+    tenant: TenantId,
+    after: Place,
+    settled: &str,
+    limit: i64,
+) -> Result<Vec<(Place, Event)>, Error> {
     let sql = format!(
-        "SELECT txid, seq, id, tenant_id, type, at, data FROM events WHERE tenant_id = $1 AND (txid, seq) > ($2, $3) {} ORDER BY txid, seq LIMIT $4",
-        settled(tx.dialect())
+        "SELECT txid, seq, id, tenant_id, type, at, data FROM events WHERE tenant_id = $1 AND (txid, seq) > ($2, $3) {settled} ORDER BY txid, seq LIMIT $4"
     );
     let read = |mut row: Row| {
         let row = &mut row;

@@ -12,3 +12,9 @@ pub async fn claim(tx: &mut Tx, name: &str, value: &str) -> Result<bool, Error> 
 pub async fn find(tx: &mut Tx, name: &str) -> Result<Option<String>, Error> {
     tx.row("SELECT value FROM installation WHERE name = $1", &[&name]).await?.map(|mut row| row.get(0)).transpose()
 }
+
+/// Writes a fact, whatever was there before.
+pub async fn put(tx: &mut Tx, name: &str, value: &str) -> Result<(), Error> {
+    let sql = "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    tx.execute(sql, &[&name, &value]).await.map(drop)
+}

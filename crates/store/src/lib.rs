@@ -25,8 +25,10 @@ pub mod contents;
 pub mod credits;
 pub mod data_keys;
 pub mod deliveries;
+pub mod demo_tenants;
 pub mod domains;
 pub mod endpoints;
+pub mod erasure;
 mod error;
 pub mod events;
 pub mod fallbacks;
@@ -53,6 +55,7 @@ pub mod statistics;
 pub mod suppressions;
 pub mod template_counters;
 pub mod templates;
+pub mod tenant_rows;
 pub mod tenants;
 pub mod tracking;
 mod tx;
@@ -66,7 +69,7 @@ use std::{path::PathBuf, sync::Arc};
 use model::{BoxFuture, TenantId};
 
 pub use error::Error;
-pub use migrate::{NEWEST, migrate, version};
+pub use migrate::{NEWEST, migrate, tenant_tables, version};
 pub use tx::{Dialect, Given, Tx};
 pub use value::{Column, Kind, Owned, Param, Row, Value};
 

@@ -80,7 +80,19 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["message_counters", "audit_heads"],
         postgres: "ALTER TABLE message_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);",
     },
+    Migration {
+        version: 12,
+        name: "lifecycle",
+        sql: include_str!("../migrations/0012_lifecycle.sql"),
+        tenant_tables: &["demo_tenants"],
+        postgres: "",
+    },
 ];
+
+/// Every table whose rows belong to one tenant, in the order they came to be.
+pub fn tenant_tables() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().flat_map(|migration| migration.tenant_tables.iter().copied())
+}
 
 /// The newest version this binary knows.
 pub const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -124,6 +124,11 @@ pub async fn look_at(tx: &mut Tx, session: SessionId, tenant: Option<TenantId>) 
     Ok(())
 }
 
+/// Turns every session away from a tenant that is gone.
+pub async fn look_away(tx: &mut Tx, tenant: TenantId) -> Result<u64, Error> {
+    tx.execute("UPDATE sessions SET tenant_id = NULL WHERE tenant_id = $1", &[&tenant]).await
+}
+
 /// The person's sessions that were used since `idle_since` and have not ended at `now`, newest first, made before `before`.
 pub async fn list(
     tx: &mut Tx,

@@ -139,6 +139,17 @@ pub async fn list(tx: &mut Tx, before: TenantId, limit: i64) -> Result<Vec<Tenan
     tx.rows(&sql, &[&before, &limit]).await?.into_iter().map(read).collect()
 }
 
+/// Tenants that were deleted before `before`, the longest gone first. Across tenants: for the job that removes what is left of them.
+pub async fn deleted_before(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let sql = "SELECT id FROM tenants WHERE deleted_at <= $1 ORDER BY deleted_at, id LIMIT $2";
+    tx.rows(sql, &[&before, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// Removes the row of a deleted tenant, of whom nothing else is left.
+pub async fn remove(tx: &mut Tx, tenant: TenantId) -> Result<u64, Error> {
+    tx.execute("DELETE FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL", &[&tenant]).await
+}
+
 /// What the directory needs to know of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use engine::{
     contacts::{
-        self, ContactEntry, ContactPatch, ContactQuery, ContactView, MergeRequest, NewContact,
+        self, ContactEntry, ContactPatch, ContactQuery, ContactView, ErasureView, MergeRequest, NewContact,
         attributes::{self, AttributeView, NewAttribute},
     },
     page::Page,
@@ -80,6 +80,17 @@ pub(crate) async fn delete(State(app): State<App>, Who(caller): Who, Id(id): Id<
 pub(crate) async fn merge(State(app): State<App>, Who(caller): Who, Id(id): Id<ContactId>, post: Post) -> Answer {
     let request: MergeRequest = read(&post.body)?;
     answer::reply(contacts::merge(app.engine(), &caller, &post.repeat, id, request).await?)
+}
+
+/// Erases a contact
+///
+/// Its addresses, and what it was told and wrote, go from messages, attempts, events and logs; the messages still count. What waits is withdrawn, and its addresses stay on
+/// the suppression list as keyed hashes. Answers kept under an `Idempotency-Key` are forgotten within a day. This cannot be undone.
+#[utoipa::path(post, path = "/v1/contacts/{id}/erase", operation_id = "erase_contact", tag = "Contacts",
+    responses((status = 200, description = "What was emptied.", body = ErasureView, example = json!(examples::erasure()))))]
+pub(crate) async fn erase(State(app): State<App>, Who(caller): Who, Id(id): Id<ContactId>, post: Post) -> Answer {
+    post.must_be_empty()?;
+    answer::reply(contacts::erase(app.engine(), &caller, &post.repeat, id).await?)
 }
 
 /// Shows what was between you and a contact

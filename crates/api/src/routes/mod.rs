@@ -12,6 +12,7 @@ mod contacts;
 pub(crate) mod content;
 mod credits;
 mod dead_letters;
+mod demo_tenants;
 mod domains;
 mod endpoints;
 mod hooks;
@@ -87,6 +88,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(imports::export))
         .routes(routes!(contacts::get, contacts::patch, contacts::delete))
         .routes(routes!(contacts::merge))
+        .routes(routes!(contacts::erase))
         .routes(routes!(contacts::timeline))
         .routes(routes!(contacts::create_attribute, contacts::list_attributes))
         .routes(routes!(contacts::delete_attribute))
@@ -142,6 +144,9 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get, tenants::patch, tenants::delete))
         .routes(routes!(tenants::own))
+        .routes(routes!(demo_tenants::create, demo_tenants::list))
+        .routes(routes!(demo_tenants::get, demo_tenants::delete))
+        .routes(routes!(demo_tenants::link))
         .routes(routes!(templates::create, templates::list))
         .routes(routes!(templates::get, templates::patch, templates::delete))
         .routes(routes!(templates::add_version, templates::versions))

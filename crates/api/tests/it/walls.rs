@@ -10,7 +10,7 @@ use crate::support::{Api, Call, Seen, example_body, guarded};
 pub fn nobody(collection: &str) -> String {
     let prefix = match collection {
         "whatsapp-templates" => return "order_update".to_owned(),
-        "tenants" => "ten",
+        "tenants" | "demo-tenants" => "ten",
         "accounts" => "acc",
         "messages" | "deliveries" => "msg",
         "api-keys" => "key",
@@ -223,7 +223,7 @@ impl Things {
     fn id(&self, collection: &str) -> String {
         let id = match collection {
             "whatsapp-templates" => return "order_update".to_owned(),
-            "tenants" => &self.tenant,
+            "tenants" | "demo-tenants" => &self.tenant,
             "accounts" => &self.account,
             "messages" => &self.message,
             "api-keys" => &self.key,

@@ -134,4 +134,31 @@ both! {
         let refused = visitor.post("/console/compose", &[("channel", "sms"), ("key", "k2"), ("to", "nobody"), ("content/text", "x")]).await;
         assert!(refused.status == 422 && refused.text.contains("id=\"f-to-error\""), "{}", refused.text);
     }
+
+    async fn the_staff_makes_demos_by_a_button(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        stage.caller = engine::keys::Caller::system(None);
+        let visitor = Visitor::with_role(&stage, "sales").await;
+        let empty = visitor.get("/console/demos").await;
+        in_order("/console/demos", &empty);
+        assert!(empty.text.contains("No demos yet"));
+        let token = empty.token();
+        let again = visitor.post_bare("/console/demos", &[("csrf", &token), ("name", " ")]).await;
+        assert_eq!(again.status, 422, "{}", again.text);
+        let made = visitor.post_bare("/console/demos", &[("csrf", &token), ("name", HOSTILE)]).await;
+        in_order("/console/demos (made)", &made);
+        assert!(made.text.contains("/console/enter/"), "{}", made.text);
+        in_order("/console/demos", &visitor.get("/console/demos").await);
+        let demos = engine::demo::list(stage.engine.parts(), &stage.caller, None, None).await.unwrap().data;
+        let inside = [("csrf", token.as_str()), ("tenant", &demos[0].id.to_string())];
+        assert_eq!(visitor.post_bare("/console/enter", &inside).await.status, 303);
+        for path in ["/console", "/console/messages", "/console/contacts", "/console/usage", "/console/inbound"] {
+            let page = visitor.get(path).await;
+            in_order(path, &page);
+            assert!(page.text.contains("Everything works and nothing leaves"), "{path} has no badge");
+        }
+        let path = format!("/console/demos/{}/delete", demos[0].id);
+        assert_eq!(visitor.post_bare(&path, &[("csrf", &token)]).await.status, 303);
+        assert!(visitor.get("/console/demos").await.text.contains("No demos yet"));
+    }
 }

@@ -23,6 +23,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("/console/settings/keys", "keys:write"),
     ("/console/settings/webhooks", "webhooks:write"),
     ("/console/tenants", "tenants:write"),
+    ("/console/demos", "demo-tenants:write"),
 ];
 
 both! {
@@ -101,7 +102,7 @@ both! {
             assert_eq!(page.status, 404, "{path}");
             assert!(page.text.contains("There is nothing here"), "{}", page.text);
         }
-        for path in ["/console/tenants/new", "/console/operator/accounts", "/console/operator/queue", "/console/operator/system"] {
+        for path in ["/console/tenants/new", "/console/demos", "/console/operator/accounts", "/console/operator/queue", "/console/operator/system"] {
             assert_eq!(visitor.get(path).await.status, 403, "{path}");
         }
     }

@@ -68,6 +68,12 @@ async fn first_way(engine: &Engine, tenants: impl IntoIterator<Item = TenantId>)
 
 /// How an invitation into a tenant (or to the staff) leaves.
 pub(super) async fn way_for_invitation(engine: &Engine, tenant: Option<TenantId>) -> Result<Option<Way>, Error> {
+    if let Some(tenant) = tenant
+        && engine.tenant(tenant).await?.1.is_demo
+    {
+        // Nothing of a demo tenant leaves, also not through somebody else's account: the link is shown.
+        return Ok(None);
+    }
     first_way(engine, tenant.into_iter().chain(engine.config.mail_tenant)).await
 }
 

@@ -190,6 +190,7 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("keys", Need::One(Administration), Need::One(Administration)),
     ("users", Need::One(Administration), Need::One(Administration)),
     ("tenant", Need::One(View), Need::One(Administration)),
+    ("demo-tenants", Need::Operator, Need::Operator),
     ("tenants", Need::Operator, Need::Operator),
 ];
 

@@ -104,7 +104,7 @@ pub fn plain_email(email: &str) -> String {
 }
 
 /// Makes a link and answers its token. Links of the same kind to the same place made before are withdrawn.
-pub(super) async fn make_link(
+pub(crate) async fn make_link(
     tx: &mut Tx,
     token: &Secret,
     now: Timestamp,
@@ -130,7 +130,7 @@ pub(super) async fn make_link(
 }
 
 /// A token for a link.
-pub(super) fn new_token(ids: &Ids) -> Secret {
+pub(crate) fn new_token(ids: &Ids) -> Secret {
     Secret::new(ids.token(TOKEN_LEN))
 }
 

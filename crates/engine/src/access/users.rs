@@ -605,6 +605,33 @@ pub async fn remove(parts: &Parts, caller: &Caller, id: UserId) -> Result<(), Er
     write.await
 }
 
+/// Makes somebody new the owner of a tenant that is being made, with a link that signs them in. The address must be nobody's: a link never opens an account
+/// that was there before.
+pub(crate) async fn make_owner(
+    tx: &mut Tx,
+    ids: &Ids,
+    now: Timestamp,
+    by: &Caller,
+    (email, name): (&str, &str),
+    token: &Secret,
+) -> Result<UserId, Error> {
+    let mut user = user_of(tx, ids, now, email, name).await?;
+    let rank = Rank::Member(Permissions::of(Role::Owner));
+    enrol(tx, ids, now, by, &mut user, &rank, Some(now)).await?;
+    make_link(tx, token, now, LinkKind::SignIn, user.id, by.tenant, "link").await?;
+    Ok(user.id)
+}
+
+/// Takes all members out of a tenant that is gone, up to `limit` of them; those who belong to nothing else are forgotten. Answers how many left.
+pub(crate) async fn disband(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<u64, Error> {
+    let members = memberships::list(tx, tenant, UserId::from_ulid(u128::MAX), limit).await?;
+    for (_, user) in &members {
+        memberships::remove(tx, tenant, user.id).await?;
+        forget_if_nowhere(tx, user).await?;
+    }
+    Ok(members.len() as u64)
+}
+
 /// Removes a person who belongs to no tenant and no staff, with everything that is theirs.
 async fn forget_if_nowhere(tx: &mut Tx, user: &users::User) -> Result<(), Error> {
     if user.operator_role.is_some() || memberships::has_any(tx, user.id).await? {

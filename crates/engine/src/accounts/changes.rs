@@ -14,7 +14,10 @@ pub(super) async fn insert(
     now: Timestamp,
 ) -> Result<AccountView, Error> {
     tenants::bump(tx, Some(tenant)).await?;
-    tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
+    let of = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
+    if of.is_demo && draft.connector.spec().id != crate::demo::CONNECTOR {
+        return Err(Error::invalid("/connector", crate::demo::ONLY_SANDBOX));
+    }
     may_manage(caller, &draft.channels)?;
     let others: Vec<_> =
         accounts::all(tx, tenant).await?.into_iter().filter(|row| row.connector != "webhook").collect();
@@ -74,7 +77,8 @@ pub(super) async fn patch(
     tenants::bump(tx, Some(tenant)).await?;
     let before = find(tx, tenant, id).await?;
     may_manage(caller, &directory::channels(&before.channels))?;
-    let connector = registry::find(&before.connector).ok_or_else(|| unknown_connector(&before))?;
+    let is_demo = tenants::find(tx, tenant).await?.is_some_and(|tenant| tenant.is_demo);
+    let connector = registry::find_for(is_demo, &before.connector).ok_or_else(|| unknown_connector(&before))?;
     // Settings that do not open are replaced as a whole: entering them again is the remedy.
     let values = match directory::open_settings(tx, &parts.vault, &before).await {
         Err(error) if error.code == "secret_unreadable" => model::Values::default(),

@@ -43,6 +43,9 @@ impl Engine {
         until: Timestamp,
     ) -> Result<Attachment, Error> {
         let pointer = format!("{}/url", given.pointer);
+        if self.tenant(tenant).await?.1.is_demo {
+            return Err(Error::invalid(pointer, crate::demo::NO_FETCHING));
+        }
         let now = self.ports.clock.now();
         let key = (tenant, url.to_owned());
         let lately = self.fetches.lately.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();

@@ -38,12 +38,15 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("users:read", "See the people who belong to the tenant."),
     ("users:write", "Invite and remove people, and change what they may do, up to what this key may do."),
     ("tenant:read", "See the caller's own tenant."),
+    ("demo-tenants:read", "Operator: see demo tenants."),
+    ("demo-tenants:write", "Operator: make and delete demo tenants."),
     ("tenants:read", "Operator: see tenants."),
     ("tenants:write", "Operator: add, change, suspend and delete tenants."),
 ];
 
 /// Scopes that only make sense on an operator's key.
-const OPERATOR_ONLY: &[&str] = &["tenants:read", "tenants:write", "prices:write", "credits:write"];
+const OPERATOR_ONLY: &[&str] =
+    &["credits:write", "demo-tenants:read", "demo-tenants:write", "prices:write", "tenants:read", "tenants:write"];
 
 /// A set of scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]

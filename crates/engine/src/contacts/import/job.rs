@@ -395,7 +395,7 @@ async fn end(engine: &Arc<Engine>, import: &Import, state: &str, problem: Option
 }
 
 /// Removes the files of imports that ended without it: canceled, or killed in between.
-pub async fn purge(engine: &Arc<Engine>) -> Result<u64, Error> {
+pub async fn purge(engine: &Engine) -> Result<u64, Error> {
     let read = engine
         .ports
         .db

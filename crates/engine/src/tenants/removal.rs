@@ -1,0 +1,101 @@
+//! What is left of a deleted tenant goes, in bounded steps: people who belonged to nothing else, files, and then every row of every table. When nothing is left the
+//! tenant's own row goes too, and only the operator's log still knows of it. A process that dies anywhere leaves the rest to the next run.
+
+use std::sync::Arc;
+
+use model::TenantId;
+use serde_json::json;
+use store::{Scope, attachments, contact_imports, sessions, tenant_rows, tenants};
+
+use crate::{
+    Engine, Error, access::users, attachments as files, audit, contacts::import, keys::Caller, vault::OPERATOR,
+};
+
+/// How long after its deletion a tenant's rows stay, in seconds: until every attempt that was under way has its end on record and every node has noticed.
+const GRACE_S: i64 = 120;
+/// Tenants one run works on: others wait for the next.
+const TENANTS_PER_RUN: i64 = 10;
+/// Rows one transaction removes: some milliseconds of the one writer SQLite has.
+const ROWS: i64 = 500;
+/// Transactions one run makes for one tenant.
+const STEPS_MAX: u32 = 100;
+/// What a run answers when there is more to do: enough to be taken again at once.
+const MORE: u64 = 1_000;
+
+/// Deletes demo tenants whose time is over, and removes what is left of deleted tenants. Answers [`MORE`] when there is more to do.
+pub async fn run(engine: &Engine) -> Result<u64, Error> {
+    crate::demo::end_old(engine.parts()).await?;
+    let before = engine.ports.clock.now().plus_seconds(-GRACE_S);
+    let read = engine.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move { Ok::<_, Error>(tenants::deleted_before(tx, before, TENANTS_PER_RUN).await?) })
+    });
+    let mut more = 0;
+    for tenant in read.await? {
+        if !remove(engine, tenant).await? {
+            more = MORE;
+        }
+    }
+    Ok(more)
+}
+
+/// What one step came to.
+enum Step {
+    /// This many rows went.
+    Rows,
+    /// Files are still there: their own jobs are at them.
+    Waits,
+    /// Nothing is left.
+    Done,
+}
+
+/// Removes what it may in one run; `true` when there is nothing more to do now.
+async fn remove(engine: &Engine, tenant: TenantId) -> Result<bool, Error> {
+    let now = engine.ports.clock.now();
+    let write = engine.ports.db.write(Scope::System, move |tx| {
+        Box::pin(async move {
+            sessions::look_away(tx, tenant).await?;
+            Ok::<_, Error>(
+                attachments::let_go(tx, tenant, now).await? + contact_imports::stop_all(tx, tenant, now).await?,
+            )
+        })
+    });
+    if write.await? > 0 {
+        files::purge(engine, now).await?;
+        import::purge(engine).await?;
+    }
+    for _ in 0..STEPS_MAX {
+        let ids = Arc::clone(&engine.ports.ids);
+        let write = engine.ports.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                if users::disband(tx, tenant, ROWS).await? > 0 {
+                    return Ok(Step::Rows);
+                }
+                let has_files = attachments::let_go(tx, tenant, now).await? > 0;
+                let has_imports = contact_imports::stop_all(tx, tenant, now).await? > 0;
+                for table in store::tenant_tables() {
+                    let waits = (table == "attachments" && has_files) || (table == "contact_imports" && has_imports);
+                    if !waits && tenant_rows::remove_some(tx, tenant, table, ROWS).await? > 0 {
+                        return Ok(Step::Rows);
+                    }
+                }
+                if has_files || has_imports {
+                    return Ok(Step::Waits);
+                }
+                if tenants::remove(tx, tenant).await? > 0 {
+                    let by = Caller::system(None);
+                    audit::record(tx, OPERATOR, &ids, now, &by, "tenant.removed", tenant, &json!({})).await?;
+                }
+                Ok::<_, Error>(Step::Done)
+            })
+        });
+        match write.await? {
+            Step::Rows => {}
+            Step::Waits => return Ok(true),
+            Step::Done => {
+                tracing::info!(tenant.id = %tenant, "Removed everything a deleted tenant had");
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,80 @@
+//! Erasing a person: nothing of them is left, and everything still counts.
+
+use engine::{
+    contacts::{self, erase},
+    once::Repeat,
+};
+use serde_json::{Value, json};
+use store::Scope;
+use testkit::Stage;
+
+use crate::setting::{body, code, json};
+
+/// Every text column of every table of tenants that holds one of these words, as `table.column`.
+async fn found(stage: &Stage, words: &'static [&'static str]) -> Vec<String> {
+    let read = stage.world.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for table in store::tenant_tables().filter(|table| *table != "idempotency_keys") {
+                let columns = match tx.dialect() {
+                    store::Dialect::Sqlite => "SELECT name FROM pragma_table_info($1) WHERE type = 'TEXT'",
+                    store::Dialect::Postgres => "SELECT column_name::TEXT FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1 AND data_type = 'text'",
+                };
+                for mut row in tx.rows(columns, &[&table]).await? {
+                    let column: String = row.get(0)?;
+                    for word in words {
+                        let like = format!("%{word}%");
+                        let sql = format!("SELECT COUNT(*) FROM {table} WHERE {column} LIKE $1");
+                        let count: i64 = tx.row(&sql, &[&like]).await?.map_or(Ok(0), |mut row| row.get(0))?;
+                        if count > 0 {
+                            found.push(format!("{table}.{column}: {word}"));
+                        }
+                    }
+                }
+            }
+            Ok::<_, store::Error>(found)
+        })
+    });
+    read.await.unwrap()
+}
+
+const TRACES: &[&str] = &["ada@example.com", "2025550142", "Lovelace", "your secret is 42"];
+
+testkit::both! {
+    async fn an_erased_person_leaves_no_trace_and_still_counts(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let endpoint = json!({"url": "https://hooks.example/in"});
+        engine::endpoints::create(&stage.engine, &stage.caller, &Repeat::NONE, body(endpoint)).await.unwrap();
+        let new = json!({"email": "ada@example.com", "phone": "+12025550142", "first_name": "Ada", "last_name": "Lovelace"});
+        let made = contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, body(new)).await.unwrap();
+        let id: model::ContactId = json(&made)["id"].as_str().unwrap().parse().unwrap();
+        let said = json!({"channel": "email", "state": "opted_in", "text": "Yes, Lovelace", "evidence": "ada@example.com"});
+        stage.engine.record_consent(&stage.caller, &Repeat::NONE, id, body(said)).await.unwrap();
+        let listed = json!({"channel": "sms", "address": "+12025550142", "detail": "Ada Lovelace rang"});
+        let sent = stage.send(json!({"to": {"email": "ada@example.com"}, "metadata": {"name": "Lovelace"}, "variables": {"n": "42"}, "content": {"subject": "Hi", "text": "your secret is 42 {{ n }}"}})).await;
+        let kept = stage.send(json!({"to": {"email": "grace@example.com"}, "content": {"subject": "Hi", "text": "Hello Grace"}})).await;
+        stage.pass(12_000).await;
+        stage.engine.suppress(&stage.caller, &Repeat::NONE, body(listed)).await.unwrap();
+        let later = json!({"to": {"email": "ada@example.com"}, "send_at": stage.world.ports.clock.now().plus_seconds(86_400), "content": {"subject": "Hi", "text": "your secret is 42"}});
+        let waiting = stage.send(later).await;
+        assert!(found(&stage, TRACES).await.len() >= 8, "{:?}", found(&stage, TRACES).await);
+        stage.pass(2_000).await;
+
+        let erased = erase(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        let erased: Value = json(&erased);
+        assert_eq!((&erased["messages"], erased["events"].as_u64().unwrap() > 3), (&json!(2), true), "{erased}");
+        assert_eq!(found(&stage, TRACES).await, Vec::<String>::new());
+        assert_eq!((stage.status(sent).await, stage.status(waiting).await), ("read", "canceled"));
+        assert_eq!(code(contacts::get(&stage.engine, &stage.caller, id).await), "not_found");
+        assert_eq!(code(erase(&stage.engine, &stage.caller, &Repeat::NONE, id).await), "not_found");
+
+        // Everybody else is as before, and nobody writes to the person by mistake.
+        assert_eq!(stage.message(kept).await.address, "grace@example.com");
+        let again = stage.send(json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}})).await;
+        stage.pass(12_000).await;
+        assert_eq!(stage.status(again).await, "suppressed");
+        let told = engine::audit::list(stage.engine.parts(), &stage.caller, None, None).await.unwrap().data;
+        assert!(told.iter().any(|entry| entry.action == "contact.erased" && entry.subject == id.to_string()));
+    }
+}

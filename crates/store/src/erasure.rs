@@ -1,0 +1,168 @@
+//! Taking what a person said and was told out of rows that stay: they still count, and no longer tell of whom.
+//!
+//! Each function works on up to `limit` rows and answers what it found, so that a caller repeats it until nothing is left.
+
+use model::{CallbackId, ContactId, InboundId, MessageId, TenantId};
+
+use crate::{Dialect, Error, Tx, messages::ContentId};
+
+/// Stands where an address stood.
+pub const ERASED: &str = "erased";
+
+/// Up to `limit` of the tenant's messages that went to a contact, or to one of its addresses.
+pub async fn messages_of(
+    tx: &mut Tx,
+    tenant: TenantId,
+    contact: ContactId,
+    addresses: &[String],
+    limit: i64,
+) -> Result<Vec<MessageId>, Error> {
+    let sql = "SELECT id FROM messages WHERE tenant_id = $1 AND contact_id = $2 ORDER BY id LIMIT $3";
+    let mut rows = tx.rows(sql, &[&tenant, &contact, &limit]).await?;
+    for address in addresses {
+        let sql = "SELECT id FROM messages WHERE tenant_id = $1 AND address = $2 ORDER BY id LIMIT $3";
+        rows.extend(tx.rows(sql, &[&tenant, address, &limit]).await?);
+    }
+    let mut ids: Vec<MessageId> = rows.into_iter().map(|mut row| row.get(0)).collect::<Result<_, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(ids)
+}
+
+/// Empties one message, its attempts, its observations and the ways it left before. `failure` is what is kept of why it failed.
+pub async fn empty_message(
+    tx: &mut Tx,
+    tenant: TenantId,
+    message: MessageId,
+    failure: Option<&str>,
+) -> Result<(), Error> {
+    let sql = "UPDATE messages SET address = $1, variables = NULL, metadata = NULL, contact_id = NULL, provider_message_id = NULL, failure = $2
+        WHERE tenant_id = $3 AND id = $4";
+    tx.execute(sql, &[&ERASED, &failure, &tenant, &message]).await?;
+    for sql in [
+        "UPDATE attempts SET exchange = NULL, provider_message_id = NULL, note = NULL WHERE tenant_id = $1 AND message_id = $2",
+        "UPDATE observations SET detail = NULL WHERE tenant_id = $1 AND message_id = $2",
+        "DELETE FROM fallbacks WHERE tenant_id = $1 AND message_id = $2",
+        "DELETE FROM tracking_hits WHERE tenant_id = $1 AND message_id = $2",
+    ] {
+        tx.execute(sql, &[&tenant, &message]).await?;
+    }
+    let sql = "UPDATE former_routes SET address = $1, provider_message_id = NULL, failure = NULL WHERE tenant_id = $2 AND message_id = $3";
+    tx.execute(sql, &[&ERASED, &tenant, &message]).await.map(drop)
+}
+
+/// Writes what is kept of why one of a message's attempts failed.
+pub async fn keep_failure(
+    tx: &mut Tx,
+    tenant: TenantId,
+    message: MessageId,
+    number: u32,
+    failure: Option<&str>,
+) -> Result<(), Error> {
+    let sql = "UPDATE attempts SET failure = $1 WHERE tenant_id = $2 AND message_id = $3 AND number = $4";
+    tx.execute(sql, &[&failure, &tenant, &message, &number]).await.map(drop)
+}
+
+/// Whether another message among those accepted with one, whose ids lie from `first` to `last`, says the same and still has its recipient.
+pub async fn is_shared(
+    tx: &mut Tx,
+    tenant: TenantId,
+    content: ContentId,
+    (first, last): (MessageId, MessageId),
+) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM messages WHERE tenant_id = $1 AND id >= $2 AND id <= $3 AND content_id = $4 AND address <> $5 LIMIT 1";
+    Ok(tx.row(sql, &[&tenant, &first, &last, &content, &ERASED]).await?.is_some())
+}
+
+/// Replaces what a content says, unless it is a template's.
+pub async fn empty_content(tx: &mut Tx, tenant: TenantId, content: ContentId, body: &str) -> Result<(), Error> {
+    let sql = "UPDATE contents SET body = $1 WHERE tenant_id = $2 AND id = $3 AND template IS NULL";
+    tx.execute(sql, &[&body, &tenant, &content]).await.map(drop)
+}
+
+/// Empties up to `limit` messages a contact, or somebody at one of its addresses, wrote. Answers how many.
+pub async fn empty_inbound(
+    tx: &mut Tx,
+    tenant: TenantId,
+    contact: ContactId,
+    addresses: &[String],
+    body: &str,
+    limit: i64,
+) -> Result<u64, Error> {
+    let sql = "SELECT id FROM inbound_messages WHERE tenant_id = $1 AND contact_id = $2 ORDER BY id LIMIT $3";
+    let mut rows = tx.rows(sql, &[&tenant, &contact, &limit]).await?;
+    for address in addresses {
+        let sql = "SELECT id FROM inbound_messages WHERE tenant_id = $1 AND address = $2 ORDER BY id LIMIT $3";
+        rows.extend(tx.rows(sql, &[&tenant, address, &limit]).await?);
+    }
+    let mut count = 0;
+    for mut row in rows {
+        let id: InboundId = row.get(0)?;
+        let sql =
+            "UPDATE inbound_messages SET address = $1, body = $2, contact_id = NULL WHERE tenant_id = $3 AND id = $4";
+        count += tx.execute(sql, &[&ERASED, &body, &tenant, &id]).await?;
+    }
+    Ok(count)
+}
+
+/// Up to `limit` of the tenant's callbacks after `after`, oldest first: id, query, headers and body.
+pub async fn callbacks(
+    tx: &mut Tx,
+    tenant: TenantId,
+    after: CallbackId,
+    limit: i64,
+) -> Result<Vec<(CallbackId, String, String, Vec<u8>)>, Error> {
+    let sql = "SELECT id, query, headers, body FROM callback_log WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+    let rows = tx.rows(sql, &[&tenant, &after, &limit]).await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).collect()
+}
+
+/// Empties a callback.
+pub async fn empty_callback(tx: &mut Tx, tenant: TenantId, id: CallbackId) -> Result<(), Error> {
+    let nothing: &[u8] = &[];
+    let sql =
+        "UPDATE callback_log SET query = '', headers = '[]', body = $1, detail = NULL WHERE tenant_id = $2 AND id = $3";
+    tx.execute(sql, &[&nothing, &tenant, &id]).await.map(drop)
+}
+
+/// Up to `limit` of the tenant's recorded exchanges after one attempt: message, number and text.
+pub async fn exchanges(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (message, number): (MessageId, u32),
+    limit: i64,
+) -> Result<Vec<(MessageId, u32, String)>, Error> {
+    let sql = "SELECT message_id, number, exchange FROM attempts
+        WHERE tenant_id = $1 AND (message_id, number) > ($2, $3) AND exchange IS NOT NULL ORDER BY message_id, number LIMIT $4";
+    let rows = tx.rows(sql, &[&tenant, &message, &number, &limit]).await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+}
+
+/// Removes one recorded exchange.
+pub async fn empty_exchange(tx: &mut Tx, tenant: TenantId, message: MessageId, number: u32) -> Result<(), Error> {
+    let sql = "UPDATE attempts SET exchange = NULL WHERE tenant_id = $1 AND message_id = $2 AND number = $3";
+    tx.execute(sql, &[&tenant, &message, &number]).await.map(drop)
+}
+
+/// Removes what a contact agreed to and wished for, and what the audit log says of its fields.
+pub async fn forget_contact(tx: &mut Tx, tenant: TenantId, contact: ContactId) -> Result<(), Error> {
+    for table in ["consent_records", "consent_states", "contact_preferences"] {
+        let sql = format!("DELETE FROM {table} WHERE tenant_id = $1 AND contact_id = $2");
+        tx.execute(&sql, &[&tenant, &contact]).await?;
+    }
+    let sql = "UPDATE audit_log SET detail = '{}' WHERE tenant_id = $1 AND subject = $2";
+    tx.execute(sql, &[&tenant, &contact.to_string()]).await.map(drop)
+}
+
+/// Forgets the bounces of an address that may pass, and where the audit log names it.
+pub async fn forget_address(tx: &mut Tx, tenant: TenantId, address: &str) -> Result<(), Error> {
+    let sql = "DELETE FROM soft_bounces WHERE tenant_id = $1 AND address = $2";
+    tx.execute(sql, &[&tenant, &address]).await?;
+    let place = match tx.dialect() {
+        Dialect::Sqlite => "instr",
+        Dialect::Postgres => "strpos",
+    };
+    let sql = format!("UPDATE audit_log SET detail = '{{}}' WHERE tenant_id = $1 AND {place}(detail, $2) > 0");
+    tx.execute(&sql, &[&tenant, &address]).await.map(drop)
+}
