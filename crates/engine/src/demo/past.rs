@@ -380,6 +380,7 @@ pub(super) async fn campaign(engine: &Engine, row: DemoTenant, cast: &Cast) -> R
         paused_at: None,
         ended_at: Some(at.plus_seconds(count.cast_signed() + 60)),
         next_at: None,
+        parent_id: None,
         created_at: at.plus_seconds(-DAY_S),
         updated_at: at,
     };
