@@ -567,3 +567,33 @@ pub fn template_stats() -> Value {
     version["tests"] = counts(1);
     json!({ "data": [version] })
 }
+
+/// A price list.
+pub(crate) fn price_list() -> Value {
+    json!({
+        "version": 1, "currency": "USD", "valid_from": "2026-11-28T09:00:00Z", "note": "From December",
+        "rows": [
+            {"channel": "sms", "unit": "segment", "amount_micros": 9000}, {"channel": "sms", "prefix": "91", "unit": "segment", "amount_micros": 4500},
+            {"channel": "email", "unit": "message", "amount_micros": 400},
+        ],
+        "created_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// A tenant's credit.
+pub(crate) fn credits() -> Value {
+    json!({
+        "mode": "prepaid", "available": {"amount_micros": 49_991_000, "currency": "USD"}, "reserved": {"amount_micros": 0, "currency": "USD"},
+        "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
+        "adjusted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "differences": [],
+    })
+}
+
+/// A movement of credit.
+pub(crate) fn credit_entry() -> Value {
+    json!({
+        "number": 1, "kind": "purchase", "from": "purchased", "to": "available", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
+        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
+        "at": "2026-11-28T09:00:00Z",
+    })
+}

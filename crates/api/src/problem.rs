@@ -11,6 +11,7 @@ use axum::{
 };
 use engine::{Error, ErrorKind, FieldError};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use model::Money;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -78,6 +79,14 @@ pub struct ProblemView<'a> {
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(value_type = Option<Vec<FieldProblem>>)]
     pub errors: &'a [FieldError],
+    /// What it would cost, where credit does not reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub need: Option<&'a Money>,
+    /// What is available, where credit does not reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub available: Option<&'a Money>,
     /// When trying again makes sense, in seconds. The same as `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
@@ -157,6 +166,8 @@ pub fn write(response: &mut Response, request_id: &str) {
         request_id,
         action: error.action,
         errors: &error.errors,
+        need: error.shortfall.as_deref().map(|(need, _)| need),
+        available: error.shortfall.as_deref().map(|(_, available)| available),
         retry_after_s,
     };
     let body = serde_json::to_vec(&view).expect("a problem has a JSON form");

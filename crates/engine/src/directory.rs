@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connectors::{Connector, registry};
 use model::{AccountId, Channel, EndpointId, Failure, FailureKind, SenderId, TenantId, Values};
-use store::{Scope, Tx, accounts, api_keys, contacts, tenants};
+use store::{Scope, Tx, accounts, api_keys, contacts, credits, prices, tenants};
 
 use crate::{
     Error, Ports,
@@ -17,6 +17,7 @@ use crate::{
     branding::{self, Branding},
     consent::policy::{self, Policy},
     keys::{ApiKey, LastUsed},
+    money::{Billing, BillingMode, prices::Book},
     render::Provided,
     senders::{self, SenderState},
     templates::{self, Templates},
@@ -87,6 +88,8 @@ pub struct Tenant {
     pub(crate) templates: Templates,
     /// Its rules of consent.
     pub consent: Policy,
+    /// How it is billed, if it is.
+    pub billing: Option<Billing>,
     /// Where the world reaches this installation: the base of its links.
     pub public_url: Arc<str>,
 }
@@ -179,6 +182,8 @@ pub struct Directory {
     /// Uses of API keys that are not written down yet.
     pub(crate) last_used: LastUsed,
     state: Mutex<State>,
+    /// The price lists up to a version, shared by all tenants.
+    book: Arc<Mutex<(i64, Arc<Book>)>>,
 }
 
 struct State {
@@ -198,7 +203,14 @@ impl Directory {
             owners: Bounded::new(OWNERS_MAX),
         };
         let public_url = public_url.into().into();
-        Self { ports, vault, public_url, last_used: LastUsed::default(), state: Mutex::new(state) }
+        Self {
+            ports,
+            vault,
+            public_url,
+            last_used: LastUsed::default(),
+            state: Mutex::new(state),
+            book: Arc::default(),
+        }
     }
 
     /// The tenant, unless it is unknown or deleted.
@@ -207,14 +219,14 @@ impl Directory {
         if cached.is_some() {
             return Ok(cached);
         }
-        let (vault, public_url) = (Arc::clone(&self.vault), Arc::clone(&self.public_url));
+        let (vault, public_url, book) = (Arc::clone(&self.vault), Arc::clone(&self.public_url), Arc::clone(&self.book));
         let (version, found) = self
             .ports
             .db
             .read(Scope::Tenant(id), move |tx| {
                 Box::pin(async move {
                     let version = tenants::version(tx).await?;
-                    Ok::<_, Error>((version, read_tenant(tx, &vault, &public_url, id).await?.map(Arc::new)))
+                    Ok::<_, Error>((version, read_tenant(tx, &vault, &public_url, &book, id).await?.map(Arc::new)))
                 })
             })
             .await?;
@@ -338,7 +350,32 @@ impl State {
     }
 }
 
-async fn read_tenant(tx: &mut Tx, vault: &Vault, public_url: &str, id: TenantId) -> Result<Option<Tenant>, Error> {
+/// How a tenant is billed. The price lists are read again only when there is a newer one.
+async fn read_billing(tx: &mut Tx, book: &Mutex<(i64, Arc<Book>)>, id: TenantId) -> Result<Option<Billing>, Error> {
+    let Some(ledger) = credits::find(tx, id).await? else { return Ok(None) };
+    let mode = BillingMode::from_stored(&ledger.mode);
+    if mode == BillingMode::None {
+        return Ok(None);
+    }
+    let newest = prices::newest(tx).await?;
+    let (known, kept) = book.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let kept = if known == newest {
+        kept
+    } else {
+        let read = Arc::new(Book::read(tx).await?);
+        *book.lock().unwrap_or_else(PoisonError::into_inner) = (newest, Arc::clone(&read));
+        read
+    };
+    Ok(Some(Billing { mode, currency: ledger.currency, book: kept }))
+}
+
+async fn read_tenant(
+    tx: &mut Tx,
+    vault: &Vault,
+    public_url: &str,
+    book: &Mutex<(i64, Arc<Book>)>,
+    id: TenantId,
+) -> Result<Option<Tenant>, Error> {
     let Some(row) = tenants::find(tx, id).await? else { return Ok(None) };
     let mut opened = Vec::new();
     let known = senders::Known::read(tx, id).await?;
@@ -361,6 +398,7 @@ async fn read_tenant(tx: &mut Tx, vault: &Vault, public_url: &str, id: TenantId)
         branding,
         templates: templates::load(tx, id).await?,
         consent,
+        billing: read_billing(tx, book, id).await?,
         public_url: public_url.into(),
         endpoints: endpoints.collect(),
         accounts: opened,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use model::Money;
+
 /// A refusal or failure. The texts are for people outside; nothing private goes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -17,6 +19,8 @@ pub struct Error {
     pub action: Option<&'static str>,
     /// When trying again makes sense, in milliseconds.
     pub retry_after_ms: Option<u64>,
+    /// What it needs and what is available, where credit does not reach.
+    pub shortfall: Option<Box<(Money, Money)>>,
 }
 
 /// Classes of errors; each is one HTTP status.
@@ -87,7 +91,15 @@ impl FieldError {
 impl Error {
     /// An error of this class.
     pub fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), errors: Vec::new(), action: None, retry_after_ms: None }
+        Self {
+            kind,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            action: None,
+            retry_after_ms: None,
+            shortfall: None,
+        }
     }
 
     /// 404 for `noun`: also for what belongs to another tenant.

@@ -33,6 +33,7 @@ pub mod jobs;
 pub mod keys;
 pub mod limits;
 pub mod links;
+pub mod money;
 pub mod names;
 pub mod once;
 pub mod overview;

@@ -24,7 +24,7 @@ use store::{
     usage::{self, Counts, Key},
 };
 
-use crate::{directory::Tenant, tracking};
+use crate::{directory::Tenant, money::charge, tracking};
 
 /// Rows to be written in one transaction.
 #[derive(Default)]
@@ -60,6 +60,8 @@ pub struct Writes {
     /// Ways messages left for another channel.
     pub former_routes: Vec<FormerRoute>,
     usage: BTreeMap<Key, Counts>,
+    /// What became of messages that cost something.
+    outcomes: BTreeMap<TenantId, Vec<charge::Outcome>>,
     templates: BTreeMap<template_counters::Key, template_counters::Counts>,
     /// Messages that were opened or clicked for the first time.
     engaged: Vec<Message>,
@@ -80,6 +82,9 @@ impl Writes {
         };
         self.count_template(before, after);
         *self.usage.entry(key(after)).or_default() += counts(after);
+        if let Some((tenant, outcome)) = before.and_then(|before| charge::outcome(before, after)) {
+            self.outcomes.entry(tenant).or_default().push(outcome);
+        }
         if let Some(before) = before {
             let entry = self.usage.entry(key(before)).or_default();
             *entry = *entry - counts(before);
@@ -230,6 +235,7 @@ impl Writes {
         }
         suppressions::note_soft(tx, &self.soft_bounces).await?;
         events::insert_many(tx, &self.events).await?;
+        charge::settle(tx, &self.outcomes).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
         usage::add_many(tx, shard, &self.usage).await
     }

@@ -60,6 +60,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 8,
+        name: "money",
+        sql: include_str!("../migrations/0008_money.sql"),
+        tenant_tables: &["credit_ledgers", "credit_entries", "message_charges"],
+        postgres: "",
+    },
+    Migration {
         version: 9,
         name: "campaigns",
         sql: include_str!("../migrations/0009_campaigns.sql"),

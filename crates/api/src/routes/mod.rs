@@ -9,6 +9,7 @@ mod connectors;
 mod consent;
 mod contacts;
 pub(crate) mod content;
+mod credits;
 mod dead_letters;
 mod domains;
 mod endpoints;
@@ -19,6 +20,7 @@ mod lists;
 mod logs;
 mod messages;
 mod oidc;
+mod prices;
 mod schedules;
 mod segments;
 mod senders;
@@ -168,6 +170,11 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(suppressions::get, suppressions::remove))
         .routes(routes!(stream::follow))
         .routes(routes!(usage::get))
+        .routes(routes!(prices::create, prices::list))
+        .routes(routes!(credits::get, credits::patch))
+        .routes(routes!(credits::entries))
+        .routes(routes!(credits::purchase))
+        .routes(routes!(credits::adjust))
         .routes(routes!(logs::audit))
         .routes(routes!(logs::callbacks))
         .routes(routes!(logs::callback))

@@ -11,5 +11,6 @@ mod hooks;
 mod keys;
 mod limits;
 mod messages;
+mod money;
 mod support;
 mod walls;

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{AccountId, ContactId, MessageId, Status, TenantId, Timestamp};
+use model::{AccountId, ContactId, MessageId, Money, Status, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{
@@ -43,6 +43,7 @@ use crate::{
     directory::{Account, Tenant},
     dispatch::{Dispatcher, Place},
     keys::Caller,
+    money::charge,
     once::{self, IdempotencyKey, Judged, Repeat, Reply},
     render::{Needs, Prepared},
     templates::Picked,
@@ -168,7 +169,7 @@ impl Engine {
             let now = self.ports.clock.now();
             let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
             let content = said.content_id;
-            let mut message = self.new_message(request, &tenant, &plan, &said, now);
+            let mut message = self.new_message(request, &tenant, &plan, &said, now)?;
             let tail = self.tail(request, &tenant, &plan, &files, now).await?;
             let tail = tail.map(|tail| {
                 let row = tail.attach(&mut message);
@@ -299,7 +300,7 @@ impl Engine {
             for (index, request) in requests.iter().enumerate() {
                 let chosen = plan::choose(request, &tenant).map_err(|error| below(error, &format!("/to/{index}")))?;
                 let plan = plan::plan(request, &tenant, chosen, Arc::clone(&prepared), now)?;
-                let mut message = self.new_message(request, &tenant, &plan, &said, now);
+                let mut message = self.new_message(request, &tenant, &plan, &said, now)?;
                 message.tracking |= tracking::TEST;
                 lanes.insert((plan.account.id, plan.class, plan.due_at));
                 ids.push(serde_json::json!({ "id": message.id, "to": message.address }));
@@ -457,7 +458,7 @@ impl Engine {
         if let Some(source) = source {
             known.entry(source).or_insert_with(|| (said.content_id, Arc::clone(&said.prepared)));
         }
-        let mut message = self.new_message(request, tenant, &plan, &said, now);
+        let mut message = self.new_message(request, tenant, &plan, &said, now)?;
         let tail = self.tail(request, tenant, &plan, files, now).await?;
         let tail = tail.map(|tail| {
             let row = tail.attach(&mut message);
@@ -473,9 +474,9 @@ impl Engine {
         plan: &Plan,
         said: &Said,
         now: Timestamp,
-    ) -> Message {
+    ) -> Result<Message, Error> {
         let text = |raw: &Option<Box<RawValue>>| raw.as_ref().map(|raw| raw.get().to_owned());
-        Message {
+        let mut message = Message {
             tenant_id: tenant.id,
             id: MessageId::from_ulid(self.ports.ids.ulid(now)),
             channel: plan.channel,
@@ -518,7 +519,9 @@ impl Engine {
                 &[request.tracking, said.template.and_then(|picked| picked.tracking), Some(tenant.branding.tracking)],
             ),
             engagement: Engagement::default(),
-        }
+        };
+        charge::quote(tenant, &mut message)?;
+        Ok(message)
     }
 
     /// Hands an item to the batcher. Answers the reply and whether the message has left; `None` when it has to be planned again.
@@ -549,7 +552,11 @@ impl Engine {
         let (_, tenant) = self.tenant(tenant_id).await?;
         let now = self.ports.clock.now();
         let (plan, said) = self.plan_one(request, &tenant, Vec::new(), now).await?;
-        let message = self.new_message(request, &tenant, &plan, &said, now);
+        let message = self.new_message(request, &tenant, &plan, &said, now)?;
+        let cost = message
+            .cost_micros
+            .zip(message.cost_currency.clone())
+            .map(|(amount_micros, currency)| Money { amount_micros, currency });
         let consent = self.foresee(&tenant, message, now).await?;
         let explanation = Explanation {
             dry_run: true,
@@ -566,6 +573,7 @@ impl Engine {
             leaves_at: consent.until.unwrap_or(plan.due_at),
             consent,
             segments: plan.segments,
+            cost,
             sender_id: plan.sender.as_ref().map(|sender| sender.id),
             warnings: plan.warnings(),
             content: &plan.rendered,
@@ -665,6 +673,7 @@ struct Explanation<'a> {
     leaves_at: Timestamp,
     consent: Foreseen,
     segments: Option<u32>,
+    cost: Option<Money>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sender_id: Option<model::SenderId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -809,6 +818,9 @@ async fn write_in(
     let links = links(tx, items).await?;
     let linked: Vec<Vec<Cow<'_, Message>>> = items.iter().map(|(item, _)| linked(item, &links)).collect();
     let rulings = screened(tx, items, &linked, version, now).await?;
+    let billed = items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some());
+    let (mut ledgers, mut charges) =
+        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect()).await?, Vec::new());
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
     for ((item, has_place), linked) in items.iter().zip(&linked) {
@@ -831,11 +843,29 @@ async fn write_in(
             committed.push(Committed::Stale);
             continue;
         }
+        // What is held back for good costs nothing, unless another channel may still take it.
+        let costing = item
+            .messages
+            .iter()
+            .zip(linked)
+            .filter(|(planned, m)| planned.tail.is_some() || !matches!(rulings.get(&m.id), Some(Ruling::Bar(_))));
+        let costing = costing.map(|(_, m)| &**m);
+        let owed = match charge::afford(ledgers.get(&item.tenant.id), &item.tenant, costing) {
+            Ok(owed) => owed,
+            Err(refusal) => {
+                committed.push(Committed::Failed(refusal));
+                continue;
+            }
+        };
         if let Some(step) = &item.step
             && !step.take(tx).await?
         {
             committed.push(Committed::Passed);
             continue;
+        }
+        if let Some(open) = ledgers.get_mut(&item.tenant.id) {
+            owed.iter().for_each(|charge| open.reserve(charge, now));
+            charges.extend(owed);
         }
         let mut has_left = *has_place;
         let first = linked.first().filter(|m| item.is_single && matches!(m, Cow::Owned(_)));
@@ -870,6 +900,7 @@ async fn write_in(
         }
         committed.push(Committed::Done { has_left, contact, body });
     }
+    charge::write(tx, ledgers, &charges).await?;
     writes.write(tx, shard).await?;
     let inserted = idempotency::insert_many(tx, &answers).await?;
     if inserted < answers.len() as u64 {
@@ -919,6 +950,7 @@ fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
         Ruling::Bar(failure) => {
             (m.status, m.due_at, m.ended_at) = (Status::Suppressed, None, Some(now));
             m.failure = serde_json::to_string(failure).ok();
+            (m.cost_micros, m.cost_currency) = (None, None);
         }
         Ruling::Wait { until, why } => {
             (m.status, m.due_at) = (Status::Scheduled, Some(*until));

@@ -45,7 +45,7 @@ impl Engine {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
             let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
-            let mut message = self.new_message(request, &tenant, &plan, &said, now);
+            let mut message = self.new_message(request, &tenant, &plan, &said, now)?;
             let tail = self.tail(request, &tenant, &plan, &files, now).await?;
             let tail = tail.map(|tail| {
                 let row = tail.attach(&mut message);
@@ -110,7 +110,13 @@ impl Engine {
                 tenant,
                 version,
             };
-            match self.hand_in(item, weight.max(1)).await? {
+            let handed = self.hand_in(item, weight.max(1)).await;
+            if let Err(refusal) = &handed
+                && refusal.kind == ErrorKind::Payment
+            {
+                return Err(Error::new(ErrorKind::Unavailable, CAMPAIGN_WAITS, refusal.detail.clone()));
+            }
+            match handed? {
                 Handed::Done => {
                     for (id, content) in planned.contents {
                         self.contents.put(id, content);
@@ -260,7 +266,10 @@ pub(crate) const CAMPAIGN_WAITS: &str = "campaign_waits";
 
 /// True for a refusal that is not about the recipient: it passes, and nobody must be left out because of it.
 fn is_passing(code: &str) -> bool {
-    matches!(code, "tenant_suspended" | "account_disabled" | "no_account_for_channel" | "template_not_published")
+    matches!(
+        code,
+        "tenant_suspended" | "account_disabled" | "no_account_for_channel" | "template_not_published" | "no_price"
+    )
 }
 
 fn told(answer: &Answer) -> Accepted {

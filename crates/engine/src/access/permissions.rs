@@ -183,6 +183,8 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("webhooks", Need::One(Administration), Need::One(Administration)),
     ("events", Need::One(View), Need::One(View)),
     ("usage", Need::One(View), Need::One(Billing)),
+    ("prices", Need::One(View), Need::Operator),
+    ("credits", Need::One(Billing), Need::Operator),
     ("callbacks", Need::One(Administration), Need::One(Administration)),
     ("audit", Need::One(Administration), Need::One(Administration)),
     ("keys", Need::One(Administration), Need::One(Administration)),

@@ -191,7 +191,7 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&acceptance.provider_message_id);
         }
         m.segments = acceptance.segments.or(m.segments);
-        if let Some(price) = &acceptance.price {
+        if let Some(price) = acceptance.price.as_ref().filter(|_| !self.is_billed(m)) {
             (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
         }
         m.due_at = None;
@@ -221,6 +221,11 @@ impl<'a> Fold<'a> {
         if let Some(after_s) = self.ways.left.get(&m.id).map(|left| left.after_s).filter(|after_s| *after_s > 0) {
             self.wait_for_delivery(m, Some(self.now.plus_seconds(after_s.into())));
         }
+    }
+
+    /// True when what a message costs is what its tenant pays us, and not what we pay the provider.
+    fn is_billed(&self, m: &Message) -> bool {
+        self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some())
     }
 
     fn refused(&mut self, m: &mut Message, flight: &Flight, failure: &Failure, repeats_safely: bool) {
@@ -380,7 +385,7 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&learned.provider_message_id);
         }
         m.segments = learned.segments.filter(|count| *count > 0).or(m.segments);
-        if let Some(price) = &learned.price {
+        if let Some(price) = learned.price.as_ref().filter(|_| !self.is_billed(&m)) {
             (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
         }
         self.notice(&m, |channel, connector| notice::of_fact(channel, connector, &learned.fact));

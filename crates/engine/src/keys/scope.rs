@@ -27,6 +27,10 @@ pub const SCOPES: &[(&str, &str)] = &[
     ),
     ("events:read", "Follow the event stream."),
     ("usage:read", "See usage."),
+    ("prices:read", "See price lists."),
+    ("prices:write", "Operator: make price lists."),
+    ("credits:read", "See credit and where it went."),
+    ("credits:write", "Operator: record purchases, adjust credit and say how a tenant pays."),
     ("callbacks:read", "See the log of provider callbacks."),
     ("audit:read", "See the audit log."),
     ("keys:read", "See API keys, without the keys themselves."),
@@ -39,7 +43,7 @@ pub const SCOPES: &[(&str, &str)] = &[
 ];
 
 /// Scopes that only make sense on an operator's key.
-const OPERATOR_ONLY: &[&str] = &["tenants:read", "tenants:write"];
+const OPERATOR_ONLY: &[&str] = &["tenants:read", "tenants:write", "prices:write", "credits:write"];
 
 /// A set of scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]

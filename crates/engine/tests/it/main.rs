@@ -14,6 +14,7 @@ mod contacts;
 mod endpoints;
 mod hooks;
 mod keys;
+mod money;
 mod once;
 mod path;
 mod provider_resources;

@@ -10,6 +10,7 @@ extern crate tidings_store as store;
 
 mod consent;
 mod idempotency;
+mod money;
 mod provider_resources;
 mod segments;
 mod statistics;

@@ -18,7 +18,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(seconds)
 }
 
-fn tenant(id: TenantId) -> Tenant {
+pub fn tenant(id: TenantId) -> Tenant {
     Tenant {
         id,
         name: format!("Tenant {}", id.ulid()),

@@ -1,0 +1,58 @@
+//! Money: price lists, what a message costs, and ledgers that always add up.
+//!
+//! A tenant without a ledger, or with the mode `none`, is not billed, and accepting and applying its messages does nothing more than before. For the others the
+//! price is looked up when a message is planned ([`prices`]), set aside in the transaction that accepts it, and charged or given back once in the transaction in
+//! which apply writes that it was sent or will not be ([`charge`]). Rules of the ledger itself are pure ([`ledger`]).
+
+pub mod charge;
+pub mod credits;
+pub mod ledger;
+pub mod prices;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How a tenant pays for its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BillingMode {
+    /// It does not: nothing is looked up or written.
+    None,
+    /// Out of credit it bought; without enough of it nothing is accepted.
+    Prepaid,
+    /// Afterwards: its available credit may go below zero.
+    Postpaid,
+}
+
+impl BillingMode {
+    /// The word in JSON and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Prepaid => "prepaid",
+            Self::Postpaid => "postpaid",
+        }
+    }
+
+    /// Reads the database's word; one this binary does not know spends nothing that was not bought.
+    pub fn from_stored(word: &str) -> Self {
+        match word {
+            "none" => Self::None,
+            "postpaid" => Self::Postpaid,
+            _ => Self::Prepaid,
+        }
+    }
+}
+
+/// What accept needs to know about a tenant that is billed.
+#[derive(Debug, Clone)]
+pub struct Billing {
+    /// Never [`BillingMode::None`].
+    pub mode: BillingMode,
+    /// The ledger's currency.
+    pub currency: String,
+    /// Every price list of the installation.
+    pub book: Arc<prices::Book>,
+}

@@ -1,0 +1,149 @@
+//! Money on both engines: what is asked, set aside, charged and given back, and that nobody spends what is not there.
+
+use futures_util::future::join_all;
+use model::MessageId;
+use serde_json::{Value, json};
+use testkit::{Stage, TestDb};
+use tidings_engine::{
+    keys::Caller,
+    money::{
+        credits::{self, CreditsPatch},
+        prices,
+    },
+    once::{IdempotencyKey, Repeat},
+};
+
+/// A stage whose tenant pays ahead: an SMS segment costs 10, 4 to India, a mail 3.
+async fn prepaid(db: &TestDb, credit: i64) -> Stage {
+    let stage = Stage::new(db).await;
+    stage.account("sandbox", json!({}), None).await;
+    let rows = json!([
+        {"channel": "sms", "unit": "segment", "amount_micros": 10}, {"channel": "sms", "prefix": "91", "unit": "segment", "amount_micros": 4},
+        {"channel": "email", "unit": "message", "amount_micros": 3},
+    ]);
+    let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+    prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
+    mode(&stage, "prepaid").await;
+    buy(&stage, credit, Repeat::NONE).await;
+    stage
+}
+
+async fn mode(stage: &Stage, word: &str) {
+    let change: CreditsPatch = serde_json::from_value(json!({"mode": word})).unwrap();
+    credits::patch(stage.engine.parts(), &stage.caller, change).await.unwrap();
+}
+
+async fn buy(stage: &Stage, amount: i64, repeat: Repeat) {
+    let new = serde_json::from_value(json!({"amount_micros": amount, "reference": "bank"})).unwrap();
+    credits::purchase(stage.engine.parts(), &stage.caller, &repeat, new).await.unwrap();
+}
+
+fn sms(to: &str) -> Value {
+    json!({"to": {"phone": to}, "channel": "sms", "content": {"text": "Hello"}})
+}
+
+/// Available, reserved and spent; everything must add up.
+async fn balance(stage: &Stage) -> (i64, i64, i64) {
+    let credits = credits::get(stage.engine.parts(), &stage.caller).await.unwrap();
+    assert_eq!(credits.differences, Vec::<String>::new());
+    (credits.available.amount_micros, credits.reserved.amount_micros, credits.spent.amount_micros)
+}
+
+async fn cost(stage: &Stage, id: MessageId) -> Option<i64> {
+    stage.message(id).await.cost_micros
+}
+
+testkit::both! {
+    async fn a_message_is_set_aside_and_paid_when_it_was_sent(db: TestDb) {
+        let stage = prepaid(&db, 100).await;
+        let at_home = stage.send(sms("+15550100001")).await;
+        let abroad = stage.send(sms("+919800000001")).await;
+        assert_eq!(balance(&stage).await, (86, 14, 0));
+        assert_eq!((cost(&stage, at_home).await, cost(&stage, abroad).await), (Some(10), Some(4)));
+        stage.dispatch().await;
+        stage.pass(60_000).await;
+        assert_eq!(balance(&stage).await, (86, 0, 14));
+        assert_eq!(stage.message(at_home).await.cost_currency.as_deref(), Some("USD"));
+    }
+
+    async fn what_is_withdrawn_costs_nothing(db: TestDb) {
+        let stage = prepaid(&db, 100).await;
+        let mut later = sms("+15550100001");
+        later["send_at"] = json!(stage.world.ports.clock.now().plus_seconds(3_600));
+        let id = stage.send(later).await;
+        assert_eq!(balance(&stage).await, (90, 10, 0));
+        stage.engine.cancel(&stage.caller, &Repeat::NONE, id).await.unwrap();
+        assert_eq!(balance(&stage).await, (100, 0, 0));
+        assert_eq!(cost(&stage, id).await, Some(0));
+    }
+
+    async fn without_enough_credit_nothing_is_accepted(db: TestDb) {
+        let stage = prepaid(&db, 25).await;
+        let batch = json!({"messages": [sms("+15550100001"), sms("+15550100002"), sms("+15550100003")]}).to_string();
+        let refused = stage.engine.send_batch(&stage.caller, batch.as_bytes(), None).await.unwrap_err();
+        assert_eq!((refused.code, refused.kind.status(), refused.action), ("insufficient_credit", 402, Some("ADD_CREDIT")));
+        let (need, available) = *refused.shortfall.unwrap();
+        assert_eq!((need.amount_micros, available.amount_micros), (30, 25));
+        assert_eq!(balance(&stage).await, (25, 0, 0));
+        stage.send(sms("+15550100001")).await;
+        stage.send(sms("+15550100001")).await;
+        assert_eq!(stage.try_send(sms("+15550100001"), None).await.unwrap_err().code, "insufficient_credit");
+        stage.send(sms("+919800000001")).await;
+        assert_eq!(balance(&stage).await, (1, 24, 0));
+    }
+
+    async fn many_at_once_never_spend_more_than_there_is(db: TestDb) {
+        let stage = prepaid(&db, 235).await;
+        let sends = (0..60).map(|number| stage.try_send(sms(&format!("+1555010{number:04}")), None));
+        let accepted = join_all(sends).await.into_iter().filter(Result::is_ok).count();
+        assert_eq!(accepted, 23);
+        assert_eq!(balance(&stage).await, (5, 230, 0));
+        stage.pass(60_000).await;
+        assert_eq!(balance(&stage).await, (5, 0, 230));
+    }
+
+    async fn a_repeated_request_is_paid_once(db: TestDb) {
+        let stage = prepaid(&db, 100).await;
+        let first = stage.try_send(sms("+15550100001"), Some("k")).await.unwrap();
+        assert_eq!(stage.try_send(sms("+15550100001"), Some("k")).await.unwrap()["id"], first["id"]);
+        assert_eq!(balance(&stage).await, (90, 10, 0));
+        let repeat = || Repeat { key: Some(IdempotencyKey::parse("bought").unwrap()), fingerprint: [7; 32] };
+        buy(&stage, 50, repeat()).await;
+        buy(&stage, 50, repeat()).await;
+        assert_eq!(balance(&stage).await, (140, 10, 0));
+    }
+
+    async fn what_has_no_price_is_refused_and_who_is_not_billed_is_not_asked(db: TestDb) {
+        let stage = prepaid(&db, 100).await;
+        let voice = json!({"to": {"phone": "+15550100001"}, "channel": "voice", "content": {"say": "Hello"}});
+        assert_eq!(stage.try_send(voice.clone(), None).await.unwrap_err().code, "no_price");
+        mode(&stage, "none").await;
+        let id = stage.send(voice).await;
+        assert_eq!(cost(&stage, id).await, None);
+        assert_eq!(balance(&stage).await, (100, 0, 0));
+        mode(&stage, "postpaid").await;
+        let batch = json!({"messages": vec![sms("+15550100001"); 12]}).to_string();
+        stage.engine.send_batch(&stage.caller, batch.as_bytes(), None).await.unwrap();
+        assert_eq!(balance(&stage).await, (-20, 120, 0));
+    }
+
+    async fn a_dry_run_tells_the_price_and_an_adjustment_takes_what_is_there(db: TestDb) {
+        let stage = prepaid(&db, 100).await;
+        let mut request = sms("+919800000001");
+        request["dry_run"] = true.into();
+        let told = stage.try_send(request, None).await.unwrap();
+        assert_eq!(told["cost"], json!({"amount_micros": 4, "currency": "USD"}));
+        assert_eq!(balance(&stage).await, (100, 0, 0));
+        let adjust = async |amount: i64| {
+            let new = serde_json::from_value(json!({"amount_micros": amount, "reason": "a test"})).unwrap();
+            credits::adjust(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.map(drop)
+        };
+        assert_eq!(adjust(-101).await.unwrap_err().errors[0].pointer, "/amount_micros");
+        adjust(-60).await.unwrap();
+        assert_eq!(balance(&stage).await, (40, 0, 0));
+        let page = credits::entries(stage.engine.parts(), &stage.caller, Some(1), None).await.unwrap();
+        assert_eq!((page.data[0].number, page.data[0].amount.amount_micros, page.data[0].available_after_micros), (2, 60, 40));
+        let rest = credits::entries(stage.engine.parts(), &stage.caller, None, page.next_cursor.as_deref()).await.unwrap();
+        assert_eq!(rest.data.iter().map(|entry| entry.kind.as_str()).collect::<Vec<_>>(), ["purchase"]);
+    }
+}

@@ -1,0 +1,62 @@
+//! The operator's price lists. They belong to no tenant; a list never changes once it is there.
+
+use model::Timestamp;
+
+use crate::{Error, Row, Tx};
+
+/// A row of `price_lists`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceList {
+    /// Counts up from 1.
+    pub version: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// From when it counts.
+    pub valid_from: Timestamp,
+    /// What people should know about it.
+    pub note: String,
+    /// Its rows as JSON.
+    pub body: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+fn read(mut row: Row) -> Result<PriceList, Error> {
+    Ok(PriceList {
+        version: row.get(0)?,
+        currency: row.get(1)?,
+        valid_from: row.get(2)?,
+        note: row.get(3)?,
+        body: row.get(4)?,
+        created_at: row.get(5)?,
+    })
+}
+
+/// Adds a list with the next version, which is answered. Runs after [`crate::tenants::bump`], so two cannot take the same.
+pub async fn insert(tx: &mut Tx, list: &PriceList) -> Result<i64, Error> {
+    let version = newest(tx).await? + 1;
+    tx.execute(
+        "INSERT INTO price_lists (version, currency, valid_from, note, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        &[&version, &list.currency, &list.valid_from, &list.note, &list.body, &list.created_at],
+    )
+    .await?;
+    Ok(version)
+}
+
+/// The highest version; 0 when there is none.
+pub async fn newest(tx: &mut Tx) -> Result<i64, Error> {
+    let row = tx.row("SELECT COALESCE(MAX(version), 0) FROM price_lists", &[]).await?;
+    row.map_or(Ok(0), |mut row| row.get(0))
+}
+
+/// Lists before `before`, newest first.
+pub async fn list(tx: &mut Tx, before: i64, limit: i64) -> Result<Vec<PriceList>, Error> {
+    let sql = "SELECT version, currency, valid_from, note, body, created_at FROM price_lists WHERE version < $1 ORDER BY version DESC LIMIT $2";
+    tx.rows(sql, &[&before, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// Marks every tenant with a ledger as changed in this version of the configuration: their prices are others now.
+pub async fn touch_payers(tx: &mut Tx, config_version: i64) -> Result<(), Error> {
+    let sql = "UPDATE tenants SET config_version = $1 WHERE id IN (SELECT tenant_id FROM credit_ledgers)";
+    tx.execute(sql, &[&config_version]).await.map(drop)
+}

@@ -1,0 +1,115 @@
+//! Price lists, ledgers, entries and charges: each function on both engines.
+
+use model::{MessageId, TenantId, Timestamp};
+use store::{
+    Error, Scope,
+    credits::{self, Charge, Entry, Ledger},
+    prices::{self, PriceList},
+    tenants,
+};
+
+const ACME: TenantId = TenantId::from_ulid(10);
+const OTHER: TenantId = TenantId::from_ulid(20);
+
+fn ledger(tenant_id: TenantId, available: i64) -> Ledger {
+    let at = Timestamp::from_seconds(1);
+    Ledger {
+        tenant_id,
+        mode: "prepaid".to_owned(),
+        currency: "EUR".to_owned(),
+        available,
+        reserved: 2,
+        revenue: 3,
+        purchased: 4,
+        adjusted: 5,
+        entries: 6,
+        created_at: at,
+        updated_at: at,
+    }
+}
+
+fn entry(tenant_id: TenantId, number: i64) -> Entry {
+    Entry {
+        tenant_id,
+        number,
+        kind: "purchase".to_owned(),
+        from_book: "purchased".to_owned(),
+        to_book: "available".to_owned(),
+        amount: 7,
+        available: 8,
+        reserved: 9,
+        message_id: (number > 1).then(|| MessageId::from_ulid(5)),
+        reference: Some("bank".to_owned()),
+        actor: None,
+        at: Timestamp::from_seconds(2),
+    }
+}
+
+fn charge(tenant_id: TenantId, message: u128, quoted: i64) -> Charge {
+    Charge {
+        tenant_id,
+        message_id: MessageId::from_ulid(message),
+        list_version: 1,
+        unit: quoted,
+        is_per_segment: true,
+        quoted,
+        charged: 0,
+        state: "reserved".to_owned(),
+    }
+}
+
+/// Runs work in a transaction and expects it to succeed.
+macro_rules! write {
+    ($db:expr, |$tx:ident| $work:expr) => {
+        $db.write(Scope::System, move |$tx| Box::pin(async move { Ok::<_, Error>($work) })).await.unwrap()
+    };
+}
+
+testkit::both! {
+    async fn price_lists_count_up(db: TestDb) {
+        let list = |currency: &str| PriceList {
+            version: 0, currency: currency.to_owned(), valid_from: Timestamp::from_seconds(9), note: String::new(), body: "[]".to_owned(), created_at: Timestamp::from_seconds(1),
+        };
+        let (first, second) = (list("EUR"), list("USD"));
+        assert_eq!(write!(db, |tx| prices::newest(tx).await?), 0);
+        assert_eq!(write!(db, |tx| (prices::insert(tx, &first).await?, prices::insert(tx, &second).await?)), (1, 2));
+        assert_eq!(write!(db, |tx| prices::newest(tx).await?), 2);
+        let found = write!(db, |tx| prices::list(tx, i64::MAX, 9).await?);
+        assert_eq!(found, [PriceList { version: 2, ..list("USD") }, PriceList { version: 1, ..list("EUR") }]);
+        assert_eq!(write!(db, |tx| prices::list(tx, 2, 9).await?.len()), 1);
+    }
+
+    async fn ledgers_are_kept_and_their_tenants_hear_of_prices(db: TestDb) {
+        assert_eq!(write!(db, |tx| credits::find(tx, ACME).await?), None);
+        write!(db, |tx| credits::put(tx, ACME, &ledger(ACME, 1)).await?);
+        write!(db, |tx| credits::put(tx, ACME, &ledger(ACME, 11)).await?);
+        assert_eq!(write!(db, |tx| (credits::find(tx, ACME).await?, credits::lock(tx, ACME).await?)), (Some(ledger(ACME, 11)), Some(ledger(ACME, 11))));
+        assert_eq!(write!(db, |tx| credits::lock(tx, OTHER).await?), None);
+        for id in [ACME, OTHER] {
+            let row = crate::tenancy::tenant(id);
+            write!(db, |tx| tenants::insert(tx, &row).await?);
+        }
+        write!(db, |tx| prices::touch_payers(tx, 500).await?);
+        assert_eq!(write!(db, |tx| tenants::changed_since(tx, 499).await?), [ACME]);
+    }
+
+    async fn entries_are_read_newest_first_and_apart(db: TestDb) {
+        let rows = [entry(ACME, 1), entry(ACME, 2), entry(OTHER, 1)];
+        write!(db, |tx| credits::insert_entries(tx, &rows).await?);
+        assert_eq!(write!(db, |tx| credits::entries(tx, ACME, i64::MAX, 9).await?), [entry(ACME, 2), entry(ACME, 1)]);
+        assert_eq!(write!(db, |tx| credits::entries(tx, ACME, 2, 9).await?), [entry(ACME, 1)]);
+        assert_eq!(write!(db, |tx| credits::entries(tx, OTHER, i64::MAX, 9).await?.len()), 1);
+    }
+
+    async fn charges_change_and_are_summed(db: TestDb) {
+        let rows = [charge(ACME, 1, 10), charge(ACME, 2, 20), charge(OTHER, 1, 40)];
+        write!(db, |tx| credits::put_charges(tx, &rows).await?);
+        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (30, 0));
+        let settled = Charge { charged: 15, state: "settled".to_owned(), ..charge(ACME, 2, 20) };
+        let expected = settled.clone();
+        write!(db, |tx| credits::put_charges(tx, &[settled]).await?);
+        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (10, 15));
+        let id = MessageId::from_ulid(2);
+        assert_eq!(write!(db, |tx| (credits::charge(tx, ACME, id).await?, credits::charge(tx, OTHER, id).await?)), (Some(expected), None));
+    }
+}
