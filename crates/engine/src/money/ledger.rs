@@ -166,6 +166,8 @@ mod tests {
 
     use super::*;
 
+    type Act<'a> = &'a dyn Fn(&mut Open, &mut Charge);
+
     fn open(mode: &str, bought: i64) -> Open {
         let now = Timestamp::from_seconds(1);
         let ledger = Ledger {
@@ -214,7 +216,7 @@ mod tests {
     #[test]
     fn money_moves_once() {
         let at = Timestamp::from_seconds(3);
-        let cases: &[(&str, (i64, i64, i64), &dyn Fn(&mut Open, &mut Charge))] = &[
+        let cases: &[(&str, (i64, i64, i64), Act<'_>)] = &[
             ("set aside", (80, 20, 0), &|_, _| {}),
             ("as many segments as said", (80, 0, 20), &|open, charge| open.settle(charge, Some(2), at)),
             ("fewer segments", (90, 0, 10), &|open, charge| open.settle(charge, Some(1), at)),
