@@ -291,6 +291,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Delete, "/v1/suppressions/{id}", Tenant("consent:write")),
     op(Get, "/v1/stream", Tenant("events:read")),
     op(Get, "/v1/usage", Owner("usage:read")),
+    op(Get, "/v1/analytics", Owner("usage:read")),
     op(Get, "/v1/callback-log", Tenant("callbacks:read")),
     op(Get, "/v1/callback-log/{id}", Tenant("callbacks:read")),
     op(Get, "/v1/audit-log", Owner("audit:read")),

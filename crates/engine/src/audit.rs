@@ -1,9 +1,16 @@
 //! The audit log: who changed what. Written in the transaction of the change, never changed, without secrets.
+//!
+//! Each tenant's entries are a chain: the hash of one covers it and the hash of the one before, so whoever changes, removes, adds or moves an entry in the database breaks the chain
+//! there, and `tidings doctor --audit` says where. Somebody who rewrites the whole chain from there on is only found out by a hash that was kept elsewhere.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use model::{AuditId, Ids, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
-use store::{Tx, audit};
+use store::{
+    Db, Scope, Tx,
+    audit::{self, Link},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -59,7 +66,93 @@ pub async fn record(
         detail: detail.to_string(),
         ip: caller.ip.map(|ip| ip.to_canonical().to_string()),
     };
-    Ok(audit::append(tx, &entry).await?)
+    let head = audit::lock_head(tx, tenant).await?.unwrap_or_else(beginning);
+    let number = head.number + 1;
+    let hash = hash(&head.hash, number, &entry);
+    Ok(audit::append(tx, &entry, &Link { number, hash }).await?)
+}
+
+fn beginning() -> Link {
+    Link { number: 0, hash: Vec::new() }
+}
+
+/// The hash of an entry: over the one before and the entry as a JSON array, in which no two entries look the same.
+fn hash(before: &[u8], number: i64, entry: &audit::Entry) -> Vec<u8> {
+    let canonical = serde_json::json!([
+        number,
+        entry.tenant,
+        entry.id,
+        entry.at,
+        entry.actor,
+        entry.action,
+        entry.subject,
+        entry.detail,
+        entry.ip
+    ]);
+    let text = canonical.to_string();
+    digest(&SHA256, &[before, text.as_bytes()].concat()).as_ref().to_vec()
+}
+
+/// Entries verified in one step.
+const VERIFY_PAGE: i64 = 1_000;
+
+/// What verifying the logs found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Logs that were looked at.
+    pub logs: usize,
+    /// Entries whose hash is right.
+    pub entries: u64,
+    /// For each broken log what is wrong first, for people.
+    pub broken: Vec<String>,
+}
+
+/// Verifies every tenant's log, and the operator's.
+pub async fn verify(db: &Db) -> Result<Verified, Error> {
+    let owners = db.read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(audit::owners(tx).await?) })).await?;
+    let mut verified = Verified { logs: owners.len(), ..Verified::default() };
+    for owner in owners {
+        let (entries, broken) =
+            db.read(Scope::System, move |tx| Box::pin(async move { verify_one(tx, owner).await })).await?;
+        verified.entries += entries;
+        verified.broken.extend(broken.map(|what| format!("the log of {owner}: {what}")));
+    }
+    Ok(verified)
+}
+
+/// How many entries of a log are right, and what is wrong with the first that is not.
+async fn verify_one(tx: &mut Tx, owner: TenantId) -> Result<(u64, Option<String>), Error> {
+    let head = audit::head(tx, owner).await?.unwrap_or_else(beginning);
+    let mut last = beginning();
+    let mut right = 0;
+    loop {
+        let page = audit::chain(tx, owner, last.number, VERIFY_PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        for (entry, link) in page {
+            let expected = last.number + 1;
+            if link.number != expected {
+                let what =
+                    format!("entry number {expected} is missing; the next there is {} of {}", entry.id, entry.at);
+                return Ok((right, Some(what)));
+            }
+            if link.hash != hash(&last.hash, link.number, &entry) {
+                let what = format!(
+                    "entry {} (number {expected}, {}, {}) is not as it was written",
+                    entry.id, entry.at, entry.action
+                );
+                return Ok((right, Some(what)));
+            }
+            (last, right) = (link, right + 1);
+        }
+    }
+    if last != head {
+        let what = format!("it ends with entry number {}, and {} were written", last.number, head.number);
+        return Ok((right, Some(what)));
+    }
+    let stranger = audit::unchained(tx, owner).await?;
+    Ok((right, stranger.map(|id| format!("entry {id} was not written by Tidings: it has no place in the chain"))))
 }
 
 /// Lists the caller's log, newest first. Needs the scope `audit:read`.

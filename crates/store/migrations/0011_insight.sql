@@ -1,4 +1,4 @@
--- What was sent and what became of it, by half hour; the chain of the audit log; alerts.
+-- What was sent and what became of it, by half hour, and the chain of the audit log.
 
 -- People complain and unsubscribe about a message; like openings, the first time counts.
 ALTER TABLE messages ADD COLUMN complained_at {TIME};
@@ -25,18 +25,3 @@ ALTER TABLE audit_log ADD COLUMN number BIGINT;
 ALTER TABLE audit_log ADD COLUMN hash {BYTES};
 CREATE UNIQUE INDEX audit_log_number ON audit_log (tenant_id, number) WHERE number IS NOT NULL;
 CREATE TABLE audit_heads (tenant_id {ID} PRIMARY KEY, number BIGINT NOT NULL, hash {BYTES} NOT NULL) {CLUSTERED};
-
--- What is watched. definition is what the rule compares with what, in JSON; recipients are e-mail addresses, a JSON array.
-CREATE TABLE alert_rules (
-    tenant_id {ID} NOT NULL, id {ID} NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, definition TEXT NOT NULL, recipients TEXT NOT NULL,
-    is_enabled BOOLEAN NOT NULL, checked_at {TIME}, created_at {TIME} NOT NULL, updated_at {TIME} NOT NULL, PRIMARY KEY (tenant_id, id)
-) {CLUSTERED};
-CREATE INDEX alert_rules_due ON alert_rules (checked_at) WHERE is_enabled;
-
--- subject is what it is about: an account's id, or empty. calm_since is when what is watched went back to normal.
-CREATE TABLE alerts (
-    tenant_id {ID} NOT NULL, id {ID} NOT NULL, rule_id {ID} NOT NULL, subject TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, title TEXT NOT NULL,
-    detail TEXT NOT NULL, started_at {TIME} NOT NULL, seen_at {TIME} NOT NULL, calm_since {TIME}, acknowledged_at {TIME}, acknowledged_by TEXT,
-    resolved_at {TIME}, told_at {TIME}, PRIMARY KEY (tenant_id, id)
-) {CLUSTERED};
-CREATE UNIQUE INDEX alerts_open ON alerts (tenant_id, rule_id, subject) WHERE resolved_at IS NULL;

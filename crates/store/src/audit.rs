@@ -1,4 +1,4 @@
-//! The audit log: who changed what in a tenant. Append-only.
+//! The audit log: who changed what in a tenant. Append-only, and each entry is chained to the one before by a hash that the engine makes.
 
 use model::{AuditId, TenantId, Timestamp};
 
@@ -40,15 +40,82 @@ fn read(mut row: Row) -> Result<Entry, Error> {
     })
 }
 
-/// Appends an entry.
-pub async fn append(tx: &mut Tx, entry: &Entry) -> Result<(), Error> {
-    let sql = format!("INSERT INTO audit_log ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
+/// An entry's place in the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Counts the entries, from 1; 0 is the beginning of a chain.
+    pub number: i64,
+    /// Covers the entry and the hash before it.
+    pub hash: Vec<u8>,
+}
+
+/// The last link of the tenant's chain; `None` before the first. Whoever asks holds the chain until the transaction ends, so that links follow one another.
+pub async fn lock_head(tx: &mut Tx, tenant: TenantId) -> Result<Option<Link>, Error> {
+    let sql = "INSERT INTO audit_heads (tenant_id, number, hash) VALUES ($1, 0, $2) ON CONFLICT (tenant_id) DO NOTHING";
+    tx.execute(sql, &[&tenant, &Vec::<u8>::new()]).await?;
+    let lock = tx.dialect().for_update();
+    head_of(tx, tenant, lock).await
+}
+
+/// The last link of the tenant's chain, to compare with; `None` before the first.
+pub async fn head(tx: &mut Tx, tenant: TenantId) -> Result<Option<Link>, Error> {
+    head_of(tx, tenant, "").await
+}
+
+async fn head_of(tx: &mut Tx, tenant: TenantId, lock: &str) -> Result<Option<Link>, Error> {
+    let sql = format!("SELECT number, hash FROM audit_heads WHERE tenant_id = $1 {lock}");
+    let link = |mut row: Row| Ok::<_, Error>(Link { number: row.get(0)?, hash: row.get(1)? });
+    Ok(tx.row(&sql, &[&tenant]).await?.map(link).transpose()?.filter(|link| link.number > 0))
+}
+
+/// Appends an entry with its place in the chain. The caller holds the chain's head.
+pub async fn append(tx: &mut Tx, entry: &Entry, link: &Link) -> Result<(), Error> {
+    let sql =
+        format!("INSERT INTO audit_log ({COLUMNS}, number, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
     tx.execute(
         &sql,
-        &[&entry.tenant, &entry.id, &entry.at, &entry.actor, &entry.action, &entry.subject, &entry.detail, &entry.ip],
+        &[
+            &entry.tenant,
+            &entry.id,
+            &entry.at,
+            &entry.actor,
+            &entry.action,
+            &entry.subject,
+            &entry.detail,
+            &entry.ip,
+            &link.number,
+            &link.hash,
+        ],
     )
     .await?;
-    Ok(())
+    let sql = "UPDATE audit_heads SET number = $1, hash = $2 WHERE tenant_id = $3";
+    tx.execute(sql, &[&link.number, &link.hash, &entry.tenant]).await.map(drop)
+}
+
+/// Whose logs there are. Across tenants: to verify them.
+pub async fn owners(tx: &mut Tx) -> Result<Vec<TenantId>, Error> {
+    let sql = "SELECT tenant_id FROM audit_log UNION SELECT tenant_id FROM audit_heads ORDER BY tenant_id";
+    tx.rows(sql, &[]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// The tenant's chained entries after the link `number`, in the order of the chain.
+pub async fn chain(tx: &mut Tx, tenant: TenantId, number: i64, limit: i64) -> Result<Vec<(Entry, Link)>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS}, number, hash FROM audit_log WHERE tenant_id = $1 AND number > $2 ORDER BY number LIMIT $3"
+    );
+    let rows = tx.rows(&sql, &[&tenant, &number, &limit]).await?;
+    let split = |mut row: Row| {
+        let link = Link { number: row.get(8)?, hash: row.get(9)? };
+        Ok((read(row)?, link))
+    };
+    rows.into_iter().map(split).collect()
+}
+
+/// The first of the tenant's entries that lies outside of the chain although it is younger than its first link. Those from before there was a chain have no place in it.
+pub async fn unchained(tx: &mut Tx, tenant: TenantId) -> Result<Option<AuditId>, Error> {
+    let sql = "SELECT id FROM audit_log WHERE tenant_id = $1 AND number IS NULL
+        AND id > (SELECT id FROM audit_log WHERE tenant_id = $1 AND number = 1) ORDER BY id LIMIT 1";
+    tx.row(sql, &[&tenant]).await?.map(|mut row| row.get(0)).transpose()
 }
 
 /// The tenant's entries made before `before`, newest first.

@@ -70,7 +70,7 @@ const MIGRATIONS: &[Migration] = &[
         version: 11,
         name: "insight",
         sql: include_str!("../migrations/0011_insight.sql"),
-        tenant_tables: &["message_counters", "audit_heads", "alert_rules", "alerts"],
+        tenant_tables: &["message_counters", "audit_heads"],
         postgres: "ALTER TABLE message_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);",
     },
 ];

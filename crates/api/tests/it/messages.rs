@@ -40,6 +40,10 @@ testkit::both! {
         let types: Vec<_> = told["data"].as_array().unwrap().iter().map(|entry| entry["type"].as_str().unwrap()).collect();
         assert_eq!(types[..3], ["accepted", "routed", "attempt"]);
         assert!(types.contains(&"observation") && types.contains(&"change"), "{types:?}");
+        let told = api.get("/v1/analytics?interval=day&group_by=channel,country").send().await.ok(200);
+        assert_eq!((&told["totals"]["accepted"], &told["data"][0]["accepted"]), (&json!(1), &json!(1)));
+        assert!(api.get("/v1/analytics").header("accept", "text/csv").send().await.text().starts_with("accepted,sent,"));
+        assert_eq!(api.get("/v1/analytics?since=soon").send().await.pointers(), ["?since"]);
         let usage = api.get("/v1/usage?group_by=channel,provider").send().await.ok(200);
         assert_eq!((&usage["data"][0]["provider"], &usage["totals"]["read"]), (&json!("sandbox"), &json!(1)));
         let table = api.get("/v1/usage?group_by=channel").header("accept", "text/csv").send().await;

@@ -8,6 +8,7 @@ mod access;
 mod accounts;
 mod analytics;
 mod attachments;
+mod audit;
 mod callbacks;
 mod campaigns;
 mod consent;

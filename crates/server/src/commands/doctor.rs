@@ -41,6 +41,9 @@ pub struct Doctor {
     /// Print every setting there is, explained, instead
     #[arg(long)]
     settings: bool,
+    /// Verify the audit log too: every entry of every tenant's against the chain of hashes
+    #[arg(long)]
+    audit: bool,
 }
 
 /// Prints the report; fails when a check does.
@@ -51,16 +54,15 @@ pub async fn run(config: &Config, doctor: Doctor, json: bool) -> Outcome {
     }
     let mut warnings = config.warnings();
     warnings.extend(home::key_file_warning(config));
-    let report = Report {
-        version: env!("CARGO_PKG_VERSION"),
-        settings: &config.effective,
-        checks: vec![
-            Check::new("data directory", data_dir(&config.data_dir)),
-            Check::new("database", database(config).await),
-            Check::new("secrets", secrets(config).await),
-        ],
-        warnings,
-    };
+    let mut checks = vec![
+        Check::new("data directory", data_dir(&config.data_dir)),
+        Check::new("database", database(config).await),
+        Check::new("secrets", secrets(config).await),
+    ];
+    if doctor.audit {
+        checks.push(Check::new("audit log", audit(config).await));
+    }
+    let report = Report { version: env!("CARGO_PKG_VERSION"), settings: &config.effective, checks, warnings };
     if json {
         put_json(&report)?;
     } else {
@@ -130,4 +132,17 @@ async fn secrets(config: &Config) -> Result<String, String> {
     let used =
         if used.is_empty() { "nothing is sealed yet".to_owned() } else { format!("sealed: {}", used.join(", ")) };
     Ok(format!("master key `{first}` seals; {used}"))
+}
+
+async fn audit(config: &Config) -> Result<String, String> {
+    let Some((db, version @ 1..)) = open(config).await? else { return Ok("nothing is logged yet".to_owned()) };
+    if version < store::NEWEST {
+        return Err("the database is older than this program: run `tidings migrate` first".to_owned());
+    }
+    let verified = engine::audit::verify(&db).await.map_err(|error| error.detail)?;
+    let counted = format!("{} entries in {} logs are as they were written", verified.entries, verified.logs);
+    match verified.broken.is_empty() {
+        true => Ok(counted),
+        false => Err(format!("{}; {counted}", verified.broken.join("; "))),
+    }
 }

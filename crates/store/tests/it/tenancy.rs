@@ -311,7 +311,8 @@ testkit::both! {
         let rows = [entry(1, ACME), entry(2, ACME), entry(3, OTHER)];
         let expected = vec![rows[1].clone(), rows[0].clone()];
         write!(db, |tx| for row in &rows {
-            audit::append(tx, row).await?;
+            let number = audit::lock_head(tx, row.tenant).await?.map_or(1, |head| head.number + 1);
+            audit::append(tx, row, &audit::Link { number, hash: vec![7] }).await?;
         });
         let (all, next) = write!(db, |tx| (
             audit::list(tx, ACME, AuditId::from_ulid(u128::MAX), 10).await?,

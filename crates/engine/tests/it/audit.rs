@@ -1,0 +1,67 @@
+//! The chain of the audit log, on both engines: whoever alters, removes, adds or moves an entry by SQL is found out.
+
+use serde_json::json;
+use testkit::{Stage, TestDb};
+use tidings_engine::audit;
+
+async fn written(db: &TestDb) -> Stage {
+    let stage = Stage::new(db).await;
+    for _ in 0..3 {
+        stage.world.clock.advance_ms(1_000);
+        stage.account("sandbox", json!({}), None).await;
+    }
+    stage
+}
+
+async fn run(db: &TestDb, sql: &'static str) {
+    let write = db.db.write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+    assert!(write.await.unwrap() > 0, "{sql}");
+}
+
+async fn broken(db: &TestDb) -> String {
+    audit::verify(&db.db).await.unwrap().broken.join("; ")
+}
+
+testkit::both! {
+    async fn an_untouched_log_is_right(db: TestDb) {
+        let _stage = written(&db).await;
+        let verified = audit::verify(&db.db).await.unwrap();
+        assert!(verified.entries >= 3 && verified.logs >= 1, "{verified:?}");
+        assert_eq!(verified.broken, Vec::<String>::new());
+    }
+
+    async fn an_altered_entry_is_named(db: TestDb) {
+        let _stage = written(&db).await;
+        run(&db, "UPDATE audit_log SET actor = 'nobody' WHERE number = 2 AND action = 'account.created'").await;
+        let what = broken(&db).await;
+        assert!(what.contains("number 2") && what.contains("not as it was written"), "{what}");
+    }
+
+    async fn a_removed_entry_is_missed(db: TestDb) {
+        let _stage = written(&db).await;
+        run(&db, "DELETE FROM audit_log WHERE number = 2").await;
+        assert!(broken(&db).await.contains("number 2 is missing"));
+    }
+
+    async fn a_log_that_was_cut_off_is_too_short(db: TestDb) {
+        let _stage = written(&db).await;
+        run(&db, "DELETE FROM audit_log WHERE number >= 2").await;
+        assert!(broken(&db).await.contains("it ends with entry number 1"));
+    }
+
+    async fn an_added_entry_is_a_stranger(db: TestDb) {
+        let stage = written(&db).await;
+        run(&db, "UPDATE audit_log SET number = NULL, hash = NULL WHERE number = (SELECT number FROM audit_heads WHERE audit_heads.tenant_id = audit_log.tenant_id)").await;
+        run(&db, "UPDATE audit_heads SET number = number - 1, hash = (SELECT hash FROM audit_log WHERE audit_log.tenant_id = audit_heads.tenant_id AND audit_log.number = audit_heads.number - 1) WHERE number > 1").await;
+        let what = broken(&db).await;
+        assert!(what.contains(&format!("the log of {}", stage.tenant)) && what.contains("no place in the chain"), "{what}");
+    }
+
+    async fn entries_that_changed_places_are_found(db: TestDb) {
+        let _stage = written(&db).await;
+        run(&db, "UPDATE audit_log SET number = -1 WHERE number = 2").await;
+        run(&db, "UPDATE audit_log SET number = 2 WHERE number = 3").await;
+        run(&db, "UPDATE audit_log SET number = 3 WHERE number = -1").await;
+        assert!(broken(&db).await.contains("number 2"));
+    }
+}
