@@ -6,9 +6,10 @@ use tidings_engine::audit;
 
 async fn written(db: &TestDb) -> Stage {
     let stage = Stage::new(db).await;
-    stage.account("sandbox", json!({}), None).await;
-    stage.account("noop", json!({}), None).await;
-    stage.account("sandbox", json!({}), None).await;
+    for _ in 0..3 {
+        stage.world.clock.advance_ms(1_000);
+        stage.account("sandbox", json!({}), None).await;
+    }
     stage
 }
 
