@@ -198,6 +198,9 @@ fn errors(operation: &Operation, has_body: bool) -> Vec<&'static str> {
         Verb::Get if operation.path == "/v1/stream" => names.push("Invalid"),
         Verb::Get => {}
     }
+    if operation.method == Verb::Post && matches!(operation.path, "/v1/messages" | "/v1/messages/batch") {
+        names.push("PaymentRequired");
+    }
     debug_assert!(!has_body || names.contains(&"TooLarge"), "only POST and PATCH have bodies");
     names
 }
@@ -233,6 +236,13 @@ const ERRORS: &[ErrorLine] = &[
         "What was given proves nothing, or the session has ended.",
         "sign_in_failed",
         "The e-mail address or the password is not right. Try again, or reset the password.",
+    ),
+    (
+        "402",
+        "PaymentRequired",
+        "The tenant pays ahead, and its credit does not cover this: `need` and `available` say how much. Nothing was accepted.",
+        "insufficient_credit",
+        "This costs 12.50 INR, and 3.00 INR are available. Add credit, then send the request again.",
     ),
     (
         "403",

@@ -64,6 +64,9 @@ struct DryRun {
     consent: DryRunConsent,
     /// Parts (SMS).
     segments: Option<u32>,
+    /// What it would cost the tenant, where the operator bills it.
+    #[schema(value_type = Option<Object>)]
+    cost: Option<()>,
     /// What it would say, filled in.
     #[schema(value_type = Object)]
     content: (),

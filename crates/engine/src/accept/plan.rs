@@ -122,8 +122,8 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
     }
 }
 
-/// The channels `auto` tries, and why: the one the contact chose for the topic, then the usual order, without those over which it must not be written to. When that leaves none, all of
-/// them: the message is then held back with the reason instead of being refused without one.
+/// The channels `auto` tries, and why: the one the contact chose for the topic, then the usual order, without those over which it must not be written to. When that leaves none with
+/// an address, all of them: the message is then held back with the reason instead of being refused without one.
 pub(super) fn auto_order(request: &MessageRequest) -> (Vec<Channel>, String) {
     let usual = "auto: the first of email, whatsapp, sms, telegram with an address and an account";
     let Some(wishes) = &request.wishes else { return (AUTO_ORDER.to_vec(), usual.to_owned()) };
@@ -135,7 +135,8 @@ pub(super) fn auto_order(request: &MessageRequest) -> (Vec<Channel>, String) {
     };
     let allowed: Vec<Channel> =
         order.iter().copied().filter(|channel| wishes.barred.iter().all(|(barred, _)| barred != channel)).collect();
-    if allowed.is_empty() || wishes.barred.is_empty() {
+    let is_there = |channel: &Channel| request.recipient.as_ref().is_some_and(|to| to.address(*channel).is_some());
+    if wishes.barred.is_empty() || !allowed.iter().any(is_there) {
         return (order, why);
     }
     let passed = wishes.barred.iter().map(|(channel, code)| format!("{channel} ({code})")).collect::<Vec<_>>();
