@@ -44,7 +44,7 @@ async fn drain(stage: &Stage, stream: &mut Subscription) -> Vec<Frame> {
 /// that is silent while the database answers us many times over has nothing to tell.
 async fn settled(stage: &Stage, stream: &mut Subscription) -> Option<Frame> {
     let mut next = std::pin::pin!(stream.next());
-    for _ in 0..100 {
+    for _ in 0..1_000 {
         if let Some(frame) = next.as_mut().now_or_never() {
             return frame;
         }
