@@ -1,7 +1,7 @@
 //! The audit log: who changed what. Written in the transaction of the change, never changed, without secrets.
 //!
 //! Each tenant's entries are a chain: the hash of one covers it and the hash of the one before, so whoever changes, removes, adds or moves an entry in the database breaks the chain
-//! there, and `tidings doctor --audit` says where. Somebody who rewrites the whole chain from there on is only found out by a hash that was kept elsewhere.
+//! there, and `tidings doctor --audit` says where. Of what changed the chain holds a salted hash only, so that it stays whole when a person is erased. Somebody who rewrites the whole chain from there on is only found out by a hash that was kept elsewhere.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{AuditId, Ids, TenantId, Timestamp};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use store::{
     Db, Scope, Tx,
-    audit::{self, Link},
+    audit::{self, Commitment, Link},
 };
 use utoipa::ToSchema;
 
@@ -68,8 +68,20 @@ pub async fn record(
     };
     let head = audit::lock_head(tx, tenant).await?.unwrap_or_else(beginning);
     let number = head.number + 1;
-    let hash = hash(&head.hash, number, &entry);
-    Ok(audit::append(tx, &entry, &Link { number, hash }).await?)
+    let salt = ids.token(SALT);
+    let commitment = Commitment { hash: commit(&salt, &entry.detail), salt: Some(salt) };
+    let hash = hash(&head.hash, number, &entry, &commitment.hash);
+    Ok(audit::append(tx, &entry, &Link { number, hash }, &commitment).await?)
+}
+
+/// Characters of a salt: some 130 bits.
+const SALT: usize = 22;
+/// What is left of an erased detail.
+const ERASED: &str = "{}";
+
+/// The hash of a detail, from which nobody can guess it without the salt.
+fn commit(salt: &str, detail: &str) -> Vec<u8> {
+    digest(&SHA256, &[salt.as_bytes(), detail.as_bytes()].concat()).as_ref().to_vec()
 }
 
 fn beginning() -> Link {
@@ -77,7 +89,7 @@ fn beginning() -> Link {
 }
 
 /// The hash of an entry: over the one before and the entry as a JSON array, in which no two entries look the same.
-fn hash(before: &[u8], number: i64, entry: &audit::Entry) -> Vec<u8> {
+fn hash(before: &[u8], number: i64, entry: &audit::Entry, detail_hash: &[u8]) -> Vec<u8> {
     let canonical = serde_json::json!([
         number,
         entry.tenant,
@@ -86,7 +98,7 @@ fn hash(before: &[u8], number: i64, entry: &audit::Entry) -> Vec<u8> {
         entry.actor,
         entry.action,
         entry.subject,
-        entry.detail,
+        detail_hash,
         entry.ip
     ]);
     let text = canonical.to_string();
@@ -103,6 +115,8 @@ pub struct Verified {
     pub logs: usize,
     /// Entries whose hash is right.
     pub entries: u64,
+    /// Those among them whose detail was erased with a person.
+    pub erased: u64,
     /// For each broken log what is wrong first, for people.
     pub broken: Vec<String>,
 }
@@ -112,39 +126,53 @@ pub async fn verify(db: &Db) -> Result<Verified, Error> {
     let owners = db.read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(audit::owners(tx).await?) })).await?;
     let mut verified = Verified { logs: owners.len(), ..Verified::default() };
     for owner in owners {
-        let (entries, broken) =
+        let (right, broken) =
             db.read(Scope::System, move |tx| Box::pin(async move { verify_one(tx, owner).await })).await?;
-        verified.entries += entries;
+        verified.entries += right.entries;
+        verified.erased += right.erased;
         verified.broken.extend(broken.map(|what| format!("the log of {owner}: {what}")));
     }
     Ok(verified)
 }
 
-/// How many entries of a log are right, and what is wrong with the first that is not.
-async fn verify_one(tx: &mut Tx, owner: TenantId) -> Result<(u64, Option<String>), Error> {
+/// How many entries of a log are right.
+#[derive(Clone, Copy, Default)]
+struct Right {
+    entries: u64,
+    erased: u64,
+}
+
+/// What of a log is right, and what is wrong with the first entry that is not.
+async fn verify_one(tx: &mut Tx, owner: TenantId) -> Result<(Right, Option<String>), Error> {
     let head = audit::head(tx, owner).await?.unwrap_or_else(beginning);
     let mut last = beginning();
-    let mut right = 0;
+    let mut right = Right::default();
     loop {
         let page = audit::chain(tx, owner, last.number, VERIFY_PAGE).await?;
         if page.is_empty() {
             break;
         }
-        for (entry, link) in page {
+        for (entry, link, commitment) in page {
             let expected = last.number + 1;
             if link.number != expected {
                 let what =
                     format!("entry number {expected} is missing; the next there is {} of {}", entry.id, entry.at);
                 return Ok((right, Some(what)));
             }
-            if link.hash != hash(&last.hash, link.number, &entry) {
+            let is_detail_right = match &commitment.salt {
+                Some(salt) => commitment.hash == commit(salt, &entry.detail),
+                None => entry.detail == ERASED,
+            };
+            if !is_detail_right || link.hash != hash(&last.hash, link.number, &entry, &commitment.hash) {
                 let what = format!(
                     "entry {} (number {expected}, {}, {}) is not as it was written",
                     entry.id, entry.at, entry.action
                 );
                 return Ok((right, Some(what)));
             }
-            (last, right) = (link, right + 1);
+            right.entries += 1;
+            right.erased += u64::from(commitment.salt.is_none());
+            last = link;
         }
     }
     if last != head {

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use model::Channel;
 use rlibphonenumber::PHONE_NUMBER_UTIL;
+use store::erasure::ERASED;
 
 /// Calling codes have at most three digits.
 const CALLING_CODE_MAX: usize = 3;
@@ -46,8 +47,19 @@ fn iso(region: u16) -> Option<[u8; 2]> {
     Some(region.to_be_bytes()).filter(|letters| letters.iter().all(u8::is_ascii_uppercase))
 }
 
+/// What stands where the address of an erased person stood: it still tells the country, so that everything counts where it did.
+pub fn erased(channel: Channel, address: &str) -> String {
+    match text(channel, address) {
+        country if country.is_empty() => ERASED.to_owned(),
+        country => format!("{ERASED}:{country}"),
+    }
+}
+
 /// The same as text, empty for none.
 pub fn text(channel: Channel, address: &str) -> String {
+    if let Some(country) = address.strip_prefix(ERASED).and_then(|rest| rest.strip_prefix(':')) {
+        return country.to_owned();
+    }
     of(channel, address).map_or_else(String::new, |letters| letters.iter().map(|letter| char::from(*letter)).collect())
 }
 
@@ -71,6 +83,15 @@ mod tests {
         check("+15550100001", "US");
         check("+80012345678", "");
         check("15112345678", "");
+        for (channel, address) in
+            [(Channel::Sms, "+4915112345678"), (Channel::Sms, "+80012345678"), (Channel::Email, "ada@example.com")]
+        {
+            assert_eq!(text(channel, &erased(channel, address)), text(channel, address), "{address}");
+        }
+        assert_eq!(
+            (erased(Channel::Sms, "+4915112345678").as_str(), erased(Channel::Email, "a@b.de").as_str()),
+            ("erased:DE", "erased")
+        );
         assert_eq!(of(Channel::Email, "ada@example.com"), None);
         assert_eq!(of(Channel::Telegram, "+4915112345678"), None);
     }

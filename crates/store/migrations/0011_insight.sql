@@ -19,9 +19,12 @@ CREATE TABLE message_counters (
     PRIMARY KEY (tenant_id, at, channel, provider, account_id, purpose, country, campaign_id, template_id, template_version, topic, shard)
 ) {CLUSTERED};
 
--- An entry's hash covers the entry and the hash before it; number counts them. Entries from before there was a chain have neither. The head is locked by whoever
--- appends, and shows when the end of the log was cut off.
+-- An entry's hash covers the entry and the hash before it; number counts them. Entries from before there was a chain have neither. Of its detail the hash covers detail_hash only,
+-- which is made with detail_salt: when a person is erased, detail and salt go and the chain stays whole. The head is locked by whoever appends, and shows when the end of
+-- the log was cut off.
 ALTER TABLE audit_log ADD COLUMN number BIGINT;
 ALTER TABLE audit_log ADD COLUMN hash {BYTES};
+ALTER TABLE audit_log ADD COLUMN detail_hash {BYTES};
+ALTER TABLE audit_log ADD COLUMN detail_salt TEXT;
 CREATE UNIQUE INDEX audit_log_number ON audit_log (tenant_id, number) WHERE number IS NOT NULL;
 CREATE TABLE audit_heads (tenant_id {ID} PRIMARY KEY, number BIGINT NOT NULL, hash {BYTES} NOT NULL) {CLUSTERED};

@@ -26,6 +26,7 @@ pub struct Entry {
 }
 
 const COLUMNS: &str = "tenant_id, id, at, actor, action, subject, detail, ip";
+const CHAINED: &str = "number, hash, detail_hash, detail_salt";
 
 fn read(mut row: Row) -> Result<Entry, Error> {
     Ok(Entry {
@@ -49,6 +50,15 @@ pub struct Link {
     pub hash: Vec<u8>,
 }
 
+/// What the chain holds of an entry's detail, which may be erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commitment {
+    /// Covers the salt and the detail.
+    pub hash: Vec<u8>,
+    /// Without it nobody can find out what the detail was; `None` once that was erased.
+    pub salt: Option<String>,
+}
+
 /// The last link of the tenant's chain; `None` before the first. Whoever asks holds the chain until the transaction ends, so that links follow one another.
 pub async fn lock_head(tx: &mut Tx, tenant: TenantId) -> Result<Option<Link>, Error> {
     let sql = "INSERT INTO audit_heads (tenant_id, number, hash) VALUES ($1, 0, $2) ON CONFLICT (tenant_id) DO NOTHING";
@@ -69,9 +79,10 @@ async fn head_of(tx: &mut Tx, tenant: TenantId, lock: &str) -> Result<Option<Lin
 }
 
 /// Appends an entry with its place in the chain. The caller holds the chain's head.
-pub async fn append(tx: &mut Tx, entry: &Entry, link: &Link) -> Result<(), Error> {
-    let sql =
-        format!("INSERT INTO audit_log ({COLUMNS}, number, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+pub async fn append(tx: &mut Tx, entry: &Entry, link: &Link, commitment: &Commitment) -> Result<(), Error> {
+    let sql = format!(
+        "INSERT INTO audit_log ({COLUMNS}, {CHAINED}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+    );
     tx.execute(
         &sql,
         &[
@@ -85,6 +96,8 @@ pub async fn append(tx: &mut Tx, entry: &Entry, link: &Link) -> Result<(), Error
             &entry.ip,
             &link.number,
             &link.hash,
+            &commitment.hash,
+            &commitment.salt,
         ],
     )
     .await?;
@@ -99,14 +112,20 @@ pub async fn owners(tx: &mut Tx) -> Result<Vec<TenantId>, Error> {
 }
 
 /// The tenant's chained entries after the link `number`, in the order of the chain.
-pub async fn chain(tx: &mut Tx, tenant: TenantId, number: i64, limit: i64) -> Result<Vec<(Entry, Link)>, Error> {
+pub async fn chain(
+    tx: &mut Tx,
+    tenant: TenantId,
+    number: i64,
+    limit: i64,
+) -> Result<Vec<(Entry, Link, Commitment)>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS}, number, hash FROM audit_log WHERE tenant_id = $1 AND number > $2 ORDER BY number LIMIT $3"
+        "SELECT {COLUMNS}, {CHAINED} FROM audit_log WHERE tenant_id = $1 AND number > $2 ORDER BY number LIMIT $3"
     );
     let rows = tx.rows(&sql, &[&tenant, &number, &limit]).await?;
     let split = |mut row: Row| {
         let link = Link { number: row.get(8)?, hash: row.get(9)? };
-        Ok((read(row)?, link))
+        let commitment = Commitment { hash: row.get(10)?, salt: row.get(11)? };
+        Ok((read(row)?, link, commitment))
     };
     rows.into_iter().map(split).collect()
 }

@@ -6,7 +6,7 @@ use model::{CallbackId, ContactId, InboundId, MessageId, TenantId};
 
 use crate::{Dialect, Error, Tx, messages::ContentId};
 
-/// Stands where an address stood.
+/// Stands where an address stood, alone or with `:` and the country it lay in.
 pub const ERASED: &str = "erased";
 
 /// Up to `limit` of the tenant's messages that went to a contact, or to one of its addresses.
@@ -30,16 +30,17 @@ pub async fn messages_of(
     Ok(ids)
 }
 
-/// Empties one message, its attempts, its observations and the ways it left before. `failure` is what is kept of why it failed.
+/// Empties one message, its attempts and its observations. `address` takes the place of its recipient's and begins with [`ERASED`]; `failure` is what is kept of why it failed.
 pub async fn empty_message(
     tx: &mut Tx,
     tenant: TenantId,
     message: MessageId,
+    address: &str,
     failure: Option<&str>,
 ) -> Result<(), Error> {
     let sql = "UPDATE messages SET address = $1, variables = NULL, metadata = NULL, contact_id = NULL, provider_message_id = NULL, failure = $2
         WHERE tenant_id = $3 AND id = $4";
-    tx.execute(sql, &[&ERASED, &failure, &tenant, &message]).await?;
+    tx.execute(sql, &[&address, &failure, &tenant, &message]).await?;
     for sql in [
         "UPDATE attempts SET exchange = NULL, provider_message_id = NULL, note = NULL WHERE tenant_id = $1 AND message_id = $2",
         "UPDATE observations SET detail = NULL WHERE tenant_id = $1 AND message_id = $2",
@@ -48,8 +49,20 @@ pub async fn empty_message(
     ] {
         tx.execute(sql, &[&tenant, &message]).await?;
     }
-    let sql = "UPDATE former_routes SET address = $1, provider_message_id = NULL, failure = NULL WHERE tenant_id = $2 AND message_id = $3";
-    tx.execute(sql, &[&ERASED, &tenant, &message]).await.map(drop)
+    Ok(())
+}
+
+/// Empties one of the ways a message left before it moved on to another channel.
+pub async fn empty_route(
+    tx: &mut Tx,
+    tenant: TenantId,
+    message: MessageId,
+    position: u32,
+    address: &str,
+) -> Result<(), Error> {
+    let sql = "UPDATE former_routes SET address = $1, provider_message_id = NULL, failure = NULL
+        WHERE tenant_id = $2 AND message_id = $3 AND position = $4";
+    tx.execute(sql, &[&address, &tenant, &message, &position]).await.map(drop)
 }
 
 /// Writes what is kept of why one of a message's attempts failed.
@@ -71,8 +84,9 @@ pub async fn is_shared(
     content: ContentId,
     (first, last): (MessageId, MessageId),
 ) -> Result<bool, Error> {
-    let sql = "SELECT 1 FROM messages WHERE tenant_id = $1 AND id >= $2 AND id <= $3 AND content_id = $4 AND address <> $5 LIMIT 1";
-    Ok(tx.row(sql, &[&tenant, &first, &last, &content, &ERASED]).await?.is_some())
+    let sql = "SELECT 1 FROM messages WHERE tenant_id = $1 AND id >= $2 AND id <= $3 AND content_id = $4 AND address <> $5 AND address NOT LIKE $6 LIMIT 1";
+    let with_country = format!("{ERASED}:%");
+    Ok(tx.row(sql, &[&tenant, &first, &last, &content, &ERASED, &with_country]).await?.is_some())
 }
 
 /// Replaces what a content says, unless it is a template's.
@@ -151,7 +165,7 @@ pub async fn forget_contact(tx: &mut Tx, tenant: TenantId, contact: ContactId) -
         let sql = format!("DELETE FROM {table} WHERE tenant_id = $1 AND contact_id = $2");
         tx.execute(&sql, &[&tenant, &contact]).await?;
     }
-    let sql = "UPDATE audit_log SET detail = '{}' WHERE tenant_id = $1 AND subject = $2";
+    let sql = "UPDATE audit_log SET detail = '{}', detail_salt = NULL WHERE tenant_id = $1 AND subject = $2";
     tx.execute(sql, &[&tenant, &contact.to_string()]).await.map(drop)
 }
 
@@ -163,6 +177,8 @@ pub async fn forget_address(tx: &mut Tx, tenant: TenantId, address: &str) -> Res
         Dialect::Sqlite => "instr",
         Dialect::Postgres => "strpos",
     };
-    let sql = format!("UPDATE audit_log SET detail = '{{}}' WHERE tenant_id = $1 AND {place}(detail, $2) > 0");
+    let sql = format!(
+        "UPDATE audit_log SET detail = '{{}}', detail_salt = NULL WHERE tenant_id = $1 AND {place}(detail, $2) > 0"
+    );
     tx.execute(&sql, &[&tenant, &address]).await.map(drop)
 }

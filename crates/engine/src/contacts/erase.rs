@@ -11,7 +11,7 @@ use model::{
 use serde::Serialize;
 use serde_json::json;
 use store::{
-    Scope, attempts, contacts, erasure, events,
+    Scope, attempts, contacts, erasure, events, fallbacks,
     messages::{self, Message},
     suppressions::{self, Suppression},
 };
@@ -21,6 +21,7 @@ use super::{Work, links::address, no_such, settle, writer};
 use crate::{
     Engine, Error,
     consent::bar,
+    country,
     inbound::Body,
     keys::Caller,
     once::{Repeat, Reply, Secrecy, once, replay},
@@ -194,7 +195,12 @@ async fn messages(engine: &Engine, caller: &Caller, person: &Arc<Person>) -> Res
                         erasure::keep_failure(tx, tenant, m.id, attempt.number, kept.as_deref()).await?;
                     }
                     let kept = m.failure.as_deref().map(kept);
-                    erasure::empty_message(tx, tenant, m.id, kept.as_deref()).await?;
+                    let address = country::erased(m.channel, &m.address);
+                    erasure::empty_message(tx, tenant, m.id, &address, kept.as_deref()).await?;
+                }
+                for route in fallbacks::former(tx, &keys).await? {
+                    let address = country::erased(route.channel, &route.address);
+                    erasure::empty_route(tx, tenant, route.message_id, route.position, &address).await?;
                 }
                 // What many were told is nobody's own; what only this person was told goes.
                 let own = rows.iter().filter(|m| m.campaign_id.is_none() && m.template.is_none());

@@ -37,6 +37,14 @@ testkit::both! {
         assert!(what.contains("number 2") && what.contains("not as it was written"), "{what}");
     }
 
+    async fn an_altered_detail_is_named(db: TestDb) {
+        let _stage = written(&db).await;
+        run(&db, "UPDATE audit_log SET detail = '{\"name\": \"other\"}' WHERE number = 2 AND action = 'account.created'").await;
+        assert!(broken(&db).await.contains("not as it was written"));
+        run(&db, "UPDATE audit_log SET detail_salt = NULL WHERE number = 2 AND action = 'account.created'").await;
+        assert!(broken(&db).await.contains("not as it was written"), "only nothing at all passes as erased");
+    }
+
     async fn a_removed_entry_is_missed(db: TestDb) {
         let _stage = written(&db).await;
         run(&db, "DELETE FROM audit_log WHERE number = 2").await;

@@ -140,7 +140,11 @@ async fn audit(config: &Config) -> Result<String, String> {
         return Err("the database is older than this program: run `tidings migrate` first".to_owned());
     }
     let verified = engine::audit::verify(&db).await.map_err(|error| error.detail)?;
-    let counted = format!("{} entries in {} logs are as they were written", verified.entries, verified.logs);
+    let erased = match verified.erased {
+        0 => String::new(),
+        some => format!(", but for what {some} said of people who were erased"),
+    };
+    let counted = format!("{} entries in {} logs are as they were written{erased}", verified.entries, verified.logs);
     match verified.broken.is_empty() {
         true => Ok(counted),
         false => Err(format!("{}; {counted}", verified.broken.join("; "))),

@@ -312,7 +312,8 @@ testkit::both! {
         let expected = vec![rows[1].clone(), rows[0].clone()];
         write!(db, |tx| for row in &rows {
             let number = audit::lock_head(tx, row.tenant).await?.map_or(1, |head| head.number + 1);
-            audit::append(tx, row, &audit::Link { number, hash: vec![7] }).await?;
+            let commitment = audit::Commitment { hash: vec![8], salt: Some("salt".to_owned()) };
+            audit::append(tx, row, &audit::Link { number, hash: vec![7] }, &commitment).await?;
         });
         let (all, next) = write!(db, |tx| (
             audit::list(tx, ACME, AuditId::from_ulid(u128::MAX), 10).await?,
