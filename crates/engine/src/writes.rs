@@ -216,7 +216,15 @@ impl Writes {
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
         contents::insert_many(tx, &self.contents).await?;
         messages::insert_many(tx, &self.new_messages).await?;
-        messages::update_many(tx, &self.messages).await?;
+        let costs = charge::settle(tx, &self.outcomes).await?;
+        if costs.is_empty() {
+            messages::update_many(tx, &self.messages).await?;
+        } else {
+            let cost = |m: &Message| costs.get(&m.id).copied().or(m.cost_micros);
+            let charged: Vec<Message> =
+                self.messages.iter().map(|m| Message { cost_micros: cost(m), ..m.clone() }).collect();
+            messages::update_many(tx, &charged).await?;
+        }
         messages::update_engagements(tx, &self.engaged.iter().collect::<Vec<_>>()).await?;
         deliveries::remove_many(tx, &self.ended_deliveries).await?;
         deliveries::insert_many(tx, &self.deliveries).await?;
@@ -239,7 +247,6 @@ impl Writes {
         }
         suppressions::note_soft(tx, &self.soft_bounces).await?;
         events::insert_many(tx, &self.events).await?;
-        charge::settle(tx, &self.outcomes).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
         message_counters::add_many(tx, shard, &self.slots).await?;
         usage::add_many(tx, shard, &self.usage).await

@@ -222,22 +222,27 @@ pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
     tx.insert_many("message_charges", &given, suffix).await.map(drop)
 }
 
-/// The charge of a message, if it was ever to cost anything.
-pub async fn charge(tx: &mut Tx, tenant: TenantId, message: MessageId) -> Result<Option<Charge>, Error> {
-    let sql = "SELECT list_version, unit, is_per_segment, quoted, charged, state FROM message_charges WHERE tenant_id = $1 AND message_id = $2";
+/// The charges of messages, of those that were ever to cost anything, in no particular order.
+pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<Charge>, Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("message_id", Kind::Id)]);
+    for (tenant, message) in keys {
+        given.row([tenant, message]);
+    }
+    let sql =
+        "SELECT tenant_id, message_id, list_version, unit, is_per_segment, quoted, charged, state FROM message_charges";
     let read = |mut row: Row| {
         Ok(Charge {
-            tenant_id: tenant,
-            message_id: message,
-            list_version: row.get(0)?,
-            unit: row.get(1)?,
-            is_per_segment: row.get(2)?,
-            quoted: row.get(3)?,
-            charged: row.get(4)?,
-            state: row.get(5)?,
+            tenant_id: row.get(0)?,
+            message_id: row.get(1)?,
+            list_version: row.get(2)?,
+            unit: row.get(3)?,
+            is_per_segment: row.get(4)?,
+            quoted: row.get(5)?,
+            charged: row.get(6)?,
+            state: row.get(7)?,
         })
     };
-    tx.row(sql, &[&tenant, &message]).await?.map(read).transpose()
+    tx.match_many(sql, &given, "").await?.into_iter().map(read).collect()
 }
 
 /// What a tenant's charges come to: set aside, and charged.
@@ -246,10 +251,4 @@ pub async fn sums(tx: &mut Tx, tenant: TenantId) -> Result<(i64, i64), Error> {
                CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM message_charges WHERE tenant_id = $1";
     let Some(mut row) = tx.row(sql, &[&tenant]).await? else { return Ok((0, 0)) };
     Ok((row.get(0)?, row.get(1)?))
-}
-
-/// Corrects what a message says it cost.
-pub async fn set_cost(tx: &mut Tx, tenant: TenantId, message: MessageId, cost: i64) -> Result<(), Error> {
-    let sql = "UPDATE messages SET cost_micros = $1 WHERE tenant_id = $2 AND id = $3";
-    tx.execute(sql, &[&cost, &tenant, &message]).await.map(drop)
 }

@@ -55,6 +55,14 @@ pub async fn list(tx: &mut Tx, before: i64, limit: i64) -> Result<Vec<PriceList>
     tx.rows(sql, &[&before, &limit]).await?.into_iter().map(read).collect()
 }
 
+/// The newest `limit` lists of each currency, newest first.
+pub async fn newest_of_each(tx: &mut Tx, limit: i64) -> Result<Vec<PriceList>, Error> {
+    let sql = "SELECT version, currency, valid_from, note, body, created_at FROM (
+            SELECT version, currency, valid_from, note, body, created_at, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY version DESC) AS place FROM price_lists
+        ) AS ranked WHERE place <= $1 ORDER BY version DESC";
+    tx.rows(sql, &[&limit]).await?.into_iter().map(read).collect()
+}
+
 /// Marks every tenant with a ledger as changed in this version of the configuration: their prices are others now.
 pub async fn touch_payers(tx: &mut Tx, config_version: i64) -> Result<(), Error> {
     let sql = "UPDATE tenants SET config_version = $1 WHERE id IN (SELECT tenant_id FROM credit_ledgers)";

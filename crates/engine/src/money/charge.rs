@@ -133,27 +133,38 @@ pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Ou
     })
 }
 
-/// Charges messages that were sent and gives back the price of those that will not be.
-pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcome>>) -> Result<(), store::Error> {
+/// Charges messages that were sent and gives back the price of those that will not be. Answers what those cost whose rows say otherwise.
+pub(crate) async fn settle(
+    tx: &mut Tx,
+    outcomes: &BTreeMap<TenantId, Vec<Outcome>>,
+) -> Result<BTreeMap<MessageId, i64>, store::Error> {
     let mut ledgers = lock(tx, outcomes.keys().copied().collect()).await?;
+    let concerned = outcomes.iter().filter(|(tenant, _)| ledgers.contains_key(tenant));
+    let ids = concerned.flat_map(|(tenant, outcomes)| outcomes.iter().map(|outcome| (*tenant, outcome.id)));
+    let mut charges: BTreeMap<_, _> = credits::charges(tx, &ids.collect::<Vec<_>>())
+        .await?
+        .into_iter()
+        .map(|charge| ((charge.tenant_id, charge.message_id), charge))
+        .collect();
+    let (mut changed, mut costs) = (Vec::new(), BTreeMap::new());
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
         for outcome in outcomes {
-            let Some(mut charge) = credits::charge(tx, *tenant, outcome.id).await? else { continue };
+            let Some(charge) = charges.get_mut(&(*tenant, outcome.id)) else { continue };
             let before = charge.clone();
             if outcome.is_sent {
-                open.settle(&mut charge, outcome.segments, outcome.at);
+                open.settle(charge, outcome.segments, outcome.at);
             } else {
-                open.release(&mut charge, outcome.at);
+                open.release(charge, outcome.at);
             }
-            if charge != before {
+            if *charge != before {
                 if outcome.cost != Some(charge.charged) {
-                    credits::set_cost(tx, *tenant, outcome.id, charge.charged).await?;
+                    costs.insert(outcome.id, charge.charged);
                 }
-                // Written at once: the same message may be spoken of again in this batch.
-                credits::put_charges(tx, &[charge]).await?;
+                changed.push(charge.clone());
             }
         }
     }
-    write(tx, ledgers, &[]).await
+    write(tx, ledgers, &changed).await?;
+    Ok(costs)
 }

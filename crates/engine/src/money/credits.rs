@@ -161,23 +161,19 @@ fn entry_view(e: Entry, currency: &str) -> CreditEntry {
     }
 }
 
-/// The ledger as it is, or as it would begin: in the tenant's currency, without anything in it.
-async fn ledger_of(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
-    if let Some(ledger) = rows::lock(tx, tenant).await? {
-        return Ok(ledger);
-    }
-    begin(tx, tenant, now).await
-}
-
-/// The ledger to be written. Two that begin one at the same time wait for each other at the configuration's version.
+/// The ledger to be written, or as it begins. Two that begin one at the same time wait for each other at the configuration's version.
 async fn ledger_to_write(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
     if let Some(ledger) = rows::lock(tx, tenant).await? {
         return Ok(ledger);
     }
     tenants::bump(tx, None).await?;
-    ledger_of(tx, tenant, now).await
+    match rows::lock(tx, tenant).await? {
+        Some(ledger) => Ok(ledger),
+        None => begin(tx, tenant, now).await,
+    }
 }
 
+/// A ledger in the tenant's currency, without anything in it.
 async fn begin(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
     let row = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
     Ok(Ledger {
@@ -198,11 +194,18 @@ async fn begin(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, 
 /// Shows a tenant's credit, recounted. Needs the scope `credits:read`.
 pub async fn get(parts: &Parts, caller: &Caller) -> Result<Credits, Error> {
     caller.need("credits:read")?;
-    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
-    // Nothing is written, but the ledger is locked: the balances and the recount are of one moment.
-    let read = parts.ports.db.write(Scope::Tenant(tenant), move |tx| {
+    recounted(parts, caller.need_tenant()?).await
+}
+
+async fn recounted(parts: &Parts, tenant: TenantId) -> Result<Credits, Error> {
+    let now = parts.ports.clock.now();
+    // A transaction that reads sees one moment: the balances and the recount fit each other, and nobody waits for it.
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
-            let ledger = ledger_of(tx, tenant, now).await?;
+            let ledger = match rows::find(tx, tenant).await? {
+                Some(ledger) => ledger,
+                None => begin(tx, tenant, now).await?,
+            };
             Ok::<_, Error>(view(&ledger, rows::sums(tx, tenant).await?))
         })
     });
@@ -217,17 +220,16 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
     let write = parts.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
-            let before = ledger_of(tx, tenant, now).await?;
+            let before = ledger_to_write(tx, tenant, now).await?;
             let after = Ledger { mode: change.mode.as_str().to_owned(), updated_at: now, ..before.clone() };
             rows::put(tx, tenant, &after).await?;
             let detail = json!({ "mode": [before.mode, after.mode] });
-            audit::record(tx, tenant, &ids, now, &by, "credits.updated", tenant, &detail).await?;
-            Ok::<_, Error>(view(&after, rows::sums(tx, tenant).await?))
+            audit::record(tx, tenant, &ids, now, &by, "credits.updated", tenant, &detail).await
         })
     });
-    let after = write.await?;
+    write.await?;
     parts.directory.catch_up().await;
-    Ok(after)
+    recounted(parts, tenant).await
 }
 
 /// Lists movements, newest first. Needs the scope `credits:read`.

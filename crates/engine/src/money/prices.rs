@@ -25,7 +25,7 @@ use crate::{
 
 /// Rows of a list: every country of the world for each of five channels, with room for networks.
 const ROWS_MAX: usize = 2_000;
-/// Lists that are looked at: the newest. A year of weekly prices in two currencies fits.
+/// Lists of each currency that are looked at: the newest. Two years of weekly prices fit.
 const LISTS_READ: i64 = 104;
 /// Highest price of one unit, in millionths: a thousand of any currency's unit. More is a slip of the keyboard.
 const UNIT_MAX: i64 = 1_000_000_000;
@@ -249,9 +249,9 @@ impl Price {
 }
 
 impl Book {
-    /// Reads the newest lists.
+    /// Reads the newest lists of each currency.
     pub(crate) async fn read(tx: &mut Tx) -> Result<Self, store::Error> {
-        Ok(Self { lists: rows::list(tx, i64::MAX, LISTS_READ).await?.into_iter().map(view).collect() })
+        Ok(Self { lists: rows::newest_of_each(tx, LISTS_READ).await?.into_iter().map(view).collect() })
     }
 
     /// The price of a message in a currency at an instant: from the list that became valid last.

@@ -79,6 +79,18 @@ testkit::both! {
         assert_eq!(write!(db, |tx| prices::list(tx, 2, 9).await?.len()), 1);
     }
 
+    async fn a_currency_keeps_its_lists_however_many_others_get(db: TestDb) {
+        let list = |currency: &str| PriceList {
+            version: 0, currency: currency.to_owned(), valid_from: Timestamp::from_seconds(9), note: String::new(), body: "[]".to_owned(), created_at: Timestamp::from_seconds(1),
+        };
+        let all = ["EUR", "USD", "USD", "EUR", "USD", "USD"].map(list);
+        write!(db, |tx| for list in &all {
+            prices::insert(tx, list).await?;
+        });
+        let found = write!(db, |tx| prices::newest_of_each(tx, 2).await?);
+        assert_eq!(found.into_iter().map(|list| list.version).collect::<Vec<_>>(), [6, 5, 4, 1]);
+    }
+
     async fn ledgers_are_kept_and_their_tenants_hear_of_prices(db: TestDb) {
         assert_eq!(write!(db, |tx| credits::find(tx, ACME).await?), None);
         write!(db, |tx| credits::put(tx, ACME, &ledger(ACME, 1)).await?);
@@ -110,6 +122,7 @@ testkit::both! {
         write!(db, |tx| credits::put_charges(tx, &[settled]).await?);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (10, 15));
         let id = MessageId::from_ulid(2);
-        assert_eq!(write!(db, |tx| (credits::charge(tx, ACME, id).await?, credits::charge(tx, OTHER, id).await?)), (Some(expected), None));
+        assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
+        assert_eq!(write!(db, |tx| credits::charges(tx, &[]).await?), []);
     }
 }
