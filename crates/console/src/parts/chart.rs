@@ -64,7 +64,8 @@ pub(crate) fn bars(title: &str, labels: &[String], series: &[Series<'_>], height
     }
 }
 
-/// Lines over the labels.
+/// Lines over the labels. No page has them yet but the style guide, which release builds leave out.
+#[cfg(debug_assertions)]
 pub(crate) fn lines(title: &str, labels: &[String], series: &[Series<'_>], height: i64) -> Markup {
     let most = ceiling(series.iter().flat_map(|series| series.values.iter().copied()).max().unwrap_or(0));
     let inner = height - TOP - BOTTOM;
@@ -96,7 +97,8 @@ pub(crate) fn lines(title: &str, labels: &[String], series: &[Series<'_>], heigh
     }
 }
 
-/// A trend beside a number.
+/// A trend beside a number. No page has it yet but the style guide, which release builds leave out.
+#[cfg(debug_assertions)]
 pub(crate) fn sparkline(title: &str, values: &[i64]) -> Markup {
     let (low, high) = (values.iter().min().copied().unwrap_or(0), values.iter().max().copied().unwrap_or(0));
     let span = (high - low).max(1) as f64;
