@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Channel, Class, Content, EventId, Guarantee, Ids, MessageId, Priority, Purpose, Status, SuppressionReason,
-    TenantId, Timestamp, WebhookContent,
+    Channel, Class, Content, EventId, Ids, MessageId, Priority, Purpose, Status, SuppressionReason, TenantId,
+    Timestamp, WebhookContent,
 };
 use store::{
     Error, Tx,
@@ -18,7 +18,7 @@ use store::{
     fallbacks::{self, Fallback, FormerRoute},
     inflight::{self, Flight},
     message_counters,
-    messages::{self, ContentId, Engagement, Message},
+    messages::{self, ContentId, Message},
     reports::{self, EarlyReport, LaterFact},
     suppressions::{self, SoftBounce, Suppression},
     template_counters, tenants,
@@ -170,44 +170,12 @@ impl Writes {
             expires_at: None,
         });
         self.new_messages.push(Message {
-            tenant_id: event.tenant_id,
-            id,
-            channel: Channel::Webhook,
-            purpose: Purpose::Transactional,
             class,
-            guarantee: Guarantee::AtLeastOnce,
-            status: Status::Queued,
-            address: endpoint.to_string(),
             account_id: Some(endpoint.account()),
             connector: Some("webhook".to_owned()),
-            content_id,
-            variables: None,
-            metadata: None,
             topic: Some(event.kind.clone()),
-            route: None,
-            provider_message_id: None,
-            attempts: 0,
-            failure: None,
-            segments: None,
-            cost_micros: None,
-            cost_currency: None,
-            contact_id: None,
-            campaign_id: None,
-            created_at: now,
-            send_at: None,
-            expires_at: None,
             due_at: Some(now),
-            poll_at: None,
-            polls: 0,
-            sent_at: None,
-            delivered_at: None,
-            read_at: None,
-            ended_at: None,
-            dead_at: None,
-            sender_id: None,
-            template: None,
-            tracking: 0,
-            engagement: Engagement::default(),
+            ..Message::new(event.tenant_id, id, Channel::Webhook, endpoint.to_string(), content_id, now)
         });
         id
     }

@@ -1,8 +1,8 @@
 //! Messages: one thing to one recipient. The row is small; what it says lies in `contents`.
 
 use model::{
-    AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Purpose, SenderId, Status, TemplateId,
-    TenantId, Timestamp, Ulid,
+    AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Priority, Purpose, SenderId, Status,
+    TemplateId, TenantId, Timestamp, Ulid,
 };
 
 use crate::{Error, Given, Kind, Param, Row, Tx, Value};
@@ -128,6 +128,59 @@ pub struct Message {
     pub tracking: u32,
     /// What people and machines did with it.
     pub engagement: Engagement,
+}
+
+impl Message {
+    /// A message to which nothing has happened, transactional and queued. What is not given is empty, for its maker to fill.
+    pub fn new(
+        tenant_id: TenantId,
+        id: MessageId,
+        channel: Channel,
+        address: String,
+        content_id: ContentId,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            tenant_id,
+            id,
+            channel,
+            purpose: Purpose::Transactional,
+            class: Class::new(Purpose::Transactional, Priority::Normal),
+            guarantee: Guarantee::AtLeastOnce,
+            status: Status::Queued,
+            address,
+            account_id: None,
+            connector: None,
+            content_id,
+            variables: None,
+            metadata: None,
+            topic: None,
+            route: None,
+            provider_message_id: None,
+            attempts: 0,
+            failure: None,
+            segments: None,
+            cost_micros: None,
+            cost_currency: None,
+            contact_id: None,
+            campaign_id: None,
+            created_at: now,
+            send_at: None,
+            expires_at: None,
+            due_at: None,
+            poll_at: None,
+            polls: 0,
+            sent_at: None,
+            delivered_at: None,
+            read_at: None,
+            ended_at: None,
+            dead_at: None,
+            sender_id: None,
+            template: None,
+            tracking: 0,
+            engagement: Engagement::default(),
+        }
+    }
 }
 
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \

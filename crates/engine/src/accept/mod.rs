@@ -4,81 +4,51 @@
 //! due work, event, usage and the idempotency key together. Requests that arrive at the same time share that transaction. It checks that the
 //! configuration it was planned with still holds; if not, the request is planned again. 202 is answered after the commit.
 
+mod commit;
+mod explain;
 mod fallback;
 pub mod plan;
 pub mod request;
 mod together;
 
 use std::{
-    borrow::Cow,
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use model::{AccountId, ContactId, MessageId, Money, Status, TenantId, Timestamp};
+use model::{MessageId, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{
-    Scope, Tx, contents,
+    Scope, contents,
     contents::Stored,
-    deliveries::Delivery,
-    fallbacks::Fallback,
-    idempotency::{self, Answered},
-    inflight::{Flight, WorkerId},
-    messages::{ContentId, Engagement, Message, OfTemplate},
-    tenants,
+    idempotency::Answered,
+    messages::{ContentId, Message, OfTemplate},
 };
 
+use self::commit::Planned;
+pub(crate) use self::commit::{COMMIT_MAX, Committed, Item, write};
 pub(crate) use self::together::{Accepted, CAMPAIGN_WAITS, Step};
 use self::{
-    fallback::Tail,
     plan::Plan,
     request::{BatchRequest, MessageRequest},
 };
 use crate::{
     Engine, Error, ErrorKind, FieldError,
     access::Permission,
-    consent::screen::{self, Ruling, Rulings},
-    contacts::links::Links,
-    directory::{Account, Tenant},
-    dispatch::{Dispatcher, Place},
+    directory::Tenant,
     keys::Caller,
     money::charge,
-    once::{self, IdempotencyKey, Judged, Repeat, Reply},
+    once::{self, IdempotencyKey, Repeat, Reply},
     render::{Needs, Prepared},
     templates::Picked,
     tracking, view,
-    writes::Writes,
 };
 
 /// Messages in one batch request.
 pub const BATCH_MAX: usize = 1_000;
-/// Messages in one transaction: bounds how long the first of them waits for the last.
-pub(crate) const COMMIT_MAX: usize = 1_024;
 /// Times a request is planned again because the configuration changed meanwhile.
 const PLANS_MAX: usize = 5;
-
-/// What one request adds, planned and ready to be written.
-pub(crate) struct Item {
-    /// The account and the compiled content of a single message that is due now: it may leave with the commit.
-    leaving: Option<(Arc<Account>, Arc<Prepared>)>,
-    tenant: Arc<Tenant>,
-    version: i64,
-    messages: Vec<Planned>,
-    answer: Answered,
-    has_key: bool,
-    /// The answer shows the one message itself.
-    is_single: bool,
-    /// What moves in the same transaction.
-    step: Option<Step>,
-}
-
-struct Planned {
-    message: Message,
-    content: Option<Stored>,
-    /// What is left to try after its first channel.
-    tail: Option<(Tail, Fallback)>,
-}
 
 /// What a message says, found before it is planned.
 struct Said {
@@ -88,27 +58,6 @@ struct Said {
     stored: Option<Stored>,
     /// The template it was made of.
     template: Option<Picked>,
-}
-
-/// What became of an item.
-pub(crate) enum Committed {
-    /// Written.
-    Done {
-        /// True when the message left with it.
-        has_left: bool,
-        /// The contact that was found behind the address.
-        contact: Option<ContactId>,
-        /// The answer, when it became another in the transaction: a contact was found, or the message is held back.
-        body: Option<Vec<u8>>,
-    },
-    /// Its step was taken by somebody else: nothing was written.
-    Passed,
-    /// Its key was used before.
-    Known(Answered),
-    /// The configuration changed; plan again.
-    Stale,
-    /// Not written.
-    Failed(Error),
 }
 
 /// Refuses a member who may not send on the channel a message would take. Keys are not asked: their scopes have said it.
@@ -476,41 +425,23 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Message, Error> {
         let text = |raw: &Option<Box<RawValue>>| raw.as_ref().map(|raw| raw.get().to_owned());
+        let id = MessageId::from_ulid(self.ports.ids.ulid(now));
         let mut message = Message {
-            tenant_id: tenant.id,
-            id: MessageId::from_ulid(self.ports.ids.ulid(now)),
-            channel: plan.channel,
             purpose: plan.purpose,
             class: plan.class,
             guarantee: plan.guarantee,
             status: plan.status,
-            address: plan.address.to_string(),
             account_id: Some(plan.account.id),
             connector: Some(plan.account.connector.spec().id.to_owned()),
-            content_id: said.content_id,
             variables: text(&request.variables),
             metadata: text(&request.metadata),
             topic: request.topic.clone(),
             route: Some(plan.route.clone()),
-            provider_message_id: None,
-            attempts: 0,
-            failure: None,
             segments: plan.segments,
-            cost_micros: None,
-            cost_currency: None,
             contact_id: request.to.contact_id,
-            campaign_id: None,
-            created_at: now,
             send_at: request.send_at,
             expires_at: request.expires_at,
             due_at: Some(plan.due_at),
-            poll_at: None,
-            polls: 0,
-            sent_at: None,
-            delivered_at: None,
-            read_at: None,
-            ended_at: None,
-            dead_at: None,
             sender_id: plan.sender.as_ref().map(|sender| sender.id),
             template: said.template.map(|picked| picked.of),
             tracking: tracking::decide(
@@ -518,7 +449,7 @@ impl Engine {
                 plan.purpose,
                 &[request.tracking, said.template.and_then(|picked| picked.tracking), Some(tenant.branding.tracking)],
             ),
-            engagement: Engagement::default(),
+            ..Message::new(tenant.id, id, plan.channel, plan.address.to_string(), said.content_id, now)
         };
         charge::quote(tenant, &mut message)?;
         Ok(message)
@@ -543,85 +474,6 @@ impl Engine {
             Committed::Failed(error) => Err(error),
         }
     }
-
-    /// Says what would happen to a message, and sends nothing.
-    pub(crate) async fn explain(&self, tenant_id: TenantId, request: &MessageRequest) -> Result<Reply, Error> {
-        if request.attachments.iter().any(|file| file.url.is_some()) {
-            return Err(Error::invalid("/attachments", "a dry run fetches nothing; leave files given by URL out"));
-        }
-        let (_, tenant) = self.tenant(tenant_id).await?;
-        let now = self.ports.clock.now();
-        let (plan, said) = self.plan_one(request, &tenant, Vec::new(), now).await?;
-        let message = self.new_message(request, &tenant, &plan, &said, now)?;
-        let cost = message
-            .cost_micros
-            .zip(message.cost_currency.clone())
-            .map(|(amount_micros, currency)| Money { amount_micros, currency });
-        let consent = self.foresee(&tenant, message, now).await?;
-        let explanation = Explanation {
-            dry_run: true,
-            status: match consent.verdict {
-                "held_back" => Status::Suppressed.as_str(),
-                "waits" => Status::Scheduled.as_str(),
-                _ => plan.status.as_str(),
-            },
-            channel: plan.channel.as_str(),
-            to: plan.address.to_string(),
-            account_id: plan.account.id.to_string(),
-            connector: plan.account.connector.spec().id,
-            route: &plan.route,
-            leaves_at: consent.until.unwrap_or(plan.due_at),
-            consent,
-            segments: plan.segments,
-            cost,
-            sender_id: plan.sender.as_ref().map(|sender| sender.id),
-            warnings: plan.warnings(),
-            content: &plan.rendered,
-        };
-        Ok(Reply {
-            status: 200,
-            body: serde_json::to_vec(&explanation).expect("an explanation has a JSON form"),
-            replayed: false,
-        })
-    }
-}
-
-impl Engine {
-    /// What consent, suppression and quiet hours would say of a message that is not written.
-    async fn foresee(&self, tenant: &Arc<Tenant>, mut m: Message, now: Timestamp) -> Result<Foreseen, Error> {
-        if m.contact_id.is_none() && tenant.has_contacts {
-            let (tenant, channel, address) = (tenant.id, m.channel, m.address.clone());
-            let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
-                Box::pin(async move {
-                    let links = Links::find(tx, std::iter::once((tenant, channel, address.as_str()))).await?;
-                    Ok::<_, store::Error>(links.of(tenant, channel, &address))
-                })
-            });
-            m.contact_id = read.await?;
-        }
-        let (id, contact_id) = (m.id, m.contact_id);
-        let ruling = self.ruled(tenant, vec![m], now).await?.remove(&id);
-        let go = Foreseen { verdict: "go", code: None, detail: None, until: None, contact_id };
-        Ok(match ruling {
-            None => go,
-            Some(Ruling::Bar(failure)) => {
-                Foreseen { verdict: "held_back", code: Some(failure.code), detail: Some(failure.detail), ..go }
-            }
-            Some(Ruling::Wait { until, why }) => {
-                Foreseen { verdict: "waits", detail: Some(why), until: Some(until), ..go }
-            }
-        })
-    }
-}
-
-/// Whether a message may go, for the explanation of a dry run.
-#[derive(Serialize)]
-struct Foreseen {
-    verdict: &'static str,
-    code: Option<String>,
-    detail: Option<String>,
-    until: Option<Timestamp>,
-    contact_id: Option<ContactId>,
 }
 
 #[derive(Default)]
@@ -661,26 +513,6 @@ fn problem(error: &Error) -> Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Explanation<'a> {
-    dry_run: bool,
-    status: &'static str,
-    channel: &'static str,
-    to: String,
-    account_id: String,
-    connector: &'static str,
-    route: &'a str,
-    leaves_at: Timestamp,
-    consent: Foreseen,
-    segments: Option<u32>,
-    cost: Option<Money>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender_id: Option<model::SenderId>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
-    content: &'a model::Content,
-}
-
 fn answered(
     tenant: TenantId,
     key: Option<&IdempotencyKey>,
@@ -716,279 +548,4 @@ fn too_busy() -> Error {
         "The tenant's configuration keeps changing. Nothing was done; try again.",
     )
     .with_retry_after_ms(1_000)
-}
-
-/// Writes a batch of items in one transaction. When that fails for a reason that may be one item's, each is tried by itself.
-pub(crate) async fn write(engine: &Arc<Engine>, items: Vec<Item>) -> Vec<Committed> {
-    let items = Arc::new(items);
-    let all: Vec<usize> = (0..items.len()).collect();
-    match write_some(engine, Arc::clone(&items), all.clone()).await {
-        Ok(committed) => committed,
-        Err(error) if error.is_temporary() || items.len() == 1 => {
-            let error = Error::from(error);
-            items.iter().map(|_| Committed::Failed(error.clone())).collect()
-        }
-        Err(_) => {
-            let mut committed = Vec::with_capacity(items.len());
-            for index in all {
-                let alone = write_some(engine, Arc::clone(&items), vec![index]).await;
-                committed.push(match alone {
-                    Ok(mut one) => one.pop().unwrap_or(Committed::Stale),
-                    Err(error) => Committed::Failed(error.into()),
-                });
-            }
-            committed
-        }
-    }
-}
-
-async fn write_some(
-    engine: &Arc<Engine>,
-    items: Arc<Vec<Item>>,
-    chosen: Vec<usize>,
-) -> Result<Vec<Committed>, store::Error> {
-    let (ids, now, shard) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), engine.shard());
-    let places: Vec<Option<Place>> = chosen.iter().map(|index| place(engine, &items[*index], now)).collect();
-    let held: Vec<bool> = places.iter().map(Option::is_some).collect();
-    let worker = engine.worker;
-    let written = {
-        let (items, chosen) = (Arc::clone(&items), chosen.clone());
-        engine.ports.db.write(Scope::System, move |tx| {
-            Box::pin(async move {
-                let chosen: Vec<(&Item, bool)> =
-                    chosen.iter().zip(held).map(|(index, is_held)| (&items[*index], is_held)).collect();
-                write_in(tx, &chosen, worker, &ids, now, shard).await
-            })
-        })
-    };
-    let committed = written.await?;
-    for ((index, place), committed) in chosen.iter().zip(places).zip(&committed) {
-        let item = &items[*index];
-        if let (Some(place), Some((account, content)), Committed::Done { has_left: true, contact, .. }) =
-            (place, &item.leaving, committed)
-        {
-            let mut message = item.messages[0].message.clone();
-            message.contact_id = message.contact_id.or(*contact);
-            place.depart(Arc::clone(account), flight(&message, account.id, worker, now), message, Arc::clone(content));
-        }
-    }
-    Ok(committed)
-}
-
-/// A place in flight for an item that may leave with its commit, when there is one.
-fn place(engine: &Arc<Engine>, item: &Item, now: Timestamp) -> Option<Place> {
-    let (account, _) = item.leaving.as_ref()?;
-    Dispatcher::reserve(engine, account, item.messages.first()?.message.class, now)
-}
-
-/// The first attempt of a message that leaves as it is accepted.
-fn flight(m: &Message, account_id: AccountId, worker: WorkerId, now: Timestamp) -> Flight {
-    Flight {
-        message_id: m.id,
-        tenant_id: m.tenant_id,
-        account_id,
-        class: m.class,
-        number: 1,
-        tries: 0,
-        worker,
-        started_at: now,
-        expires_at: m.expires_at,
-    }
-}
-
-async fn write_in(
-    tx: &mut Tx,
-    items: &[(&Item, bool)],
-    worker: WorkerId,
-    ids: &model::Ids,
-    now: Timestamp,
-    shard: i64,
-) -> Result<Vec<Committed>, store::Error> {
-    let version = tenants::version(tx).await?;
-    let keys: Vec<(TenantId, &str)> = items
-        .iter()
-        .filter(|(item, _)| item.has_key)
-        .map(|(item, _)| (item.answer.tenant, item.answer.key.as_str()))
-        .collect();
-    let mut known: HashMap<(TenantId, String), Answered> = idempotency::find_many(tx, &keys)
-        .await?
-        .into_iter()
-        .map(|answered| ((answered.tenant, answered.key.clone()), answered))
-        .collect();
-    let links = links(tx, items).await?;
-    let linked: Vec<Vec<Cow<'_, Message>>> = items.iter().map(|(item, _)| linked(item, &links)).collect();
-    let rulings = screened(tx, items, &linked, version, now).await?;
-    let billed = items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some());
-    let (mut ledgers, mut charges) =
-        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect()).await?, Vec::new());
-    let mut committed = Vec::with_capacity(items.len());
-    let (mut writes, mut answers) = (Writes::default(), Vec::new());
-    for ((item, has_place), linked) in items.iter().zip(&linked) {
-        let before = item.has_key.then(|| known.remove(&(item.answer.tenant, item.answer.key.clone()))).flatten();
-        if let Some(before) = before {
-            let fingerprint = item.answer.fingerprint.as_slice().try_into().unwrap_or(&[0; 32]);
-            match once::judge(&before, fingerprint, now) {
-                Ok(Judged::Replay) => {
-                    committed.push(Committed::Known(before));
-                    continue;
-                }
-                Ok(Judged::Expired) => idempotency::remove(tx, &before).await?,
-                Err(error) => {
-                    committed.push(Committed::Failed(error));
-                    continue;
-                }
-            }
-        }
-        if item.version != version {
-            committed.push(Committed::Stale);
-            continue;
-        }
-        // What is held back for good costs nothing, unless another channel may still take it.
-        let costing = item
-            .messages
-            .iter()
-            .zip(linked)
-            .filter(|(planned, m)| planned.tail.is_some() || !matches!(rulings.get(&m.id), Some(Ruling::Bar(_))));
-        let costing = costing.map(|(_, m)| &**m);
-        let owed = match charge::afford(ledgers.get(&item.tenant.id), &item.tenant, costing) {
-            Ok(owed) => owed,
-            Err(refusal) => {
-                committed.push(Committed::Failed(refusal));
-                continue;
-            }
-        };
-        if let Some(step) = &item.step
-            && !step.take(tx).await?
-        {
-            committed.push(Committed::Passed);
-            continue;
-        }
-        if let Some(open) = ledgers.get_mut(&item.tenant.id) {
-            owed.iter().for_each(|charge| open.reserve(charge, now));
-            charges.extend(owed);
-        }
-        let mut has_left = *has_place;
-        let first = linked.first().filter(|m| item.is_single && matches!(m, Cow::Owned(_)));
-        let contact = first.and_then(|m| m.contact_id);
-        let mut body = first.map(|m| view::message_json(m, now).into_bytes());
-        for (planned, m) in item.messages.iter().zip(linked) {
-            writes.fallbacks.extend(planned.tail.as_ref().map(|(_, row)| row.clone()));
-            writes.contents.extend(planned.tail.iter().flat_map(|(tail, _)| &tail.contents).cloned());
-            match rulings.get(&m.id) {
-                // It takes its turn, is held back then, and goes on over its next channel.
-                Some(Ruling::Bar(_)) if planned.tail.is_some() => {
-                    has_left = false;
-                    add(&mut writes, item, m, planned.content.as_ref(), None, now, ids);
-                }
-                Some(ruling) => {
-                    let held = held(m, ruling, now);
-                    has_left = false;
-                    body = item.is_single.then(|| view::message_json(&held, now).into_bytes());
-                    add(&mut writes, item, &held, planned.content.as_ref(), None, now, ids);
-                }
-                None => {
-                    let leaving = has_left.then_some(worker);
-                    add(&mut writes, item, m, planned.content.as_ref(), leaving, now, ids);
-                }
-            }
-        }
-        if item.has_key {
-            answers.push(match &body {
-                Some(body) => Answered { body: body.clone(), ..item.answer.clone() },
-                None => item.answer.clone(),
-            });
-        }
-        committed.push(Committed::Done { has_left, contact, body });
-    }
-    charge::write(tx, ledgers, &charges).await?;
-    writes.write(tx, shard).await?;
-    let inserted = idempotency::insert_many(tx, &answers).await?;
-    if inserted < answers.len() as u64 {
-        // Another node was first with one of the keys: roll back, and find its answer on the second look.
-        return Err(store::Error::Conflict { detail: "an idempotency key was used at the same time".to_owned() });
-    }
-    Ok(committed)
-}
-
-/// The contacts behind the addresses of messages that name none. Asks nothing for tenants without contacts.
-async fn links(tx: &mut Tx, items: &[(&Item, bool)]) -> Result<Links, store::Error> {
-    let messages = items.iter().filter(|(item, _)| item.tenant.has_contacts).flat_map(|(item, _)| &item.messages);
-    let unnamed = messages.map(|planned| &planned.message).filter(|m| m.contact_id.is_none());
-    Links::find(tx, unnamed.map(|m| (m.tenant_id, m.channel, m.address.as_str()))).await
-}
-
-/// An item's messages, each with the contact found behind its address.
-fn linked<'a>(item: &'a Item, links: &Links) -> Vec<Cow<'a, Message>> {
-    let with_contact = |planned: &'a Planned| {
-        let m = &planned.message;
-        let contact = links.of(m.tenant_id, m.channel, &m.address).filter(|_| m.contact_id.is_none());
-        contact.map_or(Cow::Borrowed(m), |id| Cow::Owned(Message { contact_id: Some(id), ..m.clone() }))
-    };
-    item.messages.iter().map(with_contact).collect()
-}
-
-/// What is found about the messages of items whose plan still holds. Without any to look at it costs nothing.
-async fn screened(
-    tx: &mut Tx,
-    items: &[(&Item, bool)],
-    linked: &[Vec<Cow<'_, Message>>],
-    version: i64,
-    now: Timestamp,
-) -> Result<Rulings, store::Error> {
-    let fresh = items.iter().zip(linked).filter(|((item, _), _)| item.version == version);
-    let messages: Vec<(&Message, &Tenant)> = fresh
-        .flat_map(|((item, _), linked)| linked.iter().map(|m| (&**m, &*item.tenant)))
-        .filter(|(m, tenant)| screen::is_watched(m, tenant))
-        .collect();
-    screen::look(tx, &messages, now).await
-}
-
-/// A message as it is accepted although it must not go now.
-fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
-    let mut m = planned.clone();
-    match ruling {
-        Ruling::Bar(failure) => {
-            (m.status, m.due_at, m.ended_at) = (Status::Suppressed, None, Some(now));
-            m.failure = serde_json::to_string(failure).ok();
-            (m.cost_micros, m.cost_currency) = (None, None);
-        }
-        Ruling::Wait { until, why } => {
-            (m.status, m.due_at) = (Status::Scheduled, Some(*until));
-            m.route = m.route.map(|route| format!("{route}; {why}"));
-        }
-    }
-    m
-}
-
-/// What a new message writes. `leaving`: the process that sends it at once, so that its attempt is on record instead of due work.
-fn add(
-    writes: &mut Writes,
-    item: &Item,
-    m: &Message,
-    content: Option<&Stored>,
-    leaving: Option<WorkerId>,
-    now: Timestamp,
-    ids: &model::Ids,
-) {
-    writes.contents.extend(content.cloned());
-    match (m.account_id.zip(m.due_at), leaving) {
-        (Some((account_id, _)), Some(worker)) => writes.flights.push(flight(m, account_id, worker, now)),
-        (Some((account_id, due_at)), None) => writes.deliveries.push(Delivery {
-            account_id,
-            class: m.class,
-            due_at,
-            message_id: m.id,
-            tenant_id: m.tenant_id,
-            attempts: 0,
-            tries: 0,
-            expires_at: m.expires_at,
-        }),
-        (None, _) => {}
-    }
-    writes.count(None, m);
-    writes.event(&item.tenant, "message.accepted", view::message_json(m, now), now, ids);
-    if m.status == Status::Suppressed {
-        writes.event(&item.tenant, "message.suppressed", view::message_json(m, now), now, ids);
-    }
-    writes.new_messages.push(m.clone());
 }

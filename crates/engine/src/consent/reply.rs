@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{Channel, Class, Content, Guarantee, Ids, MessageId, Priority, Purpose, Status, Timestamp, segments};
+use model::{Channel, Class, Content, Guarantee, Ids, MessageId, Priority, Purpose, Timestamp, segments};
 use store::{
     deliveries::Delivery,
     messages::{ContentId, Message},
@@ -30,48 +30,21 @@ pub(crate) fn message(
     now: Timestamp,
     ids: &Ids,
 ) -> Message {
+    let (id, content_id) = (MessageId::from_ulid(ids.ulid(now)), ContentId(ids.ulid(now)));
     Message {
-        tenant_id: tenant.id,
-        id: MessageId::from_ulid(ids.ulid(now)),
-        channel,
-        purpose: Purpose::Transactional,
         class: Class::new(Purpose::Transactional, Priority::High),
         guarantee: Guarantee::AtMostOnce,
-        status: Status::Queued,
-        address: address.to_owned(),
         account_id: Some(account.id),
         connector: Some(account.connector.spec().id.to_owned()),
-        content_id: ContentId(ids.ulid(now)),
-        variables: None,
-        metadata: None,
         topic: Some(topic.to_owned()),
         route: Some(format!("{channel}: Tidings answers for the tenant; {}", account.name)),
-        provider_message_id: None,
-        attempts: 0,
-        failure: None,
         segments: match content {
             Content::Sms(sms) => Some(segments(&sms.text).count),
             _ => None,
         },
-        cost_micros: None,
-        cost_currency: None,
-        contact_id: None,
-        campaign_id: None,
-        sender_id: None,
-        template: None,
-        tracking: 0,
-        engagement: store::messages::Engagement::default(),
-        created_at: now,
-        send_at: None,
         expires_at: topic.starts_with("reply:stop").then(|| now.plus_seconds(KEPT_S)),
         due_at: Some(now),
-        poll_at: None,
-        polls: 0,
-        sent_at: None,
-        delivered_at: None,
-        read_at: None,
-        ended_at: None,
-        dead_at: None,
+        ..Message::new(tenant.id, id, channel, address.to_owned(), content_id, now)
     }
 }
 

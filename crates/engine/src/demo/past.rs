@@ -6,8 +6,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use model::{
-    AccountId, CampaignId, Channel, Class, ContactId, Content, Failure, FailureKind, Guarantee, Ids, InboundId,
-    MessageId, Priority, Purpose, Status, TenantId, Timestamp, Ulid,
+    AccountId, CampaignId, Channel, Class, ContactId, Content, Failure, FailureKind, Ids, InboundId, MessageId,
+    Priority, Purpose, Status, TenantId, Timestamp, Ulid,
 };
 use serde_json::json;
 use store::{
@@ -19,7 +19,7 @@ use store::{
     demo_tenants,
     demo_tenants::DemoTenant,
     inbound::{self, Inbound},
-    messages::{ContentId, Engagement, Message},
+    messages::{ContentId, Message},
 };
 
 use super::{
@@ -140,44 +140,16 @@ fn add(writes: &mut Writes, tenant: TenantId, past: &Past<'_>, content: ContentI
     let address = if past.channel == Channel::Email { &past.person.email } else { &past.person.phone };
     let provider_id = id.attempt(1).to_string().replace("att", "sbx");
     let draft = Message {
-        tenant_id: tenant,
-        id,
-        channel: past.channel,
         purpose: past.purpose,
         class: Class::new(past.purpose, Priority::Normal),
-        guarantee: Guarantee::AtLeastOnce,
-        status: Status::Queued,
-        address: address.clone(),
         account_id: Some(past.account),
         connector: Some(super::CONNECTOR.to_owned()),
-        content_id: content,
         variables: Some(json!({"name": past.person.first, "order": 1_000 + past.number}).to_string()),
-        metadata: None,
-        topic: None,
         route: Some("the default account of its channel".to_owned()),
-        provider_message_id: None,
-        attempts: 0,
-        failure: None,
         segments: (past.channel == Channel::Sms).then_some(1),
-        cost_micros: None,
-        cost_currency: None,
         contact_id: Some(past.person.id),
         campaign_id: past.campaign,
-        created_at: past.at,
-        send_at: None,
-        expires_at: None,
-        due_at: None,
-        poll_at: None,
-        polls: 0,
-        sent_at: None,
-        delivered_at: None,
-        read_at: None,
-        ended_at: None,
-        dead_at: None,
-        sender_id: None,
-        template: None,
-        tracking: 0,
-        engagement: Engagement::default(),
+        ..Message::new(tenant, id, past.channel, address.clone(), content, past.at)
     };
     let sent_at = past.at.plus_millis(400);
     let delivered_at = sent_at.plus_millis(3_000 + (chance(past.number) % 2_000).cast_signed());
