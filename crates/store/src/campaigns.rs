@@ -178,7 +178,7 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: CampaignId) -> Result<boo
     Ok(tx.execute("DELETE FROM campaigns WHERE tenant_id = $1 AND id = $2", &[&tenant, &id]).await? > 0)
 }
 
-/// Takes the campaigns of any tenant with something to do that nobody else works on, until `until`.
+/// Takes the campaigns of any tenant that is there with something to do that nobody else works on, until `until`.
 pub async fn lease(
     tx: &mut Tx,
     worker: WorkerId,
@@ -190,6 +190,7 @@ pub async fn lease(
     let sql = format!(
         "UPDATE campaigns SET leased_by = $1, lease_until = $2 WHERE (tenant_id, id) IN (
             SELECT tenant_id, id FROM campaigns WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3 OR leased_by = $1)
+                AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)
             ORDER BY next_at, id LIMIT $4 {lock}) RETURNING {COLUMNS}"
     );
     let rows = tx.rows(&sql, &[&worker, &until, &now, &limit]).await?;

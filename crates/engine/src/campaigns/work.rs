@@ -88,10 +88,16 @@ pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     let leased: Vec<Campaign> = lease.await?;
     let mut steps = 0;
     for row in leased {
-        match turns(engine, row.clone()).await {
-            Ok(count) => steps += count,
+        let taken = match turns(engine, row.clone()).await {
             // What is wrong with it for good ends it; anything else is tried again.
-            Err(error) if error.kind.status() < 500 && error.kind.status() != 429 => fail(engine, &row, &error).await?,
+            Err(error) if error.kind.status() < 500 && error.kind.status() != 429 => {
+                fail(engine, &row, &error).await.map(|()| 0)
+            }
+            taken => taken,
+        };
+        // One that cannot go on must not keep the others waiting.
+        match taken {
+            Ok(count) => steps += count,
             Err(error) => {
                 tracing::warn!(campaign.id = %row.id, %error, "A campaign could not go on and will be tried again")
             }

@@ -154,6 +154,9 @@ testkit::both! {
         remove_all(&stage).await;
         assert_eq!(code(demo::get(stage.engine.parts(), &operator(), gone).await), "not_found");
         assert!(!rows(&stage, gone).await.is_empty(), "what was under way may still end");
+        // Its campaign goes nowhere, and holds nobody else's up.
+        assert!(number(&stage, "SELECT COUNT(*) FROM campaigns WHERE tenant_id = $1 AND next_at IS NOT NULL").await > 0);
+        engine::campaigns::work::run(&stage.engine).await.unwrap();
         stage.world.clock.advance_ms(200_000);
         remove_all(&stage).await;
 
