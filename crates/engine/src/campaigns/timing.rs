@@ -111,7 +111,9 @@ pub(super) fn read(
         };
         let local: DateTime = text.parse().map_err(|_| wrong())?;
         let tenants_own = at_clock(local, &TimeZone::get(zone).unwrap_or(TimeZone::UTC)).ok_or_else(wrong)?;
-        if text.contains(['Z', '+', '[']) || tenants_own > now.plus_seconds(AHEAD_MAX_S) {
+        // An offset would be read over: behind the date nothing else has these signs.
+        let has_offset = text.get(10..).is_some_and(|time| time.contains(['z', 'Z', '+', '-', '[']));
+        if has_offset || tenants_own > now.plus_seconds(AHEAD_MAX_S) {
             return Err(wrong());
         }
         if tenants_own <= now {
@@ -196,6 +198,8 @@ mod tests {
             (serde_json::json!({"start_at": "2026-02-01T00:00:00Z"}), "/start_at"),
             (serde_json::json!({"start_at": "2026-04-01T00:00:00Z", "skip": ["2026-04-02"]}), "/skip"),
             (serde_json::json!({"local_start": "2026-04-01T00:00:00Z"}), "/local_start"),
+            (serde_json::json!({"local_start": "2026-04-01T09:00:00+02:00"}), "/local_start"),
+            (serde_json::json!({"local_start": "2026-04-01T09:00:00-05:00"}), "/local_start"),
             (serde_json::json!({"local_start": "2026-02-01T00:00:00"}), "/local_start"),
             (serde_json::json!({"local_start": "tomorrow"}), "/local_start"),
             (serde_json::json!({"rrule": "FREQ=NEVER"}), "/rrule"),
