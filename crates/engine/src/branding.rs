@@ -4,13 +4,14 @@ use minijinja::Value;
 use model::{AttachmentId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Tx, attachments, branding, tenants};
+use store::{Scope, Tx, attachments, branding, tenants};
 use utoipa::ToSchema;
 
 use crate::{
     Engine, Error,
     accept::request,
     audit,
+    documents::{PICTURE_MAX, Picture},
     keys::Caller,
     names::Faults,
     render::{Provided, json_value},
@@ -195,6 +196,17 @@ fn is_web(text: &str) -> bool {
 /// The branding a tenant has.
 pub(crate) async fn load(tx: &mut Tx, tenant: TenantId) -> Result<Branding, Error> {
     Ok(shown(tx, tenant).await?.branding)
+}
+
+/// A tenant's uploaded logo, for documents. `None` when it has none, or none that a document can show; one that lies at a URL is not fetched.
+pub async fn logo(engine: &Engine, tenant: TenantId, branding: &Branding) -> Result<Option<Picture>, Error> {
+    let Some(id) = branding.logo_attachment_id else { return Ok(None) };
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(attachments::find(tx, tenant, id).await?) })
+    });
+    let Some(file) = read.await?.filter(|file| file.size <= PICTURE_MAX as u64) else { return Ok(None) };
+    // A document without its logo is better than none.
+    Ok(engine.ports.blobs.get(&file.sha256).await.ok().and_then(|bytes| Picture::read(bytes.to_vec())))
 }
 
 async fn shown(tx: &mut Tx, tenant: TenantId) -> Result<BrandingView, Error> {

@@ -26,6 +26,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod directory;
 pub mod dispatch;
+pub mod documents;
 pub mod domains;
 pub mod endpoints;
 mod engine;
