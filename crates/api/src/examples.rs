@@ -57,6 +57,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "webhook-endpoints" => ("endpoint", ENDPOINT),
         "suppressions" => ("suppression", SUPPRESSION),
         "topics" => ("topic", "match_reports"),
+        "plans" => ("plan", "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
         other => unreachable!("the collection {other} has no example of an id"),
     }
 }
@@ -617,5 +618,32 @@ pub(crate) fn credit_entry() -> Value {
         "number": 1, "kind": "purchase", "from": "purchased", "to": "available", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
         "available_after_micros": 50_000_000, "reserved_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
         "at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// A plan.
+pub(crate) fn plan() -> Value {
+    json!({
+        "id": "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "name": "Studio", "monthly_fee": {"amount_micros": 49_000_000, "currency": "USD"},
+        "allowances": [
+            {"channel": "email", "included": 50_000, "overage_micros": null, "limit": null},
+            {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000},
+        ],
+        "is_offered": true, "is_archived": false, "created_at": "2026-11-28T09:00:00Z", "updated_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// A tenant's subscription.
+pub(crate) fn subscription() -> Value {
+    json!({
+        "state": "active", "plan": plan(),
+        "quotas": [
+            {"channel": "email", "included": 50_000, "overage_micros": null, "limit": 50_000, "used": 12_408, "remaining": 37_592, "resets_at": "2026-11-30T23:00:00Z"},
+            {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "resets_at": "2026-11-30T23:00:00Z"},
+        ],
+        "trial_ends_at": null, "past_due_since": null, "marketing_stops_at": null, "canceled_at": null,
+        "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example"},
+        "billed_until": "2026-10-31T23:00:00Z", "next_invoice_at": "2026-11-30T23:00:00Z", "created_at": "2026-09-01T09:00:00Z",
+        "updated_at": "2026-11-28T09:00:00Z",
     })
 }

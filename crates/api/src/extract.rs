@@ -261,6 +261,7 @@ nouns! {
     model::CampaignId = "campaign",
     model::TemplateId = "template",
     model::SuppressionId = "suppression",
+    model::PlanId = "plan",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

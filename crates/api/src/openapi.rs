@@ -240,7 +240,7 @@ const ERRORS: &[ErrorLine] = &[
     (
         "402",
         "PaymentRequired",
-        "The tenant pays ahead, and its credit does not cover this: `need` and `available` say how much. Nothing was accepted.",
+        "The tenant pays ahead, and its credit does not cover this: `need` and `available` say how much. Or its plan does not reach (`quota_exceeded`): `need`, `used`, `remaining`, `resets_at` and `choices` say how far it does and what can be done. Or its subscription has ended. Nothing was accepted.",
         "insufficient_credit",
         "This costs 12.50 INR, and 3.00 INR are available. Add credit, then send the request again.",
     ),

@@ -9,9 +9,10 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use engine::plans::quota::Choice;
 use engine::{Error, ErrorKind, FieldError};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use model::Money;
+use model::{Channel, Money, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -79,18 +80,46 @@ pub struct ProblemView<'a> {
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(value_type = Option<Vec<FieldProblem>>)]
     pub errors: &'a [FieldError],
-    /// What it would cost, where credit does not reach.
+    /// What it would cost, where credit does not reach, as money; or how many messages it is, where the plan does not reach.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub need: Option<&'a Money>,
+    #[schema(value_type = Option<Value>)]
+    pub need: Option<Need<'a>>,
     /// What is available, where credit does not reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub available: Option<&'a Money>,
+    /// Over which channel the plan does not reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "sms")]
+    pub channel: Option<Channel>,
+    /// Messages of the month so far, where the plan does not reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<i64>,
+    /// Messages that are left of the month, where the plan does not reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<i64>,
+    /// When the next month begins, where the plan does not reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub resets_at: Option<Timestamp>,
+    /// What can be done, where the plan does not reach.
+    #[serde(skip_serializing_if = "<[Choice]>::is_empty")]
+    #[schema(value_type = Option<Vec<Choice>>)]
+    pub choices: &'a [Choice],
     /// When trying again makes sense, in seconds. The same as `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub retry_after_s: Option<u64>,
+}
+
+/// What a request needs that is not there.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Need<'a> {
+    /// Money.
+    Credit(&'a Money),
+    /// Messages.
+    Messages(i64),
 }
 
 /// One wrong field.
@@ -157,6 +186,7 @@ pub fn write(response: &mut Response, request_id: &str) {
     let Some(Problem(error)) = response.extensions_mut().remove::<Problem>() else { return };
     let status = response.status();
     let retry_after_s = error.retry_after_ms.map(|wait_ms| wait_ms.div_ceil(1_000).max(1));
+    let quota = error.quota.as_deref();
     let view = ProblemView {
         kind: Cow::Owned(format!("{TYPE_PREFIX}{}", error.code)),
         title: title(status),
@@ -166,8 +196,16 @@ pub fn write(response: &mut Response, request_id: &str) {
         request_id,
         action: error.action,
         errors: &error.errors,
-        need: error.shortfall.as_deref().map(|(need, _)| need),
+        need: match quota {
+            Some(quota) => Some(Need::Messages(quota.need)),
+            None => error.shortfall.as_deref().map(|(need, _)| Need::Credit(need)),
+        },
         available: error.shortfall.as_deref().map(|(_, available)| available),
+        channel: quota.map(|quota| quota.channel),
+        used: quota.map(|quota| quota.used),
+        remaining: quota.map(|quota| quota.remaining),
+        resets_at: quota.map(|quota| quota.resets_at),
+        choices: quota.map_or(&[], |quota| &quota.choices),
         retry_after_s,
     };
     let body = serde_json::to_vec(&view).expect("a problem has a JSON form");

@@ -18,6 +18,7 @@ use crate::{
     consent::policy::{self, Policy},
     keys::{ApiKey, LastUsed},
     money::{Billing, BillingMode, prices::Book},
+    plans::Subscribed,
     render::Provided,
     senders::{self, SenderState},
     templates::{self, Templates},
@@ -90,6 +91,8 @@ pub struct Tenant {
     pub consent: Policy,
     /// How it is billed, if it is.
     pub billing: Option<Billing>,
+    /// Its plan, if it has one.
+    pub subscription: Option<Subscribed>,
     /// Where the world reaches this installation: the base of its links.
     pub public_url: Arc<str>,
 }
@@ -399,6 +402,7 @@ async fn read_tenant(
         templates: templates::load(tx, id).await?,
         consent,
         billing: read_billing(tx, book, id).await?,
+        subscription: Subscribed::read(tx, id, &row.timezone).await?,
         public_url: public_url.into(),
         endpoints: endpoints.collect(),
         accounts: opened,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use model::Money;
 
+use crate::plans::quota::Shortfall;
+
 /// A refusal or failure. The texts are for people outside; nothing private goes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -21,6 +23,8 @@ pub struct Error {
     pub retry_after_ms: Option<u64>,
     /// What it needs and what is available, where credit does not reach.
     pub shortfall: Option<Box<(Money, Money)>>,
+    /// What is missing where a plan is used up.
+    pub quota: Option<Box<Shortfall>>,
 }
 
 /// Classes of errors; each is one HTTP status.
@@ -99,6 +103,7 @@ impl Error {
             action: None,
             retry_after_ms: None,
             shortfall: None,
+            quota: None,
         }
     }
 

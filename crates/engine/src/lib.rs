@@ -44,6 +44,7 @@ pub mod overview;
 pub mod page;
 mod parts;
 pub mod patch;
+pub mod plans;
 mod provider;
 pub mod queries;
 pub mod recovery;

@@ -25,7 +25,7 @@ use store::{
     usage::{self, Counts, Key},
 };
 
-use crate::{analytics::count, directory::Tenant, money::charge, tracking};
+use crate::{analytics::count, directory::Tenant, money::charge, plans::quota, tracking};
 
 /// Rows to be written in one transaction.
 #[derive(Default)]
@@ -63,6 +63,8 @@ pub struct Writes {
     usage: BTreeMap<Key, Counts>,
     /// What became of messages that cost something.
     outcomes: BTreeMap<TenantId, Vec<charge::Outcome>>,
+    /// Messages that stopped counting for their tenant's plan, or count again.
+    quotas: quota::Changes,
     templates: BTreeMap<template_counters::Key, template_counters::Counts>,
     slots: BTreeMap<message_counters::Key, message_counters::Counts>,
     /// Messages with which somebody did something for the first time.
@@ -89,6 +91,7 @@ impl Writes {
             self.outcomes.entry(tenant).or_default().push(outcome);
         }
         if let Some(before) = before {
+            quota::note(&mut self.quotas, before, after);
             let entry = self.usage.entry(key(before)).or_default();
             *entry = *entry - counts(before);
         }
@@ -185,6 +188,7 @@ impl Writes {
         contents::insert_many(tx, &self.contents).await?;
         messages::insert_many(tx, &self.new_messages).await?;
         let costs = charge::settle(tx, &self.outcomes).await?;
+        quota::apply(tx, &self.quotas).await?;
         if costs.is_empty() {
             messages::update_many(tx, &self.messages).await?;
         } else {

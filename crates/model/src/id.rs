@@ -121,6 +121,10 @@ id! {
     SuppressionId = "sup";
     /// One thing a contact said about consent.
     ConsentId = "cns";
+    /// What a tenant subscribes to.
+    PlanId = "pln";
+    /// A tenant's bill for a month, or what takes one back.
+    InvoiceId = "inv";
 }
 
 impl EndpointId {

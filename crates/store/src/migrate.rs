@@ -87,6 +87,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["demo_tenants"],
         postgres: "",
     },
+    Migration {
+        version: 17,
+        name: "billing",
+        sql: include_str!("../migrations/0017_billing.sql"),
+        tenant_tables: &["subscriptions", "quota_counters", "invoiced_usage", "invoices"],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

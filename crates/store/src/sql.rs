@@ -39,6 +39,7 @@ binds! {
     model::CampaignId => |id| Self::Id(id.ulid());
     model::AccountId => |id| Self::Id(id.ulid());
     model::TemplateId => |id| Self::Id(id.ulid());
+    model::InvoiceId => |id| Self::Id(id.ulid());
 }
 
 /// SQL under construction: a statement from its `FROM` on.

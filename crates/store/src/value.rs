@@ -172,7 +172,9 @@ ids!(
     AuditId,
     WhatsappTemplateId,
     SuppressionId,
-    ConsentId
+    ConsentId,
+    PlanId,
+    InvoiceId
 );
 
 macro_rules! codes {

@@ -22,6 +22,7 @@ mod lists;
 mod logs;
 mod messages;
 mod oidc;
+mod plans;
 mod prices;
 mod schedules;
 mod segments;
@@ -29,6 +30,7 @@ mod senders;
 mod sessions;
 mod sign_in;
 mod stream;
+mod subscriptions;
 mod suppressions;
 mod system;
 mod templates;
@@ -178,6 +180,9 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(usage::get))
         .routes(routes!(analytics::get))
         .routes(routes!(prices::create, prices::list))
+        .routes(routes!(plans::create, plans::list))
+        .routes(routes!(plans::get, plans::patch))
+        .routes(routes!(subscriptions::get, subscriptions::patch))
         .routes(routes!(credits::get, credits::patch))
         .routes(routes!(credits::entries))
         .routes(routes!(credits::purchase))

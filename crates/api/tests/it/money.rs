@@ -32,4 +32,38 @@ testkit::both! {
         let bad = operator("/v1/credits/purchases", json!({"amount_micros": 0, "reference": ""})).send().await;
         assert_eq!(bad.pointers(), ["/amount_micros", "/reference"]);
     }
+
+    async fn a_plan_that_is_used_up_says_what_is_left_and_what_to_do(db: TestDb) {
+        let api = Api::new(&db).await;
+        let tenant = api.stage.tenant.to_string();
+        let change = |body| api.patch("/v1/subscription", &body).for_operator().header("tidings-tenant", &tenant);
+        api.post("/v1/accounts", &json!({"name": "Sandbox", "connector": "sandbox"})).send().await.ok(201);
+        assert_eq!(api.get("/v1/subscription").send().await.problem(404), "not_found");
+        let new = json!({"name": "Small", "currency": "USD", "monthly_fee_micros": 1_000_000, "allowances": [{"channel": "email", "included": 3}]});
+        let plan = api.post("/v1/plans", &new).for_operator().send().await.ok(201);
+        assert_eq!(api.get("/v1/plans").send().await.ok(200)["data"], json!([]));
+        let bad = change(json!({"customer": {"country": "Germany"}})).send().await;
+        assert_eq!(bad.pointers(), ["/plan_id"]);
+        change(json!({"plan_id": plan["id"]})).send().await.ok(200);
+        let bad = change(json!({"customer": {"country": "Germany", "email": "x"}})).send().await;
+        assert_eq!(bad.pointers(), ["/customer/country", "/customer/email"]);
+        assert_eq!(api.get("/v1/plans").send().await.ok(200)["data"], json!([plan]));
+        let mail = json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hello", "text": "Ada"}});
+        api.post("/v1/messages", &mail).send().await.ok(202);
+        let batch = json!({"messages": [mail, mail, mail, mail]});
+        let refused = api.post("/v1/messages/batch", &batch).send().await;
+        assert_eq!(refused.problem(402), "quota_exceeded");
+        let told = refused.json();
+        assert_eq!((&told["need"], &told["used"], &told["remaining"], &told["channel"]), (&json!(4), &json!(1), &json!(2), &json!("email")));
+        let resets_at = &told["resets_at"];
+        assert_eq!(told["choices"], json!([{"choice": "remove", "messages": 2}, {"choice": "upgrade"}, {"choice": "next_month", "from": resets_at}]));
+        let seen = api.get("/v1/subscription").send().await.ok(200);
+        assert_eq!((&seen["state"], &seen["quotas"][0]["used"], &seen["quotas"][0]["resets_at"]), (&json!("active"), &json!(1), resets_at));
+        let ended = json!({"canceled_at": api.stage.world.ports.clock.now()});
+        change(ended).send().await.ok(200);
+        assert_eq!(api.post("/v1/messages", &mail).send().await.problem(402), "subscription_canceled");
+        let archived = api.patch(&format!("/v1/plans/{}", plan["id"].as_str().unwrap()), &json!({"is_archived": true})).for_operator().send().await;
+        assert_eq!(archived.ok(200)["is_archived"], true);
+        api.patch("/v1/plans/pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", &json!({"name": "X"})).for_operator().send().await.problem(404);
+    }
 }

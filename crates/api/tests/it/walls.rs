@@ -32,6 +32,7 @@ pub fn nobody(collection: &str) -> String {
         "templates" => "tpl",
         "suppressions" => "sup",
         "topics" => "top",
+        "plans" => "pln",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -147,6 +148,7 @@ struct Things {
     template: String,
     suppression: String,
     topic: String,
+    plan: String,
 }
 
 impl Things {
@@ -194,6 +196,10 @@ impl Things {
         let suppression = id(api.post("/v1/suppressions", &suppression).bearer(key).send().await, 201);
         let topic = json!({"name": "match_reports", "title": "Match reports"});
         let topic = api.post("/v1/topics", &topic).bearer(key).send().await.ok(201);
+        let plan = json!({"name": "Studio", "currency": "USD", "monthly_fee_micros": 0});
+        let plan = id(api.post("/v1/plans", &plan).for_operator().send().await, 201);
+        let subscription = api.patch("/v1/subscription", &json!({"plan_id": plan})).for_operator();
+        subscription.header("tidings-tenant", tenant).send().await.ok(200);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -217,6 +223,7 @@ impl Things {
             domain,
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
+            plan,
         }
     }
 
@@ -245,6 +252,7 @@ impl Things {
             "domains" => &self.domain,
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
+            "plans" => &self.plan,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

@@ -24,6 +24,7 @@ use crate::{
     dispatch::{Dispatcher, Place},
     money::charge,
     once::{self, Judged},
+    plans::quota,
     render::Prepared,
     view,
     writes::Writes,
@@ -180,6 +181,7 @@ async fn write_in(
     let billed = items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some());
     let (mut ledgers, mut charges) =
         (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect()).await?, Vec::new());
+    let mut meters = quota::lock(tx, metered(items, &linked, version)).await?;
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
     for ((item, has_place), linked) in items.iter().zip(&linked) {
@@ -208,9 +210,13 @@ async fn write_in(
             .iter()
             .zip(linked)
             .filter(|(planned, m)| planned.tail.is_some() || !matches!(rulings.get(&m.id), Some(Ruling::Bar(_))));
-        let costing = costing.map(|(_, m)| &**m);
-        let owed = match charge::afford(ledgers.get(&item.tenant.id), &item.tenant, costing) {
-            Ok(owed) => owed,
+        let costing: Vec<&Message> = costing.map(|(_, m)| &**m).collect();
+        let afforded = meters.afford(&item.tenant, &costing).and_then(|taken| {
+            let owed = charge::afford(ledgers.get(&item.tenant.id), &item.tenant, costing.iter().copied())?;
+            Ok((taken, owed))
+        });
+        let (taken, owed) = match afforded {
+            Ok(afforded) => afforded,
             Err(refusal) => {
                 committed.push(Committed::Failed(refusal));
                 continue;
@@ -225,6 +231,9 @@ async fn write_in(
         if let Some(open) = ledgers.get_mut(&item.tenant.id) {
             owed.iter().for_each(|charge| open.reserve(charge, now));
             charges.extend(owed);
+        }
+        for (kind, data) in meters.take(&item.tenant, taken) {
+            writes.event(&item.tenant, kind, data.to_string(), now, ids);
         }
         let mut has_left = *has_place;
         let first = linked.first().filter(|m| item.is_single && matches!(m, Cow::Owned(_)));
@@ -260,6 +269,7 @@ async fn write_in(
         committed.push(Committed::Done { has_left, contact, body });
     }
     charge::write(tx, ledgers, &charges).await?;
+    meters.write(tx).await?;
     writes.write(tx, shard).await?;
     let inserted = idempotency::insert_many(tx, &answers).await?;
     if inserted < answers.len() as u64 {
@@ -267,6 +277,21 @@ async fn write_in(
         return Err(store::Error::Conflict { detail: "an idempotency key was used at the same time".to_owned() });
     }
     Ok(committed)
+}
+
+/// The messages of tenants with a plan, of items whose own plan still holds.
+fn metered<'a>(
+    items: &[(&'a Item, bool)],
+    linked: &'a [Vec<Cow<'a, Message>>],
+    version: i64,
+) -> Vec<(&'a Tenant, &'a Message)> {
+    let mut metered = Vec::new();
+    for ((item, _), linked) in items.iter().zip(linked) {
+        if item.version == version && item.tenant.subscription.is_some() {
+            metered.extend(linked.iter().map(|m| (&*item.tenant, &**m)));
+        }
+    }
+    metered
 }
 
 /// The contacts behind the addresses of messages that name none. Asks nothing for tenants without contacts.

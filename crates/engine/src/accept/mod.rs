@@ -40,6 +40,7 @@ use crate::{
     keys::Caller,
     money::charge,
     once::{self, IdempotencyKey, Repeat, Reply},
+    plans::subscription,
     render::{Needs, Prepared},
     templates::Picked,
     tracking, view,
@@ -451,6 +452,7 @@ impl Engine {
             ),
             ..Message::new(tenant.id, id, plan.channel, plan.address.to_string(), said.content_id, now)
         };
+        subscription::permit(tenant, plan.purpose, now)?;
         charge::quote(tenant, &mut message)?;
         Ok(message)
     }

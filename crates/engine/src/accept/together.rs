@@ -114,7 +114,8 @@ impl Engine {
             if let Err(refusal) = &handed
                 && refusal.kind == ErrorKind::Payment
             {
-                return Err(Error::new(ErrorKind::Unavailable, CAMPAIGN_WAITS, refusal.detail.clone()));
+                let waits = Error::new(ErrorKind::Unavailable, CAMPAIGN_WAITS, refusal.detail.clone());
+                return Err(Error { quota: refusal.quota.clone(), ..waits });
             }
             match handed? {
                 Handed::Done => {
@@ -268,7 +269,13 @@ pub(crate) const CAMPAIGN_WAITS: &str = "campaign_waits";
 fn is_passing(code: &str) -> bool {
     matches!(
         code,
-        "tenant_suspended" | "account_disabled" | "no_account_for_channel" | "template_not_published" | "no_price"
+        "tenant_suspended"
+            | "account_disabled"
+            | "no_account_for_channel"
+            | "template_not_published"
+            | "no_price"
+            | "subscription_past_due"
+            | "subscription_canceled"
     )
 }
 

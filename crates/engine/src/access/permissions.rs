@@ -185,6 +185,7 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("usage", Need::One(View), Need::One(Billing)),
     ("prices", Need::One(View), Need::Operator),
     ("credits", Need::One(Billing), Need::Operator),
+    ("plans", Need::One(View), Need::Operator),
     ("callbacks", Need::One(Administration), Need::One(Administration)),
     ("audit", Need::One(Administration), Need::One(Administration)),
     ("keys", Need::One(Administration), Need::One(Administration)),

@@ -399,9 +399,47 @@ async fn expand(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Result<
     if waiting.is_empty() {
         return expanded(engine, row, &new, now).await;
     }
-    let says = requests(&new)?;
+    accept_next(engine, row, &new, waiting, now).await
+}
+
+/// Accepts messages for the next recipients: for as many as the tenant's plan has left where that is fewer.
+async fn accept_next(
+    engine: &Arc<Engine>,
+    row: &Campaign,
+    new: &NewCampaign,
+    mut waiting: Vec<Recipient>,
+    now: Timestamp,
+) -> Result<Turn, Error> {
+    loop {
+        match accept_these(engine, row, new, &waiting).await {
+            Ok(_) => return Ok(Turn::More),
+            Err(error) if error.code == CAMPAIGN_WAITS => {
+                let left = error.quota.as_ref().map_or(0, |quota| usize::try_from(quota.remaining).unwrap_or(0));
+                if (1..waiting.len()).contains(&left) {
+                    waiting.truncate(left);
+                    continue;
+                }
+                let wait = move |row: &mut Campaign| {
+                    (row.problem, row.next_at) = (Some(error.detail), Some(now.plus_millis(LOOK_AGAIN_MS)));
+                };
+                return settle(engine, row, wait, None).await.map(|_| Turn::Rest);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Accepts messages for these recipients, all or none.
+async fn accept_these(
+    engine: &Arc<Engine>,
+    row: &Campaign,
+    new: &NewCampaign,
+    waiting: &[Recipient],
+) -> Result<bool, Error> {
+    let (tenant, id) = (row.tenant_id, row.id);
+    let says = requests(new)?;
     let mut asked = Vec::with_capacity(waiting.len());
-    for recipient in &waiting {
+    for recipient in waiting {
         let variant = recipient.variant.or(row.winner).unwrap_or(0) as usize;
         let mut request = says.get(variant).ok_or_else(|| Error::internal("a variant is not there"))?.clone();
         request.to.contact_id = Some(recipient.contact_id);
@@ -409,7 +447,7 @@ async fn expand(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Result<
     }
     let step = |accepted: &[Accepted]| {
         let mut after = row.clone();
-        let mut done = waiting.clone();
+        let mut done = waiting.to_vec();
         for (recipient, accepted) in done.iter_mut().zip(accepted) {
             recipient.variant = recipient.variant.or(row.winner);
             match accepted {
@@ -440,16 +478,7 @@ async fn expand(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Result<
         engine.find_recipients(tenant, asked.iter_mut()).await?;
         at_local_time(&mut asked, local, &engine.tenant(tenant).await?.1.consent.zone);
     }
-    match engine.accept_campaign(tenant, id, asked, step).await {
-        Ok(_) => Ok(Turn::More),
-        Err(error) if error.code == CAMPAIGN_WAITS => {
-            let wait = move |row: &mut Campaign| {
-                (row.problem, row.next_at) = (Some(error.detail), Some(now.plus_millis(LOOK_AGAIN_MS)));
-            };
-            settle(engine, row, wait, None).await.map(|_| Turn::Rest)
-        }
-        Err(error) => Err(error),
-    }
+    engine.accept_campaign(tenant, id, asked, step).await
 }
 
 /// Every recipient of this phase has a message.

@@ -45,6 +45,11 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("account.resumed", "A paused account works again."),
     ("domain.verified", "A mail domain is in order."),
     ("domain.failed", "A mail domain that was in order is not any more, or its provider gave it up."),
+    ("quota.warning", "Most of the month's messages of the plan are used on a channel: 80 or 90 percent of them."),
+    (
+        "quota.reached",
+        "The month's messages of the plan are used up on a channel. What goes beyond costs more, or is refused.",
+    ),
     ("endpoint.disabled", "A webhook endpoint was switched off because it took no events."),
     (
         "whatsapp_template.updated",

@@ -31,6 +31,8 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("prices:write", "Operator: make price lists."),
     ("credits:read", "See credit and where it went."),
     ("credits:write", "Operator: record purchases, adjust credit and say how a tenant pays."),
+    ("plans:read", "See plans, the subscription and what was used of it."),
+    ("plans:write", "Operator: make plans and give tenants one."),
     ("callbacks:read", "See the log of provider callbacks."),
     ("audit:read", "See the audit log."),
     ("keys:read", "See API keys, without the keys themselves."),
@@ -45,8 +47,15 @@ pub const SCOPES: &[(&str, &str)] = &[
 ];
 
 /// Scopes that only make sense on an operator's key.
-const OPERATOR_ONLY: &[&str] =
-    &["credits:write", "demo-tenants:read", "demo-tenants:write", "prices:write", "tenants:read", "tenants:write"];
+const OPERATOR_ONLY: &[&str] = &[
+    "credits:write",
+    "demo-tenants:read",
+    "demo-tenants:write",
+    "plans:write",
+    "prices:write",
+    "tenants:read",
+    "tenants:write",
+];
 
 /// A set of scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]

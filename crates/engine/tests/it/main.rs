@@ -21,6 +21,7 @@ mod keys;
 mod money;
 mod once;
 mod path;
+mod plans;
 mod provider_resources;
 mod reading;
 mod returns;

@@ -11,6 +11,7 @@ extern crate tidings_store as store;
 mod consent;
 mod idempotency;
 mod money;
+mod plans;
 mod provider_resources;
 mod segments;
 mod statistics;

@@ -1,0 +1,70 @@
+//! Months on the clock of a tenant's time zone. Pure.
+
+use jiff::{ToSpan as _, civil::Date, tz::TimeZone};
+use model::Timestamp;
+
+/// The zone of this IANA name. Tenants are checked for theirs when it is set; one that is no longer known is UTC.
+pub fn zone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+}
+
+/// The first instant of the month an instant lies in, and the first after it.
+pub fn month(zone: &TimeZone, at: Timestamp) -> (Timestamp, Timestamp) {
+    let first = at.jiff().to_zoned(zone.clone()).date().first_of_month();
+    let begin = |date: Date| date.to_zoned(zone.clone()).ok().map(|zoned| Timestamp::from(zoned.timestamp()));
+    let next = first.checked_add(1.month()).ok().and_then(begin);
+    (begin(first).unwrap_or(at), next.unwrap_or(Timestamp::from_micros(i64::MAX)))
+}
+
+/// The month that begins at an instant, as in `2026-11`, on the zone's clock.
+pub fn name(zone: &TimeZone, starts_at: Timestamp) -> String {
+    let date = starts_at.jiff().to_zoned(zone.clone()).date();
+    format!("{:04}-{:02}", date.year(), date.month())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_begin_and_end_on_the_tenants_clock() {
+        let check = |name: &str, at: &str, starts: &str, ends: &str| {
+            let found = month(&zone(name), at.parse().unwrap());
+            let expected = (starts.parse().unwrap(), ends.parse().unwrap());
+            assert_eq!(found, expected, "{name} {at}");
+        };
+        check("Asia/Kolkata", "2026-11-30T18:29:59Z", "2026-10-31T18:30:00Z", "2026-11-30T18:30:00Z");
+        check("Asia/Kolkata", "2026-11-30T18:30:00Z", "2026-11-30T18:30:00Z", "2026-12-31T18:30:00Z");
+        check("Africa/Lagos", "2026-11-30T22:59:59Z", "2026-10-31T23:00:00Z", "2026-11-30T23:00:00Z");
+        check("Africa/Lagos", "2026-11-30T23:00:00Z", "2026-11-30T23:00:00Z", "2026-12-31T23:00:00Z");
+        // In March the clocks of Los Angeles go forward, in November back: the month ends on another offset than it began.
+        check("America/Los_Angeles", "2026-03-20T00:00:00Z", "2026-03-01T08:00:00Z", "2026-04-01T07:00:00Z");
+        check("America/Los_Angeles", "2026-11-01T06:59:59Z", "2026-10-01T07:00:00Z", "2026-11-01T07:00:00Z");
+        check("America/Los_Angeles", "2026-11-20T00:00:00Z", "2026-11-01T07:00:00Z", "2026-12-01T08:00:00Z");
+        check("America/Los_Angeles", "2026-12-01T07:59:59Z", "2026-11-01T07:00:00Z", "2026-12-01T08:00:00Z");
+        check("UTC", "2028-02-29T23:59:59Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z");
+        check("No/Where", "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        // Where midnight of the first does not exist, the month begins with the first instant there is: Asunción's clocks went forward at midnight of 1 October 2017.
+        check("America/Asuncion", "2017-10-05T00:00:00Z", "2017-10-01T04:00:00Z", "2017-11-01T03:00:00Z");
+    }
+
+    #[test]
+    fn months_of_a_year_follow_one_another_without_gap() {
+        for name in ["Asia/Kolkata", "Africa/Lagos", "America/Los_Angeles", "Australia/Lord_Howe", "Asia/Kathmandu"] {
+            let zone = zone(name);
+            let mut at: Timestamp = "2025-12-15T00:00:00Z".parse().unwrap();
+            for _ in 0..30 {
+                let (starts, ends) = month(&zone, at);
+                assert!(starts <= at && at < ends, "{name} {at}");
+                assert_eq!(month(&zone, ends).0, ends, "{name} {at}");
+                assert_eq!(month(&zone, ends.plus_millis(-1)), (starts, ends), "{name} {at}");
+                at = ends;
+            }
+        }
+    }
+
+    #[test]
+    fn a_month_has_its_name_on_the_zones_clock() {
+        assert_eq!(name(&zone("Asia/Kolkata"), "2026-10-31T18:30:00Z".parse().unwrap()), "2026-11");
+    }
+}

@@ -1,0 +1,387 @@
+//! Counting what a tenant uses of its plan, in the transactions that accept messages and that write what became of them.
+//!
+//! A message counts from when it was accepted, in the month of that instant on the tenant's clock, over the channel it goes by. It stops counting when it ends without having been
+//! sent: withdrawn, expired, held back, or failed. So a counter equals a recount of its month's messages ([`counts`]), and `tidings doctor --ledger` compares the two. What Tidings
+//! itself answers (STOP, HELP) does not count, as it costs nothing.
+//!
+//! Accept locks the counters of what it is about to write ([`lock`]), so of many that are accepted at the same time those come first that fit, and the others are refused.
+//! What moves to another channel afterwards counts there, and a dead letter that is tried again counts again; both are rare, and neither stops at the end of the plan.
+
+use std::collections::BTreeMap;
+
+use model::{Channel, Status, TenantId, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+use store::{
+    Scope, Tx,
+    messages::Message,
+    quotas::{self, Counter},
+};
+use utoipa::ToSchema;
+
+use super::Allowance;
+use crate::{Error, ErrorKind, Parts, directory::Tenant};
+
+/// Percentages of a plan's messages at which the tenant is told, once each and month.
+const NOTICES: [i64; 3] = [80, 90, 100];
+
+/// What is missing where a plan is used up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shortfall {
+    /// Over which channel.
+    pub channel: Channel,
+    /// Messages of the request.
+    pub need: i64,
+    /// Messages of the month so far.
+    pub used: i64,
+    /// Messages that are left.
+    pub remaining: i64,
+    /// When the next month begins.
+    pub resets_at: Timestamp,
+    /// What can be done.
+    pub choices: Vec<Choice>,
+}
+
+/// A way on where a plan is used up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = QuotaChoice)]
+#[serde(tag = "choice", rename_all = "snake_case")]
+pub enum Choice {
+    /// Send to fewer.
+    Remove {
+        /// How many messages have to be left out.
+        #[schema(example = 30)]
+        messages: i64,
+    },
+    /// Move to a larger plan.
+    Upgrade,
+    /// Send in the next month.
+    NextMonth {
+        /// When it begins.
+        #[schema(value_type = String, format = DateTime)]
+        from: Timestamp,
+    },
+}
+
+/// True while a message counts.
+pub fn counts(m: &Message) -> bool {
+    let is_over =
+        matches!(m.status, Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed);
+    let is_ours = m.topic.as_deref().is_some_and(|topic| topic.starts_with("reply:"));
+    m.channel != Channel::Webhook && !is_ours && (m.sent_at.is_some() || !is_over)
+}
+
+/// Changes of what counts, by the instant the messages were accepted.
+pub(crate) type Changes = BTreeMap<(TenantId, Channel), Vec<(Timestamp, i64)>>;
+
+/// Notes what a change of a message's row means for what counts, which is nothing as a rule.
+pub(crate) fn note(changes: &mut Changes, before: &Message, after: &Message) {
+    let mut add = |m: &Message, by: i64| {
+        changes.entry((m.tenant_id, m.channel)).or_default().push((m.created_at, by));
+    };
+    let is_moved = before.channel != after.channel;
+    match (counts(before), counts(after)) {
+        (true, true) if is_moved => {
+            // What was sent the way it has left stays counted there.
+            if before.sent_at.is_none() {
+                add(before, -1);
+            }
+            add(after, 1);
+        }
+        (true, false) => add(before, -1),
+        (false, true) => add(after, 1),
+        (true, true) | (false, false) => {}
+    }
+}
+
+/// Writes changes. Months that were not counted, and tenants without a plan, have no counter and are passed over.
+pub(crate) async fn apply(tx: &mut Tx, changes: &Changes) -> Result<(), store::Error> {
+    for ((tenant, channel), shifts) in changes {
+        let Some(earliest) = shifts.iter().map(|(at, _)| *at).min() else { continue };
+        let mut counters = quotas::lock(tx, *tenant, *channel, earliest).await?;
+        for (at, by) in shifts {
+            if let Some(counter) = counters.iter_mut().find(|c| c.starts_at <= *at && *at < c.ends_at) {
+                counter.used += by;
+            }
+        }
+        quotas::put_many(tx, &counters).await?;
+    }
+    Ok(())
+}
+
+/// The locked counters of the tenants among those about to accept that have a plan.
+#[derive(Default)]
+pub(crate) struct Meters(BTreeMap<(TenantId, Channel), Vec<(Counter, bool)>>);
+
+/// Part of a plan that a request is about to use.
+pub(crate) struct Taken {
+    key: (TenantId, Channel),
+    place: usize,
+    messages: i64,
+}
+
+/// Locks the counters of messages about to be accepted, in one order so that two transactions cannot wait for each other. Asks nothing for tenants without a plan.
+pub(crate) async fn lock(tx: &mut Tx, messages: Vec<(&Tenant, &Message)>) -> Result<Meters, store::Error> {
+    let mut wanted: BTreeMap<(TenantId, Channel), (&Tenant, Timestamp, Timestamp)> = BTreeMap::new();
+    for (tenant, m) in messages {
+        if allowance(tenant, m.channel).is_some() {
+            let entry = wanted.entry((tenant.id, m.channel)).or_insert((tenant, m.created_at, m.created_at));
+            (entry.1, entry.2) = (entry.1.min(m.created_at), entry.2.max(m.created_at));
+        }
+    }
+    let mut meters = Meters::default();
+    for (key, (tenant, earliest, latest)) in wanted {
+        let mut counters = quotas::lock(tx, key.0, key.1, earliest).await?;
+        for at in [earliest, latest] {
+            if place(&counters, at).is_none()
+                && let Some(new) = fresh(tx, tenant, key.1, at).await?
+            {
+                quotas::begin_many(tx, &[new]).await?;
+                counters = quotas::lock(tx, key.0, key.1, earliest).await?;
+            }
+        }
+        meters.0.insert(key, counters.into_iter().map(|counter| (counter, false)).collect());
+    }
+    Ok(meters)
+}
+
+fn allowance(tenant: &Tenant, channel: Channel) -> Option<&Allowance> {
+    tenant.subscription.as_ref()?.allowances.iter().find(|allowance| allowance.channel == channel)
+}
+
+/// The counter of an instant: the one it lies in, or the next where a clock was behind when the counting began.
+fn place(counters: &[Counter], at: Timestamp) -> Option<usize> {
+    counters.iter().position(|counter| at < counter.ends_at)
+}
+
+/// The counter of the month an instant lies in: from where the one before ended or the counting began.
+async fn fresh(tx: &mut Tx, tenant: &Tenant, channel: Channel, at: Timestamp) -> Result<Option<Counter>, store::Error> {
+    let Some(subscribed) = &tenant.subscription else { return Ok(None) };
+    let (starts_at, ends_at) = super::months::month(&subscribed.zone, at);
+    let before = quotas::counted_until(tx, tenant.id, channel).await?.unwrap_or(starts_at);
+    let starts_at = starts_at.max(subscribed.counted_from).max(before);
+    let counter = Counter { tenant_id: tenant.id, channel, starts_at, ends_at, used: 0, warned: 0 };
+    Ok((starts_at < ends_at).then_some(counter))
+}
+
+impl Meters {
+    /// What messages use of their tenant's plan, or the refusal when it does not reach for all of them.
+    pub(crate) fn afford(&self, tenant: &Tenant, messages: &[&Message]) -> Result<Vec<Taken>, Error> {
+        if tenant.subscription.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut needs: BTreeMap<(Channel, usize), i64> = BTreeMap::new();
+        for m in messages {
+            let Some(counters) = self.0.get(&(tenant.id, m.channel)) else { continue };
+            if let Some(place) = counters.iter().position(|(counter, _)| m.created_at < counter.ends_at) {
+                *needs.entry((m.channel, place)).or_default() += 1;
+            }
+        }
+        let mut taken = Vec::new();
+        for ((channel, place), need) in needs {
+            let key = (tenant.id, channel);
+            let counter = &self.0[&key][place].0;
+            let stop = allowance(tenant, channel).and_then(Allowance::stop);
+            if let Some(stop) = stop.filter(|stop| counter.used + need > *stop) {
+                return Err(refusal(counter, stop, need));
+            }
+            taken.push(Taken { key, place, messages: need });
+        }
+        Ok(taken)
+    }
+
+    /// Counts what is accepted. Answers what the tenant is told of: the type of each event and its data.
+    pub(crate) fn take(&mut self, tenant: &Tenant, taken: Vec<Taken>) -> Vec<(&'static str, Value)> {
+        let mut notices = Vec::new();
+        for Taken { key, place, messages } in taken {
+            let Some((counter, is_changed)) = self.0.get_mut(&key).and_then(|counters| counters.get_mut(place)) else {
+                continue;
+            };
+            counter.used += messages;
+            *is_changed = true;
+            notices.extend(allowance(tenant, key.1).and_then(|allowance| notice(counter, allowance)));
+        }
+        notices
+    }
+
+    /// Writes what was counted.
+    pub(crate) async fn write(self, tx: &mut Tx) -> Result<(), store::Error> {
+        let changed = self.0.into_values().flatten().filter(|(_, is_changed)| *is_changed);
+        quotas::put_many(tx, &changed.map(|(counter, _)| counter).collect::<Vec<_>>()).await
+    }
+}
+
+/// The notice a counter has come to, and that it was given.
+fn notice(counter: &mut Counter, allowance: &Allowance) -> Option<(&'static str, Value)> {
+    let stop = allowance.stop();
+    let whole = stop.unwrap_or(allowance.included);
+    let reached = NOTICES.into_iter().rfind(|percent| whole > 0 && counter.used * 100 >= whole * percent)?;
+    if reached <= counter.warned {
+        return None;
+    }
+    counter.warned = reached;
+    let data = json!({
+        "channel": counter.channel, "percent": reached, "used": counter.used, "included": allowance.included, "limit": stop,
+        "remaining": stop.map(|stop| (stop - counter.used).max(0)), "starts_at": counter.starts_at, "resets_at": counter.ends_at,
+    });
+    Some((if reached == 100 { "quota.reached" } else { "quota.warning" }, data))
+}
+
+fn refusal(counter: &Counter, stop: i64, need: i64) -> Error {
+    let remaining = (stop - counter.used).max(0);
+    let detail = format!(
+        "This needs {need} messages over {}, and {remaining} of the {stop} of this month are left. Leave {} out, ask for a larger plan, or wait until {}. Nothing was accepted.",
+        counter.channel,
+        need - remaining,
+        counter.ends_at
+    );
+    let mut choices = vec![Choice::Upgrade, Choice::NextMonth { from: counter.ends_at }];
+    if remaining > 0 {
+        choices.insert(0, Choice::Remove { messages: need - remaining });
+    }
+    let mut refusal = Error::new(ErrorKind::Payment, "quota_exceeded", detail).with_action("UPGRADE_PLAN");
+    refusal.quota = Some(Box::new(Shortfall {
+        channel: counter.channel,
+        need,
+        used: counter.used,
+        remaining,
+        resets_at: counter.ends_at,
+        choices,
+    }));
+    refusal
+}
+
+/// What a tenant has used of its plan on one channel this month.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Quota)]
+pub struct QuotaView {
+    /// Over which channel.
+    #[schema(value_type = String, example = "sms")]
+    pub channel: Channel,
+    /// Messages the fee pays for.
+    #[schema(example = 1000)]
+    pub included: i64,
+    /// What each further one costs, in millionths of the plan's currency; `null` when there is none.
+    #[schema(example = 9000)]
+    pub overage_micros: Option<i64>,
+    /// Messages at which sending stops; `null` when it does not.
+    #[schema(example = 5000)]
+    pub limit: Option<i64>,
+    /// Messages of this month so far.
+    #[schema(example = 812)]
+    pub used: i64,
+    /// Messages until sending stops; `null` when it does not.
+    #[schema(example = 4188)]
+    pub remaining: Option<i64>,
+    /// When the next month begins on the tenant's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub resets_at: Timestamp,
+}
+
+/// What a tenant has used of its plan, channel by channel; empty without one.
+pub async fn used(parts: &Parts, tenant: &Tenant) -> Result<Vec<QuotaView>, Error> {
+    let Some(subscribed) = &tenant.subscription else { return Ok(Vec::new()) };
+    let (id, now) = (tenant.id, parts.ports.clock.now());
+    let read = parts.ports.db.read(Scope::Tenant(id), move |tx| Box::pin(async move { quotas::at(tx, id, now).await }));
+    let counters: Vec<Counter> = read.await.map_err(Error::from)?;
+    let view = |allowance: &Allowance| {
+        let counter = counters.iter().find(|counter| counter.channel == allowance.channel);
+        let (used, limit) = (counter.map_or(0, |counter| counter.used), allowance.stop());
+        QuotaView {
+            channel: allowance.channel,
+            included: allowance.included,
+            overage_micros: allowance.overage_micros,
+            limit,
+            used,
+            remaining: limit.map(|limit| (limit - used).max(0)),
+            resets_at: counter.map_or_else(|| super::months::month(&subscribed.zone, now).1, |c| c.ends_at),
+        }
+    };
+    Ok(subscribed.allowances.iter().map(view).collect())
+}
+
+/// What a tenant has used of its plan on one channel; `None` when nothing limits it there. For a campaign's check.
+pub async fn on_channel(parts: &Parts, tenant: &Tenant, channel: Channel) -> Result<Option<QuotaView>, Error> {
+    Ok(used(parts, tenant).await?.into_iter().find(|quota| quota.channel == channel))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counter(used: i64) -> Counter {
+        let (starts_at, ends_at) = (Timestamp::from_seconds(100), Timestamp::from_seconds(200));
+        Counter { tenant_id: TenantId::from_ulid(1), channel: Channel::Sms, starts_at, ends_at, used, warned: 0 }
+    }
+
+    #[test]
+    fn a_notice_is_given_once_and_says_the_highest_mark() {
+        let allowance = Allowance { channel: Channel::Sms, included: 10, overage_micros: None, limit: None };
+        let mut counter = counter(0);
+        let mut told = Vec::new();
+        for used in [5, 7, 8, 8, 7, 8, 9, 10, 10, 4, 10] {
+            counter.used = used;
+            told.extend(notice(&mut counter, &allowance).map(|(kind, data)| (kind, data["percent"].as_i64().unwrap())));
+        }
+        assert_eq!(told, [("quota.warning", 80), ("quota.warning", 90), ("quota.reached", 100)]);
+        let mut at_once = super::tests::counter(10);
+        assert_eq!(notice(&mut at_once, &allowance).unwrap().0, "quota.reached");
+        assert_eq!(notice(&mut at_once, &allowance), None);
+        let none = Allowance { included: 0, ..allowance };
+        assert_eq!(notice(&mut super::tests::counter(10), &none), None);
+    }
+
+    #[test]
+    fn a_refusal_says_what_can_be_done() {
+        let shortfall = |used: i64, need: i64| *refusal(&counter(used), 10, need).quota.unwrap();
+        let some = shortfall(8, 5);
+        assert_eq!((some.need, some.used, some.remaining, some.resets_at), (5, 8, 2, Timestamp::from_seconds(200)));
+        let next = Choice::NextMonth { from: Timestamp::from_seconds(200) };
+        assert_eq!(some.choices, [Choice::Remove { messages: 3 }, Choice::Upgrade, next.clone()]);
+        assert_eq!(shortfall(12, 1).remaining, 0);
+        assert_eq!(shortfall(10, 1).choices, [Choice::Upgrade, next]);
+    }
+
+    #[test]
+    fn what_ends_without_having_been_sent_does_not_count() {
+        let tenant = TenantId::from_ulid(1);
+        let content = store::messages::ContentId(1);
+        let made = Message::new(
+            tenant,
+            model::MessageId::from_ulid(1 << 20),
+            Channel::Sms,
+            "+15550100001".to_owned(),
+            content,
+            Timestamp::from_seconds(5),
+        );
+        let with = |status: Status, sent: bool| Message {
+            status,
+            sent_at: sent.then(|| Timestamp::from_seconds(6)),
+            ..made.clone()
+        };
+        let check = |m: Message, expected: bool| assert_eq!(counts(&m), expected, "{:?} {:?}", m.status, m.sent_at);
+        for status in [Status::Scheduled, Status::Queued, Status::Sending, Status::Unknown] {
+            check(with(status, false), true);
+        }
+        for status in [Status::Failed, Status::Canceled, Status::Expired, Status::Suppressed, Status::Bounced] {
+            check(with(status, false), false);
+            check(with(status, true), true);
+        }
+        check(Message { topic: Some("reply:stop".to_owned()), ..with(Status::Queued, false) }, false);
+        check(Message { channel: Channel::Webhook, ..with(Status::Queued, false) }, false);
+        let changed = |before: Message, after: Message| {
+            let mut changes = Changes::new();
+            note(&mut changes, &before, &after);
+            changes.into_iter().map(|((_, channel), shifts)| (channel, shifts[0].1)).collect::<Vec<_>>()
+        };
+        let (queued, failed) = (with(Status::Queued, false), with(Status::Failed, false));
+        let moved = |m: Message| Message { channel: Channel::Whatsapp, ..m };
+        assert_eq!(changed(queued.clone(), with(Status::Sent, true)), []);
+        assert_eq!(changed(queued.clone(), failed.clone()), [(Channel::Sms, -1)]);
+        assert_eq!(changed(failed, queued.clone()), [(Channel::Sms, 1)]);
+        let both = changed(queued.clone(), moved(queued.clone()));
+        assert_eq!(both.len(), 2);
+        assert!(both.contains(&(Channel::Sms, -1)) && both.contains(&(Channel::Whatsapp, 1)));
+        assert_eq!(changed(with(Status::Sent, true), moved(queued)), [(Channel::Whatsapp, 1)]);
+    }
+}

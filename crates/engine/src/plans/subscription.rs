@@ -1,0 +1,471 @@
+//! A tenant's subscription: its plan, and whether it may send.
+//!
+//! The state follows from dates, so it needs no job to be right: a trial is over at its instant, and a cancellation counts from its. A bill that is not paid in time makes a
+//! subscription past due. Nothing changes at first; after [`GRACE_S`] marketing is refused, and the rest goes on, because an unpaid bill must not keep a password reset or a
+//! ticket from people who did nothing wrong. The operator ends that too by canceling the subscription or suspending the tenant.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use model::{PlanId, Purpose, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{
+    Scope, Tx, credits,
+    plans::{self as plan_rows, Plan},
+    subscriptions::{self as rows, Subscription},
+    tenants,
+};
+use utoipa::ToSchema;
+
+use super::{
+    Allowance, PlanView, allowances, months,
+    quota::{self, QuotaView},
+};
+use crate::{
+    Error, ErrorKind, Parts, audit, directory::Tenant, keys::Caller, money::BillingMode, names::Faults, patch::Patch,
+};
+
+/// How long a bill may be unpaid before marketing stops, in seconds: two weeks, in which somebody comes back from a holiday.
+pub const GRACE_S: i64 = 14 * 24 * 60 * 60;
+/// Longest line of an address, in characters.
+const LINE_MAX: usize = 200;
+/// Lines of an address: what fits the window of an envelope, with room.
+const LINES_MAX: usize = 8;
+
+/// Whether a subscription is in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SubscriptionState {
+    /// In use, and nothing is charged for it yet.
+    Trial,
+    /// In use.
+    Active,
+    /// A bill was not paid in time.
+    PastDue,
+    /// Over: nothing is accepted.
+    Canceled,
+}
+
+/// What accept needs to know about a tenant that has a plan.
+#[derive(Debug, Clone)]
+pub struct Subscribed {
+    /// Which plan.
+    pub plan_id: PlanId,
+    /// What it grants.
+    pub allowances: Vec<Allowance>,
+    /// Until when it is a trial.
+    pub trial_ends_at: Option<Timestamp>,
+    /// Since when a bill is unpaid.
+    pub past_due_since: Option<Timestamp>,
+    /// From when nothing is accepted.
+    pub canceled_at: Option<Timestamp>,
+    /// Messages accepted from then on are counted.
+    pub counted_from: Timestamp,
+    /// The tenant's clock, on which months begin.
+    pub zone: TimeZone,
+}
+
+fn state(
+    now: Timestamp,
+    trial_ends_at: Option<Timestamp>,
+    past_due_since: Option<Timestamp>,
+    canceled_at: Option<Timestamp>,
+) -> SubscriptionState {
+    let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    if is_over(canceled_at) {
+        SubscriptionState::Canceled
+    } else if is_over(past_due_since) {
+        SubscriptionState::PastDue
+    } else if trial_ends_at.is_some_and(|at| at > now) {
+        SubscriptionState::Trial
+    } else {
+        SubscriptionState::Active
+    }
+}
+
+impl Subscribed {
+    /// Reads a tenant's subscription; `None` when it has none.
+    pub(crate) async fn read(tx: &mut Tx, tenant: TenantId, timezone: &str) -> Result<Option<Self>, Error> {
+        let Some(row) = rows::find(tx, tenant).await? else { return Ok(None) };
+        let plan = plan_rows::find(tx, row.plan_id).await?.ok_or_else(|| Error::internal("a plan is gone"))?;
+        Ok(Some(Self {
+            plan_id: row.plan_id,
+            allowances: allowances(&plan.allowances),
+            trial_ends_at: row.trial_ends_at,
+            past_due_since: row.past_due_since,
+            canceled_at: row.canceled_at,
+            counted_from: row.counted_from,
+            zone: months::zone(timezone),
+        }))
+    }
+
+    /// Whether it is in order at an instant.
+    pub fn state(&self, now: Timestamp) -> SubscriptionState {
+        state(now, self.trial_ends_at, self.past_due_since, self.canceled_at)
+    }
+
+    /// Refuses what must not be sent at an instant: everything once it was canceled, and marketing when a bill has been unpaid for too long.
+    pub fn permit(&self, purpose: Purpose, now: Timestamp) -> Result<(), Error> {
+        match self.state(now) {
+            SubscriptionState::Canceled => Err(Error::new(
+                ErrorKind::Payment,
+                "subscription_canceled",
+                "The subscription has ended, so nothing is accepted. Ask the operator to renew it.",
+            )
+            .with_action("CONTACT_OPERATOR")),
+            SubscriptionState::PastDue
+                if purpose == Purpose::Marketing
+                    && self.past_due_since.is_some_and(|since| since.plus_seconds(GRACE_S) <= now) =>
+            {
+                let detail = format!(
+                    "A bill has been unpaid for more than {} days, so marketing is not accepted; transactional messages still are. Pay it; GET /v1/invoices lists what is open.",
+                    GRACE_S / 86_400
+                );
+                Err(Error::new(ErrorKind::Payment, "subscription_past_due", detail).with_action("PAY_INVOICE"))
+            }
+            SubscriptionState::Trial | SubscriptionState::Active | SubscriptionState::PastDue => Ok(()),
+        }
+    }
+}
+
+/// Refuses a message a tenant's subscription does not permit.
+pub(crate) fn permit(tenant: &Tenant, purpose: Purpose, now: Timestamp) -> Result<(), Error> {
+    tenant.subscription.as_ref().map_or(Ok(()), |subscribed| subscribed.permit(purpose, now))
+}
+
+/// Whom invoices are addressed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Customer {
+    /// Name; the tenant's when left out.
+    #[schema(example = "Acme Tickets GmbH")]
+    pub name: Option<String>,
+    /// Lines of the postal address.
+    pub address: Vec<String>,
+    /// ISO 3166-1 alpha-2 country, which also decides about taxes; the tenant's when left out.
+    #[schema(example = "DE")]
+    pub country: Option<String>,
+    /// Its tax number.
+    #[schema(example = "DE123456789")]
+    pub tax_id: Option<String>,
+    /// Where invoices are sent; they are not sent when left out.
+    #[schema(example = "billing@acme.example")]
+    pub email: Option<String>,
+}
+
+impl Customer {
+    /// Reads what the database keeps.
+    pub(crate) fn from_stored(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    fn check(&self, faults: &mut Faults) {
+        let lines = [("/customer/name", &self.name), ("/customer/tax_id", &self.tax_id)];
+        for (pointer, text) in lines {
+            if let Some(text) = text {
+                check_line(pointer, text, faults);
+            }
+        }
+        check_lines("/customer/address", &self.address, faults);
+        if let Some(country) = &self.country {
+            faults.country("/customer/country", country);
+        }
+        if let Some(email) = &self.email
+            && email.parse::<model::EmailAddress>().is_err()
+        {
+            faults.add("/customer/email", "not an e-mail address; write one such as billing@acme.example");
+        }
+    }
+}
+
+/// Notes what is wrong with one line that stands on an invoice.
+pub(crate) fn check_line(pointer: &str, text: &str, faults: &mut Faults) {
+    if text.trim().is_empty() || text.chars().count() > LINE_MAX || text.chars().any(char::is_control) {
+        faults.add(pointer, format!("1 to {LINE_MAX} characters in one line"));
+    }
+}
+
+/// Notes what is wrong with the lines of an address.
+pub(crate) fn check_lines(pointer: &str, lines: &[String], faults: &mut Faults) {
+    if lines.len() > LINES_MAX {
+        faults.add(pointer, format!("at most {LINES_MAX} lines"));
+    }
+    for (index, line) in lines.iter().enumerate().take(LINES_MAX) {
+        check_line(&format!("{pointer}/{index}"), line, faults);
+    }
+}
+
+/// Changes of a subscription. The first one names the plan.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionPatch {
+    /// The plan. A change counts at once and for the whole running month: what was used stays used, and the month's invoice has the new plan's fee.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub plan_id: Patch<PlanId>,
+    /// Until when no fee is charged; `null` ends the trial.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub trial_ends_at: Patch<Timestamp>,
+    /// Since when a bill is unpaid: set by itself when an invoice is overdue, and removed when none is any more; `null` removes it now.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub past_due_since: Patch<Timestamp>,
+    /// From when nothing is accepted; `null` lets it go on.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub canceled_at: Patch<Timestamp>,
+    /// Whom invoices are addressed to.
+    #[serde(default)]
+    #[schema(value_type = Option<Customer>)]
+    pub customer: Patch<Customer>,
+}
+
+/// A tenant's subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Subscription)]
+pub struct SubscriptionView {
+    /// Whether it is in order.
+    pub state: SubscriptionState,
+    /// Its plan.
+    pub plan: PlanView,
+    /// What was used of it this month, channel by channel.
+    pub quotas: Vec<QuotaView>,
+    /// Until when no fee is charged.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub trial_ends_at: Option<Timestamp>,
+    /// Since when a bill is unpaid.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub past_due_since: Option<Timestamp>,
+    /// When marketing stops, or stopped, because of that bill.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub marketing_stops_at: Option<Timestamp>,
+    /// From when nothing is accepted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub canceled_at: Option<Timestamp>,
+    /// Whom invoices are addressed to.
+    pub customer: Customer,
+    /// How far invoices reach.
+    #[schema(value_type = String, format = DateTime)]
+    pub billed_until: Timestamp,
+    /// When the next invoice is made; `null` when there is nothing more to bill.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_invoice_at: Option<Timestamp>,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+fn view(row: Subscription, plan: Plan, quotas: Vec<QuotaView>, now: Timestamp) -> SubscriptionView {
+    SubscriptionView {
+        state: state(now, row.trial_ends_at, row.past_due_since, row.canceled_at),
+        plan: super::view(plan),
+        quotas,
+        trial_ends_at: row.trial_ends_at,
+        past_due_since: row.past_due_since,
+        marketing_stops_at: row.past_due_since.map(|since| since.plus_seconds(GRACE_S)),
+        canceled_at: row.canceled_at,
+        customer: Customer::from_stored(&row.customer),
+        billed_until: row.billed_until,
+        next_invoice_at: row.closes_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    }
+}
+
+/// Shows the tenant's subscription. Needs the scope `plans:read`.
+pub async fn get(parts: &Parts, caller: &Caller) -> Result<SubscriptionView, Error> {
+    caller.need("plans:read")?;
+    show(parts, caller.need_tenant()?).await
+}
+
+async fn show(parts: &Parts, tenant: TenantId) -> Result<SubscriptionView, Error> {
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let Some(row) = rows::find(tx, tenant).await? else { return Ok::<_, Error>(None) };
+            Ok(plan_rows::find(tx, row.plan_id).await?.map(|plan| (row, plan)))
+        })
+    });
+    let (row, plan) = read.await?.ok_or_else(|| Error::not_found("subscription"))?;
+    let known = parts.directory.tenant(tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
+    Ok(view(row, plan, quota::used(parts, &known).await?, parts.ports.clock.now()))
+}
+
+/// Gives the tenant a plan, or changes its subscription. Needs an operator with the scope `plans:write`.
+pub async fn patch(parts: &Parts, caller: &Caller, change: SubscriptionPatch) -> Result<SubscriptionView, Error> {
+    caller.need_operator("plans:write")?;
+    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
+    let write = parts.ports.db.write(Scope::System, move |tx| {
+        Box::pin(async move {
+            tenants::bump(tx, Some(tenant)).await?;
+            let before = rows::lock(tx, tenant).await?;
+            let zone = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?.timezone;
+            let mut after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
+            if before.as_ref().is_none_or(|before| before.billed_until != after.billed_until) {
+                // What a price list charged before is not for an invoice.
+                after.ledger_revenue = credits::find(tx, tenant).await?.map_or(0, |ledger| ledger.revenue);
+            }
+            check_plan(tx, before.as_ref(), &after).await?;
+            rows::put(tx, tenant, &after).await?;
+            let detail = |row: &Subscription| {
+                json!({
+                    "plan_id": row.plan_id, "trial_ends_at": row.trial_ends_at, "past_due_since": row.past_due_since, "canceled_at": row.canceled_at,
+                    "customer": Customer::from_stored(&row.customer),
+                })
+            };
+            let difference = match &before {
+                Some(before) => audit::difference(&detail(before), &detail(&after)),
+                None => detail(&after),
+            };
+            let action = if before.is_some() { "subscription.updated" } else { "subscription.created" };
+            audit::record(tx, tenant, &ids, now, &by, action, tenant, &difference).await
+        })
+    });
+    write.await?;
+    parts.directory.catch_up().await;
+    show(parts, tenant).await
+}
+
+/// The subscription as a change leaves it.
+fn changed(
+    before: Option<Subscription>,
+    tenant: TenantId,
+    change: SubscriptionPatch,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<Subscription, Error> {
+    let mut faults = Faults::default();
+    let month_ends = months::month(zone, now).1;
+    let mut after = match (before, &change.plan_id) {
+        (Some(before), _) => before,
+        (None, Patch::Set(plan_id)) => Subscription {
+            tenant_id: tenant,
+            plan_id: *plan_id,
+            trial_ends_at: None,
+            past_due_since: None,
+            canceled_at: None,
+            customer: "{}".to_owned(),
+            counted_from: now,
+            billed_until: now,
+            closes_at: Some(month_ends),
+            ledger_revenue: 0,
+            created_at: now,
+            updated_at: now,
+        },
+        (None, _) => {
+            return Err(Error::invalid("/plan_id", "this tenant has no plan yet; name one, GET /v1/plans lists them"));
+        }
+    };
+    after.plan_id = change.plan_id.required(after.plan_id, "/plan_id", &mut faults.0);
+    after.trial_ends_at = change.trial_ends_at.onto(after.trial_ends_at);
+    after.past_due_since = change.past_due_since.onto(after.past_due_since);
+    after.canceled_at = change.canceled_at.onto(after.canceled_at);
+    if after.closes_at.is_none() && after.canceled_at.is_none_or(|at| at > now) {
+        // It goes on after its last bill.
+        (after.billed_until, after.closes_at) = (after.billed_until.max(now), Some(month_ends));
+    }
+    let customer = change.customer.or(Customer::from_stored(&after.customer), Customer::default());
+    customer.check(&mut faults);
+    after.customer = serde_json::to_string(&customer).map_err(Error::internal)?;
+    after.updated_at = now;
+    faults.end()?;
+    Ok(after)
+}
+
+/// Refuses a plan that is not there, is archived, or is in another currency than the tenant's credit.
+async fn check_plan(tx: &mut Tx, before: Option<&Subscription>, after: &Subscription) -> Result<(), Error> {
+    if before.is_some_and(|before| before.plan_id == after.plan_id) {
+        return Ok(());
+    }
+    let plan = plan_rows::find(tx, after.plan_id).await?.filter(|plan| plan.archived_at.is_none());
+    let Some(plan) = plan else {
+        return Err(Error::invalid("/plan_id", "there is no such plan to choose; GET /v1/plans lists them"));
+    };
+    let ledger = credits::find(tx, after.tenant_id).await?;
+    let is_billed = |ledger: &credits::Ledger| BillingMode::from_stored(&ledger.mode) != BillingMode::None;
+    match ledger.filter(|ledger| is_billed(ledger) && ledger.currency != plan.currency) {
+        Some(ledger) => {
+            let detail = format!(
+                "the plan is in {} and the tenant's credit in {}; one invoice has one currency",
+                plan.currency, ledger.currency
+            );
+            Err(Error::invalid("/plan_id", detail))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn subscribed(trial: Option<i64>, past_due: Option<i64>, canceled: Option<i64>) -> Subscribed {
+        Subscribed {
+            plan_id: PlanId::from_ulid(1),
+            allowances: Vec::new(),
+            trial_ends_at: trial.map(at),
+            past_due_since: past_due.map(at),
+            canceled_at: canceled.map(at),
+            counted_from: at(0),
+            zone: TimeZone::UTC,
+        }
+    }
+
+    #[test]
+    fn the_state_follows_from_dates() {
+        use SubscriptionState::{Active, Canceled, PastDue, Trial};
+        let check = |subscribed: Subscribed, now: i64, expected| assert_eq!(subscribed.state(at(now)), expected);
+        check(subscribed(None, None, None), 5, Active);
+        check(subscribed(Some(6), None, None), 5, Trial);
+        check(subscribed(Some(6), None, None), 6, Active);
+        check(subscribed(Some(9), Some(5), None), 5, PastDue);
+        check(subscribed(None, Some(6), None), 5, Active);
+        check(subscribed(None, Some(5), Some(6)), 5, PastDue);
+        check(subscribed(Some(9), Some(5), Some(6)), 6, Canceled);
+    }
+
+    #[test]
+    fn an_unpaid_bill_stops_marketing_and_a_cancellation_everything() {
+        let refused = |subscribed: &Subscribed, purpose, now: i64| {
+            subscribed.permit(purpose, at(now)).err().map(|error| error.code)
+        };
+        let (marketing, usual) = (Purpose::Marketing, Purpose::Transactional);
+        let late = subscribed(None, Some(10), None);
+        assert_eq!(refused(&late, marketing, 10 + GRACE_S - 1), None);
+        assert_eq!(refused(&late, marketing, 10 + GRACE_S), Some("subscription_past_due"));
+        assert_eq!(refused(&late, usual, 10 + 10 * GRACE_S), None);
+        let over = subscribed(None, None, Some(10));
+        assert_eq!(refused(&over, usual, 9), None);
+        assert_eq!(refused(&over, usual, 10), Some("subscription_canceled"));
+    }
+
+    #[test]
+    fn what_goes_on_after_its_last_bill_is_billed_from_then_on() {
+        let zone = TimeZone::UTC;
+        let change = |plan_id: Patch<PlanId>, canceled_at: Patch<Timestamp>| SubscriptionPatch {
+            plan_id,
+            canceled_at,
+            ..SubscriptionPatch::default()
+        };
+        let tenant = TenantId::from_ulid(1);
+        let none = changed(None, tenant, change(Patch::Keep, Patch::Keep), &zone, at(1)).unwrap_err();
+        assert_eq!(none.errors[0].pointer, "/plan_id");
+        let first = change(Patch::Set(PlanId::from_ulid(1)), Patch::Keep);
+        let made = changed(None, tenant, first, &zone, at(1)).unwrap();
+        assert_eq!((made.billed_until, made.closes_at), (at(1), Some(at(31 * 86_400))));
+        let ended = Subscription { canceled_at: Some(at(5)), closes_at: None, billed_until: at(5), ..made };
+        let same = changed(Some(ended.clone()), tenant, change(Patch::Keep, Patch::Keep), &zone, at(9)).unwrap();
+        assert_eq!(same.closes_at, None);
+        let again = changed(Some(ended), tenant, change(Patch::Keep, Patch::Clear), &zone, at(32 * 86_400)).unwrap();
+        assert_eq!((again.billed_until, again.closes_at), (at(32 * 86_400), Some(at(59 * 86_400))));
+    }
+}

@@ -1,0 +1,287 @@
+//! Plans on both engines: what is counted, where it stops, and who is told.
+
+use futures_util::future::join_all;
+use model::{Channel, PlanId, Timestamp};
+use serde_json::{Value, json};
+use store::{Scope, quotas};
+use testkit::{Stage, TestDb};
+use tidings_engine::{
+    Error,
+    keys::Caller,
+    once::Repeat,
+    plans::{
+        self,
+        quota::{self, QuotaView},
+        subscription::{self, SubscriptionView},
+    },
+    tenants,
+};
+
+/// A plan with these allowances.
+pub async fn plan(stage: &Stage, allowances: Value) -> PlanId {
+    let new = json!({"name": "Studio", "currency": "USD", "monthly_fee_micros": 30_000_000, "allowances": allowances});
+    let new = serde_json::from_value(new).unwrap();
+    let reply = plans::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
+    serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].as_str().unwrap().parse().unwrap()
+}
+
+pub async fn subscribe(stage: &Stage, change: Value) -> SubscriptionView {
+    try_subscribe(stage, change).await.unwrap()
+}
+
+async fn try_subscribe(stage: &Stage, change: Value) -> Result<SubscriptionView, Error> {
+    let change = serde_json::from_value(change).unwrap();
+    subscription::patch(stage.engine.parts(), &stage.caller, change).await
+}
+
+/// A stage on a clock, whose tenant has a plan.
+pub async fn subscribed(db: &TestDb, at: &str, zone: &str, allowances: Value) -> Stage {
+    let stage = Stage::new(db).await;
+    set_clock(&stage, at);
+    stage.account("sandbox", json!({}), None).await;
+    let change = serde_json::from_value(json!({ "timezone": zone })).unwrap();
+    tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+    let plan = plan(&stage, allowances).await;
+    subscribe(&stage, json!({ "plan_id": plan })).await;
+    stage
+}
+
+pub fn set_clock(stage: &Stage, at: &str) {
+    stage.world.clock.set(at.parse().unwrap());
+}
+
+fn sms(number: u32) -> Value {
+    json!({"to": {"phone": format!("+1555010{number:04}")}, "channel": "sms", "content": {"text": "Hello"}})
+}
+
+fn batch(count: u32) -> String {
+    json!({ "messages": (0..count).map(sms).collect::<Vec<_>>() }).to_string()
+}
+
+async fn on_sms(stage: &Stage) -> QuotaView {
+    let tenant = stage.engine.parts().directory.tenant(stage.tenant).await.unwrap().unwrap();
+    quota::on_channel(stage.engine.parts(), &tenant, Channel::Sms).await.unwrap().unwrap()
+}
+
+async fn used(stage: &Stage) -> i64 {
+    on_sms(stage).await.used
+}
+
+async fn code(stage: &Stage, request: Value) -> &'static str {
+    stage.try_send(request, None).await.unwrap_err().code
+}
+
+/// Events about quotas: type and percentage.
+async fn told(stage: &Stage) -> Vec<(String, i64)> {
+    let tenant = stage.tenant;
+    let read = stage.world.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            let sql = "SELECT type, data FROM events WHERE tenant_id = $1 AND type LIKE 'quota.%' ORDER BY seq";
+            let rows = tx.rows(sql, &[&tenant]).await?;
+            rows.into_iter()
+                .map(|mut row| Ok((row.get::<String>(0)?, row.get::<String>(1)?)))
+                .collect::<Result<Vec<_>, store::Error>>()
+        })
+    });
+    let rows = read.await.unwrap();
+    let percent = |data: &str| serde_json::from_str::<Value>(data).unwrap()["percent"].as_i64().unwrap();
+    rows.into_iter().map(|(kind, data)| (kind, percent(&data))).collect()
+}
+
+testkit::both! {
+    async fn sending_stops_where_the_plan_ends(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 5}])).await;
+        for number in 0..3 {
+            stage.send(sms(number)).await;
+        }
+        let refused = stage.engine.send_batch(&stage.caller, batch(4).as_bytes(), None).await.unwrap_err();
+        assert_eq!((refused.code, refused.kind.status(), refused.action), ("quota_exceeded", 402, Some("UPGRADE_PLAN")));
+        let quota = refused.quota.unwrap();
+        assert_eq!((quota.need, quota.used, quota.remaining), (4, 3, 2));
+        assert_eq!(quota.resets_at, "2026-12-01T00:00:00Z".parse().unwrap());
+        assert_eq!(used(&stage).await, 3);
+        stage.engine.send_batch(&stage.caller, batch(2).as_bytes(), None).await.unwrap();
+        assert_eq!(code(&stage, sms(9)).await, "quota_exceeded");
+        // Another channel is not part of the plan.
+        stage.send(json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}})).await;
+        // More is let through at once with a larger plan, and what was used stays used.
+        let larger = plan(&stage, json!([{"channel": "sms", "included": 5, "overage_micros": 9, "limit": 6}])).await;
+        subscribe(&stage, json!({ "plan_id": larger })).await;
+        stage.send(sms(9)).await;
+        assert_eq!(code(&stage, sms(9)).await, "quota_exceeded");
+        assert_eq!(used(&stage).await, 6);
+    }
+
+    async fn many_at_once_never_exceed_the_plan(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 23}])).await;
+        let singles = (0..40).map(|number| stage.try_send(sms(number), None));
+        let batches = (0..10).map(|_| async {
+            let body = batch(3);
+            stage.engine.send_batch(&stage.caller, body.as_bytes(), None).await.is_ok()
+        });
+        let (singles, batches) = futures_util::join!(join_all(singles), join_all(batches));
+        let accepted = singles.iter().filter(|sent| sent.is_ok()).count() + 3 * batches.iter().filter(|sent| **sent).count();
+        assert!((21..=23).contains(&accepted), "{accepted}");
+        assert_eq!(used(&stage).await, accepted as i64);
+        assert_eq!(messages(&stage).await, accepted as i64);
+    }
+
+    async fn what_never_left_is_given_back(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 2}])).await;
+        let mut later = sms(1);
+        later["send_at"] = json!("2026-11-11T12:00:00Z");
+        let id = stage.send(later).await;
+        let sent = stage.send(sms(2)).await;
+        assert_eq!(code(&stage, sms(3)).await, "quota_exceeded");
+        stage.engine.cancel(&stage.caller, &Repeat::NONE, id).await.unwrap();
+        assert_eq!(used(&stage).await, 1);
+        stage.pass(60_000).await;
+        assert!(stage.message(sent).await.sent_at.is_some());
+        assert_eq!(used(&stage).await, 1);
+        stage.send(sms(3)).await;
+        assert_eq!(code(&stage, sms(4)).await, "quota_exceeded");
+    }
+
+    async fn a_repeated_request_counts_once_and_a_refused_one_not_at_all(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 2}])).await;
+        let first = stage.try_send(sms(1), Some("k")).await.unwrap();
+        assert_eq!(stage.try_send(sms(1), Some("k")).await.unwrap()["id"], first["id"]);
+        assert_eq!(used(&stage).await, 1);
+        stage.send(sms(2)).await;
+        // Also once the plan is used up.
+        assert_eq!(stage.try_send(sms(1), Some("k")).await.unwrap()["id"], first["id"]);
+        assert_eq!(stage.try_send(sms(3), Some("l")).await.unwrap_err().code, "quota_exceeded");
+        assert_eq!(used(&stage).await, 2);
+    }
+
+    async fn the_tenant_is_told_once_at_each_mark(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 10, "overage_micros": 5}])).await;
+        for number in 0..12 {
+            stage.send(sms(number)).await;
+        }
+        let expected = [("quota.warning", 80), ("quota.warning", 90), ("quota.reached", 100)];
+        assert_eq!(told(&stage).await, expected.map(|(kind, percent)| (kind.to_owned(), percent)));
+        set_clock(&stage, "2026-12-10T12:00:00Z");
+        stage.engine.send_batch(&stage.caller, batch(9).as_bytes(), None).await.unwrap();
+        assert_eq!(told(&stage).await.len(), 4);
+    }
+
+    async fn a_month_turns_on_the_clock_of_kolkata(db: TestDb) {
+        turns(&db, "Asia/Kolkata", "2026-11-30T18:29:59.9Z", "2026-11-30T18:30:00Z").await;
+    }
+
+    async fn a_month_turns_on_the_clock_of_lagos(db: TestDb) {
+        turns(&db, "Africa/Lagos", "2026-11-30T22:59:59.9Z", "2026-11-30T23:00:00Z").await;
+    }
+
+    async fn a_month_turns_in_los_angeles_on_the_day_the_clocks_go_back(db: TestDb) {
+        turns(&db, "America/Los_Angeles", "2026-11-01T06:59:59.9Z", "2026-11-01T07:00:00Z").await;
+    }
+
+    async fn a_month_ends_in_los_angeles_an_hour_later_than_it_began(db: TestDb) {
+        turns(&db, "America/Los_Angeles", "2026-12-01T07:59:59.9Z", "2026-12-01T08:00:00Z").await;
+    }
+
+    async fn a_change_of_zone_neither_doubles_nor_loses_a_month(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 2}])).await;
+        stage.send(sms(1)).await;
+        let change = serde_json::from_value(json!({ "timezone": "Asia/Kolkata" })).unwrap();
+        tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+        stage.send(sms(2)).await;
+        assert_eq!(code(&stage, sms(3)).await, "quota_exceeded");
+        // The month that had begun ends as it began to; the next one ends on the new clock.
+        set_clock(&stage, "2026-11-30T23:00:00Z");
+        assert_eq!(code(&stage, sms(3)).await, "quota_exceeded");
+        set_clock(&stage, "2026-12-01T00:00:00Z");
+        stage.send(sms(3)).await;
+        stage.send(sms(4)).await;
+        let refused = stage.try_send(sms(5), None).await.unwrap_err();
+        assert_eq!(refused.quota.unwrap().resets_at, "2026-12-31T18:30:00Z".parse::<Timestamp>().unwrap());
+    }
+
+    async fn only_what_was_accepted_with_the_plan_counts(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        set_clock(&stage, "2026-11-10T12:00:00Z");
+        stage.account("sandbox", json!({}), None).await;
+        let mut later = sms(1);
+        later["send_at"] = json!("2026-11-11T12:00:00Z");
+        let early = stage.send(later).await;
+        assert_eq!(counters(&stage).await, 0, "nothing is counted for a tenant without a plan");
+        let plan = plan(&stage, json!([{"channel": "sms", "included": 1}])).await;
+        stage.world.clock.advance_ms(1_000);
+        subscribe(&stage, json!({ "plan_id": plan })).await;
+        stage.send(sms(2)).await;
+        // What was accepted before is not given back.
+        stage.engine.cancel(&stage.caller, &Repeat::NONE, early).await.unwrap();
+        assert_eq!(used(&stage).await, 1);
+        assert_eq!(code(&stage, sms(3)).await, "quota_exceeded");
+    }
+
+    async fn an_unpaid_bill_stops_marketing_only(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([])).await;
+        let mut marketing = sms(1);
+        marketing["purpose"] = json!("marketing");
+        let seen = subscribe(&stage, json!({"past_due_since": "2026-11-10T12:00:00Z"})).await;
+        assert_eq!(serde_json::to_value(seen.state).unwrap(), "past_due");
+        assert_ne!(stage.try_send(marketing.clone(), None).await.map_err(|error| error.code), Err("subscription_past_due"));
+        set_clock(&stage, "2026-11-24T12:00:00Z");
+        assert_eq!(code(&stage, marketing.clone()).await, "subscription_past_due");
+        let mixed = json!({"messages": [sms(1), marketing]}).to_string();
+        let answer = stage.engine.send_batch(&stage.caller, mixed.as_bytes(), None).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(answer["data"][1]["error"]["code"], "subscription_past_due");
+        assert!(answer["data"][0]["id"].is_string());
+        subscribe(&stage, json!({"canceled_at": "2026-11-24T12:00:00Z"})).await;
+        assert_eq!(code(&stage, sms(1)).await, "subscription_canceled");
+        let mut rehearsal = sms(1);
+        rehearsal["dry_run"] = true.into();
+        assert_eq!(code(&stage, rehearsal).await, "subscription_canceled");
+        subscribe(&stage, json!({"canceled_at": null, "past_due_since": null})).await;
+        stage.send(sms(1)).await;
+    }
+
+    async fn a_plan_has_the_currency_of_the_credit(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let change = serde_json::from_value(json!({"currency": "EUR"})).unwrap();
+        tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+        let mode = serde_json::from_value(json!({"mode": "prepaid"})).unwrap();
+        engine::money::credits::patch(stage.engine.parts(), &stage.caller, mode).await.unwrap();
+        let plan = plan(&stage, json!([])).await;
+        let refused = try_subscribe(&stage, json!({ "plan_id": plan })).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/plan_id");
+        let unknown = try_subscribe(&stage, json!({ "plan_id": PlanId::from_ulid(7) })).await.unwrap_err();
+        assert_eq!(unknown.errors[0].pointer, "/plan_id");
+    }
+}
+
+/// A plan of one message is used up at the last instant of a month and new at the first of the next.
+async fn turns(db: &TestDb, zone: &str, last: &str, first: &str) {
+    let stage = subscribed(db, "2026-10-20T12:00:00Z", zone, json!([{"channel": "sms", "included": 1}])).await;
+    set_clock(&stage, last);
+    stage.send(sms(1)).await;
+    let refused = stage.try_send(sms(2), None).await.unwrap_err();
+    assert_eq!(refused.quota.unwrap().resets_at, first.parse::<Timestamp>().unwrap());
+    set_clock(&stage, first);
+    stage.send(sms(2)).await;
+    assert_eq!(code(&stage, sms(3)).await, "quota_exceeded");
+}
+
+async fn counters(stage: &Stage) -> usize {
+    let (tenant, now) = (stage.tenant, stage.world.ports.clock.now());
+    let read =
+        stage.world.ports.db.read(Scope::System, move |tx| Box::pin(async move { quotas::at(tx, tenant, now).await }));
+    read.await.unwrap().len()
+}
+
+/// Messages that are there.
+async fn messages(stage: &Stage) -> i64 {
+    let tenant = stage.tenant;
+    let read = stage.world.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            let row = tx.row("SELECT COUNT(*) FROM messages WHERE tenant_id = $1", &[&tenant]).await?;
+            row.expect("a count is a row").get(0)
+        })
+    });
+    let count: Result<i64, store::Error> = read.await;
+    count.unwrap()
+}

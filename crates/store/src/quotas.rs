@@ -1,0 +1,96 @@
+//! How much of its plan a tenant used: one row for each channel and month on its clock.
+
+use model::{Channel, TenantId, Timestamp};
+
+use crate::{Error, Given, Kind, Row, Tx};
+
+/// A row of `quota_counters`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counter {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Over which channel.
+    pub channel: Channel,
+    /// The first instant of the month.
+    pub starts_at: Timestamp,
+    /// The first instant after it.
+    pub ends_at: Timestamp,
+    /// Messages that count.
+    pub used: i64,
+    /// The highest percentage the tenant was told of.
+    pub warned: i64,
+}
+
+const COLUMNS: &str = "tenant_id, channel, starts_at, ends_at, used, warned";
+
+fn read(mut row: Row) -> Result<Counter, Error> {
+    let row = &mut row;
+    Ok(Counter {
+        tenant_id: row.get(0)?,
+        channel: row.get(1)?,
+        starts_at: row.get(2)?,
+        ends_at: row.get(3)?,
+        used: row.get(4)?,
+        warned: row.get(5)?,
+    })
+}
+
+/// The counters of a tenant's channel that end after `since`, the earliest first. Nobody else counts there until this transaction ends; whoever locks several does so in the order of
+/// their tenants and channels.
+pub async fn lock(tx: &mut Tx, tenant: TenantId, channel: Channel, since: Timestamp) -> Result<Vec<Counter>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM quota_counters WHERE tenant_id = $1 AND channel = $2 AND ends_at > $3 ORDER BY starts_at {}",
+        tx.dialect().for_update()
+    );
+    tx.rows(&sql, &[&tenant, &channel, &since]).await?.into_iter().map(read).collect()
+}
+
+/// When the last month that was counted on a channel ends.
+pub async fn counted_until(tx: &mut Tx, tenant: TenantId, channel: Channel) -> Result<Option<Timestamp>, Error> {
+    let sql =
+        "SELECT ends_at FROM quota_counters WHERE tenant_id = $1 AND channel = $2 ORDER BY starts_at DESC LIMIT 1";
+    tx.row(sql, &[&tenant, &channel]).await?.map(|mut row| row.get(0)).transpose()
+}
+
+/// Begins counters that are not there yet; their tenants are their own.
+pub async fn begin_many(tx: &mut Tx, counters: &[Counter]) -> Result<(), Error> {
+    write_many(tx, counters, "ON CONFLICT (tenant_id, channel, starts_at) DO NOTHING").await
+}
+
+/// Writes counters the caller has locked; their tenants are their own.
+pub async fn put_many(tx: &mut Tx, counters: &[Counter]) -> Result<(), Error> {
+    let suffix =
+        "ON CONFLICT (tenant_id, channel, starts_at) DO UPDATE SET used = excluded.used, warned = excluded.warned";
+    write_many(tx, counters, suffix).await
+}
+
+async fn write_many(tx: &mut Tx, counters: &[Counter], suffix: &str) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("channel", Kind::Int),
+        ("starts_at", Kind::Time),
+        ("ends_at", Kind::Time),
+        ("used", Kind::Int),
+        ("warned", Kind::Int),
+    ]);
+    for c in counters {
+        given.row([&c.tenant_id, &c.channel, &c.starts_at, &c.ends_at, &c.used, &c.warned]);
+    }
+    tx.insert_many("quota_counters", &given, suffix).await.map(drop)
+}
+
+/// The tenant's counters of the months an instant lies in, by channel.
+pub async fn at(tx: &mut Tx, tenant: TenantId, at: Timestamp) -> Result<Vec<Counter>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM quota_counters WHERE tenant_id = $1 AND starts_at <= $2 AND ends_at > $2 ORDER BY channel"
+    );
+    tx.rows(&sql, &[&tenant, &at]).await?.into_iter().map(read).collect()
+}
+
+/// A page of all counters after one, in the order of their keys. Across tenants: for the recount.
+pub async fn page(tx: &mut Tx, after: (TenantId, i64, Timestamp), limit: i64) -> Result<Vec<Counter>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM quota_counters WHERE (tenant_id, channel, starts_at) > ($1, $2, $3) ORDER BY tenant_id, channel, starts_at LIMIT $4"
+    );
+    tx.rows(&sql, &[&after.0, &after.1, &after.2, &limit]).await?.into_iter().map(read).collect()
+}

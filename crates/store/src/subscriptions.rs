@@ -1,0 +1,100 @@
+//! Which plan a tenant has, since when, and how far it was billed.
+
+use model::{PlanId, TenantId, Timestamp};
+
+use crate::{Error, Row, Tx};
+
+/// A row of `subscriptions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// To which plan.
+    pub plan_id: PlanId,
+    /// Until when nothing is charged for it.
+    pub trial_ends_at: Option<Timestamp>,
+    /// Since when a bill is unpaid.
+    pub past_due_since: Option<Timestamp>,
+    /// From when nothing is accepted.
+    pub canceled_at: Option<Timestamp>,
+    /// Whom invoices are addressed to, as JSON.
+    pub customer: String,
+    /// Messages accepted from then on are counted.
+    pub counted_from: Timestamp,
+    /// How far invoices reach.
+    pub billed_until: Timestamp,
+    /// When the month that begins at `billed_until` ends; `None` when there is nothing more to bill.
+    pub closes_at: Option<Timestamp>,
+    /// What a price list had charged by `billed_until`.
+    pub ledger_revenue: i64,
+    /// When the tenant first had a plan.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+const COLUMNS: &str = "tenant_id, plan_id, trial_ends_at, past_due_since, canceled_at, customer, counted_from, billed_until, closes_at, ledger_revenue, created_at, updated_at";
+
+fn read(mut row: Row) -> Result<Subscription, Error> {
+    let row = &mut row;
+    Ok(Subscription {
+        tenant_id: row.get(0)?,
+        plan_id: row.get(1)?,
+        trial_ends_at: row.get(2)?,
+        past_due_since: row.get(3)?,
+        canceled_at: row.get(4)?,
+        customer: row.get(5)?,
+        counted_from: row.get(6)?,
+        billed_until: row.get(7)?,
+        closes_at: row.get(8)?,
+        ledger_revenue: row.get(9)?,
+        created_at: row.get(10)?,
+        updated_at: row.get(11)?,
+    })
+}
+
+/// The tenant's subscription.
+pub async fn find(tx: &mut Tx, tenant: TenantId) -> Result<Option<Subscription>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM subscriptions WHERE tenant_id = $1");
+    tx.row(&sql, &[&tenant]).await?.map(read).transpose()
+}
+
+/// The tenant's subscription, which nobody else changes until this transaction ends.
+pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<Option<Subscription>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM subscriptions WHERE tenant_id = $1 {}", tx.dialect().for_update());
+    tx.row(&sql, &[&tenant]).await?.map(read).transpose()
+}
+
+/// Writes a subscription, new or changed.
+pub async fn put(tx: &mut Tx, tenant: TenantId, s: &Subscription) -> Result<(), Error> {
+    let sql = format!(
+        "INSERT INTO subscriptions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (tenant_id) DO UPDATE SET plan_id = excluded.plan_id,
+         trial_ends_at = excluded.trial_ends_at, past_due_since = excluded.past_due_since, canceled_at = excluded.canceled_at, customer = excluded.customer,
+         counted_from = excluded.counted_from, billed_until = excluded.billed_until, closes_at = excluded.closes_at, ledger_revenue = excluded.ledger_revenue,
+         updated_at = excluded.updated_at"
+    );
+    let params: [&dyn crate::Param; 12] = [
+        &tenant,
+        &s.plan_id,
+        &s.trial_ends_at,
+        &s.past_due_since,
+        &s.canceled_at,
+        &s.customer,
+        &s.counted_from,
+        &s.billed_until,
+        &s.closes_at,
+        &s.ledger_revenue,
+        &s.created_at,
+        &s.updated_at,
+    ];
+    tx.execute(&sql, &params).await.map(drop)
+}
+
+/// Subscriptions whose month ended by `now`, the longest over first, of tenants that are there. Across tenants: for the job that closes months.
+pub async fn closing(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Subscription>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM subscriptions WHERE closes_at <= $1 AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)
+         ORDER BY closes_at, tenant_id LIMIT $2"
+    );
+    tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
+}
