@@ -61,7 +61,7 @@ pub async fn insert_many(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error>
             &a.note,
         ]);
     }
-    tx.insert_many("attempts", &given, "ON CONFLICT DO NOTHING").await.map(drop)
+    tx.insert_many_later("attempts", &given, "ON CONFLICT DO NOTHING").await
 }
 
 /// A message's attempts, in order.

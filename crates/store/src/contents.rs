@@ -24,7 +24,7 @@ pub async fn insert_many(tx: &mut Tx, contents: &[Stored]) -> Result<(), Error> 
     for c in contents {
         given.row([&c.tenant_id, &c.id, &c.body, &c.template]);
     }
-    tx.insert_many("contents", &given, "ON CONFLICT DO NOTHING").await.map(drop)
+    tx.insert_many_later("contents", &given, "ON CONFLICT DO NOTHING").await
 }
 
 /// Reads contents of any tenants: for the dispatcher.

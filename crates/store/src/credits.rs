@@ -219,7 +219,7 @@ pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
         ]);
     }
     let suffix = "ON CONFLICT (tenant_id, message_id) DO UPDATE SET charged = excluded.charged, state = excluded.state";
-    tx.insert_many("message_charges", &given, suffix).await.map(drop)
+    tx.insert_many_later("message_charges", &given, suffix).await
 }
 
 /// The charges of messages, of those that were ever to cost anything, in no particular order.

@@ -67,7 +67,7 @@ pub async fn insert_many(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Err
             &d.expires_at,
         ]);
     }
-    tx.insert_many("deliveries", &given, "").await.map(drop)
+    tx.insert_many_later("deliveries", &given, "").await
 }
 
 /// The oldest due work of a lane of any tenant, without what has expired. On PostgreSQL the rows are locked and rows locked by others are passed over.
@@ -94,14 +94,14 @@ pub async fn expired_now(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<
     tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(Delivery::read).collect()
 }
 
-/// Takes work out of the queue. Answers how many rows were there.
-pub async fn remove_many(tx: &mut Tx, deliveries: &[Delivery]) -> Result<u64, Error> {
+/// Takes work out of the queue.
+pub async fn remove_many(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     let mut given =
         Given::new(&[("account_id", Kind::Id), ("class", Kind::Int), ("due_at", Kind::Time), ("message_id", Kind::Id)]);
     for d in deliveries {
         given.row([&d.account_id, &d.class, &d.due_at, &d.message_id]);
     }
-    tx.delete_many("deliveries", &given).await
+    tx.delete_many_later("deliveries", &given).await
 }
 
 /// Reads and locks the delivery of a message whose lane and due time are known.

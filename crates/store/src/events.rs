@@ -56,7 +56,7 @@ pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
     for e in events {
         given.row([&e.tenant_id, &e.id, &e.kind, &e.at, &e.data]);
     }
-    tx.insert_many("events", &given, "").await.map(drop)
+    tx.insert_many_later("events", &given, "").await
 }
 
 /// On PostgreSQL a transaction that began earlier may commit later, with events of a smaller number: events are shown once no transaction of this

@@ -44,7 +44,7 @@ pub async fn put_many(tx: &mut Tx, fallbacks: &[Fallback]) -> Result<(), Error> 
         given.row([&f.tenant_id, &f.message_id, &f.rest, &f.after_s, &f.due_at]);
     }
     let suffix = "ON CONFLICT (tenant_id, message_id) DO UPDATE SET rest = excluded.rest, after_s = excluded.after_s, due_at = excluded.due_at";
-    tx.insert_many("fallbacks", &given, suffix).await.map(drop)
+    tx.insert_many_later("fallbacks", &given, suffix).await
 }
 
 /// What is left to try for these messages, of any tenants. The messages' own rows are locked by the caller.
@@ -62,7 +62,7 @@ pub async fn remove_many(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<
     for (tenant, message) in keys {
         given.row([tenant, message]);
     }
-    tx.delete_many("fallbacks", &given).await.map(drop)
+    tx.delete_many_later("fallbacks", &given).await
 }
 
 /// Messages of any tenants whose time to move on has come, to look at.
@@ -157,7 +157,7 @@ pub async fn leave_many(tx: &mut Tx, routes: &[FormerRoute]) -> Result<(), Error
             &r.left_at,
         ]);
     }
-    tx.insert_many("former_routes", &given, "").await.map(drop)
+    tx.insert_many_later("former_routes", &given, "").await
 }
 
 /// Points messages of any tenants at the channel, address, content and sender they go by now, which nothing else ever changes.
@@ -173,7 +173,7 @@ pub async fn redirect_many(tx: &mut Tx, messages: &[&Message]) -> Result<(), Err
     for m in messages {
         given.row([&m.tenant_id, &m.id, &m.channel, &m.address, &m.content_id, &m.sender_id]);
     }
-    tx.update_many("messages", 2, &given).await.map(drop)
+    tx.update_many_later("messages", 2, &given).await
 }
 
 /// The ways messages of any tenants went before, in order.

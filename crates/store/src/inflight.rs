@@ -89,7 +89,7 @@ pub async fn insert_many(tx: &mut Tx, flights: &[Flight]) -> Result<(), Error> {
             &f.expires_at,
         ]);
     }
-    tx.insert_many("inflight", &given, "").await.map(drop)
+    tx.insert_many_later("inflight", &given, "").await
 }
 
 /// Ends flights that are still held by the worker that started them. Answers the messages whose flight was still there: a worker that came

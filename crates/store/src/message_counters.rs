@@ -127,7 +127,7 @@ macro_rules! counts {
             if given.is_empty() {
                 return Ok(());
             }
-            tx.insert_many("message_counters", &given, on_conflict()).await.map(drop)
+            tx.insert_many_later("message_counters", &given, on_conflict()).await
         }
     };
 }

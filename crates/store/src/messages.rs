@@ -315,7 +315,7 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.tracking,
         ]);
     }
-    tx.insert_many("messages", &given, "").await.map(drop)
+    tx.insert_many_later("messages", &given, "").await
 }
 
 /// Writes everything about messages that can change. The caller has read them with [`lock_many`] in this transaction.
@@ -366,7 +366,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.dead_at,
         ]);
     }
-    tx.update_many("messages", 2, &given).await.map(drop)
+    tx.update_many_later("messages", 2, &given).await
 }
 
 /// Writes what people and machines did with messages. Apart from [`update_many`], because most changes of a message are others.
@@ -394,7 +394,7 @@ pub async fn update_engagements(tx: &mut Tx, messages: &[&Message]) -> Result<()
             &e.unsubscribed_at,
         ]);
     }
-    tx.update_many("messages", 2, &given).await.map(drop)
+    tx.update_many_later("messages", 2, &given).await
 }
 
 /// Reads one message.

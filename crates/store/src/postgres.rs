@@ -1,10 +1,13 @@
 //! PostgreSQL: a pool of connections, one transaction per unit of work, arrays for many rows.
+//!
+//! Statements whose answer nobody needs wait in [`PgConnection`] until one comes that is waited for, and travel with it: a transaction costs a round trip for each
+//! question it asks, not for each statement.
 
 use std::str::FromStr as _;
 
 use bytes::{BufMut as _, BytesMut};
 use deadpool_postgres::{ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use futures_util::TryStreamExt as _;
+use futures_util::{TryStreamExt as _, future::join_all};
 use model::{BoxFuture, Timestamp};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
@@ -21,12 +24,21 @@ pub(crate) struct Postgres {
     pool: Pool,
 }
 
+/// Statements that wait, at most: each keeps its rows in memory until it is sent.
+const WAITING_MAX: usize = 24;
+
 /// A connection inside a transaction. Dropped before the end, it is thrown away instead of going back to the pool.
-pub(crate) struct PgConnection(Option<Object>);
+pub(crate) struct PgConnection {
+    object: Option<Object>,
+    /// Begins the transaction, until that was sent.
+    begin: Option<String>,
+    /// Statements to be sent before the next one that is waited for, in order.
+    waiting: Vec<(String, Vec<Encoded>)>,
+}
 
 impl Drop for PgConnection {
     fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
+        if let Some(object) = self.object.take() {
             drop(Object::take(object));
         }
     }
@@ -88,32 +100,84 @@ impl Postgres {
             Scope::System => "*".to_owned(),
             Scope::Tenant(tenant) => uuid_text(tenant.ulid()),
         };
-        object
-            .batch_execute(&format!("BEGIN {mode}; SET LOCAL tidings.tenant = '{tenant}'"))
-            .await
-            .map_err(Error::from)?;
-        let mut tx = Tx { connection: Connection::Postgres(PgConnection(Some(object))) };
+        let begin = Some(format!("BEGIN {mode}; SET LOCAL tidings.tenant = '{tenant}'"));
+        let connection = PgConnection { object: Some(object), begin, waiting: Vec::new() };
+        let mut tx = Tx { connection: Connection::Postgres(connection) };
         let result = work(&mut tx).await;
         let Connection::Postgres(connection) = &mut tx.connection else { unreachable!("made above") };
-        let object = connection.0.take().expect("only this function takes the connection out");
-        let ended = object.batch_execute(if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await.map_err(Error::from);
+        let ended = match &result {
+            Ok(_) => connection.script("COMMIT").await,
+            Err(_) => connection.roll_back().await,
+        };
         match (result, ended) {
-            (Ok(_), Err(error)) => {
-                drop(Object::take(object));
-                Err(error.into())
-            }
-            (result, Ok(())) => result,
-            (result @ Err(_), Err(_)) => {
-                drop(Object::take(object));
+            // An error of a statement that was sent with the commit makes that a rollback; the connection itself goes on.
+            (Ok(_), Err(error)) => Err(error.into()),
+            (result, Ok(())) => {
+                connection.give_back();
                 result
             }
+            (result @ Err(_), Err(_)) => result,
         }
     }
 }
 
 impl PgConnection {
     fn object(&self) -> &Object {
-        self.0.as_ref().expect("the connection is here while the transaction runs")
+        self.object.as_ref().expect("the connection is here while the transaction runs")
+    }
+
+    /// Lets the connection go back to the pool.
+    fn give_back(&mut self) {
+        drop(self.object.take());
+    }
+
+    /// Undoes what was sent; what was not is forgotten.
+    async fn roll_back(&mut self) -> Result<(), Error> {
+        self.waiting.clear();
+        if self.begin.take().is_some() {
+            return Ok(());
+        }
+        Ok(self.object().batch_execute("ROLLBACK").await?)
+    }
+
+    /// Sends what waits, in order, and `last` after it, and waits for all of them: one round trip. Once a statement fails PostgreSQL refuses those after it, so the first
+    /// error is the one that says why.
+    async fn send<T>(&mut self, last: impl AsyncFnOnce(&Object) -> Result<T, Error>) -> Result<T, Error> {
+        let (begin, waiting) = (self.begin.take(), std::mem::take(&mut self.waiting));
+        let object = self.object();
+        let mut statements = Vec::with_capacity(waiting.len());
+        for (sql, _) in &waiting {
+            statements.push(object.prepare_cached(sql).await?);
+        }
+        let begun = async {
+            match begin {
+                Some(begin) => object.batch_execute(&begin).await,
+                None => Ok(()),
+            }
+        };
+        let before = join_all(
+            statements.iter().zip(&waiting).map(|(statement, (_, columns))| object.execute_raw(statement, columns)),
+        );
+        // Polled in this order, so sent in this order.
+        let (begun, before, last) = tokio::join!(biased; begun, before, last(object));
+        begun?;
+        before.into_iter().collect::<Result<Vec<u64>, _>>()?;
+        last
+    }
+
+    /// Keeps a statement until the next one that is waited for.
+    pub(crate) async fn execute_many_later(
+        &mut self,
+        sql: String,
+        columns: &[(&str, Kind)],
+        cells: &[Value<'_>],
+    ) -> Result<(), Error> {
+        if self.waiting.len() >= WAITING_MAX {
+            self.send(async |_| Ok(())).await?;
+        }
+        let encoded: Result<_, EncodeError> = arrays(columns, cells).iter().map(Encoded::new).collect();
+        self.waiting.push((sql, encoded.map_err(|error| Error::Other(format!("a value cannot be written: {error}")))?));
+        Ok(())
     }
 
     pub(crate) async fn rows(&mut self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, Error> {
@@ -145,13 +209,16 @@ impl PgConnection {
     }
 
     pub(crate) async fn script(&mut self, sql: &str) -> Result<(), Error> {
-        Ok(self.object().batch_execute(sql).await?)
+        self.send(async |object| Ok(object.batch_execute(sql).await?)).await
     }
 
-    async fn query<P: ToSql>(&self, sql: &str, params: &[P]) -> Result<Vec<Row>, Error> {
+    async fn query<P: ToSql>(&mut self, sql: &str, params: &[P]) -> Result<Vec<Row>, Error> {
         let statement = self.object().prepare_cached(sql).await?;
-        let stream = self.object().query_raw(&statement, params).await?;
-        let rows: Vec<tokio_postgres::Row> = stream.try_collect().await?;
+        let ask = async |object: &Object| {
+            let stream = object.query_raw(&statement, params).await?;
+            Ok(stream.try_collect::<Vec<tokio_postgres::Row>>().await?)
+        };
+        let rows = self.send(ask).await?;
         rows.iter()
             .map(|row| {
                 Ok(Row((0..row.len()).map(|column| row.try_get::<_, Owned>(column)).collect::<Result<_, _>>()?))
@@ -159,9 +226,9 @@ impl PgConnection {
             .collect()
     }
 
-    async fn run<P: ToSql>(&self, sql: &str, params: &[P]) -> Result<u64, Error> {
+    async fn run<P: ToSql>(&mut self, sql: &str, params: &[P]) -> Result<u64, Error> {
         let statement = self.object().prepare_cached(sql).await?;
-        Ok(self.object().execute_raw(&statement, params).await?)
+        self.send(async |object| Ok(object.execute_raw(&statement, params).await?)).await
     }
 }
 
@@ -260,6 +327,31 @@ impl ToSql for Array<'_> {
                 out[at..at + 4].copy_from_slice(&length.to_be_bytes());
             }
         }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// An array in PostgreSQL's binary form, which outlives the rows it was made from.
+#[derive(Debug)]
+struct Encoded(BytesMut);
+
+impl Encoded {
+    fn new(array: &Array<'_>) -> Result<Self, EncodeError> {
+        let mut bytes = BytesMut::new();
+        array.to_sql(&Type::UNKNOWN, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl ToSql for Encoded {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, EncodeError> {
+        out.put_slice(&self.0);
         Ok(IsNull::No)
     }
 

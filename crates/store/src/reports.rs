@@ -31,7 +31,7 @@ pub async fn insert_later(tx: &mut Tx, facts: &[LaterFact]) -> Result<(), Error>
     for f in facts {
         given.row([&f.due_at, &f.message_id, &f.position, &f.tenant_id, &f.fact]);
     }
-    tx.insert_many("later_facts", &given, "ON CONFLICT DO NOTHING").await.map(drop)
+    tx.insert_many_later("later_facts", &given, "ON CONFLICT DO NOTHING").await
 }
 
 /// The facts that are due now, of any tenants, earliest first.
@@ -57,7 +57,7 @@ pub async fn remove_later(tx: &mut Tx, facts: &[LaterFact]) -> Result<(), Error>
     for f in facts {
         given.row([&f.due_at, &f.message_id, &f.position]);
     }
-    tx.delete_many("later_facts", &given).await.map(drop)
+    tx.delete_many_later("later_facts", &given).await
 }
 
 /// A provider's report about an id we do not know, yet.
@@ -90,7 +90,7 @@ pub async fn insert_early(tx: &mut Tx, reports: &[EarlyReport]) -> Result<(), Er
     for r in reports {
         given.row([&r.account_id, &r.provider_message_id, &r.dedupe, &r.tenant_id, &r.report, &r.received_at]);
     }
-    tx.insert_many("early_reports", &given, "ON CONFLICT DO NOTHING").await.map(drop)
+    tx.insert_many_later("early_reports", &given, "ON CONFLICT DO NOTHING").await
 }
 
 /// Takes the reports about these ids: they are known now.
@@ -148,7 +148,7 @@ pub async fn remove_early(tx: &mut Tx, reports: &[EarlyReport]) -> Result<(), Er
     for r in reports {
         given.row([&r.account_id, &r.provider_message_id, &r.dedupe]);
     }
-    tx.delete_many("early_reports", &given).await.map(drop)
+    tx.delete_many_later("early_reports", &given).await
 }
 
 /// Forgets reports nobody asked for since `before`. Answers how many.

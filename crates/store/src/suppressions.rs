@@ -194,7 +194,7 @@ pub async fn note_soft(tx: &mut Tx, bounces: &[SoftBounce]) -> Result<(), Error>
     for b in bounces {
         given.row([&b.tenant_id, &b.channel, &b.address, &b.message_id, &b.at]);
     }
-    tx.insert_many("soft_bounces", &given, "ON CONFLICT DO NOTHING").await.map(drop)
+    tx.insert_many_later("soft_bounces", &given, "ON CONFLICT DO NOTHING").await
 }
 
 /// When an address bounced softly, oldest first.

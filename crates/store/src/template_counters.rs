@@ -129,7 +129,7 @@ pub async fn add_many(tx: &mut Tx, shard: i64, added: &BTreeMap<Key, Counts>) ->
         NAMES.iter().map(|name| format!("{name} = template_counters.{name} + excluded.{name}")).collect();
     let suffix =
         format!("ON CONFLICT (tenant_id, template_id, version, is_test, shard) DO UPDATE SET {}", sets.join(", "));
-    tx.insert_many("template_counters", &given, &suffix).await.map(drop)
+    tx.insert_many_later("template_counters", &given, &suffix).await
 }
 
 /// The sums of one of the tenant's templates by version and test, in that order.

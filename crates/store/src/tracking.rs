@@ -74,5 +74,5 @@ pub async fn remove_many(tx: &mut Tx, hits: &[Hit]) -> Result<(), Error> {
     for (hit, id) in hits.iter().zip(&ids) {
         given.row([&hit.settle_at, &hit.message_id, id]);
     }
-    tx.delete_many("tracking_hits", &given).await.map(drop)
+    tx.delete_many_later("tracking_hits", &given).await
 }

@@ -149,18 +149,37 @@ impl Tx {
 
     /// Inserts the given rows; `suffix` may be an `ON CONFLICT` clause. Answers how many were inserted.
     pub async fn insert_many(&mut self, table: &str, given: &Given<'_>, suffix: &str) -> Result<u64, Error> {
+        self.execute_many(&self.insertion(table, given, suffix), given).await
+    }
+
+    /// Inserts the given rows as [`Tx::insert_many`] does, without an answer: on PostgreSQL they leave with the next statement that has one, or with the commit, and an error
+    /// shows there.
+    pub async fn insert_many_later(&mut self, table: &str, given: &Given<'_>, suffix: &str) -> Result<(), Error> {
+        self.execute_many_later(self.insertion(table, given, suffix), given).await
+    }
+
+    fn insertion(&self, table: &str, given: &Given<'_>, suffix: &str) -> String {
         let columns = given.names(|name| name.to_owned());
         let source = match self.dialect() {
             Dialect::Sqlite => format!("VALUES ({})", given.parameters()),
             Dialect::Postgres => format!("SELECT * FROM {}", given.arrays()),
         };
-        self.execute_many(&format!("INSERT INTO {table} ({columns}) {source} {suffix}"), given).await
+        format!("INSERT INTO {table} ({columns}) {source} {suffix}")
     }
 
     /// Updates the rows whose first `keys` given columns match, setting the other given columns. Answers how many were updated.
     pub async fn update_many(&mut self, table: &str, keys: usize, given: &Given<'_>) -> Result<u64, Error> {
+        self.execute_many(&self.change(table, keys, given), given).await
+    }
+
+    /// Updates rows as [`Tx::update_many`] does, without an answer: see [`Tx::insert_many_later`].
+    pub async fn update_many_later(&mut self, table: &str, keys: usize, given: &Given<'_>) -> Result<(), Error> {
+        self.execute_many_later(self.change(table, keys, given), given).await
+    }
+
+    fn change(&self, table: &str, keys: usize, given: &Given<'_>) -> String {
         let numbered = given.columns.iter().enumerate();
-        let sql = match self.dialect() {
+        match self.dialect() {
             Dialect::Sqlite => {
                 let pair = |(index, (name, _)): (usize, &(&str, Kind))| format!("{name} = ${}", index + 1);
                 let set = numbered.clone().skip(keys).map(pair).collect::<Vec<_>>().join(", ");
@@ -181,14 +200,19 @@ impl Tx {
                     .join(" AND ");
                 format!("UPDATE {table} SET {set} FROM {} WHERE {matching}", given.arrays())
             }
-        };
-        self.execute_many(&sql, given).await
+        }
     }
 
     /// Deletes the rows that match one given row in all its columns. Answers how many were deleted.
     pub async fn delete_many(&mut self, table: &str, given: &Given<'_>) -> Result<u64, Error> {
         let matching = self.matching(given);
         self.execute_many(&format!("DELETE FROM {table} WHERE {matching}"), given).await
+    }
+
+    /// Deletes rows as [`Tx::delete_many`] does, without an answer: see [`Tx::insert_many_later`].
+    pub async fn delete_many_later(&mut self, table: &str, given: &Given<'_>) -> Result<(), Error> {
+        let matching = self.matching(given);
+        self.execute_many_later(format!("DELETE FROM {table} WHERE {matching}"), given).await
     }
 
     /// Runs `SELECT …` or `DELETE …`, completed by `WHERE` for the rows that match one given row in all its columns, and `suffix`.
@@ -227,6 +251,16 @@ impl Tx {
             Connection::Postgres(connection) => {
                 connection.execute_many(&sql.replace("{given}", &given.arrays()), given.columns, &given.cells).await
             }
+        }
+    }
+
+    async fn execute_many_later(&mut self, sql: String, given: &Given<'_>) -> Result<(), Error> {
+        if given.is_empty() {
+            return Ok(());
+        }
+        match &mut self.connection {
+            Connection::Sqlite { .. } => self.execute_many(&sql, given).await.map(drop),
+            Connection::Postgres(connection) => connection.execute_many_later(sql, given.columns, &given.cells).await,
         }
     }
 

@@ -60,7 +60,7 @@ macro_rules! counts {
             }
             let suffix = concat!("ON CONFLICT (tenant_id, month, channel, provider, purpose, shard) DO UPDATE SET ",
                 counts!(@sets $($name)+));
-            tx.insert_many("usage_counters", &given, suffix).await.map(drop)
+            tx.insert_many_later("usage_counters", &given, suffix).await
         }
     };
     (@sets $first:ident $($name:ident)*) => {

@@ -16,3 +16,4 @@ mod provider_resources;
 mod segments;
 mod statistics;
 mod tenancy;
+mod transactions;
