@@ -20,7 +20,10 @@ pub mod problem;
 mod routes;
 mod shell;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use engine::{
@@ -62,14 +65,11 @@ impl Options {
 
 /// The whole API. The connection's peer is read from [`axum::extract::ConnectInfo`]: serve it with `into_make_service_with_connect_info::<SocketAddr>()`, or put
 /// one into each request's extensions.
-///
-/// # Panics
-/// When an operation of the table has no handler or a handler is not in the table: a mistake in this crate, found by its tests.
 pub fn router(engine: Arc<Engine>, options: Options) -> axum::Router {
-    let (router, generated) = routes::all().split_for_parts();
-    let document = serde_json::to_vec(&openapi::finish(&generated)).expect("a document has a JSON form");
-    let app = App(Arc::new(Shared { engine, options, document: document.into() }));
-    router
+    let app = App(Arc::new(Shared { engine, options, document: OnceLock::new() }));
+    routes::all()
+        .split_for_parts()
+        .0
         .fallback(routes::no_such_path)
         .method_not_allowed_fallback(routes::no_such_method)
         .layer(shell::ShellLayer(app.clone()))
@@ -77,6 +77,9 @@ pub fn router(engine: Arc<Engine>, options: Options) -> axum::Router {
 }
 
 /// The OpenAPI document as `GET /openapi.json` answers it.
+///
+/// # Panics
+/// When an operation of the table has no handler or a handler is not in the table: a mistake in this crate, found by its tests.
 pub fn document() -> serde_json::Value {
     openapi::finish(&routes::all().split_for_parts().1)
 }
@@ -88,7 +91,8 @@ pub struct App(Arc<Shared>);
 struct Shared {
     engine: Arc<Engine>,
     options: Options,
-    document: Bytes,
+    /// Made when somebody asks first: it takes more memory than an idle server otherwise holds.
+    document: OnceLock<Bytes>,
 }
 
 impl App {
@@ -101,7 +105,8 @@ impl App {
     }
 
     pub(crate) fn document(&self) -> Bytes {
-        self.0.document.clone()
+        let made = || serde_json::to_vec(&document()).expect("a document has a JSON form").into();
+        self.0.document.get_or_init(made).clone()
     }
 
     pub(crate) async fn authenticate(
