@@ -58,6 +58,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "suppressions" => ("suppression", SUPPRESSION),
         "topics" => ("topic", "match_reports"),
         "plans" => ("plan", "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "content-rules" => ("content rule", "crl_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "exports" => ("export", "cxp_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
         other => unreachable!("the collection {other} has no example of an id"),
     }
 }
@@ -115,9 +117,35 @@ pub fn tenant() -> Value {
     })
 }
 
+/// Where everything about a contact can be read.
+pub fn contact_export() -> Value {
+    let id = "cxp_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
+    json!({
+        "id": id, "contact_id": CONTACT, "url": format!("/v1/contacts/{CONTACT}/exports/{id}"), "created_at": CREATED,
+        "expires_at": "2026-11-22T09:30:07.080000Z",
+    })
+}
+
+/// How long things are kept.
+pub fn retention() -> Value {
+    json!({
+        "message_content_days": 365, "message_addresses_days": null, "exchanges_days": 90, "inbound_days": null, "callbacks_days": null, "events_days": null,
+        "imports_days": null, "inactive_contacts_days": null, "done": [{"kind": "exchanges", "rows": 5120, "worked_at": CREATED}], "updated_at": CREATED,
+        "next_at": "2026-11-21T10:30:07.080000Z",
+    })
+}
+
+/// A content rule.
+pub fn content_rule() -> Value {
+    json!({
+        "id": "crl_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "name": "No gambling", "blocked_words": {"words": ["casino", "jackpot"], "anywhere": false}, "links": null,
+        "required_footer": null, "channels": [], "purpose": "marketing", "enabled": true, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
 /// What an erasure came to.
 pub fn erasure() -> Value {
-    json!({"messages": 12, "inbound_messages": 3, "events": 41, "callbacks": 24})
+    json!({"messages": 12, "inbound_messages": 3, "events": 41, "callbacks": 24, "schedules": 1, "files": 2})
 }
 
 /// A demo tenant as it is listed.
@@ -485,7 +513,7 @@ pub fn campaign() -> Value {
         "content": {"subject": "Summer, {{ contact.first_name }}", "text": "Hello {{ contact.first_name }}"}, "template": null, "variants": [],
         "test": null, "audience": {"lists": [LIST], "segments": [], "contact_ids": [], "exclude_lists": [], "exclude_segments": []},
         "variables": null, "account_id": null, "topic": null, "remove_without_consent": false, "timing": null, "parent_id": null, "creator": KEY, "recipients": 0, "accepted": 0, "excluded": 0,
-        "progress_percent": 0.0, "eta_s": null, "winner": null, "problem": null, "scheduled_at": null, "started_at": null, "test_ends_at": null,
+        "progress_percent": 0.0, "eta_s": null, "winner": null, "stage": null, "problem": null, "scheduled_at": null, "started_at": null, "test_ends_at": null,
         "paused_at": null, "ended_at": null, "created_at": CREATED, "updated_at": CREATED,
     })
 }
@@ -493,7 +521,8 @@ pub fn campaign() -> Value {
 /// A checklist.
 pub fn check() -> Value {
     json!({
-        "can_send": false, "checked": 1204, "is_complete": true,
+        "can_send": false, "checked": 1204, "expected": 1204, "progress_percent": 100.0, "is_complete": true, "estimated_cost": [], "estimated_duration_s": 3, "problem": null,
+        "checked_at": CREATED,
         "lines": [
             {"code": "channel_ready", "level": "ok", "count": 0, "detail": "email goes through Ticket mail.", "action": null},
             {"code": "consent", "level": "blocking", "count": 12, "detail": "12 recipients have not agreed to marketing over email. The first: The contact has not agreed to marketing over email.", "action": "REMOVE_WITHOUT_CONSENT"},

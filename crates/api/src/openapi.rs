@@ -35,6 +35,8 @@ use crate::{
         (name = "Segments", description = "Contacts described by conditions."),
         (name = "Templates", description = "What is said many times, in languages and versions, and how it looks."),
         (name = "Consent", description = "What contacts allowed and prefer."),
+        (name = "Content rules", description = "What messages may say."),
+        (name = "Retention", description = "How long things are kept."),
         (name = "Suppressions", description = "Addresses that must not be written to, and why."),
         (name = "Accounts", description = "A tenant's own settings for a provider."),
         (name = "Senders", description = "As whom an account may send."),

@@ -16,6 +16,7 @@ use crate::{
     bounded::Bounded,
     branding::{self, Branding},
     consent::policy::{self, Policy},
+    content_rules::{self, Rules},
     keys::{ApiKey, LastUsed},
     money::{Billing, BillingMode, prices::Book},
     plans::Subscribed,
@@ -89,6 +90,8 @@ pub struct Tenant {
     pub(crate) templates: Templates,
     /// Its rules of consent.
     pub consent: Policy,
+    /// What its messages may say; `None` without rules.
+    pub rules: Option<Arc<Rules>>,
     /// How it is billed, if it is.
     pub billing: Option<Billing>,
     /// Its plan, if it has one.
@@ -395,8 +398,11 @@ async fn read_tenant(
     });
     let branding = branding::load(tx, id).await?;
     let consent = policy::load(tx, vault, id, &row.timezone).await?;
+    let own: Vec<&str> = std::iter::once(public_url).chain(branding.tracking_domain.as_deref()).collect();
+    let rules = content_rules::load(tx, id, &own).await?;
     Ok(Some(Tenant {
         id,
+        rules,
         provided: branding.provided(&row.name, public_url),
         branding,
         templates: templates::load(tx, id).await?,

@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains, endpoints,
-    once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
+    once, recovery, retention, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -67,6 +67,12 @@ const JOBS: &[Job] = &[
         // A turn that did all it may has more to do, and is taken again at once.
         run: |engine| Box::pin(async move { campaigns::work::run(&engine).await.map(|steps| steps * 50) }),
     },
+    Job {
+        name: "campaign_checks",
+        every_ms: 500,
+        run: |engine| Box::pin(async move { campaigns::check::run(&engine).await.map(|steps| steps * 50) }),
+    },
+    Job { name: "retention", every_ms: 60_000, run: |engine| Box::pin(async move { retention::run(&engine).await }) },
     Job {
         name: "fire_schedules",
         every_ms: 500,
@@ -130,6 +136,21 @@ const JOBS: &[Job] = &[
         name: "purge_imports",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { contacts::import::purge(&engine).await }),
+    },
+    Job {
+        name: "move_merged",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { contacts::merge::run(&engine).await }),
+    },
+    Job {
+        name: "empty_attributes",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { contacts::attributes::empty(&engine, None).await.map(|steps| steps * 50) }),
+    },
+    Job {
+        name: "purge_contact_exports",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { contacts::dossier::purge(&engine).await }),
     },
     Job {
         name: "purge_sessions",

@@ -125,6 +125,10 @@ id! {
     PlanId = "pln";
     /// A tenant's bill for a month, or what takes one back.
     InvoiceId = "inv";
+    /// A rule for what messages may say.
+    ContentRuleId = "crl";
+    /// The permission to read everything about a contact.
+    ContactExportId = "cxp";
 }
 
 impl EndpointId {

@@ -88,6 +88,21 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 16,
+        name: "rights",
+        sql: include_str!("../migrations/0016_rights.sql"),
+        tenant_tables: &[
+            "content_rules",
+            "contact_exports",
+            "retention_policies",
+            "retention_places",
+            "retention_left",
+            "contact_moves",
+            "campaign_checks",
+        ],
+        postgres: "",
+    },
+    Migration {
         version: 17,
         name: "billing",
         sql: include_str!("../migrations/0017_billing.sql"),

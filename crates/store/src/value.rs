@@ -174,7 +174,9 @@ ids!(
     SuppressionId,
     ConsentId,
     PlanId,
-    InvoiceId
+    InvoiceId,
+    ContentRuleId,
+    ContactExportId
 );
 
 macro_rules! codes {

@@ -108,6 +108,7 @@ impl Stage {
         engine::waiting::later(&self.engine).await.expect("later facts work");
         engine::waiting::ask(&self.engine).await.expect("asking works");
         engine::schedules::fire(&self.engine).await.expect("firing works");
+        engine::campaigns::check::run(&self.engine).await.expect("counting goes on");
         engine::campaigns::work::run(&self.engine).await.expect("campaigns go on");
         engine::tracking::settle(&self.engine).await.expect("judging works");
         self.dispatch().await;

@@ -10,10 +10,12 @@ mod connectors;
 mod consent;
 mod contacts;
 pub(crate) mod content;
+mod content_rules;
 mod credits;
 mod dead_letters;
 mod demo_tenants;
 mod domains;
+mod dossiers;
 mod endpoints;
 mod hooks;
 mod imports;
@@ -24,6 +26,7 @@ mod messages;
 mod oidc;
 mod plans;
 mod prices;
+mod retention;
 mod schedules;
 mod segments;
 mod senders;
@@ -61,7 +64,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(campaigns::create, campaigns::list))
         .routes(routes!(campaigns::get, campaigns::patch, campaigns::delete))
         .routes(routes!(campaigns::duplicate))
-        .routes(routes!(campaigns::check))
+        .routes(routes!(campaigns::check, campaigns::current_check))
         .routes(routes!(campaigns::send))
         .routes(routes!(campaigns::schedule))
         .routes(routes!(campaigns::pause))
@@ -91,6 +94,8 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(contacts::get, contacts::patch, contacts::delete))
         .routes(routes!(contacts::merge))
         .routes(routes!(contacts::erase))
+        .routes(routes!(dossiers::ask))
+        .routes(routes!(dossiers::content))
         .routes(routes!(contacts::timeline))
         .routes(routes!(contacts::create_attribute, contacts::list_attributes))
         .routes(routes!(contacts::delete_attribute))
@@ -172,6 +177,9 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(consent::put_topic, consent::topics))
         .routes(routes!(consent::remove_topic))
         .routes(routes!(consent::policy, consent::patch_policy))
+        .routes(routes!(content_rules::create, content_rules::list))
+        .routes(routes!(content_rules::get, content_rules::patch, content_rules::delete))
+        .routes(routes!(retention::get, retention::patch))
         .routes(routes!(suppressions::add, suppressions::list))
         .routes(routes!(suppressions::add_many))
         .routes(routes!(suppressions::export))

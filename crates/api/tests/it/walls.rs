@@ -33,6 +33,8 @@ pub fn nobody(collection: &str) -> String {
         "suppressions" => "sup",
         "topics" => "top",
         "plans" => "pln",
+        "content-rules" => "crl",
+        "exports" => "cxp",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -149,6 +151,8 @@ struct Things {
     suppression: String,
     topic: String,
     plan: String,
+    rule: String,
+    export: String,
 }
 
 impl Things {
@@ -200,6 +204,10 @@ impl Things {
         let plan = id(api.post("/v1/plans", &plan).for_operator().send().await, 201);
         let subscription = api.patch("/v1/subscription", &json!({"plan_id": plan})).for_operator();
         subscription.header("tidings-tenant", tenant).send().await.ok(200);
+        let rule = json!({"name": "No gambling", "blocked_words": {"words": ["casino"]}});
+        let rule = id(api.post("/v1/content-rules", &rule).bearer(key).send().await, 201);
+        let export = api.call("POST", &format!("/v1/contacts/{contact}/export")).bearer(key).send().await;
+        let export = id(export, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -224,6 +232,8 @@ impl Things {
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
             plan,
+            rule,
+            export,
         }
     }
 
@@ -253,6 +263,8 @@ impl Things {
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
             "plans" => &self.plan,
+            "content-rules" => &self.rule,
+            "exports" => &self.export,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

@@ -297,14 +297,14 @@ impl Engine {
         Ok((plan, said))
     }
 
-    /// Refuses a request whose content or template could never be said over a channel, whoever the recipient.
+    /// What a request says over a channel, compiled. Refuses one whose content or template could never be said, whoever the recipient.
     pub(crate) async fn can_be_said(
         &self,
         request: &MessageRequest,
         tenant: &Tenant,
         channel: model::Channel,
-    ) -> Result<(), Error> {
-        self.said(request, tenant, channel, Vec::new(), self.ports.clock.now()).await.map(drop)
+    ) -> Result<Arc<Prepared>, Error> {
+        Ok(self.said(request, tenant, channel, Vec::new(), self.ports.clock.now()).await?.prepared)
     }
 
     /// Finds and compiles what a message says: its own content, or its template's, which is in memory as a rule.

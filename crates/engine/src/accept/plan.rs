@@ -491,6 +491,9 @@ pub fn plan(
     let variables = request.variables.as_ref().map(|raw| raw.get());
     let rendered = content.render_with(variables, &tenant.provided, links.as_ref())?;
     check_rendered(&rendered)?;
+    if let Some(rules) = &tenant.rules {
+        rules.refuse(channel, purpose, &rendered)?;
+    }
     account.connector.can_carry(&account.values, &rendered).map_err(|failure| {
         // The field stands in backticks, or before a colon at the beginning.
         let named = [failure.detail.split('`').nth(1), failure.detail.split(':').next()];
@@ -556,4 +559,60 @@ fn check_rendered(content: &Content) -> Result<(), Error> {
         }
     }
     if bad.is_empty() { Ok(()) } else { Err(Error::invalid_fields(bad)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ContactId, TenantId};
+    use proptest::prelude::*;
+    use store::contacts::Contact;
+
+    use super::*;
+    use crate::consent::Wishes;
+
+    const WAYS: [Channel; 5] = [Channel::Email, Channel::Sms, Channel::Whatsapp, Channel::Telegram, Channel::Voice];
+
+    fn request(preferred: Option<Channel>, barred: &[Channel], has: [bool; 3]) -> MessageRequest {
+        let mut contact = Contact::new(TenantId::from_ulid(1), ContactId::from_ulid(2), Timestamp::EPOCH);
+        contact.email = has[0].then(|| "ada@example.com".to_owned());
+        contact.phone = has[1].then(|| "+15550100001".to_owned());
+        contact.telegram_chat_id = has[2].then_some(7);
+        let barred = barred.iter().map(|channel| (*channel, "opted_out".to_owned())).collect();
+        MessageRequest {
+            recipient: Some(Arc::new(Recipient::new(contact, &[]))),
+            wishes: Some(Arc::new(Wishes { preferred, barred })),
+            ..MessageRequest::default()
+        }
+    }
+
+    proptest! {
+        /// What `auto` takes is what somebody would take who looks at one channel after the other.
+        #[test]
+        fn auto_takes_the_preferred_channel_that_is_allowed_and_there(
+            preferred in prop::option::of(prop::sample::select(WAYS.to_vec())),
+            barred in prop::collection::btree_set(prop::sample::select(WAYS.to_vec()), 0..=5),
+            has in any::<[bool; 3]>(),
+        ) {
+            let barred: Vec<Channel> = barred.into_iter().collect();
+            let request = request(preferred, &barred, has);
+            let there = |channel: &Channel| request.recipient.as_ref().is_some_and(|to| to.address(*channel).is_some());
+            let (order, why) = auto_order(&request);
+            let mut seen = order.clone();
+            seen.sort_unstable();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), order.len(), "each channel once");
+            let wanted = preferred.into_iter().chain(AUTO_ORDER.iter().copied());
+            let naive = wanted.clone().find(|channel| there(channel) && !barred.contains(channel));
+            let taken = order.iter().copied().find(there);
+            match naive {
+                Some(naive) => {
+                    prop_assert_eq!(taken, Some(naive));
+                    prop_assert!(order.iter().all(|channel| !barred.contains(channel)));
+                    prop_assert!(barred.iter().all(|channel| !AUTO_ORDER.contains(channel)) || why.contains("passed over"));
+                }
+                // Nothing is allowed: then the message is held back with its reason, over whatever is there.
+                None => prop_assert_eq!(taken, wanted.clone().find(there)),
+            }
+        }
+    }
 }

@@ -149,8 +149,12 @@ impl Engine {
         let planned = self.plan_batch(&requests, tenant, now).await;
         let mut rulings = self.rulings(tenant, &planned, now).await?;
         let mut messages = planned.messages.iter();
-        let mut rehearse =
-            |m: &store::messages::Message| Rehearsed { segments: m.segments, ruling: rulings.remove(&m.id) };
+        let mut rehearse = |m: &store::messages::Message| Rehearsed {
+            segments: m.segments,
+            cost: m.cost_micros.zip(m.cost_currency.clone()),
+            is_american: crate::campaigns::check::is_american(m.channel, &m.address),
+            ruling: rulings.remove(&m.id),
+        };
         let rehearsed = |answer: &Answer| match answer {
             Answer::Accepted { .. } => {
                 let planned = messages.next().ok_or_else(|| Error::internal("an accepted message was not planned"))?;
@@ -244,6 +248,10 @@ impl Engine {
 pub(crate) struct Rehearsed {
     /// Parts, for SMS.
     pub segments: Option<u32>,
+    /// What it will cost, in millionths, and of which currency, where that is known.
+    pub cost: Option<(i64, String)>,
+    /// True when it goes to a number of the United States.
+    pub is_american: bool,
     /// What consent says of it; `None` when it may go.
     pub ruling: Option<Ruling>,
 }

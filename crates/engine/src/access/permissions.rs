@@ -176,6 +176,8 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("messages", Need::One(View), Need::AnySend),
     ("contacts", Need::One(View), Need::One(Contacts)),
     ("consent", Need::One(View), Need::One(Contacts)),
+    ("content-rules", Need::One(View), Need::One(Administration)),
+    ("retention", Need::One(Administration), Need::One(Administration)),
     ("templates", Need::One(View), Need::One(Templates)),
     ("campaigns", Need::One(View), Need::One(Campaigns)),
     ("attachments", Need::One(View), Need::AnySend),

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use connectors::{Cx, File, Outcome, Outgoing, Step};
 use futures_util::FutureExt as _;
-use model::{Address, Answer, Broken, Call, Channel, Content, Failure, FailureKind, Purpose, Timestamp};
+use model::{Address, Answer, Broken, Call, Channel, Content, Failure, FailureKind, Mailbox, Purpose, Timestamp};
 use store::{inflight::Flight, messages::Message};
 use tokio::task::JoinSet;
 
@@ -135,6 +135,8 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
                 continue;
             }
         };
+        let named = with_name(engine, &ready[0].part.message, from).await;
+        let from = named.as_deref().or(from);
         if engine.ports.clock.now().millis_since(looked_at) >= LOOK_AGAIN_MS {
             // The requests before took their time, and somebody may have asked for no more meanwhile.
             looked_at = engine.ports.clock.now();
@@ -173,6 +175,17 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
     }
     while landing.join_next().await.is_some() {}
     finished
+}
+
+/// The sender of a mail with the name from the tenant's branding beside it; `None` where it has one already, or there is none.
+async fn with_name(engine: &Engine, message: &Message, from: Option<&str>) -> Option<String> {
+    let from = from.filter(|_| message.channel == Channel::Email)?;
+    let mailbox: Mailbox = from.parse().ok().filter(|mailbox: &Mailbox| mailbox.name.is_none())?;
+    // Without an answer of the database it goes without a name rather than not at all.
+    let tenant = engine.directory.tenant(message.tenant_id).await.ok().flatten()?;
+    // What would be read as an address is no name.
+    let name = tenant.branding.sender_name.clone().filter(|name| !name.contains(['<', '>', '"']))?;
+    Some(Mailbox { name: Some(name), ..mailbox }.to_string())
 }
 
 /// Hands messages that must not leave now back to `apply`.

@@ -14,7 +14,7 @@ use tidings_engine::{
 };
 
 /// A stage whose tenant pays ahead: an SMS segment costs 10, 4 to India, a mail 3.
-async fn prepaid(db: &TestDb, credit: i64) -> Stage {
+pub async fn prepaid(db: &TestDb, credit: i64) -> Stage {
     let stage = Stage::new(db).await;
     stage.account("sandbox", json!({}), None).await;
     let rows = json!([

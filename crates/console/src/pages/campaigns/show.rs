@@ -189,7 +189,7 @@ fn checklist_frame(path: &str) -> Markup {
 pub(crate) async fn check(cx: Cx, Path(id): Path<String>) -> Answer {
     cx.tenant()?;
     let id: CampaignId = pages::id(&id)?;
-    let report = campaigns::check::check(cx.engine(), &cx.caller, id).await?;
+    let report = campaigns::check::current(cx.engine(), &cx.caller, id).await?;
     let campaign = campaigns::get(cx.engine(), &cx.caller, id).await?;
     Ok(answer(checklist(&cx, &campaign, &report)))
 }
@@ -210,7 +210,7 @@ fn checklist(cx: &Cx, campaign: &CampaignView, report: &CheckReport) -> Markup {
                     }
                 }
             }
-            @if !report.is_complete { p."muted small" { "The first " (format::number(whole(report.checked))) " recipients were looked at." } }
+            @if !report.is_complete { p."muted small" { (format::number(whole(report.checked))) " recipients were counted so far; the count goes on." } }
         }
     }
 }
