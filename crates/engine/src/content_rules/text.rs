@@ -63,7 +63,7 @@ pub fn visible(html: &str) -> String {
         }
         rest = &rest[end..];
         if !is_end && known(UNREAD) {
-            rest = behind_end(rest, name);
+            rest = end_tag(rest, name);
         }
     }
     made.extend(decoded(rest));
@@ -84,13 +84,13 @@ fn end_of_tag(text: &str) -> usize {
     text.len()
 }
 
-/// Behind the start of an element's end tag; at the end when there is none.
-fn behind_end<'a>(text: &'a str, name: &str) -> &'a str {
+/// At an element's end tag; at the end when there is none.
+fn end_tag<'a>(text: &'a str, name: &str) -> &'a str {
     let mut at = 0;
     while let Some(found) = text[at..].find("</") {
         let from = at + found + 2;
         if text.as_bytes().get(from..from + name.len()).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes())) {
-            return &text[from..];
+            return &text[from - 2..];
         }
         at = from;
     }

@@ -651,9 +651,9 @@ testkit::both! {
 
     async fn a_refused_sender_blocks(db: TestDb) {
         let stage = stage(&db).await;
-        let people = people(&stage, 1).await;
-        let account = stage.account("sandbox", json!({}), Some("news@acme.example")).await;
-        let sender = json!({ "account_id": account, "from": "news@acme.example" });
+        let person = contact(&stage, json!({ "phone": "+4915112345678", "first_name": "Ada" })).await;
+        let account = stage.account("sandbox", json!({}), Some("+15550100009")).await;
+        let sender = json!({ "account_id": account, "from": "+15550100009" });
         engine::senders::create(&stage.engine, &stage.caller, &Repeat::NONE, serde_json::from_value(sender).unwrap()).await.unwrap();
         let (tenant, write) = (stage.tenant, stage.world.ports.db.clone());
         let write = write.write(Scope::System, move |tx| {
@@ -665,7 +665,8 @@ testkit::both! {
         let changed: Result<_, store::Error> = write.await;
         changed.unwrap();
         stage.engine.directory.refresh().await.unwrap();
-        let mut new = campaign(&people);
+        let mut new = campaign(&[person]);
+        (new["channel"], new["content"]) = (json!("sms"), json!({ "text": "Hi" }));
         new["account_id"] = json!(account);
         let id = make(&stage, new).await;
         let refused = send(&stage, id).await.unwrap_err();
