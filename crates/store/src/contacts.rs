@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use model::{ContactId, ListId, TenantId, Timestamp};
+use model::{ContactId, ListId, MessageId, TenantId, Timestamp};
 
 use crate::{Dialect, Error, Given, Kind, Param, Row, Tx, segments::Condition, sql::Sql};
 
@@ -444,11 +444,15 @@ pub async fn move_some(tx: &mut Tx, m: &Move, limit: i64) -> Result<u64, Error> 
     let mut count = 0;
     for table in ["messages", "inbound_messages"] {
         // Locked in the order of ids, as everybody locks them, so that nobody waits in a circle.
+        let sql =
+            format!("SELECT id FROM {table} WHERE tenant_id = $1 AND contact_id = $2 ORDER BY id LIMIT $3 {lock}");
+        let rows = tx.rows(&sql, &[&m.tenant_id, &m.from, &limit]).await?;
+        let ids: Vec<MessageId> = rows.into_iter().map(|mut row| row.get(0)).collect::<Result<_, _>>()?;
+        let Some((first, last)) = ids.first().zip(ids.last()) else { continue };
         let sql = format!(
-            "UPDATE {table} SET contact_id = $1 WHERE tenant_id = $2 AND id IN (
-                SELECT id FROM {table} WHERE tenant_id = $2 AND contact_id = $3 ORDER BY id LIMIT $4 {lock})"
+            "UPDATE {table} SET contact_id = $1 WHERE tenant_id = $2 AND contact_id = $3 AND id >= $4 AND id <= $5"
         );
-        count += tx.execute(&sql, &[&m.to, &m.tenant_id, &m.from, &limit]).await?;
+        count += tx.execute(&sql, &[&m.to, &m.tenant_id, &m.from, first, last]).await?;
     }
     Ok(count)
 }
