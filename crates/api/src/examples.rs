@@ -23,6 +23,7 @@ const INBOUND: &str = "inb_01K9ZC5K6M7N8P9Q0R1S2T3V4W";
 const CALLBACK: &str = "cbk_01K9ZC9A1B2C3D4E5F6G7H8J9K";
 const CAMPAIGN: &str = "cmp_01K9ZCCA1B2C3D4E5F6G7H8J9K";
 const SCHEDULE: &str = "sch_01K9ZCBT4V5W6X7Y8Z9A0B1C2D";
+const INVOICE_DELIVERY: &str = "ivd_01K9ZCD1A2B3C4D5E6F7G8H9J0";
 const EVENT: &str = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B";
 const TEMPLATE: &str = "tpl_01K9ZC6T7E8M9P0R1S2T3V4W5X";
 const SUPPRESSION: &str = "sup_01K9ZCB3C4D5E6F7G8H9J0K1MN";
@@ -53,6 +54,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "callback-log" => ("callback", CALLBACK),
         "campaigns" => ("campaign", CAMPAIGN),
         "schedules" => ("schedule", SCHEDULE),
+        "invoice-deliveries" => ("invoice delivery", INVOICE_DELIVERY),
         "deliveries" => ("delivery", MESSAGE),
         "webhook-endpoints" => ("endpoint", ENDPOINT),
         "suppressions" => ("suppression", SUPPRESSION),
@@ -455,6 +457,35 @@ pub fn schedule() -> Value {
         "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Your week", "text": "Hello Ada"}},
         "rrule": "FREQ=WEEKLY;BYDAY=MO;BYHOUR=9;BYMINUTE=0", "cron": null, "timezone": "Europe/Berlin", "starts_at": CREATED, "ends_at": null,
         "skip": ["2026-12-28"], "catch_up": "last", "next_at": "2026-11-23T08:00:00.000000Z", "fired": 0, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// An invoice to be sent.
+pub fn new_invoice_delivery() -> Value {
+    json!({
+        "to": {"email": "ada@example.com"}, "channel": "email", "message": "Thank you for the good work together.",
+        "invoice": {
+            "number": "2026-0042", "issue_date": "2026-11-29", "due_date": "2026-12-13", "currency": "EUR",
+            "seller": {"name": "Lovelace & Partner", "address": ["Analytische Straße 18", "10115 Berlin"], "tax_id": "DE123456789"},
+            "buyer": {"name": "Babbage Engines Ltd", "address": ["1 Dorset Street", "London W1U 4EG"]},
+            "lines": [{"description": "Programs for the analytical engine", "quantity": "12.5", "unit": "h", "unit_price_micros": 120_000_000, "tax_percent": "19",
+                "amount_micros": 1_500_000_000}],
+            "taxes": [{"name": "VAT", "percent": "19", "base_micros": 1_500_000_000, "amount_micros": 285_000_000}],
+            "totals": {"net_micros": 1_500_000_000, "tax_micros": 285_000_000, "total_micros": 1_785_000_000},
+            "payment": "IBAN DE02 1203 0000 0000 2020 51",
+        },
+    })
+}
+
+/// A sent invoice.
+pub fn invoice_delivery() -> Value {
+    json!({
+        "id": INVOICE_DELIVERY, "number": "2026-0042", "is_resend": false, "channel": "email", "reason": "The channel was given.",
+        "total": {"amount_micros": 1_785_000_000, "currency": "EUR"}, "contact_id": null,
+        "document": {"filename": "invoice-2026-0042.pdf", "attachment_id": ATTACHMENT, "size": 16_095,
+            "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "path": format!("/v1/invoice-deliveries/{INVOICE_DELIVERY}/document")},
+        "messages": [{"id": MESSAGE, "channel": "email", "to": "ada@example.com", "status": "queued", "failure": null, "sent_at": null, "delivered_at": null, "read_at": null}],
+        "created_at": CREATED,
     })
 }
 

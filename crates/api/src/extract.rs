@@ -258,6 +258,7 @@ nouns! {
     model::EndpointId = "webhook endpoint",
     model::CallbackId = "callback",
     model::ScheduleId = "schedule",
+    model::InvoiceDeliveryId = "invoice delivery",
     model::CampaignId = "campaign",
     model::TemplateId = "template",
     model::SuppressionId = "suppression",

@@ -27,6 +27,7 @@ use crate::{
         (name = "Messages", description = "Send messages and follow them."),
         (name = "Campaigns", description = "One message to an audience, once to each."),
         (name = "Schedules", description = "Messages that repeat."),
+        (name = "Invoice deliveries", description = "Invoices to a tenant's customers, as PDF."),
         (name = "Dead letters", description = "Messages that were given up, and another try for them."),
         (name = "Attachments", description = "Files that go with messages."),
         (name = "Inbound messages", description = "What people wrote back."),

@@ -33,6 +33,7 @@ mod engine;
 pub mod error;
 pub mod inbound;
 pub mod installation;
+pub mod invoice_deliveries;
 pub mod jobs;
 pub mod keys;
 pub mod limits;

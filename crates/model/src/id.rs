@@ -117,6 +117,8 @@ id! {
     AuditId = "aud";
     /// A message that repeats.
     ScheduleId = "sch";
+    /// An invoice sent to a tenant's customer.
+    InvoiceDeliveryId = "ivd";
     /// An entry of a tenant's suppression list.
     SuppressionId = "sup";
     /// One thing a contact said about consent.

@@ -36,6 +36,7 @@ pub mod idempotency;
 pub mod inbound;
 pub mod inflight;
 pub mod installation;
+pub mod invoice_deliveries;
 pub mod lists;
 pub mod memberships;
 pub mod message_counters;

@@ -88,6 +88,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 15,
+        name: "invoice_deliveries",
+        sql: include_str!("../migrations/0015_invoice_deliveries.sql"),
+        tenant_tables: &["invoice_deliveries"],
+        postgres: "",
+    },
+    Migration {
         version: 17,
         name: "billing",
         sql: include_str!("../migrations/0017_billing.sql"),

@@ -168,6 +168,7 @@ ids!(
     AttachmentId,
     CallbackId,
     ScheduleId,
+    InvoiceDeliveryId,
     InboundId,
     AuditId,
     WhatsappTemplateId,

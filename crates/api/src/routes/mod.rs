@@ -18,6 +18,7 @@ mod endpoints;
 mod hooks;
 mod imports;
 mod inbound;
+mod invoice_deliveries;
 mod lists;
 mod logs;
 mod messages;
@@ -102,6 +103,9 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(segments::preview))
         .routes(routes!(segments::get, segments::patch, segments::delete))
         .routes(routes!(segments::preview_stored))
+        .routes(routes!(invoice_deliveries::create, invoice_deliveries::list))
+        .routes(routes!(invoice_deliveries::get))
+        .routes(routes!(invoice_deliveries::document))
         .routes(routes!(inbound::list))
         .routes(routes!(inbound::get))
         .routes(routes!(accounts::create, accounts::list))

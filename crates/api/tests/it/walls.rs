@@ -28,6 +28,7 @@ pub fn nobody(collection: &str) -> String {
         "domains" => "dom",
         "callback-log" => "cbk",
         "schedules" => "sch",
+        "invoice-deliveries" => "ivd",
         "campaigns" => "cmp",
         "templates" => "tpl",
         "suppressions" => "sup",
@@ -142,6 +143,7 @@ struct Things {
     segment: String,
     import: String,
     schedule: String,
+    invoice: String,
     campaign: String,
     sender: String,
     domain: String,
@@ -185,6 +187,8 @@ impl Things {
         let schedule = json!({"name": "Weekly", "cron": "0 9 * * MON",
             "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}}});
         let schedule = id(api.post("/v1/schedules", &schedule).bearer(key).send().await, 201);
+        let invoice = json!({"to": {"email": "ada@example.com"}, "channel": "email", "document": {"number": "7", "content_base64": "JVBERi0xLjcK"}});
+        let invoice = id(api.post("/v1/invoice-deliveries", &invoice).bearer(key).send().await, 202);
         let sender = json!({"account_id": account, "from": "news@acme.example"});
         let sender = id(api.post("/v1/senders", &sender).bearer(key).send().await, 201);
         let domain = json!({"account_id": account, "name": "acme.example"});
@@ -212,6 +216,7 @@ impl Things {
             delivery: delivery["message_id"].as_str().unwrap().to_owned(),
             attachment,
             schedule,
+            invoice,
             campaign,
             inbound,
             contact,
@@ -244,6 +249,7 @@ impl Things {
             "segments" => &self.segment,
             "imports" => &self.import,
             "schedules" => &self.schedule,
+            "invoice-deliveries" => &self.invoice,
             "campaigns" => &self.campaign,
             "templates" => &self.template,
             "attachments" => &self.attachment,

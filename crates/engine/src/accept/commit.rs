@@ -328,7 +328,7 @@ async fn screened(
 }
 
 /// A message as it is accepted although it must not go now.
-fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
+pub(super) fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
     let mut m = planned.clone();
     match ruling {
         Ruling::Bar(failure) => {

@@ -31,7 +31,7 @@ pub(crate) use self::commit::{COMMIT_MAX, Committed, Item, write};
 pub(crate) use self::together::{Accepted, CAMPAIGN_WAITS, Step};
 use self::{
     plan::Plan,
-    request::{BatchRequest, MessageRequest},
+    request::{BatchRequest, MessageRequest, Written},
 };
 use crate::{
     Engine, Error, ErrorKind, FieldError,
@@ -50,6 +50,9 @@ use crate::{
 pub const BATCH_MAX: usize = 1_000;
 /// Times a request is planned again because the configuration changed meanwhile.
 const PLANS_MAX: usize = 5;
+
+/// The code under which a request learns that its step was taken by somebody else. Nobody outside sees it.
+const PASSED: &str = "step_taken";
 
 /// What a message says, found before it is planned.
 struct Said {
@@ -327,6 +330,13 @@ impl Engine {
             let stored = Some(Stored { tenant_id: tenant.id, id, body, template });
             Ok::<_, Error>(Said { content_id: id, prepared: Arc::new(prepared), stored, template: None })
         };
+        if let Some(written) = &request.written {
+            let Written { mut content, needs } = Written::clone(written);
+            if let model::Content::Email(email) = &mut content {
+                email.attachments = files;
+            }
+            return fresh(content, Some(needs));
+        }
         let Some(asked) = &request.template else { return fresh(plan::say(request, channel, files)?, None) };
         if request.content.is_some() {
             return Err(Error::invalid("/template", "give either `content` or `template`, not both"));
@@ -468,7 +478,7 @@ impl Engine {
                 let status = u16::try_from(answered.status).unwrap_or(202);
                 Ok(Some((Reply { status, body: answered.body, replayed: true }, false)))
             }
-            Committed::Passed => Err(Error::internal("a request without a step was passed over")),
+            Committed::Passed => Err(Error::conflict(PASSED, "Somebody else was first with this.")),
             Committed::Stale => {
                 self.directory.refresh().await?;
                 Ok(None)

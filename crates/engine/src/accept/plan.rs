@@ -124,7 +124,7 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
 
 /// The channels `auto` tries, and why: the one the contact chose for the topic, then the usual order, without those over which it must not be written to. When that leaves none with
 /// an address, all of them: the message is then held back with the reason instead of being refused without one.
-pub(super) fn auto_order(request: &MessageRequest) -> (Vec<Channel>, String) {
+pub(crate) fn auto_order(request: &MessageRequest) -> (Vec<Channel>, String) {
     let usual = "auto: the first of email, whatsapp, sms, telegram with an address and an account";
     let Some(wishes) = &request.wishes else { return (AUTO_ORDER.to_vec(), usual.to_owned()) };
     let mut order: Vec<Channel> = wishes.preferred.into_iter().collect();

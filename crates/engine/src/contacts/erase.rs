@@ -11,7 +11,7 @@ use model::{
 use serde::Serialize;
 use serde_json::json;
 use store::{
-    Scope, attempts, contacts, erasure, events, fallbacks,
+    Scope, attempts, contacts, erasure, events, fallbacks, invoice_deliveries,
     messages::{self, Message},
     suppressions::{self, Suppression},
 };
@@ -110,6 +110,7 @@ pub async fn erase(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Contac
     let reply = once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             contacts::lock(tx, person.tenant, id).await?.ok_or_else(no_such)?;
+            invoice_deliveries::take_files(tx, person.tenant, id, now).await?;
             contacts::delete(tx, person.tenant, id).await?;
             erasure::forget_contact(tx, person.tenant, id).await?;
             for address in &person.addresses {

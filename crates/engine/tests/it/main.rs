@@ -17,6 +17,7 @@ mod demo;
 mod endpoints;
 mod erasure;
 mod hooks;
+mod invoice_deliveries;
 mod keys;
 mod money;
 mod once;

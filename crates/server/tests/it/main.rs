@@ -9,6 +9,7 @@ mod events;
 mod feed;
 mod house;
 mod http;
+mod invoices;
 mod kill;
 mod kill_campaign;
 mod main_job;
