@@ -10,6 +10,7 @@ mod demos;
 pub(crate) mod doors;
 mod home;
 mod imports;
+mod invoices;
 mod keys;
 mod letters;
 mod logs;
@@ -73,6 +74,11 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/dead-letters/retry", post(letters::retry_all))
         .route("/console/dead-letters/export", get(letters::export))
         .route("/console/inbound", get(letters::inbound))
+        .route("/console/invoices", get(invoices::list).post(invoices::send))
+        .route("/console/invoices/new", get(invoices::new))
+        .route("/console/invoices/more", post(invoices::more))
+        .route("/console/invoices/preview", post(invoices::preview))
+        .route("/console/invoices/{id}/document", get(invoices::document))
         .route("/console/compose", get(compose::show).post(compose::send))
         .route("/console/compose/preview", post(compose::preview))
         .route("/console/compose/mail", post(compose::mail))

@@ -351,6 +351,20 @@ fn base(new: &NewInvoiceDelivery) -> Result<MessageRequest, Error> {
     })
 }
 
+/// Draws the PDF that would be sent, and sends nothing. Needs the scope `messages:write`.
+pub async fn preview(engine: &Engine, caller: &Caller, new: NewInvoiceDelivery) -> Result<Bytes, Error> {
+    caller.need("messages:write")?;
+    let (_, tenant) = engine.tenant(caller.need_tenant()?).await?;
+    let locale = new.locale.as_deref().or(new.invoice.as_ref().and_then(|invoice| invoice.locale.as_deref()));
+    let language = Language::of(locale.or(tenant.branding.default_locale.as_deref()));
+    Ok(sheet(engine, &tenant, &new, language).await?.bytes)
+}
+
+/// A total as people read it.
+pub fn amount(total: &Money) -> String {
+    documents::money(total.amount_micros, &total.currency, Language::En)
+}
+
 async fn sheet(engine: &Engine, tenant: &Tenant, new: &NewInvoiceDelivery, language: Language) -> Result<Sheet, Error> {
     let mut variables: Map<String, Value> = VARIABLES.iter().map(|name| ((*name).to_owned(), "".into())).collect();
     variables.insert("message".to_owned(), new.message.clone().unwrap_or_default().into());

@@ -36,8 +36,7 @@ pub use failure::{Failure, FailureKind};
 pub use id::{
     ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ConsentId, ContactId,
     DomainId, EndpointId, EventId, ImportId, InboundId, InvoiceDeliveryId, InvoiceId, KeyId, ListId, MessageId, PlanId,
-    ScheduleId,
-    SegmentId, SenderId, SessionId, SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
+    ScheduleId, SegmentId, SenderId, SessionId, SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
 };
 pub use ids::Ids;
 pub use money::Money;

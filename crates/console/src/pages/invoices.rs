@@ -14,6 +14,7 @@ use engine::{
 use http::{HeaderValue, header};
 use jiff::{civil::Date, tz::TimeZone};
 use maud::{Markup, html};
+use model::{EmailAddress, Phone};
 use serde::Deserialize;
 
 use super::messages;
@@ -141,7 +142,7 @@ fn page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
     let names: Vec<String> = NAMES
         .iter()
         .map(|name| (*name).to_owned())
-        .chain((0..lines_of(form)).map(|index| format!("invoice/lines/{index}")))
+        .chain((0..lines_of(form)).flat_map(|index| LINE.map(|field| line_name(index, field))))
         .collect();
     let channels = vec![
         ("auto", "As the customer prefers".to_owned()),
@@ -218,8 +219,9 @@ fn page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
 }
 
 /// The fields that show their own errors, without the lines'.
-const NAMES: [&str; 18] = [
-    "to",
+const NAMES: [&str; 19] = [
+    "to/email",
+    "to/phone",
     "channel",
     "message",
     "resend",
@@ -238,6 +240,9 @@ const NAMES: [&str; 18] = [
     "invoice/notes",
     "key",
 ];
+
+/// And those of a line.
+const LINE: [&str; 4] = ["description", "quantity", "unit_price_micros", "tax_percent"];
 
 /// What a form stands for. Its sums are added up by the engine.
 fn read(form: &Form) -> Result<NewInvoiceDelivery, Error> {
@@ -278,8 +283,7 @@ fn read(form: &Form) -> Result<NewInvoiceDelivery, Error> {
     let mut lines = Vec::new();
     for index in 0..LINES_MAX {
         let at = |field: &str| format!("invoice/lines/{index}/{field}");
-        let fields = ["description", "quantity", "unit_price_micros", "tax_percent"];
-        if fields.iter().all(|field| form.filled(&at(field)).is_none()) {
+        if LINE.iter().all(|field| form.filled(&at(field)).is_none()) {
             // Lines keep their place, so that an error finds its field; empty ones at the end are dropped below.
             lines.push(None);
             continue;
@@ -297,14 +301,13 @@ fn read(form: &Form) -> Result<NewInvoiceDelivery, Error> {
     for (index, _) in lines.iter().take(filled).enumerate().filter(|(_, line)| line.is_none()) {
         fault(&format!("invoice/lines/{index}/description"), "fill this line, or move those below it up");
     }
-    let parsed = |name: &str, detail: &str| match form.filled(name) {
-        None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| Error::invalid(format!("/{name}"), detail)),
-    };
+    let email = form.filled("to/email").map(str::parse::<EmailAddress>).transpose();
+    let email = email.map_err(|_| Error::invalid("/to/email", "not an e-mail address"))?;
     let phone = form.filled("to/phone").map(|text| text.replace([' ', '-', '(', ')'], ""));
-    let phone = phone.map(|text| text.parse()).transpose();
-    let phone = phone.map_err(|_| Error::invalid("/to/phone", "write the number with its country code, as in +4915112345678"));
-    let to = To { email: parsed("to/email", "not an e-mail address")?, phone: phone?, ..To::default() };
+    let phone = phone.map(|text| text.parse::<Phone>()).transpose();
+    let phone =
+        phone.map_err(|_| Error::invalid("/to/phone", "write the number with its country code, as in +4915112345678"));
+    let to = To { email, phone: phone?, ..To::default() };
     if !bad.is_empty() {
         return Err(Error::invalid_fields(bad));
     }

@@ -4,6 +4,7 @@
 extern crate tidings_console as console;
 
 mod campaigns;
+mod invoices;
 mod pages;
 mod people;
 mod rights;

@@ -12,6 +12,8 @@ pub const PAGES: &[&str] = &[
     "/console/messages?status=failed&channel=sms&period=week&q=a%40b.example",
     "/console/dead-letters",
     "/console/inbound",
+    "/console/invoices",
+    "/console/invoices/new",
     "/console/compose",
     "/console/compose?channel=sms",
     "/console/compose?channel=voice",
