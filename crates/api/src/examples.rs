@@ -596,8 +596,8 @@ pub(crate) fn price_list() -> Value {
     json!({
         "version": 1, "currency": "USD", "valid_from": "2026-11-28T09:00:00Z", "note": "From December",
         "rows": [
-            {"channel": "sms", "unit": "segment", "amount_micros": 9000}, {"channel": "sms", "prefix": "91", "unit": "segment", "amount_micros": 4500},
-            {"channel": "email", "unit": "message", "amount_micros": 400},
+            {"channel": "sms", "unit": "segment", "cost_micros": 7200, "markup_basis_points": 2500}, {"channel": "sms", "country": "IN", "unit": "segment", "amount_micros": 4500},
+            {"channel": "email", "unit": "thousand", "amount_micros": 400_000},
         ],
         "created_at": "2026-11-28T09:00:00Z",
     })
@@ -608,7 +608,9 @@ pub(crate) fn credits() -> Value {
     json!({
         "mode": "prepaid", "available": {"amount_micros": 49_991_000, "currency": "USD"}, "reserved": {"amount_micros": 0, "currency": "USD"},
         "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
-        "adjusted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "differences": [],
+        "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
+        "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
+        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000}, "differences": [],
     })
 }
 
@@ -616,7 +618,7 @@ pub(crate) fn credits() -> Value {
 pub(crate) fn credit_entry() -> Value {
     json!({
         "number": 1, "kind": "purchase", "from": "purchased", "to": "available", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
-        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
+        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "promotional_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
         "at": "2026-11-28T09:00:00Z",
     })
 }
@@ -645,5 +647,13 @@ pub(crate) fn subscription() -> Value {
         "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example"},
         "billed_until": "2026-10-31T23:00:00Z", "next_invoice_at": "2026-11-30T23:00:00Z", "created_at": "2026-09-01T09:00:00Z",
         "updated_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// Promotional credit.
+pub(crate) fn credit_grant() -> Value {
+    json!({
+        "number": 2, "amount": {"amount_micros": 10_000_000, "currency": "USD"}, "left": {"amount_micros": 10_000_000, "currency": "USD"},
+        "expires_at": "2099-12-31T00:00:00Z", "reference": "welcome", "created_at": "2026-11-28T09:00:00Z",
     })
 }

@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains, endpoints,
-    once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
+    money, once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -155,6 +155,16 @@ const JOBS: &[Job] = &[
                 Ok(work.len() as u64)
             })
         },
+    },
+    Job {
+        name: "watch_credit",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { money::marks::watch(&engine).await }),
+    },
+    Job {
+        name: "expire_credit",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { money::credits::expire_grants(&engine).await }),
     },
     Job {
         name: "fill_demo_tenants",

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Channel, Class, Content, EventId, Ids, MessageId, Priority, Purpose, Status, SuppressionReason, TenantId,
+    Channel, Class, Content, EventId, Ids, MessageId, Money, Priority, Purpose, Status, SuppressionReason, TenantId,
     Timestamp, WebhookContent,
 };
 use store::{
@@ -87,13 +87,18 @@ impl Writes {
         self.count_template(before, after);
         count::change(&mut self.slots, before, after);
         *self.usage.entry(key(after)).or_default() += counts(after);
-        if let Some((tenant, outcome)) = before.and_then(|before| charge::outcome(before, after)) {
-            self.outcomes.entry(tenant).or_default().push(outcome);
-        }
+        self.charge(before.and_then(|before| charge::outcome(before, after)));
         if let Some(before) = before {
             quota::note(&mut self.quotas, before, after);
             let entry = self.usage.entry(key(before)).or_default();
             *entry = *entry - counts(before);
+        }
+    }
+
+    /// Notes what became of messages that cost something, in the order it happened.
+    pub(crate) fn charge(&mut self, outcomes: impl IntoIterator<Item = (TenantId, charge::Outcome)>) {
+        for (tenant, outcome) in outcomes {
+            self.outcomes.entry(tenant).or_default().push(outcome);
         }
     }
 
@@ -140,14 +145,9 @@ impl Writes {
 
     /// Stores the body of an event once, for all endpoints it goes to and all its replays: the content's id is the event's.
     pub fn webhook_content(&mut self, event: &Event) -> ContentId {
-        let content_id = ContentId(event.id.ulid());
-        let content = Content::Webhook(WebhookContent { event_id: event.id.to_string(), body: webhook_body(event) });
-        self.contents.push(contents::Stored {
-            tenant_id: event.tenant_id,
-            id: content_id,
-            body: serde_json::to_string(&content).expect("a content has a JSON form"),
-            template: None,
-        });
+        let stored = stored(event);
+        let content_id = stored.id;
+        self.contents.push(stored);
         content_id
     }
 
@@ -185,17 +185,13 @@ impl Writes {
 
     /// Writes everything. `shard` spreads the usage rows of busy tenants over writers.
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
-        contents::insert_many(tx, &self.contents).await?;
-        messages::insert_many(tx, &self.new_messages).await?;
         let costs = charge::settle(tx, &self.outcomes).await?;
         quota::apply(tx, &self.quotas).await?;
-        if costs.is_empty() {
-            messages::update_many(tx, &self.messages).await?;
+        let differs = |m: &&Message| costs.get(&m.id).is_some_and(|cost| m.cost_micros != Some(*cost));
+        if self.messages.iter().any(|m| differs(&m)) {
+            self.write_told(tx, &self.retold(&costs)).await?;
         } else {
-            let cost = |m: &Message| costs.get(&m.id).copied().or(m.cost_micros);
-            let charged: Vec<Message> =
-                self.messages.iter().map(|m| Message { cost_micros: cost(m), ..m.clone() }).collect();
-            messages::update_many(tx, &charged).await?;
+            self.write_told(tx, &self.told()).await?;
         }
         messages::update_engagements(tx, &self.engaged.iter().collect::<Vec<_>>()).await?;
         deliveries::remove_many(tx, &self.ended_deliveries).await?;
@@ -218,10 +214,62 @@ impl Writes {
             self.suppress(tx).await?;
         }
         suppressions::note_soft(tx, &self.soft_bounces).await?;
-        events::insert_many(tx, &self.events).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
         message_counters::add_many(tx, shard, &self.slots).await?;
         usage::add_many(tx, shard, &self.usage).await
+    }
+}
+
+/// What says what messages cost.
+struct Told<'a> {
+    contents: std::borrow::Cow<'a, [contents::Stored]>,
+    messages: std::borrow::Cow<'a, [Message]>,
+    events: std::borrow::Cow<'a, [Event]>,
+}
+
+impl Writes {
+    fn told(&self) -> Told<'_> {
+        Told {
+            contents: self.contents.as_slice().into(),
+            messages: self.messages.as_slice().into(),
+            events: self.events.as_slice().into(),
+        }
+    }
+
+    /// The same, with what messages really cost: an event, its copy for endpoints, and the row say one thing.
+    fn retold(&self, costs: &BTreeMap<MessageId, i64>) -> Told<'_> {
+        let mut told = self.told();
+        for m in told.messages.to_mut() {
+            let Some(cost) = costs.get(&m.id).copied().filter(|cost| m.cost_micros != Some(*cost)) else { continue };
+            let Some(currency) = m.cost_currency.clone() else { continue };
+            let said = |micros: Option<i64>| {
+                let money = micros.map(|amount_micros| Money { amount_micros, currency: currency.clone() });
+                format!(r#""cost":{}"#, serde_json::to_string(&money).expect("money has a JSON form"))
+            };
+            let (before, after) = (said(m.cost_micros), said(Some(cost)));
+            // A message's id stands first in what an event tells of it, and nothing before the cost is the tenant's own words.
+            let start = format!(r#"{{"id":"{}""#, m.id);
+            for index in 0..told.events.len() {
+                if !told.events[index].data.starts_with(&start) {
+                    continue;
+                }
+                let event = &mut told.events.to_mut()[index];
+                event.data = event.data.replacen(&before, &after, 1);
+                let copy = stored(event);
+                if let Some(place) = told.contents.iter().position(|content| content.id == copy.id) {
+                    told.contents.to_mut()[place] = copy;
+                }
+            }
+            m.cost_micros = Some(cost);
+        }
+        told
+    }
+
+    async fn write_told(&self, tx: &mut Tx, told: &Told<'_>) -> Result<(), Error> {
+        contents::insert_many(tx, &told.contents).await?;
+        messages::insert_many(tx, &self.new_messages).await?;
+        messages::update_many(tx, &told.messages).await?;
+        events::insert_many(tx, &told.events).await
     }
 }
 
@@ -241,6 +289,17 @@ impl Writes {
             }
         }
         Ok(())
+    }
+}
+
+/// The body of an event as its endpoints get it; the content's id is the event's.
+fn stored(event: &Event) -> contents::Stored {
+    let content = Content::Webhook(WebhookContent { event_id: event.id.to_string(), body: webhook_body(event) });
+    contents::Stored {
+        tenant_id: event.tenant_id,
+        id: ContentId(event.id.ulid()),
+        body: serde_json::to_string(&content).expect("a content has a JSON form"),
+        template: None,
     }
 }
 

@@ -94,6 +94,20 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["subscriptions", "quota_counters", "invoiced_usage", "invoices"],
         postgres: "",
     },
+    Migration {
+        version: 18,
+        name: "prices_complete",
+        sql: include_str!("../migrations/0018_prices_complete.sql"),
+        tenant_tables: &[
+            "credit_grants",
+            "credit_checkouts",
+            "credit_refunds",
+            "reconciliations",
+            "reconciliation_records",
+            "reconciliation_differences",
+        ],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

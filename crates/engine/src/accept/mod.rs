@@ -130,7 +130,7 @@ impl Engine {
             let hint = (tenant_id, plan.account.id, plan.class, plan.due_at);
             let item = Item {
                 leaving: (plan.due_at <= now).then(|| (Arc::clone(&plan.account), Arc::clone(&plan.content))),
-                messages: vec![Planned { message, content: said.stored, tail }],
+                messages: vec![Planned { message, category: plan.category, content: said.stored, tail }],
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: true,
@@ -254,7 +254,7 @@ impl Engine {
                 message.tracking |= tracking::TEST;
                 lanes.insert((plan.account.id, plan.class, plan.due_at));
                 ids.push(serde_json::json!({ "id": message.id, "to": message.address }));
-                messages.push(Planned { message, content: stored.take(), tail: None });
+                messages.push(Planned { message, category: plan.category, content: stored.take(), tail: None });
             }
             let body = serde_json::to_vec(&serde_json::json!({ "data": ids })).expect("answers have a JSON form");
             let item = Item {
@@ -414,7 +414,7 @@ impl Engine {
             let row = tail.attach(&mut message);
             (tail, row)
         });
-        Ok((Planned { message, content: said.stored, tail }, plan))
+        Ok((Planned { message, category: plan.category, content: said.stored, tail }, plan))
     }
 
     fn new_message(
@@ -453,7 +453,7 @@ impl Engine {
             ..Message::new(tenant.id, id, plan.channel, plan.address.to_string(), said.content_id, now)
         };
         subscription::permit(tenant, plan.purpose, now)?;
-        charge::quote(tenant, &mut message)?;
+        charge::quote(tenant, &mut message, plan.category)?;
         Ok(message)
     }
 

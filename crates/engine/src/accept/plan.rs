@@ -15,6 +15,7 @@ use crate::{
     consent::links::Links,
     contacts::Recipient,
     directory::{Account, Sender, Tenant, TenantState},
+    money::book::Category,
     render::Prepared,
     senders::SenderState,
 };
@@ -64,6 +65,8 @@ pub struct Plan {
     pub route: String,
     /// Parts, for SMS.
     pub segments: Option<u32>,
+    /// What kind of message it is, for its price.
+    pub category: Option<Category>,
     /// When it leaves.
     pub due_at: Timestamp,
 }
@@ -513,6 +516,10 @@ pub fn plan(
             Content::Sms(sms) => Some(segments(&sms.text).count),
             _ => None,
         },
+        category: Category::of(&rendered, purpose, |name, language| {
+            let key = (account.id, name.to_owned(), language.to_owned());
+            tenant.whatsapp_categories.get(&key).map(String::as_str)
+        }),
         rendered,
         content,
         route: format!("{channel}: {why}; {}: {account_why}", account.name),

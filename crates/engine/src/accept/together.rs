@@ -54,7 +54,7 @@ impl Engine {
             let id = message.id;
             let item = Item {
                 leaving: None,
-                messages: vec![Planned { message, content: said.stored, tail }],
+                messages: vec![Planned { message, category: plan.category, content: said.stored, tail }],
                 answer: answered(tenant_id, None, [0; 32], Vec::new(), now),
                 has_key: false,
                 is_single: false,

@@ -11,6 +11,8 @@ use store::{
     messages::{ContentId, Message},
 };
 
+use crate::money::book::Category;
+
 /// One more channel to try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -26,6 +28,9 @@ pub struct Step {
     pub content_id: String,
     /// Parts, for SMS.
     pub segments: Option<u32>,
+    /// What kind of message it is there, for its price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
     /// Why this account.
     pub route: String,
 }
@@ -54,14 +59,14 @@ pub const fn allows(failure: &Failure) -> bool {
     !matches!(failure.kind, FailureKind::Unknown)
 }
 
-/// Takes the first step that can be used and puts the message on it. Answers the way it left, and what is left after this one.
+/// Takes the first step that can be used and puts the message on it. Answers the way it left, what is left after this one, and what kind of message it is now.
 pub fn move_on(
     m: &mut Message,
     steps: &[Step],
     position: u32,
     is_usable: impl Fn(&Step) -> bool,
     now: Timestamp,
-) -> Option<(FormerRoute, Vec<Step>)> {
+) -> Option<(FormerRoute, Vec<Step>, Option<Category>)> {
     let index = steps.iter().position(|step| step.content().is_some() && is_usable(step))?;
     let step = &steps[index];
     let former = FormerRoute {
@@ -88,7 +93,7 @@ pub fn move_on(
     m.segments = step.segments;
     m.route = Some(step.route.clone());
     (m.due_at, m.poll_at, m.polls, m.dead_at, m.ended_at) = (None, None, 0, None, None);
-    Some((former, steps[index + 1..].to_vec()))
+    Some((former, steps[index + 1..].to_vec(), step.category))
 }
 
 /// True when a report speaks of a way the message left: by the attempt it echoes, or by the provider's id.

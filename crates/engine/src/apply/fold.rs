@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use connectors::{Acceptance, Outcome, registry};
 use model::{
     AccountId, Channel, Class, ConsentMethod, ConsentState, Fact, Failure, FailureKind, Guarantee, Ids, MessageId,
-    Status, SuppressionId, SuppressionReason, TenantId, Timestamp, step,
+    Money, Status, SuppressionId, SuppressionReason, TenantId, Timestamp, step,
 };
 use store::{
     attempts::{Attempt, Observation},
@@ -33,6 +33,7 @@ use crate::{
         screen::Ruling,
     },
     engine::Tenants,
+    money::{book::Category, charge},
     view,
     writes::Writes,
 };
@@ -191,8 +192,8 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&acceptance.provider_message_id);
         }
         m.segments = acceptance.segments.or(m.segments);
-        if let Some(price) = acceptance.price.as_ref().filter(|_| !self.is_billed(m)) {
-            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        if let Some(price) = &acceptance.price {
+            self.priced(m, price);
         }
         m.due_at = None;
         for (position, (after_ms, fact)) in acceptance.later.iter().enumerate() {
@@ -223,9 +224,21 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// True when what a message costs is what its tenant pays us, and not what we pay the provider.
-    fn is_billed(&self, m: &Message) -> bool {
-        self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some())
+    /// The provider named its price. For a tenant that is billed what a message costs is what the tenant pays us: its charge takes note; for the others it is what the provider takes.
+    fn priced(&mut self, m: &mut Message, price: &Money) {
+        if self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some()) {
+            self.writes.charge(charge::priced(m, price, self.now));
+        } else {
+            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        }
+    }
+
+    /// A message goes another way, which may have another price. Called wherever its channel or account changes. `former` is the way it left, where something may have been sent that way;
+    /// `category` is what kind of message it is now, where that may be another than before.
+    fn reprice(&mut self, m: &mut Message, former: Option<&FormerRoute>, category: Option<Option<Category>>) {
+        if let Some(tenant) = self.tenants.get(&m.tenant_id) {
+            self.writes.charge(charge::moved(tenant, m, former, category, self.now));
+        }
     }
 
     fn refused(&mut self, m: &mut Message, flight: &Flight, failure: &Failure, repeats_safely: bool) {
@@ -385,8 +398,8 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&learned.provider_message_id);
         }
         m.segments = learned.segments.filter(|count| *count > 0).or(m.segments);
-        if let Some(price) = learned.price.as_ref().filter(|_| !self.is_billed(&m)) {
-            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        if let Some(price) = learned.price.as_ref().filter(|_| !is_former) {
+            self.priced(&mut m, price);
         }
         self.notice(&m, |channel, connector| notice::of_fact(channel, connector, &learned.fact));
         if let Fact::Failed { failure } | Fact::Bounced { failure, .. } = &learned.fact
@@ -510,7 +523,9 @@ impl<'a> Fold<'a> {
         let after_s = left.after_s;
         let (from, tries) = (m.channel, 0);
         m.failure = m.failure.take().or_else(|| json(why));
-        let Some((former, rest)) = fallback::move_on(m, &steps, position, is_usable, self.now) else { return false };
+        let moved = fallback::move_on(m, &steps, position, is_usable, self.now);
+        let Some((former, rest, category)) = moved else { return false };
+        self.reprice(m, Some(&former), Some(category));
         let detail = serde_json::json!({ "from": from, "to": m.channel, "address": m.address, "account_id": m.account_id, "because": why });
         self.observe(m, "engine", "fell_back", format!("fell_back:{position}"), Some(detail.to_string()));
         self.writes.count_former(m, &former);
@@ -670,8 +685,10 @@ impl<'a> Fold<'a> {
                 );
                 (m.account_id, m.connector, m.route) =
                     (Some(other.id), Some(other.connector.spec().id.to_owned()), Some(why));
+                let other_id = other.id;
+                self.reprice(&mut m, None, None);
                 let class = m.class;
-                self.queue(&mut m, other.id, class, due_at, 0);
+                self.queue(&mut m, other_id, class, due_at, 0);
             }
             None => {
                 let failure = Failure::new(

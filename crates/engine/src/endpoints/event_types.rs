@@ -55,6 +55,11 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
         "whatsapp_template.updated",
         "A WhatsApp template was approved, rejected, rated, changed or deleted at its provider.",
     ),
+    ("credit.low", "What can be spent has fallen below the mark that was set; once, until it was above it again."),
+    (
+        "credit.top_up_needed",
+        "What can be spent has fallen below the mark at which credit is to be bought; once, until it was above it again.",
+    ),
     ("webhook.test", "You asked for a test of an endpoint. Goes to that endpoint only, whatever its filters."),
 ];
 

@@ -22,6 +22,7 @@ mod money;
 mod once;
 mod path;
 mod plans;
+mod prices;
 mod provider_resources;
 mod reading;
 mod returns;
