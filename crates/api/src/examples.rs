@@ -26,6 +26,8 @@ const SCHEDULE: &str = "sch_01K9ZCBT4V5W6X7Y8Z9A0B1C2D";
 const EVENT: &str = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B";
 const TEMPLATE: &str = "tpl_01K9ZC6T7E8M9P0R1S2T3V4W5X";
 const SUPPRESSION: &str = "sup_01K9ZCB3C4D5E6F7G8H9J0K1MN";
+const ALERT: &str = "alt_01K9ZCF5G6H7J8K9M0N1P2Q3R4";
+const ALERT_RULE: &str = "alr_01K9ZCG6H7J8K9M0N1P2Q3R4S5";
 const CREATED: &str = "2026-11-21T09:30:00.000000Z";
 
 /// What an id behind this collection names, and an example of one.
@@ -58,6 +60,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "suppressions" => ("suppression", SUPPRESSION),
         "topics" => ("topic", "match_reports"),
         "plans" => ("plan", "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "alerts" => ("alert", ALERT),
+        "alert-rules" => ("rule", ALERT_RULE),
         other => unreachable!("the collection {other} has no example of an id"),
     }
 }
@@ -99,6 +103,27 @@ pub fn domain() -> Value {
                 "found": ["v=DMARC1; p=quarantine"], "detail": null},
         ],
         "checked_at": CREATED, "next_check_at": "2026-11-21T09:31:37.080000Z", "verified_at": null, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// An alert.
+pub fn alert() -> Value {
+    json!({
+        "id": ALERT, "rule_id": ALERT_RULE, "kind": "account_failing", "subject": ACCOUNT, "state": "firing", "severity": "critical",
+        "title": "Twilio takes no messages",
+        "detail": "The account Twilio (twilio) has been paused for 2 minutes; its messages wait or go another way. The last answer (20003): The auth token is wrong.",
+        "value": 124.0, "threshold": 120.0, "unit": "seconds", "times": 1, "fired_at": CREATED, "acknowledged_at": null, "acknowledged_by": null, "note": null,
+        "resolved_at": null, "resolved_by": null, "told_at": CREATED,
+    })
+}
+
+/// An alert rule.
+pub fn alert_rule() -> Value {
+    json!({
+        "id": ALERT_RULE, "kind": "bounce_rate",
+        "explanation": "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When a time has too few mails, up to 30 days are looked at.",
+        "name": "Bounces", "enabled": true, "threshold": 4.0, "unit": "percent", "over_s": 86400, "at_least": 1000, "channel": null, "account_id": null, "for_s": 120,
+        "quiet_s": 14400, "deliver": [{"channel": "email", "to": "admins"}], "created_at": CREATED, "updated_at": CREATED,
     })
 }
 

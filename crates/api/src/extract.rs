@@ -262,6 +262,8 @@ nouns! {
     model::TemplateId = "template",
     model::SuppressionId = "suppression",
     model::PlanId = "plan",
+    model::AlertId = "alert",
+    model::AlertRuleId = "alert rule",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

@@ -43,6 +43,7 @@ use crate::{
         (name = "Webhook endpoints", description = "Where a tenant receives events, per Standard Webhooks."),
         (name = "Events", description = "The same events as a stream."),
         (name = "Usage", description = "What was sent, counted."),
+        (name = "Alerts", description = "What is the matter, who was told, and the rules that say so."),
         (name = "Money", description = "What messages cost, and a tenant's credit: an append-only ledger that always adds up. Amounts are millionths of the currency's unit."),
         (name = "Keys", description = "API keys and their scopes."),
         (name = "Users", description = "The people who belong to a tenant, and the one who asks. Each has a role and perhaps permissions beyond it; a person's token (`tds_…`) is a bearer like an API key."),

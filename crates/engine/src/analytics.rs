@@ -483,6 +483,7 @@ fn filter(query: &AnalyticsQuery, zone: &Zone, now: Timestamp) -> Result<Filter,
         campaign_id: query.campaign_id,
         template_id: query.template_id,
         topic: query.topic.clone(),
+        other_than: None,
     })
 }
 

@@ -8,8 +8,8 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains, endpoints,
-    once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
+    Engine, Error, access, alerts, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains,
+    endpoints, once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -166,6 +166,22 @@ const JOBS: &[Job] = &[
         every_ms: 10_000,
         // A turn that did all it may has more to do.
         run: |engine| Box::pin(async move { tenants::removal::run(&engine).await }),
+    },
+    Job {
+        name: "watch_alerts",
+        every_ms: 60_000,
+        run: |engine| {
+            Box::pin(async move {
+                let looks = alerts::watch(&engine).await?;
+                alerts::tell(&engine).await?;
+                Ok(looks)
+            })
+        },
+    },
+    Job {
+        name: "purge_alerts",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { alerts::purge(&engine).await }),
     },
     Job {
         name: "purge_idempotency_keys",

@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod access;
 pub mod accounts;
+pub mod alerts;
 pub mod analytics;
 pub mod apply;
 pub mod attachments;

@@ -125,6 +125,10 @@ id! {
     PlanId = "pln";
     /// A tenant's bill for a month, or what takes one back.
     InvoiceId = "inv";
+    /// What a rule watches.
+    AlertRuleId = "alr";
+    /// Something a rule found.
+    AlertId = "alt";
 }
 
 impl EndpointId {

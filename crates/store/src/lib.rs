@@ -7,6 +7,9 @@
 pub mod account_resources;
 pub mod account_states;
 pub mod accounts;
+pub mod alert_facts;
+pub mod alert_rules;
+pub mod alerts;
 pub mod api_keys;
 pub mod attachments;
 pub mod attempts;

@@ -94,6 +94,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["subscriptions", "quota_counters", "invoiced_usage", "invoices"],
         postgres: "",
     },
+    Migration {
+        version: 19,
+        name: "alerts",
+        sql: include_str!("../migrations/0019_alerts.sql"),
+        tenant_tables: &["alert_rules", "alert_states", "alerts", "alert_watches"],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

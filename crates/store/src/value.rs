@@ -174,7 +174,9 @@ ids!(
     SuppressionId,
     ConsentId,
     PlanId,
-    InvoiceId
+    InvoiceId,
+    AlertRuleId,
+    AlertId
 );
 
 macro_rules! codes {

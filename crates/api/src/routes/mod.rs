@@ -1,6 +1,7 @@
 //! The handlers, by noun. Each is one engine operation; its doc comment is its reference.
 
 mod accounts;
+mod alerts;
 mod analytics;
 mod api_keys;
 mod attachments;
@@ -179,6 +180,13 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(stream::follow))
         .routes(routes!(usage::get))
         .routes(routes!(analytics::get))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::resolve))
+        .routes(routes!(alerts::create_rule, alerts::list_rules))
+        .routes(routes!(alerts::get_rule, alerts::patch_rule, alerts::delete_rule))
+        .routes(routes!(alerts::test_rule))
         .routes(routes!(prices::create, prices::list))
         .routes(routes!(plans::create, plans::list))
         .routes(routes!(plans::get, plans::patch))

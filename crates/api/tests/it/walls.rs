@@ -33,6 +33,8 @@ pub fn nobody(collection: &str) -> String {
         "suppressions" => "sup",
         "topics" => "top",
         "plans" => "pln",
+        "alerts" => "alt",
+        "alert-rules" => "alr",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -149,6 +151,8 @@ struct Things {
     suppression: String,
     topic: String,
     plan: String,
+    alert: String,
+    alert_rule: String,
 }
 
 impl Things {
@@ -200,6 +204,7 @@ impl Things {
         let plan = id(api.post("/v1/plans", &plan).for_operator().send().await, 201);
         let subscription = api.patch("/v1/subscription", &json!({"plan_id": plan})).for_operator();
         subscription.header("tidings-tenant", tenant).send().await.ok(200);
+        let (alert_rule, alert) = crate::alerts::alert(api, key).await;
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -224,6 +229,8 @@ impl Things {
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
             plan,
+            alert,
+            alert_rule,
         }
     }
 
@@ -253,6 +260,8 @@ impl Things {
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
             "plans" => &self.plan,
+            "alerts" => &self.alert,
+            "alert-rules" => &self.alert_rule,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

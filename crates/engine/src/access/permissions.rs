@@ -183,6 +183,7 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("webhooks", Need::One(Administration), Need::One(Administration)),
     ("events", Need::One(View), Need::One(View)),
     ("usage", Need::One(View), Need::One(Billing)),
+    ("alerts", Need::One(View), Need::One(Administration)),
     ("prices", Need::One(View), Need::Operator),
     ("credits", Need::One(Billing), Need::Operator),
     ("plans", Need::One(View), Need::Operator),

@@ -27,6 +27,8 @@ pub const SCOPES: &[(&str, &str)] = &[
     ),
     ("events:read", "Follow the event stream."),
     ("usage:read", "See usage."),
+    ("alerts:read", "See alerts and their rules."),
+    ("alerts:write", "Acknowledge and resolve alerts, and change what is watched and who is told."),
     ("prices:read", "See price lists."),
     ("prices:write", "Operator: make price lists."),
     ("credits:read", "See credit and where it went."),
