@@ -40,7 +40,6 @@ pub mod links;
 pub mod money;
 pub mod names;
 pub mod once;
-pub mod overview;
 pub mod page;
 mod parts;
 pub mod patch;

@@ -3,7 +3,9 @@
 
 extern crate tidings_console as console;
 
+mod billing;
 mod campaigns;
+mod insight;
 mod pages;
 mod people;
 mod rights;

@@ -197,6 +197,23 @@ pub async fn get(parts: &Parts, caller: &Caller) -> Result<Credits, Error> {
     recounted(parts, caller.need_tenant()?).await
 }
 
+/// How a tenant pays and what it can spend, without a recount: for a page that only shows it. Needs the scope `credits:read`.
+pub async fn balance(parts: &Parts, caller: &Caller) -> Result<(BillingMode, Money), Error> {
+    caller.need("credits:read")?;
+    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let ledger = match rows::find(tx, tenant).await? {
+                Some(ledger) => ledger,
+                None => begin(tx, tenant, now).await?,
+            };
+            let available = Money { amount_micros: ledger.available, currency: ledger.currency };
+            Ok::<_, Error>((BillingMode::from_stored(&ledger.mode), available))
+        })
+    });
+    read.await
+}
+
 async fn recounted(parts: &Parts, tenant: TenantId) -> Result<Credits, Error> {
     let now = parts.ports.clock.now();
     // A transaction that reads sees one moment: the balances and the recount fit each other, and nobody waits for it.
