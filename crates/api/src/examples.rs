@@ -16,6 +16,7 @@ const SEGMENT: &str = "seg_01K9ZCD3E4F5G6H7J8K9M0N1P2";
 const IMPORT: &str = "imp_01K9ZCE4F5G6H7J8K9M0N1P2Q3";
 const USER: &str = "usr_01K9ZC2B4C5D6E7F8G9H0J1K2M";
 const SESSION: &str = "ses_01K9ZC2C5D6E7F8G9H0J1K2M3N";
+const ROUTE: &str = "rte_01K9ZC1Q5R6S7T8V9W0X1Y2Z3A";
 const KEY: &str = "key_01K9ZC2A3B4C5D6E7F8G9H0J1K";
 const ENDPOINT: &str = "whk_01K9ZC3D4E5F6G7H8J9K0M1N2P";
 const ATTACHMENT: &str = "atc_01K9ZC4G5H6J7K8M9N0P1Q2R3S";
@@ -39,6 +40,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "accounts" | "hooks" => ("account", ACCOUNT),
         "whatsapp-templates" => ("template", "order_update"),
         "senders" => ("sender", SENDER),
+        "routes" => ("route", ROUTE),
         "domains" => ("domain", DOMAIN),
         "messages" => ("message", MESSAGE),
         "contacts" => ("contact", CONTACT),
@@ -85,6 +87,56 @@ pub fn sender() -> Value {
     json!({
         "id": SENDER, "account_id": ACCOUNT, "kind": "email", "from": "Acme News <news@acme.example>", "name": "Newsletter", "channels": ["email"], "default": false,
         "state": "verified", "detail": "Its domain acme.example is verified.", "checked_at": null, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// What came of an account's attempts.
+fn attempts() -> Value {
+    json!({
+        "attempts": 1204, "accepted": 1180, "refused": 12, "throttled": 8, "unavailable": 3, "account": 0, "unknown": 1, "success_rate": 0.99,
+        "throttled_share": 0.0066, "p50_ms": 180, "p95_ms": 740,
+    })
+}
+
+/// How an account does.
+pub fn health() -> Value {
+    let mut hour = attempts();
+    hour["at"] = json!("2026-11-21T09:00:00.000000Z");
+    json!({
+        "account_id": ACCOUNT, "circuit": {"state": "closed", "since": null, "until": null, "failure": null}, "last_24h": attempts(), "delivery_rate": 0.982,
+        "last_error": {"kind": "throttled", "code": "20429", "detail": "Too many requests.", "at": "2026-11-21T09:12:04.120000Z"},
+        "hours": [hour], "at": CREATED,
+    })
+}
+
+/// A routing rule as it is made.
+pub fn new_route() -> Value {
+    json!({
+        "name": "Kenya", "channel": "sms", "match": {"countries": ["KE"]}, "choose": {"by": "priority"}, "accounts": [{"account_id": ACCOUNT}],
+    })
+}
+
+/// A routing rule.
+pub fn route() -> Value {
+    json!({
+        "id": ROUTE, "name": "Kenya", "channel": "sms", "position": 1, "enabled": true, "match": {"countries": ["KE"]}, "choose": {"by": "priority"},
+        "accounts": [{"account_id": ACCOUNT}], "otherwise": "next_rule", "problems": [], "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// What rules say of a message.
+pub fn route_trial() -> Value {
+    let why = "the cheapest of 2 for KE at 0.0075 USD; Lagos skipped: failing since 14:02 UTC (account: 20003), tried again at 14:32 UTC";
+    json!({
+        "account_id": ACCOUNT, "why": why,
+        "decision": {
+            "rule_id": ROUTE, "rule": "Kenya", "account_id": ACCOUNT, "account": "Nairobi", "waits": false, "why": why, "country": "KE", "passed": [],
+            "considered": [
+                {"account_id": ACCOUNT, "account": "Nairobi", "verdict": "chosen", "figure": "0.0075 USD", "why": null},
+                {"account_id": "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0Y", "account": "Lagos", "verdict": "skipped", "figure": "0.008 USD",
+                    "why": "failing since 14:02 UTC (account: 20003), tried again at 14:32 UTC"},
+            ],
+        },
     })
 }
 
@@ -205,7 +257,7 @@ pub fn account() -> Value {
         "id": ACCOUNT, "name": "Ticket mail", "connector": "smtp",
         "settings": {"host": "mail.acme.example", "port": 587, "security": "starttls", "username": "tickets", "password": "••••tery"},
         "channels": ["email"], "default_for": ["email"], "from": "Acme Tickets <tickets@acme.example>", "enabled": true, "state": "ready",
-        "pause": null, "per_second": null, "concurrency": null, "callback_url": null, "callback_help": null,
+        "pause": null, "health": {"circuit": "closed", "attempts": 1204, "success_rate": 0.99}, "per_second": null, "concurrency": null, "callback_url": null, "callback_help": null,
         "created_at": CREATED, "updated_at": CREATED,
     })
 }

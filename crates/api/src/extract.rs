@@ -247,6 +247,7 @@ nouns! {
     model::SessionId = "session",
     model::AccountId = "account",
     model::SenderId = "sender",
+    model::RouteId = "route",
     model::DomainId = "domain",
     model::MessageId = "message",
     model::ContactId = "contact",

@@ -37,6 +37,7 @@ use crate::{
         (name = "Consent", description = "What contacts allowed and prefer."),
         (name = "Suppressions", description = "Addresses that must not be written to, and why."),
         (name = "Accounts", description = "A tenant's own settings for a provider."),
+        (name = "Routing", description = "Rules about which account a message leaves through."),
         (name = "Senders", description = "As whom an account may send."),
         (name = "Domains", description = "Mail domains and what has to stand in their DNS."),
         (name = "WhatsApp templates", description = "Templates at an account's provider."),

@@ -20,6 +20,7 @@ use crate::{
     money::{Billing, BillingMode, prices::Book},
     plans::Subscribed,
     render::Provided,
+    routing::{self, figures::Routes},
     senders::{self, SenderState},
     templates::{self, Templates},
     vault::{Place, Vault},
@@ -89,6 +90,8 @@ pub struct Tenant {
     pub(crate) templates: Templates,
     /// Its rules of consent.
     pub consent: Policy,
+    /// Its rules about which account a message leaves through.
+    pub routes: Routes,
     /// How it is billed, if it is.
     pub billing: Option<Billing>,
     /// Its plan, if it has one.
@@ -401,6 +404,7 @@ async fn read_tenant(
         branding,
         templates: templates::load(tx, id).await?,
         consent,
+        routes: routing::load(tx, id).await?,
         billing: read_billing(tx, book, id).await?,
         subscription: Subscribed::read(tx, id, &row.timezone).await?,
         public_url: public_url.into(),

@@ -8,8 +8,8 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains, endpoints,
-    once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
+    Engine, Error, access, accounts, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains,
+    endpoints, once, recovery, routing, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -54,6 +54,16 @@ const JOBS: &[Job] = &[
         name: "reroute",
         every_ms: 1_000,
         run: |engine| Box::pin(async move { waiting::reroute(&engine).await.map(|count| count as u64) }),
+    },
+    Job {
+        name: "divert",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { routing::divert::divert(&engine).await }),
+    },
+    Job {
+        name: "purge_attempt_counters",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { accounts::health::purge(&engine).await }),
     },
     Job { name: "move_on", every_ms: 1_000, run: |engine| Box::pin(async move { apply::move_on(&engine).await }) },
     Job {

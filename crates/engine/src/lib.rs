@@ -49,6 +49,7 @@ mod provider;
 pub mod queries;
 pub mod recovery;
 pub mod render;
+pub mod routing;
 pub mod schedules;
 pub mod segments;
 pub mod senders;

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Channel, Class, Content, EventId, Ids, MessageId, Priority, Purpose, Status, SuppressionReason, TenantId,
-    Timestamp, WebhookContent,
+    Channel, Class, Content, EventId, FailureKind, Ids, MessageId, Priority, Purpose, Status, SuppressionReason,
+    TenantId, Timestamp, WebhookContent,
 };
 use store::{
-    Error, Tx,
+    Error, Tx, attempt_counters,
     attempts::{self, Attempt, Observation},
     consent_policies, contents,
     deliveries::{self, Delivery},
@@ -42,8 +42,9 @@ pub struct Writes {
     pub ended_deliveries: Vec<Delivery>,
     /// Attempts about to leave.
     pub flights: Vec<Flight>,
-    /// Attempts that ended.
-    pub attempts: Vec<Attempt>,
+    attempts: Vec<Attempt>,
+    /// What they add to the sums over them.
+    attempt_sums: BTreeMap<attempt_counters::Key, attempt_counters::Counts>,
     /// What was learned otherwise.
     pub observations: Vec<Observation>,
     /// What tenants are told.
@@ -125,6 +126,22 @@ impl Writes {
         count::former(&mut self.slots, m, former);
     }
 
+    /// Adds an attempt that ended, and counts it unless it told a tenant's endpoint. What the provider did not answer tells nothing about how quickly it answers.
+    pub fn attempted(&mut self, channel: Channel, attempt: Attempt, took_ms: Option<i64>) {
+        if channel != Channel::Webhook {
+            let key = attempt_counters::Key {
+                tenant_id: attempt.tenant_id,
+                account_id: attempt.account_id,
+                at: attempt_counters::slot(attempt.finished_at),
+            };
+            let silent = [FailureKind::Unavailable, FailureKind::Unknown].map(FailureKind::code);
+            let took_ms = took_ms.filter(|_| !silent.contains(&attempt.outcome));
+            let sums = self.attempt_sums.entry(key).or_default();
+            sums.add(attempt.outcome, took_ms, attempt.failure.as_deref(), attempt.finished_at);
+        }
+        self.attempts.push(attempt);
+    }
+
     /// Adds an event and its deliveries to the endpoints that want it.
     pub fn event(&mut self, tenant: &Tenant, kind: &str, data: String, now: Timestamp, ids: &Ids) {
         let event =
@@ -202,6 +219,7 @@ impl Writes {
         deliveries::insert_many(tx, &self.deliveries).await?;
         inflight::insert_many(tx, &self.flights).await?;
         attempts::insert_many(tx, &self.attempts).await?;
+        attempt_counters::add_many(tx, shard, &self.attempt_sums).await?;
         attempts::insert_observations(tx, &self.observations).await?;
         reports::insert_later(tx, &self.later).await?;
         reports::insert_early(tx, &self.early).await?;

@@ -101,6 +101,8 @@ id! {
     EventId = "evt";
     /// A tenant's webhook endpoint.
     EndpointId = "whk";
+    /// A rule about which account a message leaves through.
+    RouteId = "rte";
     /// An API key.
     KeyId = "key";
     /// A person who signs in.

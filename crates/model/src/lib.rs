@@ -35,8 +35,8 @@ pub use content::{
 pub use failure::{Failure, FailureKind};
 pub use id::{
     ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ConsentId, ContactId,
-    DomainId, EndpointId, EventId, ImportId, InboundId, InvoiceId, KeyId, ListId, MessageId, PlanId, ScheduleId,
-    SegmentId, SenderId, SessionId, SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
+    DomainId, EndpointId, EventId, ImportId, InboundId, InvoiceId, KeyId, ListId, MessageId, PlanId, RouteId,
+    ScheduleId, SegmentId, SenderId, SessionId, SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
 };
 pub use ids::Ids;
 pub use money::Money;

@@ -88,6 +88,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 14,
+        name: "routing",
+        sql: include_str!("../migrations/0014_routing.sql"),
+        tenant_tables: &["routes", "attempt_counters"],
+        postgres: "ALTER TABLE attempt_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);",
+    },
+    Migration {
         version: 17,
         name: "billing",
         sql: include_str!("../migrations/0017_billing.sql"),

@@ -162,6 +162,7 @@ ids!(
     TemplateId,
     EventId,
     EndpointId,
+    RouteId,
     KeyId,
     UserId,
     SessionId,

@@ -105,6 +105,7 @@ impl Stage {
         engine::recovery::beat(&self.engine).await.expect("a beat");
         engine::waiting::expire(&self.engine).await.expect("expiring works");
         engine::apply::move_on(&self.engine).await.expect("moving on works");
+        engine::routing::divert::divert(&self.engine).await.expect("diverting works");
         engine::waiting::later(&self.engine).await.expect("later facts work");
         engine::waiting::ask(&self.engine).await.expect("asking works");
         engine::schedules::fire(&self.engine).await.expect("firing works");

@@ -24,6 +24,7 @@ mod messages;
 mod oidc;
 mod plans;
 mod prices;
+mod routing_rules;
 mod schedules;
 mod segments;
 mod senders;
@@ -108,8 +109,12 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(accounts::get, accounts::patch, accounts::delete))
         .routes(routes!(accounts::test))
         .routes(routes!(accounts::stats))
+        .routes(routes!(accounts::health))
         .routes(routes!(accounts::callbacks, accounts::set_callbacks))
         .routes(routes!(accounts::suppressions))
+        .routes(routes!(routing_rules::create, routing_rules::list))
+        .routes(routes!(routing_rules::try_out))
+        .routes(routes!(routing_rules::get, routing_rules::patch, routing_rules::delete))
         .routes(routes!(whatsapp_templates::list, whatsapp_templates::create))
         .routes(routes!(whatsapp_templates::sync))
         .routes(routes!(whatsapp_templates::delete))

@@ -25,6 +25,7 @@ pub fn nobody(collection: &str) -> String {
         "attachments" => "atc",
         "inbound-messages" => "inb",
         "senders" => "snd",
+        "routes" => "rte",
         "domains" => "dom",
         "callback-log" => "cbk",
         "schedules" => "sch",
@@ -144,6 +145,7 @@ struct Things {
     schedule: String,
     campaign: String,
     sender: String,
+    route: String,
     domain: String,
     template: String,
     suppression: String,
@@ -187,6 +189,8 @@ impl Things {
         let schedule = id(api.post("/v1/schedules", &schedule).bearer(key).send().await, 201);
         let sender = json!({"account_id": account, "from": "news@acme.example"});
         let sender = id(api.post("/v1/senders", &sender).bearer(key).send().await, 201);
+        let route = json!({"name": "All mail", "channel": "email", "choose": {"by": "priority"}, "accounts": [{"account_id": account}]});
+        let route = id(api.post("/v1/routes", &route).bearer(key).send().await, 201);
         let domain = json!({"account_id": account, "name": "acme.example"});
         let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
         let template =
@@ -220,6 +224,7 @@ impl Things {
             import,
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
             sender,
+            route,
             domain,
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
@@ -249,6 +254,7 @@ impl Things {
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             "senders" => &self.sender,
+            "routes" => &self.route,
             "domains" => &self.domain,
             "suppressions" => &self.suppression,
             "topics" => &self.topic,

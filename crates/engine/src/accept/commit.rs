@@ -6,6 +6,7 @@ use model::Status;
 use model::{AccountId, ContactId, TenantId, Timestamp};
 use store::{
     Scope, Tx,
+    attempts::Observation,
     contents::Stored,
     deliveries::Delivery,
     fallbacks::Fallback,
@@ -26,6 +27,7 @@ use crate::{
     once::{self, Judged},
     plans::quota,
     render::Prepared,
+    routing::again,
     view,
     writes::Writes,
 };
@@ -55,6 +57,8 @@ pub(super) struct Planned {
     pub(super) content: Option<Stored>,
     /// What is left to try after its first channel.
     pub(super) tail: Option<(Tail, Fallback)>,
+    /// What rules decided about its account, as JSON.
+    pub(super) decision: Option<String>,
 }
 
 /// What became of an item.
@@ -241,6 +245,7 @@ async fn write_in(
         let mut body = first.map(|m| view::message_json(m, now).into_bytes());
         for (planned, m) in item.messages.iter().zip(linked) {
             writes.fallbacks.extend(planned.tail.as_ref().map(|(_, row)| row.clone()));
+            writes.observations.extend(planned.decision.as_ref().map(|decision| decided(m, decision, now)));
             writes.contents.extend(planned.tail.iter().flat_map(|(tail, _)| &tail.contents).cloned());
             match rulings.get(&m.id) {
                 // It takes its turn, is held back then, and goes on over its next channel.
@@ -342,6 +347,20 @@ fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
         }
     }
     m
+}
+
+/// What rules decided about a new message, for its timeline.
+fn decided(m: &Message, decision: &str, now: Timestamp) -> Observation {
+    Observation {
+        tenant_id: m.tenant_id,
+        message_id: m.id,
+        dedupe: again::KIND.to_owned(),
+        source: "engine".to_owned(),
+        kind: again::KIND.to_owned(),
+        detail: Some(decision.to_owned()),
+        at: now,
+        recorded_at: now,
+    }
 }
 
 /// What a new message writes. `leaving`: the process that sends it at once, so that its attempt is on record instead of due work.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Address, AttachmentRef, Channel, ChatId, Class, Content, EmailContent, FailureKind, Guarantee, Priority, Purpose,
-    SmsContent, Status, TelegramContent, Timestamp, VoiceContent, WhatsappContent, segments,
+    Address, AttachmentRef, Channel, ChatId, Class, Content, EmailContent, FailureKind, Guarantee, MessageId, Priority,
+    Purpose, SmsContent, Status, TelegramContent, TemplateId, Timestamp, VoiceContent, WhatsappContent, segments,
 };
 
 use serde_json::value::RawValue;
@@ -16,6 +16,12 @@ use crate::{
     contacts::Recipient,
     directory::{Account, Sender, Tenant, TenantState},
     render::Prepared,
+    routing::{
+        self,
+        decide::{Decision, Facts, Routed, route},
+        figures::Figures,
+        rule::Subject,
+    },
     senders::SenderState,
 };
 
@@ -62,6 +68,8 @@ pub struct Plan {
     pub rendered: Arc<Content>,
     /// Why this channel and account.
     pub route: String,
+    /// What the tenant's rules said, with the id the message got for it; `None` where none matched.
+    pub ruled: Option<(MessageId, Box<Decision>)>,
     /// Parts, for SMS.
     pub segments: Option<u32>,
     /// When it leaves.
@@ -312,6 +320,65 @@ fn account(request: &MessageRequest, tenant: &Tenant, channel: Channel) -> Resul
     }
 }
 
+/// What a message's account is decided from where the tenant has rules.
+pub struct Routing {
+    /// What is known of the accounts.
+    pub figures: Arc<Figures>,
+    /// The message's id: rules that share messages out by weight go by it.
+    pub id: MessageId,
+    /// The template it is made of.
+    pub template: Option<TemplateId>,
+}
+
+/// The account rules chose, and why.
+type Ruled = (Arc<Account>, Box<Decision>);
+
+/// Asks the tenant's rules. `None` when none matches.
+fn ruled(
+    request: &MessageRequest,
+    tenant: &Tenant,
+    (channel, address): (Channel, &Address),
+    rendered: &Content,
+    routing: &Routing,
+    (leaves_at, now): (Timestamp, Timestamp),
+) -> Result<Option<Ruled>, Error> {
+    let address = address.to_string();
+    let carries = |account: &Account| account.connector.can_carry(&account.values, rendered);
+    let refuses =
+        |account: &Account| carries(account).err().map(|failure| format!("cannot carry it: {}", failure.detail));
+    let message = Subject {
+        id: routing.id,
+        channel,
+        address: &address,
+        purpose: request.purpose.unwrap_or(Purpose::Transactional),
+        topic: request.topic.as_deref(),
+        template: routing.template,
+        metadata: request.metadata.as_ref().map(|raw| raw.get()),
+        segments: parts(rendered),
+        leaves_at,
+        accepted_at: now,
+    };
+    match route(&Facts::of(tenant, message, &routing.figures, &refuses), now) {
+        Routed::Unruled => Ok(None),
+        Routed::Nowhere(passed) => Err(routing::nowhere(&passed)),
+        Routed::To(mut decision) => {
+            let account = tenant.account(decision.account_id).map(Arc::clone);
+            let account = account.ok_or_else(|| Error::internal("a rule chose an account that is not there"))?;
+            let others = tenant.accounts.iter().filter(|other| other.is_enabled && other.channels.contains(&channel));
+            decision.cannot_carry = others.filter(|other| carries(other).is_err()).map(|other| other.id).collect();
+            Ok(Some((account, decision)))
+        }
+    }
+}
+
+/// Parts, for SMS.
+fn parts(rendered: &Content) -> Option<u32> {
+    match rendered {
+        Content::Sms(sms) => Some(segments(&sms.text).count),
+        _ => None,
+    }
+}
+
 fn disabled(account: &Account) -> Error {
     let detail = format!(
         "The account {} ({}) is disabled. Enable it, or choose another with `account_id`.",
@@ -453,6 +520,7 @@ pub fn plan(
     tenant: &Tenant,
     (channel, address, why): (Channel, Address, String),
     content: Arc<Prepared>,
+    routing: Option<Routing>,
     now: Timestamp,
 ) -> Result<Plan, Error> {
     let mut bad = Vec::new();
@@ -475,22 +543,47 @@ pub fn plan(
     if !bad.is_empty() {
         return Err(Error::invalid_fields(bad));
     }
-    let (account, sender, account_why) = match sender(request, tenant, channel)? {
+    let named = sender(request, tenant, channel)?;
+    let routing = routing.filter(|_| named.is_none() && request.account_id.is_none());
+    // Where rules are asked, the default account is only needed when none matches.
+    let unruled = |named: Option<Named>| match named {
         Some((account, sender)) => {
-            let why = format!("the sender {} was given", sender.from);
-            (account, Some(sender), why)
+            let why = format!("{}: the sender {} was given", account.name, sender.from);
+            Ok((account, Some(sender), why))
         }
         None => {
             let (account, why) = account(request, tenant, channel)?;
-            (account, None, why.to_owned())
+            let why = format!("{}: {why}", account.name);
+            Ok::<_, Error>((account, None, why))
         }
     };
+    let settled = if routing.is_none() { Some(unruled(named)?) } else { None };
     let purpose = request.purpose.unwrap_or(Purpose::Transactional);
     // The message has no id yet, so its links are samples of their length.
     let links = (purpose == Purpose::Marketing).then(|| Links::sample(&tenant.public_url));
     let variables = request.variables.as_ref().map(|raw| raw.get());
     let rendered = content.render_with(variables, &tenant.provided, links.as_ref())?;
     check_rendered(&rendered)?;
+    let mut by_rule = None;
+    let (account, sender, route) = match (settled, routing) {
+        (Some((account, sender, route)), _) => (account, sender, format!("{channel}: {why}; {route}")),
+        (None, routing) => {
+            let asked = routing
+                .as_ref()
+                .map(|routing| ruled(request, tenant, (channel, &address), &rendered, routing, (leaves_at, now)));
+            match asked.transpose()?.flatten() {
+                Some((account, decision)) => {
+                    let route = format!("{channel}: {why}{}", routing::words(&decision));
+                    by_rule = routing.map(|routing| (routing.id, decision));
+                    (account, None, route)
+                }
+                None => {
+                    let (account, sender, route) = unruled(None)?;
+                    (account, sender, format!("{channel}: {why}; {route}"))
+                }
+            }
+        }
+    };
     account.connector.can_carry(&account.values, &rendered).map_err(|failure| {
         // The field stands in backticks, or before a colon at the beginning.
         let named = [failure.detail.split('`').nth(1), failure.detail.split(':').next()];
@@ -509,13 +602,11 @@ pub fn plan(
         guarantee: request.guarantee.unwrap_or(Guarantee::AtLeastOnce),
         status: if leaves_at > now { Status::Scheduled } else { Status::Queued },
         address,
-        segments: match &*rendered {
-            Content::Sms(sms) => Some(segments(&sms.text).count),
-            _ => None,
-        },
+        segments: parts(&rendered),
         rendered,
         content,
-        route: format!("{channel}: {why}; {}: {account_why}", account.name),
+        route,
+        ruled: by_rule,
         account,
         sender,
         due_at: leaves_at,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::{BoxFuture, CampaignId, MessageId, TenantId, Timestamp};
 use store::{Scope, Tx};
 
-use super::{Answer, Committed, Item, PLANS_MAX, Planned, PlannedBatch, answered, problem, too_busy};
+use super::{Answer, Committed, Item, PLANS_MAX, Planned, PlannedBatch, answered, decided, problem, too_busy};
 use crate::{
     Engine, Error, ErrorKind,
     accept::request::MessageRequest,
@@ -54,7 +54,7 @@ impl Engine {
             let id = message.id;
             let item = Item {
                 leaving: None,
-                messages: vec![Planned { message, content: said.stored, tail }],
+                messages: vec![Planned { message, content: said.stored, tail, decision: decided(&plan) }],
                 answer: answered(tenant_id, None, [0; 32], Vec::new(), now),
                 has_key: false,
                 is_single: false,
@@ -272,6 +272,7 @@ fn is_passing(code: &str) -> bool {
         "tenant_suspended"
             | "account_disabled"
             | "no_account_for_channel"
+            | "no_account_for_route"
             | "template_not_published"
             | "no_price"
             | "subscription_past_due"

@@ -39,6 +39,11 @@ impl Step {
 /// What marks the route of a message that has another channel to fall back on. A text that looks like it costs a look-up and nothing else.
 pub const MARK: &str = "; if that fails, ";
 
+/// A new way for a message on the same channel: what its route said of channels left to try stays, so that it is still recognised.
+pub fn with_rest_of(before: &str, route: String) -> String {
+    before.find(MARK).map(|at| format!("{route}{}", &before[at..])).unwrap_or(route)
+}
+
 /// True when there may be something left to try: without a look at the database.
 pub fn may_move_on(m: &Message) -> bool {
     m.route.as_deref().is_some_and(|route| route.contains(MARK))

@@ -158,14 +158,13 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
         } else {
             vec![exchange_one(engine, &account, &cx, &together[0]).await]
         };
-        let seconds = engine.ports.clock.now().millis_since(started_at) as f64 / 1000.0;
+        let took_ms = engine.ports.clock.now().millis_since(started_at).max(0);
+        let seconds = took_ms as f64 / 1000.0;
         metrics::histogram!("tidings_send_seconds", "connector" => account.connector.spec().id).record(seconds);
-        finished.extend(
-            together
-                .into_iter()
-                .zip(results)
-                .map(|(ready, (outcome, record))| Finished::new(ready.part.flight, &account, outcome, record)),
-        );
+        finished.extend(together.into_iter().zip(results).map(|(ready, (outcome, record))| Finished {
+            took_ms: Some(took_ms),
+            ..Finished::new(ready.part.flight, &account, outcome, record)
+        }));
         if !ready.is_empty() {
             // What is answered is written while the next request is under way: a crash while that one hangs must not make this one unknown.
             landing.spawn(land(Arc::clone(engine), Input::Finished(std::mem::take(&mut finished))));
@@ -393,6 +392,13 @@ fn broken_failure(broken: &Broken, has_answered: bool) -> Failure {
 
 impl Finished {
     fn new(flight: Flight, account: &Arc<Account>, outcome: Outcome, exchange: Option<String>) -> Self {
-        Self { flight, account: Some(Arc::clone(account)), outcome, exchange, finished_at: Timestamp::EPOCH }
+        Self {
+            flight,
+            account: Some(Arc::clone(account)),
+            outcome,
+            exchange,
+            took_ms: None,
+            finished_at: Timestamp::EPOCH,
+        }
     }
 }

@@ -25,6 +25,7 @@ mod plans;
 mod provider_resources;
 mod reading;
 mod returns;
+mod routing;
 mod schedules;
 mod setting;
 mod stream;

@@ -13,6 +13,7 @@ mod idempotency;
 mod money;
 mod plans;
 mod provider_resources;
+mod routing;
 mod segments;
 mod statistics;
 mod tenancy;
