@@ -18,6 +18,7 @@ mod message;
 mod messages;
 mod operator;
 pub(crate) mod palette;
+mod routing;
 mod segments;
 mod senders;
 mod settings;
@@ -99,6 +100,11 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/senders/domains/{id}/{action}", post(senders::act_domain))
         .route("/console/senders/whatsapp/{id}", post(senders::sync))
         .route("/console/senders/{id}/{action}", post(senders::act))
+        .route("/console/routing", get(routing::show))
+        .route("/console/routing/new", get(routing::new).post(routing::create))
+        .route("/console/routing/try", post(routing::try_out))
+        .route("/console/routing/{id}", get(routing::edit).post(routing::update))
+        .route("/console/routing/{id}/{action}", post(routing::act))
         .route("/console/segments", get(segments::list).post(segments::create))
         .route("/console/segments/new", get(segments::new))
         .route("/console/segments/row", post(segments::more))

@@ -6,9 +6,10 @@ use axum::extract::Path;
 use connectors::{Connector, Spec, registry};
 use engine::{
     Error,
-    accounts::{self, AccountPatch, AccountStats, AccountView, NewAccount},
+    accounts::{self, AccountHealth, AccountPatch, AccountStats, AccountView, NewAccount},
     once::Repeat,
     patch::Patch,
+    routing::figures::CircuitState,
 };
 use http::HeaderMap;
 use maud::{Markup, html};
@@ -226,6 +227,7 @@ fn number_faults(form: &Form) -> Option<Error> {
 struct View {
     account: AccountView,
     stats: AccountStats,
+    health: AccountHealth,
     tested: Option<Result<Test, String>>,
     refused: Option<Error>,
 }
@@ -243,7 +245,8 @@ impl View {
     async fn read(cx: &Cx, id: AccountId) -> Result<Self, Error> {
         let account = accounts::get(cx.engine().parts(), &cx.caller, id).await?;
         let stats = accounts::stats(cx.engine().parts(), &cx.caller, id).await?;
-        Ok(Self { account, stats, tested: None, refused: None })
+        let health = accounts::health_of(cx.engine().parts(), &cx.caller, id).await?;
+        Ok(Self { account, stats, health, tested: None, refused: None })
     }
 }
 
@@ -302,6 +305,7 @@ fn page<'a>(cx: &Cx, title: &'a str, view: &View, form: &Form, faults: &Faults) 
             div.stack {
                 (test_card(cx, view, &path))
                 @if let Some(spec) = spec { (callback_card(account, spec)) }
+                (health_card(cx, &view.health))
                 (stats_card(&view.stats, account))
             }
         }
@@ -370,6 +374,49 @@ fn callback_card(account: &AccountView, spec: &Spec) -> Markup {
             }))
         }
     }
+}
+
+/// What its provider did with attempts in the last day.
+fn health_card(cx: &Cx, health: &AccountHealth) -> Markup {
+    let figures = &health.last_24h;
+    let (tone, word) = match health.circuit.state {
+        CircuitState::Closed => (Tone::Good, "Closed"),
+        CircuitState::Throttled => (Tone::Warn, "Throttled"),
+        CircuitState::Open => (Tone::Bad, "Open"),
+        CircuitState::HalfOpen => (Tone::Warn, "Being tried out"),
+    };
+    let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let millis = |ms: Option<i64>| ms.map_or_else(|| "–".to_owned(), |ms| format!("{} ms", format::number(ms)));
+    let labels: Vec<String> = health.hours.iter().map(|hour| format!("{:02}:00", cx.here().hour(hour.at))).collect();
+    let of = |value: &dyn Fn(&engine::accounts::AttemptFigures) -> i64| {
+        health.hours.iter().map(|hour| value(&hour.figures)).collect::<Vec<i64>>()
+    };
+    let series = [
+        chart::Series { name: "in order", colour: '1', values: of(&|f| f.accepted + f.refused) },
+        chart::Series { name: "throttled", colour: 'n', values: of(&|f| f.throttled) },
+        chart::Series { name: "failed", colour: 'b', values: of(&|f| f.unavailable + f.account + f.unknown) },
+    ];
+    parts::card(
+        "Health, last 24 hours",
+        None,
+        html! {
+            div.stack {
+                @if figures.attempts > 0 { (chart::bars("Attempts by hour", &labels, &series, 160)) }
+                (parts::facts([
+                    ("Circuit", html! { (parts::badge(tone, word)) @if let Some(since) = health.circuit.since { " since " (cx.here().at(since)) } @if let Some(until) = health.circuit.until { ", tried again " (cx.here().distance(until)) } }),
+                    ("Attempts", html! { span.num { (format::number(figures.attempts)) } }),
+                    ("In order", html! { span.num { (share(figures.success_rate)) } }),
+                    ("Throttled", html! { span.num { (share(figures.throttled_share)) } }),
+                    ("Arrived", html! { span.num { (share(health.delivery_rate)) } }),
+                    ("Answers", html! { span.num { "half within " (millis(figures.p50_ms)) ", 95 % within " (millis(figures.p95_ms)) } }),
+                ]))
+                @if let Some(error) = &health.last_error {
+                    p.small { "Last error " (cx.here().at(error.at)) ": " (format::words(&error.kind)) " · " code { (error.code) } }
+                    p."small muted break" { (error.detail) }
+                }
+            }
+        },
+    )
 }
 
 fn stats_card(stats: &AccountStats, account: &AccountView) -> Markup {

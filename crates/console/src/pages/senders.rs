@@ -32,7 +32,11 @@ const SHOWN: u32 = 200;
 
 /// What belongs to channels.
 pub(super) fn tabs(here: &str) -> Markup {
-    parts::tabs("Channels", &[("/console/channels", "Accounts"), (PATH, "Senders and domains")], here)
+    parts::tabs(
+        "Channels",
+        &[("/console/channels", "Accounts"), (PATH, "Senders and domains"), (super::routing::PATH, "Routing")],
+        here,
+    )
 }
 
 /// Shows senders, domains and WhatsApp templates.
