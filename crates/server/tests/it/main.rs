@@ -4,6 +4,7 @@
 mod binary;
 mod commands;
 mod console;
+mod dns;
 mod domains;
 mod events;
 mod feed;
