@@ -58,6 +58,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "suppressions" => ("suppression", SUPPRESSION),
         "topics" => ("topic", "match_reports"),
         "plans" => ("plan", "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "invoices" => ("invoice", "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
         other => unreachable!("the collection {other} has no example of an id"),
     }
 }
@@ -642,8 +643,37 @@ pub(crate) fn subscription() -> Value {
             {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "resets_at": "2026-11-30T23:00:00Z"},
         ],
         "trial_ends_at": null, "past_due_since": null, "marketing_stops_at": null, "canceled_at": null,
-        "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example"},
+        "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},
         "billed_until": "2026-10-31T23:00:00Z", "next_invoice_at": "2026-11-30T23:00:00Z", "created_at": "2026-09-01T09:00:00Z",
         "updated_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// An invoice.
+pub(crate) fn invoice() -> Value {
+    json!({
+        "id": "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "tenant_id": TENANT, "kind": "invoice", "state": "issued", "number": "INV-000042", "credits_id": null,
+        "month": "2026-11", "starts_at": "2026-10-31T23:00:00Z", "ends_at": "2026-11-30T23:00:00Z",
+        "seller": {"name": "Tidings Hosting GmbH", "address": ["Hafenstr. 1", "20457 Hamburg"], "tax_id": "DE987654321", "email": "billing@tidings.example"},
+        "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},
+        "plan": "Studio",
+        "lines": [
+            {"kind": "fee", "description": "Studio, a month", "channel": null, "country": null, "quantity": 1, "unit_micros": 49_000_000, "amount_micros": 49_000_000},
+            {"kind": "included", "description": "sms: 1000 of 1000 included messages", "channel": "sms", "country": null, "quantity": 1_000, "unit_micros": null, "amount_micros": 0},
+            {"kind": "overage", "description": "sms to DE beyond the 1000 included", "channel": "sms", "country": "DE", "quantity": 412, "unit_micros": 9_000, "amount_micros": 3_710_000},
+        ],
+        "net": {"amount_micros": 52_710_000, "currency": "EUR"}, "taxes": [{"name": "VAT", "rate_ppm": 190_000, "amount_micros": 10_010_000}],
+        "total": {"amount_micros": 62_720_000, "currency": "EUR"}, "payment_details": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "reason": null,
+        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "paid_at": null, "payment_reference": null, "voided_at": null, "mailed_at": null,
+        "created_at": "2026-12-01T00:00:00Z", "updated_at": "2026-12-01T00:00:00Z",
+    })
+}
+
+/// How invoices are written.
+pub(crate) fn billing_settings() -> Value {
+    json!({
+        "seller": {"name": "Tidings Hosting GmbH", "address": ["Hafenstr. 1", "20457 Hamburg"], "tax_id": "DE987654321", "email": "billing@tidings.example"},
+        "series": "INV-", "credit_note_series": "CN-", "due_days": 14, "issues_by_itself": true, "sends_by_itself": true, "mail_tenant_id": null,
+        "payment": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "taxes": [{"country": "DE", "name": "VAT", "rate_ppm": 190_000}],
     })
 }

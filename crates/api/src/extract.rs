@@ -262,6 +262,7 @@ nouns! {
     model::TemplateId = "template",
     model::SuppressionId = "suppression",
     model::PlanId = "plan",
+    model::InvoiceId = "invoice",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

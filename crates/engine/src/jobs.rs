@@ -8,8 +8,8 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains, endpoints,
-    once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
+    Engine, Error, access, apply, attachments, books, callbacks, campaigns, contacts, demo, dispatch, domains,
+    endpoints, invoices, once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -76,6 +76,26 @@ const JOBS: &[Job] = &[
         name: "settle_tracking",
         every_ms: 1_000,
         run: |engine| Box::pin(async move { tracking::settle(&engine).await }),
+    },
+    Job {
+        name: "close_months",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { invoices::closing::run(&engine).await.map(|_| 0) }),
+    },
+    Job {
+        name: "note_overdue_invoices",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { invoices::closing::note_overdue(&engine).await }),
+    },
+    Job {
+        name: "send_invoices",
+        every_ms: 10_000,
+        run: |engine| Box::pin(async move { invoices::printing::send_new(&engine).await }),
+    },
+    Job {
+        name: "check_the_books",
+        every_ms: books::EVERY_MS,
+        run: |engine| Box::pin(async move { books::watch(&engine).await.map(|_| 0) }),
     },
     Job {
         name: "ask",

@@ -18,6 +18,7 @@ mod endpoints;
 mod hooks;
 mod imports;
 mod inbound;
+mod invoices;
 mod lists;
 mod logs;
 mod messages;
@@ -183,6 +184,14 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(plans::create, plans::list))
         .routes(routes!(plans::get, plans::patch))
         .routes(routes!(subscriptions::get, subscriptions::patch))
+        .routes(routes!(invoices::list))
+        .routes(routes!(invoices::get))
+        .routes(routes!(invoices::issue))
+        .routes(routes!(invoices::pay))
+        .routes(routes!(invoices::void))
+        .routes(routes!(invoices::send))
+        .routes(routes!(invoices::document))
+        .routes(routes!(invoices::settings, invoices::patch_settings))
         .routes(routes!(credits::get, credits::patch))
         .routes(routes!(credits::entries))
         .routes(routes!(credits::purchase))

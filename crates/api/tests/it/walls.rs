@@ -33,6 +33,7 @@ pub fn nobody(collection: &str) -> String {
         "suppressions" => "sup",
         "topics" => "top",
         "plans" => "pln",
+        "invoices" => "inv",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -149,6 +150,7 @@ struct Things {
     suppression: String,
     topic: String,
     plan: String,
+    invoice: String,
 }
 
 impl Things {
@@ -200,6 +202,9 @@ impl Things {
         let plan = id(api.post("/v1/plans", &plan).for_operator().send().await, 201);
         let subscription = api.patch("/v1/subscription", &json!({"plan_id": plan})).for_operator();
         subscription.header("tidings-tenant", tenant).send().await.ok(200);
+        api.stage.world.clock.advance_ms(32 * 86_400_000);
+        engine::invoices::closing::run(&api.stage.engine).await.unwrap();
+        let invoices = api.get("/v1/invoices").bearer(key).send().await.ok(200);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -224,6 +229,7 @@ impl Things {
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
             plan,
+            invoice: invoices["data"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -253,6 +259,7 @@ impl Things {
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
             "plans" => &self.plan,
+            "invoices" => &self.invoice,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

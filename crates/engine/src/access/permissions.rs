@@ -186,6 +186,7 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("prices", Need::One(View), Need::Operator),
     ("credits", Need::One(Billing), Need::Operator),
     ("plans", Need::One(View), Need::Operator),
+    ("invoices", Need::One(Billing), Need::Operator),
     ("callbacks", Need::One(Administration), Need::One(Administration)),
     ("audit", Need::One(Administration), Need::One(Administration)),
     ("keys", Need::One(Administration), Need::One(Administration)),

@@ -50,6 +50,15 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
         "quota.reached",
         "The month's messages of the plan are used up on a channel. What goes beyond costs more, or is refused.",
     ),
+    ("invoice.issued", "An invoice got its number and is to be paid."),
+    ("invoice.paid", "An invoice was paid."),
+    ("invoice.overdue", "An invoice was not paid in time. Marketing stops two weeks later."),
+    ("invoice.voided", "An invoice was taken back; a credit note was written where it had been issued."),
+    ("invoice.sent", "An invoice was sent to the customer by hand."),
+    (
+        "ledger.difference",
+        "The daily recount found something that does not add up: usage, the plan, a charge or the ledger.",
+    ),
     ("endpoint.disabled", "A webhook endpoint was switched off because it took no events."),
     (
         "whatsapp_template.updated",

@@ -10,6 +10,7 @@ extern crate tidings_store as store;
 
 mod consent;
 mod idempotency;
+mod invoices;
 mod money;
 mod plans;
 mod provider_resources;
