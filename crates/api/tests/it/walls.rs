@@ -202,8 +202,10 @@ impl Things {
         let plan = id(api.post("/v1/plans", &plan).for_operator().send().await, 201);
         let subscription = api.patch("/v1/subscription", &json!({"plan_id": plan})).for_operator();
         subscription.header("tidings-tenant", tenant).send().await.ok(200);
+        let now = api.stage.world.ports.clock.now();
         api.stage.world.clock.advance_ms(32 * 86_400_000);
         engine::invoices::closing::run(&api.stage.engine).await.unwrap();
+        api.stage.world.clock.set(now);
         let invoices = api.get("/v1/invoices").bearer(key).send().await.ok(200);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
