@@ -16,6 +16,7 @@ const SEGMENT: &str = "seg_01K9ZCD3E4F5G6H7J8K9M0N1P2";
 const IMPORT: &str = "imp_01K9ZCE4F5G6H7J8K9M0N1P2Q3";
 const USER: &str = "usr_01K9ZC2B4C5D6E7F8G9H0J1K2M";
 const SESSION: &str = "ses_01K9ZC2C5D6E7F8G9H0J1K2M3N";
+const ROUTE: &str = "rte_01K9ZC1Q5R6S7T8V9W0X1Y2Z3A";
 const KEY: &str = "key_01K9ZC2A3B4C5D6E7F8G9H0J1K";
 const ENDPOINT: &str = "whk_01K9ZC3D4E5F6G7H8J9K0M1N2P";
 const ATTACHMENT: &str = "atc_01K9ZC4G5H6J7K8M9N0P1Q2R3S";
@@ -23,9 +24,12 @@ const INBOUND: &str = "inb_01K9ZC5K6M7N8P9Q0R1S2T3V4W";
 const CALLBACK: &str = "cbk_01K9ZC9A1B2C3D4E5F6G7H8J9K";
 const CAMPAIGN: &str = "cmp_01K9ZCCA1B2C3D4E5F6G7H8J9K";
 const SCHEDULE: &str = "sch_01K9ZCBT4V5W6X7Y8Z9A0B1C2D";
+const INVOICE_DELIVERY: &str = "ivd_01K9ZCD1A2B3C4D5E6F7G8H9J0";
 const EVENT: &str = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B";
 const TEMPLATE: &str = "tpl_01K9ZC6T7E8M9P0R1S2T3V4W5X";
 const SUPPRESSION: &str = "sup_01K9ZCB3C4D5E6F7G8H9J0K1MN";
+const ALERT: &str = "alt_01K9ZCF5G6H7J8K9M0N1P2Q3R4";
+const ALERT_RULE: &str = "alr_01K9ZCG6H7J8K9M0N1P2Q3R4S5";
 const CREATED: &str = "2026-11-21T09:30:00.000000Z";
 
 /// What an id behind this collection names, and an example of one.
@@ -39,6 +43,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "accounts" | "hooks" => ("account", ACCOUNT),
         "whatsapp-templates" => ("template", "order_update"),
         "senders" => ("sender", SENDER),
+        "routes" => ("route", ROUTE),
         "domains" => ("domain", DOMAIN),
         "messages" => ("message", MESSAGE),
         "contacts" => ("contact", CONTACT),
@@ -53,11 +58,17 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "callback-log" => ("callback", CALLBACK),
         "campaigns" => ("campaign", CAMPAIGN),
         "schedules" => ("schedule", SCHEDULE),
+        "invoice-deliveries" => ("invoice delivery", INVOICE_DELIVERY),
         "deliveries" => ("delivery", MESSAGE),
         "webhook-endpoints" => ("endpoint", ENDPOINT),
         "suppressions" => ("suppression", SUPPRESSION),
         "topics" => ("topic", "match_reports"),
         "plans" => ("plan", "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "content-rules" => ("content rule", "crl_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "exports" => ("export", "cxp_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "alerts" => ("alert", ALERT),
+        "alert-rules" => ("rule", ALERT_RULE),
+        "invoices" => ("invoice", "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
         other => unreachable!("the collection {other} has no example of an id"),
     }
 }
@@ -88,6 +99,56 @@ pub fn sender() -> Value {
     })
 }
 
+/// What came of an account's attempts.
+fn attempts() -> Value {
+    json!({
+        "attempts": 1204, "accepted": 1180, "refused": 12, "throttled": 8, "unavailable": 3, "account": 0, "unknown": 1, "success_rate": 0.99,
+        "throttled_share": 0.0066, "p50_ms": 180, "p95_ms": 740,
+    })
+}
+
+/// How an account does.
+pub fn health() -> Value {
+    let mut hour = attempts();
+    hour["at"] = json!("2026-11-21T09:00:00.000000Z");
+    json!({
+        "account_id": ACCOUNT, "circuit": {"state": "closed", "since": null, "until": null, "failure": null}, "last_24h": attempts(), "delivery_rate": 0.982,
+        "last_error": {"kind": "throttled", "code": "20429", "detail": "Too many requests.", "at": "2026-11-21T09:12:04.120000Z"},
+        "hours": [hour], "at": CREATED,
+    })
+}
+
+/// A routing rule as it is made.
+pub fn new_route() -> Value {
+    json!({
+        "name": "Kenya", "channel": "sms", "match": {"countries": ["KE"]}, "choose": {"by": "priority"}, "accounts": [{"account_id": ACCOUNT}],
+    })
+}
+
+/// A routing rule.
+pub fn route() -> Value {
+    json!({
+        "id": ROUTE, "name": "Kenya", "channel": "sms", "position": 1, "enabled": true, "match": {"countries": ["KE"]}, "choose": {"by": "priority"},
+        "accounts": [{"account_id": ACCOUNT}], "otherwise": "next_rule", "problems": [], "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// What rules say of a message.
+pub fn route_trial() -> Value {
+    let why = "the cheapest of 2 for KE at 0.0075 USD; Lagos skipped: failing since 14:02 UTC (account: 20003), tried again at 14:32 UTC";
+    json!({
+        "account_id": ACCOUNT, "why": why,
+        "decision": {
+            "rule_id": ROUTE, "rule": "Kenya", "account_id": ACCOUNT, "account": "Nairobi", "waits": false, "why": why, "country": "KE", "passed": [],
+            "considered": [
+                {"account_id": ACCOUNT, "account": "Nairobi", "verdict": "chosen", "figure": "0.0075 USD", "why": null},
+                {"account_id": "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0Y", "account": "Lagos", "verdict": "skipped", "figure": "0.008 USD",
+                    "why": "failing since 14:02 UTC (account: 20003), tried again at 14:32 UTC"},
+            ],
+        },
+    })
+}
+
 /// A mail domain.
 pub fn domain() -> Value {
     json!({
@@ -99,6 +160,27 @@ pub fn domain() -> Value {
                 "found": ["v=DMARC1; p=quarantine"], "detail": null},
         ],
         "checked_at": CREATED, "next_check_at": "2026-11-21T09:31:37.080000Z", "verified_at": null, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// An alert.
+pub fn alert() -> Value {
+    json!({
+        "id": ALERT, "rule_id": ALERT_RULE, "kind": "account_failing", "subject": ACCOUNT, "state": "firing", "severity": "critical",
+        "title": "Twilio takes no messages",
+        "detail": "The account Twilio (twilio) has been paused for 2 minutes; its messages wait or go another way. The last answer (20003): The auth token is wrong.",
+        "value": 124.0, "threshold": 120.0, "unit": "seconds", "times": 1, "fired_at": CREATED, "acknowledged_at": null, "acknowledged_by": null, "note": null,
+        "resolved_at": null, "resolved_by": null, "told_at": CREATED,
+    })
+}
+
+/// An alert rule.
+pub fn alert_rule() -> Value {
+    json!({
+        "id": ALERT_RULE, "kind": "bounce_rate",
+        "explanation": "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When a time has too few mails, up to 30 days are looked at.",
+        "name": "Bounces", "enabled": true, "threshold": 4.0, "unit": "percent", "over_s": 86400, "at_least": 1000, "channel": null, "account_id": null, "for_s": 120,
+        "quiet_s": 14400, "deliver": [{"channel": "email", "to": "admins"}], "created_at": CREATED, "updated_at": CREATED,
     })
 }
 
@@ -115,9 +197,35 @@ pub fn tenant() -> Value {
     })
 }
 
+/// Where everything about a contact can be read.
+pub fn contact_export() -> Value {
+    let id = "cxp_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
+    json!({
+        "id": id, "contact_id": CONTACT, "url": format!("/v1/contacts/{CONTACT}/exports/{id}"), "created_at": CREATED,
+        "expires_at": "2026-11-22T09:30:07.080000Z",
+    })
+}
+
+/// How long things are kept.
+pub fn retention() -> Value {
+    json!({
+        "message_content_days": 365, "message_addresses_days": null, "exchanges_days": 90, "inbound_days": null, "callbacks_days": null, "events_days": null,
+        "imports_days": null, "inactive_contacts_days": null, "done": [{"kind": "exchanges", "rows": 5120, "worked_at": CREATED}], "updated_at": CREATED,
+        "next_at": "2026-11-21T10:30:07.080000Z",
+    })
+}
+
+/// A content rule.
+pub fn content_rule() -> Value {
+    json!({
+        "id": "crl_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "name": "No gambling", "blocked_words": {"words": ["casino", "jackpot"], "anywhere": false}, "links": null,
+        "required_footer": null, "channels": [], "purpose": "marketing", "enabled": true, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
 /// What an erasure came to.
 pub fn erasure() -> Value {
-    json!({"messages": 12, "inbound_messages": 3, "events": 41, "callbacks": 24})
+    json!({"messages": 12, "inbound_messages": 3, "events": 41, "callbacks": 24, "schedules": 1, "files": 2})
 }
 
 /// A demo tenant as it is listed.
@@ -205,7 +313,7 @@ pub fn account() -> Value {
         "id": ACCOUNT, "name": "Ticket mail", "connector": "smtp",
         "settings": {"host": "mail.acme.example", "port": 587, "security": "starttls", "username": "tickets", "password": "••••tery"},
         "channels": ["email"], "default_for": ["email"], "from": "Acme Tickets <tickets@acme.example>", "enabled": true, "state": "ready",
-        "pause": null, "per_second": null, "concurrency": null, "callback_url": null, "callback_help": null,
+        "pause": null, "health": {"circuit": "closed", "attempts": 1204, "success_rate": 0.99}, "per_second": null, "concurrency": null, "callback_url": null, "callback_help": null,
         "created_at": CREATED, "updated_at": CREATED,
     })
 }
@@ -458,6 +566,35 @@ pub fn schedule() -> Value {
     })
 }
 
+/// An invoice to be sent.
+pub fn new_invoice_delivery() -> Value {
+    json!({
+        "to": {"email": "ada@example.com"}, "channel": "email", "message": "Thank you for the good work together.",
+        "invoice": {
+            "number": "2026-0042", "issue_date": "2026-11-29", "due_date": "2026-12-13", "currency": "EUR",
+            "seller": {"name": "Lovelace & Partner", "address": ["Analytische Straße 18", "10115 Berlin"], "tax_id": "DE123456789"},
+            "buyer": {"name": "Babbage Engines Ltd", "address": ["1 Dorset Street", "London W1U 4EG"]},
+            "lines": [{"description": "Programs for the analytical engine", "quantity": "12.5", "unit": "h", "unit_price_micros": 120_000_000, "tax_percent": "19",
+                "amount_micros": 1_500_000_000}],
+            "taxes": [{"name": "VAT", "percent": "19", "base_micros": 1_500_000_000, "amount_micros": 285_000_000}],
+            "totals": {"net_micros": 1_500_000_000, "tax_micros": 285_000_000, "total_micros": 1_785_000_000},
+            "payment": "IBAN DE02 1203 0000 0000 2020 51",
+        },
+    })
+}
+
+/// A sent invoice.
+pub fn invoice_delivery() -> Value {
+    json!({
+        "id": INVOICE_DELIVERY, "number": "2026-0042", "is_resend": false, "channel": "email", "reason": "The channel was given.",
+        "total": {"amount_micros": 1_785_000_000, "currency": "EUR"}, "contact_id": null,
+        "document": {"filename": "invoice-2026-0042.pdf", "attachment_id": ATTACHMENT, "size": 16_095,
+            "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "path": format!("/v1/invoice-deliveries/{INVOICE_DELIVERY}/document")},
+        "messages": [{"id": MESSAGE, "channel": "email", "to": "ada@example.com", "status": "queued", "failure": null, "sent_at": null, "delivered_at": null, "read_at": null}],
+        "created_at": CREATED,
+    })
+}
+
 /// The occurrences of a weekly report.
 pub fn occurrences() -> Value {
     json!({
@@ -485,7 +622,7 @@ pub fn campaign() -> Value {
         "content": {"subject": "Summer, {{ contact.first_name }}", "text": "Hello {{ contact.first_name }}"}, "template": null, "variants": [],
         "test": null, "audience": {"lists": [LIST], "segments": [], "contact_ids": [], "exclude_lists": [], "exclude_segments": []},
         "variables": null, "account_id": null, "topic": null, "remove_without_consent": false, "timing": null, "parent_id": null, "creator": KEY, "recipients": 0, "accepted": 0, "excluded": 0,
-        "progress_percent": 0.0, "eta_s": null, "winner": null, "problem": null, "scheduled_at": null, "started_at": null, "test_ends_at": null,
+        "progress_percent": 0.0, "eta_s": null, "winner": null, "stage": null, "problem": null, "scheduled_at": null, "started_at": null, "test_ends_at": null,
         "paused_at": null, "ended_at": null, "created_at": CREATED, "updated_at": CREATED,
     })
 }
@@ -493,7 +630,8 @@ pub fn campaign() -> Value {
 /// A checklist.
 pub fn check() -> Value {
     json!({
-        "can_send": false, "checked": 1204, "is_complete": true,
+        "can_send": false, "checked": 1204, "expected": 1204, "progress_percent": 100.0, "is_complete": true, "estimated_cost": [], "estimated_duration_s": 3, "problem": null,
+        "checked_at": CREATED,
         "lines": [
             {"code": "channel_ready", "level": "ok", "count": 0, "detail": "email goes through Ticket mail.", "action": null},
             {"code": "consent", "level": "blocking", "count": 12, "detail": "12 recipients have not agreed to marketing over email. The first: The contact has not agreed to marketing over email.", "action": "REMOVE_WITHOUT_CONSENT"},
@@ -596,8 +734,8 @@ pub(crate) fn price_list() -> Value {
     json!({
         "version": 1, "currency": "USD", "valid_from": "2026-11-28T09:00:00Z", "note": "From December",
         "rows": [
-            {"channel": "sms", "unit": "segment", "amount_micros": 9000}, {"channel": "sms", "prefix": "91", "unit": "segment", "amount_micros": 4500},
-            {"channel": "email", "unit": "message", "amount_micros": 400},
+            {"channel": "sms", "unit": "segment", "cost_micros": 7200, "markup_basis_points": 2500}, {"channel": "sms", "country": "IN", "unit": "segment", "amount_micros": 4500},
+            {"channel": "email", "unit": "thousand", "amount_micros": 400_000},
         ],
         "created_at": "2026-11-28T09:00:00Z",
     })
@@ -608,7 +746,9 @@ pub(crate) fn credits() -> Value {
     json!({
         "mode": "prepaid", "available": {"amount_micros": 49_991_000, "currency": "USD"}, "reserved": {"amount_micros": 0, "currency": "USD"},
         "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
-        "adjusted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "differences": [],
+        "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
+        "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
+        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000}, "differences": [],
     })
 }
 
@@ -616,7 +756,7 @@ pub(crate) fn credits() -> Value {
 pub(crate) fn credit_entry() -> Value {
     json!({
         "number": 1, "kind": "purchase", "from": "purchased", "to": "available", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
-        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
+        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "promotional_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
         "at": "2026-11-28T09:00:00Z",
     })
 }
@@ -642,8 +782,45 @@ pub(crate) fn subscription() -> Value {
             {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "resets_at": "2026-11-30T23:00:00Z"},
         ],
         "trial_ends_at": null, "past_due_since": null, "marketing_stops_at": null, "canceled_at": null,
-        "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example"},
+        "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},
         "billed_until": "2026-10-31T23:00:00Z", "next_invoice_at": "2026-11-30T23:00:00Z", "created_at": "2026-09-01T09:00:00Z",
         "updated_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// Promotional credit.
+pub(crate) fn credit_grant() -> Value {
+    json!({
+        "number": 2, "amount": {"amount_micros": 10_000_000, "currency": "USD"}, "left": {"amount_micros": 10_000_000, "currency": "USD"},
+        "expires_at": "2099-12-31T00:00:00Z", "reference": "welcome", "created_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// An invoice.
+pub(crate) fn invoice() -> Value {
+    json!({
+        "id": "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "tenant_id": TENANT, "kind": "invoice", "state": "issued", "number": "INV-000042", "credits_id": null,
+        "month": "2026-11", "starts_at": "2026-10-31T23:00:00Z", "ends_at": "2026-11-30T23:00:00Z",
+        "seller": {"name": "Tidings Hosting GmbH", "address": ["Hafenstr. 1", "20457 Hamburg"], "tax_id": "DE987654321", "email": "billing@tidings.example"},
+        "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},
+        "plan": "Studio",
+        "lines": [
+            {"kind": "fee", "description": "Studio, a month", "channel": null, "country": null, "quantity": 1, "unit_micros": 49_000_000, "amount_micros": 49_000_000},
+            {"kind": "included", "description": "sms: 1000 of 1000 included messages", "channel": "sms", "country": null, "quantity": 1_000, "unit_micros": null, "amount_micros": 0},
+            {"kind": "overage", "description": "sms to DE beyond the 1000 included", "channel": "sms", "country": "DE", "quantity": 412, "unit_micros": 9_000, "amount_micros": 3_710_000},
+        ],
+        "net": {"amount_micros": 52_710_000, "currency": "EUR"}, "taxes": [{"name": "VAT", "rate_ppm": 190_000, "amount_micros": 10_010_000}],
+        "total": {"amount_micros": 62_720_000, "currency": "EUR"}, "payment_details": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "reason": null,
+        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "paid_at": null, "payment_reference": null, "voided_at": null, "mailed_at": null,
+        "created_at": "2026-12-01T00:00:00Z", "updated_at": "2026-12-01T00:00:00Z",
+    })
+}
+
+/// How invoices are written.
+pub(crate) fn billing_settings() -> Value {
+    json!({
+        "seller": {"name": "Tidings Hosting GmbH", "address": ["Hafenstr. 1", "20457 Hamburg"], "tax_id": "DE987654321", "email": "billing@tidings.example"},
+        "series": "INV-", "credit_note_series": "CN-", "due_days": 14, "issues_by_itself": true, "sends_by_itself": true, "mail_tenant_id": null,
+        "payment": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "taxes": [{"country": "DE", "name": "VAT", "rate_ppm": 190_000}],
     })
 }

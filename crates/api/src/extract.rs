@@ -247,6 +247,7 @@ nouns! {
     model::SessionId = "session",
     model::AccountId = "account",
     model::SenderId = "sender",
+    model::RouteId = "route",
     model::DomainId = "domain",
     model::MessageId = "message",
     model::ContactId = "contact",
@@ -258,10 +259,16 @@ nouns! {
     model::EndpointId = "webhook endpoint",
     model::CallbackId = "callback",
     model::ScheduleId = "schedule",
+    model::InvoiceDeliveryId = "invoice delivery",
     model::CampaignId = "campaign",
     model::TemplateId = "template",
     model::SuppressionId = "suppression",
     model::PlanId = "plan",
+    model::ContentRuleId = "content rule",
+    model::ContactExportId = "export",
+    model::AlertId = "alert",
+    model::AlertRuleId = "alert rule",
+    model::InvoiceId = "invoice",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

@@ -422,7 +422,7 @@ pub struct Report {
     pub fact: Fact,
     /// When, if the provider says.
     pub at: Option<Timestamp>,
-    /// Parts the provider counted.
+    /// Parts the provider counted: segments of an SMS, minutes of a call that have begun.
     pub segments: Option<u32>,
     /// The price it names.
     pub price: Option<Money>,

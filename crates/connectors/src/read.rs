@@ -50,3 +50,30 @@ pub(crate) fn seconds(value: &Value) -> Option<Timestamp> {
     // Beyond these the multiplication would lose or saturate; no provider means such a time.
     (0.0..1e11).contains(&seconds).then(|| Timestamp::from_micros((seconds * 1e6).round() as i64))
 }
+
+/// Minutes of a call that have begun, of the seconds it lasted: what calls are charged by. `None` for a call nobody answered, and for what is no number.
+pub(crate) fn begun_minutes(seconds: &str) -> Option<u32> {
+    let whole = seconds.split('.').next()?.parse::<u32>().ok()?;
+    let is_more = seconds.split_once('.').is_some_and(|(_, part)| part.bytes().any(|b| b != b'0'));
+    let seconds = whole.checked_add(u32::from(is_more))?;
+    Some(seconds.div_ceil(60)).filter(|minutes| *minutes > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_counts_once_it_has_begun() {
+        let check = |seconds: &str, minutes: Option<u32>| assert_eq!(begun_minutes(seconds), minutes, "{seconds}");
+        check("0", None);
+        check("1", Some(1));
+        check("60", Some(1));
+        check("60.0", Some(1));
+        check("60.2", Some(2));
+        check("3601", Some(61));
+        for bad in ["", "x", "-1", "1e3"] {
+            check(bad, None);
+        }
+    }
+}

@@ -144,7 +144,7 @@ impl Connector for Resend {
     }
 
     fn figures(&self) -> Option<&dyn manage::Figures> {
-        Some(&figures::Suppressions)
+        Some(&figures::Metrics)
     }
 }
 

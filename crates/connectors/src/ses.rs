@@ -31,7 +31,7 @@ use crate::{
 settings! {
     /// Settings of an Amazon SES account.
     pub struct Settings {
-        /// Of an IAM user that may ses:SendEmail, ses:SendBulkEmail and ses:GetAccount.
+        /// Of an IAM user that may ses:SendEmail, ses:SendBulkEmail and ses:GetAccount; for statistics also ses:GetSendStatistics.
         access_key_id: String = "Access key ID";
         /// Shown once when the key is made.
         secret_access_key: Secret = "Secret access key";
@@ -172,7 +172,7 @@ impl Connector for Ses {
     }
 
     fn figures(&self) -> Option<&dyn manage::Figures> {
-        Some(&figures::SuppressionList)
+        Some(&figures::Statistics)
     }
 }
 

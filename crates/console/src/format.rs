@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
-use model::{Channel, Timestamp};
+use model::{Channel, Money, Timestamp};
 
 /// A whole number with thousands separated: `12,345`.
 pub(crate) fn number(value: i64) -> String {
@@ -25,9 +25,49 @@ pub(crate) fn percent(part: i64, whole: i64) -> String {
     }
 }
 
+/// An amount with its currency: `12.50 USD`, and as many decimals more as a price of a fraction of a cent needs.
+pub(crate) fn money(money: &Money) -> String {
+    format!("{} {}", amount(money.amount_micros), money.currency)
+}
+
+/// An amount of millionths as a number with at least two decimals.
+pub(crate) fn amount(micros: i64) -> String {
+    let (whole, part) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
+    let mut decimals = format!("{part:06}");
+    while decimals.len() > 2 && decimals.ends_with('0') {
+        decimals.pop();
+    }
+    let sign = if micros < 0 { "−" } else { "" };
+    format!("{sign}{}.{decimals}", number(i64::try_from(whole).unwrap_or(i64::MAX)))
+}
+
+/// Reads an amount as people write it, with a dot or a comma before at most six decimals, as millionths.
+pub(crate) fn read_amount(text: &str) -> Option<i64> {
+    let text = text.trim().replace('−', "-").replace(',', ".");
+    let (sign, text) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || part.len() > 6 || !is_digits(whole) || !is_digits(part) {
+        return None;
+    }
+    let part: i64 = format!("{part:0<6}").parse().ok()?;
+    let micros = whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(part)?;
+    Some(sign * micros)
+}
+
 /// `1 message`, `2 messages`.
 pub(crate) fn count(value: i64, one: &str, many: &str) -> String {
     format!("{} {}", number(value), if value == 1 { one } else { many })
+}
+
+/// A time that passed, rounded for people: `850 ms`, `3.5 s`, `12 min`.
+pub(crate) fn duration(ms: i64) -> String {
+    match ms {
+        ..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        60_000..7_200_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
 }
 
 /// Bytes, rounded for people.
@@ -136,7 +176,27 @@ mod tests {
             ["–", "33.3 %", "99.9 %", "100 %"]
         );
         assert_eq!([bytes(12), bytes(1_500), bytes(2_300_000)], ["12 B", "2 kB", "2.3 MB"]);
+        assert_eq!(
+            [duration(850), duration(3_540), duration(720_000), duration(86_400_000)],
+            ["850 ms", "3.5 s", "12 min", "24 h"]
+        );
         assert_eq!(words("opted_out"), "Opted out");
+    }
+
+    #[test]
+    fn amounts_are_read_as_they_are_written() {
+        let check = |micros: i64, text: &str| {
+            assert_eq!(amount(micros), text);
+            assert_eq!(read_amount(&text.replace(',', "")), Some(micros), "{text}");
+        };
+        check(0, "0.00");
+        check(12_500_000, "12.50");
+        check(-7_500, "−0.0075");
+        check(1_234_567_000_001, "1,234,567.000001");
+        assert_eq!([read_amount("12,5"), read_amount(" 3 ")], [Some(12_500_000), Some(3_000_000)]);
+        for odd in ["", "abc", ".5", "1.2.3", "1,234.50", "0.0000001", "--1", "99999999999999"] {
+            assert_eq!(read_amount(odd), None, "{odd}");
+        }
     }
 
     #[test]

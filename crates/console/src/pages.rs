@@ -1,6 +1,8 @@
 //! Every page: a handler that asks the engine, and functions from what it answers to markup. One file per place in the navigation.
 
 mod account;
+mod analytics;
+mod billing;
 mod campaigns;
 mod channels;
 mod compose;
@@ -10,6 +12,7 @@ mod demos;
 pub(crate) mod doors;
 mod home;
 mod imports;
+mod invoices;
 mod keys;
 mod letters;
 mod logs;
@@ -18,6 +21,8 @@ mod message;
 mod messages;
 mod operator;
 pub(crate) mod palette;
+mod prices;
+mod routing;
 mod segments;
 mod senders;
 mod settings;
@@ -29,6 +34,7 @@ mod tenants;
 mod usage;
 mod users;
 mod webhooks;
+mod whatsapp;
 
 use axum::{
     Router,
@@ -73,6 +79,11 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/dead-letters/retry", post(letters::retry_all))
         .route("/console/dead-letters/export", get(letters::export))
         .route("/console/inbound", get(letters::inbound))
+        .route("/console/invoices", get(invoices::list).post(invoices::send))
+        .route("/console/invoices/new", get(invoices::new))
+        .route("/console/invoices/more", post(invoices::more))
+        .route("/console/invoices/preview", post(invoices::preview))
+        .route("/console/invoices/{id}/document", get(invoices::document))
         .route("/console/compose", get(compose::show).post(compose::send))
         .route("/console/compose/preview", post(compose::preview))
         .route("/console/compose/mail", post(compose::mail))
@@ -98,7 +109,14 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/senders/domains", post(senders::create_domain))
         .route("/console/senders/domains/{id}/{action}", post(senders::act_domain))
         .route("/console/senders/whatsapp/{id}", post(senders::sync))
+        .route("/console/senders/whatsapp/{id}/new", get(whatsapp::new).post(whatsapp::create))
+        .route("/console/senders/whatsapp/{id}/new/preview", post(whatsapp::preview))
         .route("/console/senders/{id}/{action}", post(senders::act))
+        .route("/console/routing", get(routing::show))
+        .route("/console/routing/new", get(routing::new).post(routing::create))
+        .route("/console/routing/try", post(routing::try_out))
+        .route("/console/routing/{id}", get(routing::edit).post(routing::update))
+        .route("/console/routing/{id}/{action}", post(routing::act))
         .route("/console/segments", get(segments::list).post(segments::create))
         .route("/console/segments/new", get(segments::new))
         .route("/console/segments/row", post(segments::more))
@@ -110,6 +128,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/templates/preview", post(templates::preview::show))
         .route("/console/templates/preview/mail", post(templates::preview::mail))
         .route("/console/templates/{id}", get(templates::editor::show).post(templates::editor::save))
+        .route("/console/templates/{id}/compare", get(templates::compare::show))
         .route("/console/templates/{id}/{action}", post(templates::editor::act))
         .route("/console/campaigns", get(campaigns::list).post(campaigns::builder::create))
         .route("/console/campaigns/new", get(campaigns::builder::new))
@@ -142,8 +161,16 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/settings/audit", get(logs::audit_log))
         .route("/console/settings/callbacks", get(logs::callbacks))
         .route("/console/settings/callbacks/{id}", get(logs::callback))
+        .route("/console/analytics", get(analytics::show))
+        .route("/console/analytics/export", get(analytics::export))
         .route("/console/usage", get(usage::show))
         .route("/console/usage/export", get(usage::export))
+        .route("/console/billing", get(billing::show))
+        .route("/console/billing/statement.csv", get(billing::export))
+        .route("/console/billing/prices", get(billing::price_list))
+        .route("/console/billing/{action}", post(billing::act))
+        .route("/console/operator/prices", get(prices::list).post(prices::create))
+        .route("/console/operator/prices/new", get(prices::new))
         .route("/console/tenants", get(tenants::list).post(tenants::create))
         .route("/console/tenants/new", get(tenants::new))
         .route("/console/tenants/{id}", get(tenants::show).post(tenants::update))

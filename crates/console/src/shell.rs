@@ -27,7 +27,9 @@ pub(crate) enum Section {
     Channels,
     /// The people messages go to.
     Contacts,
-    /// What was sent by month.
+    /// What became of messages over time.
+    Analytics,
+    /// What was sent by month, and what it cost.
     Usage,
     /// The tenant's settings.
     Settings,
@@ -39,6 +41,8 @@ pub(crate) enum Section {
     Health,
     /// Operator: what waits.
     Queue,
+    /// Operator: what messages cost.
+    Prices,
     /// Operator: the installation.
     System,
     /// None of them.
@@ -78,7 +82,8 @@ const INSIDE: &[Place] = &[
     place(Section::Campaigns, "/console/campaigns", "Campaigns", "megaphone", "campaigns:read"),
     place(Section::Templates, "/console/templates", "Templates", "file", "templates:read"),
     place(Section::Channels, "/console/channels", "Channels", "plug", "accounts:read"),
-    place(Section::Usage, "/console/usage", "Usage", "chart", "usage:read"),
+    place(Section::Analytics, "/console/analytics", "Analytics", "chart", "usage:read"),
+    place(Section::Usage, "/console/usage", "Usage and billing", "card", "usage:read"),
     place(Section::Settings, "/console/settings", "Settings", "gear", "tenant:read"),
 ];
 
@@ -88,6 +93,7 @@ const OPERATOR: &[Place] = &[
     place(Section::Demos, "/console/demos", "Demos", "beaker", "demo-tenants:read"),
     place(Section::Health, "/console/operator/accounts", "Accounts", "pulse", "tenants:read"),
     place(Section::Queue, "/console/operator/queue", "Queue", "clock", "tenants:read"),
+    place(Section::Prices, "/console/operator/prices", "Prices", "card", "prices:read"),
     place(Section::System, "/console/operator/system", "System", "server", "tenants:read"),
 ];
 
@@ -320,7 +326,7 @@ fn palette(cx: &Cx) -> Markup {
     html! {
         dialog.palette #palette aria-label="Search and go" {
             input type="text" name="q" role="combobox" aria-expanded="true" aria-controls="palette-results" aria-label="Search and go" autocomplete="off" spellcheck="false"
-                placeholder="Go to a page, or find a message by id or address" hx-get="/console/palette" hx-trigger="input changed delay:150ms, refresh" hx-target="#palette-results" hx-include="this";
+                placeholder="A page, a campaign, a contact, a message…" hx-get="/console/palette" hx-trigger="input changed delay:150ms, refresh" hx-target="#palette-results" hx-include="this";
             div.results #palette-results role="listbox" aria-label="Results" { (crate::pages::palette::places(cx, "")) }
             div.foot aria-hidden="true" { span { kbd { "↑" } " " kbd { "↓" } " choose" } span { kbd { "Enter" } " open" } span { kbd { "Esc" } " close" } }
         }

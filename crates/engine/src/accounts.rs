@@ -7,6 +7,7 @@ mod callbacks;
 pub(crate) mod changes;
 mod check;
 mod figures;
+pub mod health;
 mod stats;
 mod test;
 mod view;
@@ -20,6 +21,7 @@ use utoipa::ToSchema;
 
 pub use callbacks::{AccountCallbacks, PasteView, callbacks, set_callbacks};
 pub use figures::{ProviderDay, ProviderStats, ProviderSuppression, ProviderSuppressions, suppressions};
+pub use health::{AccountHealth, AttemptFigures, CircuitView, HealthHour, LastError, ShortHealth, health as health_of};
 pub use stats::{AccountStats, RecentMessages, stats};
 pub use test::{AccountTest, TestCheck, test};
 pub use view::{AccountPause, AccountState, AccountView};
@@ -143,10 +145,11 @@ pub async fn list(
         Box::pin(async move {
             let rows = accounts::list(tx, tenant, AccountId::from_ulid(window.before), window.rows()).await?;
             let states = account_states::of_tenant(tx, tenant).await?;
+            let sums = health::lately(tx, tenant, None, now).await?;
             let mut views = Vec::new();
             for row in &rows {
                 let state = states.iter().find(|state| state.account_id == row.id);
-                views.push(view::read(tx, &inner, row, state, now).await?);
+                views.push(view::read(tx, &inner, row, state, sums.get(&row.id), now).await?);
             }
             Ok::<_, Error>(views)
         })

@@ -368,16 +368,21 @@ impl From<Counts> for Figures {
 
 /// The time `percent` of a hundred deliveries stayed below: within its bucket the deliveries are taken to be spread evenly. Beyond the last bucket's end only that is known.
 fn quantile_ms(took: &[i64; TOOK_MS.len() + 1], percent: i64) -> Option<i64> {
+    quantile(took, &TOOK_MS, percent)
+}
+
+/// The same for any buckets, by their upper ends.
+pub(crate) fn quantile(took: &[i64], ends: &[i64], percent: i64) -> Option<i64> {
     let total: i64 = took.iter().sum();
     // The rank of the delivery that is looked for, from 1.
     let rank = (total * percent + 99) / 100;
     let mut below = 0;
     let mut start = 0;
-    for (count, end) in took.iter().zip(TOOK_MS) {
+    for (count, end) in took.iter().zip(ends) {
         if below + count >= rank && *count > 0 {
             return Some(start + (end - start) * (rank - below) / count);
         }
-        (below, start) = (below + count, end);
+        (below, start) = (below + count, *end);
     }
     (total > 0).then_some(start)
 }
@@ -483,6 +488,7 @@ fn filter(query: &AnalyticsQuery, zone: &Zone, now: Timestamp) -> Result<Filter,
         campaign_id: query.campaign_id,
         template_id: query.template_id,
         topic: query.topic.clone(),
+        other_than: None,
     })
 }
 

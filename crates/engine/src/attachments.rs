@@ -26,6 +26,7 @@ pub(crate) use cache::FileCache;
 pub(crate) use fetch::Fetches;
 pub use jobs::purge;
 pub(crate) use keep::unwritten;
+pub(crate) use uploads::kept;
 pub use uploads::{AttachmentContent, AttachmentView, UploadRequest, content, delete, get, list, upload, upload_json};
 
 use crate::{

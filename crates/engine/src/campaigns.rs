@@ -320,8 +320,7 @@ pub async fn start_with(
     new.timing = when.and_then(|(_, timing)| timing);
     before.definition = new.stored_text()?;
     let chosen = before.definition.clone();
-    let report = check::report(engine, &before, now).await?;
-    report.refuse()?;
+    let is_unsure = check::before_start(engine, &before, now).await?;
     act(engine, caller, repeat, id, "campaign.started", move |row, ids| {
         states::allow(row, if start_at.is_some() { Action::Schedule } else { Action::Send })?;
         if row.definition != definition {
@@ -334,7 +333,7 @@ pub async fn start_with(
                 Ok(false)
             }
             None => {
-                work::begin(row, now, ids);
+                work::begin(row, is_unsure, now, ids);
                 Ok(true)
             }
         }

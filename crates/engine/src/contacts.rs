@@ -5,13 +5,15 @@
 //! contacts by hand. Accept (see [`address`]) turns a contact into an address, and links a message to the contact its address belongs to.
 
 pub mod attributes;
-mod erase;
+pub mod dossier;
+pub(crate) mod erase;
 pub mod export;
 pub mod fields;
 pub mod import;
 pub(crate) mod links;
 pub mod lists;
-mod merge;
+pub mod merge;
+mod person;
 mod timeline;
 mod view;
 

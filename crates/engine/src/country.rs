@@ -18,15 +18,32 @@ pub fn of(channel: Channel, address: &str) -> Option<[u8; 2]> {
     if let Some(national) = digits.strip_prefix('1') {
         return north_american(national);
     }
-    // No calling code begins another, so the first that is one is the right one.
-    let codes = (1..=CALLING_CODE_MAX).filter_map(|len| digits.get(..len)?.parse().ok());
-    let (first, is_shared) = codes.into_iter().find_map(|code: i32| {
-        let mut regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(code)?;
-        let is_shared = regions.len() > 1;
-        Some((regions.next()? as u16, is_shared))
-    })?;
+    let code: i32 = calling_code(digits)?.parse().ok()?;
+    let mut regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(code)?;
+    let is_shared = regions.len() > 1;
+    let first = regions.next()? as u16;
     let told_apart = if is_shared { region(address) } else { None };
     iso(told_apart.unwrap_or(first))
+}
+
+/// The calling code a number begins with, given its digits: no calling code begins another, so the first that is one is the right one.
+pub fn calling_code(digits: &str) -> Option<&str> {
+    let codes = (1..=CALLING_CODE_MAX).filter_map(|len| digits.get(..len));
+    codes.into_iter().find(|code| {
+        let is_known = |code| {
+            PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(code).is_some_and(|regions| regions.len() > 0)
+        };
+        *code == "1" || code.parse().is_ok_and(is_known)
+    })
+}
+
+/// The calling code of a country, for looking prices up without a number.
+pub fn code_of(country: [u8; 2]) -> Option<i32> {
+    let is_there = |code: &i32| {
+        let regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(*code);
+        regions.is_some_and(|mut regions| regions.any(|region| (region as u16).to_be_bytes() == country))
+    };
+    (1..10i32.pow(CALLING_CODE_MAX as u32)).find(is_there)
 }
 
 /// Some twenty countries share the calling code 1 and differ by area code: each is looked up once.
@@ -91,6 +108,14 @@ mod tests {
         assert_eq!(
             (erased(Channel::Sms, "+4915112345678").as_str(), erased(Channel::Email, "a@b.de").as_str()),
             ("erased:DE", "erased")
+        );
+        assert_eq!(
+            ["DE", "CA", "KZ", "ZZ"].map(|of| code_of(of.as_bytes().try_into().unwrap())),
+            [Some(49), Some(1), Some(7), None]
+        );
+        assert_eq!(
+            (calling_code("4915112345678"), calling_code("15550100001"), calling_code("999")),
+            (Some("49"), Some("1"), None)
         );
         assert_eq!(of(Channel::Email, "ada@example.com"), None);
         assert_eq!(of(Channel::Telegram, "+4915112345678"), None);

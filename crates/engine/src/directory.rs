@@ -5,21 +5,26 @@
 //! ([`Directory::refresh`]), within the transaction that accepts messages ([`Directory::refresh_to`]), and after its own changes. What changed is
 //! dropped and read again on next use.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use connectors::{Connector, registry};
 use model::{AccountId, Channel, EndpointId, Failure, FailureKind, SenderId, TenantId, Values};
-use store::{Scope, Tx, accounts, api_keys, contacts, credits, prices, tenants};
+use store::{Scope, Tx, accounts, api_keys, contacts, credits, prices, tenants, whatsapp_templates};
 
 use crate::{
     Error, Ports,
     bounded::Bounded,
     branding::{self, Branding},
     consent::policy::{self, Policy},
+    content_rules::{self, Rules},
     keys::{ApiKey, LastUsed},
-    money::{Billing, BillingMode, prices::Book},
+    money::{Billing, BillingMode, book::Book},
     plans::Subscribed,
     render::Provided,
+    routing::{self, figures::Routes},
     senders::{self, SenderState},
     templates::{self, Templates},
     vault::{Place, Vault},
@@ -89,10 +94,18 @@ pub struct Tenant {
     pub(crate) templates: Templates,
     /// Its rules of consent.
     pub consent: Policy,
+    /// What its messages may say; `None` without rules.
+    pub rules: Option<Arc<Rules>>,
+    /// Its rules about which account a message leaves through.
+    pub routes: Routes,
     /// How it is billed, if it is.
     pub billing: Option<Billing>,
     /// Its plan, if it has one.
     pub subscription: Option<Subscribed>,
+    /// Every price list of the installation, shared by all tenants.
+    pub prices: Arc<Book>,
+    /// What kind its WhatsApp templates are in the provider's words, by account, name and language.
+    pub whatsapp_categories: HashMap<(AccountId, String, String), String>,
     /// Where the world reaches this installation: the base of its links.
     pub public_url: Arc<str>,
 }
@@ -101,6 +114,11 @@ impl Tenant {
     /// One of its accounts.
     pub fn account(&self, account: AccountId) -> Option<&Arc<Account>> {
         self.accounts.iter().find(|found| found.id == account)
+    }
+
+    /// The currency its prices are looked up in: its ledger's, or its own while it is not billed.
+    pub fn price_currency(&self) -> &str {
+        self.billing.as_ref().map_or(&self.currency, |billing| &billing.currency)
     }
 }
 
@@ -353,23 +371,23 @@ impl State {
     }
 }
 
-/// How a tenant is billed. The price lists are read again only when there is a newer one.
-async fn read_billing(tx: &mut Tx, book: &Mutex<(i64, Arc<Book>)>, id: TenantId) -> Result<Option<Billing>, Error> {
+/// How a tenant is billed.
+async fn read_billing(tx: &mut Tx, id: TenantId) -> Result<Option<Billing>, Error> {
     let Some(ledger) = credits::find(tx, id).await? else { return Ok(None) };
     let mode = BillingMode::from_stored(&ledger.mode);
-    if mode == BillingMode::None {
-        return Ok(None);
-    }
+    Ok((mode != BillingMode::None).then_some(Billing { mode, currency: ledger.currency }))
+}
+
+/// The price lists, which are read again only when there is a newer one.
+async fn read_book(tx: &mut Tx, book: &Mutex<(i64, Arc<Book>)>) -> Result<Arc<Book>, Error> {
     let newest = prices::newest(tx).await?;
     let (known, kept) = book.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let kept = if known == newest {
-        kept
-    } else {
-        let read = Arc::new(Book::read(tx).await?);
-        *book.lock().unwrap_or_else(PoisonError::into_inner) = (newest, Arc::clone(&read));
-        read
-    };
-    Ok(Some(Billing { mode, currency: ledger.currency, book: kept }))
+    if known == newest {
+        return Ok(kept);
+    }
+    let read = Arc::new(Book::read(tx).await?);
+    *book.lock().unwrap_or_else(PoisonError::into_inner) = (newest, Arc::clone(&read));
+    Ok(read)
 }
 
 async fn read_tenant(
@@ -395,14 +413,23 @@ async fn read_tenant(
     });
     let branding = branding::load(tx, id).await?;
     let consent = policy::load(tx, vault, id, &row.timezone).await?;
+    let own: Vec<&str> = std::iter::once(public_url).chain(branding.tracking_domain.as_deref()).collect();
+    let rules = content_rules::load(tx, id, &own).await?;
     Ok(Some(Tenant {
         id,
+        rules,
         provided: branding.provided(&row.name, public_url),
         branding,
         templates: templates::load(tx, id).await?,
         consent,
-        billing: read_billing(tx, book, id).await?,
+        routes: routing::load(tx, id).await?,
         subscription: Subscribed::read(tx, id, &row.timezone).await?,
+        billing: read_billing(tx, id).await?,
+        prices: read_book(tx, book).await?,
+        whatsapp_categories: match opened.iter().any(|account| account.channels.contains(&Channel::Whatsapp)) {
+            true => whatsapp_templates::categories(tx, id).await?.into_iter().collect(),
+            false => HashMap::new(),
+        },
         public_url: public_url.into(),
         endpoints: endpoints.collect(),
         accounts: opened,

@@ -187,6 +187,16 @@ pub async fn draw(document: InvoiceDocument) -> Result<Vec<u8>, Error> {
     drawn.map_err(Error::internal)?.map_err(Error::internal)
 }
 
+/// What a document is called: its own title, or its language's word for what it is.
+pub fn title(document: &InvoiceDocument) -> &str {
+    invoice::title(document)
+}
+
+/// An amount with its currency before it, as documents write it.
+pub fn money(micros: i64, currency: &str, language: Language) -> String {
+    format!("{currency} {}", figures::write(micros, figures::decimals(currency), language.marks()))
+}
+
 /// The first character of each field that no font has, with a pointer to the field.
 pub fn uncovered(document: &InvoiceDocument) -> Vec<(String, char)> {
     let fonts = fonts::Fonts::load();

@@ -18,6 +18,7 @@ use crate::{
     directory::Tenant,
     dispatch::Dispatcher,
     limits::Verdict,
+    routing::divert::Cursors,
     stream::Wakers,
     tracking::token::Signer,
     vault::MasterKeys,
@@ -43,6 +44,7 @@ pub struct Engine {
     pub(crate) applies: Batcher<apply::Input, Result<(), Error>>,
     pub(crate) callbacks: Callbacks,
     pub(crate) dispatcher: Dispatcher,
+    pub(crate) diverts: Cursors,
     /// Signs tracked addresses, once it was needed.
     pub(crate) signer: tokio::sync::OnceCell<Arc<Signer>>,
 }
@@ -100,6 +102,7 @@ impl Engine {
                 ))
             },
             dispatcher: Dispatcher::new(parts.config.slots),
+            diverts: Cursors::default(),
             signer: tokio::sync::OnceCell::new(),
             parts,
         })

@@ -8,8 +8,9 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, apply, attachments, callbacks, campaigns, contacts, demo, dispatch, domains, endpoints,
-    once, recovery, schedules, tenants, tracking, waiting, whatsapp_templates,
+    Engine, Error, access, accounts, alerts, apply, attachments, books, callbacks, campaigns, contacts, demo, dispatch,
+    domains, endpoints, invoices, money, once, recovery, retention, routing, schedules, tenants, tracking, waiting,
+    whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -55,6 +56,16 @@ const JOBS: &[Job] = &[
         every_ms: 1_000,
         run: |engine| Box::pin(async move { waiting::reroute(&engine).await.map(|count| count as u64) }),
     },
+    Job {
+        name: "divert",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { routing::divert::divert(&engine).await }),
+    },
+    Job {
+        name: "purge_attempt_counters",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { accounts::health::purge(&engine).await }),
+    },
     Job { name: "move_on", every_ms: 1_000, run: |engine| Box::pin(async move { apply::move_on(&engine).await }) },
     Job {
         name: "later",
@@ -68,6 +79,12 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { campaigns::work::run(&engine).await.map(|steps| steps * 50) }),
     },
     Job {
+        name: "campaign_checks",
+        every_ms: 500,
+        run: |engine| Box::pin(async move { campaigns::check::run(&engine).await.map(|steps| steps * 50) }),
+    },
+    Job { name: "retention", every_ms: 60_000, run: |engine| Box::pin(async move { retention::run(&engine).await }) },
+    Job {
         name: "fire_schedules",
         every_ms: 500,
         run: |engine| Box::pin(async move { schedules::fire(&engine).await }),
@@ -76,6 +93,26 @@ const JOBS: &[Job] = &[
         name: "settle_tracking",
         every_ms: 1_000,
         run: |engine| Box::pin(async move { tracking::settle(&engine).await }),
+    },
+    Job {
+        name: "close_months",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { invoices::closing::run(&engine).await.map(|_| 0) }),
+    },
+    Job {
+        name: "note_overdue_invoices",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { invoices::closing::note_overdue(&engine).await }),
+    },
+    Job {
+        name: "send_invoices",
+        every_ms: 10_000,
+        run: |engine| Box::pin(async move { invoices::printing::send_new(&engine).await }),
+    },
+    Job {
+        name: "check_the_books",
+        every_ms: books::EVERY_MS,
+        run: |engine| Box::pin(async move { books::watch(&engine).await.map(|_| 0) }),
     },
     Job {
         name: "ask",
@@ -132,6 +169,21 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { contacts::import::purge(&engine).await }),
     },
     Job {
+        name: "move_merged",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { contacts::merge::run(&engine).await }),
+    },
+    Job {
+        name: "empty_attributes",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { contacts::attributes::empty(&engine, None).await.map(|steps| steps * 50) }),
+    },
+    Job {
+        name: "purge_contact_exports",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { contacts::dossier::purge(&engine).await }),
+    },
+    Job {
         name: "purge_sessions",
         every_ms: 3_600_000,
         run: |engine| Box::pin(async move { access::sessions::purge(engine.parts()).await }),
@@ -157,6 +209,16 @@ const JOBS: &[Job] = &[
         },
     },
     Job {
+        name: "watch_credit",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { money::marks::watch(&engine).await }),
+    },
+    Job {
+        name: "expire_credit",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { money::credits::expire_grants(&engine).await }),
+    },
+    Job {
         name: "fill_demo_tenants",
         every_ms: 5_000,
         run: |engine| Box::pin(async move { demo::fill_all(&engine).await.map(|_| 0) }),
@@ -166,6 +228,22 @@ const JOBS: &[Job] = &[
         every_ms: 10_000,
         // A turn that did all it may has more to do.
         run: |engine| Box::pin(async move { tenants::removal::run(&engine).await }),
+    },
+    Job {
+        name: "watch_alerts",
+        every_ms: 60_000,
+        run: |engine| {
+            Box::pin(async move {
+                let looks = alerts::watch(&engine).await?;
+                alerts::tell(&engine).await?;
+                Ok(looks)
+            })
+        },
+    },
+    Job {
+        name: "purge_alerts",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { alerts::purge(&engine).await }),
     },
     Job {
         name: "purge_idempotency_keys",

@@ -77,6 +77,8 @@ fn reference(text: &str) -> Option<(char, usize)> {
         ("gt;", '>'),
         ("apos;", '\''),
         ("colon;", ':'),
+        ("nbsp;", '\u{a0}'),
+        ("shy;", '\u{ad}'),
         ("Tab;", '\t'),
         ("NewLine;", '\n'),
         ("sol;", '/'),

@@ -1,16 +1,19 @@
 //! Money: price lists, what a message costs, and ledgers that always add up.
 //!
 //! A tenant without a ledger, or with the mode `none`, is not billed, and accepting and applying its messages does nothing more than before. For the others the
-//! price is looked up when a message is planned ([`prices`]), set aside in the transaction that accepts it, and charged or given back once in the transaction in
+//! price is looked up when a message is planned ([`book`]), set aside in the transaction that accepts it, and charged or given back once in the transaction in
 //! which apply writes that it was sent or will not be ([`charge`]). Rules of the ledger itself are pure ([`ledger`]).
 
+pub mod book;
 pub mod charge;
 pub mod credits;
 pub mod ledger;
+pub mod marks;
 pub mod prices;
+pub mod sheet;
+pub mod what_if;
 
-use std::sync::Arc;
-
+pub use book::{Book as PriceBook, provider_cost, provider_cost_for};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -53,6 +56,4 @@ pub struct Billing {
     pub mode: BillingMode,
     /// The ledger's currency.
     pub currency: String,
-    /// Every price list of the installation.
-    pub book: Arc<prices::Book>,
 }

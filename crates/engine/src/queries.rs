@@ -167,6 +167,11 @@ impl Engine {
     }
 }
 
+/// What became of one of the tenant's messages, within a snapshot of the caller's.
+pub(crate) async fn told(tx: &mut Tx, tenant: TenantId, id: MessageId, now: Timestamp) -> Result<Timeline, Error> {
+    Ok(timeline::tell(timeline::read(tx, tenant, id).await?, now))
+}
+
 /// The message, or 404.
 pub(crate) fn found(message: Option<Message>) -> Result<Message, Error> {
     message.ok_or_else(|| Error::not_found("message"))

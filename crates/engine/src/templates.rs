@@ -18,7 +18,7 @@ mod view;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{Channel, TemplateId, TenantId};
+use model::{Channel, Content, Purpose, TemplateId, TenantId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::{Tx, templates};
@@ -35,6 +35,7 @@ pub use view::{TemplateView, VersionState, VersionView};
 use crate::{
     Engine, Error, FieldError,
     branding::{self, TrackingRule},
+    content_rules::{self, Rules, Violation},
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
@@ -294,7 +295,11 @@ pub async fn publish(
         Some(_) => None,
         None => {
             let source: Source = serde_json::from_str(&version.source).map_err(Error::internal)?;
-            let compiled = compile(template.channel, &source, &branding::sample())?;
+            let mut compiled = compile(template.channel, &source, &branding::sample())?;
+            if let Some(rules) = &engine.tenant(tenant).await?.1.rules {
+                let broken = compiled.contents.iter().flat_map(|(tag, (content, _))| broken_rules(rules, tag, content));
+                compiled.warnings.extend(broken.collect::<Vec<_>>());
+            }
             Some((source, compiled))
         }
     };
@@ -306,6 +311,22 @@ pub async fn publish(
     .await?;
     engine.directory.catch_up().await;
     Ok(reply)
+}
+
+/// What the tenant's rules say of a variant as it is written, for either purpose: a warning, because placeholders may still change it, and each message is looked at.
+fn broken_rules(rules: &Rules, tag: &str, content: &Content) -> Vec<Warning> {
+    let mut found = rules.look(content.channel(), Purpose::Marketing, content, false);
+    for other in rules.look(content.channel(), Purpose::Transactional, content, false) {
+        if !found.contains(&other) {
+            found.push(other);
+        }
+    }
+    let warning = |one: Violation| Warning {
+        pointer: one.pointer.replacen("/content", &format!("/variants/{tag}"), 1),
+        code: content_rules::REFUSED.to_owned(),
+        detail: format!("{} ({})", one.detail, one.rule),
+    };
+    found.into_iter().map(warning).collect()
 }
 
 /// Takes the published version back: the one before it, or the given one, is sent again. Needs the scope `templates:write`.

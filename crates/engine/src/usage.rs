@@ -341,7 +341,7 @@ impl Engine {
 }
 
 /// Reads `?month=`.
-fn month(text: Option<&str>, now: Timestamp) -> Result<String, Error> {
+pub(crate) fn month(text: Option<&str>, now: Timestamp) -> Result<String, Error> {
     let Some(text) = text else { return Ok(now.month()) };
     let refused = || malformed("?month", format!("`{text}` is no month; write it as in 2026-11"));
     let (year, month) = text.split_once('-').ok_or_else(refused)?;
@@ -363,7 +363,7 @@ fn day(text: Option<&str>, month: Option<&str>) -> Result<Option<String>, Error>
 }
 
 /// From when until when a month, or a day of it, lasts in UTC.
-fn span(month: &str, day: Option<&str>) -> Result<(Timestamp, Timestamp), Error> {
+pub(crate) fn span(month: &str, day: Option<&str>) -> Result<(Timestamp, Timestamp), Error> {
     let no_such = |_| malformed("?month", format!("`{month}` is no month; write it as in 2026-11"));
     let first: Date = day.map_or_else(|| format!("{month}-01"), str::to_owned).parse().map_err(no_such)?;
     let next = if day.is_some() { first.tomorrow() } else { first.last_of_month().tomorrow() }.map_err(no_such)?;

@@ -12,6 +12,7 @@ use crate::{
     apply::{AskedAbout, Input, Learned, Rerouted, Withdrawn},
     consent::links::Links,
     directory::Account,
+    routing::again::Because,
 };
 
 /// Rows handled in one go.
@@ -57,7 +58,13 @@ pub async fn reroute(engine: &Engine) -> Result<usize, Error> {
         engine.ports.db.read(Scope::System, |tx| Box::pin(async move { deliveries::stranded(tx, PAGE).await })).await?;
     let items: Vec<_> = stranded
         .into_iter()
-        .map(|d| Rerouted { tenant_id: d.tenant_id, message_id: d.message_id, account_id: d.account_id })
+        .map(|d| Rerouted {
+            tenant_id: d.tenant_id,
+            message_id: d.message_id,
+            account_id: d.account_id,
+            because: Because::Gone,
+            tries: 0,
+        })
         .collect();
     let count = items.len();
     if count > 0 {

@@ -268,6 +268,10 @@ async fn read_now(engine: &Engine, caller: &Caller, repeat: &Repeat, account: &A
         Box::pin(async move {
             crate::accounts::find(tx, tenant_id, id).await?;
             let difference = fold(rows::all(tx, tenant_id, id).await?, seen);
+            if !difference.changed.is_empty() || !difference.gone.is_empty() {
+                // What a message costs depends on its template's category.
+                store::tenants::bump(tx, Some(tenant_id)).await?;
+            }
             let mut deliveries = Vec::new();
             for row in &difference.kept {
                 rows::put(tx, row).await?;

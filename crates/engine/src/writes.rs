@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Channel, Class, Content, EventId, Ids, MessageId, Priority, Purpose, Status, SuppressionReason, TenantId,
-    Timestamp, WebhookContent,
+    Channel, Class, Content, EventId, FailureKind, Ids, MessageId, Money, Priority, Purpose, Status, SuppressionReason,
+    TenantId, Timestamp, WebhookContent,
 };
 use store::{
-    Error, Tx,
+    Error, Tx, attempt_counters,
     attempts::{self, Attempt, Observation},
     consent_policies, contents,
     deliveries::{self, Delivery},
@@ -42,8 +42,9 @@ pub struct Writes {
     pub ended_deliveries: Vec<Delivery>,
     /// Attempts about to leave.
     pub flights: Vec<Flight>,
-    /// Attempts that ended.
-    pub attempts: Vec<Attempt>,
+    attempts: Vec<Attempt>,
+    /// What they add to the sums over them.
+    attempt_sums: BTreeMap<attempt_counters::Key, attempt_counters::Counts>,
     /// What was learned otherwise.
     pub observations: Vec<Observation>,
     /// What tenants are told.
@@ -87,13 +88,18 @@ impl Writes {
         self.count_template(before, after);
         count::change(&mut self.slots, before, after);
         *self.usage.entry(key(after)).or_default() += counts(after);
-        if let Some((tenant, outcome)) = before.and_then(|before| charge::outcome(before, after)) {
-            self.outcomes.entry(tenant).or_default().push(outcome);
-        }
+        self.charge(before.and_then(|before| charge::outcome(before, after)));
         if let Some(before) = before {
             quota::note(&mut self.quotas, before, after);
             let entry = self.usage.entry(key(before)).or_default();
             *entry = *entry - counts(before);
+        }
+    }
+
+    /// Notes what became of messages that cost something, in the order it happened.
+    pub(crate) fn charge(&mut self, outcomes: impl IntoIterator<Item = (TenantId, charge::Outcome)>) {
+        for (tenant, outcome) in outcomes {
+            self.outcomes.entry(tenant).or_default().push(outcome);
         }
     }
 
@@ -125,6 +131,22 @@ impl Writes {
         count::former(&mut self.slots, m, former);
     }
 
+    /// Adds an attempt that ended, and counts it unless it told a tenant's endpoint. What the provider did not answer tells nothing about how quickly it answers.
+    pub fn attempted(&mut self, channel: Channel, attempt: Attempt, took_ms: Option<i64>) {
+        if channel != Channel::Webhook {
+            let key = attempt_counters::Key {
+                tenant_id: attempt.tenant_id,
+                account_id: attempt.account_id,
+                at: attempt_counters::slot(attempt.finished_at),
+            };
+            let silent = [FailureKind::Unavailable, FailureKind::Unknown].map(FailureKind::code);
+            let took_ms = took_ms.filter(|_| !silent.contains(&attempt.outcome));
+            let sums = self.attempt_sums.entry(key).or_default();
+            sums.add(attempt.outcome, took_ms, attempt.failure.as_deref(), attempt.finished_at);
+        }
+        self.attempts.push(attempt);
+    }
+
     /// Adds an event and its deliveries to the endpoints that want it.
     pub fn event(&mut self, tenant: &Tenant, kind: &str, data: String, now: Timestamp, ids: &Ids) {
         let event =
@@ -140,14 +162,9 @@ impl Writes {
 
     /// Stores the body of an event once, for all endpoints it goes to and all its replays: the content's id is the event's.
     pub fn webhook_content(&mut self, event: &Event) -> ContentId {
-        let content_id = ContentId(event.id.ulid());
-        let content = Content::Webhook(WebhookContent { event_id: event.id.to_string(), body: webhook_body(event) });
-        self.contents.push(contents::Stored {
-            tenant_id: event.tenant_id,
-            id: content_id,
-            body: serde_json::to_string(&content).expect("a content has a JSON form"),
-            template: None,
-        });
+        let stored = stored(event);
+        let content_id = stored.id;
+        self.contents.push(stored);
         content_id
     }
 
@@ -185,23 +202,20 @@ impl Writes {
 
     /// Writes everything. `shard` spreads the usage rows of busy tenants over writers.
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
-        contents::insert_many(tx, &self.contents).await?;
-        messages::insert_many(tx, &self.new_messages).await?;
         let costs = charge::settle(tx, &self.outcomes).await?;
         quota::apply(tx, &self.quotas).await?;
-        if costs.is_empty() {
-            messages::update_many(tx, &self.messages).await?;
+        let differs = |m: &&Message| costs.get(&m.id).is_some_and(|cost| m.cost_micros != Some(*cost));
+        if self.messages.iter().any(|m| differs(&m)) {
+            self.write_told(tx, &self.retold(&costs)).await?;
         } else {
-            let cost = |m: &Message| costs.get(&m.id).copied().or(m.cost_micros);
-            let charged: Vec<Message> =
-                self.messages.iter().map(|m| Message { cost_micros: cost(m), ..m.clone() }).collect();
-            messages::update_many(tx, &charged).await?;
+            self.write_told(tx, &self.told()).await?;
         }
         messages::update_engagements(tx, &self.engaged.iter().collect::<Vec<_>>()).await?;
         deliveries::remove_many(tx, &self.ended_deliveries).await?;
         deliveries::insert_many(tx, &self.deliveries).await?;
         inflight::insert_many(tx, &self.flights).await?;
         attempts::insert_many(tx, &self.attempts).await?;
+        attempt_counters::add_many(tx, shard, &self.attempt_sums).await?;
         attempts::insert_observations(tx, &self.observations).await?;
         reports::insert_later(tx, &self.later).await?;
         reports::insert_early(tx, &self.early).await?;
@@ -218,10 +232,62 @@ impl Writes {
             self.suppress(tx).await?;
         }
         suppressions::note_soft(tx, &self.soft_bounces).await?;
-        events::insert_many(tx, &self.events).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
         message_counters::add_many(tx, shard, &self.slots).await?;
         usage::add_many(tx, shard, &self.usage).await
+    }
+}
+
+/// What says what messages cost.
+struct Told<'a> {
+    contents: std::borrow::Cow<'a, [contents::Stored]>,
+    messages: std::borrow::Cow<'a, [Message]>,
+    events: std::borrow::Cow<'a, [Event]>,
+}
+
+impl Writes {
+    fn told(&self) -> Told<'_> {
+        Told {
+            contents: self.contents.as_slice().into(),
+            messages: self.messages.as_slice().into(),
+            events: self.events.as_slice().into(),
+        }
+    }
+
+    /// The same, with what messages really cost: an event, its copy for endpoints, and the row say one thing.
+    fn retold(&self, costs: &BTreeMap<MessageId, i64>) -> Told<'_> {
+        let mut told = self.told();
+        for m in told.messages.to_mut() {
+            let Some(cost) = costs.get(&m.id).copied().filter(|cost| m.cost_micros != Some(*cost)) else { continue };
+            let Some(currency) = m.cost_currency.clone() else { continue };
+            let said = |micros: Option<i64>| {
+                let money = micros.map(|amount_micros| Money { amount_micros, currency: currency.clone() });
+                format!(r#""cost":{}"#, serde_json::to_string(&money).expect("money has a JSON form"))
+            };
+            let (before, after) = (said(m.cost_micros), said(Some(cost)));
+            // A message's id stands first in what an event tells of it, and nothing before the cost is the tenant's own words.
+            let start = format!(r#"{{"id":"{}""#, m.id);
+            for index in 0..told.events.len() {
+                if !told.events[index].data.starts_with(&start) {
+                    continue;
+                }
+                let event = &mut told.events.to_mut()[index];
+                event.data = event.data.replacen(&before, &after, 1);
+                let copy = stored(event);
+                if let Some(place) = told.contents.iter().position(|content| content.id == copy.id) {
+                    told.contents.to_mut()[place] = copy;
+                }
+            }
+            m.cost_micros = Some(cost);
+        }
+        told
+    }
+
+    async fn write_told(&self, tx: &mut Tx, told: &Told<'_>) -> Result<(), Error> {
+        contents::insert_many(tx, &told.contents).await?;
+        messages::insert_many(tx, &self.new_messages).await?;
+        messages::update_many(tx, &told.messages).await?;
+        events::insert_many(tx, &told.events).await
     }
 }
 
@@ -241,6 +307,17 @@ impl Writes {
             }
         }
         Ok(())
+    }
+}
+
+/// The body of an event as its endpoints get it; the content's id is the event's.
+fn stored(event: &Event) -> contents::Stored {
+    let content = Content::Webhook(WebhookContent { event_id: event.id.to_string(), body: webhook_body(event) });
+    contents::Stored {
+        tenant_id: event.tenant_id,
+        id: ContentId(event.id.ulid()),
+        body: serde_json::to_string(&content).expect("a content has a JSON form"),
+        template: None,
     }
 }
 

@@ -101,6 +101,8 @@ id! {
     EventId = "evt";
     /// A tenant's webhook endpoint.
     EndpointId = "whk";
+    /// A rule about which account a message leaves through.
+    RouteId = "rte";
     /// An API key.
     KeyId = "key";
     /// A person who signs in.
@@ -117,6 +119,8 @@ id! {
     AuditId = "aud";
     /// A message that repeats.
     ScheduleId = "sch";
+    /// An invoice sent to a tenant's customer.
+    InvoiceDeliveryId = "ivd";
     /// An entry of a tenant's suppression list.
     SuppressionId = "sup";
     /// One thing a contact said about consent.
@@ -125,6 +129,14 @@ id! {
     PlanId = "pln";
     /// A tenant's bill for a month, or what takes one back.
     InvoiceId = "inv";
+    /// A rule for what messages may say.
+    ContentRuleId = "crl";
+    /// The permission to read everything about a contact.
+    ContactExportId = "cxp";
+    /// What a rule watches.
+    AlertRuleId = "alr";
+    /// Something a rule found.
+    AlertId = "alt";
 }
 
 impl EndpointId {

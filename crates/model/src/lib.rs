@@ -34,9 +34,10 @@ pub use content::{
 };
 pub use failure::{Failure, FailureKind};
 pub use id::{
-    ATTEMPTS_MAX, AccountId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId, ConsentId, ContactId,
-    DomainId, EndpointId, EventId, ImportId, InboundId, InvoiceId, KeyId, ListId, MessageId, PlanId, ScheduleId,
-    SegmentId, SenderId, SessionId, SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
+    ATTEMPTS_MAX, AccountId, AlertId, AlertRuleId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId,
+    ConsentId, ContactExportId, ContactId, ContentRuleId, DomainId, EndpointId, EventId, ImportId, InboundId,
+    InvoiceDeliveryId, InvoiceId, KeyId, ListId, MessageId, PlanId, RouteId, ScheduleId, SegmentId, SenderId,
+    SessionId, SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
 };
 pub use ids::Ids;
 pub use money::Money;

@@ -9,6 +9,7 @@
 //!
 //! - `providers`: one file each; a [`Provider`](provider::Provider) answers requests and writes its own callbacks.
 //! - `world`: what is kept (messages, requests, callbacks, settings, the script), all of it bounded.
+//! - `holdings`: what an account has besides messages: domains, webhooks, templates, figures.
 //! - `fate`: what becomes of a message, told by its recipient's address. `script`: bad days on request.
 //! - `control`: the API under `/_sim`. `serve` and `smtp`: the protocols.
 //!
@@ -17,6 +18,7 @@
 mod control;
 mod fate;
 mod fields;
+mod holdings;
 mod message;
 mod mime;
 mod provider;

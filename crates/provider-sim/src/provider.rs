@@ -133,6 +133,8 @@ pub(crate) struct Cx<'a> {
     pub fates: BTreeMap<String, Fate>,
     /// Rules of the script that decided something.
     pub used: Vec<usize>,
+    /// Callbacks this request asks for that are about no message.
+    pub calls: Vec<HttpCall>,
 }
 
 impl Cx<'_> {

@@ -88,7 +88,7 @@ impl Simulator {
         let base_url = format!("http://{}/{}", request.header("host"), provider.id());
         let mut cx = self.cx(provider, &world, &base_url, now);
         let mut reply = provider.answer(&mut cx, request).unwrap_or_else(|refusal| refusal);
-        let Cx { mut taken, changes, used, .. } = cx;
+        let Cx { mut taken, changes, used, calls, .. } = cx;
 
         let mut seen = Seen::new(now, provider.id(), request);
         let recipients: Vec<&str> = taken.iter().map(|message| message.to.as_str()).collect();
@@ -119,7 +119,12 @@ impl Simulator {
         }
         let settings = world.settings.entry(provider.id()).or_default();
         settings.extend(changes.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        let due = taken.iter().flat_map(|message| reports(message, now, day.as_ref())).collect();
+        let asked = calls.into_iter().map(|call| Due {
+            after_ms: 0,
+            provider: provider.id(),
+            what: What::Written(Box::new(call)),
+        });
+        let due = taken.iter().flat_map(|message| reports(message, now, day.as_ref())).chain(asked).collect();
         taken.into_iter().for_each(|message| world.keep(message));
         if !is_dropped {
             seen.status = Some(reply.status);
@@ -144,6 +149,7 @@ impl Simulator {
             changes: Vec::new(),
             fates: BTreeMap::new(),
             used: Vec::new(),
+            calls: Vec::new(),
         }
     }
 

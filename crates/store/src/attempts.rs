@@ -64,6 +64,16 @@ pub async fn insert_many(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error>
     tx.insert_many_later("attempts", &given, "ON CONFLICT DO NOTHING").await
 }
 
+/// Through which accounts attempts went that ended, and how: of several messages, in no particular order.
+pub async fn ways_of(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<(MessageId, AccountId, i64)>, Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("message_id", Kind::Id)]);
+    for (tenant, message) in keys {
+        given.row([tenant, message]);
+    }
+    let rows = tx.match_many("SELECT message_id, account_id, outcome FROM attempts", &given, "").await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+}
+
 /// A message's attempts, in order.
 pub async fn of_message(tx: &mut Tx, tenant: TenantId, message: MessageId) -> Result<Vec<Attempt>, Error> {
     let sql = "SELECT tenant_id, message_id, number, account_id, started_at, finished_at, outcome, failure, provider_message_id, exchange, note
@@ -124,6 +134,25 @@ pub async fn insert_observations(tx: &mut Tx, observations: &[Observation]) -> R
         given.row([&o.tenant_id, &o.message_id, &o.dedupe, &o.source, &o.kind, &o.detail, &o.at, &o.recorded_at]);
     }
     tx.insert_many("observations", &given, "ON CONFLICT DO NOTHING").await
+}
+
+/// The details of one kind of observation of several messages, the newest of each message last.
+pub async fn details_of(
+    tx: &mut Tx,
+    keys: &[(TenantId, MessageId)],
+    kind: &str,
+) -> Result<Vec<(MessageId, String)>, Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("message_id", Kind::Id), ("kind", Kind::Text)]);
+    for (tenant, message) in keys {
+        given.row([tenant, message, &kind]);
+    }
+    let rows = tx
+        .match_many("SELECT message_id, detail, recorded_at FROM observations", &given, "AND detail IS NOT NULL")
+        .await?;
+    let read = |mut row: Row| Ok::<_, Error>((row.get::<Timestamp>(2)?, (row.get(0)?, row.get(1)?)));
+    let mut found: Vec<(Timestamp, (MessageId, String))> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
+    found.sort_by_key(|(at, _)| *at);
+    Ok(found.into_iter().map(|(_, detail)| detail).collect())
 }
 
 /// What was learned about a message, in the order it was learned.

@@ -137,6 +137,20 @@ pub async fn unchained(tx: &mut Tx, tenant: TenantId) -> Result<Option<AuditId>,
     tx.row(sql, &[&tenant]).await?.map(|mut row| row.get(0)).transpose()
 }
 
+/// Up to `limit` of the tenant's entries about one thing behind `after`, oldest first.
+pub async fn about(
+    tx: &mut Tx,
+    tenant: TenantId,
+    subject: &str,
+    after: AuditId,
+    limit: i64,
+) -> Result<Vec<Entry>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit_log WHERE tenant_id = $1 AND id > $2 AND subject = $3 ORDER BY id LIMIT $4"
+    );
+    tx.rows(&sql, &[&tenant, &after, &subject, &limit]).await?.into_iter().map(read).collect()
+}
+
 /// The tenant's entries made before `before`, newest first.
 pub async fn list(tx: &mut Tx, tenant: TenantId, before: AuditId, limit: i64) -> Result<Vec<Entry>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM audit_log WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3");

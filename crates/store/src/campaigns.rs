@@ -174,7 +174,10 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, before: CampaignId, limit: i64)
 
 /// Removes a campaign with its recipients. False when it is not there.
 pub async fn delete(tx: &mut Tx, tenant: TenantId, id: CampaignId) -> Result<bool, Error> {
-    tx.execute("DELETE FROM campaign_recipients WHERE tenant_id = $1 AND campaign_id = $2", &[&tenant, &id]).await?;
+    for table in ["campaign_recipients", "campaign_checks"] {
+        let sql = format!("DELETE FROM {table} WHERE tenant_id = $1 AND campaign_id = $2");
+        tx.execute(&sql, &[&tenant, &id]).await?;
+    }
     Ok(tx.execute("DELETE FROM campaigns WHERE tenant_id = $1 AND id = $2", &[&tenant, &id]).await? > 0)
 }
 

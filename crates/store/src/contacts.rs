@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use model::{ContactId, ListId, TenantId, Timestamp};
+use model::{ContactId, ListId, MessageId, TenantId, Timestamp};
 
 use crate::{Dialect, Error, Given, Kind, Param, Row, Tx, segments::Condition, sql::Sql};
 
@@ -389,17 +389,78 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: ContactId) -> Result<bool
     Ok(tx.execute("DELETE FROM contacts WHERE tenant_id = $1 AND id = $2", &[&tenant, &id]).await? == 1)
 }
 
-/// Gives what `from` sent, got and belonged to to `to`: messages both ways, and places in lists.
-pub async fn hand_over(tx: &mut Tx, tenant: TenantId, from: ContactId, to: ContactId) -> Result<(), Error> {
-    for table in ["messages", "inbound_messages"] {
-        let sql = format!("UPDATE {table} SET contact_id = $1 WHERE tenant_id = $2 AND contact_id = $3");
-        tx.execute(&sql, &[&to, &tenant, &from]).await?;
-    }
+/// Gives what `from` belonged to and said to `to`. Its messages may be many: they follow in steps of [`move_some`], which the row of a [`Move`] asks for.
+pub async fn hand_over(
+    tx: &mut Tx,
+    tenant: TenantId,
+    from: ContactId,
+    to: ContactId,
+    now: Timestamp,
+) -> Result<(), Error> {
+    // What was on its way to `from` goes on to `to`.
+    let sql = "UPDATE contact_moves SET to_id = $1 WHERE tenant_id = $2 AND to_id = $3";
+    tx.execute(sql, &[&to, &tenant, &from]).await?;
+    let sql = "INSERT INTO contact_moves (tenant_id, from_id, to_id, created_at) VALUES ($1, $2, $3, $4)";
+    tx.execute(sql, &[&tenant, &from, &to, &now]).await?;
     let sql = "INSERT INTO list_members (tenant_id, list_id, contact_id, added_at)
          SELECT tenant_id, list_id, $1, added_at FROM list_members WHERE tenant_id = $2 AND contact_id = $3
          ON CONFLICT DO NOTHING";
     tx.execute(sql, &[&to, &tenant, &from]).await?;
     hand_over_consent(tx, tenant, from, to).await
+}
+
+/// A contact whose messages are still being handed over to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// The contact that ended.
+    pub from: ContactId,
+    /// The one it became.
+    pub to: ContactId,
+    /// When they were merged.
+    pub created_at: Timestamp,
+}
+
+fn read_move(mut row: Row) -> Result<Move, Error> {
+    Ok(Move { tenant_id: row.get(0)?, from: row.get(1)?, to: row.get(2)?, created_at: row.get(3)? })
+}
+
+/// The contacts that become this one and are not done.
+pub async fn moves_to(tx: &mut Tx, tenant: TenantId, to: ContactId) -> Result<Vec<Move>, Error> {
+    let sql = "SELECT tenant_id, from_id, to_id, created_at FROM contact_moves WHERE tenant_id = $1 AND to_id = $2 ORDER BY from_id";
+    tx.rows(sql, &[&tenant, &to]).await?.into_iter().map(read_move).collect()
+}
+
+/// Up to `limit` contacts of any tenants that become others and are not done.
+pub async fn moves(tx: &mut Tx, limit: i64) -> Result<Vec<Move>, Error> {
+    let sql = "SELECT tenant_id, from_id, to_id, created_at FROM contact_moves ORDER BY tenant_id, from_id LIMIT $1";
+    tx.rows(sql, &[&limit]).await?.into_iter().map(read_move).collect()
+}
+
+/// Hands up to `limit` messages each way over to the contact another one became. Answers how many; 0 when none is left.
+pub async fn move_some(tx: &mut Tx, m: &Move, limit: i64) -> Result<u64, Error> {
+    let lock = tx.dialect().for_update();
+    let mut count = 0;
+    for table in ["messages", "inbound_messages"] {
+        // Locked in the order of ids, as everybody locks them, so that nobody waits in a circle.
+        let sql =
+            format!("SELECT id FROM {table} WHERE tenant_id = $1 AND contact_id = $2 ORDER BY id LIMIT $3 {lock}");
+        let rows = tx.rows(&sql, &[&m.tenant_id, &m.from, &limit]).await?;
+        let ids: Vec<MessageId> = rows.into_iter().map(|mut row| row.get(0)).collect::<Result<_, _>>()?;
+        let Some((first, last)) = ids.first().zip(ids.last()) else { continue };
+        let sql = format!(
+            "UPDATE {table} SET contact_id = $1 WHERE tenant_id = $2 AND contact_id = $3 AND id >= $4 AND id <= $5"
+        );
+        count += tx.execute(&sql, &[&m.to, &m.tenant_id, &m.from, first, last]).await?;
+    }
+    Ok(count)
+}
+
+/// Ends a move.
+pub async fn end_move(tx: &mut Tx, m: &Move) -> Result<(), Error> {
+    let sql = "DELETE FROM contact_moves WHERE tenant_id = $1 AND from_id = $2 AND to_id = $3";
+    tx.execute(sql, &[&m.tenant_id, &m.from, &m.to]).await.map(drop)
 }
 
 /// What a contact said and prefers goes to another, so that nobody is written to again because two records became one: records are kept, the later word about the same thing stands,

@@ -27,6 +27,12 @@ pub async fn insert_many(tx: &mut Tx, contents: &[Stored]) -> Result<(), Error> 
     tx.insert_many_later("contents", &given, "ON CONFLICT DO NOTHING").await
 }
 
+/// Replaces what one of the tenant's contents says.
+pub async fn replace(tx: &mut Tx, tenant: TenantId, id: ContentId, body: &str) -> Result<(), Error> {
+    let sql = "UPDATE contents SET body = $1, template = NULL WHERE tenant_id = $2 AND id = $3";
+    tx.execute(sql, &[&body, &tenant, &id]).await.map(drop)
+}
+
 /// Reads contents of any tenants: for the dispatcher.
 pub async fn find_many(tx: &mut Tx, keys: &[(TenantId, ContentId)]) -> Result<Vec<Stored>, Error> {
     let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id)]);

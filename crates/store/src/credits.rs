@@ -23,12 +23,55 @@ pub struct Ledger {
     pub purchased: i64,
     /// What was given or taken by adjustments.
     pub adjusted: i64,
+    /// Promotional credit that can be spent: the sum of what its grants have left.
+    pub promo: i64,
+    /// Promotional credit that was given and has not ended.
+    pub granted: i64,
+    /// What was used and is less than a millionth, in parts of a millionth: charged once it comes to one.
+    pub remainder: i64,
+    /// Below this the tenant is told.
+    pub low_at: Option<i64>,
+    /// It was told, and has not been above since.
+    pub is_low: bool,
+    /// Below this a purchase is asked for.
+    pub top_up_at: Option<i64>,
+    /// Of how much.
+    pub top_up_amount: Option<i64>,
+    /// One was asked for, and credit has not been above since.
+    pub is_topping_up: bool,
     /// The number of the last entry.
     pub entries: i64,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its mode last changed.
     pub updated_at: Timestamp,
+}
+
+impl Ledger {
+    /// A ledger without anything in it.
+    pub fn empty(tenant_id: TenantId, mode: &str, currency: &str, now: Timestamp) -> Self {
+        Self {
+            tenant_id,
+            mode: mode.to_owned(),
+            currency: currency.to_owned(),
+            available: 0,
+            reserved: 0,
+            revenue: 0,
+            purchased: 0,
+            adjusted: 0,
+            promo: 0,
+            granted: 0,
+            remainder: 0,
+            low_at: None,
+            is_low: false,
+            top_up_at: None,
+            top_up_amount: None,
+            is_topping_up: false,
+            entries: 0,
+            created_at: now,
+            updated_at: now,
+        }
+    }
 }
 
 /// A row of `credit_entries`.
@@ -50,6 +93,8 @@ pub struct Entry {
     pub available: i64,
     /// What was set aside after it.
     pub reserved: i64,
+    /// What promotional credit was there after it.
+    pub promo: i64,
     /// Because of which message.
     pub message_id: Option<MessageId>,
     /// The operator's reference or reason.
@@ -69,20 +114,55 @@ pub struct Charge {
     pub message_id: MessageId,
     /// The price list it was looked up in.
     pub list_version: i64,
-    /// Price of one unit.
+    /// The fixed part of the price of one unit.
     pub unit: i64,
-    /// True when the unit is a segment rather than the message.
-    pub is_per_segment: bool,
-    /// What was set aside at first.
+    /// What a unit is, as a number the engine gives: 0 for the message.
+    pub per: i64,
+    /// What the provider takes for a unit by the price list, when the list says.
+    pub cost_unit: Option<i64>,
+    /// What is put on the provider's cost, in hundredths of a percent.
+    pub markup: Option<i64>,
+    /// What kind of message it was priced as; empty for none.
+    pub category: String,
+    /// Parts it is charged for; 0 when nobody counts any.
+    pub units: i64,
+    /// What the provider said it took.
+    pub reported: Option<i64>,
+    /// In which currency.
+    pub reported_currency: Option<String>,
+    /// What was set aside.
     pub quoted: i64,
-    /// What it cost in the end; 0 until it is settled.
+    /// How much of what is set aside or charged for the way it goes now promotional credit pays.
+    pub promo: i64,
+    /// What it was charged for ways it left.
+    pub former: i64,
+    /// What it was charged in all; until it is settled, what it was charged for ways it left.
     pub charged: i64,
     /// `reserved`, `settled` or `released`.
     pub state: String,
 }
 
-const LEDGER: &str =
-    "tenant_id, mode, currency, available, reserved, revenue, purchased, adjusted, entries, created_at, updated_at";
+/// A row of `credit_grants`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// The number of the entry that gave it.
+    pub number: i64,
+    /// How much was given.
+    pub amount: i64,
+    /// How much of it is left.
+    pub rest: i64,
+    /// When the rest ends.
+    pub expires_at: Timestamp,
+    /// Why it was given.
+    pub reference: String,
+    /// When it was given.
+    pub created_at: Timestamp,
+}
+
+const LEDGER: &str = "tenant_id, mode, currency, available, reserved, revenue, purchased, adjusted, promo, granted, remainder, low_at, is_low, top_up_at, top_up_amount, \
+                      is_topping_up, entries, created_at, updated_at";
 
 fn read_ledger(mut row: Row) -> Result<Ledger, Error> {
     Ok(Ledger {
@@ -94,9 +174,17 @@ fn read_ledger(mut row: Row) -> Result<Ledger, Error> {
         revenue: row.get(5)?,
         purchased: row.get(6)?,
         adjusted: row.get(7)?,
-        entries: row.get(8)?,
-        created_at: row.get(9)?,
-        updated_at: row.get(10)?,
+        promo: row.get(8)?,
+        granted: row.get(9)?,
+        remainder: row.get(10)?,
+        low_at: row.get(11)?,
+        is_low: row.get(12)?,
+        top_up_at: row.get(13)?,
+        top_up_amount: row.get(14)?,
+        is_topping_up: row.get(15)?,
+        entries: row.get(16)?,
+        created_at: row.get(17)?,
+        updated_at: row.get(18)?,
     })
 }
 
@@ -116,11 +204,13 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<Option<Ledger>, Error
 pub async fn put(tx: &mut Tx, tenant: TenantId, ledger: &Ledger) -> Result<(), Error> {
     let l = ledger;
     let sql = format!(
-        "INSERT INTO credit_ledgers ({LEDGER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant_id) DO UPDATE SET mode = excluded.mode, \
-         currency = excluded.currency, available = excluded.available, reserved = excluded.reserved, revenue = excluded.revenue, purchased = excluded.purchased, \
-         adjusted = excluded.adjusted, entries = excluded.entries, updated_at = excluded.updated_at"
+        "INSERT INTO credit_ledgers ({LEDGER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+         ON CONFLICT (tenant_id) DO UPDATE SET mode = excluded.mode, currency = excluded.currency, available = excluded.available, reserved = excluded.reserved, \
+         revenue = excluded.revenue, purchased = excluded.purchased, adjusted = excluded.adjusted, promo = excluded.promo, granted = excluded.granted, \
+         remainder = excluded.remainder, low_at = excluded.low_at, is_low = excluded.is_low, top_up_at = excluded.top_up_at, top_up_amount = excluded.top_up_amount, \
+         is_topping_up = excluded.is_topping_up, entries = excluded.entries, updated_at = excluded.updated_at"
     );
-    let params: [&dyn crate::Param; 11] = [
+    let params: [&dyn crate::Param; 19] = [
         &tenant,
         &l.mode,
         &l.currency,
@@ -129,6 +219,14 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, ledger: &Ledger) -> Result<(), E
         &l.revenue,
         &l.purchased,
         &l.adjusted,
+        &l.promo,
+        &l.granted,
+        &l.remainder,
+        &l.low_at,
+        &l.is_low,
+        &l.top_up_at,
+        &l.top_up_amount,
+        &l.is_topping_up,
         &l.entries,
         &l.created_at,
         &l.updated_at,
@@ -147,6 +245,7 @@ pub async fn insert_entries(tx: &mut Tx, entries: &[Entry]) -> Result<(), Error>
         ("amount", Kind::Int),
         ("available", Kind::Int),
         ("reserved", Kind::Int),
+        ("promo", Kind::Int),
         ("message_id", Kind::Id),
         ("reference", Kind::Text),
         ("actor", Kind::Text),
@@ -162,6 +261,7 @@ pub async fn insert_entries(tx: &mut Tx, entries: &[Entry]) -> Result<(), Error>
             &e.amount,
             &e.available,
             &e.reserved,
+            &e.promo,
             &e.message_id,
             &e.reference,
             &e.actor,
@@ -173,7 +273,7 @@ pub async fn insert_entries(tx: &mut Tx, entries: &[Entry]) -> Result<(), Error>
 
 /// Entries before `before`, newest first.
 pub async fn entries(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> Result<Vec<Entry>, Error> {
-    let sql = "SELECT tenant_id, number, kind, from_book, to_book, amount, available, reserved, message_id, reference, actor, at \
+    let sql = "SELECT tenant_id, number, kind, from_book, to_book, amount, available, reserved, promo, message_id, reference, actor, at \
                FROM credit_entries WHERE tenant_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3";
     let read = |mut row: Row| {
         Ok(Entry {
@@ -185,14 +285,17 @@ pub async fn entries(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> 
             amount: row.get(5)?,
             available: row.get(6)?,
             reserved: row.get(7)?,
-            message_id: row.get(8)?,
-            reference: row.get(9)?,
-            actor: row.get(10)?,
-            at: row.get(11)?,
+            promo: row.get(8)?,
+            message_id: row.get(9)?,
+            reference: row.get(10)?,
+            actor: row.get(11)?,
+            at: row.get(12)?,
         })
     };
     tx.rows(sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
 }
+
+const CHARGE: &str = "tenant_id, message_id, list_version, unit, per, cost_unit, markup, category, units, reported, reported_currency, quoted, promo, former, charged, state";
 
 /// Writes charges, new or changed; their tenants are their own.
 pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
@@ -202,7 +305,16 @@ pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
         ("list_version", Kind::Int),
         ("unit", Kind::Int),
         ("is_per_segment", Kind::Bool),
+        ("per", Kind::Int),
+        ("cost_unit", Kind::Int),
+        ("markup", Kind::Int),
+        ("category", Kind::Text),
+        ("units", Kind::Int),
+        ("reported", Kind::Int),
+        ("reported_currency", Kind::Text),
         ("quoted", Kind::Int),
+        ("promo", Kind::Int),
+        ("former", Kind::Int),
         ("charged", Kind::Int),
         ("state", Kind::Text),
     ]);
@@ -212,15 +324,45 @@ pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
             &c.message_id,
             &c.list_version,
             &c.unit,
-            &c.is_per_segment,
+            if c.per == PER_SEGMENT { &true } else { &false },
+            &c.per,
+            &c.cost_unit,
+            &c.markup,
+            &c.category,
+            &c.units,
+            &c.reported,
+            &c.reported_currency,
             &c.quoted,
+            &c.promo,
+            &c.former,
             &c.charged,
             &c.state,
         ]);
     }
-    let suffix = "ON CONFLICT (tenant_id, message_id) DO UPDATE SET charged = excluded.charged, state = excluded.state";
-    tx.insert_many_later("message_charges", &given, suffix).await
+    let changing = [
+        "list_version",
+        "unit",
+        "is_per_segment",
+        "per",
+        "cost_unit",
+        "markup",
+        "category",
+        "units",
+        "reported",
+        "reported_currency",
+        "quoted",
+        "promo",
+        "former",
+        "charged",
+        "state",
+    ];
+    let sets = changing.map(|name| format!("{name} = excluded.{name}")).join(", ");
+    let suffix = format!("ON CONFLICT (tenant_id, message_id) DO UPDATE SET {sets}");
+    tx.insert_many_later("message_charges", &given, &suffix).await
 }
+
+/// What `per` says of a charge for each segment.
+pub const PER_SEGMENT: i64 = 1;
 
 /// The charges of messages, of those that were ever to cost anything, in no particular order.
 pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<Charge>, Error> {
@@ -228,21 +370,89 @@ pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<
     for (tenant, message) in keys {
         given.row([tenant, message]);
     }
-    let sql =
-        "SELECT tenant_id, message_id, list_version, unit, is_per_segment, quoted, charged, state FROM message_charges";
     let read = |mut row: Row| {
         Ok(Charge {
             tenant_id: row.get(0)?,
             message_id: row.get(1)?,
             list_version: row.get(2)?,
             unit: row.get(3)?,
-            is_per_segment: row.get(4)?,
-            quoted: row.get(5)?,
-            charged: row.get(6)?,
-            state: row.get(7)?,
+            per: row.get(4)?,
+            cost_unit: row.get(5)?,
+            markup: row.get(6)?,
+            category: row.get(7)?,
+            units: row.get(8)?,
+            reported: row.get(9)?,
+            reported_currency: row.get(10)?,
+            quoted: row.get(11)?,
+            promo: row.get(12)?,
+            former: row.get(13)?,
+            charged: row.get(14)?,
+            state: row.get(15)?,
         })
     };
-    tx.match_many(sql, &given, "").await?.into_iter().map(read).collect()
+    tx.match_many(&format!("SELECT {CHARGE} FROM message_charges"), &given, "").await?.into_iter().map(read).collect()
+}
+
+const GRANT: &str = "tenant_id, number, amount, rest, expires_at, reference, created_at";
+
+fn read_grant(mut row: Row) -> Result<Grant, Error> {
+    Ok(Grant {
+        tenant_id: row.get(0)?,
+        number: row.get(1)?,
+        amount: row.get(2)?,
+        rest: row.get(3)?,
+        expires_at: row.get(4)?,
+        reference: row.get(5)?,
+        created_at: row.get(6)?,
+    })
+}
+
+/// A tenant's newest `limit` grants of promotional credit, those that end first first.
+pub async fn grants(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Grant>, Error> {
+    let sql = format!(
+        "SELECT {GRANT} FROM (SELECT {GRANT} FROM credit_grants WHERE tenant_id = $1 ORDER BY number DESC LIMIT $2) AS newest ORDER BY expires_at, number"
+    );
+    tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read_grant).collect()
+}
+
+/// Grants before `before`, newest first.
+pub async fn grants_before(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> Result<Vec<Grant>, Error> {
+    let sql =
+        format!("SELECT {GRANT} FROM credit_grants WHERE tenant_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3");
+    tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read_grant).collect()
+}
+
+/// Writes grants, new or changed; their tenants are their own, and the caller holds their ledgers.
+pub async fn put_grants(tx: &mut Tx, grants: &[Grant]) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("number", Kind::Int),
+        ("amount", Kind::Int),
+        ("rest", Kind::Int),
+        ("expires_at", Kind::Time),
+        ("reference", Kind::Text),
+        ("created_at", Kind::Time),
+    ]);
+    for g in grants {
+        given.row([&g.tenant_id, &g.number, &g.amount, &g.rest, &g.expires_at, &g.reference, &g.created_at]);
+    }
+    tx.insert_many("credit_grants", &given, "ON CONFLICT (tenant_id, number) DO UPDATE SET rest = excluded.rest")
+        .await
+        .map(drop)
+}
+
+/// Tenants with promotional credit that has ended, in their order. Across tenants: for the job that takes it back.
+pub async fn with_ended_grants(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let sql =
+        "SELECT DISTINCT tenant_id FROM credit_grants WHERE rest > 0 AND expires_at <= $1 ORDER BY tenant_id LIMIT $2";
+    tx.rows(sql, &[&now, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// Tenants whose credit has crossed one of their marks, up or down, and was not noticed yet. Across tenants: for the job that tells them.
+pub async fn across_marks(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let sql = "SELECT tenant_id FROM credit_ledgers WHERE mode <> 'none' AND ((low_at IS NOT NULL AND is_low <> (available + promo < low_at)) \
+               OR (top_up_at IS NOT NULL AND is_topping_up <> (available + promo < top_up_at))) ORDER BY tenant_id LIMIT $1";
+    tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
 /// What a tenant's charges come to: set aside, and charged.

@@ -128,6 +128,26 @@ pub async fn of_account(tx: &mut Tx, tenant: TenantId, account: AccountId, limit
     tx.rows(&sql, &[&account, &tenant, &limit]).await?.into_iter().map(Delivery::read).collect()
 }
 
+/// The due work that waits on an account, after a place in the lane's order, to look at.
+pub async fn due_of_account(
+    tx: &mut Tx,
+    tenant: TenantId,
+    account: AccountId,
+    now: Timestamp,
+    (class, due_at, message): (Class, Timestamp, MessageId),
+    limit: i64,
+) -> Result<Vec<Delivery>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM deliveries WHERE account_id = $1 AND tenant_id = $2 AND due_at <= $3 AND (class, due_at, message_id) > ($4, $5, $6)
+         ORDER BY class, due_at, message_id LIMIT $7"
+    );
+    tx.rows(&sql, &[&account, &tenant, &now, &class, &due_at, &message, &limit])
+        .await?
+        .into_iter()
+        .map(Delivery::read)
+        .collect()
+}
+
 /// Work that waits for accounts that were deleted, of any tenant, to look at: whoever sends it another way takes the row itself. Endpoints withdraw their own.
 pub async fn stranded(tx: &mut Tx, limit: i64) -> Result<Vec<Delivery>, Error> {
     let sql = format!(

@@ -2,7 +2,7 @@
 //!
 //! Each function works on up to `limit` rows and answers what it found, so that a caller repeats it until nothing is left.
 
-use model::{CallbackId, ContactId, InboundId, MessageId, TenantId};
+use model::{AttachmentId, CallbackId, ContactId, InboundId, MessageId, TenantId, Timestamp};
 
 use crate::{Dialect, Error, Tx, messages::ContentId};
 
@@ -38,7 +38,7 @@ pub async fn empty_message(
     address: &str,
     failure: Option<&str>,
 ) -> Result<(), Error> {
-    let sql = "UPDATE messages SET address = $1, variables = NULL, metadata = NULL, contact_id = NULL, provider_message_id = NULL, failure = $2
+    let sql = "UPDATE messages SET address = $1, variables = NULL, metadata = NULL, contact_id = NULL, provider_message_id = NULL, failure = $2, dead_at = NULL
         WHERE tenant_id = $3 AND id = $4";
     tx.execute(sql, &[&address, &failure, &tenant, &message]).await?;
     for sql in [
@@ -161,15 +161,47 @@ pub async fn empty_exchange(tx: &mut Tx, tenant: TenantId, message: MessageId, n
 
 /// Removes what a contact agreed to and wished for, and what the audit log says of its fields.
 pub async fn forget_contact(tx: &mut Tx, tenant: TenantId, contact: ContactId) -> Result<(), Error> {
-    for table in ["consent_records", "consent_states", "contact_preferences"] {
+    for table in ["consent_records", "consent_states", "contact_preferences", "contact_exports"] {
         let sql = format!("DELETE FROM {table} WHERE tenant_id = $1 AND contact_id = $2");
         tx.execute(&sql, &[&tenant, &contact]).await?;
     }
+    tx.execute("DELETE FROM contact_moves WHERE tenant_id = $1 AND to_id = $2", &[&tenant, &contact]).await?;
     let sql = "UPDATE audit_log SET detail = '{}', detail_salt = NULL WHERE tenant_id = $1 AND subject = $2";
     tx.execute(sql, &[&tenant, &contact.to_string()]).await.map(drop)
 }
 
-/// Forgets the bounces of an address that may pass, and where the audit log names it.
+/// Up to `limit` of the tenant's kept answers that are not sealed, behind the key `after`: key and body.
+pub async fn answers(tx: &mut Tx, tenant: TenantId, after: &str, limit: i64) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let sql = "SELECT key, body FROM idempotency_keys WHERE tenant_id = $1 AND key > $2 AND data_key_id IS NULL ORDER BY key LIMIT $3";
+    let rows = tx.rows(sql, &[&tenant, &after, &limit]).await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Replaces the body of a kept answer.
+pub async fn empty_answer(tx: &mut Tx, tenant: TenantId, key: &str, body: &[u8]) -> Result<(), Error> {
+    let sql = "UPDATE idempotency_keys SET body = $1 WHERE tenant_id = $2 AND key = $3";
+    tx.execute(sql, &[&body, &tenant, &key]).await.map(drop)
+}
+
+/// Up to `limit` of the tenant's contents behind `after`: id and body.
+pub async fn contents(
+    tx: &mut Tx,
+    tenant: TenantId,
+    after: ContentId,
+    limit: i64,
+) -> Result<Vec<(ContentId, String)>, Error> {
+    let sql = "SELECT id, body FROM contents WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+    let rows = tx.rows(sql, &[&tenant, &after, &limit]).await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Lets go of a file at once, held or not: its bytes are removed as those of any file that is due.
+pub async fn let_go_of_file(tx: &mut Tx, tenant: TenantId, id: AttachmentId, now: Timestamp) -> Result<(), Error> {
+    let sql = "UPDATE attachments SET deleted_at = $1, held_until = $1, purge_at = $1 WHERE tenant_id = $2 AND id = $3 AND purging_at IS NULL";
+    tx.execute(sql, &[&now, &tenant, &id]).await.map(drop)
+}
+
+/// Forgets the bounces of an address that may pass, and where the audit log, errors of imports, reports that wait and checklists of campaigns name it.
 pub async fn forget_address(tx: &mut Tx, tenant: TenantId, address: &str) -> Result<(), Error> {
     let sql = "DELETE FROM soft_bounces WHERE tenant_id = $1 AND address = $2";
     tx.execute(sql, &[&tenant, &address]).await?;
@@ -180,5 +212,15 @@ pub async fn forget_address(tx: &mut Tx, tenant: TenantId, address: &str) -> Res
     let sql = format!(
         "UPDATE audit_log SET detail = '{{}}', detail_salt = NULL WHERE tenant_id = $1 AND {place}(detail, $2) > 0"
     );
-    tx.execute(&sql, &[&tenant, &address]).await.map(drop)
+    tx.execute(&sql, &[&tenant, &address]).await?;
+    for (table, column) in [
+        ("contact_import_errors", "reason"),
+        ("early_reports", "report"),
+        ("campaign_checks", "tally"),
+        ("campaign_checks", "definition"),
+    ] {
+        let sql = format!("DELETE FROM {table} WHERE tenant_id = $1 AND {place}({column}, $2) > 0");
+        tx.execute(&sql, &[&tenant, &address]).await?;
+    }
+    Ok(())
 }

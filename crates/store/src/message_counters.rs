@@ -239,6 +239,8 @@ pub struct Filter {
     pub template_id: Option<TemplateId>,
     /// About this topic.
     pub topic: Option<String>,
+    /// About anything but this topic.
+    pub other_than: Option<&'static str>,
 }
 
 impl Filter {
@@ -301,6 +303,9 @@ pub async fn sums(
     }
     if let Some(topic) = &filter.topic {
         sql.push(" AND topic = ").bind(topic.as_str());
+    }
+    if let Some(topic) = filter.other_than {
+        sql.push(" AND topic <> ").bind(topic);
     }
     if !wanted.is_empty() {
         let by = wanted.join(", ");

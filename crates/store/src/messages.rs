@@ -506,18 +506,6 @@ pub struct Filter {
     pub is_dead: bool,
 }
 
-/// When a tenant's messages from `from` on were accepted, over which channel, and where they are, newest first. Events to endpoints are left out.
-pub async fn lately(
-    tx: &mut Tx,
-    tenant: TenantId,
-    from: MessageId,
-    limit: i64,
-) -> Result<Vec<(Timestamp, Channel, Status)>, Error> {
-    let sql = "SELECT created_at, channel, status FROM messages WHERE tenant_id = $1 AND id >= $2 AND channel <> $3 ORDER BY id DESC LIMIT $4";
-    let rows = tx.rows(sql, &[&tenant, &from, &Channel::Webhook, &limit]).await?;
-    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
-}
-
 /// One page of a tenant's messages, newest first, older than `before`.
 pub async fn list(
     tx: &mut Tx,

@@ -63,8 +63,13 @@ pub async fn newest_of_each(tx: &mut Tx, limit: i64) -> Result<Vec<PriceList>, E
     tx.rows(sql, &[&limit]).await?.into_iter().map(read).collect()
 }
 
-/// Marks every tenant with a ledger as changed in this version of the configuration: their prices are others now.
-pub async fn touch_payers(tx: &mut Tx, config_version: i64) -> Result<(), Error> {
-    let sql = "UPDATE tenants SET config_version = $1 WHERE id IN (SELECT tenant_id FROM credit_ledgers)";
-    tx.execute(sql, &[&config_version]).await.map(drop)
+/// One list.
+pub async fn find(tx: &mut Tx, version: i64) -> Result<Option<PriceList>, Error> {
+    let sql = "SELECT version, currency, valid_from, note, body, created_at FROM price_lists WHERE version = $1";
+    tx.row(sql, &[&version]).await?.map(read).transpose()
+}
+
+/// Marks every tenant as changed in this version of the configuration: what they pay, and which account is the cheapest, may be other now.
+pub async fn touch_tenants(tx: &mut Tx, config_version: i64) -> Result<(), Error> {
+    tx.execute("UPDATE tenants SET config_version = $1", &[&config_version]).await.map(drop)
 }

@@ -87,10 +87,8 @@ pub async fn at(tx: &mut Tx, tenant: TenantId, at: Timestamp) -> Result<Vec<Coun
     tx.rows(&sql, &[&tenant, &at]).await?.into_iter().map(read).collect()
 }
 
-/// A page of all counters after one, in the order of their keys. Across tenants: for the recount.
-pub async fn page(tx: &mut Tx, after: (TenantId, i64, Timestamp), limit: i64) -> Result<Vec<Counter>, Error> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM quota_counters WHERE (tenant_id, channel, starts_at) > ($1, $2, $3) ORDER BY tenant_id, channel, starts_at LIMIT $4"
-    );
-    tx.rows(&sql, &[&after.0, &after.1, &after.2, &limit]).await?.into_iter().map(read).collect()
+/// All the tenant's counters, the earliest first. For the recount.
+pub async fn all(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Counter>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM quota_counters WHERE tenant_id = $1 ORDER BY starts_at, channel");
+    tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
 }

@@ -2,7 +2,10 @@
 
 use model::{Channel, TemplateId, TenantId, Timestamp};
 
-use crate::{Error, Param, Row, Tx};
+use crate::{
+    Dialect, Error, Param, Row, Tx,
+    messages::{ContentId, OfTemplate},
+};
 
 /// A row of `templates`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,4 +270,18 @@ pub async fn live(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(Template, String
         Ok((read(row)?, compiled))
     })
     .collect()
+}
+
+/// Whether a content is one a version of a template says, and not one a message made of it for itself, such as with files of its own.
+pub async fn says(tx: &mut Tx, tenant: TenantId, of: OfTemplate, content: ContentId) -> Result<bool, Error> {
+    let place = match tx.dialect() {
+        Dialect::Sqlite => "instr",
+        Dialect::Postgres => "strpos",
+    };
+    // As publishing writes ids of contents down.
+    let id = format!("{:032x}", content.0);
+    let sql = format!(
+        "SELECT 1 FROM template_versions WHERE tenant_id = $1 AND template_id = $2 AND number = $3 AND {place}(compiled, $4) > 0"
+    );
+    Ok(tx.row(&sql, &[&tenant, &of.id, &of.version, &id]).await?.is_some())
 }

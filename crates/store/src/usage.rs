@@ -104,6 +104,16 @@ pub async fn of_month(tx: &mut Tx, tenant: TenantId, month: &str) -> Result<Vec<
     tx.rows(&sql, &[&tenant, &month]).await?.into_iter().map(read).collect()
 }
 
+/// All of a tenant's sums, one row per month, channel, provider and purpose, in that order. For the recount.
+pub async fn of_tenant(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(Key, Counts)>, Error> {
+    let sql = format!(
+        "SELECT tenant_id, month, channel, provider, purpose, {} FROM usage_counters WHERE tenant_id = $1
+         GROUP BY tenant_id, month, channel, provider, purpose ORDER BY month, channel, provider, purpose",
+        sums()
+    );
+    tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
+}
+
 /// Every tenant's sums for a month, one row per tenant, channel, provider and purpose, in that order, up to `limit` rows. Across tenants: for the operator.
 pub async fn of_month_of_all(tx: &mut Tx, month: &str, limit: i64) -> Result<Vec<(Key, Counts)>, Error> {
     let sql = format!(

@@ -132,7 +132,7 @@ impl Param for [u8] {
 }
 
 macro_rules! ids {
-    ($($type:ident),+) => {$(
+    ($($type:ident),+ $(,)?) => {$(
         impl Param for model::$type {
             fn value(&self) -> Value<'_> { Value::Id(self.ulid().to_be_bytes()) }
         }
@@ -162,19 +162,25 @@ ids!(
     TemplateId,
     EventId,
     EndpointId,
+    RouteId,
     KeyId,
     UserId,
     SessionId,
     AttachmentId,
     CallbackId,
     ScheduleId,
+    InvoiceDeliveryId,
     InboundId,
     AuditId,
     WhatsappTemplateId,
     SuppressionId,
     ConsentId,
     PlanId,
-    InvoiceId
+    InvoiceId,
+    AlertId,
+    AlertRuleId,
+    ContactExportId,
+    ContentRuleId,
 );
 
 macro_rules! codes {

@@ -116,3 +116,10 @@ pub async fn all(tx: &mut Tx, tenant: TenantId, account: AccountId) -> Result<Ve
     let sql = format!("SELECT {COLUMNS} FROM whatsapp_templates WHERE tenant_id = $1 AND account_id = $2 ORDER BY id");
     tx.rows(&sql, &[&tenant, &account]).await?.into_iter().map(read).collect()
 }
+
+/// What kind each of a tenant's templates is, in the provider's words, by account, name and language. Bounded by the engine's limit on them.
+pub async fn categories(tx: &mut Tx, tenant: TenantId) -> Result<Vec<((AccountId, String, String), String)>, Error> {
+    let sql = "SELECT account_id, name, language, category FROM whatsapp_templates WHERE tenant_id = $1 ORDER BY id";
+    let read = |mut row: Row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?));
+    tx.rows(sql, &[&tenant]).await?.into_iter().map(read).collect()
+}

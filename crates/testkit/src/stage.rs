@@ -105,9 +105,11 @@ impl Stage {
         engine::recovery::beat(&self.engine).await.expect("a beat");
         engine::waiting::expire(&self.engine).await.expect("expiring works");
         engine::apply::move_on(&self.engine).await.expect("moving on works");
+        engine::routing::divert::divert(&self.engine).await.expect("diverting works");
         engine::waiting::later(&self.engine).await.expect("later facts work");
         engine::waiting::ask(&self.engine).await.expect("asking works");
         engine::schedules::fire(&self.engine).await.expect("firing works");
+        engine::campaigns::check::run(&self.engine).await.expect("counting goes on");
         engine::campaigns::work::run(&self.engine).await.expect("campaigns go on");
         engine::tracking::settle(&self.engine).await.expect("judging works");
         self.dispatch().await;

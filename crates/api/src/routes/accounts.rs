@@ -3,7 +3,8 @@
 use axum::extract::State;
 use engine::{
     accounts::{
-        self, AccountCallbacks, AccountPatch, AccountStats, AccountTest, AccountView, NewAccount, ProviderSuppressions,
+        self, AccountCallbacks, AccountHealth, AccountPatch, AccountStats, AccountTest, AccountView, NewAccount,
+        ProviderSuppressions,
     },
     page::Page,
 };
@@ -117,6 +118,16 @@ pub(crate) async fn test(State(app): State<App>, Who(caller): Who, Id(id): Id<Ac
     }))))]
 pub(crate) async fn stats(State(app): State<App>, Who(caller): Who, Id(id): Id<AccountId>) -> Answer {
     answer::json(&accounts::stats(app.engine().parts(), &caller, id).await?)
+}
+
+/// Shows how an account does
+///
+/// Whether its circuit lets messages through, and what came of its attempts in the last 24 hours: success, throttling, how quickly its provider answered, the last error. Rules under
+/// `/v1/routes` choose by the same numbers.
+#[utoipa::path(get, path = "/v1/accounts/{id}/health", operation_id = "get_account_health", tag = "Accounts",
+    responses((status = 200, description = "The figures at this moment.", body = AccountHealth, example = json!(examples::health()))))]
+pub(crate) async fn health(State(app): State<App>, Who(caller): Who, Id(id): Id<AccountId>) -> Answer {
+    answer::json(&accounts::health_of(app.engine().parts(), &caller, id).await?)
 }
 
 /// Shows how callbacks are set up

@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use engine::{
     Error,
-    attachments::{self, AttachmentView, UPLOAD_MAX, UploadRequest},
+    attachments::{self, AttachmentContent, AttachmentView, UPLOAD_MAX, UploadRequest},
     once::{Repeat, fingerprint},
     page::Page,
 };
@@ -129,7 +129,11 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<Att
     responses((status = 200, description = "The bytes.", body = String, content_type = "application/octet-stream",
         headers(("Content-Disposition" = String, description = "The file's name.")), example = json!("%PDF-1.7\n"))))]
 pub(crate) async fn content(State(app): State<App>, Who(caller): Who, Id(id): Id<AttachmentId>) -> Answer {
-    let file = attachments::content(app.engine(), &caller, id).await?;
+    Ok(download(attachments::content(app.engine(), &caller, id).await?)?)
+}
+
+/// A stored file as a download.
+pub(super) fn download(file: AttachmentContent) -> Result<Response, Error> {
     let mut response = Response::new(Body::from(file.bytes));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, value(&file.view.content_type)?);

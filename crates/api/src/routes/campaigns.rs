@@ -88,12 +88,22 @@ pub(crate) async fn duplicate(State(app): State<App>, Who(caller): Who, Id(id): 
 
 /// Checks a campaign
 ///
-/// Each line says whether something is in order, worth knowing or blocks the campaign, how many recipients it concerns, and what to do next. Changes nothing.
+/// Each line says whether something is in order, worth knowing or blocks the campaign, how many recipients it concerns, and what to do next. A large audience is counted on in the background:
+/// `is_complete` is false then, and `GET` says how far it is. While that goes on, the same count is shown.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/check", operation_id = "check_campaign", tag = "Campaigns",
     responses((status = 200, description = "The checklist.", body = CheckReport, example = json!(examples::check()))))]
 pub(crate) async fn check(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>, post: Post) -> Answer {
     post.must_be_empty()?;
     answer::json(&campaigns::check::check(app.engine(), &caller, id).await?)
+}
+
+/// Shows a campaign's checklist
+///
+/// The count that is under way, or was made of a large audience within the last hour; otherwise it is counted anew.
+#[utoipa::path(get, path = "/v1/campaigns/{id}/check", operation_id = "get_campaign_check", tag = "Campaigns",
+    responses((status = 200, description = "The checklist.", body = CheckReport, example = json!(examples::check()))))]
+pub(crate) async fn current_check(State(app): State<App>, Who(caller): Who, Id(id): Id<CampaignId>) -> Answer {
+    answer::json(&campaigns::check::current(app.engine(), &caller, id).await?)
 }
 
 /// Starts a campaign

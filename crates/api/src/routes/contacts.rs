@@ -85,7 +85,8 @@ pub(crate) async fn merge(State(app): State<App>, Who(caller): Who, Id(id): Id<C
 /// Erases a contact
 ///
 /// Its addresses, and what it was told and wrote, go from messages, attempts, events and logs; the messages still count. What waits is withdrawn, and its addresses stay on
-/// the suppression list as keyed hashes. Answers kept under an `Idempotency-Key` are forgotten within a day. This cannot be undone.
+/// the suppression list as keyed hashes. Messages to it that repeat are removed, it is taken out of campaigns that name it, and files that came with messages to it alone go. Uploads are yours to delete.
+/// This cannot be undone.
 #[utoipa::path(post, path = "/v1/contacts/{id}/erase", operation_id = "erase_contact", tag = "Contacts",
     responses((status = 200, description = "What was emptied.", body = ErasureView, example = json!(examples::erasure()))))]
 pub(crate) async fn erase(State(app): State<App>, Who(caller): Who, Id(id): Id<ContactId>, post: Post) -> Answer {

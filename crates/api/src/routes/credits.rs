@@ -2,13 +2,14 @@
 
 use axum::extract::State;
 use engine::{
-    money::credits::{self, CreditEntry, Credits, CreditsPatch, NewAdjustment, NewPurchase},
+    money::credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, NewPurchase},
     page::Page,
 };
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::PageQuery;
 use crate::{
     App,
     answer::{self, Answer},
@@ -39,20 +40,31 @@ enum Format {
     Csv,
 }
 
+/// Whether to recount.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CreditsQuery {
+    /// True to compare the balances with all charges, which takes the longer the more messages there are.
+    #[param(value_type = Option<bool>, example = false)]
+    recount: Option<bool>,
+}
+
 /// Shows the credit
 ///
-/// Balances of this moment. `differences` is what a recount of all charges finds wrong: nothing, always.
-#[utoipa::path(get, path = "/v1/credits", operation_id = "get_credits", tag = "Money",
+/// Balances of this moment. `differences` is what is wrong with the books: nothing, always; `recount=true` also compares them with every charge.
+#[utoipa::path(get, path = "/v1/credits", operation_id = "get_credits", tag = "Money", params(CreditsQuery),
     responses((status = 200, description = "The credit.", body = Credits, example = json!(examples::credits()))))]
-pub(crate) async fn get(State(app): State<App>, Who(caller): Who) -> Answer {
-    answer::json(&credits::get(app.engine().parts(), &caller).await?)
+pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Args(query): Args<CreditsQuery>) -> Answer {
+    answer::json(&credits::get(app.engine().parts(), &caller, query.recount == Some(true)).await?)
 }
 
 /// Changes how a tenant pays
 ///
-/// `prepaid`: nothing is accepted without enough credit (402 `insufficient_credit`). `postpaid`: credit may go below zero. Messages accepted before keep their price.
+/// `prepaid`: nothing is accepted without enough credit (402 `insufficient_credit`). `postpaid`: credit may go below zero. Messages accepted before keep their price. Below `low_at_micros` the event
+/// `credit.low` is told, below `top_up.below_micros` the event `credit.top_up_needed`; each once, until credit was above it again.
 #[utoipa::path(patch, path = "/v1/credits", operation_id = "update_credits", tag = "Money",
-    request_body(content = CreditsPatch, example = json!({"mode": "prepaid"})),
+    request_body(content = CreditsPatch, example = json!({"mode": "prepaid", "low_at_micros": 5000000, "top_up": {"below_micros": 2000000, "amount_micros": 50000000}})),
     responses((status = 200, description = "The credit.", body = Credits, example = json!(examples::credits()))))]
 pub(crate) async fn patch(State(app): State<App>, Who(caller): Who, Json(body): Json) -> Answer {
     let change: CreditsPatch = read(&body)?;
@@ -97,4 +109,24 @@ pub(crate) async fn purchase(State(app): State<App>, Who(caller): Who, post: Pos
 pub(crate) async fn adjust(State(app): State<App>, Who(caller): Who, post: Post) -> Answer {
     let new: NewAdjustment = read(&post.body)?;
     answer::reply(credits::adjust(app.engine().parts(), &caller, &post.repeat, new).await?)
+}
+
+/// Gives promotional credit
+///
+/// It is spent before credit that was paid for, the one that ends first first; what is left of it at `expires_at` is taken back.
+#[utoipa::path(post, path = "/v1/credits/grants", operation_id = "grant_credit", tag = "Money",
+    request_body(content = NewGrant, example = json!({"amount_micros": 10000000, "expires_at": "2099-12-31T00:00:00Z", "reference": "welcome"})),
+    responses((status = 201, description = "The credit.", body = CreditGrant, example = json!(examples::credit_grant()))))]
+pub(crate) async fn grant(State(app): State<App>, Who(caller): Who, post: Post) -> Answer {
+    let new: NewGrant = read(&post.body)?;
+    answer::reply(credits::grant(app.engine().parts(), &caller, &post.repeat, new).await?)
+}
+
+/// Lists promotional credit
+///
+/// Newest first, also what was spent or has ended.
+#[utoipa::path(get, path = "/v1/credits/grants", operation_id = "list_credit_grants", tag = "Money", params(PageQuery),
+    responses((status = 200, description = "One page.", body = Page<CreditGrant>, example = json!(examples::page(examples::credit_grant())))))]
+pub(crate) async fn grants(State(app): State<App>, Who(caller): Who, Args(query): Args<PageQuery>) -> Answer {
+    answer::json(&credits::grants(app.engine().parts(), &caller, query.limit, query.cursor.as_deref()).await?)
 }

@@ -1,6 +1,7 @@
 //! The handlers, by noun. Each is one engine operation; its doc comment is its reference.
 
 mod accounts;
+mod alerts;
 mod analytics;
 mod api_keys;
 mod attachments;
@@ -10,20 +11,26 @@ mod connectors;
 mod consent;
 mod contacts;
 pub(crate) mod content;
+mod content_rules;
 mod credits;
 mod dead_letters;
 mod demo_tenants;
 mod domains;
+mod dossiers;
 mod endpoints;
 mod hooks;
 mod imports;
 mod inbound;
+mod invoice_deliveries;
+mod invoices;
 mod lists;
 mod logs;
 mod messages;
 mod oidc;
 mod plans;
 mod prices;
+mod retention;
+mod routing_rules;
 mod schedules;
 mod segments;
 mod senders;
@@ -61,7 +68,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(campaigns::create, campaigns::list))
         .routes(routes!(campaigns::get, campaigns::patch, campaigns::delete))
         .routes(routes!(campaigns::duplicate))
-        .routes(routes!(campaigns::check))
+        .routes(routes!(campaigns::check, campaigns::current_check))
         .routes(routes!(campaigns::send))
         .routes(routes!(campaigns::schedule))
         .routes(routes!(campaigns::pause))
@@ -91,6 +98,8 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(contacts::get, contacts::patch, contacts::delete))
         .routes(routes!(contacts::merge))
         .routes(routes!(contacts::erase))
+        .routes(routes!(dossiers::ask))
+        .routes(routes!(dossiers::content))
         .routes(routes!(contacts::timeline))
         .routes(routes!(contacts::create_attribute, contacts::list_attributes))
         .routes(routes!(contacts::delete_attribute))
@@ -102,14 +111,21 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(segments::preview))
         .routes(routes!(segments::get, segments::patch, segments::delete))
         .routes(routes!(segments::preview_stored))
+        .routes(routes!(invoice_deliveries::create, invoice_deliveries::list))
+        .routes(routes!(invoice_deliveries::get))
+        .routes(routes!(invoice_deliveries::document))
         .routes(routes!(inbound::list))
         .routes(routes!(inbound::get))
         .routes(routes!(accounts::create, accounts::list))
         .routes(routes!(accounts::get, accounts::patch, accounts::delete))
         .routes(routes!(accounts::test))
         .routes(routes!(accounts::stats))
+        .routes(routes!(accounts::health))
         .routes(routes!(accounts::callbacks, accounts::set_callbacks))
         .routes(routes!(accounts::suppressions))
+        .routes(routes!(routing_rules::create, routing_rules::list))
+        .routes(routes!(routing_rules::try_out))
+        .routes(routes!(routing_rules::get, routing_rules::patch, routing_rules::delete))
         .routes(routes!(whatsapp_templates::list, whatsapp_templates::create))
         .routes(routes!(whatsapp_templates::sync))
         .routes(routes!(whatsapp_templates::delete))
@@ -172,6 +188,9 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(consent::put_topic, consent::topics))
         .routes(routes!(consent::remove_topic))
         .routes(routes!(consent::policy, consent::patch_policy))
+        .routes(routes!(content_rules::create, content_rules::list))
+        .routes(routes!(content_rules::get, content_rules::patch, content_rules::delete))
+        .routes(routes!(retention::get, retention::patch))
         .routes(routes!(suppressions::add, suppressions::list))
         .routes(routes!(suppressions::add_many))
         .routes(routes!(suppressions::export))
@@ -179,14 +198,33 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(stream::follow))
         .routes(routes!(usage::get))
         .routes(routes!(analytics::get))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::resolve))
+        .routes(routes!(alerts::create_rule, alerts::list_rules))
+        .routes(routes!(alerts::get_rule, alerts::patch_rule, alerts::delete_rule))
+        .routes(routes!(alerts::test_rule))
         .routes(routes!(prices::create, prices::list))
         .routes(routes!(plans::create, plans::list))
         .routes(routes!(plans::get, plans::patch))
         .routes(routes!(subscriptions::get, subscriptions::patch))
+        .routes(routes!(prices::import))
+        .routes(routes!(prices::export))
+        .routes(routes!(prices::what_if))
+        .routes(routes!(invoices::list))
+        .routes(routes!(invoices::get))
+        .routes(routes!(invoices::issue))
+        .routes(routes!(invoices::pay))
+        .routes(routes!(invoices::void))
+        .routes(routes!(invoices::send))
+        .routes(routes!(invoices::document))
+        .routes(routes!(invoices::settings, invoices::patch_settings))
         .routes(routes!(credits::get, credits::patch))
         .routes(routes!(credits::entries))
         .routes(routes!(credits::purchase))
         .routes(routes!(credits::adjust))
+        .routes(routes!(credits::grant, credits::grants))
         .routes(routes!(logs::audit))
         .routes(routes!(logs::callbacks))
         .routes(routes!(logs::callback))

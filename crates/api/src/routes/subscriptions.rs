@@ -28,5 +28,5 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who) -> Answer {
     responses((status = 200, description = "The subscription.", body = SubscriptionView, example = json!(examples::subscription()))))]
 pub(crate) async fn patch(State(app): State<App>, Who(caller): Who, Json(body): Json) -> Answer {
     let change: SubscriptionPatch = read(&body)?;
-    answer::json(&subscription::patch(app.engine().parts(), &caller, change).await?)
+    answer::json(&subscription::patch(app.engine(), &caller, change).await?)
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use engine::tracking;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use super::attachments::download;
 use crate::{
     App,
     answer::{self, Answer},
@@ -16,7 +17,7 @@ const PIXEL: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xf
 
 /// Follows a tracked address
 ///
-/// A link of a mail leads on to where it was meant to; the picture that tells of an opening shows nothing; a logo is shown. HEAD is answered the same and counts for no person.
+/// A link of a mail leads on to where it was meant to; the picture that tells of an opening shows nothing; a logo is shown, and an invoice handed to the provider that delivers it. HEAD is answered the same and counts for no person.
 #[utoipa::path(get, path = "/t/{token}", operation_id = "follow_tracked_address", tag = "Callbacks",
     responses((status = 200, description = "The picture.", body = String, content_type = "image/gif", example = json!("GIF89a")),
         (status = 302, description = "On to where the link leads."), (status = 204, description = "Nothing is here for people.")))]
@@ -32,6 +33,7 @@ pub(crate) async fn follow(State(app): State<App>, Named(token): Named, method: 
             response.headers_mut().insert(header::LOCATION, place);
             response
         }
+        tracking::Response::Document(file) => download(file)?,
         tracking::Response::Logo(file) => {
             let mut response = Response::new(Body::from(file.bytes));
             let kind = HeaderValue::from_str(&file.view.content_type);

@@ -4,6 +4,7 @@
 extern crate tidings_api as api;
 
 mod access;
+mod alerts;
 mod document;
 mod errors;
 mod events;

@@ -66,4 +66,54 @@ testkit::both! {
         assert_eq!(archived.ok(200)["is_archived"], true);
         api.patch("/v1/plans/pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", &json!({"name": "X"})).for_operator().send().await.problem(404);
     }
+
+    async fn a_month_is_billed_sent_and_paid(db: TestDb) {
+        let api = Api::new(&db).await;
+        let tenant = api.stage.tenant.to_string();
+        let clock = &api.stage.world.clock;
+        clock.set("2026-11-01T00:00:00Z".parse().unwrap());
+        api.post("/v1/accounts", &json!({"name": "Sandbox", "connector": "sandbox"})).send().await.ok(201);
+        let settings = json!({
+            "seller": {"name": "Host GmbH", "address": ["Hafenstr. 1"]}, "mail_tenant_id": tenant, "issues_by_itself": false,
+            "taxes": [{"country": "DE", "name": "VAT", "rate_ppm": 190_000}],
+        });
+        let kept = api.patch("/v1/billing-settings", &settings).for_operator().send().await.ok(200);
+        assert_eq!(api.get("/v1/billing-settings").for_operator().send().await.ok(200), kept);
+        let bad = api.patch("/v1/billing-settings", &json!({"due_days": 1000, "series": ""})).for_operator().send().await;
+        assert_eq!(bad.pointers(), ["/series", "/due_days"]);
+        let plan = json!({"name": "Studio", "currency": "EUR", "monthly_fee_micros": 10_000_000});
+        let plan = api.post("/v1/plans", &plan).for_operator().send().await.ok(201);
+        let change = json!({"plan_id": plan["id"], "customer": {"country": "DE", "email": "billing@acme.example"}});
+        api.patch("/v1/subscription", &change).for_operator().header("tidings-tenant", &tenant).send().await.ok(200);
+        clock.set("2026-12-01T02:00:00Z".parse().unwrap());
+        engine::invoices::closing::run(&api.stage.engine).await.unwrap();
+        assert_eq!(api.get("/v1/invoices").send().await.ok(200)["data"], json!([]), "a draft is not shown");
+        let drafts = api.get("/v1/invoices?state=draft").for_operator().send().await.ok(200);
+        let path = format!("/v1/invoices/{}", drafts["data"][0]["id"].as_str().unwrap());
+        assert_eq!(api.get(&path).send().await.problem(404), "not_found");
+        let operator = |path: String, body| api.post(&path, &body).for_operator();
+        assert_eq!(operator(format!("{path}/payment"), json!({"reference": "bank"})).send().await.problem(409), "invoice_state");
+        let issued = api.call("POST", &format!("{path}/issue")).for_operator().keyed("once").send().await.ok(200);
+        assert_eq!(api.call("POST", &format!("{path}/issue")).for_operator().keyed("once").send().await.ok(200), issued);
+        assert_eq!((&issued["number"], &issued["total"]["amount_micros"]), (&json!("INV-000001"), &json!(11_900_000)));
+        assert_eq!(api.get(&path).send().await.ok(200), issued);
+        let pdf = api.get(&format!("{path}/document")).send().await;
+        assert_eq!((pdf.status.as_u16(), pdf.header("content-type")), (200, Some("application/pdf")));
+        assert_eq!(pdf.header("content-disposition"), Some("attachment; filename=\"invoice-INV-000001.pdf\""));
+        assert!(pdf.body.starts_with(b"%PDF-"));
+        // It goes out once by itself, and again when it is asked for.
+        assert_eq!(engine::invoices::printing::send_new(&api.stage.engine).await.unwrap(), 1);
+        assert_eq!(engine::invoices::printing::send_new(&api.stage.engine).await.unwrap(), 0);
+        api.call("POST", &format!("{path}/send")).for_operator().send().await.ok(200);
+        let mails = api.get("/v1/messages").send().await.ok(200);
+        let to: Vec<_> = mails["data"].as_array().unwrap().iter().map(|mail| mail["to"].as_str().unwrap()).collect();
+        assert_eq!(to, ["billing@acme.example", "billing@acme.example"]);
+        let paid = operator(format!("{path}/payment"), json!({"reference": "bank"})).send().await.ok(200);
+        assert_eq!((&paid["state"], &paid["payment_reference"]), (&json!("paid"), &json!("bank")));
+        let void = operator(format!("{path}/void"), json!({"reason": "a mistake"})).send().await.ok(200);
+        assert_eq!(void["state"], "void");
+        let all = api.get("/v1/invoices").send().await.ok(200);
+        assert_eq!((&all["data"][0]["number"], &all["data"][0]["credits_id"]), (&json!("CN-000001"), &void["id"]));
+        assert_eq!(operator(format!("{path}/void"), json!({"reason": ""})).send().await.pointers(), ["/reason"]);
+    }
 }

@@ -25,14 +25,21 @@ pub fn nobody(collection: &str) -> String {
         "attachments" => "atc",
         "inbound-messages" => "inb",
         "senders" => "snd",
+        "routes" => "rte",
         "domains" => "dom",
         "callback-log" => "cbk",
         "schedules" => "sch",
+        "invoice-deliveries" => "ivd",
         "campaigns" => "cmp",
         "templates" => "tpl",
         "suppressions" => "sup",
         "topics" => "top",
         "plans" => "pln",
+        "content-rules" => "crl",
+        "exports" => "cxp",
+        "alerts" => "alt",
+        "alert-rules" => "alr",
+        "invoices" => "inv",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -142,13 +149,20 @@ struct Things {
     segment: String,
     import: String,
     schedule: String,
+    invoice: String,
     campaign: String,
     sender: String,
+    route: String,
     domain: String,
     template: String,
     suppression: String,
     topic: String,
     plan: String,
+    rule: String,
+    export: String,
+    alert: String,
+    alert_rule: String,
+    bill: String,
 }
 
 impl Things {
@@ -185,8 +199,12 @@ impl Things {
         let schedule = json!({"name": "Weekly", "cron": "0 9 * * MON",
             "message": {"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}}});
         let schedule = id(api.post("/v1/schedules", &schedule).bearer(key).send().await, 201);
+        let invoice = json!({"to": {"email": "ada@example.com"}, "channel": "email", "document": {"number": "7", "content_base64": "JVBERi0xLjcK"}});
+        let invoice = id(api.post("/v1/invoice-deliveries", &invoice).bearer(key).send().await, 202);
         let sender = json!({"account_id": account, "from": "news@acme.example"});
         let sender = id(api.post("/v1/senders", &sender).bearer(key).send().await, 201);
+        let route = json!({"name": "All mail", "channel": "email", "choose": {"by": "priority"}, "accounts": [{"account_id": account}]});
+        let route = id(api.post("/v1/routes", &route).bearer(key).send().await, 201);
         let domain = json!({"account_id": account, "name": "acme.example"});
         let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
         let template =
@@ -200,6 +218,16 @@ impl Things {
         let plan = id(api.post("/v1/plans", &plan).for_operator().send().await, 201);
         let subscription = api.patch("/v1/subscription", &json!({"plan_id": plan})).for_operator();
         subscription.header("tidings-tenant", tenant).send().await.ok(200);
+        let rule = json!({"name": "No gambling", "blocked_words": {"words": ["casino"]}});
+        let rule = id(api.post("/v1/content-rules", &rule).bearer(key).send().await, 201);
+        let export = api.call("POST", &format!("/v1/contacts/{contact}/export")).bearer(key).send().await;
+        let export = id(export, 201);
+        let (alert_rule, alert) = crate::alerts::alert(api, key).await;
+        let now = api.stage.world.ports.clock.now();
+        api.stage.world.clock.advance_ms(32 * 86_400_000);
+        engine::invoices::closing::run(&api.stage.engine).await.unwrap();
+        api.stage.world.clock.set(now);
+        let invoices = api.get("/v1/invoices").bearer(key).send().await.ok(200);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -212,6 +240,7 @@ impl Things {
             delivery: delivery["message_id"].as_str().unwrap().to_owned(),
             attachment,
             schedule,
+            invoice,
             campaign,
             inbound,
             contact,
@@ -220,10 +249,16 @@ impl Things {
             import,
             callback: log["data"][0]["id"].as_str().unwrap().to_owned(),
             sender,
+            route,
             domain,
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
             plan,
+            alert,
+            alert_rule,
+            export,
+            rule,
+            bill: invoices["data"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -244,15 +279,22 @@ impl Things {
             "segments" => &self.segment,
             "imports" => &self.import,
             "schedules" => &self.schedule,
+            "invoice-deliveries" => &self.invoice,
             "campaigns" => &self.campaign,
             "templates" => &self.template,
             "attachments" => &self.attachment,
             "inbound-messages" => &self.inbound,
             "senders" => &self.sender,
+            "routes" => &self.route,
             "domains" => &self.domain,
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
             "plans" => &self.plan,
+            "content-rules" => &self.rule,
+            "exports" => &self.export,
+            "alerts" => &self.alert,
+            "alert-rules" => &self.alert_rule,
+            "invoices" => &self.bill,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

@@ -22,6 +22,16 @@ pub(crate) fn entry(xml: &str, key: &str) -> Option<String> {
     None
 }
 
+/// What stands between the tags of each element `name`, in order.
+pub(crate) fn each<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let mut rest = xml;
+    std::iter::from_fn(move || {
+        let (inner, after) = element(rest, name)?;
+        rest = after;
+        Some(inner)
+    })
+}
+
 /// The error an answer names: its code and its words. Either may be empty.
 pub(crate) fn error(answer: &HttpAnswer) -> AwsError {
     let xml = answer.text();

@@ -1,4 +1,4 @@
-//! The suppression list.
+//! Metrics by day, and the suppression list.
 //! <https://resend.com/docs/api-reference/suppressions/list-suppressions>
 
 use model::{Answer, Method};
@@ -7,15 +7,28 @@ use serde_json::Value;
 use super::{NAME, domains::ask};
 use crate::{
     Cx,
-    manage::{Figures, Next, Plan, Suppressed, SuppressedPage, Suppression, each, reply},
+    manage::{Day, Figures, Next, Period, Plan, Suppressed, SuppressedPage, Suppression, each, reply},
     read::text,
 };
 
 const PAGE: usize = 100;
+/// What is asked for of each day.
+const METRICS: &str = "sent,delivered,bounced,complained,unique_opened,unique_clicked";
 
-pub(super) struct Suppressions;
+pub(super) struct Metrics;
 
-impl Figures for Suppressions {
+impl Figures for Metrics {
+    fn statistics(&self, cx: &Cx<'_>, period: &Period, answers: &[Answer]) -> Option<Plan<Vec<Day>>> {
+        if answers.is_empty() {
+            let path = format!(
+                "/emails/metrics?start_date={}T00:00:00.000Z&end_date={}T23:59:59.999Z&granularity=daily&metrics={METRICS}&dimensions=period",
+                period.from, period.to
+            );
+            return Some(ask(cx, Method::Get, &path, None));
+        }
+        Some(reply(NAME, answers, 0).map(|body| Next::Done(each(&body, "/data").filter_map(day).collect())))
+    }
+
     fn suppressed(
         &self,
         cx: &Cx<'_>,
@@ -39,6 +52,20 @@ impl Figures for Suppressions {
             Next::Done(SuppressedPage { entries: each(&body, "/data").filter_map(entry).collect(), next })
         }))
     }
+}
+
+/// Days without mails are left out by Resend.
+fn day(row: &Value) -> Option<Day> {
+    let count = |name: &str| row.get(name).and_then(Value::as_f64).map(|count| count as i64);
+    Some(Day {
+        day: text(row, "/period")?.get(..10)?.to_owned(),
+        sent: count("sent"),
+        delivered: count("delivered"),
+        bounced: count("bounced"),
+        complained: count("complained"),
+        opened: count("unique_opened"),
+        clicked: count("unique_clicked"),
+    })
 }
 
 fn entry(row: &Value) -> Option<Suppressed> {

@@ -138,14 +138,20 @@ fn made_or_there(answers: &[Answer], index: usize) -> Result<(), Failure> {
 }
 
 fn sns_ok(answers: &[Answer], index: usize) -> Result<String, Failure> {
+    query_reply("Amazon SNS", answers, index)
+}
+
+/// The `index`th answer's XML, when it was a success; the refusal in the service's words otherwise.
+pub(super) fn query_reply(service: &str, answers: &[Answer], index: usize) -> Result<String, Failure> {
     let http = get(answers, index)?;
     if http.status == 200 {
         return Ok(http.text().into_owned());
     }
     let error = xml::error(http);
-    let mut failure = refused("Amazon SNS", http);
+    let mut failure = refused(service, http);
     if !error.message.is_empty() {
-        failure.detail = format!("Amazon SNS refused: {} ({}).", error.message.trim_end_matches('.'), error.kind);
+        failure.detail = format!("{service} refused: {} ({}).", error.message.trim_end_matches('.'), error.kind);
+        failure.provider_detail = Some(error.message);
     }
     Err(failure)
 }

@@ -7,7 +7,9 @@ use model::{Address, AttemptId, Channel, Failure, FailureKind, Location, Phone};
 use url::form_urlencoded;
 
 use super::{Settings, Twilio, answer, sender::WHATSAPP, voice};
-use crate::{Cx, Inbound, InboundMedia, InboundMessage, Keyword, Observed, Reply, Report, Request, Verdict, hook};
+use crate::{
+    Cx, Inbound, InboundMedia, InboundMessage, Keyword, Observed, Reply, Report, Request, Verdict, hook, read,
+};
 
 /// Most media in one incoming message (Twilio's own limit).
 const MEDIA_MAX: usize = 10;
@@ -180,6 +182,7 @@ fn call(form: &Form, request: &Request<'_>, status: &str) -> Option<Report> {
     Some(Report {
         attempt_id: attempt(request.query),
         at: at.map(|at| at.timestamp().into()),
+        segments: form.get("CallDuration").filter(|_| status == "completed").and_then(read::begun_minutes),
         ..Report::new(form.get("CallSid")?, status, fact)
     })
 }

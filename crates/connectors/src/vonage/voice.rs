@@ -99,6 +99,7 @@ pub(super) fn event(event: &Value) -> Option<Report> {
     let fact = fact(status, event)?;
     Some(Report {
         at: read::text(event, "/timestamp").and_then(|at| at.parse().ok()),
+        segments: minutes(&event["duration"]).filter(|_| status == "completed"),
         ..Report::new(read::text(event, "/uuid")?, status, fact)
     })
 }
@@ -126,6 +127,14 @@ fn fact(status: &str, event: &Value) -> Option<Fact> {
             }
             _ => failed(FailureKind::Unavailable, "The call failed."),
         },
+        _ => None,
+    }
+}
+
+fn minutes(duration: &Value) -> Option<u32> {
+    match duration {
+        Value::String(text) => read::begun_minutes(text),
+        Value::Number(number) => read::begun_minutes(&number.to_string()),
         _ => None,
     }
 }

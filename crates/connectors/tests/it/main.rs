@@ -6,6 +6,7 @@
 mod case_file;
 mod cases;
 mod contract;
+mod laws;
 mod mime;
 mod pages;
 mod play;

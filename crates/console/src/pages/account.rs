@@ -1,14 +1,18 @@
 //! One account: its form, drawn from the connector's own declaration, its test, where its provider reports to, what it is doing, and its end.
 
+mod watch;
+
 use std::str::FromStr as _;
 
 use axum::extract::Path;
 use connectors::{Connector, Spec, registry};
 use engine::{
     Error,
-    accounts::{self, AccountPatch, AccountStats, AccountView, NewAccount},
+    accounts::{self, AccountHealth, AccountPatch, AccountStats, AccountView, NewAccount},
+    analytics::{AnalyticsQuery, AnalyticsView, Interval},
     once::Repeat,
     patch::Patch,
+    routing::figures::CircuitState,
 };
 use http::HeaderMap;
 use maud::{Markup, html};
@@ -16,9 +20,9 @@ use model::{AccountId, Channel, FieldKind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::home::account_state;
+use super::{analytics::Periods, home::account_state};
 use crate::{
-    cx::{Answer, Cx, Posted, Query, html as answer},
+    cx::{Answer, Cx, Fault, Posted, Query, html as answer},
     form::{self, Faults, Form},
     format,
     parts::{self, Control, Dialog, Field, Tone, chart, field, icon, link_button},
@@ -226,9 +230,15 @@ fn number_faults(form: &Form) -> Option<Error> {
 struct View {
     account: AccountView,
     stats: AccountStats,
+    /// By day; none for somebody who may not see figures.
+    figures: Option<(Periods, AnalyticsView)>,
+    health: AccountHealth,
     tested: Option<Result<Test, String>>,
     refused: Option<Error>,
 }
+
+/// Days of the chart of an account.
+const DAYS: u16 = 14;
 
 /// Shows an account.
 pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Answer {
@@ -240,10 +250,23 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Answer {
 }
 
 impl View {
-    async fn read(cx: &Cx, id: AccountId) -> Result<Self, Error> {
+    async fn read(cx: &Cx, id: AccountId) -> Result<Self, Fault> {
         let account = accounts::get(cx.engine().parts(), &cx.caller, id).await?;
         let stats = accounts::stats(cx.engine().parts(), &cx.caller, id).await?;
-        Ok(Self { account, stats, tested: None, refused: None })
+        let health = accounts::health_of(cx.engine().parts(), &cx.caller, id).await?;
+        let figures = if cx.may("usage:read") {
+            let days = Periods::until_now(&cx.tenant()?.timezone, cx.here().now, Interval::Day, DAYS);
+            let query = AnalyticsQuery {
+                since: Some(days.since()),
+                interval: Some(Interval::Day),
+                account_id: Some(id),
+                ..AnalyticsQuery::default()
+            };
+            Some((days, cx.engine().analytics_view(&cx.caller, &query).await?))
+        } else {
+            None
+        };
+        Ok(Self { account, stats, figures, health, tested: None, refused: None })
     }
 }
 
@@ -285,6 +308,7 @@ fn page<'a>(cx: &Cx, title: &'a str, view: &View, form: &Form, faults: &Faults) 
                 p.small { "A test that passes, or new settings, end the pause." }
             }))
         }
+        @if let Some((days, figures)) = &view.figures { (watch::days_card(days, figures)) }
         div.columns {
             @match spec {
                 Some(spec) => section.card aria-label="Settings" {
@@ -300,9 +324,10 @@ fn page<'a>(cx: &Cx, title: &'a str, view: &View, form: &Form, faults: &Faults) 
                 None => (parts::notice(Tone::Bad, "This provider is not part of this version", html! { p { "The account can only be deleted." } })),
             }
             div.stack {
-                (test_card(cx, view, &path))
-                @if let Some(spec) = spec { (callback_card(account, spec)) }
-                (stats_card(&view.stats, account))
+                (watch::test_card(cx, view, &path))
+                @if let Some(spec) = spec { (watch::callback_card(account, spec)) }
+                (health_card(cx, &view.health))
+                (watch::stats_card(&view.stats, account))
             }
         }
     };
@@ -314,87 +339,44 @@ fn page<'a>(cx: &Cx, title: &'a str, view: &View, form: &Form, faults: &Faults) 
     }
 }
 
-fn test_card(cx: &Cx, view: &View, path: &str) -> Markup {
-    html! {
-        section.card aria-label="Connection" {
-            header { h2 { "Connection" } }
-            div.body {
-                div #test role="status" { (tested(view.tested.as_ref())) }
-            }
-            @if cx.may("accounts:write") {
-                footer {
-                    form method="post" action={ (path) "/test" } hx-post={ (path) "/test" } hx-target="#test" hx-disabled-elt="find button" {
-                        (form::token(cx.csrf()))
-                        button.button type="submit" { (icon("pulse")) "Test connection" span.busy aria-label="Testing" {} }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What the test found, or what it would do.
-fn tested(result: Option<&Result<Test, String>>) -> Markup {
-    match result {
-        None => {
-            html! { p.muted { "Asks the provider whether the credentials and the sender are in order. Nothing is sent." } }
-        }
-        Some(Err(detail)) => parts::notice(Tone::Bad, "The test could not be made", html! { p { (detail) } }),
-        Some(Ok(test)) => html! {
-            div.stack.tight {
-                p.strong { @if test.ok { "Everything is in order." } @else { "Something is not in order." } }
-                ul.checks-list {
-                    @for check in &test.checks {
-                        li class=(if check.ok { "good" } else { "bad" }) {
-                            (icon(if check.ok { "check" } else { "alert" }))
-                            div { span.strong { (check.name) span.visually-hidden { (if check.ok { ": in order" } else { ": not in order" }) } } p.muted.break { (check.detail) } }
-                        }
-                    }
-                }
-            }
-        },
-    }
-}
-
-fn callback_card(account: &AccountView, spec: &Spec) -> Markup {
-    html! {
-        @if let Some(url) = &account.callback_url {
-            (parts::card("Callbacks", None, html! {
-                div.stack {
-                    p.muted { "Where " (spec.name) " reports what became of messages, and brings answers." }
-                    (parts::copy_line(url, "the callback address"))
-                    @if let Some(help) = &account.callback_help { p.small { (help.replace('`', "")) } }
-                    @if !spec.callback_security.is_empty() { p."small muted" { (spec.callback_security.replace('`', "")) } }
-                    a.small href={ "/console/settings/callbacks?account_id=" (account.id) } { "What came so far" }
-                }
-            }))
-        }
-    }
-}
-
-fn stats_card(stats: &AccountStats, account: &AccountView) -> Markup {
-    let recent = &stats.recent;
-    let arrived = recent.delivered + recent.read;
-    let bad = recent.failed + recent.bounced + recent.unknown;
-    let rest = (recent.total - arrived - bad).max(0);
+/// What its provider did with attempts in the last day.
+fn health_card(cx: &Cx, health: &AccountHealth) -> Markup {
+    let figures = &health.last_24h;
+    let (tone, word) = match health.circuit.state {
+        CircuitState::Closed => (Tone::Good, "Closed"),
+        CircuitState::Throttled => (Tone::Warn, "Throttled"),
+        CircuitState::Open => (Tone::Bad, "Open"),
+        CircuitState::HalfOpen => (Tone::Warn, "Being tried out"),
+    };
+    let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let millis = |ms: Option<i64>| ms.map_or_else(|| "–".to_owned(), |ms| format!("{} ms", format::number(ms)));
+    let labels: Vec<String> = health.hours.iter().map(|hour| format!("{:02}:00", cx.here().hour(hour.at))).collect();
+    let of = |value: &dyn Fn(&engine::accounts::AttemptFigures) -> i64| {
+        health.hours.iter().map(|hour| value(&hour.figures)).collect::<Vec<i64>>()
+    };
+    let series = [
+        chart::Series { name: "in order", colour: '1', values: of(&|f| f.accepted + f.refused) },
+        chart::Series { name: "throttled", colour: 'n', values: of(&|f| f.throttled) },
+        chart::Series { name: "failed", colour: 'b', values: of(&|f| f.unavailable + f.account + f.unknown) },
+    ];
     parts::card(
-        "Lately",
+        "Health, last 24 hours",
         None,
         html! {
             div.stack {
-                @if recent.total == 0 {
-                    p.muted { "Nothing was sent through it among your newest 10,000 messages." }
-                } @else {
-                    (chart::shares(&format!("{arrived} arrived, {rest} sent or under way, {bad} did not arrive"), &[('1', arrived), ('n', rest), ('b', bad)]))
-                }
+                @if figures.attempts > 0 { (chart::bars("Attempts by hour", &labels, &series, 160)) }
                 (parts::facts([
-                    ("Messages", html! { span.num { (format::number(recent.total)) } }),
-                    ("Arrived", html! { span.num { (format::number(arrived)) " · " (format::percent(arrived, recent.total)) } }),
-                    ("Not arrived", html! { span.num { (format::number(bad)) " · " (format::percent(bad, recent.total)) } }),
-                    ("Waiting", html! { span.num { (format::number(stats.queued)) } }),
-                    ("Under way", html! { span.num { (format::number(stats.in_flight)) } }),
+                    ("Circuit", html! { (parts::badge(tone, word)) @if let Some(since) = health.circuit.since { " since " (cx.here().at(since)) } @if let Some(until) = health.circuit.until { ", tried again " (cx.here().distance(until)) } }),
+                    ("Attempts", html! { span.num { (format::number(figures.attempts)) } }),
+                    ("In order", html! { span.num { (share(figures.success_rate)) } }),
+                    ("Throttled", html! { span.num { (share(figures.throttled_share)) } }),
+                    ("Arrived", html! { span.num { (share(health.delivery_rate)) } }),
+                    ("Answers", html! { span.num { "half within " (millis(figures.p50_ms)) ", 95 % within " (millis(figures.p95_ms)) } }),
                 ]))
-                a.small href={ "/console/messages?account=" (account.id) } { "Messages through this account" }
+                @if let Some(error) = &health.last_error {
+                    p.small { "Last error " (cx.here().at(error.at)) ": " (format::words(&error.kind)) " · " code { (error.code) } }
+                    p."small muted break" { (error.detail) }
+                }
             }
         },
     )
@@ -480,7 +462,7 @@ pub(crate) async fn test(Path(id): Path<String>, headers: HeaderMap, Posted { cx
         Err(error) => Err(error.detail),
     };
     if headers.contains_key("hx-request") {
-        return Ok(answer(tested(Some(&result))));
+        return Ok(answer(watch::tested(Some(&result))));
     }
     let view = View { tested: Some(result), ..View::read(&cx, id).await? };
     let (form, title) = (stored(&view.account), view.account.name.clone());

@@ -1,6 +1,7 @@
-//! Campaigns: the list. `builder` makes and changes a draft, `written` is its form, `show` follows one from its checklist to its results.
+//! Campaigns: the list. `builder` makes and changes a draft, `written` is its form, `show` follows one from its checklist on, `results` tells what came of it.
 
 pub(crate) mod builder;
+mod results;
 pub(crate) mod show;
 mod written;
 
@@ -66,7 +67,7 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
 }
 
 /// Where a campaign stands, as a badge.
-fn state(state: CampaignState) -> Markup {
+pub(super) fn state(state: CampaignState) -> Markup {
     let (tone, words) = match state {
         CampaignState::Draft => (Tone::Plain, "Draft"),
         CampaignState::Scheduled => (Tone::Info, "Scheduled"),
@@ -84,7 +85,7 @@ fn whole(value: u64) -> i64 {
 }
 
 /// How much of the audience has its message or was left out.
-fn progress(campaign: &CampaignView) -> Markup {
+pub(super) fn progress(campaign: &CampaignView) -> Markup {
     let left = campaign.recipients.saturating_sub(campaign.accepted + campaign.excluded);
     let bar = [('1', whole(campaign.accepted)), ('n', whole(campaign.excluded)), ('0', whole(left))];
     html! {

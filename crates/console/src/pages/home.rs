@@ -1,17 +1,18 @@
 //! What happened today, and what needs somebody.
 
-use std::collections::BTreeMap;
-
 use engine::{
     accounts::{self, AccountState, AccountView},
+    analytics::{AnalyticsQuery, AnalyticsView, Figures, Interval},
+    campaigns::{self, CampaignState, CampaignView},
     dead_letters::DeadLetterQuery,
     endpoints::{self, EndpointState},
-    overview::Overview,
+    money::{BillingMode, credits},
     queries::ListQuery,
 };
 use maud::{Markup, html};
-use model::{Channel, Status};
+use model::{Channel, Money};
 
+use super::analytics::{Periods, lost, seen, under_way};
 use crate::{
     cx::{Answer, Cx, Fault, go},
     format,
@@ -29,12 +30,50 @@ const NEWEST: u32 = 8;
 /// Dead letters counted at most: how many does not matter beyond some.
 const DEAD_MAX: u32 = 100;
 
+/// Days of the trend beside a channel, today included.
+const TREND_DAYS: u16 = 14;
+/// Campaigns looked at for those under way: the newest.
+const CAMPAIGNS_MAX: u32 = 50;
+
 /// What the page is made from.
 pub(crate) struct View {
-    overview: Option<Overview>,
+    figures: Option<Lately>,
     accounts: Vec<AccountView>,
+    campaigns: Vec<CampaignView>,
+    credit: Option<Money>,
     newest: Vec<Message>,
     needs: Vec<Need>,
+}
+
+/// What was sent.
+struct Lately {
+    /// Since midnight where the viewer is, by hour and channel.
+    today: AnalyticsView,
+    /// By day and channel, on the tenant's clock.
+    trend: AnalyticsView,
+    days: Periods,
+}
+
+impl Lately {
+    async fn read(cx: &Cx) -> Result<Self, Fault> {
+        let days = Periods::until_now(&cx.tenant()?.timezone, cx.here().now, Interval::Day, TREND_DAYS);
+        let query = |since: String, interval| AnalyticsQuery {
+            since: Some(since),
+            interval: Some(interval),
+            group_by: Some("channel".to_owned()),
+            ..AnalyticsQuery::default()
+        };
+        let (engine, caller) = (cx.engine(), &cx.caller);
+        let today = engine.analytics_view(caller, &query(cx.here().midnight().to_string(), Interval::Hour)).await?;
+        let trend = engine.analytics_view(caller, &query(days.since(), Interval::Day)).await?;
+        Ok(Self { today, trend, days })
+    }
+
+    /// What the messages of a channel come to today; of every channel without one.
+    fn sum(&self, channel: Option<Channel>, of: fn(&Figures) -> i64) -> i64 {
+        let rows = self.today.data.iter().filter(|row| channel.is_none() || row.channel == channel);
+        rows.map(|row| of(&row.figures)).sum()
+    }
 }
 
 /// Something that needs somebody.
@@ -80,18 +119,31 @@ impl View {
             Vec::new()
         };
         let mut view = Self {
-            overview: None,
+            figures: None,
+            campaigns: Vec::new(),
+            credit: None,
             newest: Vec::new(),
             needs: accounts.iter().filter_map(needs_account).collect(),
             accounts,
         };
         if cx.may("messages:read") {
-            view.overview = Some(engine.overview(caller, cx.here().midnight()).await?);
             let query = ListQuery { limit: Some(NEWEST), ..ListQuery::default() };
             view.newest = read::json::<Page<Message>>(&engine.messages(caller, &query).await?)?.data;
             let dead = DeadLetterQuery { limit: Some(DEAD_MAX), ..DeadLetterQuery::default() };
             let dead: Page<Message> = read::json(&engine.dead_letters(caller, &dead).await?)?;
             view.needs.extend(needs_dead(dead.data.len(), dead.next_cursor.is_some()));
+        }
+        if cx.may("usage:read") {
+            view.figures = Some(Lately::read(cx).await?);
+        }
+        if cx.may("campaigns:read") {
+            let page = campaigns::list(engine, caller, Some(CAMPAIGNS_MAX), None).await?;
+            let is_under_way = |one: &CampaignView| matches!(one.state, CampaignState::Sending | CampaignState::Paused);
+            view.campaigns = page.data.into_iter().filter(is_under_way).collect();
+        }
+        if cx.may("credits:read") {
+            let (mode, available) = credits::balance(engine.parts(), caller).await?;
+            view.credit = (mode != BillingMode::None).then_some(available);
         }
         if cx.may("webhooks:read") {
             let endpoints = endpoints::list(engine, caller, Some(100), None).await?;
@@ -145,13 +197,14 @@ fn body(cx: &Cx, view: &View) -> Markup {
     html! {
         div.stack.loose #today hx-get="/console" hx-trigger="news from:body" hx-select="#today" hx-swap="outerHTML" {
             (needs(&view.needs))
-            @if let Some(overview) = &view.overview {
-                (numbers(cx, overview))
+            @if let Some(figures) = &view.figures {
+                (numbers(figures, view.credit.as_ref()))
                 div.columns {
-                    (by_hour(cx, overview))
-                    (by_channel(overview))
+                    (by_hour(cx, figures))
+                    (by_channel(figures))
                 }
             }
+            (campaigns_card(&view.campaigns))
             (accounts_card(&view.accounts))
             @if !view.newest.is_empty() {
                 (parts::card_flush("Newest messages", Some(link_button("/console/messages", "small", None, "See all")), super::messages::list_of(cx, &view.newest, &view.accounts)))
@@ -221,95 +274,90 @@ fn needs(needs: &[Need]) -> Markup {
     }
 }
 
-/// Messages by what became of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Sums {
-    total: i64,
-    arrived: i64,
-    read: i64,
-    under_way: i64,
-    failed: i64,
-}
-
-impl Sums {
-    fn add(&mut self, status: Status) {
-        self.total += 1;
-        match status {
-            Status::Delivered => self.arrived += 1,
-            Status::Read => {
-                self.arrived += 1;
-                self.read += 1;
-            }
-            Status::Failed | Status::Bounced | Status::Expired | Status::Suppressed | Status::Unknown => {
-                self.failed += 1
-            }
-            Status::Scheduled | Status::Queued | Status::Sending | Status::Sent => self.under_way += 1,
-            Status::Canceled => {}
-        }
-    }
-}
-
-fn numbers(cx: &Cx, overview: &Overview) -> Markup {
-    let mut sums = Sums::default();
-    overview.messages.iter().for_each(|(_, _, status)| sums.add(*status));
-    let more = if overview.is_cut { "+" } else { "" };
-    let since = if overview.is_cut {
-        html! { "since " (cx.here().at(overview.since)) }
-    } else {
-        html! { "since midnight" }
-    };
+fn numbers(figures: &Lately, credit: Option<&Money>) -> Markup {
+    let sum = |of| figures.sum(None, of);
+    let (total, arrived, read) = (sum(|f| f.accepted), sum(|f| f.delivered), sum(seen));
+    let (waiting, gone) = (sum(under_way), sum(lost));
     html! {
         section.tiles aria-label="Today" {
-            (parts::tile("Messages today", &format!("{}{more}", format::number(sums.total)), Some(since)))
-            (parts::tile("Arrived", &format::number(sums.arrived), Some(html! { (format::percent(sums.arrived, sums.total)) " of all" })))
-            (parts::tile("Read", &format::number(sums.read), Some(html! { (format::percent(sums.read, sums.arrived)) " of those that arrived" })))
-            (parts::tile("Under way", &format::number(sums.under_way), Some(html! { "waiting, or no report yet" })))
-            (parts::tile("Did not arrive", &format::number(sums.failed), Some(html! { (format::percent(sums.failed, sums.total)) " of all" })))
+            (parts::tile("Messages today", &format::number(total), Some(html! { "since midnight" })))
+            (parts::tile("Arrived", &format::number(arrived), Some(html! { (format::percent(arrived, total)) " of all" })))
+            (parts::tile("Opened or read", &format::number(read), Some(html! { (format::percent(read, arrived)) " of those that arrived" })))
+            (parts::tile("Under way", &format::number(waiting), Some(html! { "waiting, or no report yet" })))
+            (parts::tile("Did not arrive", &format::number(gone), Some(html! { (format::percent(gone, total)) " of all" })))
+            @if let Some(credit) = credit { (parts::tile("Credit", &format::money(credit), Some(html! { a href="/console/billing" { "See the statement" } }))) }
         }
     }
 }
 
-fn by_hour(cx: &Cx, overview: &Overview) -> Markup {
-    let mut hours = vec![Sums::default(); 24];
-    for (at, _, status) in &overview.messages {
-        hours[cx.here().hour(*at).min(23)].add(*status);
-    }
+fn by_hour(cx: &Cx, figures: &Lately) -> Markup {
+    let values = |of: fn(&Figures) -> i64| {
+        let mut hours = vec![0; 24];
+        for row in &figures.today.data {
+            let hour = row.period.map_or(0, |at| cx.here().hour(at).min(23));
+            hours[hour] += of(&row.figures);
+        }
+        hours
+    };
     let labels: Vec<String> = (0..24).map(|hour| format!("{hour:02}")).collect();
-    let values = |of: fn(&Sums) -> i64| hours.iter().map(of).collect();
     let series = [
-        Series { name: "Arrived", colour: '1', values: values(|sums| sums.arrived) },
-        Series { name: "Under way", colour: 'n', values: values(|sums| sums.under_way) },
-        Series { name: "Did not arrive", colour: 'b', values: values(|sums| sums.failed) },
+        Series { name: "Arrived", colour: '1', values: values(|f| f.delivered) },
+        Series { name: "Under way", colour: 'n', values: values(under_way) },
+        Series { name: "Did not arrive", colour: 'b', values: values(lost) },
     ];
-    parts::card("By hour", None, chart::bars("Messages of today by hour", &labels, &series, 220))
+    let more = link_button("/console/analytics", "small", None, "Analytics");
+    parts::card("By hour", Some(more), chart::bars("Messages of today by hour", &labels, &series, 220))
 }
 
-fn by_channel(overview: &Overview) -> Markup {
-    let mut channels: BTreeMap<Channel, Sums> = BTreeMap::new();
-    for (_, channel, status) in &overview.messages {
-        channels.entry(*channel).or_default().add(*status);
-    }
+fn by_channel(figures: &Lately) -> Markup {
+    let used: Vec<Channel> = super::channels::of_people()
+        .filter(|channel| figures.trend.data.iter().any(|row| row.channel == Some(*channel)))
+        .collect();
     parts::card(
         "By channel",
         None,
         html! {
-            @if channels.is_empty() { p.muted { "Nothing was sent today." } }
+            @if used.is_empty() { p.muted { "Nothing was sent in the last " (TREND_DAYS) " days." } }
             ul.bar-list {
-                @for (channel, sums) in &channels {
+                @for channel in used {
+                    @let sum = |of| figures.sum(Some(channel), of);
+                    @let (total, arrived, waiting, gone) = (sum(|f| f.accepted), sum(|f| f.delivered), sum(under_way), sum(lost));
                     li.line {
                         div.row.apart {
-                            span.row { (icon(parts::channel_icon(*channel))) span.strong { (format::channel(*channel)) } }
-                            span."num muted" { (format::number(sums.total)) " · " (format::percent(sums.arrived, sums.total)) " arrived" }
+                            span.row { (icon(parts::channel_icon(channel))) span.strong { (format::channel(channel)) } }
+                            (chart::sparkline(&format!("{} by day, the last {TREND_DAYS} days", format::channel(channel)),
+                                &figures.days.sums(&figures.trend, |row| row.channel == Some(channel), |f| f.accepted)))
                         }
                         (chart::shares(
-                            &format!("{}: {} arrived, {} under way, {} did not arrive", format::channel(*channel), sums.arrived, sums.under_way, sums.failed),
-                            &[('1', sums.arrived), ('n', sums.under_way), ('b', sums.failed)],
+                            &format!("{}: {arrived} arrived, {waiting} under way, {gone} did not arrive", format::channel(channel)),
+                            &[('1', arrived), ('n', waiting), ('b', gone)],
                         ))
+                        span."num muted small" { (format::number(total)) " today · " (format::percent(arrived, total)) " arrived" }
                     }
                 }
             }
         },
     )
+}
+
+fn campaigns_card(campaigns: &[CampaignView]) -> Markup {
+    html! {
+        @if !campaigns.is_empty() {
+            (parts::card("Campaigns under way", Some(link_button("/console/campaigns", "small", None, "Campaigns")), html! {
+                ul.bar-list {
+                    @for campaign in campaigns {
+                        li.line {
+                            div.row.apart {
+                                a.clip dir="auto" href={ "/console/campaigns/" (campaign.id) } { (campaign.name) }
+                                span.row { span."num muted" { (campaign.progress_percent) " %" } (super::campaigns::state(campaign.state)) }
+                            }
+                            (super::campaigns::progress(campaign))
+                        }
+                    }
+                }
+            }))
+        }
+    }
 }
 
 fn accounts_card(accounts: &[AccountView]) -> Markup {
@@ -336,18 +384,5 @@ pub(crate) fn account_state(account: &AccountView) -> Markup {
         AccountState::Disabled => parts::badge(Tone::Plain, "Disabled"),
         AccountState::Paused => parts::badge(Tone::Bad, "Paused"),
         AccountState::Unusable => parts::badge(Tone::Bad, "Unusable"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_status_counts_once_and_canceled_messages_count_as_nothing_else() {
-        let mut sums = Sums::default();
-        Status::ALL.iter().for_each(|status| sums.add(*status));
-        assert_eq!(sums, Sums { total: 12, arrived: 2, read: 1, under_way: 4, failed: 5 });
-        assert_eq!(sums.arrived + sums.under_way + sums.failed + 1, sums.total);
     }
 }

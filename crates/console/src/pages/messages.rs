@@ -70,7 +70,12 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
 pub(crate) fn tabs(here: &str) -> Markup {
     parts::tabs(
         "Messages",
-        &[(PATH, "All"), ("/console/dead-letters", "Dead letters"), ("/console/inbound", "Received")],
+        &[
+            (PATH, "All"),
+            ("/console/dead-letters", "Dead letters"),
+            ("/console/inbound", "Received"),
+            (super::invoices::PATH, "Invoices"),
+        ],
         here,
     )
 }

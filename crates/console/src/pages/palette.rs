@@ -1,6 +1,11 @@
-//! The command palette: pages by name, messages by id or address, accounts by name.
+//! The command palette: pages, accounts, campaigns and templates by name or id, contacts by the beginning of a name or an address, messages by id or address.
 
-use engine::{accounts, queries::ListQuery};
+use engine::{
+    accounts, campaigns,
+    contacts::{self, ContactQuery},
+    queries::ListQuery,
+    templates::{self, TemplateQuery},
+};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -12,8 +17,12 @@ use crate::{
     shell,
 };
 
-/// Messages shown for a search.
+/// Messages or contacts shown for a search.
 const FOUND_MAX: u32 = 6;
+/// Campaigns or templates looked through: the newest.
+const LOOKED_AT: u32 = 200;
+/// Lines of what is looked through that are shown.
+const SHOWN_MAX: usize = 5;
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Search {
@@ -35,11 +44,18 @@ pub(crate) async fn search(cx: Cx, Query(search): Query<Search>) -> Answer {
     let is_worth_it = q.chars().count() > 2 && cx.tenant.is_some();
     let accounts = if is_worth_it { account_lines(&cx, q).await? } else { Vec::new() };
     let messages = if is_worth_it { message_lines(&cx, q).await? } else { Vec::new() };
+    let campaigns = if is_worth_it { campaign_lines(&cx, q).await? } else { Vec::new() };
+    let contacts = if is_worth_it { contact_lines(&cx, q).await? } else { Vec::new() };
+    let templates = if is_worth_it { template_lines(&cx, q).await? } else { Vec::new() };
     let places = places_of(&cx, q);
-    let is_nothing = accounts.is_empty() && messages.is_empty() && places.is_empty();
+    let found = [&accounts, &messages, &campaigns, &contacts, &templates, &places];
+    let is_nothing = found.iter().all(|lines| lines.is_empty());
     Ok(answer(html! {
         (group("Pages", "p", places))
         (group("Accounts", "a", accounts))
+        (group("Campaigns", "c", campaigns))
+        (group("Templates", "t", templates))
+        (group("Contacts", "k", contacts))
         (group("Messages", "m", messages))
         @if is_nothing { p."muted small padded" { "Nothing found. An address or an id has to be whole." } }
     }))
@@ -101,7 +117,66 @@ async fn account_lines(cx: &Cx, q: &str) -> Result<Vec<Line>, engine::Error> {
         name: account.name,
         end: html! { span."muted small" { (account.channels.iter().map(|channel| format::channel(*channel)).collect::<Vec<_>>().join(", ")) } },
     };
-    Ok(found.take(5).map(line).collect())
+    Ok(found.take(SHOWN_MAX).map(line).collect())
+}
+
+async fn campaign_lines(cx: &Cx, q: &str) -> Result<Vec<Line>, engine::Error> {
+    if !cx.may("campaigns:read") {
+        return Ok(Vec::new());
+    }
+    let wanted = q.to_lowercase();
+    let page = campaigns::list(cx.engine(), &cx.caller, Some(LOOKED_AT), None).await?;
+    let found =
+        page.data.into_iter().filter(|one| one.name.to_lowercase().contains(&wanted) || one.id.to_string() == q);
+    let line = |campaign: campaigns::CampaignView| Line {
+        path: format!("/console/campaigns/{}", campaign.id),
+        picture: "megaphone",
+        name: campaign.name,
+        end: super::campaigns::state(campaign.state),
+    };
+    Ok(found.take(SHOWN_MAX).map(line).collect())
+}
+
+async fn template_lines(cx: &Cx, q: &str) -> Result<Vec<Line>, engine::Error> {
+    if !cx.may("templates:read") {
+        return Ok(Vec::new());
+    }
+    let wanted = q.to_lowercase();
+    let query = TemplateQuery { limit: Some(LOOKED_AT), ..TemplateQuery::default() };
+    let page = templates::list(cx.engine(), &cx.caller, &query).await?;
+    let found =
+        page.data.into_iter().filter(|one| one.name.to_lowercase().contains(&wanted) || one.id.to_string() == q);
+    let line = |template: templates::TemplateView| Line {
+        path: format!("/console/templates/{}", template.id),
+        picture: "file",
+        end: html! { span."muted small" { (format::channel(template.channel)) } },
+        name: template.name,
+    };
+    Ok(found.take(SHOWN_MAX).map(line).collect())
+}
+
+async fn contact_lines(cx: &Cx, q: &str) -> Result<Vec<Line>, engine::Error> {
+    if !cx.may("contacts:read") {
+        return Ok(Vec::new());
+    }
+    let query = ContactQuery { q: Some(q.to_owned()), limit: Some(FOUND_MAX), ..ContactQuery::default() };
+    let page = match contacts::list(cx.engine(), &cx.caller, &query).await {
+        Ok(page) => page,
+        // Too long to be a name: nobody is found.
+        Err(error) if error.kind.status() == 400 => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let line = |contact: contacts::ContactView| {
+        let address = contact.email.clone().or_else(|| contact.phone.clone()).unwrap_or_default();
+        let name = super::contacts::name(&contact);
+        Line {
+            path: format!("/console/contacts/{}", contact.id),
+            picture: "person",
+            end: html! { @if name != address { span."muted small" { (address) } } },
+            name,
+        }
+    };
+    Ok(page.data.into_iter().map(line).collect())
 }
 
 fn group(title: &str, prefix: &str, lines: Vec<Line>) -> Markup {

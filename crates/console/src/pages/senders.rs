@@ -20,7 +20,7 @@ use crate::{
     form::{Faults, Form},
     format,
     parts::{
-        self, Control, Dialog, Field, Tone, icon,
+        self, Control, Dialog, Field, Tone, icon, link_button,
         table::{self, Row, Table, cell, text},
     },
     shell::{self, Section},
@@ -32,7 +32,11 @@ const SHOWN: u32 = 200;
 
 /// What belongs to channels.
 pub(super) fn tabs(here: &str) -> Markup {
-    parts::tabs("Channels", &[("/console/channels", "Accounts"), (PATH, "Senders and domains")], here)
+    parts::tabs(
+        "Channels",
+        &[("/console/channels", "Accounts"), (PATH, "Senders and domains"), (super::routing::PATH, "Routing")],
+        here,
+    )
 }
 
 /// Shows senders, domains and WhatsApp templates.
@@ -221,7 +225,7 @@ fn whatsapp_card(cx: &Cx, account: &AccountView, templates: &[WhatsappTemplateVi
             cell(cx.here().at(template.synced_at)),
         ],
     };
-    let sync = html! { @if cx.may("accounts:write") { (parts::act(&format!("{PATH}/whatsapp/{}", account.id), cx.csrf(), "small", Some("retry"), "Ask the provider")) } };
+    let sync = html! { @if cx.may("accounts:write") { (link_button(&format!("{PATH}/whatsapp/{}/new", account.id), "small", Some("plus"), "New template")) (parts::act(&format!("{PATH}/whatsapp/{}", account.id), cx.csrf(), "small", Some("retry"), "Ask the provider")) } };
     parts::card_flush(
         &format!("WhatsApp templates of {}", account.name),
         Some(sync),

@@ -8,7 +8,7 @@ use crate::{
     form::{Faults, Form},
     parts::{
         self, Control, Field, Tone,
-        chart::{self, Series},
+        chart::{self, Line, Series},
         field, icon, link_button,
         table::{self, Row, Table, cell, number, text},
         timeline::{Event, timeline},
@@ -28,6 +28,14 @@ pub(crate) async fn show(cx: Cx) -> Answer {
     let series = [
         Series { name: "Delivered", colour: '1', values: vec![12, 40, 33, 51, 60, 58, 72, 90, 88, 94, 120, 101] },
         Series { name: "Failed", colour: 'b', values: vec![1, 2, 0, 4, 2, 1, 3, 9, 2, 1, 4, 2] },
+    ];
+    let rates = [
+        Line { name: "Arrived", colour: '2', values: series[0].values.iter().map(|value| Some(value / 2)).collect() },
+        Line {
+            name: "Read",
+            colour: '5',
+            values: series[1].values.iter().map(|value| (*value > 1).then_some(value * 9)).collect(),
+        },
     ];
     let tones = [
         ("Plain", Tone::Plain),
@@ -68,7 +76,7 @@ pub(crate) async fn show(cx: Cx) -> Answer {
             ] }))
             (table::pager(&table::Pages { path: "/console/styleguide", query: &[], is_first: false, next: Some("x"), shown: 2 }))
         }))
-        (parts::card("Charts", None, html! { div.stack { (chart::bars("Bars", &labels, &series, 200)) (chart::lines("Lines", &labels, &series, 200)) div.row { (chart::sparkline("Trend", &series[0].values)) } (chart::shares("Shares", &[('1', 70), ('n', 20), ('b', 10)])) } }))
+        (parts::card("Charts", None, html! { div.stack { (chart::bars("Bars", &labels, &series, 200)) (chart::lines("Lines", &labels, &rates, " %", 200)) (chart::shares_of("Steps", 1200, &[("Recipients", 1200), ("Arrived", 1100), ("Read", 640)])) div.row { (chart::sparkline("Trend", &series[0].values)) } (chart::shares("Shares", &[('1', 70), ('n', 20), ('b', 10)])) } }))
         (parts::card("Timeline", None, timeline(tones.iter().map(|(name, tone)| Event { tone: *tone, picture: "check", title: html! { (name) }, at: cx.here().at(cx.here().now), detail: Some(html! { (HOSTILE) }), is_future: *tone == Tone::Special }).collect())))
         (parts::card("Copy and facts", None, html! { (parts::copy_line("https://tidings.example/hooks/acc_01", "the address")) (parts::facts([("Name", html! { (HOSTILE) }), ("Channel", html! { (icon(parts::channel_icon(Channel::Sms))) })])) }))
         (parts::card("Empty", None, parts::empty("inbox", "Nothing here yet", "What this is for, and the next step.", Some(link_button("#main", "primary", None, "Do it")))))

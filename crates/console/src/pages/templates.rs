@@ -1,5 +1,6 @@
-//! Templates: the list, and making one. `editor` is the page of one; `written` reads and fills its form; `preview` shows what is being written.
+//! Templates: the list, and making one. `editor` is the page of one; `written` reads and fills its form; `preview` shows what is being written; `compare` what changed between two versions.
 
+pub(crate) mod compare;
 pub(crate) mod editor;
 pub(crate) mod preview;
 mod written;

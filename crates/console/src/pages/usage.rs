@@ -33,15 +33,9 @@ pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     cx.tenant()?;
     let query = UsageQuery { month: wanted.month.clone(), day: None, group_by: Some("channel,provider".to_owned()) };
     let usage: Usage = read::json(&cx.engine().usage(&cx.caller, &query).await?)?;
-    let actions = link_button(
-        &table::address("/console/usage/export", [("month", usage.month.as_str())]),
-        "",
-        Some("file"),
-        "Export CSV",
-    );
     Ok(cx.page(shell::Page {
-        actions: Some(actions),
         lead: Some(html! { "What was sent, by the month (UTC) in which it was accepted." }),
+        tabs: Some(super::billing::tabs(&cx, PATH)),
         ..shell::Page::new("Usage", Section::Usage, body(&cx, &usage))
     }))
 }
@@ -74,6 +68,7 @@ fn body(cx: &Cx, usage: &Usage) -> Markup {
                             (parts::tile("Did not arrive", &format::number(lost(totals)), Some(html! { (format::percent(lost(totals), totals.accepted)) " of all" })))
                         }
                         (by_channel(&usage.data))
+                        div.row { (link_button(&table::address("/console/usage/export", [("month", usage.month.as_str())]), "small", Some("file"), "Export CSV")) }
                     }
                     (rows(&usage.data))
                 }

@@ -70,6 +70,7 @@ pub(crate) fn shape(name: &str) -> PreEscaped<&'static str> {
         }
         "retry" => r#"<path d="M19 12a7 7 0 1 1-2.200-5.100L19.500 9"/><path d="M19.500 4.500V9H15"/>"#,
         "down" => r#"<path d="m7 10 5 5 5-5"/>"#,
+        "up" => r#"<path d="m7 14 5-5 5 5"/>"#,
         "menu" => r#"<path d="M4 7h16M4 12h16M4 17h16"/>"#,
         "sun" => {
             r#"<circle cx="12" cy="12" r="4"/><path d="M12 3v2M12 19v2M3 12h2M19 12h2M5.600 5.600 7 7M17 17l1.400 1.400M18.400 5.600 17 7M7 17l-1.400 1.400"/>"#

@@ -25,6 +25,11 @@ pub(crate) fn number(value: i64) -> Cell {
     Cell { content: html! { (crate::format::number(value)) }, is_number: true }
 }
 
+/// A cell with a number that was written already: a share, an amount.
+pub(crate) fn figure(text: &str) -> Cell {
+    Cell { content: html! { (text) }, is_number: true }
+}
+
 /// One row.
 pub(crate) struct Row {
     /// Where it leads; its first cell is the link.
@@ -136,12 +141,20 @@ pub(crate) enum Filter<'a> {
         /// Value and words.
         choices: Vec<(String, String)>,
     },
+    /// Something the address says that the line does not change.
+    Kept {
+        /// The field.
+        name: &'a str,
+        /// What it says.
+        value: &'a str,
+    },
 }
 
 /// The line above a list. `target` is the element that is replaced when a filter changes; without script the button does it.
 pub(crate) fn filters(path: &str, target: &str, filters: &[Filter<'_>]) -> Markup {
     let is_narrowed = filters.iter().any(|filter| match filter {
         Filter::Search { value, .. } | Filter::Choice { value, .. } => !value.is_empty(),
+        Filter::Kept { .. } => false,
     });
     html! {
         form.filters method="get" action=(path) role="search" hx-get=(path) hx-trigger="change, submit" hx-target={ "#" (target) } hx-select={ "#" (target) }
@@ -151,6 +164,7 @@ pub(crate) fn filters(path: &str, target: &str, filters: &[Filter<'_>]) -> Marku
                     Filter::Search { name, label, value } => {
                         div.search { (icon("search")) input type="search" id={ "by-" (name) } name=(name) value=(value) aria-label=(label) placeholder=(label) autocomplete="off"; }
                     }
+                    Filter::Kept { name, value } => { input type="hidden" name=(name) value=(value); }
                     Filter::Choice { name, label, value, choices } => {
                         select id={ "by-" (name) } name=(name) aria-label=(label) {
                             option value="" { (label) }

@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -25,7 +25,7 @@ use engine::{
     },
 };
 use maud::Markup;
-use model::Channel;
+use model::{Channel, TenantId};
 
 use self::words::Words;
 
@@ -33,9 +33,9 @@ use self::words::Words;
 const BODY_MAX: usize = 64 * 1024;
 /// Longest name of a program we keep, in characters.
 const USER_AGENT_MAX: usize = 300;
-/// Only our own style sheet, only forms to ourselves, in nobody's frame.
+/// Only style sheets and pictures of ours, only forms to ourselves, in nobody's frame.
 const POLICY: &str =
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self'";
 
 #[derive(Clone)]
 struct Shared {
@@ -50,6 +50,7 @@ pub fn router(engine: Arc<Engine>, client_ip_header: Option<HeaderName>) -> Rout
         .route("/p/{token}", get(preferences_page).post(preferences))
         .route("/c/{token}", get(confirm_page).post(confirm))
         .route("/hosted.css", get(style))
+        .route("/hosted/{sheet}", get(brand_style))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(Shared { engine, client_ip_header })
 }
@@ -57,6 +58,18 @@ pub fn router(engine: Arc<Engine>, client_ip_header: Option<HeaderName>) -> Rout
 async fn style() -> Response {
     let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")];
     (headers, include_str!("hosted.css")).into_response()
+}
+
+/// A tenant's own colours. They are no secret: they stand on every page and in every mail.
+async fn brand_style(State(shared): State<Shared>, Path(sheet): Path<String>) -> Response {
+    let tenant: Option<TenantId> = sheet.strip_suffix(".css").and_then(|id| id.parse().ok());
+    let found = match tenant {
+        Some(tenant) => shared.engine.tenant(tenant).await.ok(),
+        None => None,
+    };
+    let Some((_, tenant)) = found else { return StatusCode::NOT_FOUND.into_response() };
+    let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=86400")];
+    (headers, tenant.branding.style_sheet()).into_response()
 }
 
 /// What a page was asked with.
@@ -112,12 +125,17 @@ impl Asked {
     }
 
     fn words(&self, standing: Option<&Standing>) -> &'static Words {
-        words::choose(standing.and_then(|standing| standing.language.as_deref()), self.accepts.as_deref())
+        let own = standing.and_then(|standing| standing.language.as_deref());
+        let usual = standing.and_then(|standing| standing.look.default_locale.as_deref());
+        words::choose(own, self.accepts.as_deref(), usual)
     }
 
     fn answer(&self, result: Result<Standing, Error>, show: impl Fn(&Standing, &Words) -> Markup) -> Response {
         match result {
-            Ok(standing) => html(StatusCode::OK, show(&standing, self.words(Some(&standing)))),
+            Ok(standing) => {
+                let logo = standing.look.logo.as_deref();
+                html(StatusCode::OK, logo, show(&standing, self.words(Some(&standing))))
+            }
             Err(error) => {
                 let words = self.words(None);
                 let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -130,19 +148,28 @@ impl Asked {
                         words.trouble
                     }
                 };
-                html(status, page::notice(words, text))
+                html(status, None, page::notice(words, text))
             }
         }
     }
 }
 
-fn html(status: StatusCode, markup: Markup) -> Response {
+/// The policy of a page with this logo: one that lies elsewhere may be loaded from there.
+fn policy(logo: Option<&str>) -> HeaderValue {
+    let origin = logo.and_then(|logo| logo.parse::<Uri>().ok()).and_then(|uri| {
+        let (scheme, authority) = (uri.scheme_str()?.to_owned(), uri.authority()?.to_string());
+        HeaderValue::try_from(format!("{POLICY} {scheme}://{authority}")).ok()
+    });
+    origin.unwrap_or(HeaderValue::from_static(POLICY))
+}
+
+fn html(status: StatusCode, logo: Option<&str>, markup: Markup) -> Response {
     let mut response = Response::new(Body::from(markup.into_string()));
     *response.status_mut() = status;
     let headers: &mut HeaderMap = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy(logo));
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

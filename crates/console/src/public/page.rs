@@ -1,13 +1,18 @@
 //! The markup of the hosted pages: functions of what is shown and the words for it.
 
-use engine::consent::{hours::clock, pages::Standing, topics::TopicView};
+use engine::{
+    branding::Look,
+    consent::{hours::clock, pages::Standing, topics::TopicView},
+};
 use maud::{DOCTYPE, Markup, html};
 use model::Channel;
 
 use super::words::Words;
 
-/// The frame of every page: the sender's name above one card.
-fn frame(words: &Words, sender: Option<&str>, title: &str, body: Markup) -> Markup {
+/// The frame of every page: the sender's logo or name above one card, and what it says of itself below.
+fn frame(words: &Words, standing: Option<&Standing>, title: &str, body: Markup) -> Markup {
+    let sender = standing.map(|standing| standing.tenant.as_str());
+    let look = standing.map(|standing| &standing.look);
     html! {
         (DOCTYPE)
         html lang=(words.tag) {
@@ -18,18 +23,38 @@ fn frame(words: &Words, sender: Option<&str>, title: &str, body: Markup) -> Mark
                 meta name="robots" content="noindex";
                 title { (title) @if let Some(sender) = sender { " \u{b7} " (sender) } }
                 link rel="stylesheet" href="/hosted.css";
+                @if let Some(style) = look.and_then(|look| look.style.as_ref()) { link rel="stylesheet" href=(style); }
             }
             body {
                 main {
                     @if let Some(sender) = sender {
                         header {
-                            span.mark aria-hidden="true" { (sender.chars().next().unwrap_or(' ').to_uppercase()) }
+                            @if let Some(logo) = look.and_then(|look| look.logo.as_ref()) {
+                                img.logo src=(logo) alt="";
+                            } @else {
+                                span.mark aria-hidden="true" { (sender.chars().next().unwrap_or(' ').to_uppercase()) }
+                            }
                             span.sender { (sender) }
                         }
                     }
                     section.card { h1 { (title) } (body) }
+                    @if let Some(look) = look { (below(look)) }
                 }
             }
+        }
+    }
+}
+
+/// What the sender says of itself below the card.
+fn below(look: &Look) -> Markup {
+    let lines = [look.footer.as_deref(), look.postal_address.as_deref()];
+    if lines.iter().all(Option::is_none) && look.website_url.is_none() {
+        return html! {};
+    }
+    html! {
+        footer {
+            @for text in lines.into_iter().flatten() { p { (text) } }
+            @if let Some(website) = &look.website_url { p { a href=(website) rel="noopener noreferrer" { (website) } } }
         }
     }
 }
@@ -72,7 +97,7 @@ pub(super) fn unsubscribe(standing: &Standing, words: &Words, is_done: bool) -> 
     };
     frame(
         words,
-        Some(&standing.tenant),
+        Some(standing),
         heading,
         html! {
             @if standing.is_off {
@@ -106,7 +131,7 @@ pub(super) fn preferences(standing: &Standing, words: &Words, is_kept: bool) -> 
     let quiet = standing.quiet_hours;
     frame(
         words,
-        Some(&standing.tenant),
+        Some(standing),
         words.preferences,
         html! {
             @if is_kept { p.done role="status" { (words.kept) } }
@@ -164,7 +189,7 @@ pub(super) fn confirm(standing: &Standing, words: &Words, is_done: bool) -> Mark
     let heading = if is_done { words.confirmed } else { words.please_confirm };
     frame(
         words,
-        Some(&standing.tenant),
+        Some(standing),
         heading,
         html! {
             @if is_done {
@@ -187,6 +212,7 @@ mod tests {
     fn standing(is_off: bool) -> Standing {
         Standing {
             tenant: "Acme <Tickets>".to_owned(),
+            look: Look::default(),
             language: None,
             channel: Channel::Email,
             address: "a\u{2022}\u{2022}\u{2022}@example.com".to_owned(),
@@ -205,11 +231,30 @@ mod tests {
     #[test]
     fn a_page_has_a_form_no_script_and_nothing_unescaped() {
         for tag in ["en", "de", "fr", "es", "hi"] {
-            let words = words::choose(Some(tag), None);
+            let words = words::choose(Some(tag), None, None);
             let page = unsubscribe(&standing(false), words, false).into_string();
             assert!(page.contains("method=\"post\"") && page.contains(&format!("lang=\"{tag}\"")), "{page}");
             assert!(!page.contains("<script") && !page.contains("<Tickets>"), "{page}");
             assert!(unsubscribe(&standing(true), words, true).into_string().contains(words.unsubscribed));
         }
+    }
+
+    #[test]
+    fn a_page_wears_the_senders_brand() {
+        let words = words::choose(None, None, Some("de"));
+        let look = Look {
+            logo: Some("https://acme.example/logo.png".to_owned()),
+            style: Some("/hosted/ten_1.css?v=1".to_owned()),
+            footer: Some("Acme <Ltd>".to_owned()),
+            ..Look::default()
+        };
+        let page = unsubscribe(&Standing { look, ..standing(false) }, words, false).into_string();
+        assert!(page.contains("lang=\"de\""), "who says nothing gets the sender's language");
+        assert!(
+            page.contains("src=\"https://acme.example/logo.png\"") && page.contains("href=\"/hosted/ten_1.css?v=1\""),
+            "{page}"
+        );
+        assert!(page.contains("Acme &lt;Ltd&gt;") && !page.contains("class=\"mark\""), "{page}");
+        assert!(!unsubscribe(&standing(false), words, false).into_string().contains("<footer"));
     }
 }

@@ -46,9 +46,9 @@ pub(super) struct Words {
 }
 
 /// The words for somebody: their own language when it is known, or the first of those their browser asks for that we have.
-pub(super) fn choose(own: Option<&str>, accepts: Option<&str>) -> &'static Words {
+pub(super) fn choose(own: Option<&str>, accepts: Option<&str>, usual: Option<&str>) -> &'static Words {
     let asked = accepts.unwrap_or_default().split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
-    own.into_iter().chain(asked).find_map(find).unwrap_or(&ENGLISH)
+    own.into_iter().chain(asked).chain(usual).find_map(find).unwrap_or(&ENGLISH)
 }
 
 fn find(tag: &str) -> Option<&'static Words> {
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn the_own_language_wins_over_the_browsers() {
         let check = |own: Option<&str>, accepts: Option<&str>, expected: &str| {
-            assert_eq!(choose(own, accepts).tag, expected, "{own:?} {accepts:?}");
+            assert_eq!(choose(own, accepts, None).tag, expected, "{own:?} {accepts:?}");
         };
         check(Some("de-AT"), Some("fr"), "de");
         check(Some("pt"), Some("ja, fr-CH;q=0.9, en;q=0.8"), "fr");

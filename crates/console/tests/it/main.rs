@@ -3,7 +3,10 @@
 
 extern crate tidings_console as console;
 
+mod billing;
 mod campaigns;
+mod insight;
+mod invoices;
 mod pages;
 mod people;
 mod rights;

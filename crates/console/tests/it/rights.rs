@@ -15,6 +15,8 @@ const CHANGES: &[(&str, &str)] = &[
     ("/console/compose", "messages:write"),
     ("/console/compose/preview", "messages:write"),
     ("/console/dead-letters/retry", "messages:write"),
+    ("/console/invoices", "messages:write"),
+    ("/console/invoices/preview", "messages:write"),
     ("/console/templates", "templates:write"),
     ("/console/campaigns", "campaigns:write"),
     ("/console/segments", "contacts:write"),

@@ -31,6 +31,12 @@ both! {
         let page = visitor.get(saved.location()).await.text;
         assert!(page.contains("Hallo {{ name }}") && page.contains("de, en") && page.contains("value=\"Ada\""), "{page}");
 
+        let changes = visitor.get(&format!("{path}/compare?from=1&to=2")).await;
+        in_order("changes", &changes);
+        assert!(changes.text.contains("Subject (de)") && changes.text.contains("Deine Karte") && !changes.text.contains("Subject (en)"), "{}", changes.text);
+        assert!(visitor.get(&format!("{path}/compare?from=2&to=2")).await.text.contains("Nothing changed"));
+        assert_eq!(visitor.get(&format!("{path}/compare?from=7")).await.status, 404);
+
         let published = visitor.post(&format!("{path}/publish"), &[("version", "1")]).await;
         assert_eq!(published.status, 303);
         assert_eq!(visitor.post(&format!("{path}/rollback"), &[]).await.status, 303);

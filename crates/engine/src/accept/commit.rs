@@ -1,11 +1,16 @@
 //! The transaction that accepts: items planned apart, written together.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use model::Status;
 use model::{AccountId, ContactId, TenantId, Timestamp};
 use store::{
     Scope, Tx,
+    attempts::Observation,
     contents::Stored,
     deliveries::Delivery,
     fallbacks::Fallback,
@@ -22,10 +27,11 @@ use crate::{
     contacts::links::Links,
     directory::{Account, Tenant},
     dispatch::{Dispatcher, Place},
-    money::charge,
+    money::{book::Category, charge, ledger::Open, marks},
     once::{self, Judged},
     plans::quota,
     render::Prepared,
+    routing::again,
     view,
     writes::Writes,
 };
@@ -51,10 +57,14 @@ pub(crate) struct Item {
 /// One of its messages.
 pub(super) struct Planned {
     pub(super) message: Message,
+    /// What kind of message it is, for its price.
+    pub(super) category: Option<Category>,
     /// What has to be stored with it.
     pub(super) content: Option<Stored>,
     /// What is left to try after its first channel.
     pub(super) tail: Option<(Tail, Fallback)>,
+    /// What rules decided about its account, as JSON.
+    pub(super) decision: Option<String>,
 }
 
 /// What became of an item.
@@ -180,7 +190,7 @@ async fn write_in(
     let rulings = screened(tx, items, &linked, version, now).await?;
     let billed = items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some());
     let (mut ledgers, mut charges) =
-        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect()).await?, Vec::new());
+        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect(), now).await?, Vec::new());
     let mut meters = quota::lock(tx, metered(items, &linked, version)).await?;
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
@@ -210,12 +220,13 @@ async fn write_in(
             .iter()
             .zip(linked)
             .filter(|(planned, m)| planned.tail.is_some() || !matches!(rulings.get(&m.id), Some(Ruling::Bar(_))));
-        let costing: Vec<&Message> = costing.map(|(_, m)| &**m).collect();
-        let afforded = meters.afford(&item.tenant, &costing).and_then(|taken| {
+        let costing: Vec<(&Message, _)> = costing.map(|(planned, m)| (&**m, planned.category)).collect();
+        let counted: Vec<&Message> = costing.iter().map(|(m, _)| *m).collect();
+        let afforded = meters.afford(&item.tenant, &counted).and_then(|taken| {
             let owed = charge::afford(ledgers.get(&item.tenant.id), &item.tenant, costing.iter().copied())?;
             Ok((taken, owed))
         });
-        let (taken, owed) = match afforded {
+        let (taken, mut owed) = match afforded {
             Ok(afforded) => afforded,
             Err(refusal) => {
                 committed.push(Committed::Failed(refusal));
@@ -229,7 +240,7 @@ async fn write_in(
             continue;
         }
         if let Some(open) = ledgers.get_mut(&item.tenant.id) {
-            owed.iter().for_each(|charge| open.reserve(charge, now));
+            owed.iter_mut().for_each(|charge| open.reserve(charge, now));
             charges.extend(owed);
         }
         for (kind, data) in meters.take(&item.tenant, taken) {
@@ -241,6 +252,7 @@ async fn write_in(
         let mut body = first.map(|m| view::message_json(m, now).into_bytes());
         for (planned, m) in item.messages.iter().zip(linked) {
             writes.fallbacks.extend(planned.tail.as_ref().map(|(_, row)| row.clone()));
+            writes.observations.extend(planned.decision.as_ref().map(|decision| decided(m, decision, now)));
             writes.contents.extend(planned.tail.iter().flat_map(|(tail, _)| &tail.contents).cloned());
             match rulings.get(&m.id) {
                 // It takes its turn, is held back then, and goes on over its next channel.
@@ -268,6 +280,7 @@ async fn write_in(
         }
         committed.push(Committed::Done { has_left, contact, body });
     }
+    tell_marks(items, &mut ledgers, &mut writes, now, ids);
     charge::write(tx, ledgers, &charges).await?;
     meters.write(tx).await?;
     writes.write(tx, shard).await?;
@@ -292,6 +305,22 @@ fn metered<'a>(
         }
     }
     metered
+}
+
+/// Tells tenants whose credit these messages took below one of their marks.
+fn tell_marks(
+    items: &[(&Item, bool)],
+    ledgers: &mut BTreeMap<TenantId, Open>,
+    writes: &mut Writes,
+    now: Timestamp,
+    ids: &model::Ids,
+) {
+    for (id, open) in ledgers.iter_mut().filter(|(_, open)| open.has_changed()) {
+        let Some((item, _)) = items.iter().find(|(item, _)| item.tenant.id == *id) else { continue };
+        for (kind, data) in marks::cross(&mut open.ledger) {
+            writes.event(&item.tenant, kind, data, now, ids);
+        }
+    }
 }
 
 /// The contacts behind the addresses of messages that name none. Asks nothing for tenants without contacts.
@@ -328,7 +357,7 @@ async fn screened(
 }
 
 /// A message as it is accepted although it must not go now.
-fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
+pub(super) fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
     let mut m = planned.clone();
     match ruling {
         Ruling::Bar(failure) => {
@@ -342,6 +371,20 @@ fn held(planned: &Message, ruling: &Ruling, now: Timestamp) -> Message {
         }
     }
     m
+}
+
+/// What rules decided about a new message, for its timeline.
+fn decided(m: &Message, decision: &str, now: Timestamp) -> Observation {
+    Observation {
+        tenant_id: m.tenant_id,
+        message_id: m.id,
+        dedupe: again::KIND.to_owned(),
+        source: "engine".to_owned(),
+        kind: again::KIND.to_owned(),
+        detail: Some(decision.to_owned()),
+        at: now,
+        recorded_at: now,
+    }
 }
 
 /// What a new message writes. `leaving`: the process that sends it at once, so that its attempt is on record instead of due work.

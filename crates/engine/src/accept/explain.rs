@@ -7,7 +7,10 @@ use serde::Serialize;
 use store::{Scope, messages::Message};
 
 use super::request::MessageRequest;
-use crate::{Engine, Error, consent::screen::Ruling, contacts::links::Links, directory::Tenant, once::Reply};
+use crate::{
+    Engine, Error, consent::screen::Ruling, contacts::links::Links, directory::Tenant, once::Reply,
+    routing::decide::Decision,
+};
 
 impl Engine {
     /// Says what would happen to a message, and sends nothing.
@@ -36,6 +39,7 @@ impl Engine {
             account_id: plan.account.id.to_string(),
             connector: plan.account.connector.spec().id,
             route: &plan.route,
+            routing: plan.ruled.as_ref().map(|(_, decision)| &**decision),
             leaves_at: consent.until.unwrap_or(plan.due_at),
             consent,
             segments: plan.segments,
@@ -88,6 +92,8 @@ struct Explanation<'a> {
     account_id: String,
     connector: &'static str,
     route: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing: Option<&'a Decision>,
     leaves_at: Timestamp,
     consent: Foreseen,
     segments: Option<u32>,

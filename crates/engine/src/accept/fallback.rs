@@ -11,6 +11,7 @@ use crate::{
     Engine, Error,
     apply::fallback::{MARK, Step},
     directory::Tenant,
+    money::{book::Asked, charge},
 };
 
 /// The channels after the first, with what is said on each.
@@ -69,9 +70,17 @@ impl Engine {
                 Err(error) if is_out_of_reach(&error) => continue,
                 Err(error) => return Err(error),
             };
+            // What could not be paid for when it is needed is refused now.
+            let to = planned.address.to_string();
+            let asked = Asked {
+                category: planned.category,
+                ..Asked::new(planned.channel, planned.account.connector.spec().id, &to, planned.purpose)
+            };
+            charge::price_of(tenant, &asked, now).transpose()?;
             tail.steps.push(Step {
                 channel: planned.channel,
-                address: planned.address.to_string(),
+                category: planned.category,
+                address: to,
                 account_id: planned.account.id,
                 connector: planned.account.connector.spec().id.to_owned(),
                 content_id: said.content_id.0.to_string(),

@@ -30,8 +30,8 @@ use self::commit::Planned;
 pub(crate) use self::commit::{COMMIT_MAX, Committed, Item, write};
 pub(crate) use self::together::{Accepted, CAMPAIGN_WAITS, Step};
 use self::{
-    plan::Plan,
-    request::{BatchRequest, MessageRequest},
+    plan::{Plan, Routing},
+    request::{BatchRequest, MessageRequest, Written},
 };
 use crate::{
     Engine, Error, ErrorKind, FieldError,
@@ -42,6 +42,7 @@ use crate::{
     once::{self, IdempotencyKey, Repeat, Reply},
     plans::subscription,
     render::{Needs, Prepared},
+    routing::figures::Figures,
     templates::Picked,
     tracking, view,
 };
@@ -50,6 +51,9 @@ use crate::{
 pub const BATCH_MAX: usize = 1_000;
 /// Times a request is planned again because the configuration changed meanwhile.
 const PLANS_MAX: usize = 5;
+
+/// The code under which a request learns that its step was taken by somebody else. Nobody outside sees it.
+const PASSED: &str = "step_taken";
 
 /// What a message says, found before it is planned.
 struct Said {
@@ -130,7 +134,13 @@ impl Engine {
             let hint = (tenant_id, plan.account.id, plan.class, plan.due_at);
             let item = Item {
                 leaving: (plan.due_at <= now).then(|| (Arc::clone(&plan.account), Arc::clone(&plan.content))),
-                messages: vec![Planned { message, content: said.stored, tail }],
+                messages: vec![Planned {
+                    message,
+                    category: plan.category,
+                    content: said.stored,
+                    tail,
+                    decision: decided(&plan),
+                }],
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: true,
@@ -247,14 +257,22 @@ impl Engine {
             let picked = Picked { of, content_id, tracking: None };
             let said = Said { content_id, prepared: Arc::clone(&prepared), stored: None, template: Some(picked) };
             let (mut messages, mut lanes, mut ids) = (Vec::new(), BTreeSet::new(), Vec::new());
+            let figures = self.figures(&tenant).await?;
             for (index, request) in requests.iter().enumerate() {
                 let chosen = plan::choose(request, &tenant).map_err(|error| below(error, &format!("/to/{index}")))?;
-                let plan = plan::plan(request, &tenant, chosen, Arc::clone(&prepared), now)?;
+                let routing = self.routing(figures.as_ref(), &said, now);
+                let plan = plan::plan(request, &tenant, chosen, Arc::clone(&prepared), routing, now)?;
                 let mut message = self.new_message(request, &tenant, &plan, &said, now)?;
                 message.tracking |= tracking::TEST;
                 lanes.insert((plan.account.id, plan.class, plan.due_at));
                 ids.push(serde_json::json!({ "id": message.id, "to": message.address }));
-                messages.push(Planned { message, content: stored.take(), tail: None });
+                messages.push(Planned {
+                    message,
+                    category: plan.category,
+                    content: stored.take(),
+                    tail: None,
+                    decision: decided(&plan),
+                });
             }
             let body = serde_json::to_vec(&serde_json::json!({ "data": ids })).expect("answers have a JSON form");
             let item = Item {
@@ -293,18 +311,29 @@ impl Engine {
     ) -> Result<(Plan, Said), Error> {
         let chosen = plan::choose(request, tenant)?;
         let said = self.said(request, tenant, chosen.0, files, now).await?;
-        let plan = plan::plan(request, tenant, chosen, Arc::clone(&said.prepared), now)?;
+        let figures = self.figures(tenant).await?;
+        let routing = self.routing(figures.as_ref(), &said, now);
+        let plan = plan::plan(request, tenant, chosen, Arc::clone(&said.prepared), routing, now)?;
         Ok((plan, said))
     }
 
-    /// Refuses a request whose content or template could never be said over a channel, whoever the recipient.
+    /// What a message's account is decided from; `None` where the tenant has no rules.
+    fn routing(&self, figures: Option<&Arc<Figures>>, said: &Said, now: Timestamp) -> Option<Routing> {
+        figures.map(|figures| Routing {
+            figures: Arc::clone(figures),
+            id: MessageId::from_ulid(self.ports.ids.ulid(now)),
+            template: said.template.map(|picked| picked.of.id),
+        })
+    }
+
+    /// What a request says over a channel, compiled. Refuses one whose content or template could never be said, whoever the recipient.
     pub(crate) async fn can_be_said(
         &self,
         request: &MessageRequest,
         tenant: &Tenant,
         channel: model::Channel,
-    ) -> Result<(), Error> {
-        self.said(request, tenant, channel, Vec::new(), self.ports.clock.now()).await.map(drop)
+    ) -> Result<Arc<Prepared>, Error> {
+        Ok(self.said(request, tenant, channel, Vec::new(), self.ports.clock.now()).await?.prepared)
     }
 
     /// Finds and compiles what a message says: its own content, or its template's, which is in memory as a rule.
@@ -327,6 +356,13 @@ impl Engine {
             let stored = Some(Stored { tenant_id: tenant.id, id, body, template });
             Ok::<_, Error>(Said { content_id: id, prepared: Arc::new(prepared), stored, template: None })
         };
+        if let Some(written) = &request.written {
+            let Written { mut content, needs } = Written::clone(written);
+            if let model::Content::Email(email) = &mut content {
+                email.attachments = files;
+            }
+            return fresh(content, Some(needs));
+        }
         let Some(asked) = &request.template else { return fresh(plan::say(request, channel, files)?, None) };
         if request.content.is_some() {
             return Err(Error::invalid("/template", "give either `content` or `template`, not both"));
@@ -369,8 +405,10 @@ impl Engine {
     ) -> PlannedBatch {
         let mut batch = PlannedBatch::default();
         let mut known: HashMap<(model::Channel, String), (ContentId, Arc<Prepared>)> = HashMap::new();
+        let figures = self.figures(tenant).await;
         for (index, request) in requests.iter().enumerate() {
-            match self.plan_item(request.as_ref().map_err(Clone::clone), tenant, &mut known, now).await {
+            let figures = figures.as_ref().map_err(Clone::clone).map(Option::as_ref);
+            match self.plan_item(request.as_ref().map_err(Clone::clone), tenant, figures, &mut known, now).await {
                 Ok((planned, plan)) => {
                     let message = &planned.message;
                     batch.answers.push(Answer::Accepted { index, id: message.id });
@@ -390,6 +428,7 @@ impl Engine {
         &self,
         request: Result<&(MessageRequest, Vec<model::AttachmentRef>), Error>,
         tenant: &Tenant,
+        figures: Result<Option<&Arc<Figures>>, Error>,
         known: &mut HashMap<(model::Channel, String), (ContentId, Arc<Prepared>)>,
         now: Timestamp,
     ) -> Result<(Planned, Plan), Error> {
@@ -404,7 +443,8 @@ impl Engine {
             }
             None => self.said(request, tenant, chosen.0, files.clone(), now).await?,
         };
-        let plan = plan::plan(request, tenant, chosen, Arc::clone(&said.prepared), now)?;
+        let routing = self.routing(figures?, &said, now);
+        let plan = plan::plan(request, tenant, chosen, Arc::clone(&said.prepared), routing, now)?;
         if let Some(source) = source {
             known.entry(source).or_insert_with(|| (said.content_id, Arc::clone(&said.prepared)));
         }
@@ -414,7 +454,8 @@ impl Engine {
             let row = tail.attach(&mut message);
             (tail, row)
         });
-        Ok((Planned { message, content: said.stored, tail }, plan))
+        let decision = decided(&plan);
+        Ok((Planned { message, category: plan.category, content: said.stored, tail, decision }, plan))
     }
 
     fn new_message(
@@ -426,7 +467,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Message, Error> {
         let text = |raw: &Option<Box<RawValue>>| raw.as_ref().map(|raw| raw.get().to_owned());
-        let id = MessageId::from_ulid(self.ports.ids.ulid(now));
+        let id = plan.ruled.as_ref().map_or_else(|| MessageId::from_ulid(self.ports.ids.ulid(now)), |(id, _)| *id);
         let mut message = Message {
             purpose: plan.purpose,
             class: plan.class,
@@ -453,7 +494,7 @@ impl Engine {
             ..Message::new(tenant.id, id, plan.channel, plan.address.to_string(), said.content_id, now)
         };
         subscription::permit(tenant, plan.purpose, now)?;
-        charge::quote(tenant, &mut message)?;
+        charge::quote(tenant, &mut message, plan.category)?;
         Ok(message)
     }
 
@@ -468,7 +509,7 @@ impl Engine {
                 let status = u16::try_from(answered.status).unwrap_or(202);
                 Ok(Some((Reply { status, body: answered.body, replayed: true }, false)))
             }
-            Committed::Passed => Err(Error::internal("a request without a step was passed over")),
+            Committed::Passed => Err(Error::conflict(PASSED, "Somebody else was first with this.")),
             Committed::Stale => {
                 self.directory.refresh().await?;
                 Ok(None)
@@ -476,6 +517,11 @@ impl Engine {
             Committed::Failed(error) => Err(error),
         }
     }
+}
+
+/// What rules decided about a message, as it is kept with it.
+fn decided(plan: &Plan) -> Option<String> {
+    plan.ruled.as_ref().map(|(_, decision)| serde_json::to_string(decision).expect("a decision has a JSON form"))
 }
 
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Address, AttachmentRef, Channel, ChatId, Class, Content, EmailContent, FailureKind, Guarantee, Priority, Purpose,
-    SmsContent, Status, TelegramContent, Timestamp, VoiceContent, WhatsappContent, segments,
+    Address, AttachmentRef, Channel, ChatId, Class, Content, EmailContent, FailureKind, Guarantee, MessageId, Priority,
+    Purpose, SmsContent, Status, TelegramContent, TemplateId, Timestamp, VoiceContent, WhatsappContent, segments,
 };
 
 use serde_json::value::RawValue;
@@ -15,7 +15,14 @@ use crate::{
     consent::links::Links,
     contacts::Recipient,
     directory::{Account, Sender, Tenant, TenantState},
+    money::book::Category,
     render::Prepared,
+    routing::{
+        self,
+        decide::{Decision, Facts, Routed, route},
+        figures::Figures,
+        rule::Subject,
+    },
     senders::SenderState,
 };
 
@@ -62,8 +69,12 @@ pub struct Plan {
     pub rendered: Arc<Content>,
     /// Why this channel and account.
     pub route: String,
+    /// What the tenant's rules said, with the id the message got for it; `None` where none matched.
+    pub ruled: Option<(MessageId, Box<Decision>)>,
     /// Parts, for SMS.
     pub segments: Option<u32>,
+    /// What kind of message it is, for its price.
+    pub category: Option<Category>,
     /// When it leaves.
     pub due_at: Timestamp,
 }
@@ -124,7 +135,7 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
 
 /// The channels `auto` tries, and why: the one the contact chose for the topic, then the usual order, without those over which it must not be written to. When that leaves none with
 /// an address, all of them: the message is then held back with the reason instead of being refused without one.
-pub(super) fn auto_order(request: &MessageRequest) -> (Vec<Channel>, String) {
+pub(crate) fn auto_order(request: &MessageRequest) -> (Vec<Channel>, String) {
     let usual = "auto: the first of email, whatsapp, sms, telegram with an address and an account";
     let Some(wishes) = &request.wishes else { return (AUTO_ORDER.to_vec(), usual.to_owned()) };
     let mut order: Vec<Channel> = wishes.preferred.into_iter().collect();
@@ -312,6 +323,65 @@ fn account(request: &MessageRequest, tenant: &Tenant, channel: Channel) -> Resul
     }
 }
 
+/// What a message's account is decided from where the tenant has rules.
+pub struct Routing {
+    /// What is known of the accounts.
+    pub figures: Arc<Figures>,
+    /// The message's id: rules that share messages out by weight go by it.
+    pub id: MessageId,
+    /// The template it is made of.
+    pub template: Option<TemplateId>,
+}
+
+/// The account rules chose, and why.
+type Ruled = (Arc<Account>, Box<Decision>);
+
+/// Asks the tenant's rules. `None` when none matches.
+fn ruled(
+    request: &MessageRequest,
+    tenant: &Tenant,
+    (channel, address): (Channel, &Address),
+    rendered: &Content,
+    routing: &Routing,
+    (leaves_at, now): (Timestamp, Timestamp),
+) -> Result<Option<Ruled>, Error> {
+    let address = address.to_string();
+    let carries = |account: &Account| account.connector.can_carry(&account.values, rendered);
+    let refuses =
+        |account: &Account| carries(account).err().map(|failure| format!("cannot carry it: {}", failure.detail));
+    let message = Subject {
+        id: routing.id,
+        channel,
+        address: &address,
+        purpose: request.purpose.unwrap_or(Purpose::Transactional),
+        topic: request.topic.as_deref(),
+        template: routing.template,
+        metadata: request.metadata.as_ref().map(|raw| raw.get()),
+        segments: parts(rendered),
+        leaves_at,
+        accepted_at: now,
+    };
+    match route(&Facts::of(tenant, message, &routing.figures, &refuses), now) {
+        Routed::Unruled => Ok(None),
+        Routed::Nowhere(passed) => Err(routing::nowhere(&passed)),
+        Routed::To(mut decision) => {
+            let account = tenant.account(decision.account_id).map(Arc::clone);
+            let account = account.ok_or_else(|| Error::internal("a rule chose an account that is not there"))?;
+            let others = tenant.accounts.iter().filter(|other| other.is_enabled && other.channels.contains(&channel));
+            decision.cannot_carry = others.filter(|other| carries(other).is_err()).map(|other| other.id).collect();
+            Ok(Some((account, decision)))
+        }
+    }
+}
+
+/// Parts, for SMS.
+fn parts(rendered: &Content) -> Option<u32> {
+    match rendered {
+        Content::Sms(sms) => Some(segments(&sms.text).count),
+        _ => None,
+    }
+}
+
 fn disabled(account: &Account) -> Error {
     let detail = format!(
         "The account {} ({}) is disabled. Enable it, or choose another with `account_id`.",
@@ -453,6 +523,7 @@ pub fn plan(
     tenant: &Tenant,
     (channel, address, why): (Channel, Address, String),
     content: Arc<Prepared>,
+    routing: Option<Routing>,
     now: Timestamp,
 ) -> Result<Plan, Error> {
     let mut bad = Vec::new();
@@ -475,22 +546,50 @@ pub fn plan(
     if !bad.is_empty() {
         return Err(Error::invalid_fields(bad));
     }
-    let (account, sender, account_why) = match sender(request, tenant, channel)? {
+    let named = sender(request, tenant, channel)?;
+    let routing = routing.filter(|_| named.is_none() && request.account_id.is_none());
+    // Where rules are asked, the default account is only needed when none matches.
+    let unruled = |named: Option<Named>| match named {
         Some((account, sender)) => {
-            let why = format!("the sender {} was given", sender.from);
-            (account, Some(sender), why)
+            let why = format!("{}: the sender {} was given", account.name, sender.from);
+            Ok((account, Some(sender), why))
         }
         None => {
             let (account, why) = account(request, tenant, channel)?;
-            (account, None, why.to_owned())
+            let why = format!("{}: {why}", account.name);
+            Ok::<_, Error>((account, None, why))
         }
     };
+    let settled = if routing.is_none() { Some(unruled(named)?) } else { None };
     let purpose = request.purpose.unwrap_or(Purpose::Transactional);
     // The message has no id yet, so its links are samples of their length.
     let links = (purpose == Purpose::Marketing).then(|| Links::sample(&tenant.public_url));
     let variables = request.variables.as_ref().map(|raw| raw.get());
     let rendered = content.render_with(variables, &tenant.provided, links.as_ref())?;
     check_rendered(&rendered)?;
+    if let Some(rules) = &tenant.rules {
+        rules.refuse(channel, purpose, &rendered)?;
+    }
+    let mut by_rule = None;
+    let (account, sender, route) = match (settled, routing) {
+        (Some((account, sender, route)), _) => (account, sender, format!("{channel}: {why}; {route}")),
+        (None, routing) => {
+            let asked = routing
+                .as_ref()
+                .map(|routing| ruled(request, tenant, (channel, &address), &rendered, routing, (leaves_at, now)));
+            match asked.transpose()?.flatten() {
+                Some((account, decision)) => {
+                    let route = format!("{channel}: {why}{}", routing::words(&decision));
+                    by_rule = routing.map(|routing| (routing.id, decision));
+                    (account, None, route)
+                }
+                None => {
+                    let (account, sender, route) = unruled(None)?;
+                    (account, sender, format!("{channel}: {why}; {route}"))
+                }
+            }
+        }
+    };
     account.connector.can_carry(&account.values, &rendered).map_err(|failure| {
         // The field stands in backticks, or before a colon at the beginning.
         let named = [failure.detail.split('`').nth(1), failure.detail.split(':').next()];
@@ -509,13 +608,15 @@ pub fn plan(
         guarantee: request.guarantee.unwrap_or(Guarantee::AtLeastOnce),
         status: if leaves_at > now { Status::Scheduled } else { Status::Queued },
         address,
-        segments: match &*rendered {
-            Content::Sms(sms) => Some(segments(&sms.text).count),
-            _ => None,
-        },
+        segments: parts(&rendered),
+        category: Category::of(&rendered, purpose, |name, language| {
+            let key = (account.id, name.to_owned(), language.to_owned());
+            tenant.whatsapp_categories.get(&key).map(String::as_str)
+        }),
         rendered,
         content,
-        route: format!("{channel}: {why}; {}: {account_why}", account.name),
+        route,
+        ruled: by_rule,
         account,
         sender,
         due_at: leaves_at,
@@ -556,4 +657,60 @@ fn check_rendered(content: &Content) -> Result<(), Error> {
         }
     }
     if bad.is_empty() { Ok(()) } else { Err(Error::invalid_fields(bad)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ContactId, TenantId};
+    use proptest::prelude::*;
+    use store::contacts::Contact;
+
+    use super::*;
+    use crate::consent::Wishes;
+
+    const WAYS: [Channel; 5] = [Channel::Email, Channel::Sms, Channel::Whatsapp, Channel::Telegram, Channel::Voice];
+
+    fn request(preferred: Option<Channel>, barred: &[Channel], has: [bool; 3]) -> MessageRequest {
+        let mut contact = Contact::new(TenantId::from_ulid(1), ContactId::from_ulid(2), Timestamp::EPOCH);
+        contact.email = has[0].then(|| "ada@example.com".to_owned());
+        contact.phone = has[1].then(|| "+15550100001".to_owned());
+        contact.telegram_chat_id = has[2].then_some(7);
+        let barred = barred.iter().map(|channel| (*channel, "opted_out".to_owned())).collect();
+        MessageRequest {
+            recipient: Some(Arc::new(Recipient::new(contact, &[]))),
+            wishes: Some(Arc::new(Wishes { preferred, barred })),
+            ..MessageRequest::default()
+        }
+    }
+
+    proptest! {
+        /// What `auto` takes is what somebody would take who looks at one channel after the other.
+        #[test]
+        fn auto_takes_the_preferred_channel_that_is_allowed_and_there(
+            preferred in prop::option::of(prop::sample::select(WAYS.to_vec())),
+            barred in prop::collection::btree_set(prop::sample::select(WAYS.to_vec()), 0..=5),
+            has in any::<[bool; 3]>(),
+        ) {
+            let barred: Vec<Channel> = barred.into_iter().collect();
+            let request = request(preferred, &barred, has);
+            let there = |channel: &Channel| request.recipient.as_ref().is_some_and(|to| to.address(*channel).is_some());
+            let (order, why) = auto_order(&request);
+            let mut seen = order.clone();
+            seen.sort_unstable();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), order.len(), "each channel once");
+            let wanted = preferred.into_iter().chain(AUTO_ORDER.iter().copied());
+            let naive = wanted.clone().find(|channel| there(channel) && !barred.contains(channel));
+            let taken = order.iter().copied().find(there);
+            match naive {
+                Some(naive) => {
+                    prop_assert_eq!(taken, Some(naive));
+                    prop_assert!(order.iter().all(|channel| !barred.contains(channel)));
+                    prop_assert!(barred.iter().all(|channel| !AUTO_ORDER.contains(channel)) || why.contains("passed over"));
+                }
+                // Nothing is allowed: then the message is held back with its reason, over whatever is there.
+                None => prop_assert_eq!(taken, wanted.clone().find(there)),
+            }
+        }
+    }
 }

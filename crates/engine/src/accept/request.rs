@@ -13,7 +13,7 @@ use serde::{
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::{Error, ErrorKind, branding::TrackingRule, consent::Wishes, contacts::Recipient};
+use crate::{Error, ErrorKind, branding::TrackingRule, consent::Wishes, contacts::Recipient, render::Needs};
 
 /// Deepest nesting a request may have.
 const DEPTH_MAX: usize = 64;
@@ -91,10 +91,23 @@ pub struct MessageRequest {
     #[serde(skip)]
     #[schema(ignore)]
     pub recipient: Option<Arc<Recipient>>,
+    /// What it says when that is neither `content` nor a stored template: written by us.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub written: Option<Arc<Written>>,
     /// What that contact prefers and allows, for `auto`.
     #[serde(skip)]
     #[schema(ignore)]
     pub wishes: Option<Arc<Wishes>>,
+}
+
+/// What a message of ours says: compiled like a template's version, and stored with the message.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// With its placeholders.
+    pub content: model::Content,
+    /// What fills them.
+    pub needs: Needs,
 }
 
 /// A recipient: one of these, or several when `channel` is `auto` or a list.

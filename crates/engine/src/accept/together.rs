@@ -4,14 +4,19 @@
 use std::sync::Arc;
 
 use model::{BoxFuture, CampaignId, MessageId, TenantId, Timestamp};
-use store::{Scope, Tx};
+use store::{Scope, Tx, messages::Message};
 
-use super::{Answer, Committed, Item, PLANS_MAX, Planned, PlannedBatch, answered, problem, too_busy};
+use super::{
+    Answer, Committed, Item, PASSED, PLANS_MAX, Planned, PlannedBatch, answered, commit::held, decided, problem,
+    too_busy,
+};
 use crate::{
     Engine, Error, ErrorKind,
     accept::request::MessageRequest,
     consent::screen::{self, Ruling, Rulings},
+    contacts::links::Links,
     directory::Tenant,
+    once::{Repeat, Reply},
 };
 
 type Take = dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<bool, store::Error>> + Send + Sync;
@@ -54,7 +59,13 @@ impl Engine {
             let id = message.id;
             let item = Item {
                 leaving: None,
-                messages: vec![Planned { message, content: said.stored, tail }],
+                messages: vec![Planned {
+                    message,
+                    category: plan.category,
+                    content: said.stored,
+                    tail,
+                    decision: decided(&plan),
+                }],
                 answer: answered(tenant_id, None, [0; 32], Vec::new(), now),
                 has_key: false,
                 is_single: false,
@@ -74,6 +85,89 @@ impl Engine {
             }
         }
         Err(too_busy())
+    }
+
+    /// Accepts messages that belong together, all of them or none, with the step and the answer `tell` makes of them as they will be written. `None` when somebody else took the step.
+    pub(crate) async fn accept_all(
+        &self,
+        tenant_id: TenantId,
+        requests: &[MessageRequest],
+        repeat: &Repeat,
+        tell: impl Fn(&[Message]) -> Result<(Step, Vec<u8>), Error> + Send + Sync,
+    ) -> Result<Option<Reply>, Error> {
+        let _running = self.hold(tenant_id, repeat.key.as_ref())?;
+        let mut ready = Vec::with_capacity(requests.len());
+        for request in requests {
+            ready.push((request, self.attach(tenant_id, request).await?));
+        }
+        for _ in 0..PLANS_MAX {
+            let (version, tenant) = self.tenant(tenant_id).await?;
+            let now = self.ports.clock.now();
+            let (mut messages, mut lanes, mut contents) = (Vec::new(), Vec::new(), Vec::new());
+            for (request, files) in &ready {
+                let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
+                let message = self.new_message(request, &tenant, &plan, &said, now)?;
+                lanes.push((plan.account.id, plan.class, plan.due_at));
+                let decision = decided(&plan);
+                contents.push((said.content_id, plan.content));
+                messages.push(Planned { message, category: plan.category, content: said.stored, tail: None, decision });
+            }
+            let (step, body) = tell(&self.foretell(&tenant, &messages, now).await?)?;
+            let weight = messages.len();
+            let item = Item {
+                leaving: None,
+                messages,
+                answer: answered(tenant_id, repeat.key.as_ref(), repeat.fingerprint, body.clone(), now),
+                has_key: repeat.key.is_some(),
+                is_single: false,
+                step: Some(step),
+                tenant,
+                version,
+            };
+            match self.commit(item, weight, body).await {
+                Ok(Some((reply, _))) => {
+                    if !reply.replayed {
+                        for (id, content) in contents {
+                            self.contents.put(id, content);
+                        }
+                        for (account, class, due_at) in lanes {
+                            self.dispatcher.nudge(tenant_id, account, class, due_at);
+                        }
+                        self.wakers.wake(tenant_id);
+                    }
+                    return Ok(Some(reply));
+                }
+                Ok(None) => {}
+                Err(error) if error.code == PASSED => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// Messages as they will be written: with the contact behind their address, and held back where they must not go.
+    async fn foretell(&self, tenant: &Arc<Tenant>, planned: &[Planned], now: Timestamp) -> Result<Vec<Message>, Error> {
+        let mut messages: Vec<Message> = planned.iter().map(|planned| planned.message.clone()).collect();
+        if tenant.has_contacts && messages.iter().any(|m| m.contact_id.is_none()) {
+            let asked: Vec<_> = messages.iter().map(|m| (m.tenant_id, m.channel, m.address.clone())).collect();
+            let read = self.ports.db.read(Scope::Tenant(tenant.id), move |tx| {
+                Box::pin(async move {
+                    let asked = asked.iter().map(|(tenant, channel, address)| (*tenant, *channel, address.as_str()));
+                    Links::find(tx, asked).await
+                })
+            });
+            let links = read.await?;
+            for m in messages.iter_mut().filter(|m| m.contact_id.is_none()) {
+                m.contact_id = links.of(m.tenant_id, m.channel, &m.address);
+            }
+        }
+        let rulings = self.ruled(tenant, messages.clone(), now).await?;
+        for m in &mut messages {
+            if let Some(ruling) = rulings.get(&m.id) {
+                *m = held(m, ruling, now);
+            }
+        }
+        Ok(messages)
     }
 
     /// Accepts a campaign's next messages with the step `step` makes for what became of each request, in their order. False when somebody else took the step.
@@ -149,8 +243,12 @@ impl Engine {
         let planned = self.plan_batch(&requests, tenant, now).await;
         let mut rulings = self.rulings(tenant, &planned, now).await?;
         let mut messages = planned.messages.iter();
-        let mut rehearse =
-            |m: &store::messages::Message| Rehearsed { segments: m.segments, ruling: rulings.remove(&m.id) };
+        let mut rehearse = |m: &Message| Rehearsed {
+            segments: m.segments,
+            cost: m.cost_micros.zip(m.cost_currency.clone()),
+            is_american: crate::campaigns::check::is_american(m.channel, &m.address),
+            ruling: rulings.remove(&m.id),
+        };
         let rehearsed = |answer: &Answer| match answer {
             Answer::Accepted { .. } => {
                 let planned = messages.next().ok_or_else(|| Error::internal("an accepted message was not planned"))?;
@@ -174,7 +272,7 @@ impl Engine {
     pub(crate) async fn ruled(
         &self,
         tenant: &Arc<Tenant>,
-        messages: Vec<store::messages::Message>,
+        messages: Vec<Message>,
         now: Timestamp,
     ) -> Result<Rulings, Error> {
         if !messages.iter().any(|m| screen::is_watched(m, tenant)) {
@@ -244,6 +342,10 @@ impl Engine {
 pub(crate) struct Rehearsed {
     /// Parts, for SMS.
     pub segments: Option<u32>,
+    /// What it will cost, in millionths, and of which currency, where that is known.
+    pub cost: Option<(i64, String)>,
+    /// True when it goes to a number of the United States.
+    pub is_american: bool,
     /// What consent says of it; `None` when it may go.
     pub ruling: Option<Ruling>,
 }
@@ -272,6 +374,7 @@ fn is_passing(code: &str) -> bool {
         "tenant_suspended"
             | "account_disabled"
             | "no_account_for_channel"
+            | "no_account_for_route"
             | "template_not_published"
             | "no_price"
             | "subscription_past_due"

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Connectors through which nothing arrives at a person.
-const NOWHERE: &[&str] = &["sandbox", "noop"];
+pub(crate) const NOWHERE: &[&str] = &["sandbox", "noop"];
 
 /// The account a letter leaves through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

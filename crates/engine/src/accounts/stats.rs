@@ -73,7 +73,7 @@ pub async fn stats(parts: &Parts, caller: &Caller, id: AccountId) -> Result<Acco
             let states = store::account_states::of_tenant(tx, tenant).await?;
             let running = states.iter().find(|state| state.account_id == id);
             Ok::<_, Error>(AccountStats {
-                state: view::read(tx, &inner, &row, running, now).await?.state,
+                state: view::read(tx, &inner, &row, running, None, now).await?.state,
                 queued: deliveries::count_of_account(tx, tenant, id, QUEUED_MAX).await?,
                 in_flight: inflight::count_of_account(tx, tenant, id).await?,
                 failures_in_a_row: running.map_or(0, |running| running.failures),

@@ -4,9 +4,10 @@ use connectors::{Connector, Cx, registry};
 use model::{AccountId, Channel, Failure, Field, FieldKind, Timestamp, Values};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use store::{Tx, account_states, accounts};
+use store::{Tx, account_states, accounts, attempt_counters::Counts};
 use utoipa::ToSchema;
 
+use super::health::{self, ShortHealth};
 use crate::{Error, Parts, directory};
 
 /// Whether messages can leave through an account.
@@ -70,6 +71,8 @@ pub struct AccountView {
     pub state: AccountState,
     /// Why it is paused, when it is.
     pub pause: Option<AccountPause>,
+    /// How it did in the last 24 hours, in short; more of it under `/health`.
+    pub health: ShortHealth,
     /// Messages a second, when less than the connector's own limit.
     pub per_second: Option<u32>,
     /// Requests at once, when less than the connector's own limit.
@@ -95,7 +98,8 @@ pub(super) async fn of(
     now: Timestamp,
 ) -> Result<AccountView, Error> {
     let states = account_states::of_tenant(tx, row.tenant).await?;
-    read(tx, parts, row, states.iter().find(|state| state.account_id == row.id), now).await
+    let sums = health::lately(tx, row.tenant, Some(row.id), now).await?;
+    read(tx, parts, row, states.iter().find(|state| state.account_id == row.id), sums.get(&row.id), now).await
 }
 
 /// Shows one account whose running state was read.
@@ -104,6 +108,7 @@ pub(super) async fn read(
     parts: &Parts,
     row: &accounts::Account,
     running: Option<&account_states::AccountState>,
+    lately: Option<&Counts>,
     now: Timestamp,
 ) -> Result<AccountView, Error> {
     let connector = registry::find(&row.connector);
@@ -134,6 +139,7 @@ pub(super) async fn read(
         enabled: row.is_enabled,
         state,
         pause,
+        health: ShortHealth::of(running, lately, now),
         per_second: row.per_second,
         concurrency: row.concurrency,
         callback_help: help.map(str::to_owned),

@@ -11,6 +11,8 @@ use store::{
     messages::{ContentId, Message},
 };
 
+use crate::money::book::Category;
+
 /// One more channel to try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -26,6 +28,9 @@ pub struct Step {
     pub content_id: String,
     /// Parts, for SMS.
     pub segments: Option<u32>,
+    /// What kind of message it is there, for its price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
     /// Why this account.
     pub route: String,
 }
@@ -38,6 +43,11 @@ impl Step {
 
 /// What marks the route of a message that has another channel to fall back on. A text that looks like it costs a look-up and nothing else.
 pub const MARK: &str = "; if that fails, ";
+
+/// A new way for a message on the same channel: what its route said of channels left to try stays, so that it is still recognised.
+pub fn with_rest_of(before: &str, route: String) -> String {
+    before.find(MARK).map(|at| format!("{route}{}", &before[at..])).unwrap_or(route)
+}
 
 /// True when there may be something left to try: without a look at the database.
 pub fn may_move_on(m: &Message) -> bool {
@@ -54,14 +64,14 @@ pub const fn allows(failure: &Failure) -> bool {
     !matches!(failure.kind, FailureKind::Unknown)
 }
 
-/// Takes the first step that can be used and puts the message on it. Answers the way it left, and what is left after this one.
+/// Takes the first step that can be used and puts the message on it. Answers the way it left, what is left after this one, and what kind of message it is now.
 pub fn move_on(
     m: &mut Message,
     steps: &[Step],
     position: u32,
     is_usable: impl Fn(&Step) -> bool,
     now: Timestamp,
-) -> Option<(FormerRoute, Vec<Step>)> {
+) -> Option<(FormerRoute, Vec<Step>, Option<Category>)> {
     let index = steps.iter().position(|step| step.content().is_some() && is_usable(step))?;
     let step = &steps[index];
     let former = FormerRoute {
@@ -88,7 +98,7 @@ pub fn move_on(
     m.segments = step.segments;
     m.route = Some(step.route.clone());
     (m.due_at, m.poll_at, m.polls, m.dead_at, m.ended_at) = (None, None, 0, None, None);
-    Some((former, steps[index + 1..].to_vec()))
+    Some((former, steps[index + 1..].to_vec(), step.category))
 }
 
 /// True when a report speaks of a way the message left: by the attempt it echoes, or by the provider's id.

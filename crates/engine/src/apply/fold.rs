@@ -1,11 +1,14 @@
 //! Folds inputs into message rows and what is written beside them. No IO: rows come in, [`Writes`] go out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use connectors::{Acceptance, Outcome, registry};
 use model::{
-    AccountId, Channel, Class, ConsentMethod, ConsentState, Fact, Failure, FailureKind, Guarantee, Ids, MessageId,
-    Status, SuppressionId, SuppressionReason, TenantId, Timestamp, step,
+    ATTEMPTS_MAX, AccountId, Channel, Class, ConsentMethod, ConsentState, Fact, Failure, FailureKind, Guarantee, Ids,
+    MessageId, Money, Status, SuppressionId, SuppressionReason, TenantId, Timestamp, step,
 };
 use store::{
     attempts::{Attempt, Observation},
@@ -20,7 +23,7 @@ use store::{
 
 use super::{
     AskedAbout, EarlyPayload, Finished, Held, Learned, Moved, Rerouted, Withdrawn,
-    conclude::{self, Facts, Next, conclude},
+    conclude::{self, Facts, Next, TRIES_MAX, conclude},
     fallback,
     health::News,
 };
@@ -33,6 +36,11 @@ use crate::{
         screen::Ruling,
     },
     engine::Tenants,
+    money::{book::Category, charge},
+    routing::{
+        again::{self, Because, History},
+        decide::{Decision, Routed},
+    },
     view,
     writes::Writes,
 };
@@ -56,6 +64,8 @@ pub(super) struct Fold<'a> {
     /// Bounces that may pass, with the address as the message has it.
     soft: Vec<(SoftBounce, String)>,
     ways: Ways,
+    /// What was tried for messages that may go through another account.
+    histories: HashMap<MessageId, History>,
 }
 
 /// The channels left to messages, and the ways they went before.
@@ -74,6 +84,7 @@ impl<'a> Fold<'a> {
         ids: &'a Ids,
         now: Timestamp,
         ways: Ways,
+        histories: HashMap<MessageId, History>,
     ) -> Self {
         Self {
             rows,
@@ -88,6 +99,7 @@ impl<'a> Fold<'a> {
             suppressions: Vec::new(),
             soft: Vec::new(),
             ways,
+            histories,
         }
     }
 
@@ -134,7 +146,7 @@ impl<'a> Fold<'a> {
     pub(super) fn finished(&mut self, finished: &Finished, is_held: bool) {
         let Some(mut m) = self.take(finished.flight.message_id) else { return };
         if is_held {
-            self.attempt(finished, None);
+            self.attempt(m.channel, finished, None);
             m.attempts = m.attempts.max(finished.flight.number);
             match &finished.outcome {
                 Outcome::Accepted(acceptance) => {
@@ -158,7 +170,7 @@ impl<'a> Fold<'a> {
         self.ends.entry((flight.tenant_id, flight.account_id)).or_default().push(failure);
     }
 
-    fn attempt(&mut self, finished: &Finished, note: Option<String>) {
+    fn attempt(&mut self, channel: Channel, finished: &Finished, note: Option<String>) {
         let flight = &finished.flight;
         let (outcome, failure, provider_message_id) = match &finished.outcome {
             Outcome::Accepted(acceptance) => (0, None, acceptance.provider_message_id.clone()),
@@ -171,7 +183,7 @@ impl<'a> Fold<'a> {
         };
         let connector = finished.account.as_ref().map_or("none", |account| account.connector.spec().id);
         metrics::counter!("tidings_attempts_total", "connector" => connector, "outcome" => name).increment(1);
-        self.writes.attempts.push(Attempt {
+        let attempt = Attempt {
             tenant_id: flight.tenant_id,
             message_id: flight.message_id,
             number: flight.number,
@@ -183,7 +195,8 @@ impl<'a> Fold<'a> {
             provider_message_id,
             exchange: finished.exchange.clone(),
             note,
-        });
+        };
+        self.writes.attempted(channel, attempt, finished.took_ms);
     }
 
     fn accepted(&mut self, m: &mut Message, finished: &Finished, acceptance: &Acceptance) {
@@ -191,8 +204,8 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&acceptance.provider_message_id);
         }
         m.segments = acceptance.segments.or(m.segments);
-        if let Some(price) = acceptance.price.as_ref().filter(|_| !self.is_billed(m)) {
-            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        if let Some(price) = &acceptance.price {
+            self.priced(m, price);
         }
         m.due_at = None;
         for (position, (after_ms, fact)) in acceptance.later.iter().enumerate() {
@@ -223,9 +236,21 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// True when what a message costs is what its tenant pays us, and not what we pay the provider.
-    fn is_billed(&self, m: &Message) -> bool {
-        self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some())
+    /// The provider named its price. For a tenant that is billed what a message costs is what the tenant pays us: its charge takes note; for the others it is what the provider takes.
+    fn priced(&mut self, m: &mut Message, price: &Money) {
+        if self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some()) {
+            self.writes.charge(charge::priced(m, price, self.now));
+        } else {
+            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        }
+    }
+
+    /// A message goes another way, which may have another price. Called wherever its channel or account changes. `former` is the way it left, where something may have been sent that way;
+    /// `category` is what kind of message it is now, where that may be another than before.
+    fn reprice(&mut self, m: &mut Message, former: Option<&FormerRoute>, category: Option<Option<Category>>) {
+        if let Some(tenant) = self.tenants.get(&m.tenant_id) {
+            self.writes.charge(charge::moved(tenant, m, former, category, self.now));
+        }
     }
 
     fn refused(&mut self, m: &mut Message, flight: &Flight, failure: &Failure, repeats_safely: bool) {
@@ -246,7 +271,57 @@ impl<'a> Fold<'a> {
         } else {
             conclude(facts, failure, self.now, self.ids)
         };
+        if self.fails_over(m, flight, failure, &next) {
+            return;
+        }
         self.follow(m, flight.account_id, flight.class, next, failure);
+    }
+
+    /// Gives a message to another account its rules allow, when the failure lies with the account and nothing was taken. At once where that one had no try yet, else when the next try is due.
+    fn fails_over(&mut self, m: &mut Message, flight: &Flight, failure: &Failure, next: &Next) -> bool {
+        let (due_at, tries) = match next {
+            Next::Retry { due_at, tries, is_possible_duplicate: false } => (*due_at, *tries),
+            // It has no try left here; what another account has not been asked is worth one.
+            Next::Fail { is_dead_letter: true } => (self.now, TRIES_MAX - 1),
+            Next::Retry { .. } | Next::Fail { .. } | Next::Unknown { .. } | Next::Ask { .. } => return false,
+        };
+        let Some(history) = self.histories.get(&m.id).filter(|_| again::allows(failure)) else { return false };
+        let Some(tenant) = self.tenants.get(&m.tenant_id).filter(|_| flight.number < ATTEMPTS_MAX) else {
+            return false;
+        };
+        let figures = tenant.routes.known();
+        let routed = again::elsewhere(tenant, m, flight.account_id, history, Because::Failed, &figures, self.now);
+        let Routed::To(decision) = routed else { return false };
+        let is_fresh = history.tries(decision.account_id) == 0;
+        let due_at = if is_fresh { self.now } else { due_at };
+        let is_over = matches!(next, Next::Fail { .. }) && !is_fresh;
+        if decision.waits || is_over || m.expires_at.is_some_and(|at| at <= due_at) {
+            return false;
+        }
+        let why = format!("{} failed ({})", self.account_name(m.tenant_id, flight.account_id), failure.code);
+        if !self.put_on(m, &decision, &why, Some(failure)) {
+            return false;
+        }
+        self.queue(m, decision.account_id, flight.class, due_at, tries);
+        true
+    }
+
+    /// Puts a message on the account that was decided for, and notes it. `failure` is why the one before is left.
+    fn put_on(&mut self, m: &mut Message, decision: &Decision, why: &str, failure: Option<&Failure>) -> bool {
+        let account = self.tenants.get(&m.tenant_id).and_then(|tenant| tenant.account(decision.account_id));
+        let Some(account) = account.map(Arc::clone) else { return false };
+        let from = m.account_id;
+        again::put_on(m, &account, decision, why);
+        let detail = serde_json::json!({ "from": from, "to": account.id, "because": failure, "detail": why, "decision": decision });
+        // A message may wait for the same account more than once.
+        let dedupe = format!("rerouted:{}:{}", m.attempts, self.now.as_micros());
+        self.observe(m, "engine", "rerouted", dedupe, Some(detail.to_string()));
+        true
+    }
+
+    fn account_name(&self, tenant: TenantId, account: AccountId) -> String {
+        let found = self.tenants.get(&tenant).and_then(|tenant| tenant.account(account));
+        found.map_or_else(|| account.to_string(), |account| account.name.clone())
     }
 
     /// Does what the rules say follows a failed attempt.
@@ -329,9 +404,15 @@ impl<'a> Fold<'a> {
             "Tidings stopped while this attempt was under way. It cannot be said whether the provider took the message.",
         );
         let outcome = Outcome::Refused(failure.clone());
-        let finished =
-            Finished { flight: flight.clone(), account: None, outcome, exchange: None, finished_at: self.now };
-        self.attempt(&finished, Some("Found after a restart.".to_owned()));
+        let finished = Finished {
+            flight: flight.clone(),
+            account: None,
+            outcome,
+            exchange: None,
+            took_ms: None,
+            finished_at: self.now,
+        };
+        self.attempt(m.channel, &finished, Some("Found after a restart.".to_owned()));
         m.attempts = m.attempts.max(flight.number);
         let repeats_safely =
             m.connector.as_deref().and_then(registry::find).is_some_and(|connector| connector.repeats_safely());
@@ -385,8 +466,8 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&learned.provider_message_id);
         }
         m.segments = learned.segments.filter(|count| *count > 0).or(m.segments);
-        if let Some(price) = learned.price.as_ref().filter(|_| !self.is_billed(&m)) {
-            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
+        if let Some(price) = learned.price.as_ref().filter(|_| !is_former) {
+            self.priced(&mut m, price);
         }
         self.notice(&m, |channel, connector| notice::of_fact(channel, connector, &learned.fact));
         if let Fact::Failed { failure } | Fact::Bounced { failure, .. } = &learned.fact
@@ -510,7 +591,9 @@ impl<'a> Fold<'a> {
         let after_s = left.after_s;
         let (from, tries) = (m.channel, 0);
         m.failure = m.failure.take().or_else(|| json(why));
-        let Some((former, rest)) = fallback::move_on(m, &steps, position, is_usable, self.now) else { return false };
+        let moved = fallback::move_on(m, &steps, position, is_usable, self.now);
+        let Some((former, rest, category)) = moved else { return false };
+        self.reprice(m, Some(&former), Some(category));
         let detail = serde_json::json!({ "from": from, "to": m.channel, "address": m.address, "account_id": m.account_id, "because": why });
         self.observe(m, "engine", "fell_back", format!("fell_back:{position}"), Some(detail.to_string()));
         self.writes.count_former(m, &former);
@@ -642,7 +725,6 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// The account a message waits for was deleted: the channel's default account takes over, or the message becomes a dead letter.
     /// A message that waits goes on waiting, for another time.
     pub(super) fn moved(&mut self, moved: &Moved) {
         let Some(mut m) = self.take(moved.message_id) else { return };
@@ -655,8 +737,45 @@ impl<'a> Fold<'a> {
         self.put(m);
     }
 
+    /// The account a message waits for is gone, or fails. Rules that decided about it are asked again; without them the channel's default account takes over from one that is gone.
     pub(super) fn rerouted(&mut self, rerouted: &Rerouted) {
         let Some(mut m) = self.take(rerouted.message_id) else { return };
+        let routed = match (self.tenants.get(&m.tenant_id), self.histories.get(&m.id)) {
+            (Some(tenant), Some(history)) => {
+                let figures = tenant.routes.known();
+                again::elsewhere(tenant, &m, rerouted.account_id, history, rerouted.because, &figures, self.now)
+            }
+            _ => Routed::Unruled,
+        };
+        let is_gone = rerouted.because == Because::Gone;
+        match routed {
+            Routed::To(decision) if is_gone || !decision.waits => {
+                let due_at = m.due_at.unwrap_or(self.now);
+                self.withdraw_delivery(&mut m);
+                let name = self.account_name(m.tenant_id, rerouted.account_id);
+                let why = if is_gone { format!("{name} was deleted") } else { format!("{name} fails") };
+                if self.put_on(&mut m, &decision, &why, None) {
+                    let class = m.class;
+                    self.queue(&mut m, decision.account_id, class, due_at, rerouted.tries);
+                }
+                self.put(m);
+            }
+            Routed::Nowhere(passed) if is_gone => {
+                self.withdraw_delivery(&mut m);
+                let failure =
+                    Failure::new(FailureKind::Account, "account_deleted", crate::routing::nowhere(&passed).detail);
+                m.failure = json(&failure);
+                let class = m.class;
+                self.follow(&mut m, rerouted.account_id, class, Next::Fail { is_dead_letter: true }, &failure);
+                self.put(m);
+            }
+            _ if is_gone => self.fall_to_default(m, rerouted),
+            _ => self.put(m),
+        }
+    }
+
+    /// The account a message waits for was deleted, and no rule speaks of it: the channel's default account takes over, or the message becomes a dead letter.
+    fn fall_to_default(&mut self, mut m: Message, rerouted: &Rerouted) {
         let due_at = m.due_at.unwrap_or(self.now);
         self.withdraw_delivery(&mut m);
         let other = self.tenants.get(&m.tenant_id).and_then(|tenant| default_account(tenant, m.channel));
@@ -668,10 +787,13 @@ impl<'a> Fold<'a> {
                     "the account it waited for was deleted, so the channel's default account {} is used",
                     other.name
                 );
+                let why = fallback::with_rest_of(m.route.as_deref().unwrap_or_default(), why);
                 (m.account_id, m.connector, m.route) =
                     (Some(other.id), Some(other.connector.spec().id.to_owned()), Some(why));
+                let other_id = other.id;
+                self.reprice(&mut m, None, None);
                 let class = m.class;
-                self.queue(&mut m, other.id, class, due_at, 0);
+                self.queue(&mut m, other_id, class, due_at, 0);
             }
             None => {
                 let failure = Failure::new(

@@ -28,8 +28,9 @@ use self::fold::{Fold, Ways};
 use crate::{
     Engine, Error,
     consent::{notice, screen::Ruling},
-    directory::Account,
+    directory::{Account, Tenant},
     engine::Tenants,
+    routing::again::{self, Because, History},
 };
 
 /// Attempts and facts in one transaction.
@@ -52,7 +53,7 @@ pub enum Input {
     Asked(Vec<AskedAbout>),
     /// Messages to be withdrawn before they leave: canceled or expired.
     Withdrawn(Vec<Withdrawn>),
-    /// Messages that wait for an account that was deleted.
+    /// Messages that wait for an account that was deleted, or that fails.
     Rerouted(Vec<Rerouted>),
     /// Messages that wait, to wait for another time.
     Moved(Vec<Moved>),
@@ -73,6 +74,8 @@ pub struct Finished {
     pub outcome: Outcome,
     /// Redacted request and answer, as JSON.
     pub exchange: Option<String>,
+    /// How long the exchange took, in milliseconds; `None` when there was none.
+    pub took_ms: Option<i64>,
     /// Set by apply.
     pub finished_at: Timestamp,
 }
@@ -145,15 +148,19 @@ pub struct Withdrawn {
     pub source: String,
 }
 
-/// A message that waits for an account that was deleted.
+/// A message that waits for an account that was deleted, or that fails.
 #[derive(Debug, Clone)]
 pub struct Rerouted {
     /// Whose.
     pub tenant_id: TenantId,
     /// Which message.
     pub message_id: MessageId,
-    /// The account that is gone.
+    /// The account.
     pub account_id: AccountId,
+    /// What is the matter with it.
+    pub because: Because,
+    /// Tries of the message that counted so far.
+    pub tries: u32,
 }
 
 /// A message that was claimed and must not leave now.
@@ -219,9 +226,12 @@ async fn write_some(engine: &Engine, inputs: Arc<Vec<Input>>, chosen: Vec<usize>
         if !tenants.contains_key(&tenant_id)
             && let Some(tenant) = engine.directory.tenant(tenant_id).await?
         {
+            // What rules are asked with should a message need another account. Tenants without rules have none to read.
+            engine.figures(&tenant).await?;
             tenants.insert(tenant_id, tenant);
         }
     }
+    let ruled: Vec<Arc<Tenant>> = tenants.values().filter(|tenant| !tenant.routes.is_empty()).map(Arc::clone).collect();
     let troubled: Vec<AccountId> = engine.dispatcher.lanes().troubled();
     let (ids, now, shard) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), engine.shard());
     let aftermath = engine
@@ -234,6 +244,9 @@ async fn write_some(engine: &Engine, inputs: Arc<Vec<Input>>, chosen: Vec<usize>
             })
         })
         .await?;
+    if !aftermath.pauses.is_empty() {
+        ruled.iter().for_each(|tenant| tenant.routes.forget_circuits());
+    }
     aftermath.remember(engine);
     Ok(())
 }
@@ -272,7 +285,8 @@ pub(crate) async fn write_in(
     let held = end_flights(tx, inputs).await?;
     let early = early_reports(tx, inputs).await?;
     let ways = ways(tx, &rows).await?;
-    let mut fold = Fold::new(rows, tenants, ids, now, ways);
+    let histories = histories(tx, inputs, &rows).await?;
+    let mut fold = Fold::new(rows, tenants, ids, now, ways, histories);
     for input in inputs {
         match input {
             Input::Finished(items) => {
@@ -344,6 +358,33 @@ async fn ways(tx: &mut Tx, rows: &HashMap<MessageId, Message>) -> Result<Ways, E
         ways.former.entry(route.message_id).or_default().push(route);
     }
     Ok(ways)
+}
+
+/// What was tried for messages that may go through another account. Costs nothing for messages no rule decided about.
+async fn histories(
+    tx: &mut Tx,
+    inputs: &[&Input],
+    rows: &HashMap<MessageId, Message>,
+) -> Result<HashMap<MessageId, History>, store::Error> {
+    let mut moving: Vec<&Message> = Vec::new();
+    let ruled = |id: &MessageId| rows.get(id).filter(|m| again::was_ruled(m));
+    for input in inputs {
+        match input {
+            Input::Finished(items) => moving.extend(items.iter().filter_map(|item| match &item.outcome {
+                Outcome::Refused(failure) if again::allows(failure) => ruled(&item.flight.message_id),
+                Outcome::Refused(_) | Outcome::Accepted(_) => None,
+            })),
+            Input::Rerouted(items) => moving.extend(items.iter().filter_map(|item| ruled(&item.message_id))),
+            Input::Learned(_)
+            | Input::Abandoned(_)
+            | Input::Asked(_)
+            | Input::Withdrawn(_)
+            | Input::Moved(_)
+            | Input::Held(_)
+            | Input::Overdue(_) => {}
+        }
+    }
+    if moving.is_empty() { Ok(HashMap::new()) } else { again::histories(tx, &moving).await }
 }
 
 /// Moves messages on that were sent and did not arrive in time. Run every second; answers how many were looked at.

@@ -63,7 +63,7 @@ pub(super) fn removal_under_way() -> Error {
 
 impl Engine {
     /// Stores a file for one message; the same file of the tenant's under the same name is used again.
-    pub(super) async fn keep_for_message(
+    pub(crate) async fn keep_for_message(
         &self,
         tenant: TenantId,
         filename: &str,

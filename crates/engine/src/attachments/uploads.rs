@@ -5,7 +5,7 @@ use bytes::Bytes;
 use model::{AttachmentId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{
-    Tx,
+    Scope, Tx,
     attachments::{self, Attachment},
 };
 use utoipa::ToSchema;
@@ -202,6 +202,22 @@ pub async fn content(engine: &Engine, caller: &Caller, id: AttachmentId) -> Resu
     let row = find(engine, caller, id).await?;
     match engine.ports.blobs.get(&row.sha256).await {
         Ok(bytes) => Ok(AttachmentContent { view: view(&row), bytes }),
+        Err(error) => Err(Error::internal(format!("the bytes of {id} cannot be read: {error}"))),
+    }
+}
+
+/// A file with its bytes, for an operation that has its own scope; `None` when it is gone.
+pub(crate) async fn kept(
+    engine: &Engine,
+    tenant: TenantId,
+    id: AttachmentId,
+) -> Result<Option<AttachmentContent>, Error> {
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(attachments::find(tx, tenant, id).await?) })
+    });
+    let Some(row) = read.await? else { return Ok(None) };
+    match engine.ports.blobs.get(&row.sha256).await {
+        Ok(bytes) => Ok(Some(AttachmentContent { view: view(&row), bytes })),
         Err(error) => Err(Error::internal(format!("the bytes of {id} cannot be read: {error}"))),
     }
 }

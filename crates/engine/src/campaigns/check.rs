@@ -1,29 +1,24 @@
 //! The checklist before a campaign is sent: what is in order, what to know, and what blocks it.
 //!
 //! Each line is one entry of [`LINES`]: a function from the facts to what it found. Whatever else must be in order before a campaign may leave adds its line there.
-//! Recipients are counted by planning their messages as accept will, over the first [`CHECKED_MAX`] of the audience; the report says how many that were.
+//! Recipients are counted by planning their messages as accept will ([`count`]): those of a small audience while the caller waits, those of a large one in the background, where the report
+//! says how far it is. A campaign that one of its recipients could block is not sent before everybody was counted.
 
+mod count;
+mod facts;
 mod permitted;
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use model::{ContactId, TenantId, Timestamp};
+use model::{Money, TenantId, Timestamp};
 use serde::Serialize;
-use store::{Scope, account_states, campaigns::Campaign, contacts};
+use store::{campaign_checks::CampaignCheck, campaigns::Campaign};
 use utoipa::ToSchema;
 
-use self::permitted::Barrier;
+pub(crate) use self::count::is_american;
+pub use self::count::run;
+use self::facts::{Approval, Facts};
 use super::{definition::NewCampaign, work};
-use crate::{
-    Engine, Error, ErrorKind, FieldError,
-    accept::plan,
-    contacts::links,
-    directory::{Account, Tenant},
-    keys::Caller,
-};
+use crate::{Engine, Error, ErrorKind, FieldError, content_rules, directory::Tenant, keys::Caller};
 
-/// Recipients whose messages are planned for a check: a second of work or so.
-pub const CHECKED_MAX: u64 = 5_000;
 /// Messages a second where neither the provider nor the tenant says a rate: what one node sends over a provider that answers quickly.
 const PER_SECOND: u64 = 500;
 
@@ -57,40 +52,38 @@ pub struct Line {
 }
 
 /// The checklist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct CheckReport {
-    /// True when nothing blocks it.
+    /// True when nothing blocks it, as far as everybody was counted.
     pub can_send: bool,
-    /// Recipients that were looked at.
+    /// Recipients that were counted.
     pub checked: u64,
-    /// False when the audience is larger than what was looked at.
+    /// How many there are at most; `null` while nobody knows.
+    pub expected: Option<u64>,
+    /// How far the count is, in percent.
+    pub progress_percent: f64,
+    /// True when everybody was counted; otherwise the count goes on in the background, and `GET` says how far it is.
     pub is_complete: bool,
+    /// What those it would be sent to cost, when prices are known.
+    #[schema(value_type = Vec<Object>)]
+    pub estimated_cost: Vec<Money>,
+    /// How long it takes to leave, in seconds; `null` while it cannot leave.
+    pub estimated_duration_s: Option<u64>,
+    /// Why the count could not go on, for people.
+    pub problem: Option<String>,
+    /// When the count began.
+    #[schema(value_type = String, format = DateTime)]
+    pub checked_at: Timestamp,
     /// The lines.
     pub lines: Vec<Line>,
-}
-
-/// What the lines are made of.
-struct Facts {
-    channel: model::Channel,
-    account: Result<(Arc<Account>, Option<Timestamp>), Error>,
-    checked: u64,
-    is_complete: bool,
-    unreachable: u64,
-    ready: u64,
-    /// Recipients by the code of what accept would answer, with the first one's words.
-    refused: BTreeMap<&'static str, (u64, String)>,
-    /// Recipients who must not be written to, or not yet, with the first one's words.
-    held: BTreeMap<Barrier, (u64, String)>,
-    /// True when those without consent are to be left out.
-    removes: bool,
-    segments: u64,
-    now: Timestamp,
 }
 
 /// Every line, in the order shown. `None`: nothing to say.
 const LINES: &[fn(&Facts) -> Option<Line>] = &[
     channel_ready,
+    template,
     permitted::sender,
+    registration,
     audience,
     permitted::consent,
     permitted::suppressed,
@@ -98,7 +91,11 @@ const LINES: &[fn(&Facts) -> Option<Line>] = &[
     permitted::quiet_hours,
     no_address,
     missing_variables,
+    rules,
     refused,
+    subscription,
+    quota,
+    credit,
     cost,
     duration,
 ];
@@ -114,17 +111,18 @@ fn line(
 }
 
 fn channel_ready(facts: &Facts) -> Option<Line> {
+    let everybody = facts.tally.checked;
     match &facts.account {
         Err(error) => line(
             "channel_ready",
             Level::Blocking,
-            facts.checked,
+            everybody,
             error.detail.clone(),
             error.action.or(Some("ADD_ACCOUNT")),
         ),
         Ok((account, Some(until))) if *until > facts.now => {
             let detail = format!("The account {} is paused; messages wait until it works again.", account.name);
-            line("channel_ready", Level::Warning, facts.checked, detail, Some("UPDATE_ACCOUNT"))
+            line("channel_ready", Level::Warning, everybody, detail, Some("UPDATE_ACCOUNT"))
         }
         Ok((account, _)) => {
             line("channel_ready", Level::Ok, 0, format!("{} goes through {}.", facts.channel, account.name), None)
@@ -132,27 +130,70 @@ fn channel_ready(facts: &Facts) -> Option<Line> {
     }
 }
 
+/// Whether what it says is there to be said: a template may have been taken back or deleted since.
+fn template(facts: &Facts) -> Option<Line> {
+    let error = facts.said.as_ref().err()?;
+    let why = error.errors.first().map_or(&error.detail, |field| &field.detail);
+    let detail = format!("{} {why}", error.detail);
+    let detail = if *why == error.detail { error.detail.clone() } else { detail };
+    line("template", Level::Blocking, facts.tally.checked, detail, error.action.or(Some("CHANGE_CONTENT")))
+}
+
+/// Whether those who let such messages out know of them: WhatsApp of its templates, American carriers of who sends.
+fn registration(facts: &Facts) -> Option<Line> {
+    let (account, _) = facts.account.as_ref().ok()?;
+    let (ready, american) = (facts.tally.ready, facts.tally.american);
+    match &facts.approval {
+        Some(Approval::Given) => {
+            return line("registration", Level::Ok, 0, "WhatsApp has approved what it says.", None);
+        }
+        Some(Approval::Refused(name, status, why)) => {
+            let why = why.as_deref().map(|why| format!(" {why}")).unwrap_or_default();
+            let action = if status == "submitted" { "WAIT_FOR_APPROVAL" } else { "CHANGE_TEMPLATE" };
+            let detail =
+                format!("WhatsApp lets the template {name} out only once it is approved; it is {status}.{why}");
+            return line("registration", Level::Blocking, ready, detail, Some(action));
+        }
+        Some(Approval::Unknown(name)) => {
+            let detail = format!(
+                "Nothing is known here of the WhatsApp template {name}; read the account's templates anew to see whether it is approved."
+            );
+            return line("registration", Level::Warning, ready, detail, Some("SYNC_TEMPLATES"));
+        }
+        Some(Approval::FreeText) => {
+            let detail =
+                "Without `whatsapp_template` it arrives only within 24 hours of each recipient's last message.";
+            return line("registration", Level::Warning, ready, detail, Some("USE_WHATSAPP_TEMPLATE"));
+        }
+        None => {}
+    }
+    if american == 0 || account.connector.spec().id == "sandbox" {
+        return None;
+    }
+    let from = account.from.as_deref().unwrap_or("its sender");
+    let detail = format!(
+        "{american} recipients are in the United States, where carriers block local numbers that are not registered (10DLC). See at the provider that {from} is."
+    );
+    line("registration", Level::Warning, american, detail, Some("CONFIGURE_BUSINESS_INFO"))
+}
+
 fn audience(facts: &Facts) -> Option<Line> {
-    if facts.checked == 0 {
+    let (checked, ready) = (facts.tally.checked, facts.tally.ready);
+    if checked == 0 && facts.is_complete {
         return line("audience", Level::Blocking, 0, "Nobody is in the audience.", Some("CHANGE_AUDIENCE"));
     }
-    if facts.ready == 0 && facts.is_complete && facts.account.is_ok() {
+    if ready == 0 && facts.is_complete && facts.account.is_ok() && facts.said.is_ok() {
         let detail = "Nobody in the audience can be sent this; the other lines say why.";
-        return line("audience", Level::Blocking, facts.checked, detail, Some("CHANGE_AUDIENCE"));
+        return line("audience", Level::Blocking, checked, detail, Some("CHANGE_AUDIENCE"));
     }
-    line(
-        "audience",
-        Level::Ok,
-        facts.ready,
-        format!("{} of the {} recipients looked at can be sent this.", facts.ready, facts.checked),
-        None,
-    )
+    let of = if facts.is_complete { "recipients" } else { "recipients counted so far" };
+    line("audience", Level::Ok, ready, format!("{ready} of the {checked} {of} can be sent this."), None)
 }
 
 fn no_address(facts: &Facts) -> Option<Line> {
-    let detail =
-        format!("{} recipients have no valid address for {}; they are left out.", facts.unreachable, facts.channel);
-    match facts.unreachable {
+    let count = facts.tally.unreachable;
+    let detail = format!("{count} recipients have no valid address for {}; they are left out.", facts.channel);
+    match count {
         0 => line("invalid_addresses", Level::Ok, 0, "Every recipient has an address.", None),
         count => line("invalid_addresses", Level::Warning, count, detail, Some("COMPLETE_CONTACTS")),
     }
@@ -162,7 +203,7 @@ fn no_address(facts: &Facts) -> Option<Line> {
 const LACKING: &[&str] = &["missing_variables", "template_error"];
 
 fn missing_variables(facts: &Facts) -> Option<Line> {
-    let lacking: Vec<&(u64, String)> = LACKING.iter().filter_map(|code| facts.refused.get(code)).collect();
+    let lacking: Vec<&(u64, String)> = LACKING.iter().filter_map(|code| facts.tally.refused.get(*code)).collect();
     match lacking.first() {
         None => line("missing_variables", Level::Ok, 0, "Every placeholder has a value for everybody.", None),
         Some((_, words)) => {
@@ -174,8 +215,18 @@ fn missing_variables(facts: &Facts) -> Option<Line> {
     }
 }
 
+/// What the tenant's own rules say of the content, with each recipient's fields in it.
+fn rules(facts: &Facts) -> Option<Line> {
+    let Some((count, words)) = facts.tally.refused.get(content_rules::REFUSED) else {
+        return line("content_rules", Level::Ok, 0, "It keeps to the rules for contents.", None);
+    };
+    let detail = format!("{count} messages break a rule for contents. The first: {words}");
+    line("content_rules", Level::Blocking, *count, detail, Some("CHANGE_CONTENT"))
+}
+
 fn refused(facts: &Facts) -> Option<Line> {
-    let others = facts.refused.iter().filter(|(code, _)| !LACKING.contains(*code));
+    let is_other = |code: &str| !LACKING.contains(&code) && code != content_rules::REFUSED;
+    let others = facts.tally.refused.iter().filter(|(code, _)| is_other(code.as_str()));
     let (count, words) =
         others.fold((0, None), |(sum, first), (_, (count, words))| (sum + count, first.or(Some(words))));
     let words = words?;
@@ -188,32 +239,68 @@ fn refused(facts: &Facts) -> Option<Line> {
     )
 }
 
-fn cost(facts: &Facts) -> Option<Line> {
-    let parts =
-        if facts.segments > 0 { format!(" The texts looked at make {} parts.", facts.segments) } else { String::new() };
-    line(
-        "estimated_cost",
-        Level::Ok,
-        facts.ready,
-        format!("The cost is not known before the provider names its price.{parts}"),
-        None,
-    )
+/// Whether the subscription permits such messages.
+fn subscription(facts: &Facts) -> Option<Line> {
+    match facts.permitted.as_ref()? {
+        Ok(()) => line("subscription", Level::Ok, 0, "The subscription permits it.", None),
+        Err(error) => line("subscription", Level::Blocking, facts.tally.checked, error.detail.clone(), error.action),
+    }
 }
 
-fn duration(facts: &Facts) -> Option<Line> {
+/// Whether the plan has enough left on the channel.
+fn quota(facts: &Facts) -> Option<Line> {
+    let quota = facts.quota.as_ref()?;
+    let (need, used) = (facts.tally.ready, quota.used);
+    let Some(left) = quota.remaining.filter(|left| need > left.unsigned_abs()) else {
+        return line("quota", Level::Ok, 0, "The plan has enough left for everybody.", None);
+    };
+    let detail = format!(
+        "It needs {need} messages over {} of this month's plan; {used} are used and {left} are left until {}. Send to fewer recipients, change the plan, or wait for the next month.",
+        facts.channel, quota.resets_at
+    );
+    line("quota", Level::Blocking, need - left.unsigned_abs(), detail, Some("UPGRADE_PLAN"))
+}
+
+/// Whether the credit reaches for everybody.
+fn credit(facts: &Facts) -> Option<Line> {
+    let credit = facts.credit.as_ref()?;
+    let need = facts.tally.cost.get(&credit.currency).copied().unwrap_or_default();
+    let (spendable, currency) = (credit.spendable, &credit.currency);
+    if need > spendable {
+        let detail = format!(
+            "It needs {need} micros of {currency}, and {spendable} are available. Buy credit, or send to fewer recipients."
+        );
+        return line("credit", Level::Blocking, facts.tally.ready, detail, Some("ADD_CREDIT"));
+    }
+    line("credit", Level::Ok, 0, "The credit reaches for everybody.", None)
+}
+
+fn cost(facts: &Facts) -> Option<Line> {
+    let segments = facts.tally.segments;
+    let parts = if segments > 0 { format!(" The texts make {segments} parts.") } else { String::new() };
+    let costs = facts.tally.cost.iter().map(|(currency, micros)| format!("{micros} micros of {currency}"));
+    let costs = costs.collect::<Vec<_>>().join(" and ");
+    let detail = if costs.is_empty() {
+        format!("The cost is not known before the provider names its price.{parts}")
+    } else {
+        format!("It costs {costs}.{parts}")
+    };
+    line("estimated_cost", Level::Ok, facts.tally.ready, detail, None)
+}
+
+/// Messages a second, and how many seconds that is.
+fn pace(facts: &Facts) -> Option<(u64, u64)> {
     let (account, _) = facts.account.as_ref().ok()?;
     let rate = match (u64::from(account.connector.spec().limits.per_second), account.per_second.map(u64::from)) {
         (0, own) => own.unwrap_or(PER_SECOND),
         (declared, own) => own.map_or(declared, |own| own.min(declared)),
     };
-    let seconds = facts.ready.div_ceil(rate.max(1));
-    line(
-        "estimated_duration",
-        Level::Ok,
-        seconds,
-        format!("About {seconds} seconds for the recipients looked at, at {rate} a second."),
-        None,
-    )
+    Some((rate, facts.tally.ready.div_ceil(rate.max(1))))
+}
+
+fn duration(facts: &Facts) -> Option<Line> {
+    let (rate, seconds) = pace(facts)?;
+    line("estimated_duration", Level::Ok, seconds, format!("About {seconds} seconds, at {rate} a second."), None)
 }
 
 impl CheckReport {
@@ -224,22 +311,79 @@ impl CheckReport {
         let fields = blocking
             .iter()
             .map(|line| FieldError::new(format!("/check/{}", line.code), format!("{} ({})", line.detail, line.count)));
-        let mut error = Error::new(
-            ErrorKind::Conflict,
-            "campaign_blocked",
-            format!("This campaign cannot be sent yet: {}", first.detail),
-        );
+        // What only money can mend is answered as what costs too much.
+        let is_money = |line: &&Line| ["subscription", "quota", "credit"].contains(&line.code);
+        let kind = if blocking.iter().all(is_money) { ErrorKind::Payment } else { ErrorKind::Conflict };
+        let mut error =
+            Error::new(kind, "campaign_blocked", format!("This campaign cannot be sent yet: {}", first.detail));
         error.errors = fields.collect();
         error.action = first.action;
         Err(error)
     }
 }
 
-/// Checks a campaign (`POST /v1/campaigns/{id}/check`). Needs the scope `campaigns:read`.
+/// Checks a campaign anew (`POST /v1/campaigns/{id}/check`), unless a count of its audience is under way: then that one is shown. Needs the scope `campaigns:read`.
 pub async fn check(engine: &Engine, caller: &Caller, id: model::CampaignId) -> Result<CheckReport, Error> {
     let tenant = super::reader(caller)?;
     let row = super::read_one(engine, tenant, id).await?;
-    report(engine, &row, engine.ports.clock.now()).await
+    let now = engine.ports.clock.now();
+    let check = match count::kept(engine, &row).await?.filter(|check| check.state == count::RUNNING) {
+        Some(check) => check,
+        None => count::begin(engine, &row, true, now).await?,
+    };
+    report(engine, &row, &check, now).await
+}
+
+/// Shows the checklist of a campaign (`GET /v1/campaigns/{id}/check`): the count that is under way or was made of a large audience within the last hour, otherwise a new one. Needs the scope
+/// `campaigns:read`.
+pub async fn current(engine: &Engine, caller: &Caller, id: model::CampaignId) -> Result<CheckReport, Error> {
+    let tenant = super::reader(caller)?;
+    let row = super::read_one(engine, tenant, id).await?;
+    let now = engine.ports.clock.now();
+    let check = match count::kept(engine, &row).await? {
+        Some(check) if check.state == count::RUNNING => check,
+        // A small audience is counted quickly, so what it says is always of now.
+        Some(check) if count::is_fresh(&check, now) && check.expected > count::AT_ONCE => check,
+        _ => count::begin(engine, &row, true, now).await?,
+    };
+    report(engine, &row, &check, now).await
+}
+
+/// Refuses to start what something blocks. True when nothing is known to block it, but somebody who was not counted yet may.
+pub(super) async fn before_start(engine: &Engine, row: &Campaign, now: Timestamp) -> Result<bool, Error> {
+    let new = NewCampaign::of(row)?;
+    let kept =
+        count::kept(engine, row).await?.filter(|check| count::is_fresh(check, now) && check.expected > count::AT_ONCE);
+    let check = match kept {
+        Some(check) => check,
+        None => count::begin(engine, row, false, now).await?,
+    };
+    report(engine, row, &check, now).await?.refuse()?;
+    let (_, tenant) = engine.tenant(row.tenant_id).await?;
+    Ok(check.state != count::DONE && can_be_blocked_by_one(&new, &tenant))
+}
+
+/// True when a recipient nobody has looked at may block the campaign: by having no consent, by what its fields say, or by its price.
+fn can_be_blocked_by_one(new: &NewCampaign, tenant: &Tenant) -> bool {
+    let is_marketing = new.purpose.unwrap_or(model::Purpose::Marketing) == model::Purpose::Marketing;
+    let costs = tenant.billing.is_some() || tenant.subscription.is_some();
+    (is_marketing && !new.remove_without_consent) || tenant.rules.is_some() || costs
+}
+
+/// Counts the whole audience of a campaign that was started. `None` while that goes on.
+pub(super) async fn whole(engine: &Engine, row: &Campaign, now: Timestamp) -> Result<Option<CheckReport>, Error> {
+    let check = match count::kept(engine, row).await? {
+        Some(check) if check.state == count::RUNNING => return Ok(None),
+        Some(check) if count::is_fresh(&check, now) => check,
+        Some(CampaignCheck { problem: Some(problem), created_at, .. }) if Some(created_at) >= row.started_at => {
+            return Err(Error::conflict("campaign_not_checked", problem));
+        }
+        _ => count::begin(engine, row, true, now).await?,
+    };
+    if check.state == count::RUNNING {
+        return Ok(None);
+    }
+    report(engine, row, &check, now).await.map(Some)
 }
 
 /// Refuses a draft whose fields could never become a message, whoever the recipient.
@@ -260,102 +404,28 @@ fn below(base: &str, mut error: Error) -> Error {
     error
 }
 
-pub(super) async fn report(engine: &Engine, row: &Campaign, now: Timestamp) -> Result<CheckReport, Error> {
+async fn report(engine: &Engine, row: &Campaign, check: &CampaignCheck, now: Timestamp) -> Result<CheckReport, Error> {
     let new = NewCampaign::of(row)?;
-    let facts = facts(engine, row.tenant_id, &new, now).await?;
+    let facts = facts::facts(engine, check, &new, now).await?;
     let lines: Vec<Line> = LINES.iter().filter_map(|look| look(&facts)).collect();
+    let cost = facts.tally.cost.iter();
+    let checked = facts.tally.checked;
     Ok(CheckReport {
-        can_send: lines.iter().all(|line| line.level != Level::Blocking),
-        checked: facts.checked,
+        can_send: check.problem.is_none() && lines.iter().all(|line| line.level != Level::Blocking),
+        checked,
+        expected: (check.expected > 0 || facts.is_complete).then_some(check.expected),
+        progress_percent: match check.expected {
+            _ if facts.is_complete => 100.0,
+            0 => 0.0,
+            expected => (checked as f64 / expected as f64 * 10_000.0).round().min(9_999.0) / 100.0,
+        },
         is_complete: facts.is_complete,
+        estimated_cost: cost
+            .map(|(currency, micros)| Money { amount_micros: *micros, currency: currency.clone() })
+            .collect(),
+        estimated_duration_s: pace(&facts).map(|(_, seconds)| seconds),
+        problem: check.problem.clone(),
+        checked_at: check.created_at,
         lines,
     })
-}
-
-async fn facts(engine: &Engine, tenant_id: TenantId, new: &NewCampaign, now: Timestamp) -> Result<Facts, Error> {
-    let (_, tenant) = engine.tenant(tenant_id).await?;
-    let mut facts = Facts {
-        channel: new.channel,
-        account: account(engine, &tenant, new).await,
-        checked: 0,
-        is_complete: false,
-        unreachable: 0,
-        ready: 0,
-        refused: BTreeMap::new(),
-        held: BTreeMap::new(),
-        removes: new.remove_without_consent,
-        segments: 0,
-        now,
-    };
-    let says = work::requests(new)?;
-    let local = new.timing.as_ref().and_then(super::timing::CampaignTiming::local);
-    let mut after = ContactId::from_ulid(0);
-    while facts.checked < CHECKED_MAX {
-        let wanted = new.clone();
-        let read = engine.ports.db.read(Scope::Tenant(tenant_id), move |tx| {
-            Box::pin(async move { work::stretch(tx, tenant_id, &wanted, after, now).await })
-        });
-        let stretch = read.await?;
-        let reachable: Vec<&contacts::Contact> =
-            stretch.contacts.iter().filter(|contact| links::address(contact, new.channel).is_some()).collect();
-        facts.checked += stretch.contacts.len() as u64;
-        facts.unreachable += (stretch.contacts.len() - reachable.len()) as u64;
-        if facts.account.is_ok() {
-            let ask = |(index, contact): (usize, &&contacts::Contact)| {
-                let mut request = says[index % says.len()].clone();
-                request.to.contact_id = Some(contact.id);
-                request
-            };
-            let mut asked: Vec<_> = reachable.iter().enumerate().map(ask).collect();
-            if let Some(local) = local {
-                engine.find_recipients(tenant_id, asked.iter_mut()).await?;
-                work::at_local_time(&mut asked, local, &tenant.consent.zone);
-            }
-            for refusal in engine.rehearse(&tenant, asked).await? {
-                match refusal {
-                    Ok(planned) => {
-                        let barrier = planned.ruling.as_ref().map(permitted::barrier);
-                        if barrier.as_ref().is_none_or(|(barrier, _)| *barrier == Barrier::Waits) {
-                            facts.ready += 1;
-                            facts.segments += u64::from(planned.segments.unwrap_or(0));
-                        }
-                        if let Some((barrier, words)) = barrier {
-                            facts.held.entry(barrier).or_insert((0, words)).0 += 1;
-                        }
-                    }
-                    Err(error) => facts.refused.entry(error.code).or_insert((0, error.detail)).0 += 1,
-                }
-            }
-        }
-        match stretch.until {
-            Some(until) => after = until,
-            None => {
-                facts.is_complete = true;
-                break;
-            }
-        }
-    }
-    Ok(facts)
-}
-
-/// The account the campaign goes through, and until when it is paused.
-async fn account(
-    engine: &Engine,
-    tenant: &Tenant,
-    new: &NewCampaign,
-) -> Result<(Arc<Account>, Option<Timestamp>), Error> {
-    let found = match new.account_id {
-        Some(id) => tenant.account(id).filter(|account| account.is_enabled && account.channels.contains(&new.channel)),
-        None => plan::default_account(tenant, new.channel),
-    };
-    let Some(account) = found else {
-        let detail = format!("There is no enabled account for {}. Add one, or enable it.", new.channel);
-        return Err(Error::new(ErrorKind::Invalid, "no_account_for_channel", detail).with_action("ADD_ACCOUNT"));
-    };
-    let tenant_id = tenant.id;
-    let read =
-        engine.ports.db.read(Scope::Tenant(tenant_id), move |tx| Box::pin(account_states::of_tenant(tx, tenant_id)));
-    let states: Vec<account_states::AccountState> = read.await?;
-    let until = states.iter().find(|state| state.account_id == account.id).and_then(|state| state.paused_until);
-    Ok((Arc::clone(account), until))
 }

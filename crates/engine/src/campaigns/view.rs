@@ -96,6 +96,9 @@ pub struct CampaignView {
     pub eta_s: Option<u64>,
     /// The variant everybody else gets.
     pub winner: Option<u32>,
+    /// What is being done about it while it is sent: `checking`, `freezing`, `expanding`, `testing`, `resting` or `draining`.
+    #[schema(example = "expanding")]
+    pub stage: Option<String>,
     /// Why it failed.
     pub problem: Option<String>,
     /// When it starts by itself.
@@ -161,6 +164,7 @@ pub(super) fn campaign(row: &Campaign, now: Timestamp) -> Result<CampaignView, E
         },
         eta_s: eta_s(row, done, now),
         winner: row.winner,
+        stage: matches!(State::from_stored(&row.state), State::Sending | State::Paused).then(|| row.phase.clone()),
         problem: row.problem.clone(),
         scheduled_at: row.scheduled_at,
         started_at: row.started_at,

@@ -31,6 +31,8 @@ use crate::{
     segments,
 };
 
+/// The audience is being counted: one of the recipients may block the campaign.
+pub const CHECKING: &str = "checking";
 /// The audience is being written down.
 pub const FREEZING: &str = "freezing";
 /// Messages are being accepted.
@@ -70,10 +72,10 @@ enum Turn {
     Rest,
 }
 
-/// Starts a campaign: whoever is made a contact from now on does not belong to it.
-pub(super) fn begin(row: &mut Campaign, now: Timestamp, ids: &Ids) {
+/// Starts a campaign: whoever is made a contact from now on does not belong to it. `is_unsure`: somebody who was not looked at yet may block it.
+pub(super) fn begin(row: &mut Campaign, is_unsure: bool, now: Timestamp, ids: &Ids) {
     row.state = State::Sending.as_str().to_owned();
-    row.phase = FREEZING.to_owned();
+    row.phase = if is_unsure { CHECKING } else { FREEZING }.to_owned();
     row.cursor = ContactId::from_ulid(0);
     row.bound = ContactId::from_ulid(ids.ulid(now));
     (row.started_at, row.next_at) = (Some(now), Some(now));
@@ -130,6 +132,7 @@ async fn turn(engine: &Arc<Engine>, row: &Campaign) -> Result<Turn, Error> {
         (State::Paused, _) => hold(engine, row, now).await,
         (State::Canceled, _) => withdraw(engine, row, now).await,
         (State::Sending, _) if row.paused_at.is_some() => let_go(engine, row, now).await,
+        (State::Sending, CHECKING) => count(engine, row, now).await,
         (State::Sending, FREEZING) => freeze(engine, row, now).await,
         (State::Sending, EXPANDING | RESTING_PHASE) => expand(engine, row, now).await,
         (State::Sending, TESTING) => end_test(engine, row, now).await,
@@ -175,9 +178,23 @@ async fn start(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Result<T
     if let Some(recurrence) = NewCampaign::of(row)?.timing.unwrap_or_default().recurrence()? {
         return occur(engine, row, &recurrence, now).await;
     }
-    check::report(engine, row, now).await?.refuse()?;
+    let is_unsure = check::before_start(engine, row, now).await?;
     let ids = Arc::clone(&engine.ports.ids);
-    settle(engine, row, move |row| begin(row, now, &ids), Some("campaign.started")).await
+    settle(engine, row, move |row| begin(row, is_unsure, now, &ids), Some("campaign.started")).await
+}
+
+/// Waits until everybody was counted. What blocks it then ends it, before anybody was written to.
+async fn count(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Result<Turn, Error> {
+    match check::whole(engine, row, now).await? {
+        Some(report) => {
+            report.refuse()?;
+            settle(engine, row, |row| row.phase = FREEZING.to_owned(), None).await
+        }
+        None => {
+            let look_again = move |row: &mut Campaign| row.next_at = Some(now.plus_millis(LOOK_AGAIN_MS));
+            settle(engine, row, look_again, None).await.map(|_| Turn::Rest)
+        }
+    }
 }
 
 /// Makes the campaign of an occurrence and moves the recurring one on, in one transaction. The new one is scheduled for that instant and starts like any other, so that one which

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Engine, Error, ErrorKind,
     apply::{self, Input, Learned},
+    branding::Look,
     directory::Tenant,
     engine::Tenants,
     patch::Patch,
@@ -61,8 +62,10 @@ pub struct ChannelStanding {
 /// How things stand for the one who holds a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// The sender.
+    /// The sender, as it calls itself.
     pub tenant: String,
+    /// How its pages look.
+    pub look: Look,
     /// The person's language, when it is known.
     pub language: Option<String>,
     /// The channel the link came over.
@@ -458,7 +461,8 @@ async fn stands(tx: &mut Tx, tenant: &Tenant, link: &Link) -> Result<Standing, s
     let topic = topics.iter().find(|topic| topic.name == link.topic).cloned();
     let is_off = is_listed(link.channel, &link.address) || word(link.channel, "") == Some(ConsentState::OptedOut);
     Ok(Standing {
-        tenant: tenant.name.clone(),
+        tenant: tenant.branding.name.clone().unwrap_or_else(|| tenant.name.clone()),
+        look: tenant.branding.look(tenant.id),
         language: person.as_ref().and_then(|person| person.language.clone()),
         channel: link.channel,
         address: masked(link.channel, &link.address),

@@ -112,7 +112,7 @@ pub(crate) fn channels(row: &Preferences) -> BTreeMap<String, Channel> {
     serde_json::from_str(&row.channels).unwrap_or_default()
 }
 
-fn view(contact: ContactId, row: Option<&Preferences>) -> PreferencesView {
+pub(crate) fn view(contact: ContactId, row: Option<&Preferences>) -> PreferencesView {
     let Some(row) = row else {
         return PreferencesView {
             contact_id: contact,

@@ -143,7 +143,7 @@ pub struct ConsentPage {
     pub next_cursor: Option<String>,
 }
 
-fn view(row: ConsentRecord) -> ConsentView {
+pub(crate) fn view(row: ConsentRecord) -> ConsentView {
     ConsentView {
         id: row.id,
         contact_id: row.contact_id,

@@ -1,9 +1,10 @@
 //! A tenant's own fields of contacts: declared once with what they hold, then filled per contact.
 
-use model::Timestamp;
+use model::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use store::{
+    Scope,
     contact_attributes::{self, Attribute, AttributeKind},
     contacts::{Contact, SLOTS, join_list, split_list},
 };
@@ -152,19 +153,55 @@ pub async fn list(engine: &Engine, caller: &Caller) -> Result<Page<AttributeView
     Ok(Page { data: read.await?.iter().map(view).collect(), next_cursor: None })
 }
 
-/// Removes an attribute with all its values. Needs the scope `contacts:write`.
+/// Contacts whose value goes in one transaction: some milliseconds.
+const EMPTY_STEP: i64 = 2_000;
+/// Steps made before a removal is answered, and in one turn of the job for one attribute.
+const EMPTY_AT_ONCE: u32 = 10;
+/// Attributes one turn of the job looks at.
+const EMPTIED: i64 = 20;
+/// How long PostgreSQL waits before it begins, in seconds: transactions that saw the attribute may still write values of it. SQLite has one writer, and none is under way.
+const SETTLED_S: i64 = 60;
+
+/// Removes an attribute with all its values; those of many contacts go in the background, and nobody sees them meanwhile. Needs the scope `contacts:write`.
 pub async fn delete(engine: &Engine, caller: &Caller, name: String) -> Result<(), Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let work = Work::new(engine, &tenant, caller, now);
     let write = engine.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
-            if !contact_attributes::remove(tx, work.tenant.id, &name).await? {
+            if !contact_attributes::remove(tx, work.tenant.id, &name, now).await? {
                 return Err(Error::not_found("attribute"));
             }
             work.record(tx, "contact_attribute.deleted", &name, &serde_json::json!({})).await
         })
     });
-    write.await
+    write.await?;
+    empty(engine, Some(tenant.id)).await.map(drop)
+}
+
+/// Goes on with emptying the columns of removed attributes, of one tenant or of all. Answers how many steps were made.
+pub async fn empty(engine: &Engine, of: Option<TenantId>) -> Result<u64, Error> {
+    let read = engine.ports.db.read(of.map_or(Scope::System, Scope::Tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(contact_attributes::removed(tx, of, EMPTIED).await?) })
+    });
+    let wait_s = match engine.ports.db.dialect() {
+        store::Dialect::Sqlite => 0,
+        store::Dialect::Postgres => SETTLED_S,
+    };
+    let settled = engine.ports.clock.now().plus_seconds(-wait_s);
+    let mut steps = 0;
+    for removed in read.await?.into_iter().filter(|removed| removed.removed_at <= settled) {
+        for _ in 0..EMPTY_AT_ONCE {
+            let one = removed.clone();
+            let write = engine.ports.db.write(Scope::Tenant(removed.tenant_id), move |tx| {
+                Box::pin(async move { Ok::<_, Error>(contact_attributes::empty_some(tx, &one, EMPTY_STEP).await?) })
+            });
+            steps += 1;
+            if write.await?.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(steps)
 }
 
 /// A value as a column holds it.

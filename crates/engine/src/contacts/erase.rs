@@ -1,27 +1,36 @@
 //! Erasing a person: addresses and content go from everything that was written, read or logged about them; what counts keeps counting.
 //!
 //! What waits is withdrawn first. Then rows are emptied in bounded steps, the contact itself last: who is interrupted asks again, and the rest is done. Its addresses
-//! stay on the suppression list as keyed hashes, so that nobody writes to them by mistake. Answers kept under an idempotency key are forgotten by themselves within a day.
+//! stay on the suppression list as keyed hashes, so that nobody writes to them by mistake. Where else a person may be named is in [`traces`].
 
-use std::{collections::BTreeMap, sync::Arc};
+mod traces;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{
-    CallbackId, Channel, ContactId, Failure, MessageId, SuppressionId, SuppressionReason, TenantId, Timestamp,
+    AttachmentId, Channel, ContactId, Content, Failure, MessageId, SuppressionId, SuppressionReason, TenantId,
+    Timestamp,
 };
 use serde::Serialize;
 use serde_json::json;
 use store::{
-    Scope, attempts, contacts, erasure, events, fallbacks,
+    Scope, Tx, attempts, contacts, contents, erasure, fallbacks, invoice_deliveries,
     messages::{self, Message},
     suppressions::{self, Suppression},
+    templates,
 };
 use utoipa::ToSchema;
 
-use super::{Work, links::address, no_such, settle, writer};
+use self::traces::People;
+use super::{Work, merge, no_such, person::Person, settle, writer};
 use crate::{
     Engine, Error,
     consent::bar,
     country,
+    directory::Tenant,
     inbound::Body,
     keys::Caller,
     once::{Repeat, Reply, Secrecy, once, replay},
@@ -30,11 +39,6 @@ use crate::{
 
 /// Messages one transaction empties: some milliseconds.
 const MESSAGES: i64 = 100;
-/// Events and callbacks one transaction looks at.
-const LOOKED_AT: i64 = 500;
-/// What an emptied event carries.
-const EMPTY_EVENT: &str = r#"{"erased":true}"#;
-
 /// What an erasure came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ErasureView {
@@ -46,43 +50,10 @@ pub struct ErasureView {
     pub events: u64,
     /// Requests of providers that were emptied in their log.
     pub callbacks: u64,
-}
-
-/// Whom to look for.
-struct Person {
-    tenant: TenantId,
-    id: ContactId,
-    /// As messages and callbacks have them.
-    addresses: Vec<String>,
-    /// By channel, in the form the suppression list has.
-    keys: Vec<(Channel, String)>,
-    /// In lower case: what is looked for in logged texts.
-    needles: Vec<String>,
-}
-
-impl Person {
-    fn new(contact: &contacts::Contact) -> Self {
-        let channels = [Channel::Email, Channel::Sms, Channel::Whatsapp, Channel::Voice, Channel::Telegram];
-        let keys: Vec<(Channel, String)> = channels
-            .into_iter()
-            .filter_map(|channel| Some((channel, bar::key(channel, &address(contact, channel)?.to_string()))))
-            .collect();
-        let mut addresses: Vec<String> = keys.iter().map(|(_, key)| key.clone()).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        let mut needles = vec![contact.id.to_string().to_lowercase()];
-        for one in &addresses {
-            let plain = one.trim_start_matches('+').to_lowercase();
-            needles.push(plain.replace('@', "%40"));
-            needles.push(plain);
-        }
-        Self { tenant: contact.tenant_id, id: contact.id, addresses, keys, needles }
-    }
-
-    fn is_in(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
-        self.needles.iter().any(|needle| text.contains(needle))
-    }
+    /// Messages to the contact that would have repeated, and were removed.
+    pub schedules: u64,
+    /// Files that came with messages to the contact alone, and were removed.
+    pub files: u64,
 }
 
 /// Erases a contact. Needs the scope `contacts:write`. 409 `message_in_flight` while one of its messages is being sent.
@@ -97,26 +68,12 @@ pub async fn erase(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Contac
         .db
         .read(caller.reach(), move |tx| Box::pin(async move { Ok::<_, Error>(contacts::find(tx, of, id).await?) }));
     let person = Arc::new(Person::new(&read.await?.ok_or_else(no_such)?));
-    if !tenant.consent.has_secret() {
-        engine.need_secret(of).await?;
-    }
-    suppress(engine, caller, &person, now).await?;
-    let mut done = ErasureView { messages: messages(engine, caller, &person).await?, ..ErasureView::default() };
-    done.inbound_messages = inbound(engine, &person).await?;
-    done.events = told(engine, &person).await?;
-    done.callbacks = logged(engine, &person).await?;
-    exchanged(engine, &person).await?;
+    let done = empty(engine, caller, &tenant, vec![Arc::clone(&person)], now).await?;
     let work = Work::new(engine, &tenant, caller, now);
     let reply = once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             contacts::lock(tx, person.tenant, id).await?.ok_or_else(no_such)?;
-            contacts::delete(tx, person.tenant, id).await?;
-            erasure::forget_contact(tx, person.tenant, id).await?;
-            for address in &person.addresses {
-                erasure::forget_address(tx, person.tenant, address).await?;
-            }
-            work.tell(tx, "contact.deleted", json!({"id": id, "erased": true}).to_string()).await?;
-            work.record(tx, "contact.erased", id, &json!({ "emptied": done })).await?;
+            remove(tx, &work, &person, &json!({ "emptied": done })).await?;
             Ok::<_, Error>(done)
         })
     });
@@ -124,6 +81,78 @@ pub async fn erase(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Contac
     settle(engine, &tenant).await;
     engine.noticed(of).await;
     Ok(reply)
+}
+
+/// Erases contacts nobody has had to do with for as long as the tenant keeps them. One that cannot go now is left for the next time. Answers how many went.
+pub(crate) async fn idle(engine: &Engine, tenant: TenantId, idle: Vec<contacts::Contact>) -> Result<u64, Error> {
+    if idle.is_empty() {
+        return Ok(0);
+    }
+    let caller = Caller::system(Some(tenant));
+    let (tenant, now) = writer(engine, &caller).await?;
+    let people: Vec<Arc<Person>> = idle.iter().map(|contact| Arc::new(Person::new(contact))).collect();
+    empty(engine, &caller, &tenant, people.clone(), now).await?;
+    let mut count = 0;
+    for (person, seen) in people.into_iter().zip(idle) {
+        let work = Work::new(engine, &tenant, &caller, now);
+        let write = engine.ports.db.write(Scope::Tenant(tenant.id), move |tx| {
+            Box::pin(async move {
+                // Somebody may have changed it since it was looked at.
+                if contacts::lock(tx, person.tenant, person.id).await?.as_ref() != Some(&seen) {
+                    return Ok(0);
+                }
+                remove(tx, &work, &person, &json!({ "why": "inactive" })).await?;
+                Ok::<u64, Error>(1)
+            })
+        });
+        count += write.await?;
+    }
+    settle(engine, &tenant).await;
+    Ok(count)
+}
+
+/// Empties everything about people but the contacts themselves.
+async fn empty(
+    engine: &Engine,
+    caller: &Caller,
+    tenant: &Arc<Tenant>,
+    people: Vec<Arc<Person>>,
+    now: Timestamp,
+) -> Result<ErasureView, Error> {
+    if !tenant.consent.has_secret() {
+        engine.need_secret(tenant.id).await?;
+    }
+    let (mut done, mut named) = (ErasureView::default(), BTreeSet::new());
+    for person in &people {
+        merge::finish(engine, tenant.id, person.id).await?;
+        suppress(engine, caller, person, now).await?;
+    }
+    let people = Arc::new(People { tenant: tenant.id, all: people });
+    // What would make new messages goes before the messages.
+    done.schedules = traces::repeated(engine, &people).await?;
+    traces::meant(engine, &people).await?;
+    for person in &people.all {
+        done.messages += messages(engine, caller, person, &mut named).await?;
+        done.inbound_messages += inbound(engine, person).await?;
+    }
+    done.files = traces::files(engine, &people, named).await?;
+    done.events = traces::told(engine, &people).await?;
+    done.callbacks = traces::logged(engine, &people).await?;
+    traces::exchanged(engine, &people).await?;
+    traces::answered(engine, &people).await?;
+    Ok(done)
+}
+
+/// Removes a contact of whom nothing else is left, and says so.
+async fn remove(tx: &mut Tx, work: &Work, person: &Person, detail: &serde_json::Value) -> Result<(), Error> {
+    invoice_deliveries::take_files(tx, person.tenant, person.id, work.now).await?;
+    contacts::delete(tx, person.tenant, person.id).await?;
+    erasure::forget_contact(tx, person.tenant, person.id).await?;
+    for address in &person.addresses {
+        erasure::forget_address(tx, person.tenant, address).await?;
+    }
+    work.tell(tx, "contact.deleted", json!({"id": person.id, "erased": true}).to_string()).await?;
+    work.record(tx, "contact.erased", person.id, detail).await
 }
 
 /// Puts the addresses on the suppression list as hashes, and turns what stands there of them into hashes.
@@ -159,7 +188,12 @@ async fn suppress(engine: &Engine, caller: &Caller, person: &Arc<Person>, now: T
 }
 
 /// Empties the messages to the person, after withdrawing those that wait.
-async fn messages(engine: &Engine, caller: &Caller, person: &Arc<Person>) -> Result<u64, Error> {
+async fn messages(
+    engine: &Engine,
+    caller: &Caller,
+    person: &Arc<Person>,
+    named: &mut BTreeSet<AttachmentId>,
+) -> Result<u64, Error> {
     let mut count = 0;
     loop {
         let of = Arc::clone(person);
@@ -203,37 +237,54 @@ async fn messages(engine: &Engine, caller: &Caller, person: &Arc<Person>) -> Res
                     erasure::empty_route(tx, tenant, route.message_id, route.position, &address).await?;
                 }
                 // What many were told is nobody's own; what only this person was told goes.
-                let own = rows.iter().filter(|m| m.campaign_id.is_none() && m.template.is_none());
-                let contents: BTreeMap<_, &Message> = own.map(|m| (m.content_id.0, m)).collect();
-                for m in contents.into_values() {
+                let own = rows.iter().filter(|m| m.campaign_id.is_none());
+                let by_content: BTreeMap<_, &Message> = own.map(|m| (m.content_id.0, m)).collect();
+                let mut files = BTreeSet::new();
+                for m in by_content.into_values() {
+                    if let Some(of) = m.template
+                        && templates::says(tx, tenant, of, m.content_id).await?
+                    {
+                        continue;
+                    }
                     if !erasure::is_shared(tx, tenant, m.content_id, accepted_with(m)).await? {
-                        erasure::empty_content(tx, tenant, m.content_id, &nothing(m.channel)).await?;
+                        files.extend(files_of(&contents::find_many(tx, &[(tenant, m.content_id)]).await?));
+                        contents::replace(tx, tenant, m.content_id, &nothing(m.channel)).await?;
                     }
                 }
-                Ok::<_, Error>(())
+                Ok::<_, Error>(files)
             })
         });
-        write.await?;
+        named.extend(write.await?);
     }
 }
 
+/// The files contents name.
+fn files_of(stored: &[contents::Stored]) -> Vec<AttachmentId> {
+    let files = |stored: &contents::Stored| match serde_json::from_str(&stored.body) {
+        Ok(Content::Email(email)) => email.attachments.into_iter().map(|file| file.attachment_id).collect(),
+        _ => Vec::new(),
+    };
+    stored.iter().flat_map(files).collect()
+}
+
 /// The ids messages of the same request can have: those made within the same seconds.
-fn accepted_with(m: &Message) -> (MessageId, MessageId) {
+pub(crate) fn accepted_with(m: &Message) -> (MessageId, MessageId) {
     let millis = |at: Timestamp| u128::from(at.as_millis().max(0).unsigned_abs()) << 80;
     let (first, last) = (m.created_at.plus_seconds(-2), m.created_at.plus_seconds(3));
     (MessageId::from_ulid(millis(first)), MessageId::from_ulid(millis(last)))
 }
 
 /// A failure without anybody's words: its kind and code.
-fn kept(failure: &str) -> String {
+pub(crate) fn kept(failure: &str) -> String {
     let Ok(failure) = serde_json::from_str::<Failure>(failure) else { return "null".to_owned() };
     let kept = Failure::new(failure.kind, failure.code, "The recipient was erased.");
     serde_json::to_string(&kept).expect("a failure has a JSON form")
 }
 
 /// A content of a channel that says nothing.
-fn nothing(channel: Channel) -> String {
+pub(crate) fn nothing(channel: Channel) -> String {
     let field = match channel {
+        Channel::Webhook => return json!({"channel": channel, "event_id": "", "body": "{}"}).to_string(),
         Channel::Email => "subject",
         Channel::Voice => "say",
         _ => "text",
@@ -258,83 +309,6 @@ async fn inbound(engine: &Engine, person: &Arc<Person>) -> Result<u64, Error> {
     }
 }
 
-/// Empties events that tell of the person, and their copies for endpoints.
-async fn told(engine: &Engine, person: &Arc<Person>) -> Result<u64, Error> {
-    let (mut count, mut after) = (0, events::Place::default());
-    loop {
-        let of = Arc::clone(person);
-        let write = engine.ports.db.write(Scope::Tenant(person.tenant), move |tx| {
-            Box::pin(async move {
-                let page = events::all_after(tx, of.tenant, after, LOOKED_AT).await?;
-                let mut emptied = 0;
-                for (place, event) in page.iter().filter(|(_, event)| of.is_in(&event.data)) {
-                    events::replace_data(tx, of.tenant, *place, EMPTY_EVENT).await?;
-                    let copy =
-                        crate::writes::webhook_body(&events::Event { data: EMPTY_EVENT.to_owned(), ..event.clone() });
-                    let copy = json!({"channel": "webhook", "event_id": event.id, "body": copy}).to_string();
-                    erasure::empty_content(tx, of.tenant, messages::ContentId(event.id.ulid()), &copy).await?;
-                    emptied += 1;
-                }
-                Ok::<_, Error>((emptied, page.last().map(|(place, _)| *place)))
-            })
-        });
-        let (emptied, last) = write.await?;
-        count += emptied;
-        match last {
-            Some(last) => after = last,
-            None => return Ok(count),
-        }
-    }
-}
-
-/// Empties what providers sent about the person.
-async fn logged(engine: &Engine, person: &Arc<Person>) -> Result<u64, Error> {
-    let (mut count, mut after) = (0, CallbackId::from_ulid(0));
-    loop {
-        let of = Arc::clone(person);
-        let write = engine.ports.db.write(Scope::Tenant(person.tenant), move |tx| {
-            Box::pin(async move {
-                let page = erasure::callbacks(tx, of.tenant, after, LOOKED_AT).await?;
-                let mut emptied = 0;
-                for (id, query, headers, body) in &page {
-                    if of.is_in(&String::from_utf8_lossy(body)) || of.is_in(query) || of.is_in(headers) {
-                        erasure::empty_callback(tx, of.tenant, *id).await?;
-                        emptied += 1;
-                    }
-                }
-                Ok::<_, Error>((emptied, page.last().map(|(id, ..)| *id)))
-            })
-        });
-        let (emptied, last) = write.await?;
-        count += emptied;
-        match last {
-            Some(last) => after = last,
-            None => return Ok(count),
-        }
-    }
-}
-
-/// Empties what was exchanged with the tenant's own endpoints about the person.
-async fn exchanged(engine: &Engine, person: &Arc<Person>) -> Result<(), Error> {
-    let mut after = (MessageId::from_ulid(0), 0);
-    loop {
-        let of = Arc::clone(person);
-        let write = engine.ports.db.write(Scope::Tenant(person.tenant), move |tx| {
-            Box::pin(async move {
-                let page = erasure::exchanges(tx, of.tenant, after, LOOKED_AT).await?;
-                for (message, number, _) in page.iter().filter(|(.., exchange)| of.is_in(exchange)) {
-                    erasure::empty_exchange(tx, of.tenant, *message, *number).await?;
-                }
-                Ok::<_, Error>(page.last().map(|(message, number, _)| (*message, *number)))
-            })
-        });
-        match write.await? {
-            Some(last) => after = last,
-            None => return Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_is_left_of_a_content_can_be_read() {
-        for channel in crate::access::permissions::CHANNELS {
+        for channel in crate::access::permissions::CHANNELS.into_iter().chain([Channel::Webhook]) {
             let content: model::Content = serde_json::from_str(&nothing(channel)).unwrap();
             assert_eq!(content.channel(), channel);
         }

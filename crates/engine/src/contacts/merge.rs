@@ -1,9 +1,15 @@
 //! Two contacts that are one person become one.
+//!
+//! Who it is, what it belongs to and what it said changes hands in one transaction; its messages, of which there may be a million, follow in steps of a few hundred. A row of
+//! `contact_moves` says that they are on their way, so that a crash leaves the rest to [`run`]. Few are there when the request is answered.
 
-use model::ContactId;
+use model::{ContactId, TenantId};
 use serde::Deserialize;
 use serde_json::json;
-use store::{contact_attributes, contacts};
+use store::{
+    Scope, contact_attributes,
+    contacts::{self, Move},
+};
 use utoipa::ToSchema;
 
 use super::{ContactView, Work, fields, no_such, settle, taken, view, writer};
@@ -46,7 +52,7 @@ pub async fn merge(
                 return Err(Error::invalid("/from", "a contact cannot be merged with itself"));
             }
             let ended = ended.ok_or_else(|| Error::invalid("/from", "there is no such contact"))?;
-            contacts::hand_over(tx, tenant, from, id).await?;
+            contacts::hand_over(tx, tenant, from, id, now).await?;
             contacts::delete(tx, tenant, from).await?;
             fill(&mut kept, &ended);
             kept.updated_at = now;
@@ -63,7 +69,67 @@ pub async fn merge(
     })
     .await?;
     settle(engine, &tenant).await;
+    follow(engine, tenant.id, id, AT_ONCE).await?;
     Ok(reply)
+}
+
+/// Messages handed over in one transaction: some milliseconds.
+const STEP: i64 = 500;
+/// Steps made before a merge is answered, and in one turn of the job for one contact.
+const AT_ONCE: u32 = 10;
+/// Contacts one turn of the job looks at.
+const MOVES: i64 = 50;
+/// How long a move is kept when nothing is left of it, in seconds: a message that was being accepted for the former contact may still be written.
+const KEPT_S: i64 = 60;
+
+/// Hands everything over that is on its way to a contact. For what must see all of it.
+pub(super) async fn finish(engine: &Engine, tenant: TenantId, to: ContactId) -> Result<(), Error> {
+    follow(engine, tenant, to, u32::MAX).await
+}
+
+async fn follow(engine: &Engine, tenant: TenantId, to: ContactId, steps: u32) -> Result<(), Error> {
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(contacts::moves_to(tx, tenant, to).await?) })
+    });
+    for one in read.await? {
+        step(engine, one, steps).await?;
+    }
+    Ok(())
+}
+
+/// Goes on with contacts that became others. Answers how many messages were handed over.
+pub async fn run(engine: &Engine) -> Result<u64, Error> {
+    let read = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { Ok::<_, Error>(contacts::moves(tx, MOVES).await?) }));
+    let mut count = 0;
+    for one in read.await? {
+        count += step(engine, one, AT_ONCE).await?;
+    }
+    Ok(count)
+}
+
+/// Makes up to `steps` steps of one move, and ends it when nothing was left for a while.
+async fn step(engine: &Engine, one: Move, steps: u32) -> Result<u64, Error> {
+    let is_old = engine.ports.clock.now() > one.created_at.plus_seconds(KEPT_S);
+    let mut count = 0;
+    for _ in 0..steps {
+        let write = engine.ports.db.write(Scope::Tenant(one.tenant_id), move |tx| {
+            Box::pin(async move {
+                let moved = contacts::move_some(tx, &one, STEP).await?;
+                if moved == 0 && is_old {
+                    contacts::end_move(tx, &one).await?;
+                }
+                Ok::<_, Error>(moved)
+            })
+        });
+        match write.await? {
+            0 => break,
+            moved => count += moved,
+        }
+    }
+    Ok(count)
 }
 
 /// Gives `kept` what it lacks and `other` has.

@@ -20,11 +20,18 @@ use crate::{
     Engine, Error,
     accept::plan::default_account,
     access::Permission,
+    apply::fallback,
     cancel,
     directory::{Tenant, TenantState},
     keys::Caller,
     once::{Repeat, Reply, Secrecy, once},
     queries::found,
+    routing::{
+        self,
+        again::{self, Because},
+        decide::Routed,
+        figures::CircuitState,
+    },
     view,
     writes::Writes,
 };
@@ -184,6 +191,8 @@ impl Engine {
             let detail = "This tenant is suspended and cannot send. Ask the operator to lift the suspension.";
             return Err(Error::forbidden("tenant_suspended", detail).with_action("CONTACT_OPERATOR"));
         }
+        // What rules are asked with should a message need another account.
+        self.figures(&tenant).await?;
         let reopening = Reopening {
             tenant,
             caller: caller.clone(),
@@ -284,11 +293,20 @@ impl Reopening {
         Ok(m)
     }
 
-    /// Keeps the message's account, or gives it the channel's default one when that is gone. Answers the account that is gone.
+    /// Keeps the message's account, or gives it another when that is gone: by the rules that decided about it, which are also asked while its account fails, else the channel's default
+    /// one. Answers the account it left.
     async fn route(&mut self, tx: &mut Tx, m: &mut Message) -> Result<Option<AccountId>, Error> {
-        if let Some(account) = m.account_id
-            && self.is_there(tx, account).await?
+        let is_there = match m.account_id {
+            Some(account) => self.is_there(tx, account).await?,
+            None => false,
+        };
+        let left = m.account_id.filter(|_| again::was_ruled(m));
+        if let Some(left) = left
+            && self.by_rule(tx, m, left, is_there).await?
         {
+            return Ok(Some(left));
+        }
+        if is_there {
             return Ok(None);
         }
         let tenant = Arc::clone(&self.tenant);
@@ -308,9 +326,38 @@ impl Reopening {
             "retried: the account it went through is gone, so the channel's default account {} is used",
             other.name
         );
+        let route = fallback::with_rest_of(m.route.as_deref().unwrap_or_default(), route);
         (m.account_id, m.connector, m.route) =
             (Some(other.id), Some(other.connector.spec().id.to_owned()), Some(route));
         Ok(gone)
+    }
+
+    /// Asks the rules for another account than `left`. True when the message goes there.
+    async fn by_rule(&mut self, tx: &mut Tx, m: &mut Message, left: AccountId, is_there: bool) -> Result<bool, Error> {
+        let tenant = Arc::clone(&self.tenant);
+        let figures = tenant.routes.known();
+        let fails = figures.circuit(left, self.now).state() == CircuitState::Open;
+        if is_there && !fails {
+            return Ok(false);
+        }
+        let history = again::histories(tx, &[m]).await?.remove(&m.id).unwrap_or_default();
+        let because = if is_there { Because::Waits } else { Because::Gone };
+        let (decision, why) = match again::elsewhere(&tenant, m, left, &history, because, &figures, self.now) {
+            Routed::To(decision) if !decision.waits => (decision, if is_there { "fails" } else { "was deleted" }),
+            Routed::To(decision) if !is_there => (decision, "was deleted"),
+            Routed::Nowhere(passed) if !is_there => {
+                let detail = routing::nowhere(&passed).detail;
+                return Err(not_retryable(detail).with_action("CHANGE_ROUTE"));
+            }
+            Routed::To(_) | Routed::Nowhere(_) | Routed::Unruled => return Ok(false),
+        };
+        let Some(account) = tenant.account(decision.account_id) else { return Ok(false) };
+        if !self.is_there(tx, account.id).await? {
+            return Ok(false);
+        }
+        let name = tenant.account(left).map_or_else(|| left.to_string(), |account| account.name.clone());
+        again::put_on(m, account, &decision, &format!("retried, and {name} {why}"));
+        Ok(true)
     }
 
     async fn is_there(&mut self, tx: &mut Tx, account: AccountId) -> Result<bool, Error> {

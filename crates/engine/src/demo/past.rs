@@ -184,7 +184,7 @@ fn add(writes: &mut Writes, tenant: TenantId, past: &Past<'_>, content: ContentI
             learned.extend([("delivered", delivered_at), ("read", read_at)]);
         }
     }
-    writes.attempts.push(Attempt {
+    let attempt = Attempt {
         tenant_id: tenant,
         message_id: id,
         number: 1,
@@ -196,7 +196,9 @@ fn add(writes: &mut Writes, tenant: TenantId, past: &Past<'_>, content: ContentI
         provider_message_id: outcome.2,
         exchange: None,
         note: None,
-    });
+    };
+    let took_ms = attempt.finished_at.millis_since(attempt.started_at);
+    writes.attempted(draft.channel, attempt, Some(took_ms));
     writes.observations.extend(learned.into_iter().enumerate().map(|(position, (kind, at))| Observation {
         tenant_id: tenant,
         message_id: id,

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use connectors::{Cx, File, Outcome, Outgoing, Step};
 use futures_util::FutureExt as _;
-use model::{Address, Answer, Broken, Call, Channel, Content, Failure, FailureKind, Purpose, Timestamp};
+use model::{Address, Answer, Broken, Call, Channel, Content, Failure, FailureKind, Mailbox, Purpose, Timestamp};
 use store::{inflight::Flight, messages::Message};
 use tokio::task::JoinSet;
 
@@ -135,6 +135,8 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
                 continue;
             }
         };
+        let named = with_name(engine, &ready[0].part.message, from).await;
+        let from = named.as_deref().or(from);
         if engine.ports.clock.now().millis_since(looked_at) >= LOOK_AGAIN_MS {
             // The requests before took their time, and somebody may have asked for no more meanwhile.
             looked_at = engine.ports.clock.now();
@@ -158,14 +160,13 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
         } else {
             vec![exchange_one(engine, &account, &cx, &together[0]).await]
         };
-        let seconds = engine.ports.clock.now().millis_since(started_at) as f64 / 1000.0;
+        let took_ms = engine.ports.clock.now().millis_since(started_at).max(0);
+        let seconds = took_ms as f64 / 1000.0;
         metrics::histogram!("tidings_send_seconds", "connector" => account.connector.spec().id).record(seconds);
-        finished.extend(
-            together
-                .into_iter()
-                .zip(results)
-                .map(|(ready, (outcome, record))| Finished::new(ready.part.flight, &account, outcome, record)),
-        );
+        finished.extend(together.into_iter().zip(results).map(|(ready, (outcome, record))| Finished {
+            took_ms: Some(took_ms),
+            ..Finished::new(ready.part.flight, &account, outcome, record)
+        }));
         if !ready.is_empty() {
             // What is answered is written while the next request is under way: a crash while that one hangs must not make this one unknown.
             landing.spawn(land(Arc::clone(engine), Input::Finished(std::mem::take(&mut finished))));
@@ -173,6 +174,17 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
     }
     while landing.join_next().await.is_some() {}
     finished
+}
+
+/// The sender of a mail with the name from the tenant's branding beside it; `None` where it has one already, or there is none.
+async fn with_name(engine: &Engine, message: &Message, from: Option<&str>) -> Option<String> {
+    let from = from.filter(|_| message.channel == Channel::Email)?;
+    let mailbox: Mailbox = from.parse().ok().filter(|mailbox: &Mailbox| mailbox.name.is_none())?;
+    // Without an answer of the database it goes without a name rather than not at all.
+    let tenant = engine.directory.tenant(message.tenant_id).await.ok().flatten()?;
+    // What would be read as an address is no name.
+    let name = tenant.branding.sender_name.clone().filter(|name| !name.contains(['<', '>', '"']))?;
+    Some(Mailbox { name: Some(name), ..mailbox }.to_string())
 }
 
 /// Hands messages that must not leave now back to `apply`.
@@ -393,6 +405,13 @@ fn broken_failure(broken: &Broken, has_answered: bool) -> Failure {
 
 impl Finished {
     fn new(flight: Flight, account: &Arc<Account>, outcome: Outcome, exchange: Option<String>) -> Self {
-        Self { flight, account: Some(Arc::clone(account)), outcome, exchange, finished_at: Timestamp::EPOCH }
+        Self {
+            flight,
+            account: Some(Arc::clone(account)),
+            outcome,
+            exchange,
+            took_ms: None,
+            finished_at: Timestamp::EPOCH,
+        }
     }
 }

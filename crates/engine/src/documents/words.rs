@@ -103,8 +103,13 @@ impl Language {
         }
     }
 
+    /// Its word for an invoice.
+    pub const fn invoice(self) -> &'static str {
+        self.words().invoice
+    }
+
     /// A date as it is written in this language.
-    pub(super) fn date(self, date: Date) -> String {
+    pub fn date(self, date: Date) -> String {
         const MONTHS: [&str; 12] = [
             "January",
             "February",

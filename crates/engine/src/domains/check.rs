@@ -184,7 +184,10 @@ async fn look(parts: &Parts, account: &Account, row: &domains::Domain) -> Result
             let wanted = records::with_policy(found.records, &row.name);
             (found.reference, Some(found.state), found.detail, wanted)
         }
-        None => (row.reference.clone(), None, None, kept.iter().map(RecordView::record).collect()),
+        None => {
+            let wanted = records::renewed(&kept, &row.name, &account.values, &parts.config.public_url);
+            (row.reference.clone(), None, None, wanted)
+        }
     };
     let dns = &*parts.ports.dns;
     let records = join_all(wanted.into_iter().map(|record| async move {

@@ -87,27 +87,66 @@ pub(super) fn own(name: &str, settings: &Values, public_url: &str, keys: &Public
         let at = format!("{selector}._domainkey.{name}");
         DnsRecord::needed(RecordPurpose::Dkim, RecordKind::Txt, at, format!("v=DKIM1; k={kind}; p={key}"))
     };
+    let mut records = vec![
+        dkim(&keys.rsa_selector, "rsa", &keys.rsa),
+        dkim(&keys.ed25519_selector, "ed25519", &keys.ed25519),
+        own_policy(name, settings),
+    ];
+    records.extend(returns(name, settings, public_url));
+    if let Some(public) = host_name(public_url) {
+        let at = format!("link.{name}");
+        records.push(DnsRecord::needed(RecordPurpose::Tracking, RecordKind::Cname, at, public).optional());
+    }
+    with_policy(records, name)
+}
+
+/// Lets the account's mail server send for a name.
+fn own_policy(name: &str, settings: &Values) -> DnsRecord {
     let host = settings.get("host").unwrap_or("mail.example");
     let mechanism = match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(ip)) => format!("ip4:{ip}"),
         Ok(std::net::IpAddr::V6(ip)) => format!("ip6:{ip}"),
         Err(_) => format!("a:{host}"),
     };
-    let spf = DnsRecord::needed(RecordPurpose::Spf, RecordKind::Txt, name, format!("v=spf1 {mechanism} ~all"));
-    let mut records = vec![
-        dkim(&keys.rsa_selector, "rsa", &keys.rsa),
-        dkim(&keys.ed25519_selector, "ed25519", &keys.ed25519),
-        // The mail server may send from other addresses than it listens at: its owner knows.
-        spf.optional(),
-    ];
-    let public = public_url.split("://").nth(1).unwrap_or(public_url);
-    let public = public.split(['/', ':']).next().unwrap_or_default();
-    if public.contains('.') && public.parse::<std::net::IpAddr>().is_err() {
-        for (purpose, label) in [(RecordPurpose::ReturnPath, "bounce"), (RecordPurpose::Tracking, "link")] {
-            records.push(DnsRecord::needed(purpose, RecordKind::Cname, format!("{label}.{name}"), public).optional());
-        }
+    // The mail server may send from other addresses than it listens at: its owner knows.
+    DnsRecord::needed(RecordPurpose::Spf, RecordKind::Txt, name, format!("v=spf1 {mechanism} ~all")).optional()
+}
+
+/// What brings bounces back. An account's bounce domain needs an MX record that leads to this installation's mail listener, and an SPF record of its own, since
+/// receivers check that of the return address (RFC 7208 2.4). Where the account names no bounce domain, an alias keeps a name for it; one elsewhere is not this domain's.
+fn returns(name: &str, settings: &Values, public_url: &str) -> Vec<DnsRecord> {
+    let public = host_name(public_url);
+    let Some(at) = settings.get("bounce_domain").filter(|at| !at.is_empty()).map(str::to_ascii_lowercase) else {
+        let alias = |public: &str| {
+            DnsRecord::needed(RecordPurpose::ReturnPath, RecordKind::Cname, format!("bounce.{name}"), public).optional()
+        };
+        return public.map(alias).into_iter().collect();
+    };
+    let is_below = at.strip_suffix(name).is_some_and(|label| label.ends_with('.'));
+    if at != name && !is_below {
+        return Vec::new();
     }
-    with_policy(records, name)
+    let exchange = public.map(|public| {
+        DnsRecord::needed(RecordPurpose::ReturnPath, RecordKind::Mx, &at, format!("10 {public}")).optional()
+    });
+    exchange.into_iter().chain(is_below.then(|| own_policy(&at, settings))).collect()
+}
+
+/// The kept records of a domain we sign for, with those about bounces as the account's settings are now.
+pub(super) fn renewed(kept: &[RecordView], name: &str, settings: &Values, public_url: &str) -> Vec<DnsRecord> {
+    let is_about_bounces = |record: &DnsRecord| match record.purpose {
+        RecordPurpose::ReturnPath => true,
+        RecordPurpose::Spf => record.name != name,
+        _ => false,
+    };
+    let others = kept.iter().map(RecordView::record).filter(|record| !is_about_bounces(record));
+    others.chain(returns(name, settings, public_url)).collect()
+}
+
+/// The host of this installation's public address, where it has a name.
+fn host_name(public_url: &str) -> Option<&str> {
+    let host = public_url.split("://").nth(1).unwrap_or(public_url).split(['/', ':']).next()?;
+    (host.contains('.') && host.parse::<std::net::IpAddr>().is_err()).then_some(host)
 }
 
 /// Adds the policy for forgeries where the provider names none: it belongs to the domain, not to the provider.
@@ -275,6 +314,24 @@ mod tests {
         let records = Ok(found.iter().map(|text| (*text).to_owned()).collect());
         let view = judge(record, Found { records, above: None, spf_lookups: lookups });
         (view.state, view.detail.unwrap_or_default())
+    }
+
+    #[test]
+    fn bounces_come_back_through_records_of_their_domain() {
+        let shown = |domain: Option<&str>, url: &str| -> Vec<String> {
+            let mut settings = Values::default();
+            settings.set("host", "mail.acme.example");
+            domain.into_iter().for_each(|domain| settings.set("bounce_domain", domain));
+            let records = returns("acme.example", &settings, url);
+            records.into_iter().map(|record| format!("{:?} {} {}", record.kind, record.name, record.value)).collect()
+        };
+        let url = "https://tidings.acme.example/x";
+        assert_eq!(shown(None, url), ["Cname bounce.acme.example tidings.acme.example"]);
+        let spf = "Txt back.acme.example v=spf1 a:mail.acme.example ~all";
+        assert_eq!(shown(Some("back.acme.example"), url), ["Mx back.acme.example 10 tidings.acme.example", spf]);
+        assert_eq!(shown(Some("back.acme.example"), "http://127.0.0.1:8080"), [spf]);
+        assert_eq!(shown(Some("acme.example"), url), ["Mx acme.example 10 tidings.acme.example"]);
+        assert!(shown(Some("back.other.example"), url).is_empty() && shown(Some("backacme.example"), url).is_empty());
     }
 
     #[test]

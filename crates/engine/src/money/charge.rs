@@ -1,37 +1,45 @@
-//! What messages cost their tenant: looked up when they are planned, set aside when they are accepted, charged or given back when apply learns what became of them.
+//! What messages cost their tenant: looked up when they are planned, set aside when they are accepted, charged or given back when apply learns what became of them, and put right when the
+//! provider says later what it counted or took.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{Channel, MessageId, Money, Status, TenantId, Timestamp};
 use store::{
     Tx,
     credits::{self, Charge},
+    fallbacks::FormerRoute,
     messages::Message,
 };
 
 use super::{
-    ledger::{Open, RESERVED},
-    prices::{Asked, Price},
+    book::{Asked, Category, Price},
+    ledger::{self, Open, RESERVED, SETTLED},
 };
 use crate::{Error, ErrorKind, directory::Tenant};
 
+/// Grants of promotional credit a ledger is written with: more than may be there at once, so that what comes back finds the grant it came from.
+pub(super) const GRANTS_READ: i64 = 2 * super::credits::GRANTS_MAX;
+
 /// The price of a message under its tenant's prices; `None` when the tenant is not billed.
-pub(crate) fn price(tenant: &Tenant, m: &Message) -> Option<Result<Price, Error>> {
-    let billing = tenant.billing.as_ref().filter(|_| m.channel != Channel::Webhook)?;
-    let asked = Asked {
-        channel: m.channel,
-        provider: m.connector.as_deref().unwrap_or_default(),
-        address: &m.address,
-        purpose: m.purpose,
-    };
-    let found = billing.book.find(&billing.currency, &asked, m.created_at);
-    Some(found.ok_or_else(|| {
+pub(crate) fn price(tenant: &Tenant, m: &Message, category: Option<Category>) -> Option<Result<Price, Error>> {
+    let provider = m.connector.as_deref().unwrap_or_default();
+    let asked = Asked { category, ..Asked::new(m.channel, provider, &m.address, m.purpose) };
+    price_of(tenant, &asked, m.created_at)
+}
+
+/// The price of a message that is not there yet.
+pub(crate) fn price_of(tenant: &Tenant, asked: &Asked<'_>, at: Timestamp) -> Option<Result<Price, Error>> {
+    let billing = tenant.billing.as_ref().filter(|_| asked.channel != Channel::Webhook)?;
+    Some(tenant.prices.find(&billing.currency, asked, at).ok_or_else(|| {
         Error::new(
             ErrorKind::Invalid,
             "no_price",
             format!(
                 "There is no price for {} to {} in {}. Ask the operator to set one.",
-                m.channel, m.address, billing.currency
+                asked.channel, asked.address, billing.currency
             ),
         )
         .with_action("CONTACT_OPERATOR")
@@ -39,8 +47,8 @@ pub(crate) fn price(tenant: &Tenant, m: &Message) -> Option<Result<Price, Error>
 }
 
 /// Writes what a new message will cost into its row, or refuses one without a price.
-pub(crate) fn quote(tenant: &Tenant, m: &mut Message) -> Result<(), Error> {
-    if let Some(price) = price(tenant, m) {
+pub(crate) fn quote(tenant: &Tenant, m: &mut Message, category: Option<Category>) -> Result<(), Error> {
+    if let Some(price) = price(tenant, m, category) {
         let cost = price?.of(m.segments);
         (m.cost_micros, m.cost_currency) =
             (Some(cost), tenant.billing.as_ref().map(|billing| billing.currency.clone()));
@@ -49,12 +57,27 @@ pub(crate) fn quote(tenant: &Tenant, m: &mut Message) -> Result<(), Error> {
 }
 
 /// The ledgers of the billed tenants among those about to accept, locked in one order so that two transactions cannot wait for each other.
-pub(crate) async fn lock(tx: &mut Tx, tenants: BTreeSet<TenantId>) -> Result<BTreeMap<TenantId, Open>, store::Error> {
+pub(crate) async fn lock(
+    tx: &mut Tx,
+    tenants: BTreeSet<TenantId>,
+    now: Timestamp,
+) -> Result<BTreeMap<TenantId, Open>, store::Error> {
     let mut open = BTreeMap::new();
     for tenant in tenants {
         if let Some(ledger) = credits::lock(tx, tenant).await? {
-            open.insert(tenant, Open::new(ledger));
+            open.insert(tenant, begin(tx, ledger, now).await?);
         }
+    }
+    Ok(open)
+}
+
+/// Begins to write a locked ledger: with its promotional credit, as far as that has not ended.
+pub(super) async fn begin(tx: &mut Tx, ledger: credits::Ledger, now: Timestamp) -> Result<Open, store::Error> {
+    let has_grants = ledger.promo != 0 || ledger.granted != 0;
+    let mut open = Open::new(ledger);
+    if has_grants {
+        open.grants = credits::grants(tx, open.ledger.tenant_id, GRANTS_READ).await?;
+        open.expire(now);
     }
     Ok(open)
 }
@@ -63,30 +86,21 @@ pub(crate) async fn lock(tx: &mut Tx, tenants: BTreeSet<TenantId>) -> Result<BTr
 pub(crate) fn afford<'a>(
     open: Option<&Open>,
     tenant: &Tenant,
-    messages: impl Iterator<Item = &'a Message>,
+    messages: impl Iterator<Item = (&'a Message, Option<Category>)>,
 ) -> Result<Vec<Charge>, Error> {
     let Some((open, billing)) = open.zip(tenant.billing.as_ref()) else { return Ok(Vec::new()) };
     let mut charges = Vec::new();
-    for m in messages {
-        let Some(price) = price(tenant, m) else { continue };
-        let price = price?;
-        charges.push(Charge {
-            tenant_id: m.tenant_id,
-            message_id: m.id,
-            list_version: price.list,
-            unit: price.unit_micros,
-            is_per_segment: price.is_per_segment,
-            quoted: price.of(m.segments),
-            charged: 0,
-            state: RESERVED.to_owned(),
-        });
+    for (m, category) in messages {
+        if let Some(price) = price(tenant, m, category) {
+            charges.push(charge(m, &price?, category));
+        }
     }
     let need = charges.iter().fold(0i64, |sum, charge| sum.saturating_add(charge.quoted));
     if need <= open.spendable() {
         return Ok(charges);
     }
     let money = |amount_micros| Money { amount_micros, currency: billing.currency.clone() };
-    let available = open.ledger.available;
+    let available = open.spendable();
     let detail = format!(
         "This needs {need} micros of {}, and {available} are available. Buy credit, or send to fewer recipients. Nothing was accepted.",
         billing.currency
@@ -96,12 +110,41 @@ pub(crate) fn afford<'a>(
     Err(refusal)
 }
 
+/// What a new message is to be charged.
+fn charge(m: &Message, price: &Price, category: Option<Category>) -> Charge {
+    let mut charge = Charge {
+        tenant_id: m.tenant_id,
+        message_id: m.id,
+        list_version: 0,
+        unit: 0,
+        per: 0,
+        cost_unit: None,
+        markup: None,
+        category: String::new(),
+        units: 0,
+        reported: None,
+        reported_currency: None,
+        quoted: 0,
+        promo: 0,
+        former: 0,
+        charged: 0,
+        state: RESERVED.to_owned(),
+    };
+    ledger::quote(&mut charge, price, category.map_or("", Category::as_str), m.segments);
+    charge
+}
+
 /// Writes what was moved.
-pub(crate) async fn write(tx: &mut Tx, open: BTreeMap<TenantId, Open>, charges: &[Charge]) -> Result<(), store::Error> {
+pub(crate) async fn write(
+    tx: &mut Tx,
+    open: impl IntoIterator<Item = (TenantId, Open)>,
+    charges: &[Charge],
+) -> Result<(), store::Error> {
     for (tenant, open) in open {
-        if !open.entries.is_empty() {
+        if open.has_changed() {
             credits::put(tx, tenant, &open.ledger).await?;
             credits::insert_entries(tx, &open.entries).await?;
+            credits::put_grants(tx, &open.grants).await?;
         }
     }
     credits::put_charges(tx, charges).await
@@ -110,15 +153,31 @@ pub(crate) async fn write(tx: &mut Tx, open: BTreeMap<TenantId, Open>, charges: 
 /// What became of a message, as far as its price goes.
 pub(crate) struct Outcome {
     id: MessageId,
-    is_sent: bool,
-    segments: Option<u32>,
-    cost: Option<i64>,
-    at: Timestamp,
+    fact: Fact,
+}
+
+enum Fact {
+    /// It was sent; so many parts as are known.
+    Sent { segments: Option<u32>, at: Timestamp },
+    /// It will not be sent.
+    Over { at: Timestamp },
+    /// The provider said what it takes.
+    Priced { price: Money, at: Timestamp },
+    /// It goes another way. `category`: what it is there, when that is not what it was before.
+    Moved { tenant: Arc<Tenant>, m: Box<Message>, category: Option<Option<Category>>, at: Timestamp },
+}
+
+impl Fact {
+    const fn at(&self) -> Timestamp {
+        match self {
+            Self::Sent { at, .. } | Self::Over { at } | Self::Priced { at, .. } | Self::Moved { at, .. } => *at,
+        }
+    }
 }
 
 /// What a change of a message's row means for its price, if anything. Messages that cost nothing are passed over without a look at the database.
 pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Outcome)> {
-    let is_sent = after.sent_at.is_some() && before.sent_at.is_none();
+    let said = |m: &Message| (m.sent_at, m.segments, m.account_id, m.channel);
     let is_over = |m: &Message| {
         m.sent_at.is_none()
             && matches!(
@@ -126,45 +185,91 @@ pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Ou
                 Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed
             )
     };
-    let concerns = after.cost_micros.is_some() && (is_sent || (is_over(after) && !is_over(before)));
-    concerns.then(|| {
-        let at = after.sent_at.or(after.ended_at).unwrap_or(after.created_at);
-        (after.tenant_id, Outcome { id: after.id, is_sent, segments: after.segments, cost: after.cost_micros, at })
-    })
+    after.cost_micros?;
+    let fact = match after.sent_at {
+        Some(at) if said(before) != said(after) => Fact::Sent { segments: after.segments, at },
+        None if is_over(after) && !is_over(before) => Fact::Over { at: after.ended_at.unwrap_or(after.created_at) },
+        _ => return None,
+    };
+    Some((after.tenant_id, Outcome { id: after.id, fact }))
 }
 
-/// Charges messages that were sent and gives back the price of those that will not be. Answers what those cost whose rows say otherwise.
+/// What the provider says it takes for a message that costs its tenant something.
+pub(crate) fn priced(m: &Message, price: &Money, at: Timestamp) -> Option<(TenantId, Outcome)> {
+    m.cost_micros?;
+    Some((m.tenant_id, Outcome { id: m.id, fact: Fact::Priced { price: price.clone(), at } }))
+}
+
+/// What a message costs the way it goes now, as far as that is known before its ledger is looked at, is written into its row. `former` is the way it left; `category` what it is now, where that may be
+/// another than before. Answers what is to be done about it. Without a price for the new way the old one stays.
+pub(crate) fn moved(
+    tenant: &Arc<Tenant>,
+    m: &mut Message,
+    former: Option<&FormerRoute>,
+    category: Option<Option<Category>>,
+    now: Timestamp,
+) -> Vec<(TenantId, Outcome)> {
+    let Some(before) = m.cost_micros else { return Vec::new() };
+    let guessed = category.unwrap_or_else(|| (m.channel == Channel::Whatsapp).then(|| Category::of_purpose(m.purpose)));
+    let Some(Ok(price)) = price(tenant, m, guessed) else { return Vec::new() };
+    let sent = former.and_then(|former| former.sent_at.map(|at| (former.segments, at)));
+    let paid = if sent.is_some() { before } else { 0 };
+    m.cost_micros = Some(paid.saturating_add(price.of(m.segments)));
+    let mut outcomes = Vec::new();
+    outcomes.extend(sent.map(|(segments, at)| Fact::Sent { segments, at }));
+    outcomes.push(Fact::Moved { tenant: Arc::clone(tenant), m: Box::new(m.clone()), category, at: now });
+    outcomes.into_iter().map(|fact| (m.tenant_id, Outcome { id: m.id, fact })).collect()
+}
+
+/// Charges messages that were sent and gives back the price of those that will not be. Answers what each of them costs now.
 pub(crate) async fn settle(
     tx: &mut Tx,
     outcomes: &BTreeMap<TenantId, Vec<Outcome>>,
 ) -> Result<BTreeMap<MessageId, i64>, store::Error> {
-    let mut ledgers = lock(tx, outcomes.keys().copied().collect()).await?;
+    let Some(now) = outcomes.values().flatten().map(|outcome| outcome.fact.at()).max() else {
+        return Ok(BTreeMap::new());
+    };
+    let mut ledgers = lock(tx, outcomes.keys().copied().collect(), now).await?;
     let concerned = outcomes.iter().filter(|(tenant, _)| ledgers.contains_key(tenant));
-    let ids = concerned.flat_map(|(tenant, outcomes)| outcomes.iter().map(|outcome| (*tenant, outcome.id)));
-    let mut charges: BTreeMap<_, _> = credits::charges(tx, &ids.collect::<Vec<_>>())
+    let ids: BTreeSet<_> =
+        concerned.flat_map(|(tenant, outcomes)| outcomes.iter().map(|outcome| (*tenant, outcome.id))).collect();
+    let mut charges: BTreeMap<_, _> = credits::charges(tx, &ids.into_iter().collect::<Vec<_>>())
         .await?
         .into_iter()
         .map(|charge| ((charge.tenant_id, charge.message_id), charge))
         .collect();
-    let (mut changed, mut costs) = (Vec::new(), BTreeMap::new());
+    let before = charges.clone();
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
         for outcome in outcomes {
-            let Some(charge) = charges.get_mut(&(*tenant, outcome.id)) else { continue };
-            let before = charge.clone();
-            if outcome.is_sent {
-                open.settle(charge, outcome.segments, outcome.at);
-            } else {
-                open.release(charge, outcome.at);
-            }
-            if *charge != before {
-                if outcome.cost != Some(charge.charged) {
-                    costs.insert(outcome.id, charge.charged);
-                }
-                changed.push(charge.clone());
+            if let Some(charge) = charges.get_mut(&(*tenant, outcome.id)) {
+                apply(open, charge, &outcome.fact);
             }
         }
     }
+    let costs = charges.values().map(|charge| (charge.message_id, shown(charge))).collect();
+    let changed: Vec<Charge> =
+        charges.into_iter().filter(|(key, charge)| before.get(key) != Some(charge)).map(|(_, charge)| charge).collect();
     write(tx, ledgers, &changed).await?;
     Ok(costs)
+}
+
+fn apply(open: &mut Open, charge: &mut Charge, fact: &Fact) {
+    match fact {
+        Fact::Sent { segments, at } => open.settle(charge, *segments, None, *at),
+        Fact::Over { at } => open.release(charge, *at),
+        Fact::Priced { price, at } if charge.state == SETTLED => open.settle(charge, None, Some(price), *at),
+        Fact::Priced { price, .. } => (charge.reported, charge.reported_currency) = super::book::reported(price),
+        Fact::Moved { tenant, m, category, at } => {
+            let category = category.unwrap_or_else(|| Category::parse(&charge.category));
+            if let Some(Ok(price)) = price(tenant, m, category) {
+                open.move_on(charge, &price, category.map_or("", Category::as_str), m.segments, *at);
+            }
+        }
+    }
+}
+
+/// What a message is shown to cost.
+fn shown(charge: &Charge) -> i64 {
+    if charge.state == RESERVED { charge.former + charge.quoted } else { charge.charged }
 }

@@ -7,28 +7,33 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Scope, Tx,
-    credits::{self as rows, Entry, Ledger},
+    credits::{self as rows, Entry, Grant, Ledger},
     tenants,
 };
 use utoipa::ToSchema;
 
 use super::{
-    BillingMode,
-    ledger::{self, Book, Cause, Open},
+    BillingMode, charge,
+    ledger::{self, Book, Cause},
 };
 use crate::{
-    Error, Parts, audit,
+    Engine, Error, Parts, audit,
     csv::Csv,
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
+    patch::Patch,
 };
 
 /// Most that is moved at once, in millionths: a billion of any currency's unit, so that sums of many stay far from the end of the numbers.
 const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// Longest reference or reason, in characters.
 const REFERENCE_MAX: usize = 200;
+/// Grants of promotional credit a tenant has at once: more than campaigns of a year, and few enough to be read with the ledger.
+pub(super) const GRANTS_MAX: i64 = 100;
+/// Ledgers a job looks at in one run.
+const LEDGERS_PAGE: i64 = 500;
 /// Entries of a CSV statement: the newest, some 10 MB of text.
 const STATEMENT_MAX: i64 = 50_000;
 
@@ -37,25 +42,47 @@ const STATEMENT_MAX: i64 = 50_000;
 pub struct Credits {
     /// How the tenant pays.
     pub mode: BillingMode,
-    /// What can be spent.
+    /// What can be spent and was paid for, or is to be.
     #[schema(value_type = Object)]
     pub available: Money,
+    /// What can be spent and was given for a time; it is spent first.
+    #[schema(value_type = Object)]
+    pub promotional: Money,
     /// What is set aside for messages under way.
     #[schema(value_type = Object)]
     pub reserved: Money,
     /// What messages have cost so far.
     #[schema(value_type = Object)]
     pub spent: Money,
-    /// What was bought so far.
+    /// What was bought so far and not given back.
     #[schema(value_type = Object)]
     pub purchased: Money,
     /// The sum of all adjustments.
     #[schema(value_type = Object)]
     pub adjusted: Money,
+    /// The promotional credit that was given and has not ended.
+    #[schema(value_type = Object)]
+    pub granted: Money,
     /// Movements so far; `/v1/credits/entries` lists them.
     pub entries: i64,
-    /// What a recount of the messages' charges and of the books finds wrong; empty when everything adds up.
+    /// Below this, in millionths, the event `credit.low` is told; once, until credit was above it again.
+    pub low_at_micros: Option<i64>,
+    /// When a purchase is asked for, and of how much.
+    pub top_up: Option<TopUp>,
+    /// What is wrong with the books, or with `recount=true` also with the messages' charges; empty when everything adds up.
     pub differences: Vec<String>,
+}
+
+/// When a purchase is asked for by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopUp {
+    /// Below this, in millionths.
+    #[schema(example = 5_000_000)]
+    pub below_micros: i64,
+    /// How much is to be bought, in millionths.
+    #[schema(example = 50_000_000)]
+    pub amount_micros: i64,
 }
 
 /// A movement of credit.
@@ -64,10 +91,10 @@ pub struct CreditEntry {
     /// Counts up from 1 without gaps.
     #[schema(example = 1)]
     pub number: i64,
-    /// `purchase`, `adjustment`, `reserve`, `settle` or `release`.
+    /// `purchase`, `refund`, `adjustment`, `grant`, `expire`, `reserve`, `settle`, `release` or `correct`.
     #[schema(example = "purchase")]
     pub kind: String,
-    /// The book it was taken from: `available`, `reserved`, `revenue`, `purchased` or `adjusted`.
+    /// The book it was taken from: `available`, `promotional`, `reserved`, `revenue`, `purchased`, `adjusted` or `granted`.
     #[schema(example = "purchased")]
     pub from: String,
     /// The book it went to.
@@ -80,6 +107,8 @@ pub struct CreditEntry {
     pub available_after_micros: i64,
     /// What was set aside after it, in millionths.
     pub reserved_after_micros: i64,
+    /// What promotional credit was there after it, in millionths.
+    pub promotional_after_micros: i64,
     /// Because of which message.
     pub message_id: Option<String>,
     /// The operator's reference or reason.
@@ -90,11 +119,58 @@ pub struct CreditEntry {
 }
 
 /// Changes of how a tenant pays.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreditsPatch {
     /// `none`, `prepaid` or `postpaid`. Counts for messages accepted from now on.
-    pub mode: BillingMode,
+    #[serde(default)]
+    pub mode: Option<BillingMode>,
+    /// Below this, in millionths, the tenant is told; `null` for never.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    pub low_at_micros: Patch<i64>,
+    /// When a purchase is asked for, and of how much; `null` for never.
+    #[serde(default)]
+    #[schema(value_type = Option<TopUp>)]
+    pub top_up: Patch<TopUp>,
+}
+
+/// Promotional credit to be given.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewGrant {
+    /// How much, in millionths of the ledger's currency.
+    #[schema(example = 10_000_000)]
+    pub amount_micros: i64,
+    /// When what is left of it ends.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// Why.
+    #[schema(example = "welcome")]
+    pub reference: String,
+}
+
+/// Promotional credit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreditGrant {
+    /// The number of the movement that gave it.
+    #[schema(example = 2)]
+    pub number: i64,
+    /// How much was given.
+    #[schema(value_type = Object)]
+    pub amount: Money,
+    /// How much of it is left.
+    #[schema(value_type = Object)]
+    pub left: Money,
+    /// When what is left of it ends.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// Why it was given.
+    #[schema(example = "welcome")]
+    pub reference: String,
+    /// When it was given.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
 }
 
 /// Credit that was bought, recorded by the operator.
@@ -121,27 +197,40 @@ pub struct NewAdjustment {
     pub reason: String,
 }
 
-fn view(l: &Ledger, (reserved, charged): (i64, i64)) -> Credits {
+fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
     let money = |amount_micros| Money { amount_micros, currency: l.currency.clone() };
     let mut differences = Vec::new();
     if !ledger::balances(l) {
-        differences.push("available, reserved and spent do not add up to what was purchased and adjusted".to_owned());
-    }
-    if reserved != l.reserved {
         differences
-            .push(format!("the messages under way come to {reserved} micros, the ledger has set aside {}", l.reserved));
+            .push("available, reserved and spent do not add up to what was purchased, adjusted and granted".to_owned());
     }
-    if charged != l.revenue {
-        differences.push(format!("the messages sent come to {charged} micros, the ledger has charged {}", l.revenue));
+    if let Some((reserved, charged)) = recounted {
+        if reserved != l.reserved {
+            differences.push(format!(
+                "the messages under way come to {reserved} micros, the ledger has set aside {}",
+                l.reserved
+            ));
+        }
+        if charged != l.revenue {
+            differences
+                .push(format!("the messages sent come to {charged} micros, the ledger has charged {}", l.revenue));
+        }
     }
     Credits {
         mode: BillingMode::from_stored(&l.mode),
         available: money(l.available),
+        promotional: money(l.promo),
         reserved: money(l.reserved),
         spent: money(l.revenue),
         purchased: money(l.purchased),
         adjusted: money(l.adjusted),
+        granted: money(l.granted),
         entries: l.entries,
+        low_at_micros: l.low_at,
+        top_up: l
+            .top_up_at
+            .zip(l.top_up_amount)
+            .map(|(below_micros, amount_micros)| TopUp { below_micros, amount_micros }),
         differences,
     }
 }
@@ -155,6 +244,7 @@ fn entry_view(e: Entry, currency: &str) -> CreditEntry {
         amount: Money { amount_micros: e.amount, currency: currency.to_owned() },
         available_after_micros: e.available,
         reserved_after_micros: e.reserved,
+        promotional_after_micros: e.promo,
         message_id: e.message_id.map(|id| id.to_string()),
         reference: e.reference,
         at: e.at,
@@ -162,7 +252,7 @@ fn entry_view(e: Entry, currency: &str) -> CreditEntry {
 }
 
 /// The ledger to be written, or as it begins. Two that begin one at the same time wait for each other at the configuration's version.
-async fn ledger_to_write(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
+pub(super) async fn ledger_to_write(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
     if let Some(ledger) = rows::lock(tx, tenant).await? {
         return Ok(ledger);
     }
@@ -176,28 +266,33 @@ async fn ledger_to_write(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Resul
 /// A ledger in the tenant's currency, without anything in it.
 async fn begin(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
     let row = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
-    Ok(Ledger {
-        tenant_id: tenant,
-        mode: BillingMode::None.as_str().to_owned(),
-        currency: row.currency,
-        available: 0,
-        reserved: 0,
-        revenue: 0,
-        purchased: 0,
-        adjusted: 0,
-        entries: 0,
-        created_at: now,
-        updated_at: now,
-    })
+    Ok(Ledger::empty(tenant, BillingMode::None.as_str(), &row.currency, now))
 }
 
-/// Shows a tenant's credit, recounted. Needs the scope `credits:read`.
-pub async fn get(parts: &Parts, caller: &Caller) -> Result<Credits, Error> {
+/// Shows a tenant's credit; `is_recounted` also compares it with the messages' charges, which takes the longer the more there are. Needs the scope `credits:read`.
+pub async fn get(parts: &Parts, caller: &Caller, is_recounted: bool) -> Result<Credits, Error> {
     caller.need("credits:read")?;
-    recounted(parts, caller.need_tenant()?).await
+    show(parts, caller.need_tenant()?, is_recounted).await
 }
 
-async fn recounted(parts: &Parts, tenant: TenantId) -> Result<Credits, Error> {
+/// How a tenant pays and what it can spend, without a recount: for a page that only shows it. Needs the scope `credits:read`.
+pub async fn balance(parts: &Parts, caller: &Caller) -> Result<(BillingMode, Money), Error> {
+    caller.need("credits:read")?;
+    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let ledger = match rows::find(tx, tenant).await? {
+                Some(ledger) => ledger,
+                None => begin(tx, tenant, now).await?,
+            };
+            let available = Money { amount_micros: ledger.available, currency: ledger.currency };
+            Ok::<_, Error>((BillingMode::from_stored(&ledger.mode), available))
+        })
+    });
+    read.await
+}
+
+async fn show(parts: &Parts, tenant: TenantId, is_recounted: bool) -> Result<Credits, Error> {
     let now = parts.ports.clock.now();
     // A transaction that reads sees one moment: the balances and the recount fit each other, and nobody waits for it.
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
@@ -206,30 +301,167 @@ async fn recounted(parts: &Parts, tenant: TenantId) -> Result<Credits, Error> {
                 Some(ledger) => ledger,
                 None => begin(tx, tenant, now).await?,
             };
-            Ok::<_, Error>(view(&ledger, rows::sums(tx, tenant).await?))
+            let recounted = if is_recounted { Some(rows::sums(tx, tenant).await?) } else { None };
+            Ok::<_, Error>(view(&ledger, recounted))
         })
     });
     read.await
 }
 
-/// Changes how a tenant pays. Needs an operator with the scope `credits:write`.
+/// Changes how a tenant pays, and when it is told that credit runs low. Needs an operator with the scope `credits:write`.
 pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Result<Credits, Error> {
     caller.need_operator("credits:write")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    check_marks(&change)?;
     let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
     let write = parts.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
             let before = ledger_to_write(tx, tenant, now).await?;
-            let after = Ledger { mode: change.mode.as_str().to_owned(), updated_at: now, ..before.clone() };
+            let top_up = before.top_up_at.zip(before.top_up_amount);
+            let top_up = change.top_up.onto(
+                top_up.map(|(below_micros, amount_micros)| TopUp { below_micros, amount_micros }),
+            );
+            let after = Ledger {
+                mode: change.mode.map_or_else(|| before.mode.clone(), |mode| mode.as_str().to_owned()),
+                low_at: change.low_at_micros.onto(before.low_at),
+                top_up_at: top_up.map(|top_up| top_up.below_micros),
+                top_up_amount: top_up.map(|top_up| top_up.amount_micros),
+                updated_at: now,
+                ..before.clone()
+            };
+            // A mark that is set anew is looked at anew.
+            let after = Ledger {
+                is_low: after.is_low && after.low_at == before.low_at,
+                is_topping_up: after.is_topping_up && after.top_up_at == before.top_up_at,
+                ..after
+            };
             rows::put(tx, tenant, &after).await?;
-            let detail = json!({ "mode": [before.mode, after.mode] });
+            let detail = json!({
+                "mode": [before.mode, after.mode], "low_at_micros": [before.low_at, after.low_at], "top_up": [before.top_up_at, after.top_up_at],
+                "top_up_amount_micros": [before.top_up_amount, after.top_up_amount],
+            });
             audit::record(tx, tenant, &ids, now, &by, "credits.updated", tenant, &detail).await
         })
     });
     write.await?;
     parts.directory.catch_up().await;
-    recounted(parts, tenant).await
+    show(parts, tenant, false).await
+}
+
+fn check_marks(change: &CreditsPatch) -> Result<(), Error> {
+    let mut faults = Faults::default();
+    let range = format!("0 to {AMOUNT_MAX} millionths of the currency's unit");
+    if let Patch::Set(low_at) = change.low_at_micros
+        && !(0..=AMOUNT_MAX).contains(&low_at)
+    {
+        faults.add("/low_at_micros", range.clone());
+    }
+    if let Patch::Set(top_up) = &change.top_up {
+        if !(0..=AMOUNT_MAX).contains(&top_up.below_micros) {
+            faults.add("/top_up/below_micros", range);
+        }
+        if !(1..=AMOUNT_MAX).contains(&top_up.amount_micros) {
+            faults.add("/top_up/amount_micros", format!("1 to {AMOUNT_MAX} millionths of the currency's unit"));
+        }
+    }
+    faults.end()
+}
+
+/// Gives promotional credit. Needs an operator with the scope `credits:write`.
+pub async fn grant(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewGrant) -> Result<Reply, Error> {
+    caller.need_operator("credits:write")?;
+    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    let mut faults = Faults::default();
+    if !(1..=AMOUNT_MAX).contains(&new.amount_micros) {
+        faults.add("/amount_micros", format!("1 to {AMOUNT_MAX} millionths of the currency's unit"));
+    }
+    if new.expires_at <= now {
+        faults.add("/expires_at", "a time to come: promotional credit that has ended cannot be spent");
+    }
+    check_text("/reference", &new.reference, &mut faults);
+    faults.end()?;
+    let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
+    once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            let ledger = ledger_to_write(tx, tenant, now).await?;
+            let mut open = charge::begin(tx, ledger, now).await?;
+            if open.grants.iter().filter(|grant| grant.rest > 0).count() as i64 >= GRANTS_MAX {
+                let detail = format!("A tenant has at most {GRANTS_MAX} grants of promotional credit at once; one has to be spent or end first.");
+                return Err(Error::conflict("too_many_grants", detail));
+            }
+            let cause = Cause {
+                kind: "grant",
+                message: None,
+                reference: Some(new.reference.clone()),
+                actor: Some(by.actor()),
+                at: now,
+            };
+            open.grant(new.amount_micros, new.expires_at, cause);
+            let number = open.ledger.entries;
+            let currency = open.ledger.currency.clone();
+            let made = open.grants.iter().find(|grant| grant.number == number).cloned();
+            charge::write(tx, [(tenant, open)], &[]).await?;
+            let detail = json!({ "amount_micros": new.amount_micros, "expires_at": new.expires_at, "reference": new.reference });
+            audit::record(tx, tenant, &ids, now, &by, "credits.granted", tenant, &detail).await?;
+            let made = made.ok_or_else(|| Error::internal("a grant left no row"))?;
+            Ok(grant_view(made, &currency))
+        })
+    })
+    .await
+}
+
+fn grant_view(grant: Grant, currency: &str) -> CreditGrant {
+    let money = |amount_micros| Money { amount_micros, currency: currency.to_owned() };
+    CreditGrant {
+        number: grant.number,
+        amount: money(grant.amount),
+        left: money(grant.rest),
+        expires_at: grant.expires_at,
+        reference: grant.reference,
+        created_at: grant.created_at,
+    }
+}
+
+/// Lists promotional credit, newest first. Needs the scope `credits:read`.
+pub async fn grants(
+    parts: &Parts,
+    caller: &Caller,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<CreditGrant>, Error> {
+    caller.need("credits:read")?;
+    let (tenant, window) = (caller.need_tenant()?, Window::read("credit-grants", limit, cursor)?);
+    let (before, rows) = (i64::try_from(window.before).unwrap_or(i64::MAX), window.rows());
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let currency = rows::find(tx, tenant).await?.map(|ledger| ledger.currency).unwrap_or_default();
+            Ok::<_, Error>((currency, rows::grants_before(tx, tenant, before, rows).await?))
+        })
+    });
+    let (currency, found) = read.await?;
+    Ok(window.page(found, |grant| u128::from(grant.number.unsigned_abs()), |grant| grant_view(grant, &currency)))
+}
+
+/// Takes back promotional credit that has ended. Run every minute; answers how many ledgers were looked at.
+pub async fn expire_grants(engine: &Engine) -> Result<u64, Error> {
+    let now = engine.ports.clock.now();
+    let due = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { rows::with_ended_grants(tx, now, LEDGERS_PAGE).await }));
+    let due = due.await.map_err(Error::from)?;
+    let count = due.len() as u64;
+    for tenant in due {
+        let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move {
+                let open = charge::lock(tx, [tenant].into(), now).await?;
+                charge::write(tx, open, &[]).await
+            })
+        });
+        write.await.map_err(Error::from)?;
+    }
+    Ok(count)
 }
 
 /// Lists movements, newest first. Needs the scope `credits:read`.
@@ -260,6 +492,7 @@ pub async fn statement(parts: &Parts, caller: &Caller) -> Result<Vec<u8>, Error>
         "currency",
         "available_after_micros",
         "reserved_after_micros",
+        "promotional_after_micros",
         "message_id",
         "reference",
     ];
@@ -276,6 +509,7 @@ pub async fn statement(parts: &Parts, caller: &Caller) -> Result<Vec<u8>, Error>
             e.amount.currency,
             e.available_after_micros.to_string(),
             e.reserved_after_micros.to_string(),
+            e.promotional_after_micros.to_string(),
             e.message_id.unwrap_or_default(),
             e.reference.unwrap_or_default(),
         ];
@@ -339,25 +573,26 @@ async fn move_money(
     let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
     once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
-            let mut open = Open::new(ledger_to_write(tx, tenant, now).await?);
+            let ledger = ledger_to_write(tx, tenant, now).await?;
+            let mut open = charge::begin(tx, ledger, now).await?;
             let source = if kind == "purchase" { Book::Purchased } else { Book::Adjusted };
             let cause =
                 Cause { kind, message: None, reference: Some(reference.clone()), actor: Some(by.actor()), at: now };
             if amount > 0 {
                 open.post(source, Book::Available, amount, cause);
-            } else if -amount <= open.spendable() {
+            } else if -amount <= open.takeable() {
                 open.post(Book::Available, source, -amount, cause);
             } else {
                 let detail = format!("only {} millionths are available to take", open.ledger.available);
                 return Err(Error::invalid("/amount_micros", detail));
             }
-            rows::put(tx, tenant, &open.ledger).await?;
-            rows::insert_entries(tx, &open.entries).await?;
+            let currency = open.ledger.currency.clone();
+            let made = open.entries.last().cloned();
+            charge::write(tx, [(tenant, open)], &[]).await?;
             let detail = json!({ "kind": kind, "amount_micros": amount, "reference": reference });
             let action = if kind == "purchase" { "credits.purchased" } else { "credits.adjusted" };
             audit::record(tx, tenant, &ids, now, &by, action, tenant, &detail).await?;
-            let currency = open.ledger.currency.clone();
-            let made = open.entries.pop().ok_or_else(|| Error::internal("a movement left no entry"))?;
+            let made = made.ok_or_else(|| Error::internal("a movement left no entry"))?;
             Ok(entry_view(made, &currency))
         })
     })

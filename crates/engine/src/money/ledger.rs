@@ -1,23 +1,33 @@
 //! The arithmetic of a ledger: every movement goes from one book to another, so the books always add up, and prepaid credit never goes below zero.
+//!
+//! Promotional credit is spent before credit that was paid for, the grant that ends first first. What a message does not need after all is given back in the other order, and what comes back
+//! to a grant that has ended ends with it.
 
-use model::{MessageId, Timestamp};
-use store::credits::{Charge, Entry, Ledger};
+use model::{MessageId, Money, Timestamp};
+use store::credits::{Charge, Entry, Grant, Ledger};
 
-use super::BillingMode;
+use super::{
+    BillingMode,
+    book::{PARTS, Price, reported, up, usable},
+};
 
 /// The books of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Book {
-    /// What can be spent.
+    /// What can be spent and was paid for, or is to be.
     Available,
+    /// What can be spent and was given for a time.
+    Promo,
     /// What is set aside for messages under way.
     Reserved,
     /// What messages have cost.
     Revenue,
-    /// What was bought: the other side of purchases.
+    /// What was bought: the other side of purchases and refunds.
     Purchased,
     /// The other side of adjustments.
     Adjusted,
+    /// The other side of promotional credit.
+    Granted,
 }
 
 impl Book {
@@ -25,11 +35,17 @@ impl Book {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Available => "available",
+            Self::Promo => "promotional",
             Self::Reserved => "reserved",
             Self::Revenue => "revenue",
             Self::Purchased => "purchased",
             Self::Adjusted => "adjusted",
+            Self::Granted => "granted",
         }
+    }
+
+    const fn is_outside(self) -> bool {
+        matches!(self, Self::Purchased | Self::Adjusted | Self::Granted)
     }
 }
 
@@ -46,9 +62,13 @@ pub struct Open {
     pub ledger: Ledger,
     /// What was added.
     pub entries: Vec<Entry>,
+    /// Its promotional credit, what ends first first. Their rests come to the ledger's promotional credit.
+    pub grants: Vec<Grant>,
+    remainder_before: i64,
 }
 
 /// Why a movement is made.
+#[derive(Clone)]
 pub struct Cause<'a> {
     /// As a word.
     pub kind: &'a str,
@@ -70,27 +90,40 @@ impl<'a> Cause<'a> {
 }
 
 impl Open {
-    /// Begins to write.
+    /// Begins to write a ledger that never had promotional credit.
     pub const fn new(ledger: Ledger) -> Self {
-        Self { ledger, entries: Vec::new() }
+        Self { remainder_before: ledger.remainder, ledger, entries: Vec::new(), grants: Vec::new() }
+    }
+
+    /// True when there is something to be written.
+    pub const fn has_changed(&self) -> bool {
+        !self.entries.is_empty() || self.remainder_before != self.ledger.remainder
     }
 
     /// What can still be spent: without limit for those who pay afterwards.
     pub fn spendable(&self) -> i64 {
+        match BillingMode::from_stored(&self.ledger.mode) {
+            BillingMode::Prepaid => self.ledger.available.max(0).saturating_add(self.ledger.promo),
+            BillingMode::None | BillingMode::Postpaid => i64::MAX,
+        }
+    }
+
+    /// What can be taken of what was paid for.
+    pub fn takeable(&self) -> i64 {
         match BillingMode::from_stored(&self.ledger.mode) {
             BillingMode::Prepaid => self.ledger.available.max(0),
             BillingMode::None | BillingMode::Postpaid => i64::MAX,
         }
     }
 
-    /// Moves an amount, which is positive, and notes it; nothing for 0.
+    /// Moves an amount, which is positive, and notes it; nothing for 0. Promotional credit moves by [`Open::spend`] and [`Open::give_back`], which keep its grants.
     pub fn post(&mut self, from: Book, to: Book, amount: i64, cause: Cause<'_>) {
         if amount <= 0 {
             return;
         }
         // What comes in from outside raises both sides; within the ledger one book loses what the other gains.
-        self.shift(from, if matches!(from, Book::Purchased | Book::Adjusted) { amount } else { -amount });
-        self.shift(to, if matches!(to, Book::Purchased | Book::Adjusted) { -amount } else { amount });
+        self.shift(from, if from.is_outside() { amount } else { -amount });
+        self.shift(to, if to.is_outside() { -amount } else { amount });
         self.ledger.entries += 1;
         self.entries.push(Entry {
             tenant_id: self.ledger.tenant_id,
@@ -101,6 +134,7 @@ impl Open {
             amount,
             available: self.ledger.available,
             reserved: self.ledger.reserved,
+            promo: self.ledger.promo,
             message_id: cause.message,
             reference: cause.reference,
             actor: cause.actor,
@@ -112,104 +146,240 @@ impl Open {
         let l = &mut self.ledger;
         match book {
             Book::Available => l.available += by,
+            Book::Promo => l.promo += by,
             Book::Reserved => l.reserved += by,
             Book::Revenue => l.revenue += by,
             Book::Purchased => l.purchased += by,
             Book::Adjusted => l.adjusted += by,
+            Book::Granted => l.granted += by,
         }
     }
 
-    /// Sets a message's price aside. The caller has seen that it is there.
-    pub fn reserve(&mut self, charge: &Charge, at: Timestamp) {
-        self.post(Book::Available, Book::Reserved, charge.quoted, Cause::message("reserve", charge.message_id, at));
+    /// Gives promotional credit until an instant.
+    pub fn grant(&mut self, amount: i64, expires_at: Timestamp, cause: Cause<'_>) {
+        let reference = cause.reference.clone().unwrap_or_default();
+        let created_at = cause.at;
+        self.post(Book::Granted, Book::Promo, amount, cause);
+        let (tenant_id, number) = (self.ledger.tenant_id, self.ledger.entries);
+        self.grants.push(Grant { tenant_id, number, amount, rest: amount, expires_at, reference, created_at });
+        self.grants.sort_by_key(|grant| (grant.expires_at, grant.number));
     }
 
-    /// A message was sent, in so many segments as the provider says: pays it, once. A message whose price was given back is charged after all, as far as credit reaches.
-    pub fn settle(&mut self, charge: &mut Charge, segments: Option<u32>, at: Timestamp) {
-        let cost = match (charge.is_per_segment, segments) {
-            (true, Some(segments)) => charge.unit.saturating_mul(i64::from(segments)),
-            _ => charge.quoted,
-        };
+    /// Takes back promotional credit that has ended.
+    pub fn expire(&mut self, now: Timestamp) {
+        for index in 0..self.grants.len() {
+            let grant = &mut self.grants[index];
+            if grant.expires_at > now || grant.rest == 0 {
+                continue;
+            }
+            let rest = std::mem::take(&mut grant.rest);
+            let (reference, at) = (Some(grant.reference.clone()), grant.expires_at);
+            self.post(
+                Book::Promo,
+                Book::Granted,
+                rest,
+                Cause { kind: "expire", message: None, reference, actor: None, at },
+            );
+        }
+    }
+
+    /// Moves an amount out of what can be spent, promotional credit first. Answers how much of it was promotional.
+    fn spend(&mut self, to: Book, amount: i64, cause: &Cause<'_>) -> i64 {
+        let promo = amount.min(self.ledger.promo);
+        let mut left = promo;
+        for grant in &mut self.grants {
+            let taken = left.min(grant.rest);
+            (grant.rest, left) = (grant.rest - taken, left - taken);
+        }
+        self.post(Book::Promo, to, promo, cause.clone());
+        self.post(Book::Available, to, amount - promo, cause.clone());
+        promo
+    }
+
+    /// Moves an amount back to what can be spent, `promo` of it to promotional credit: to the grants that end last, which were begun last.
+    fn give_back(&mut self, from: Book, amount: i64, promo: i64, cause: &Cause<'_>) {
+        let mut left = promo;
+        for grant in self.grants.iter_mut().rev() {
+            let room = left.min(grant.amount - grant.rest);
+            (grant.rest, left) = (grant.rest + room, left - room);
+        }
+        self.post(from, Book::Available, amount - promo + left, cause.clone());
+        self.post(from, Book::Promo, promo - left, cause.clone());
+    }
+
+    /// Sets a message's price aside, as far as credit reaches: accept has seen that it does, and a message that goes another way goes anyway.
+    pub fn reserve(&mut self, charge: &mut Charge, at: Timestamp) {
+        charge.quoted = charge.quoted.min(self.spendable());
+        let cause = Cause::message("reserve", charge.message_id, at);
+        charge.promo = self.spend(Book::Reserved, charge.quoted, &cause);
+    }
+
+    /// A message was sent, in so many segments or minutes and at such a price as the provider says: pays it, or puts right what was paid as far as that makes a difference. A message whose price
+    /// was given back is charged after all, as far as credit reaches.
+    pub fn settle(&mut self, charge: &mut Charge, segments: Option<u32>, price: Option<&Money>, at: Timestamp) {
+        let before = if charge.state == SETTLED { self.exact(charge) } else { 0 };
+        if let Some(segments) = segments {
+            charge.units = segments.into();
+        }
+        if let Some(price) = price {
+            (charge.reported, charge.reported_currency) = reported(price);
+        }
+        let after = self.exact(charge);
+        let due = self.carry(after - before);
         let cause = |kind| Cause::message(kind, charge.message_id, at);
-        let aside = match charge.state.as_str() {
-            RESERVED => charge.quoted,
-            RELEASED => 0,
-            _ => return,
-        };
-        let from_aside = cost.min(aside);
-        let more = (cost - from_aside).min(self.spendable());
+        if charge.state == SETTLED {
+            if due > 0 {
+                let more = due.min(self.spendable());
+                charge.promo += self.spend(Book::Revenue, more, &cause("correct"));
+                charge.charged += more;
+            } else {
+                let paid = charge.charged - charge.former;
+                let back = due.unsigned_abs().min(paid.unsigned_abs()) as i64;
+                // What was paid for comes back first: promotional credit was spent first.
+                let promo = (back - (paid - charge.promo)).max(0);
+                self.give_back(Book::Revenue, back, promo, &cause("correct"));
+                (charge.promo, charge.charged) = (charge.promo - promo, charge.charged - back);
+            }
+            return;
+        }
+        let due = due.max(0);
+        let (aside, aside_promo) = if charge.state == RESERVED { (charge.quoted, charge.promo) } else { (0, 0) };
+        let from_aside = due.min(aside);
+        let promo = aside_promo.min(from_aside);
         self.post(Book::Reserved, Book::Revenue, from_aside, cause("settle"));
-        self.post(Book::Reserved, Book::Available, aside - from_aside, cause("release"));
-        self.post(Book::Available, Book::Revenue, more, cause("settle"));
-        charge.charged = from_aside + more;
+        self.give_back(Book::Reserved, aside - from_aside, aside_promo - promo, &cause("release"));
+        let more = (due - from_aside).min(self.spendable());
+        charge.promo = promo + self.spend(Book::Revenue, more, &cause("settle"));
+        charge.charged = charge.former + from_aside + more;
         SETTLED.clone_into(&mut charge.state);
     }
 
-    /// A message will not be sent: gives its price back, once.
+    /// A message will not be sent the way it goes now: gives its price back, once.
     pub fn release(&mut self, charge: &mut Charge, at: Timestamp) {
         if charge.state == RESERVED {
-            let cause = Cause::message("release", charge.message_id, at);
-            self.post(Book::Reserved, Book::Available, charge.quoted, cause);
+            self.give_back(
+                Book::Reserved,
+                charge.quoted,
+                charge.promo,
+                &Cause::message("release", charge.message_id, at),
+            );
+            charge.promo = 0;
             RELEASED.clone_into(&mut charge.state);
         }
     }
+
+    /// A message goes another way, at another price: gives back what was set aside for the way it leaves, or keeps what that was charged, and sets the new price aside.
+    pub fn move_on(
+        &mut self,
+        charge: &mut Charge,
+        price: &Price,
+        category: &str,
+        segments: Option<u32>,
+        at: Timestamp,
+    ) {
+        self.release(charge, at);
+        charge.former = charge.charged;
+        quote(charge, price, category, segments);
+        RESERVED.clone_into(&mut charge.state);
+        self.reserve(charge, at);
+    }
+
+    /// What a charge comes to without what it was charged for ways it left.
+    fn exact(&self, charge: &Charge) -> i128 {
+        let known = usable(charge.reported, charge.reported_currency.as_deref(), &self.ledger.currency);
+        Price::of_charge(charge).exact(u32::try_from(charge.units).ok(), known)
+    }
+
+    /// Whole millionths of an amount and what was less than one before; what is less than one now stays for the next.
+    fn carry(&mut self, parts: i128) -> i64 {
+        let sum = parts + i128::from(self.ledger.remainder);
+        self.ledger.remainder = i64::try_from(sum.rem_euclid(PARTS)).expect("parts of a millionth are few");
+        i64::try_from(sum.div_euclid(PARTS)).unwrap_or(i64::MAX)
+    }
 }
 
-/// True when the books add up.
+/// Writes a price into a charge: what it is to cost, as far as that is known beforehand.
+pub fn quote(charge: &mut Charge, price: &Price, category: &str, segments: Option<u32>) {
+    charge.list_version = price.list;
+    (charge.unit, charge.per) = (price.fixed_micros, price.per.code());
+    (charge.cost_unit, charge.markup) = (price.cost_micros, price.markup);
+    category.clone_into(&mut charge.category);
+    charge.units = segments.unwrap_or(0).into();
+    (charge.reported, charge.reported_currency) = (None, None);
+    charge.quoted = up(price.exact(segments, None));
+}
+
+/// True when the books add up, and promotional credit is what its grants have left.
 pub fn balances(l: &Ledger) -> bool {
-    l.available + l.reserved + l.revenue == l.purchased + l.adjusted
+    l.available + l.promo + l.reserved + l.revenue == l.purchased + l.adjusted + l.granted
 }
 
 #[cfg(test)]
 mod tests {
     use model::TenantId;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::money::book::PriceUnit;
 
     type Act<'a> = &'a dyn Fn(&mut Open, &mut Charge);
 
+    const NOW: Timestamp = Timestamp::from_seconds(1);
+
     fn open(mode: &str, bought: i64) -> Open {
-        let now = Timestamp::from_seconds(1);
-        let ledger = Ledger {
-            tenant_id: TenantId::from_ulid(1),
-            mode: mode.to_owned(),
-            currency: "USD".to_owned(),
-            available: 0,
-            reserved: 0,
-            revenue: 0,
-            purchased: 0,
-            adjusted: 0,
-            entries: 0,
-            created_at: now,
-            updated_at: now,
-        };
-        let mut open = Open::new(ledger);
-        let cause = Cause { kind: "purchase", message: None, reference: None, actor: None, at: now };
-        open.post(Book::Purchased, Book::Available, bought, cause);
+        let mut open = Open::new(Ledger::empty(TenantId::from_ulid(1), mode, "USD", NOW));
+        open.post(Book::Purchased, Book::Available, bought, by_hand("purchase"));
         open
     }
 
-    fn charge(unit: i64, segments: i64) -> Charge {
-        Charge {
+    fn by_hand(kind: &str) -> Cause<'_> {
+        Cause { kind, message: None, reference: None, actor: None, at: NOW }
+    }
+
+    fn per_segment(unit: i64) -> Price {
+        Price { list: 1, per: PriceUnit::Segment, fixed_micros: unit, cost_micros: None, markup: None }
+    }
+
+    fn charge(price: &Price, segments: u32) -> Charge {
+        let mut charge = Charge {
             tenant_id: TenantId::from_ulid(1),
             message_id: MessageId::from_ulid(2),
             list_version: 1,
-            unit,
-            is_per_segment: true,
-            quoted: unit * segments,
+            unit: 0,
+            per: 0,
+            cost_unit: None,
+            markup: None,
+            category: String::new(),
+            units: 0,
+            reported: None,
+            reported_currency: None,
+            quoted: 0,
+            promo: 0,
+            former: 0,
             charged: 0,
             state: RESERVED.to_owned(),
-        }
+        };
+        quote(&mut charge, price, "", Some(segments));
+        charge
+    }
+
+    fn usd(amount_micros: i64) -> Money {
+        Money { amount_micros, currency: "USD".to_owned() }
+    }
+
+    fn check(open: &Open) {
+        assert!(balances(&open.ledger), "{:?}", open.ledger);
+        assert_eq!(open.ledger.promo, open.grants.iter().map(|grant| grant.rest).sum::<i64>());
+        let numbers: Vec<i64> = open.entries.iter().map(|entry| entry.number).collect();
+        assert_eq!(numbers, (1..=open.ledger.entries).collect::<Vec<_>>());
     }
 
     /// Plays a message of 2 segments at 10 out of `bought` credit, and answers available, reserved, revenue.
     fn played(mode: &str, bought: i64, act: impl Fn(&mut Open, &mut Charge)) -> (i64, i64, i64) {
-        let (mut open, mut charge) = (open(mode, bought), charge(10, 2));
-        open.reserve(&charge, Timestamp::from_seconds(2));
+        let (mut open, mut charge) = (open(mode, bought), charge(&per_segment(10), 2));
+        open.reserve(&mut charge, Timestamp::from_seconds(2));
         act(&mut open, &mut charge);
-        assert!(balances(&open.ledger), "{:?}", open.ledger);
-        let numbers: Vec<i64> = open.entries.iter().map(|entry| entry.number).collect();
-        assert_eq!(numbers, (1..=open.ledger.entries).collect::<Vec<_>>());
+        check(&open);
         (open.ledger.available, open.ledger.reserved, open.ledger.revenue)
     }
 
@@ -218,20 +388,41 @@ mod tests {
         let at = Timestamp::from_seconds(3);
         let cases: &[(&str, (i64, i64, i64), Act<'_>)] = &[
             ("set aside", (80, 20, 0), &|_, _| {}),
-            ("as many segments as said", (80, 0, 20), &|open, charge| open.settle(charge, Some(2), at)),
-            ("fewer segments", (90, 0, 10), &|open, charge| open.settle(charge, Some(1), at)),
-            ("more segments", (70, 0, 30), &|open, charge| open.settle(charge, Some(3), at)),
-            ("the provider does not say", (80, 0, 20), &|open, charge| open.settle(charge, None, at)),
+            ("as many segments as said", (80, 0, 20), &|open, charge| open.settle(charge, Some(2), None, at)),
+            ("fewer segments", (90, 0, 10), &|open, charge| open.settle(charge, Some(1), None, at)),
+            ("more segments", (70, 0, 30), &|open, charge| open.settle(charge, Some(3), None, at)),
+            ("the provider does not say", (80, 0, 20), &|open, charge| open.settle(charge, None, None, at)),
             ("not sent", (100, 0, 0), &|open, charge| open.release(charge, at)),
             ("twice sent", (80, 0, 20), &|open, charge| {
-                open.settle(charge, None, at);
-                open.settle(charge, Some(3), at);
+                open.settle(charge, None, None, at);
+                open.settle(charge, None, None, at);
                 open.release(charge, at);
+            }),
+            ("put right later", (60, 0, 40), &|open, charge| {
+                open.settle(charge, None, None, at);
+                open.settle(charge, Some(1), None, at);
+                open.settle(charge, Some(4), None, at);
             }),
             ("sent after all", (80, 0, 20), &|open, charge| {
                 open.release(charge, at);
                 open.release(charge, at);
-                open.settle(charge, None, at);
+                open.settle(charge, None, None, at);
+            }),
+            ("another way before it was sent", (97, 0, 3), &|open, charge| {
+                open.move_on(charge, &per_segment(3), "", None, at);
+                open.settle(charge, None, None, at);
+            }),
+            ("another way after it was sent", (77, 0, 23), &|open, charge| {
+                open.settle(charge, None, None, at);
+                open.move_on(charge, &per_segment(3), "", None, at);
+                open.settle(charge, None, None, at);
+                assert_eq!((charge.former, charge.charged), (20, 23));
+            }),
+            ("another way that fails", (80, 0, 20), &|open, charge| {
+                open.settle(charge, None, None, at);
+                open.move_on(charge, &per_segment(3), "", None, at);
+                open.release(charge, at);
+                assert_eq!(charge.charged, 20);
             }),
         ];
         for (what, expected, act) in cases {
@@ -242,8 +433,133 @@ mod tests {
     #[test]
     fn prepaid_credit_never_goes_below_zero_and_postpaid_may() {
         let at = Timestamp::from_seconds(3);
-        let more = |open: &mut Open, charge: &mut Charge| open.settle(charge, Some(9), at);
+        let more = |open: &mut Open, charge: &mut Charge| open.settle(charge, Some(9), None, at);
         assert_eq!(played("prepaid", 50, more), (0, 0, 50));
         assert_eq!(played("postpaid", 50, more), (-40, 0, 90));
+        let dearer = |open: &mut Open, charge: &mut Charge| open.move_on(charge, &per_segment(70), "", None, at);
+        assert_eq!(played("prepaid", 50, dearer), (0, 50, 0));
+    }
+
+    #[test]
+    fn what_the_provider_reports_counts_for_a_markup_and_not_for_a_fixed_price() {
+        let marked = Price { cost_micros: Some(8), markup: Some(2_500), ..per_segment(0) };
+        let (mut open, mut charge) = (open("prepaid", 100), charge(&marked, 2));
+        open.reserve(&mut charge, NOW);
+        assert_eq!(charge.quoted, 20);
+        open.settle(&mut charge, None, None, NOW);
+        open.settle(&mut charge, None, Some(&usd(12)), NOW);
+        assert_eq!((charge.charged, open.ledger.available), (15, 85));
+        // Another currency says nothing about ours, and is kept.
+        open.settle(&mut charge, None, Some(&Money { currency: "EUR".to_owned(), ..usd(1) }), NOW);
+        assert_eq!((charge.charged, charge.reported, charge.reported_currency.as_deref()), (20, Some(1), Some("EUR")));
+        check(&open);
+        assert_eq!(played("prepaid", 100, |open, charge| open.settle(charge, None, Some(&usd(1)), NOW)), (80, 0, 20));
+    }
+
+    #[test]
+    fn a_thousand_mails_cost_what_a_thousand_mails_cost() {
+        let price = Price { per: PriceUnit::Thousand, fixed_micros: 401, ..per_segment(0) };
+        let mut open = open("postpaid", 0);
+        for number in 1..=1_000 {
+            let mut charge = charge(&price, 0);
+            open.reserve(&mut charge, NOW);
+            open.settle(&mut charge, None, None, NOW);
+            assert_eq!(open.ledger.revenue, 401 * number / 1_000);
+        }
+        assert_eq!((open.ledger.revenue, open.ledger.remainder, open.ledger.reserved), (401, 0, 0));
+    }
+
+    #[test]
+    fn promotional_credit_is_spent_first_and_ends() {
+        let end = |seconds| Timestamp::from_seconds(seconds);
+        let mut open = open("prepaid", 100);
+        open.grant(15, end(100), by_hand("grant"));
+        open.grant(8, end(50), by_hand("grant"));
+        let mut charge = charge(&per_segment(10), 2);
+        open.reserve(&mut charge, NOW);
+        let rests = |open: &Open| open.grants.iter().map(|grant| grant.rest).collect::<Vec<_>>();
+        assert_eq!((rests(&open), open.ledger.available, charge.promo), (vec![0, 3], 100, 20));
+        open.release(&mut charge, NOW);
+        assert_eq!((rests(&open), open.ledger.promo), (vec![8, 15], 23));
+        let mut charge = self::charge(&per_segment(15), 2);
+        open.reserve(&mut charge, NOW);
+        assert_eq!((rests(&open), open.ledger.available, charge.promo), (vec![0, 0], 93, 23));
+        // One segment costs 15: paid credit comes back first, then the promotional credit that ends last.
+        open.settle(&mut charge, Some(1), None, NOW);
+        assert_eq!((rests(&open), open.ledger.available, charge.promo), (vec![0, 8], 100, 15));
+        open.expire(end(99));
+        assert_eq!(open.ledger.promo, 8);
+        open.expire(end(100));
+        assert_eq!((open.ledger.promo, open.ledger.granted, open.spendable()), (0, 15, 100));
+        check(&open);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Move {
+        Buy(i64),
+        Grant(i64, i64),
+        Refund(i64),
+        Reserve(i64, u32),
+        Settle(usize, Option<u32>, Option<i64>),
+        Release(usize),
+        Reroute(usize, i64),
+        Pass(i64),
+    }
+
+    fn any_move() -> impl Strategy<Value = Move> {
+        prop_oneof![
+            (0i64..100).prop_map(Move::Buy),
+            (1i64..60, 1i64..20).prop_map(|(amount, lasts)| Move::Grant(amount, lasts)),
+            (0i64..100).prop_map(Move::Refund),
+            (0i64..40, 1u32..4).prop_map(|(unit, segments)| Move::Reserve(unit, segments)),
+            (0usize..8, proptest::option::of(0u32..5), proptest::option::of(0i64..90))
+                .prop_map(|(i, s, p)| Move::Settle(i, s, p)),
+            (0usize..8).prop_map(Move::Release),
+            (0usize..8, 0i64..40).prop_map(|(i, unit)| Move::Reroute(i, unit)),
+            (0i64..8).prop_map(Move::Pass),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn books_add_up_and_prepaid_credit_is_never_overdrawn(moves in proptest::collection::vec(any_move(), 1..80), is_marked in any::<bool>()) {
+            let (mut open, mut charges, mut now) = (open("prepaid", 50), Vec::<Charge>::new(), 1i64);
+            let price = |unit: i64| match is_marked {
+                true => Price { cost_micros: Some(unit), markup: Some(3_333), per: PriceUnit::Thousand, ..per_segment(unit) },
+                false => per_segment(unit),
+            };
+            for one in moves {
+                let at = Timestamp::from_seconds(now);
+                open.expire(at);
+                match one {
+                    Move::Buy(amount) => open.post(Book::Purchased, Book::Available, amount, by_hand("purchase")),
+                    Move::Grant(amount, lasts) => open.grant(amount, Timestamp::from_seconds(now + lasts), by_hand("grant")),
+                    Move::Refund(amount) => open.post(Book::Available, Book::Purchased, amount.min(open.takeable()), by_hand("refund")),
+                    Move::Reserve(unit, segments) => {
+                        let mut new = charge(&price(unit), segments);
+                        if new.quoted <= open.spendable() {
+                            open.reserve(&mut new, at);
+                            charges.push(new);
+                        }
+                    }
+                    Move::Settle(index, segments, reported) => if let Some(charge) = charges.get_mut(index) {
+                        open.settle(charge, segments, reported.map(usd).as_ref(), at);
+                    },
+                    Move::Release(index) => if let Some(charge) = charges.get_mut(index) {
+                        open.release(charge, at);
+                    },
+                    Move::Reroute(index, unit) => if let Some(charge) = charges.get_mut(index) {
+                        open.move_on(charge, &price(unit), "", None, at);
+                    },
+                    Move::Pass(seconds) => now += seconds,
+                }
+                let l = &open.ledger;
+                prop_assert!(l.available >= 0 && l.promo >= 0 && l.reserved >= 0 && l.revenue >= 0, "{:?}", l);
+                prop_assert!(balances(l), "{:?}", l);
+                prop_assert_eq!(l.promo, open.grants.iter().map(|grant| grant.rest).sum::<i64>());
+                let set_aside: i64 = charges.iter().filter(|charge| charge.state == RESERVED).map(|charge| charge.quoted).sum();
+                prop_assert_eq!((l.reserved, l.revenue), (set_aside, charges.iter().map(|charge| charge.charged).sum::<i64>()));
+            }
+        }
     }
 }

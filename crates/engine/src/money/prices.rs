@@ -1,6 +1,6 @@
-//! Price lists: what the operator asks for a message. A list counts from an instant until the next list of its currency does, and never changes.
+//! Price lists: what the operator asks for a message, and what providers ask of the operator. A list counts from an instant until the next list of its currency does, and never changes.
 //!
-//! Within a list the most particular row wins: the longest prefix of the recipient's number, then one that names the provider, then one that names the purpose.
+//! Which row a message falls under is [`super::book`]'s. Lists come as JSON or as a table ([`super::sheet`]).
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use model::{Channel, Purpose, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
-    Tx,
     prices::{self as rows, PriceList},
     tenants,
 };
 use utoipa::ToSchema;
 
+use super::book::{Book, Price};
+pub use super::book::{Category, PriceUnit};
 use crate::{
     Error, Parts, audit,
     keys::Caller,
@@ -23,26 +24,20 @@ use crate::{
     vault::OPERATOR,
 };
 
-/// Rows of a list: every country of the world for each of five channels, with room for networks.
-const ROWS_MAX: usize = 2_000;
+/// Rows of a list: every country of the world for each of five channels and four categories, with room for networks.
+pub const ROWS_MAX: usize = 10_000;
 /// Lists of each currency that are looked at: the newest. Two years of weekly prices fit.
-const LISTS_READ: i64 = 104;
+pub(super) const LISTS_READ: i64 = 104;
 /// Highest price of one unit, in millionths: a thousand of any currency's unit. More is a slip of the keyboard.
 const UNIT_MAX: i64 = 1_000_000_000;
+/// Highest markup, in hundredths of a percent: a hundredfold. More is a slip of the keyboard.
+const MARKUP_MAX: i64 = 1_000_000;
 /// Longest prefix of a number, in digits: E.164 has fifteen.
-const PREFIX_MAX: usize = 15;
+pub(super) const PREFIX_MAX: usize = 15;
 /// Longest note, in characters.
 const NOTE_MAX: usize = 500;
-
-/// What is paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PriceUnit {
-    /// Each message.
-    Message,
-    /// Each part of a message, as the provider reports them or else as we count them.
-    Segment,
-}
+/// Wrong rows that are told of at once: whoever has more has one mistake in all of them.
+pub(super) const FAULTS_MAX: usize = 100;
 
 /// A row of a price list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -55,19 +50,83 @@ pub struct PriceRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "twilio")]
     pub provider: Option<String>,
+    /// In which country the recipient's number is; any when left out. Instead of `prefix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "IN")]
+    pub country: Option<String>,
     /// What the recipient's number begins with, in digits after the `+`; any recipient when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "91")]
     pub prefix: Option<String>,
+    /// Which kind of message: `marketing`, `utility`, `authentication` or `service` for WhatsApp, `mms` for SMS with media; any when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
     /// Why; any purpose when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "marketing")]
     pub purpose: Option<Purpose>,
     /// What is paid for.
     pub unit: PriceUnit,
-    /// What one of it costs the tenant, in millionths of the list's currency.
+    /// What one of it costs the tenant whatever the provider takes, in millionths of the list's currency. Needed unless there is a markup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 7500)]
-    pub amount_micros: i64,
+    pub amount_micros: Option<i64>,
+    /// What the provider takes for one of it, in millionths of the list's currency. Only the operator sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 6000)]
+    pub cost_micros: Option<i64>,
+    /// The tenant also pays what the provider takes and this on it, in hundredths of a percent (2500 is 25 %). What the provider reports counts before `cost_micros`, when it is in
+    /// the list's currency. Only the operator sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 2500)]
+    pub markup_basis_points: Option<i64>,
+}
+
+/// What a row is about; no two rows of a list are about the same.
+pub type About = (Channel, Option<String>, Option<String>, Option<String>, Option<Category>, Option<Purpose>);
+
+impl PriceRow {
+    /// A row for everything of a channel at a fixed price.
+    pub const fn new(channel: Channel, unit: PriceUnit, amount_micros: i64) -> Self {
+        Self {
+            channel,
+            provider: None,
+            country: None,
+            prefix: None,
+            category: None,
+            purpose: None,
+            unit,
+            amount_micros: Some(amount_micros),
+            cost_micros: None,
+            markup_basis_points: None,
+        }
+    }
+
+    /// What it is about.
+    pub fn about(&self) -> About {
+        let Self { channel, provider, country, prefix, category, purpose, .. } = self.clone();
+        (channel, provider, country, prefix, category, purpose)
+    }
+
+    /// The price it names.
+    pub fn price(&self, list: i64) -> Price {
+        Price {
+            list,
+            per: self.unit,
+            fixed_micros: self.amount_micros.unwrap_or(0),
+            cost_micros: self.cost_micros,
+            markup: self.markup_basis_points,
+        }
+    }
+
+    /// The row as a tenant sees it: what it pays, by the list.
+    fn for_tenant(self) -> Self {
+        let (fixed, markup) = (i128::from(self.amount_micros.unwrap_or(0)), self.markup_basis_points);
+        let cost = i128::from(self.cost_micros.unwrap_or(0));
+        let marked_up = markup.map_or(0, |markup| (cost * (10_000 + i128::from(markup)) + 9_999).div_euclid(10_000));
+        let amount_micros = i64::try_from(fixed + marked_up).ok();
+        Self { amount_micros, cost_micros: None, markup_basis_points: None, ..self }
+    }
 }
 
 /// A price list to be made.
@@ -110,7 +169,7 @@ pub struct PriceListView {
     pub created_at: Timestamp,
 }
 
-fn view(list: PriceList) -> PriceListView {
+pub(super) fn view(list: PriceList) -> PriceListView {
     PriceListView {
         version: list.version,
         currency: list.currency,
@@ -121,18 +180,27 @@ fn view(list: PriceList) -> PriceListView {
     }
 }
 
+/// A list as this caller may see it.
+fn shown(caller: &Caller, list: PriceList) -> PriceListView {
+    let list = view(list);
+    if caller.is_operator {
+        return list;
+    }
+    PriceListView { rows: list.rows.into_iter().map(PriceRow::for_tenant).collect(), ..list }
+}
+
 /// Makes a price list. Needs an operator with the scope `prices:write`.
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPriceList) -> Result<Reply, Error> {
     caller.need_operator("prices:write")?;
     let now = parts.ports.clock.now();
-    let list = check(new, now)?;
+    let list = check(new, now, "/rows")?;
     let by = Caller { tenant: None, ..caller.clone() };
     let (ids, inner) = (Arc::clone(&parts.ports.ids), by.clone());
     let reply = once(parts, &by, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             let config = tenants::bump(tx, None).await?;
             let version = rows::insert(tx, &list).await?;
-            rows::touch_payers(tx, config).await?;
+            rows::touch_tenants(tx, config).await?;
             let detail = json!({ "version": version, "currency": list.currency, "valid_from": list.valid_from });
             let subject = format!("prices/{version}");
             audit::record(tx, OPERATOR, &ids, now, &inner, "prices.created", subject, &detail).await?;
@@ -144,7 +212,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPri
     Ok(reply)
 }
 
-/// Lists price lists, newest first. Needs the scope `prices:read`.
+/// Lists price lists, newest first. Needs the scope `prices:read`; only an operator sees what providers take.
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -159,10 +227,34 @@ pub async fn list(
         .db
         .read(caller.reach(), move |tx| Box::pin(async move { rows::list(tx, before, window.rows()).await }));
     let found: Vec<PriceList> = read.await.map_err(Error::from)?;
-    Ok(window.page(found, |list| u128::from(list.version.unsigned_abs()), view))
+    Ok(window.page(found, |list| u128::from(list.version.unsigned_abs()), |list| shown(caller, list)))
 }
 
-fn check(new: NewPriceList, now: Timestamp) -> Result<PriceList, Error> {
+/// Shows one price list; the newest when no version is named. Needs the scope `prices:read`; only an operator sees what providers take.
+pub async fn get(parts: &Parts, caller: &Caller, version: Option<i64>) -> Result<PriceListView, Error> {
+    caller.need("prices:read")?;
+    let read = parts.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move {
+            let version = match version {
+                Some(version) => version,
+                None => rows::newest(tx).await?,
+            };
+            rows::find(tx, version).await
+        })
+    });
+    let found: Option<PriceList> = read.await.map_err(Error::from)?;
+    found.map(|list| shown(caller, list)).ok_or_else(|| Error::not_found("price list"))
+}
+
+/// The rows that count for a currency at an instant, as stored.
+pub(super) async fn current(parts: &Parts, currency: &str, at: Timestamp) -> Result<Vec<PriceRow>, Error> {
+    let read = parts.ports.db.read(store::Scope::System, |tx| Box::pin(async move { Book::read(tx).await }));
+    let book: Book = read.await.map_err(Error::from)?;
+    Ok(book.list(currency, at).map(|list| list.rows.clone()).unwrap_or_default())
+}
+
+/// Checks a list; what is wrong with its rows points below `rows`.
+pub(super) fn check(new: NewPriceList, now: Timestamp, rows: &str) -> Result<PriceList, Error> {
     let mut faults = Faults::default();
     let currency = faults.currency("/currency", &new.currency);
     let valid_from = new.valid_from.unwrap_or(now);
@@ -174,19 +266,51 @@ fn check(new: NewPriceList, now: Timestamp) -> Result<PriceList, Error> {
         faults.add("/note", format!("at most {NOTE_MAX} characters"));
     }
     if new.rows.is_empty() || new.rows.len() > ROWS_MAX {
-        faults.add("/rows", format!("1 to {ROWS_MAX} rows"));
+        faults.add(rows, format!("1 to {ROWS_MAX} rows"));
     }
-    for (index, row) in new.rows.iter().enumerate().take(ROWS_MAX) {
-        check_row(row, &new.rows[..index], &format!("/rows/{index}"), &mut faults);
-    }
+    check_rows(&new.rows, |index| format!("{rows}/{index}"), &mut faults);
     faults.end()?;
     let body = serde_json::to_string(&new.rows).map_err(Error::internal)?;
     Ok(PriceList { version: 0, currency, valid_from, note, body, created_at: now })
 }
 
-fn check_row(row: &PriceRow, before: &[PriceRow], pointer: &str, faults: &mut Faults) {
-    if !(0..=UNIT_MAX).contains(&row.amount_micros) {
-        faults.add(format!("{pointer}/amount_micros"), format!("0 to {UNIT_MAX} millionths of the currency's unit"));
+/// Notes what is wrong with rows, each by itself and beside the ones before; `at` says where a row stands.
+pub(super) fn check_rows(list: &[PriceRow], at: impl Fn(usize) -> String, faults: &mut Faults) {
+    let mut seen = std::collections::HashSet::new();
+    for (index, row) in list.iter().enumerate().take(ROWS_MAX) {
+        if faults.0.len() >= FAULTS_MAX {
+            return;
+        }
+        let pointer = at(index);
+        check_row(row, &pointer, faults);
+        if !seen.insert(row.about()) {
+            faults.add(pointer, "an earlier row is about the same messages; leave one of them out");
+        }
+    }
+}
+
+fn check_row(row: &PriceRow, pointer: &str, faults: &mut Faults) {
+    for (name, micros) in [("amount_micros", row.amount_micros), ("cost_micros", row.cost_micros)] {
+        if micros.is_some_and(|micros| !(0..=UNIT_MAX).contains(&micros)) {
+            faults.add(format!("{pointer}/{name}"), format!("0 to {UNIT_MAX} millionths of the currency's unit"));
+        }
+    }
+    match row.markup_basis_points {
+        Some(markup) if !(0..=MARKUP_MAX).contains(&markup) => {
+            faults.add(
+                format!("{pointer}/markup_basis_points"),
+                format!("0 to {MARKUP_MAX} hundredths of a percent; 2500 is 25 %"),
+            );
+        }
+        Some(_) if row.cost_micros.is_none() => faults.add(
+            format!("{pointer}/cost_micros"),
+            "a markup needs to know what the provider takes, for as long as it has not reported it",
+        ),
+        None if row.amount_micros.is_none() => faults.add(
+            format!("{pointer}/amount_micros"),
+            "what the tenant pays: give `amount_micros`, `markup_basis_points` or both",
+        ),
+        _ => {}
     }
     let is_prefix = |text: &String| (1..=PREFIX_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if row.prefix.as_ref().is_some_and(|prefix| !is_prefix(prefix)) {
@@ -195,84 +319,40 @@ fn check_row(row: &PriceRow, before: &[PriceRow], pointer: &str, faults: &mut Fa
             "the first digits of a number, without the + and without spaces, such as 91",
         );
     }
-    if row.prefix.is_some() && !matches!(row.channel, Channel::Sms | Channel::Whatsapp | Channel::Voice) {
-        faults.add(format!("{pointer}/prefix"), format!("{} has no numbers; leave `prefix` out", row.channel));
+    if let Some(country) = &row.country {
+        faults.country(&format!("{pointer}/country"), country);
+    }
+    let has_numbers = matches!(row.channel, Channel::Sms | Channel::Whatsapp | Channel::Voice);
+    for (name, is_given) in [("prefix", row.prefix.is_some()), ("country", row.country.is_some())] {
+        if is_given && !has_numbers {
+            faults.add(format!("{pointer}/{name}"), format!("{} has no numbers; leave `{name}` out", row.channel));
+        }
+    }
+    if row.prefix.is_some() && row.country.is_some() {
+        faults.add(format!("{pointer}/country"), "give either `country` or `prefix`; the longer prefix wins anyway");
+    }
+    if let Some(category) = row.category.filter(|category| category.channel() != row.channel) {
+        faults.add(
+            format!("{pointer}/category"),
+            format!("`{}` is a kind of {}; leave `category` out", category.as_str(), category.channel()),
+        );
+    }
+    match (row.unit, row.channel) {
+        (PriceUnit::Segment, Channel::Sms) | (PriceUnit::Minute, Channel::Voice) => {}
+        (PriceUnit::Message | PriceUnit::Thousand, _) => {}
+        (PriceUnit::Segment, channel) => faults.add(
+            format!("{pointer}/unit"),
+            format!("{channel} has no segments; use `message`, `thousand` or, for calls, `minute`"),
+        ),
+        (PriceUnit::Minute, channel) => {
+            faults.add(format!("{pointer}/unit"), format!("{channel} has no minutes; use `message` or `thousand`"));
+        }
+    }
+    if row.channel == Channel::Webhook {
+        faults.add(format!("{pointer}/channel"), "events to endpoints cost nothing; leave the row out");
     }
     if row.provider.as_deref().is_some_and(|id| connectors::registry::find(id).is_none()) {
         faults.add(format!("{pointer}/provider"), "there is no such connector; GET /v1/connectors lists them");
-    }
-    let is_same = |other: &PriceRow| {
-        (other.channel, &other.provider, &other.prefix, other.purpose)
-            == (row.channel, &row.provider, &row.prefix, row.purpose)
-    };
-    if before.iter().any(is_same) {
-        faults.add(pointer, "an earlier row is about the same messages; leave one of them out");
-    }
-}
-
-/// Every price list that can still matter.
-#[derive(Debug, Default)]
-pub struct Book {
-    lists: Vec<PriceListView>,
-}
-
-/// A message whose price is looked up.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    /// Over which channel.
-    pub channel: Channel,
-    /// Through which connector.
-    pub provider: &'a str,
-    /// To whom.
-    pub address: &'a str,
-    /// Why.
-    pub purpose: Purpose,
-}
-
-/// What a message costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Price {
-    /// Version of the list it stands in.
-    pub list: i64,
-    /// Of one unit.
-    pub unit_micros: i64,
-    /// True when the unit is a segment.
-    pub is_per_segment: bool,
-}
-
-impl Price {
-    /// What a message of so many segments costs; one without segments counts as one.
-    pub fn of(&self, segments: Option<u32>) -> i64 {
-        let units = if self.is_per_segment { segments.unwrap_or(1) } else { 1 };
-        self.unit_micros.saturating_mul(i64::from(units))
-    }
-}
-
-impl Book {
-    /// Reads the newest lists of each currency.
-    pub(crate) async fn read(tx: &mut Tx) -> Result<Self, store::Error> {
-        Ok(Self { lists: rows::newest_of_each(tx, LISTS_READ).await?.into_iter().map(view).collect() })
-    }
-
-    /// The price of a message in a currency at an instant: from the list that became valid last.
-    pub fn find(&self, currency: &str, asked: &Asked<'_>, at: Timestamp) -> Option<Price> {
-        let valid = self.lists.iter().filter(|list| list.currency == currency && list.valid_from <= at);
-        let list = valid.max_by_key(|list| (list.valid_from, list.version))?;
-        let digits = asked.address.trim_start_matches('+');
-        let fits = |row: &&PriceRow| {
-            row.channel == asked.channel
-                && row.prefix.as_ref().is_none_or(|prefix| digits.starts_with(prefix.as_str()))
-                && row.provider.as_ref().is_none_or(|provider| provider == asked.provider)
-                && row.purpose.is_none_or(|purpose| purpose == asked.purpose)
-        };
-        let row = list.rows.iter().filter(fits).max_by_key(|row| {
-            (row.prefix.as_ref().map_or(0, String::len), row.provider.is_some(), row.purpose.is_some())
-        })?;
-        Some(Price {
-            list: list.version,
-            unit_micros: row.amount_micros,
-            is_per_segment: row.unit == PriceUnit::Segment,
-        })
     }
 }
 
@@ -280,56 +360,9 @@ impl Book {
 mod tests {
     use super::*;
 
-    fn row(prefix: Option<&str>, provider: Option<&str>, purpose: Option<Purpose>, amount_micros: i64) -> PriceRow {
-        PriceRow {
-            channel: Channel::Sms,
-            provider: provider.map(str::to_owned),
-            prefix: prefix.map(str::to_owned),
-            purpose,
-            unit: PriceUnit::Segment,
-            amount_micros,
-        }
-    }
-
-    fn list(version: i64, valid_from: i64, rows: Vec<PriceRow>) -> PriceListView {
-        let at = Timestamp::from_seconds(valid_from);
-        PriceListView { version, currency: "USD".to_owned(), valid_from: at, note: String::new(), rows, created_at: at }
-    }
-
-    #[test]
-    fn the_most_particular_row_of_the_valid_list_wins() {
-        let marketing = Some(Purpose::Marketing);
-        let first = vec![row(None, None, None, 1), row(Some("91"), None, None, 2), row(Some("9198"), None, None, 3)];
-        let second = vec![
-            row(None, None, None, 10),
-            row(None, None, marketing, 11),
-            row(None, Some("twilio"), None, 12),
-            row(Some("91"), None, None, 13),
-        ];
-        let book = Book { lists: vec![list(3, 300, Vec::new()), list(2, 200, second), list(1, 100, first)] };
-        let find = |address: &str, provider: &str, purpose: Purpose, at: i64| {
-            let asked = Asked { channel: Channel::Sms, provider, address, purpose };
-            book.find("USD", &asked, Timestamp::from_seconds(at)).map(|price| price.unit_micros)
-        };
-        let usual = Purpose::Transactional;
-        let cases = [
-            (find("+15550100001", "vonage", usual, 99), None),
-            (find("+15550100001", "vonage", usual, 100), Some(1)),
-            (find("+919900000001", "vonage", usual, 150), Some(2)),
-            (find("+919800000001", "vonage", usual, 199), Some(3)),
-            (find("+15550100001", "vonage", usual, 200), Some(10)),
-            (find("+15550100001", "vonage", Purpose::Marketing, 200), Some(11)),
-            (find("+15550100001", "twilio", Purpose::Marketing, 200), Some(12)),
-            (find("+919800000001", "twilio", Purpose::Marketing, 200), Some(13)),
-            (find("+15550100001", "twilio", usual, 300), None),
-        ];
-        for (index, (found, expected)) in cases.into_iter().enumerate() {
-            assert_eq!(found, expected, "case {index}");
-        }
-        let asked = Asked { channel: Channel::Email, provider: "smtp", address: "ada@example.com", purpose: usual };
-        assert_eq!(book.find("USD", &asked, Timestamp::from_seconds(250)), None, "no row for the channel");
-        let asked = Asked { channel: Channel::Sms, ..asked };
-        assert_eq!(book.find("EUR", &asked, Timestamp::from_seconds(250)), None, "no list in the currency");
+    fn row(prefix: Option<&str>, provider: Option<&str>, amount: i64) -> PriceRow {
+        let row = PriceRow::new(Channel::Sms, PriceUnit::Segment, amount);
+        PriceRow { provider: provider.map(str::to_owned), prefix: prefix.map(str::to_owned), ..row }
     }
 
     #[test]
@@ -338,20 +371,36 @@ mod tests {
         let check = |rows: Vec<PriceRow>, valid_from: i64, expected: &[&str]| {
             let valid_from = Some(Timestamp::from_seconds(valid_from));
             let new = NewPriceList { currency: "USD".to_owned(), valid_from, note: None, rows };
-            let refused = super::check(new, now).err();
+            let refused = super::check(new, now, "/rows").err();
             let pointers: Vec<String> =
                 refused.map(|error| error.errors.into_iter().map(|field| field.pointer).collect()).unwrap_or_default();
             assert_eq!(pointers, expected);
         };
-        check(vec![row(None, None, None, 7)], 1_000, &[]);
+        check(vec![row(None, None, 7)], 1_000, &[]);
         check(Vec::new(), 999, &["/valid_from", "/rows"]);
         check(
-            vec![row(Some("+91"), Some("carrier-pigeon"), None, -1)],
+            vec![row(Some("+91"), Some("carrier-pigeon"), -1)],
             1_000,
             &["/rows/0/amount_micros", "/rows/0/prefix", "/rows/0/provider"],
         );
-        check(vec![row(Some("91"), None, None, 1), row(Some("91"), None, None, 2)], 1_000, &["/rows/1"]);
-        let mail = PriceRow { channel: Channel::Email, ..row(Some("91"), None, None, 1) };
+        check(vec![row(Some("91"), None, 1), row(Some("91"), None, 2)], 1_000, &["/rows/1"]);
+        let mail = PriceRow { channel: Channel::Email, unit: PriceUnit::Thousand, ..row(Some("91"), None, 1) };
         check(vec![mail], 1_000, &["/rows/0/prefix"]);
+        let marked = PriceRow { amount_micros: None, markup_basis_points: Some(-1), ..row(None, None, 1) };
+        check(vec![marked.clone()], 1_000, &["/rows/0/markup_basis_points"]);
+        check(vec![PriceRow { markup_basis_points: Some(1), ..marked.clone() }], 1_000, &["/rows/0/cost_micros"]);
+        check(vec![PriceRow { markup_basis_points: Some(1), cost_micros: Some(5), ..marked.clone() }], 1_000, &[]);
+        check(vec![PriceRow { markup_basis_points: None, ..marked }], 1_000, &["/rows/0/amount_micros"]);
+        let placed = PriceRow { country: Some("UK".to_owned()), ..row(Some("44"), None, 1) };
+        check(vec![placed], 1_000, &["/rows/0/country", "/rows/0/country"]);
+        let kind = PriceRow { category: Some(Category::Service), unit: PriceUnit::Minute, ..row(None, None, 1) };
+        check(vec![kind], 1_000, &["/rows/0/category", "/rows/0/unit"]);
+    }
+
+    #[test]
+    fn a_tenant_sees_what_it_pays_and_not_what_the_provider_takes() {
+        let row = PriceRow { cost_micros: Some(6_001), markup_basis_points: Some(2_500), ..row(None, None, 3) };
+        let seen = PriceRow { amount_micros: Some(7_505), cost_micros: None, markup_basis_points: None, ..row.clone() };
+        assert_eq!(row.for_tenant(), seen);
     }
 }

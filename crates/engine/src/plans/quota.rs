@@ -100,7 +100,7 @@ pub(crate) async fn apply(tx: &mut Tx, changes: &Changes) -> Result<(), store::E
         let Some(earliest) = shifts.iter().map(|(at, _)| *at).min() else { continue };
         let mut counters = quotas::lock(tx, *tenant, *channel, earliest).await?;
         for (at, by) in shifts {
-            if let Some(counter) = counters.iter_mut().find(|c| c.starts_at <= *at && *at < c.ends_at) {
+            if let Some(counter) = counters.iter_mut().find(|counter| covers(counter, *at)) {
                 counter.used += by;
             }
         }
@@ -133,7 +133,7 @@ pub(crate) async fn lock(tx: &mut Tx, messages: Vec<(&Tenant, &Message)>) -> Res
     for (key, (tenant, earliest, latest)) in wanted {
         let mut counters = quotas::lock(tx, key.0, key.1, earliest).await?;
         for at in [earliest, latest] {
-            if place(&counters, at).is_none()
+            if !counters.iter().any(|counter| covers(counter, at))
                 && let Some(new) = fresh(tx, tenant, key.1, at).await?
             {
                 quotas::begin_many(tx, &[new]).await?;
@@ -149,9 +149,9 @@ fn allowance(tenant: &Tenant, channel: Channel) -> Option<&Allowance> {
     tenant.subscription.as_ref()?.allowances.iter().find(|allowance| allowance.channel == channel)
 }
 
-/// The counter of an instant: the one it lies in, or the next where a clock was behind when the counting began.
-fn place(counters: &[Counter], at: Timestamp) -> Option<usize> {
-    counters.iter().position(|counter| at < counter.ends_at)
+/// True when a counter counts what was accepted at an instant. What a clock that was set back puts before the counting began is not counted, here and in a recount.
+fn covers(counter: &Counter, at: Timestamp) -> bool {
+    counter.starts_at <= at && at < counter.ends_at
 }
 
 /// The counter of the month an instant lies in: from where the one before ended or the counting began.
@@ -173,7 +173,7 @@ impl Meters {
         let mut needs: BTreeMap<(Channel, usize), i64> = BTreeMap::new();
         for m in messages {
             let Some(counters) = self.0.get(&(tenant.id, m.channel)) else { continue };
-            if let Some(place) = counters.iter().position(|(counter, _)| m.created_at < counter.ends_at) {
+            if let Some(place) = counters.iter().position(|(counter, _)| covers(counter, m.created_at)) {
                 *needs.entry((m.channel, place)).or_default() += 1;
             }
         }

@@ -22,8 +22,10 @@ use super::{
     Allowance, PlanView, allowances, months,
     quota::{self, QuotaView},
 };
+use crate::invoices::{closing, compose::TaxRate, settings::check_rate};
 use crate::{
-    Error, ErrorKind, Parts, audit, directory::Tenant, keys::Caller, money::BillingMode, names::Faults, patch::Patch,
+    Engine, Error, ErrorKind, Parts, audit, directory::Tenant, keys::Caller, money::BillingMode, names::Faults,
+    patch::Patch,
 };
 
 /// How long a bill may be unpaid before marketing stops, in seconds: two weeks, in which somebody comes back from a holiday.
@@ -152,6 +154,8 @@ pub struct Customer {
     /// Where invoices are sent; they are not sent when left out.
     #[schema(example = "billing@acme.example")]
     pub email: Option<String>,
+    /// Its tax, where it is not that of its country: 0 for one that is exempt.
+    pub tax: Option<TaxRate>,
 }
 
 impl Customer {
@@ -175,6 +179,9 @@ impl Customer {
             && email.parse::<model::EmailAddress>().is_err()
         {
             faults.add("/customer/email", "not an e-mail address; write one such as billing@acme.example");
+        }
+        if let Some(tax) = &self.tax {
+            check_rate("/customer/tax", &tax.name, tax.rate_ppm, faults);
         }
     }
 }
@@ -296,9 +303,16 @@ async fn show(parts: &Parts, tenant: TenantId) -> Result<SubscriptionView, Error
 }
 
 /// Gives the tenant a plan, or changes its subscription. Needs an operator with the scope `plans:write`.
-pub async fn patch(parts: &Parts, caller: &Caller, change: SubscriptionPatch) -> Result<SubscriptionView, Error> {
+pub async fn patch(
+    engine: &Arc<Engine>,
+    caller: &Caller,
+    change: SubscriptionPatch,
+) -> Result<SubscriptionView, Error> {
     caller.need_operator("plans:write")?;
-    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    let (parts, tenant) = (engine.parts(), caller.need_tenant()?);
+    // What changes now is not for a month that is over.
+    closing::close_ended(engine, tenant).await?;
+    let now = parts.ports.clock.now();
     let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
     let write = parts.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move {

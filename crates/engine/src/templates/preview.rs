@@ -183,6 +183,9 @@ async fn show(
     let rendered = Prepared::of_template(content, needs)?.fill(&values, &provided)?;
     let mut warnings = made.warnings;
     warnings.extend(look(&rendered, &asks, request.purpose, &format!("/variants/{tag}")));
+    if let Some(rules) = &tenant.rules {
+        warnings.extend(super::broken_rules(rules, &tag, &rendered));
+    }
     Ok(Preview {
         version: number,
         locale: tag,

@@ -36,6 +36,8 @@ pub enum Response {
     Redirect(String),
     /// A tenant's logo.
     Logo(attachments::AttachmentContent),
+    /// A document.
+    Document(attachments::AttachmentContent),
     /// Nothing.
     Nothing,
 }
@@ -77,6 +79,11 @@ impl Engine {
         self.directory.tenant(tenant).await?.ok_or_else(gone)?;
         let (message, asked, response) = match target {
             Target::Logo(file) => return logo(self, tenant, file).await,
+            Target::Document { until, .. } if until < self.ports.clock.now() => return Err(gone()),
+            Target::Document { file, .. } => {
+                let found = attachments::kept(self, tenant, file).await?;
+                return found.map(Response::Document).ok_or_else(gone);
+            }
             Target::Pixel(message) => (message, Asked::Pixel, Response::Pixel),
             Target::Trap(message) => (message, Asked::Trap, Response::Nothing),
             Target::Link { message, index, count, url } => {

@@ -6,7 +6,7 @@ use aws_lc_rs::{
     hmac::{self, HMAC_SHA256, Key},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use model::{AttachmentId, MessageId, TenantId};
+use model::{AttachmentId, MessageId, TenantId, Timestamp};
 
 /// Bytes of the signature: 128 bits, as many as an id has.
 const TAG_LEN: usize = 16;
@@ -35,6 +35,13 @@ pub enum Target {
     Trap(MessageId),
     /// A tenant's logo.
     Logo(AttachmentId),
+    /// A document a provider fetches to deliver it.
+    Document {
+        /// Which file.
+        file: AttachmentId,
+        /// Until when it can be fetched, in whole seconds.
+        until: Timestamp,
+    },
 }
 
 /// Signs and checks addresses with a key for each tenant, derived from the installation's.
@@ -64,6 +71,10 @@ impl Signer {
             Target::Pixel(message) => head(&mut bytes, b'o', message.ulid()),
             Target::Trap(message) => head(&mut bytes, b't', message.ulid()),
             Target::Logo(file) => head(&mut bytes, b'l', file.ulid()),
+            Target::Document { file, until } => {
+                head(&mut bytes, b'd', file.ulid());
+                bytes.extend_from_slice(&until.as_seconds().to_be_bytes());
+            }
             Target::Link { message, index, count, url } => {
                 head(&mut bytes, b'c', message.ulid());
                 bytes.extend_from_slice(&index.to_be_bytes());
@@ -92,6 +103,10 @@ impl Signer {
             b'o' => Target::Pixel(MessageId::from_ulid(number)),
             b't' => Target::Trap(MessageId::from_ulid(number)),
             b'l' => Target::Logo(AttachmentId::from_ulid(number)),
+            b'd' => Target::Document {
+                file: AttachmentId::from_ulid(number),
+                until: Timestamp::from_seconds(i64::from_be_bytes(rest.get(..8)?.try_into().ok()?)),
+            },
             b'c' => Target::Link {
                 message: MessageId::from_ulid(number),
                 index: u16::from_be_bytes(rest.get(..2)?.try_into().ok()?),
@@ -127,6 +142,14 @@ mod tests {
         for text in ["", "x", "%%%", &token[1..], &format!("{token}AAAA"), &"A".repeat(5_000)] {
             assert_eq!(signer.read(text), None);
         }
+    }
+
+    #[test]
+    fn a_documents_address_says_until_when() {
+        let (signer, tenant) = (Signer::new(b"one"), TenantId::from_ulid(9));
+        let target =
+            Target::Document { file: AttachmentId::from_ulid(4), until: Timestamp::from_seconds(1_800_000_000) };
+        assert_eq!(signer.read(&signer.token(tenant, &target)), Some((tenant, target)));
     }
 
     proptest! {

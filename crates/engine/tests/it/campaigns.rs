@@ -558,4 +558,151 @@ testkit::both! {
             assert_eq!(error.errors.first().map(|field| field.pointer.as_str()), Some(pointer), "{change}: {}", error.detail);
         }
     }
+
+    async fn a_large_audience_is_counted_whole_before_anybody_is_written_to(db: TestDb) {
+        let stage = stage(&db).await;
+        let (tenant, now) = (stage.tenant, stage.world.ports.clock.now());
+        // More than are counted at once; the last two have not agreed.
+        let people: Vec<store::contacts::Contact> = (0..6_200_u128)
+            .map(|n| store::contacts::Contact {
+                email: Some(format!("p{n}@example.com")),
+                ..store::contacts::Contact::new(tenant, model::ContactId::from_ulid(n + 1), now)
+            })
+            .collect();
+        let list = contacts::lists::create(&stage.engine, &stage.caller, &Repeat::NONE, serde_json::from_value(json!({ "name": "All" })).unwrap()).await.unwrap();
+        let list = serde_json::from_slice::<Value>(&list.body).unwrap()["id"].as_str().unwrap().to_owned();
+        let id: model::ListId = list.parse().unwrap();
+        let write = stage.world.ports.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                store::contacts::insert_many(tx, &people).await?;
+                store::contacts::mark(tx, tenant).await?;
+                let ids: Vec<_> = people.iter().map(|contact| contact.id).collect();
+                store::lists::add(tx, tenant, id, &ids, now).await?;
+                let sql = "INSERT INTO consent_states (tenant_id, contact_id, channel, topic, state, changed_at) SELECT tenant_id, id, $1, '', $2, $3 FROM contacts WHERE tenant_id = $4 AND id <= $5";
+                let (channel, state, last) = (model::Channel::Email, model::ConsentState::OptedIn, model::ContactId::from_ulid(6_198));
+                tx.execute(sql, &[&channel, &state, &now, &tenant, &last]).await?;
+                store::tenants::bump(tx, Some(tenant)).await
+            })
+        });
+        let filled: Result<_, store::Error> = write.await;
+        filled.unwrap();
+        stage.engine.directory.refresh().await.unwrap();
+        let mut new = campaign(&[]);
+        new["audience"] = json!({ "lists": [list] });
+        new["purpose"] = json!("marketing");
+        let id = make(&stage, new).await;
+        let first = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+        assert_eq!((first.is_complete, first.can_send, first.expected), (false, true, None));
+        assert!(first.checked >= 5_000 && first.checked < 6_200, "{}", first.checked);
+        // Nothing of those that were counted speaks against it, so it starts, and counts the rest before it writes to anybody.
+        send(&stage, id).await.unwrap();
+        assert_eq!((state(&stage, id).await.as_str(), &view(&stage, id).await["stage"]), ("sending", &json!("checking")));
+        work(&stage).await;
+        campaigns::check::run(&stage.engine).await.unwrap();
+        let whole = campaigns::check::current(&stage.engine, &stage.caller, id).await.unwrap();
+        assert_eq!((whole.is_complete, whole.checked, whole.expected, whole.progress_percent, whole.can_send), (true, 6_200, Some(6_200), 100.0, false));
+        let line = whole.lines.iter().find(|line| line.code == "consent").unwrap();
+        assert_eq!((line.level, line.count), (Level::Blocking, 2));
+        stage.pass(5_000).await;
+        assert_eq!((state(&stage, id).await.as_str(), messages(&stage).await.len()), ("failed", 0));
+        assert!(view(&stage, id).await["problem"].as_str().unwrap().contains("2 recipients have not agreed"));
+        // A copy is refused at once now: the whole count is known. Leaving them out, it goes.
+        let copy = campaigns::duplicate(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        let copy = serde_json::from_slice::<Value>(&copy.body).unwrap()["id"].as_str().unwrap().parse().unwrap();
+        campaigns::check::check(&stage.engine, &stage.caller, copy).await.unwrap();
+        campaigns::check::run(&stage.engine).await.unwrap();
+        let refused = send(&stage, copy).await.unwrap_err();
+        assert_eq!((refused.code, refused.errors[0].pointer.as_str()), ("campaign_blocked", "/check/consent"));
+        campaigns::start_with(&stage.engine, &stage.caller, &Repeat::NONE, copy, None, Some(true)).await.unwrap();
+        stage.pass(20_000).await;
+        let seen = view(&stage, copy).await;
+        assert_eq!((&seen["accepted"], &seen["excluded"]), (&json!(6_198), &json!(2)));
+    }
+
+    async fn a_template_that_was_taken_away_blocks_and_excludes_nobody(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 2).await;
+        let template = crate::templates::published(&stage, "news", json!({ "en": { "subject": "Hi", "html": "<p>News</p>" } })).await;
+        let mut new = campaign(&people);
+        new.as_object_mut().unwrap().remove("content");
+        new["template"] = json!({ "name": "news" });
+        let id = make(&stage, new).await;
+        engine::templates::delete(&stage.engine, &stage.caller, template).await.unwrap();
+        let report = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+        let line = report.lines.iter().find(|line| line.code == "template").unwrap();
+        assert_eq!((line.level, line.count, report.can_send), (Level::Blocking, 2, false));
+        let refused = send(&stage, id).await.unwrap_err();
+        assert_eq!((refused.code, refused.errors[0].pointer.as_str()), ("campaign_blocked", "/check/template"));
+    }
+
+    async fn missing_variables_of_a_template_are_called_so(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 2).await;
+        crate::templates::published(&stage, "news", json!({ "en": { "subject": "Hi {{ offer }}", "html": "<p>News</p>" } })).await;
+        let mut new = campaign(&people);
+        new.as_object_mut().unwrap().remove("content");
+        new["template"] = json!({ "name": "news" });
+        let id = make(&stage, new).await;
+        let report = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+        let line = |code: &str| report.lines.iter().find(|line| line.code == code);
+        assert_eq!(line("missing_variables").map(|line| (line.level, line.count)), Some((Level::Warning, 2)));
+        assert!(line("content").is_none() && line("template").is_none());
+    }
+
+    async fn a_refused_sender_blocks(db: TestDb) {
+        let stage = stage(&db).await;
+        let person = contact(&stage, json!({ "phone": "+4915112345678", "first_name": "Ada" })).await;
+        let account = stage.account("sandbox", json!({}), Some("+15550100009")).await;
+        let sender = json!({ "account_id": account, "from": "+15550100009" });
+        engine::senders::create(&stage.engine, &stage.caller, &Repeat::NONE, serde_json::from_value(sender).unwrap()).await.unwrap();
+        let (tenant, write) = (stage.tenant, stage.world.ports.db.clone());
+        let write = write.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                tx.execute("UPDATE senders SET state = 'refused', detail = 'Its number was taken back.' WHERE tenant_id = $1", &[&tenant]).await?;
+                store::tenants::bump(tx, Some(tenant)).await
+            })
+        });
+        let changed: Result<_, store::Error> = write.await;
+        changed.unwrap();
+        stage.engine.directory.refresh().await.unwrap();
+        let mut new = campaign(&[person]);
+        (new["channel"], new["content"]) = (json!("sms"), json!({ "text": "Hi" }));
+        new["account_id"] = json!(account);
+        let id = make(&stage, new).await;
+        let refused = send(&stage, id).await.unwrap_err();
+        assert_eq!((refused.code, refused.errors[0].pointer.as_str(), refused.action), ("campaign_blocked", "/check/sender", Some("VERIFY_SENDER")));
+    }
+
+    async fn what_costs_too_much_blocks_with_what_it_needs(db: TestDb) {
+        let stage = crate::plans::subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{ "channel": "email", "included": 2 }])).await;
+        let people = people(&stage, 3).await;
+        let id = make(&stage, campaign(&people)).await;
+        let line = async |code: &str| {
+            let report = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+            report.lines.into_iter().find(|line| line.code == code)
+        };
+        let quota = line("quota").await.unwrap();
+        assert_eq!((quota.level, quota.count, quota.action), (Level::Blocking, 1, Some("UPGRADE_PLAN")));
+        assert!(quota.detail.contains("needs 3") && quota.detail.contains("2 are left"), "{}", quota.detail);
+        let refused = send(&stage, id).await.unwrap_err();
+        assert_eq!((refused.kind.status(), refused.code, refused.errors[0].pointer.as_str()), (402, "campaign_blocked", "/check/quota"));
+        // A subscription that has ended blocks everything.
+        crate::plans::subscribe(&stage, json!({ "canceled_at": "2026-11-01T00:00:00Z" })).await;
+        stage.engine.directory.refresh().await.unwrap();
+        let ended = line("subscription").await.unwrap();
+        assert_eq!((ended.level, ended.count, ended.action), (Level::Blocking, 3, Some("CONTACT_OPERATOR")));
+    }
+
+    async fn too_little_credit_blocks_before_anybody_is_written_to(db: TestDb) {
+        let stage = crate::money::prepaid(&db, 8).await;
+        let people = people(&stage, 3).await;
+        let id = make(&stage, campaign(&people)).await;
+        let report = campaigns::check::check(&stage.engine, &stage.caller, id).await.unwrap();
+        let line = report.lines.iter().find(|line| line.code == "credit").unwrap();
+        assert_eq!((line.level, line.count, line.action), (Level::Blocking, 3, Some("ADD_CREDIT")));
+        assert_eq!((report.estimated_cost[0].amount_micros, report.estimated_cost[0].currency.as_str()), (9, "USD"));
+        let refused = send(&stage, id).await.unwrap_err();
+        assert_eq!((refused.kind.status(), refused.errors[0].pointer.as_str()), (402, "/check/credit"));
+        assert_eq!(messages(&stage).await.len(), 0);
+    }
 }

@@ -293,4 +293,40 @@ testkit::both! {
         assert_eq!(refused(json!({ "fallback_after_s": 60 })).await, "/fallback_after_s");
         assert_eq!(refused(json!({ "channel": ["email", "sms"], "fallback_after_s": 5 })).await, "/fallback_after_s");
     }
+
+    async fn a_question_is_answered_by_its_link_and_only_for_a_week(db: TestDb) {
+        let stage = resend(&db).await;
+        let new = serde_json::from_value(json!({ "email": "ada@example.com" })).unwrap();
+        let reply = engine::contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let contact: model::ContactId = serde_json::from_slice::<Value>(&reply.body).unwrap()["id"].as_str().unwrap().parse().unwrap();
+        let ask = async || -> String {
+            let new = serde_json::from_value(json!({ "channel": "email", "state": "pending" })).unwrap();
+            stage.engine.record_consent(&stage.caller, &Repeat::NONE, contact, new).await.unwrap();
+            stage.dispatch().await;
+            let text = mail(&stage)["text"].as_str().unwrap().to_owned();
+            let url = text.split_whitespace().find(|word| word.starts_with("https://tidings.example/c/")).unwrap().to_owned();
+            token(&url)
+        };
+        let standing = async || -> Value {
+            let page = stage.engine.consents(&stage.caller, contact, None, None).await.unwrap();
+            serde_json::to_value(page).unwrap()
+        };
+        let late = ask().await;
+        assert_eq!(standing().await["standing"][0]["state"], "pending");
+        let held = stage.send(marketing("ada@example.com")).await;
+        stage.dispatch().await;
+        assert_eq!(stage.status(held).await, "suppressed", "a question is no consent");
+        stage.world.clock.advance_ms(8 * 86_400_000);
+        assert_eq!(stage.engine.confirm(&late, visitor()).await.unwrap_err().code, "link_expired");
+        let asked = ask().await;
+        stage.engine.page(&asked, Kind::Confirm).await.unwrap();
+        assert_eq!(standing().await["standing"][0]["state"], "pending", "looking changes nothing");
+        stage.engine.confirm(&asked, visitor()).await.unwrap();
+        stage.engine.confirm(&asked, visitor()).await.unwrap();
+        let said = standing().await;
+        assert_eq!((&said["standing"][0]["state"], &said["data"][0]["method"], &said["data"][0]["ip"]), (&json!("opted_in"), &json!("double_opt_in"), &json!("192.0.2.7")));
+        let sent = stage.send(marketing("ada@example.com")).await;
+        stage.dispatch().await;
+        assert_eq!(stage.status(sent).await, "sent");
+    }
 }

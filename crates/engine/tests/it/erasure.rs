@@ -83,4 +83,48 @@ testkit::both! {
         let told = engine::audit::list(stage.engine.parts(), &stage.caller, None, None).await.unwrap().data;
         assert!(told.iter().any(|entry| entry.action == "contact.erased" && entry.subject == id.to_string()));
     }
+
+    async fn what_would_still_name_or_write_to_an_erased_person_goes(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let person = async |email: &str| -> String {
+            let made = contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, body(json!({"email": email}))).await.unwrap();
+            json(&made)["id"].as_str().unwrap().to_owned()
+        };
+        let (ada, grace) = (person("ada@example.com").await, person("grace@example.com").await);
+        let weekly = |name: &str, to: Value, text: &str| json!({"name": name, "cron": "0 9 * * MON", "message": {"to": to, "channel": "email", "content": {"subject": "Hi", "text": text}}});
+        for new in [weekly("To Ada", json!({"contact_id": ada}), "x"), weekly("To Grace", json!({"contact_id": grace}), "Ask Ada@Example.com about it")] {
+            engine::schedules::create(&stage.engine, &stage.caller, &Repeat::NONE, body(new)).await.unwrap();
+        }
+        let campaign = json!({"name": "Summer", "channel": "email", "purpose": "transactional", "audience": {"contact_ids": [ada, grace]}, "content": {"subject": "Hi", "text": "Write to ada@example.com"}});
+        let campaign = engine::campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, body(campaign)).await.unwrap();
+        let campaign: model::CampaignId = json(&campaign)["id"].as_str().unwrap().parse().unwrap();
+        engine::campaigns::check::check(&stage.engine, &stage.caller, campaign).await.unwrap();
+        let file = |name: &str| json!([{"filename": name, "content_type": "text/plain", "content_base64": "SGVsbG8="}]);
+        let mail = |to: &str, name: &str| json!({"to": {"email": to}, "content": {"subject": "Bill", "text": "Here"}, "attachments": file(name)});
+        let sent = mail("ada@example.com", "own.txt");
+        stage.try_send(sent.clone(), Some("once")).await.unwrap();
+        stage.send(mail("ada@example.com", "shared.txt")).await;
+        stage.world.clock.advance_ms(10_000);
+        stage.send(mail("grace@example.com", "shared.txt")).await;
+        stage.pass(12_000).await;
+
+        let erased = erase(&stage.engine, &stage.caller, &Repeat::NONE, ada.parse().unwrap()).await.unwrap();
+        let erased: Value = json(&erased);
+        assert_eq!((&erased["messages"], &erased["schedules"], &erased["files"]), (&json!(2), &json!(1), &json!(1)), "{erased}");
+        assert_eq!(found(&stage, &["ada@example.com"]).await, Vec::<String>::new());
+        let schedules = engine::schedules::list(&stage.engine, &stage.caller, None, None).await.unwrap();
+        let schedules = serde_json::to_value(&schedules).unwrap();
+        let left: Vec<_> = schedules["data"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+        assert_eq!(left, ["To Grace"]);
+        assert_eq!(schedules["data"][0]["message"]["content"]["text"], "Ask erased about it");
+        let campaign = engine::campaigns::get(&stage.engine, &stage.caller, campaign).await.unwrap();
+        assert_eq!(campaign.audience.contact_ids, [grace.parse().unwrap()]);
+        assert!(campaign.content.unwrap().get().contains("Write to erased"));
+        // The file only Ada got is gone; the one Grace got, too, is there, also its bytes.
+        assert_eq!(crate::setting::column(&db, "SELECT filename FROM attachments").await, "shared.txt");
+        // A repeated request is still not done twice, and does not say to whom it went.
+        let again = stage.try_send(sent, Some("once")).await.unwrap();
+        assert_eq!(again, json!({"erased": true}));
+    }
 }

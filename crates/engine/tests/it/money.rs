@@ -14,7 +14,7 @@ use tidings_engine::{
 };
 
 /// A stage whose tenant pays ahead: an SMS segment costs 10, 4 to India, a mail 3.
-async fn prepaid(db: &TestDb, credit: i64) -> Stage {
+pub async fn prepaid(db: &TestDb, credit: i64) -> Stage {
     let stage = Stage::new(db).await;
     stage.account("sandbox", json!({}), None).await;
     let rows = json!([
@@ -44,7 +44,7 @@ fn sms(to: &str) -> Value {
 
 /// Available, reserved and spent; everything must add up.
 async fn balance(stage: &Stage) -> (i64, i64, i64) {
-    let credits = credits::get(stage.engine.parts(), &stage.caller).await.unwrap();
+    let credits = credits::get(stage.engine.parts(), &stage.caller, true).await.unwrap();
     assert_eq!(credits.differences, Vec::<String>::new());
     (credits.available.amount_micros, credits.reserved.amount_micros, credits.spent.amount_micros)
 }

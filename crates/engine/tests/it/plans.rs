@@ -31,7 +31,7 @@ pub async fn subscribe(stage: &Stage, change: Value) -> SubscriptionView {
 
 async fn try_subscribe(stage: &Stage, change: Value) -> Result<SubscriptionView, Error> {
     let change = serde_json::from_value(change).unwrap();
-    subscription::patch(stage.engine.parts(), &stage.caller, change).await
+    subscription::patch(&stage.engine, &stage.caller, change).await
 }
 
 /// A stage on a clock, whose tenant has a plan.
@@ -238,6 +238,39 @@ testkit::both! {
         assert_eq!(code(&stage, rehearsal).await, "subscription_canceled");
         subscribe(&stage, json!({"canceled_at": null, "past_due_since": null})).await;
         stage.send(sms(1)).await;
+    }
+
+    async fn a_campaign_sends_exactly_what_is_left_and_waits(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "email", "included": 10}])).await;
+        let mut people = Vec::new();
+        for number in 0..8 {
+            let new = serde_json::from_value(json!({"email": format!("p{number}@example.com")})).unwrap();
+            let made = engine::contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+            people.push(serde_json::from_slice::<Value>(&made.body).unwrap()["id"].clone());
+        }
+        stage.send(json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}})).await;
+        let new = json!({
+            "name": "Summer", "channel": "email", "purpose": "transactional", "audience": {"contact_ids": people}, "content": {"subject": "Hello", "text": "Hi"},
+        });
+        let new = serde_json::from_value(new).unwrap();
+        let made = engine::campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let id = serde_json::from_slice::<Value>(&made.body).unwrap()["id"].as_str().unwrap().parse().unwrap();
+        engine::campaigns::start(&stage.engine, &stage.caller, &Repeat::NONE, id, None).await.unwrap();
+        // It fitted when it began; others were quicker.
+        for _ in 0..4 {
+            stage.send(json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}})).await;
+        }
+        stage.pass(60_000).await;
+        let seen = engine::campaigns::get(&stage.engine, &stage.caller, id).await.unwrap();
+        let seen = serde_json::to_value(seen).unwrap();
+        assert_eq!(messages(&stage).await, 10);
+        assert!(seen["problem"].as_str().unwrap().contains("0 of the 10 of this month are left"), "{seen}");
+        // It goes on when the month turns, and nobody got two.
+        set_clock(&stage, "2026-12-01T00:00:00Z");
+        stage.pass(120_000).await;
+        assert_eq!(messages(&stage).await, 13);
+        let seen = engine::campaigns::get(&stage.engine, &stage.caller, id).await.unwrap();
+        assert_eq!(serde_json::to_value(seen).unwrap()["state"], "sent");
     }
 
     async fn a_plan_has_the_currency_of_the_credit(db: TestDb) {

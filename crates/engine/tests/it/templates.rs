@@ -399,4 +399,23 @@ testkit::both! {
         let refused = templates::preview(&stage.engine, &stage.caller, id, request).await.unwrap_err();
         assert_eq!(pointers(&refused), ["/contact_id"]);
     }
+
+    async fn a_sender_without_a_name_gets_the_brands(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let bare = stage.account("smtp", json!({ "host": "mail.example.com", "port": 25, "security": "none" }), Some("news@acme.example")).await;
+        let named = stage.account("smtp", json!({ "host": "mail.example.com", "port": 25, "security": "none" }), Some("Box Office <box@acme.example>")).await;
+        engine::branding::patch(&stage.engine, &stage.caller, br#"{"sender_name": "Acme News"}"#).await.unwrap();
+        let from = async |account: model::AccountId| -> String {
+            let mail = json!({ "to": {"email": "ada@example.com"}, "account_id": account, "content": {"subject": "Hi", "text": "Hello"} });
+            stage.send(mail).await;
+            stage.dispatch().await;
+            let calls = stage.world.transport.take_calls();
+            let Some(model::Call::Smtp(call)) = calls.last().map(std::sync::Arc::as_ref) else { panic!("no mail left") };
+            let data = String::from_utf8_lossy(&call.data).into_owned();
+            data.lines().find(|line| line.starts_with("From:")).unwrap().trim().to_owned()
+        };
+        let (bare, named) = (from(bare).await, from(named).await);
+        assert!(bare.contains("Acme News") && bare.contains("<news@acme.example>"), "{bare}");
+        assert!(named.contains("Box Office") && !named.contains("Acme News"), "{named}");
+    }
 }

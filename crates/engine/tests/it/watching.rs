@@ -1,27 +1,10 @@
-//! What people's first pages and the operator's are made from.
+//! What the operator's pages are made from.
 
 use engine::keys::Caller;
-use model::{Channel, Status, Timestamp};
 use serde_json::json;
 use testkit::{Stage, both};
 
 both! {
-    async fn an_overview_counts_the_tenants_messages_since_an_instant(db: TestDb) {
-        let stage = Stage::new(&db).await;
-        stage.account("sandbox", json!({}), None).await;
-        let mail = json!({"to": {"email": "ada@example.com"}, "content": {"subject": "x", "text": "x"}});
-        stage.send(mail.clone()).await;
-        stage.pass(60_000).await;
-        let since = stage.engine.ports.clock.now();
-        stage.send(mail).await;
-        stage.send(json!({"to": {"phone": "+12025550123"}, "channel": "sms", "content": {"text": "x"}})).await;
-        let all = stage.engine.overview(&stage.caller, Timestamp::EPOCH).await.unwrap();
-        assert_eq!((all.messages.len(), all.is_cut, all.since), (3, false, Timestamp::EPOCH));
-        assert_eq!((all.messages[2].1, all.messages[2].2), (Channel::Email, Status::Read), "newest first, as they are now");
-        let late = stage.engine.overview(&stage.caller, since).await.unwrap();
-        assert_eq!(late.messages.iter().map(|(_, channel, _)| *channel).collect::<Vec<_>>(), [Channel::Sms, Channel::Email]);
-    }
-
     async fn the_operator_sees_whose_accounts_are_in_trouble_and_what_waits(db: TestDb) {
         let stage = Stage::new(&db).await;
         let account = stage.account("sandbox", json!({}), None).await;

@@ -1,15 +1,17 @@
 //! Mailgun: messages, the event log, the domain and its queue, webhooks to be set up, and signed ones.
 //! <https://documentation.mailgun.com/docs/mailgun/api-reference/>
 
+mod manage;
+
 use aws_lc_rs::hmac;
 use model::{HttpCall, Method, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
     fate::Fate,
-    fields::decoded,
+    fields::{Fields, decoded},
     message::{Draft, Message, Stage},
-    mime::{bare, form_data, is_address},
+    mime::{FormFile, bare, form_data, is_address},
     provider::{Cx, Provider, Setting, Settings, account, rfc2822, written},
     request::{Reply, Request},
     sign,
@@ -24,6 +26,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "from", default: "Acme Tickets <tickets@mg.acme.example>" },
     Setting { name: "callback_url", default: "" },
     Setting { name: "webhooks", default: "{}" },
+    Setting { name: "domains", default: "[]" },
 ];
 /// Kinds of events a webhook can be for, and URLs for each.
 const HOOKS: &[&str] =
@@ -67,8 +70,11 @@ impl Provider for Mailgun {
         match (request.method.as_str(), &segments[..]) {
             ("POST", ["v3", name, "messages"]) if is_own(name) => send(cx, request, &domain),
             ("GET", ["v3", name, "events"]) if is_own(name) => Ok(events(cx, request)),
-            ("GET", ["v4", "domains", name]) if is_own(name) => {
-                Ok(Reply::json(200, &json!({"domain": {"name": domain, "state": "active", "type": "custom"}})))
+            (_, ["v4", "domains", rest @ ..]) => manage::domains(cx, request, rest),
+            ("DELETE", ["v3", "domains", name]) => manage::domains(cx, request, &[name]),
+            ("GET", ["v3", name, "stats", "total"]) if is_own(name) => manage::stats(cx, request),
+            ("GET", ["v3", name, list @ ("bounces" | "complaints" | "unsubscribes")]) if is_own(name) => {
+                Ok(manage::suppressed(cx, request, list))
             }
             ("GET", ["v3", "domains", name, "sending_queues"]) if is_own(name) => Ok(Reply::json(
                 200,
@@ -178,12 +184,17 @@ fn event(message: &Message, stage: Stage, at: Timestamp, id: &str) -> Option<Val
     Some(event)
 }
 
-fn send(cx: &mut Cx<'_>, request: &Request, domain: &str) -> Result<Reply, Reply> {
+/// Mailgun takes forms of either kind.
+fn fields(request: &Request) -> (Fields, Vec<FormFile>) {
     let content_type = request.header("content-type");
-    let (fields, files) = match content_type.starts_with("multipart/") {
+    match content_type.starts_with("multipart/") {
         true => form_data(content_type, &request.body),
         false => (request.form(), Vec::new()),
-    };
+    }
+}
+
+fn send(cx: &mut Cx<'_>, request: &Request, domain: &str) -> Result<Reply, Reply> {
+    let (fields, files) = fields(request);
     let recipients: Vec<String> = fields.all("to").iter().flat_map(|list| list.split(',')).map(bare).collect();
     if recipients.is_empty() {
         return Err(error(400, "to parameter is missing"));

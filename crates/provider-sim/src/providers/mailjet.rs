@@ -1,13 +1,15 @@
 //! Mailjet: Send API v3.1, messages, the key, senders, and events, which are not signed.
 //! <https://dev.mailjet.com/email/reference/>
 
+mod manage;
+
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
 
 use crate::{
     fate::Fate,
     message::{Draft, Message, Stage},
-    mime::{bare, is_address, part},
+    mime::{is_address, part},
     provider::{Cx, Provider, Setting, Settings, account, iso, text},
     request::{Reply, Request},
 };
@@ -19,6 +21,8 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "secret_key", default: "fedcba9876543210fedcba9876543210" },
     Setting { name: "from", default: "Acme Tickets <tickets@acme.example>" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "senders", default: "[]" },
+    Setting { name: "event_urls", default: "[]" },
 ];
 /// Most messages of one request.
 const MESSAGES_MAX: usize = 50;
@@ -73,11 +77,6 @@ impl Provider for Mailjet {
             ("GET", ["v3", "REST", "apikey"]) => data(vec![
                 json!({"ID": 1, "APIKey": cx.get("api_key"), "IsActive": true, "IsMaster": true, "Name": "Simulated", "Runlevel": "Normal"}),
             ]),
-            ("GET", ["v3", "REST", "sender"]) => {
-                let from = bare(cx.get("from"));
-                let domain = from.rsplit('@').next().unwrap_or_default();
-                data(vec![json!({"ID": 1, "Email": format!("*@{domain}"), "Status": "Active", "EmailType": "unknown"})])
-            }
             ("GET", ["v3", "REST", "message", id]) => match cx.find(id) {
                 Some(message) => data(vec![resource(cx, message)]),
                 None => Err(rest_error(404, "Object not found")),
@@ -87,6 +86,7 @@ impl Provider for Mailjet {
                 let found = cx.known().filter(|message| echo.is_some() && message.echo == echo);
                 data(found.map(|message| resource(cx, message)).collect())
             }
+            (_, ["v3", "REST", rest @ ..]) => manage::answer(cx, request, rest),
             _ => Err(rest_error(404, "Object not found")),
         }
     }
@@ -177,8 +177,7 @@ fn one(cx: &mut Cx<'_>, message: &Value) -> Result<Value, Reply> {
         Ok(json!({"Status": "error", "Errors": [error]}))
     };
     let from = text(message, "/From/Email");
-    let own = bare(cx.get("from"));
-    if from.rsplit('@').next() != own.rsplit('@').next() {
+    if !manage::is_verified(cx, from.rsplit('@').next().unwrap_or_default()) {
         return refused(
             403,
             "send-0008",

@@ -1,6 +1,8 @@
 //! Resend: e-mails one by one and in batches, look-ups, domains, idempotency keys, and webhooks signed by Svix.
 //! <https://resend.com/docs/api-reference>
 
+mod manage;
+
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
 
@@ -20,6 +22,8 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "webhook_secret", default: "whsec_c2ltdWxhdGVkLXNlY3JldC1vZi1zdml4" },
     Setting { name: "from", default: "Acme Tickets <tickets@acme.example>" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "domains", default: "[]" },
+    Setting { name: "webhooks", default: "[]" },
 ];
 /// Most mails of one batch.
 const BATCH_MAX: usize = 100;
@@ -65,15 +69,14 @@ impl Provider for Resend {
                 let data: Vec<Value> = cx.known().take(limit).map(|message| resource(cx, message)).collect();
                 Ok(Reply::json(200, &json!({"object": "list", "has_more": false, "data": data})))
             }
+            ("GET", ["emails", "metrics"]) => manage::metrics(cx, request),
             ("GET", ["emails", id]) => match cx.find(id) {
                 Some(message) => Ok(Reply::json(200, &resource(cx, message))),
                 None => Err(error(404, "not_found", "Email not found")),
             },
-            ("GET", ["domains"]) => {
-                let from = bare(cx.get("from"));
-                let domain = json!({"id": "d91cd9bd-1176-453e-8fc1-35364d380206", "name": from.rsplit('@').next(), "status": "verified", "region": "eu-west-1"});
-                Ok(Reply::json(200, &json!({"object": "list", "has_more": false, "data": [domain]})))
-            }
+            (_, ["domains", rest @ ..]) => manage::domains(cx, request, rest),
+            (_, ["webhooks", rest @ ..]) => manage::webhooks(cx, request, rest),
+            ("GET", ["suppressions"]) => manage::suppressions(cx, request),
             _ => Err(error(404, "not_found", "The requested endpoint does not exist.")),
         }
     }
@@ -196,9 +199,8 @@ fn one(cx: &mut Cx<'_>, mail: &Value) -> Result<String, Reply> {
             "Invalid `from` field. The email address needs to follow the `email@example.com` or `Name <email@example.com>` format.",
         ));
     }
-    let own = bare(cx.get("from"));
     let domain = from.rsplit('@').next().unwrap_or_default();
-    if own.rsplit('@').next() != Some(domain) {
+    if !manage::is_verified(cx, domain) {
         return Err(error(
             403,
             "validation_error",

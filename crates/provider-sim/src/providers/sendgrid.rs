@@ -1,6 +1,8 @@
 //! Twilio SendGrid v3: mail/send, Email Activity, scopes, authenticated domains, credits, and the signed event webhook.
 //! <https://www.twilio.com/docs/sendgrid/api-reference>
 
+mod manage;
+
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
 
@@ -8,7 +10,7 @@ use crate::{
     fate::Fate,
     fields::decoded,
     message::{Draft, Message, Stage},
-    mime::{bare, is_address, part},
+    mime::{is_address, part},
     provider::{Cx, Provider, Setting, Settings, account, iso, text},
     request::{Reply, Request},
     sign,
@@ -21,6 +23,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "from", default: "Acme Tickets <tickets@acme.example>" },
     Setting { name: "callback_url", default: "" },
     Setting { name: "webhooks", default: "[]" },
+    Setting { name: "domains", default: "[]" },
 ];
 /// Event webhooks of one account.
 const HOOKS_MAX: usize = 2;
@@ -69,11 +72,9 @@ impl Provider for SendGrid {
         match (request.method.as_str(), &request.segments()[..]) {
             ("POST", ["v3", "mail", "send"]) => send(cx, request),
             ("GET", ["v3", "scopes"]) => Ok(Reply::json(200, &json!({"scopes": ["mail.send", "messages.read"]}))),
-            ("GET", ["v3", "whitelabel", "domains"]) => {
-                let domain = request.parameters().some("domain");
-                let domain = domain.unwrap_or_else(|| "acme.example".to_owned());
-                Ok(Reply::json(200, &json!([{"id": 1, "domain": domain, "subdomain": "em", "valid": true}])))
-            }
+            (_, ["v3", "whitelabel", "domains", rest @ ..]) => manage::domains(cx, request, rest),
+            ("GET", ["v3", "stats"]) => manage::stats(cx, request),
+            ("GET", ["v3", "suppression", list]) => manage::suppressed(cx, request, list),
             ("GET", ["v3", "user", "credits"]) => Ok(Reply::json(
                 200,
                 &json!({"remain": 99_000, "total": 100_000, "overage": 0, "used": 1_000, "last_reset": "2026-11-01", "next_reset": "2026-12-01", "reset_frequency": "monthly"}),
@@ -192,7 +193,7 @@ fn send(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
     if !is_address(from) {
         return Err(error(400, "from.email".into(), "The from email does not contain a valid address."));
     }
-    if !domain(from).eq_ignore_ascii_case(domain(&bare(cx.get("from")))) {
+    if !manage::is_verified(cx, domain(from)) {
         let words = "The from address does not match a verified Sender Identity. Mail cannot be sent until this error is resolved.";
         return Err(error(403, "from".into(), words));
     }

@@ -1,5 +1,9 @@
-//! Amazon SES v2: SendEmail, SendBulkEmail, GetAccount, Signature V4, and events through SNS with its signed envelope.
+//! Amazon SES v2: SendEmail, SendBulkEmail, GetAccount, Signature V4, and events through SNS with its signed envelope. Identities and configuration sets
+//! are in `identities`, topics and statistics in `query`.
 //! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/>
+
+mod identities;
+mod query;
 
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
@@ -23,6 +27,10 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "topic_arn", default: "arn:aws:sns:eu-west-1:123456789012:ses-events" },
     Setting { name: "from", default: "Acme Tickets <tickets@acme.example>" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "identities", default: "[]" },
+    Setting { name: "configuration_sets", default: "{}" },
+    Setting { name: "topics", default: "[]" },
+    Setting { name: "subscription", default: "{}" },
 ];
 /// Most headers of a `Simple` mail, and most recipients of any.
 const HEADERS_MAX: usize = 15;
@@ -55,6 +63,9 @@ impl Provider for Ses {
         if segments == [CERTIFICATE] {
             return Ok(Reply::of(200, "application/x-pem-file", sign::CERTIFICATE));
         }
+        if segments.is_empty() {
+            return older(cx, request);
+        }
         match sign::sigv4_problem(request, cx.get("access_key_id"), cx.get("secret_access_key"), "ses") {
             None => {}
             Some("MissingAuthenticationToken") => {
@@ -82,6 +93,7 @@ impl Provider for Ses {
                     "SendingEnabled": true, "ProductionAccessEnabled": true, "EnforcementStatus": "HEALTHY",
                 }),
             )),
+            (_, ["v2", "email", rest @ ..]) => identities::answer(cx, request, rest),
             _ => Err(error(404, "UnknownOperationException", "Unknown operation")),
         }
     }
@@ -136,30 +148,55 @@ impl Provider for Ses {
             "headersTruncated": false, "headers": [], "commonHeaders": {"to": [message.to], "subject": message.subject}, "tags": message.more["tags"],
         });
         let event = json!({"eventType": kind, "mail": mail, name: more});
-        Some(envelope(cx, &message.more, url, &event.to_string(), &now))
+        let (base, topic, words) = (text(&message.more, "/base_url"), cx.get("topic_arn"), event.to_string());
+        let subject = [("Subject", "Amazon SES Email Event Notification".to_owned())];
+        Some(envelope(cx, "Notification", topic, base, url, &words, &now, &subject))
     }
 }
 
-/// A signed notification of SNS. <https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html>
-fn envelope(cx: &Cx<'_>, more: &Value, url: String, message: &str, now: &str) -> HttpCall {
-    let (id, topic, subject) = (cx.uuid(), cx.get("topic_arn"), "Amazon SES Email Event Notification");
-    let signed = [
-        ("Message", message),
-        ("MessageId", &id),
-        ("Subject", subject),
-        ("Timestamp", now),
-        ("TopicArn", topic),
-        ("Type", "Notification"),
-    ];
-    let signed: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
-    let base = text(more, "/base_url");
-    let body = json!({
-        "Type": "Notification", "MessageId": id, "TopicArn": topic, "Subject": subject, "Message": message, "Timestamp": now, "SignatureVersion": "2",
-        "Signature": sign::sns(&signed), "SigningCertURL": format!("{base}/{CERTIFICATE}"), "UnsubscribeURL": format!("{base}/?Action=Unsubscribe"),
-    });
+/// What goes to the root: actions of Amazon's older services, and the link that confirms a subscription.
+fn older(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+    if request.method == "GET" {
+        return query::confirm(cx, request);
+    }
+    let fields = request.form();
+    let service = query::service(fields.get("Action"));
+    match sign::sigv4_problem(request, cx.get("access_key_id"), cx.get("secret_access_key"), service) {
+        None => query::answer(cx, &fields),
+        Some(code) => Err(query::unsigned(code)),
+    }
+}
+
+/// A signed message of SNS. <https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html>
+#[allow(clippy::too_many_arguments, reason = "each is a field of its own, and a struct would be used once")]
+fn envelope(
+    cx: &Cx<'_>,
+    kind: &str,
+    topic: &str,
+    base: &str,
+    url: String,
+    message: &str,
+    now: &str,
+    more: &[(&str, String)],
+) -> HttpCall {
+    let id = cx.uuid();
+    let mut signed =
+        vec![("Message", message), ("MessageId", &id), ("Timestamp", now), ("TopicArn", topic), ("Type", kind)];
+    signed.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
+    // What is signed stands in the order of the alphabet.
+    signed.sort_unstable();
+    let text: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
+    let mut body: serde_json::Map<String, Value> =
+        signed.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+    body.insert("SignatureVersion".to_owned(), "2".into());
+    body.insert("Signature".to_owned(), sign::sns(&text).into());
+    body.insert("SigningCertURL".to_owned(), format!("{base}/{CERTIFICATE}").into());
+    if kind == "Notification" {
+        body.insert("UnsubscribeURL".to_owned(), format!("{base}/?Action=Unsubscribe").into());
+    }
     HttpCall::new(Method::Post, url)
-        .body("text/plain; charset=UTF-8", body.to_string())
-        .header("x-amz-sns-message-type", "Notification")
+        .body("text/plain; charset=UTF-8", Value::from(body).to_string())
+        .header("x-amz-sns-message-type", kind)
         .header("x-amz-sns-message-id", id)
         .header("x-amz-sns-topic-arn", topic)
 }
@@ -168,7 +205,8 @@ fn envelope(cx: &Cx<'_>, more: &Value, url: String, message: &str, now: &str) ->
 fn sender(cx: &Cx<'_>, body: &Value) -> Result<String, Reply> {
     let from = bare(text(body, "/FromEmailAddress"));
     let own = bare(cx.get("from"));
-    if from.rsplit('@').next() != own.rsplit('@').next() {
+    let domain = from.rsplit('@').next().unwrap_or_default();
+    if own.rsplit('@').next() != Some(domain) && !identities::is_verified(cx, domain) {
         let words = format!(
             "Email address is not verified. The following identities failed the check in region {}: {from}",
             cx.get("region")
@@ -176,7 +214,7 @@ fn sender(cx: &Cx<'_>, body: &Value) -> Result<String, Reply> {
         return Err(error(400, "MessageRejected", &words));
     }
     let set = text(body, "/ConfigurationSetName");
-    if !set.is_empty() && set != cx.get("configuration_set") {
+    if !set.is_empty() && !identities::sets(cx)[set].is_array() {
         return Err(error(404, "NotFoundException", &format!("Configuration set <{set}> does not exist.")));
     }
     Ok(from)

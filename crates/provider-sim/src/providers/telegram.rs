@@ -18,6 +18,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "bot_token", default: "123456789:AASimulatedTokenSimulatedTokenSimul" },
     Setting { name: "secret_token", default: "simulated-secret-token" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "allowed_updates", default: "[]" },
 ];
 /// Longest text and caption, in UTF-16 units as Telegram counts, and longest data of a button, in bytes.
 const TEXT_MAX: usize = 4_096;
@@ -65,11 +66,12 @@ impl Provider for Telegram {
                 Ok(ok(&json!({"id": id, "is_bot": true, "first_name": "Simulated", "username": "simulated_bot"})))
             }
             "getWebhookInfo" => Ok(ok(
-                &json!({"url": cx.get("callback_url"), "has_custom_certificate": false, "pending_update_count": 0, "max_connections": 40}),
+                &json!({"url": cx.get("callback_url"), "has_custom_certificate": false, "pending_update_count": 0, "max_connections": 40, "allowed_updates": cx.kept("allowed_updates")}),
             )),
             "setWebhook" => {
                 let url = given["url"].as_str().ok_or_else(|| bad("bad webhook: URL is required"))?;
                 cx.changes.push(("callback_url", url.to_owned()));
+                cx.keep("allowed_updates", &given["allowed_updates"]);
                 if let Some(secret) = given["secret_token"].as_str() {
                     cx.changes.push(("secret_token", secret.to_owned()));
                 }

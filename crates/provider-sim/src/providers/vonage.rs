@@ -26,6 +26,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "public_key", default: sign::PUBLIC_KEY },
     Setting { name: "from", default: "15550100001" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "application", default: "{}" },
 ];
 /// Longest text of an SMS over the Messages API, of a WhatsApp message, and of a spoken one, in characters.
 const SMS_MAX: usize = 3_200;
@@ -33,6 +34,63 @@ const WHATSAPP_MAX: usize = 4_096;
 const TALK_MAX: usize = 1_500;
 /// How old a token may be, in seconds.
 const TOKEN_S: i64 = 86_400;
+
+fn is_basic(cx: &Cx<'_>, request: &Request) -> bool {
+    request.basic().is_some_and(|(user, password)| user == cx.get("api_key") && password == cx.get("api_secret"))
+}
+
+/// The application with its webhooks, and the account's number with where its messages go. Where messages come to is one address here: the last that was
+/// named. <https://developer.vonage.com/en/api/application.v2> <https://developer.vonage.com/en/api/numbers>
+fn manage(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+    let refused = |status: u16, words: &str| {
+        Reply::json(status, &json!({"type": "UNAUTHORIZED", "title": words, "detail": words}))
+    };
+    if !is_basic(cx, request) {
+        return Err(refused(401, "You did not provide correct credentials."));
+    }
+    let own = cx.get("from").to_owned();
+    match (request.method.as_str(), &request.segments()[..]) {
+        (method, ["v2", "applications", id]) if *id == cx.get("application_id") => {
+            let mut application = cx.kept("application");
+            if application["name"].is_null() {
+                application = json!({"name": "Simulated", "keys": {"public_key": cx.get("public_key")}, "capabilities": {"messages": {}, "voice": {}}});
+            }
+            if method == "PUT" {
+                let body = request.json().unwrap_or_default();
+                if text(&body, "/name").is_empty() || !body["capabilities"].is_object() {
+                    return Err(refused(400, "name and capabilities are required"));
+                }
+                let url = text(&body, "/capabilities/messages/webhooks/inbound_url/address").to_owned();
+                cx.keep("application", &body);
+                cx.changes.push(("callback_url", url));
+                application = body;
+            }
+            application["id"] = (*id).into();
+            Ok(Reply::json(200, &application))
+        }
+        ("GET", ["account", "numbers"]) => {
+            let asked = request.parameters();
+            let is_ours = asked.get("pattern").is_empty() || own.contains(asked.get("pattern"));
+            let number = json!({"country": "US", "msisdn": own, "moHttpUrl": cx.get("callback_url"), "type": "mobile-lvn", "features": ["VOICE", "SMS", "MMS"]});
+            Ok(Reply::json(
+                200,
+                &match is_ours {
+                    true => json!({"count": 1, "numbers": [number]}),
+                    false => json!({}),
+                },
+            ))
+        }
+        ("POST", ["number", "update"]) => {
+            let form = request.form();
+            if form.get("country") != "US" || form.get("msisdn") != own {
+                return Err(Reply::json(420, &json!({"error-code": "420", "error-code-label": "method failed"})));
+            }
+            cx.changes.push(("callback_url", form.get("moHttpUrl").to_owned()));
+            Ok(Reply::json(200, &json!({"error-code": "200", "error-code-label": "success"})))
+        }
+        _ => Err(refused(404, "Not found")),
+    }
+}
 
 /// A problem of the Messages API.
 fn problem(status: u16, code: u32, title: &str, detail: &str) -> Reply {
@@ -78,11 +136,9 @@ impl Provider for Vonage {
                     )),
                 }
             }
+            (_, ["v2", "applications", _] | ["account", "numbers"] | ["number", "update"]) => manage(cx, request),
             ("POST", ["v1", "messages"]) => {
-                let is_basic = request
-                    .basic()
-                    .is_some_and(|(user, password)| user == cx.get("api_key") && password == cx.get("api_secret"));
-                if !is_basic && !is_application(cx, request) {
+                if !is_basic(cx, request) && !is_application(cx, request) {
                     return Err(problem(401, 1_060, "Unauthorized", "You did not provide correct credentials."));
                 }
                 message(cx, request)

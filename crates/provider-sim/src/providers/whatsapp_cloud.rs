@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fate::Fate,
+    fields::{form, with_query},
     message::{Draft, Message, Stage},
     mime::form_data,
     provider::{Cx, Provider, Setting, Settings, Written, account, text},
@@ -86,14 +87,23 @@ impl Provider for WhatsappCloud {
                     "throughput": {"level": "STANDARD"}, "platform_type": "CLOUD_API", "code_verification_status": "VERIFIED",
                 }),
             )),
-            ("GET", id, ["subscribed_apps"]) if id == waba => Ok(Reply::json(
-                200,
-                &json!({"data": [{"whatsapp_business_api_data": {"id": "1", "name": "Simulated", "link": "https://acme.example"}}]}),
-            )),
+            ("GET", id, ["subscribed_apps"]) if id == waba => {
+                let mut app = json!({"whatsapp_business_api_data": {"id": "1", "name": "Simulated", "link": "https://acme.example"}});
+                if !cx.get("callback_url").is_empty() {
+                    app["override_callback_uri"] = cx.get("callback_url").into();
+                }
+                Ok(Reply::json(200, &json!({ "data": [app] })))
+            }
             ("POST", id, ["subscribed_apps"]) if id == waba => {
-                let url =
-                    request.json().map(|body| text(&body, "/override_callback_uri").to_owned()).unwrap_or_default();
+                let body = request.json().unwrap_or_default();
+                let url = text(&body, "/override_callback_uri").to_owned();
                 if !url.is_empty() {
+                    // Meta asks whether the address knows the token; the answer repeats the challenge.
+                    let challenge = cx.hex(10);
+                    let token = text(&body, "/verify_token");
+                    let query =
+                        form(&[("hub.mode", "subscribe"), ("hub.challenge", &challenge), ("hub.verify_token", token)]);
+                    cx.calls.push(HttpCall::new(Method::Get, with_query(&url, &query)));
                     cx.changes.push(("callback_url", url));
                 }
                 Ok(Reply::json(200, &json!({"success": true})))

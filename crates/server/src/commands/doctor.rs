@@ -44,6 +44,9 @@ pub struct Doctor {
     /// Verify the audit log too: every entry of every tenant's against the chain of hashes
     #[arg(long)]
     audit: bool,
+    /// Check the books too: usage, plans, ledgers and invoices against a recount of all messages
+    #[arg(long)]
+    ledger: bool,
 }
 
 /// Prints the report; fails when a check does.
@@ -61,6 +64,9 @@ pub async fn run(config: &Config, doctor: Doctor, json: bool) -> Outcome {
     ];
     if doctor.audit {
         checks.push(Check::new("audit log", audit(config).await));
+    }
+    if doctor.ledger {
+        checks.push(Check::new("ledger", ledger(config).await));
     }
     let report = Report { version: env!("CARGO_PKG_VERSION"), settings: &config.effective, checks, warnings };
     if json {
@@ -148,5 +154,22 @@ async fn audit(config: &Config) -> Result<String, String> {
     match verified.broken.is_empty() {
         true => Ok(counted),
         false => Err(format!("{}; {counted}", verified.broken.join("; "))),
+    }
+}
+
+async fn ledger(config: &Config) -> Result<String, String> {
+    let Some((db, version @ 1..)) = open(config).await? else { return Ok("nothing is counted yet".to_owned()) };
+    if version < store::NEWEST {
+        return Err("the database is older than this program: run `tidings migrate` first".to_owned());
+    }
+    let verified = engine::books::verify(&db).await.map_err(|error| error.detail)?;
+    let counted = format!(
+        "{} messages, {} movements of credit and {} invoices of {} tenants were recounted",
+        verified.messages, verified.entries, verified.invoices, verified.tenants
+    );
+    let differences: Vec<String> = verified.differences.iter().map(ToString::to_string).collect();
+    match differences.is_empty() {
+        true => Ok(format!("{counted}, and everything adds up")),
+        false => Err(format!("{} differences: {}; {counted}", differences.len(), differences.join("; "))),
     }
 }

@@ -74,7 +74,7 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     let mut signals = Signals::new()?;
     let url = config.public_url(bound);
     let console = config.roles.console.then(|| format!("{url}{}", console::BASE));
-    announce(&Announcement { url, console, mail: mail_bound, operator_key, operator, demo }, json)?;
+    announce(&Announcement { url, bound, console, mail: mail_bound, operator_key, operator, demo }, json)?;
     signals.recv().await;
     say("Stopping: finishing what is in flight. A second signal ends at once.");
     stop.send_replace(true);
@@ -222,6 +222,8 @@ async fn finish(mut running: JoinSet<()>, signals: &mut Signals, config: &Config
 /// What people need to begin with.
 struct Announcement {
     url: String,
+    /// The address that listens; the URL may be a proxy's.
+    bound: SocketAddr,
     /// Where the console is, when this process shows it.
     console: Option<String>,
     mail: Option<SocketAddr>,
@@ -232,7 +234,7 @@ struct Announcement {
 
 /// Tells people where we are, and on the very first start how to get in.
 fn announce(announcement: &Announcement, json: bool) -> Outcome {
-    let Announcement { url, console, mail, operator_key, operator, demo } = announcement;
+    let Announcement { url, bound, console, mail, operator_key, operator, demo } = announcement;
     let password = operator.as_ref().and_then(|made| made.password.as_ref()).map(Secret::reveal);
     say(&format!("Tidings {} is at {url}", env!("CARGO_PKG_VERSION")));
     if let Some(console) = console {
@@ -254,7 +256,7 @@ fn announce(announcement: &Announcement, json: bool) -> Outcome {
         let operator_key = operator_key.as_ref().map(Secret::reveal);
         let sign_in = operator.as_ref().map(|made| json!({"email": made.view.email, "password": password}));
         put_json(&json!({
-            "url": url, "console_url": console, "mail_address": mail, "operator_api_key": operator_key, "operator_sign_in": sign_in, "demo": demo,
+            "url": url, "listen": bound, "console_url": console, "mail_address": mail, "operator_api_key": operator_key, "operator_sign_in": sign_in, "demo": demo,
         }))?;
     }
     Ok(())

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { PAGE_MAX, accessible, nothingWrong, open, start, weight } from "./browser.mjs";
 import { PAGES, visit } from "./pages.mjs";
+import { api, marketing } from "./marketing.mjs";
+import { people } from "./people.mjs";
 import { signIn } from "./story.mjs";
 
 const { url, person, tenant } = JSON.parse(process.argv[2]);
@@ -150,6 +152,9 @@ await story("a theme that was chosen stays, and forms work by keyboard", async (
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
   nothingWrong(page);
 });
+
+await marketing({ page, story, ask: api({ url, tenant, cookies }) });
+await people({ browser, url, page, story });
 
 for (const theme of ["light", "dark"]) {
   await story(`every page can be used by everybody, ${theme}`, async () => {

@@ -76,6 +76,18 @@ testkit::both! {
         }
     }
 
+    async fn doctor_recounts_what_is_billed(db: TestDb) {
+        let installation = Installation::on(&db);
+        drop(installation.serve(&["demo"]));
+        let said = installation.run(&["doctor", "--ledger"]);
+        assert!(said.code == 0 && said.out.contains("everything adds up"), "{} {}", said.out, said.err);
+        let sql = "UPDATE usage_counters SET sent = sent + 1";
+        let write = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+        assert!(write.await.map_err(|error: Error| error).unwrap() > 0);
+        let said = installation.run(&["doctor", "--ledger"]);
+        assert!(said.code == 1 && said.out.contains("usage: "), "{} {}", said.out, said.err);
+    }
+
     async fn the_master_key_rotates_and_a_missing_one_is_named(db: TestDb) {
         let with = |keys: &str| Installation::on(&db).with("TIDINGS_MASTER_KEY", keys);
         let sealing = with(OLD);

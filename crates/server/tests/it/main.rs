@@ -4,11 +4,13 @@
 mod binary;
 mod commands;
 mod console;
+mod dns;
 mod domains;
 mod events;
 mod feed;
 mod house;
 mod http;
+mod invoices;
 mod kill;
 mod kill_campaign;
 mod main_job;

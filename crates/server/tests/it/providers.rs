@@ -1,6 +1,7 @@
 //! Every provider, end to end: the real server sends the whole catalogue to the real simulator, whose callbacks come back signed; replies arrive, refused
 //! recipients are refused, and each class of bad day ends as it should.
 
+mod managed;
 mod table;
 
 use std::{cell::RefCell, collections::BTreeMap, fs};
@@ -11,6 +12,7 @@ use testkit::TestDb;
 use self::table::{Line, address, lines, refusal};
 use crate::{
     binary::{Installation, Server},
+    dns::Zone,
     events::Events,
     house::{OPERATOR_KEY, make_tenant},
     http::Client,
@@ -23,6 +25,8 @@ struct Stage {
     key: String,
     /// Id and provider of each account, by its name in the simulator.
     accounts: BTreeMap<String, (String, String)>,
+    /// The DNS the server asks.
+    zone: Zone,
     /// What was not as it should be. Told together, because a provider with a fault must not hide what the others do.
     problems: RefCell<Vec<String>>,
     /// Keeps the directories of both.
@@ -38,7 +42,9 @@ impl Stage {
         let mut control = Client::new(simulator.url(), "");
         control.ask("PUT", "/_sim/pace", &[], &json!({"step_ms": 25})).success();
         let providers = control.get("/_sim/providers")["data"].as_array().unwrap().clone();
+        let zone = Zone::default();
         let mut installation = Installation::on(db)
+            .with("TIDINGS_DNS_RESOLVER", &zone.serve().to_string())
             .with("TIDINGS_BOOTSTRAP_OPERATOR_KEY", OPERATOR_KEY)
             .with("TIDINGS_OUTBOUND__CA_FILES", authority.to_str().unwrap());
         for provider in providers.iter().filter(|provider| provider["id"] != "smtp") {
@@ -52,6 +58,7 @@ impl Stage {
             server,
             key,
             accounts: BTreeMap::new(),
+            zone,
             problems: RefCell::default(),
             _homes: [home, installation],
         };

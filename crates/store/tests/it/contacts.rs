@@ -193,8 +193,15 @@ testkit::both! {
         let contact = Contact { texts: vec![Some("pro".to_owned()), Some("x".to_owned())], ..bare(ACME, 1) };
         let left = write!(db, |tx| {
             contacts::insert_many(tx, &[contact]).await?;
-            assert!(contact_attributes::remove(tx, ACME, "plan").await?);
-            assert!(!contact_attributes::remove(tx, OTHER, "tags").await?);
+            assert!(contact_attributes::remove(tx, ACME, "plan", at(2)).await?);
+            assert!(!contact_attributes::remove(tx, OTHER, "tags", at(2)).await?);
+            let removed = contact_attributes::removed(tx, Some(ACME), 10).await?.remove(0);
+            assert_eq!(contact_attributes::removed(tx, Some(OTHER), 10).await?, Vec::new());
+            // One contact at a time, so two steps: the second finds nobody behind the first.
+            assert_eq!(contact_attributes::empty_some(tx, &removed, 1).await?, Some(id(1)));
+            assert_eq!(contact_attributes::removed(tx, None, 10).await?.remove(0).emptied, id(1));
+            assert_eq!(contact_attributes::empty_some(tx, &removed, 1).await?, None);
+            assert_eq!(contact_attributes::removed(tx, None, 10).await?, Vec::new());
             contacts::find(tx, ACME, id(1)).await?.map(|contact| contact.texts)
         });
         assert_eq!(left, Some(vec![None, Some("x".to_owned())]));
@@ -207,6 +214,46 @@ testkit::both! {
             added
         });
         assert_eq!(full, SLOTS - 1);
+    }
+
+    async fn messages_of_a_merged_contact_follow_in_steps(db: TestDb) {
+        let inbound = |ulid: u128, contact: u128| store::inbound::Inbound {
+            tenant_id: ACME,
+            id: model::InboundId::from_ulid(ulid),
+            account_id: model::AccountId::from_ulid(1),
+            channel: model::Channel::Sms,
+            provider_message_id: ulid.to_string(),
+            address: "+15550100001".to_owned(),
+            body: "{}".to_owned(),
+            received_at: at(1),
+            contact_id: Some(id(contact)),
+        };
+        let rows: Vec<_> = (1..=5).map(|n| inbound(n, 7)).chain([inbound(6, 9)]).collect();
+        let seen = write!(db, |tx| {
+            store::inbound::insert_many(tx, &rows).await?;
+            contacts::hand_over(tx, ACME, id(7), id(8), at(5)).await?;
+            // The one it became becomes another before it is done.
+            contacts::hand_over(tx, ACME, id(8), id(9), at(6)).await?;
+            let moves = contacts::moves_to(tx, ACME, id(9)).await?;
+            assert_eq!(moves, contacts::moves(tx, 10).await?);
+            assert_eq!(contacts::moves_to(tx, OTHER, id(9)).await?, Vec::new());
+            let mut steps = Vec::new();
+            for one in &moves {
+                loop {
+                    let moved = contacts::move_some(tx, one, 2).await?;
+                    steps.push((one.from, moved));
+                    if moved == 0 {
+                        break;
+                    }
+                }
+                contacts::end_move(tx, one).await?;
+            }
+            let filter = store::inbound::Filter { contact_id: Some(id(9)), ..store::inbound::Filter::default() };
+            let all = store::inbound::list(tx, ACME, &filter, model::InboundId::from_ulid(u128::MAX), 10).await?;
+            (steps, all.len(), contacts::moves(tx, 10).await?)
+        });
+        let expected = vec![(id(7), 2), (id(7), 2), (id(7), 1), (id(7), 0), (id(8), 0)];
+        assert_eq!(seen, (expected, 6, Vec::new()));
     }
 
     async fn a_tenant_is_marked_once(db: TestDb) {

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod access;
+mod alerts;
 mod blobs;
 mod callbacks;
 mod contacts;
@@ -10,9 +11,12 @@ extern crate tidings_store as store;
 
 mod consent;
 mod idempotency;
+mod invoice_deliveries;
+mod invoices;
 mod money;
 mod plans;
 mod provider_resources;
+mod routing;
 mod segments;
 mod statistics;
 mod tenancy;

@@ -3,7 +3,7 @@
 use model::{MessageId, TenantId, Timestamp};
 use store::{
     Error, Scope,
-    credits::{self, Charge, Entry, Ledger},
+    credits::{self, Charge, Entry, Grant, Ledger},
     prices::{self, PriceList},
     tenants,
 };
@@ -12,19 +12,34 @@ const ACME: TenantId = TenantId::from_ulid(10);
 const OTHER: TenantId = TenantId::from_ulid(20);
 
 fn ledger(tenant_id: TenantId, available: i64) -> Ledger {
-    let at = Timestamp::from_seconds(1);
     Ledger {
-        tenant_id,
-        mode: "prepaid".to_owned(),
-        currency: "EUR".to_owned(),
         available,
         reserved: 2,
         revenue: 3,
         purchased: 4,
         adjusted: 5,
-        entries: 6,
-        created_at: at,
-        updated_at: at,
+        promo: 6,
+        granted: 7,
+        remainder: 8,
+        low_at: Some(9),
+        is_low: true,
+        top_up_at: Some(10),
+        top_up_amount: Some(11),
+        is_topping_up: true,
+        entries: 12,
+        ..Ledger::empty(tenant_id, "prepaid", "EUR", Timestamp::from_seconds(1))
+    }
+}
+
+fn grant(tenant_id: TenantId, number: i64, ends: i64, rest: i64) -> Grant {
+    Grant {
+        tenant_id,
+        number,
+        amount: 50,
+        rest,
+        expires_at: Timestamp::from_seconds(ends),
+        reference: "welcome".to_owned(),
+        created_at: Timestamp::from_seconds(1),
     }
 }
 
@@ -38,6 +53,7 @@ fn entry(tenant_id: TenantId, number: i64) -> Entry {
         amount: 7,
         available: 8,
         reserved: 9,
+        promo: 10,
         message_id: (number > 1).then(|| MessageId::from_ulid(5)),
         reference: Some("bank".to_owned()),
         actor: None,
@@ -51,8 +67,16 @@ fn charge(tenant_id: TenantId, message: u128, quoted: i64) -> Charge {
         message_id: MessageId::from_ulid(message),
         list_version: 1,
         unit: quoted,
-        is_per_segment: true,
+        per: credits::PER_SEGMENT,
+        cost_unit: Some(3),
+        markup: Some(2_500),
+        category: "mms".to_owned(),
+        units: 2,
+        reported: None,
+        reported_currency: None,
         quoted,
+        promo: 1,
+        former: 0,
         charged: 0,
         state: "reserved".to_owned(),
     }
@@ -74,6 +98,8 @@ testkit::both! {
         assert_eq!(write!(db, |tx| prices::newest(tx).await?), 0);
         assert_eq!(write!(db, |tx| (prices::insert(tx, &first).await?, prices::insert(tx, &second).await?)), (1, 2));
         assert_eq!(write!(db, |tx| prices::newest(tx).await?), 2);
+        assert_eq!(write!(db, |tx| prices::find(tx, 1).await?), Some(PriceList { version: 1, ..list("EUR") }));
+        assert_eq!(write!(db, |tx| prices::find(tx, 3).await?), None);
         let found = write!(db, |tx| prices::list(tx, i64::MAX, 9).await?);
         assert_eq!(found, [PriceList { version: 2, ..list("USD") }, PriceList { version: 1, ..list("EUR") }]);
         assert_eq!(write!(db, |tx| prices::list(tx, 2, 9).await?.len()), 1);
@@ -101,8 +127,8 @@ testkit::both! {
             let row = crate::tenancy::tenant(id);
             write!(db, |tx| tenants::insert(tx, &row).await?);
         }
-        write!(db, |tx| prices::touch_payers(tx, 500).await?);
-        assert_eq!(write!(db, |tx| tenants::changed_since(tx, 499).await?), [ACME]);
+        write!(db, |tx| prices::touch_tenants(tx, 500).await?);
+        assert_eq!(write!(db, |tx| tenants::changed_since(tx, 499).await?), [ACME, OTHER]);
     }
 
     async fn entries_are_read_newest_first_and_apart(db: TestDb) {
@@ -117,12 +143,43 @@ testkit::both! {
         let rows = [charge(ACME, 1, 10), charge(ACME, 2, 20), charge(OTHER, 1, 40)];
         write!(db, |tx| credits::put_charges(tx, &rows).await?);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (30, 0));
-        let settled = Charge { charged: 15, state: "settled".to_owned(), ..charge(ACME, 2, 20) };
+        let settled = Charge { charged: 15, reported: Some(9), reported_currency: Some("EUR".to_owned()), units: 3, former: 4, state: "settled".to_owned(), ..charge(ACME, 2, 20) };
         let expected = settled.clone();
         write!(db, |tx| credits::put_charges(tx, &[settled]).await?);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (10, 15));
         let id = MessageId::from_ulid(2);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[]).await?), []);
+    }
+
+    async fn grants_end_and_are_found(db: TestDb) {
+        let rows = [grant(ACME, 2, 90, 50), grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 5), grant(OTHER, 1, 70, 50)];
+        write!(db, |tx| credits::put_grants(tx, &rows).await?);
+        let spent = [grant(ACME, 7, 60, 3)];
+        write!(db, |tx| credits::put_grants(tx, &spent).await?);
+        assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 9).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3), grant(ACME, 2, 90, 50)]);
+        assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 2).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3)]);
+        assert_eq!(write!(db, |tx| credits::grants_before(tx, ACME, 7, 1).await?), [grant(ACME, 5, 40, 0)]);
+        let ended = async |at: i64| write!(db, |tx| credits::with_ended_grants(tx, Timestamp::from_seconds(at), 9).await?);
+        assert_eq!(ended(59).await, []);
+        assert_eq!(ended(60).await, [ACME]);
+        assert_eq!(ended(70).await, [ACME, OTHER]);
+    }
+
+    async fn marks_that_were_crossed_are_found(db: TestDb) {
+        let put = async |available: i64, is_low: bool, is_topping_up: bool| {
+            let row = Ledger { promo: 0, is_low, is_topping_up, low_at: Some(50), top_up_at: Some(20), ..ledger(ACME, available) };
+            write!(db, |tx| credits::put(tx, ACME, &row).await?);
+            write!(db, |tx| credits::across_marks(tx, 9).await?.len())
+        };
+        assert_eq!(put(50, false, false).await, 0);
+        assert_eq!(put(49, false, false).await, 1);
+        assert_eq!(put(49, true, false).await, 0);
+        assert_eq!(put(19, true, false).await, 1);
+        assert_eq!(put(19, true, true).await, 0);
+        assert_eq!(put(60, true, true).await, 1);
+        let unpaid = Ledger { mode: "none".to_owned(), ..ledger(ACME, 0) };
+        write!(db, |tx| credits::put(tx, ACME, &unpaid).await?);
+        assert_eq!(write!(db, |tx| credits::across_marks(tx, 9).await?), []);
     }
 }

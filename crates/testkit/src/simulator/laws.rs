@@ -61,6 +61,12 @@ pub const SUPPRESSED: &str = "nothing goes to a suppressed address after its sup
 pub const WORDS: &str = "providers are asked in their own words";
 /// Liveness.
 pub const SETTLES: &str = "once everything is well, every message comes to its end";
+/// Ledgers, charges, plans' counters and sums are what the messages come to.
+pub const BOOKS: &str = "the books add up and equal a recount";
+/// Nobody spends what is not there.
+pub const CREDIT: &str = "prepaid credit never goes below zero";
+/// Plans hold.
+pub const QUOTA: &str = "no more is accepted than a plan allows";
 /// The engine does not fail.
 pub const WORKS: &str = "the engine answers";
 

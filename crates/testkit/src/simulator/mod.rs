@@ -15,6 +15,7 @@
 //! Played by `tests/it/simulator.rs`; `SEED=7 cargo nextest run -p tidings-testkit simulator` plays one seed.
 
 mod act;
+mod billing;
 mod client;
 mod end;
 mod fate;
@@ -66,12 +67,14 @@ pub struct Setup {
     pub steps: usize,
     /// Something done behind the engine's back, to see that the laws notice.
     pub sabotage: Option<Sabotage>,
+    /// True when tenants have plans and pay ahead.
+    pub is_billed: bool,
 }
 
 impl Setup {
     /// A run of [`STEPS`] in which nobody cheats.
     pub const fn on(on: On) -> Self {
-        Self { on, steps: STEPS, sabotage: None }
+        Self { on, steps: STEPS, sabotage: None, is_billed: false }
     }
 }
 
@@ -214,6 +217,9 @@ impl Simulation {
         let picture =
             self.runtime.block_on(Picture::take(&self.db, &ids, now)).map_err(|error| broken(WORKS, error))?;
         self.case(&picture, |case| case.check())?;
+        if self.setup.is_billed {
+            self.look_at_books(&picture)?;
+        }
         let provider = self.outside.provider.state();
         let unknown = |attempts: &Vec<picture::Attempt>| {
             attempts.iter().filter(|attempt| attempt.outcome == model::FailureKind::Unknown.code()).count()

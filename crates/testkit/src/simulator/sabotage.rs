@@ -28,6 +28,16 @@ pub enum Sabotage {
     Withdraw,
     /// An attempt is given to another tenant.
     Mix,
+    /// A message is charged twice.
+    ChargeTwice,
+    /// A message's price is neither charged nor given back.
+    ForgetCharge,
+    /// Credit is spent that is not there.
+    Overspend,
+    /// A plan's counter loses what was used.
+    ForgetUse,
+    /// More is accepted than a plan allows.
+    Overuse,
 }
 
 impl Sabotage {
@@ -48,6 +58,10 @@ impl Sabotage {
             Self::Invent => matches!(m.status, Status::Canceled | Status::Expired),
             Self::Withdraw => copies(m.id) > 0 && m.status == Status::Queued && m.poll_at.is_some(),
             Self::Mix => !picture.attempts_of(m.id).is_empty(),
+            Self::ChargeTwice => m.sent_at.is_some() && m.cost_micros.is_some_and(|cost| cost > 0),
+            Self::ForgetCharge => is_final(m) && m.cost_micros.is_some_and(|cost| cost > 0),
+            Self::Overspend => m.cost_micros.is_some_and(|cost| cost > 0),
+            Self::ForgetUse | Self::Overuse => engine::plans::quota::counts(m) && m.channel == model::Channel::Sms,
         })
     }
 
@@ -69,6 +83,19 @@ impl Sabotage {
             Self::Invent => "UPDATE messages SET status = 7 WHERE id = $1",
             Self::Withdraw => "UPDATE messages SET status = 3 WHERE id = $1",
             Self::Mix => "UPDATE attempts SET tenant_id = message_id WHERE message_id = $1",
+            Self::ChargeTwice => {
+                "UPDATE credit_ledgers SET available = available - 10, revenue = revenue + 10 WHERE tenant_id = (SELECT tenant_id FROM messages WHERE id = $1)"
+            }
+            Self::ForgetCharge => "DELETE FROM message_charges WHERE message_id = $1",
+            Self::Overspend => {
+                "UPDATE credit_ledgers SET available = -1, adjusted = adjusted - available - 1 WHERE tenant_id = (SELECT tenant_id FROM messages WHERE id = $1)"
+            }
+            Self::ForgetUse => {
+                "UPDATE quota_counters SET used = 0 WHERE channel = 2 AND tenant_id = (SELECT tenant_id FROM messages WHERE id = $1)"
+            }
+            Self::Overuse => {
+                "UPDATE quota_counters SET used = 1000 WHERE channel = 2 AND tenant_id = (SELECT tenant_id FROM messages WHERE id = $1)"
+            }
         }
     }
 }

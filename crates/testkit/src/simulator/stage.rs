@@ -35,6 +35,9 @@ impl Simulation {
                 self.add_account(0, number, ["twilio", "resend", "smtp"][self.chance.below(3) as usize])?;
             }
         }
+        if self.setup.is_billed {
+            self.bill()?;
+        }
         Ok(())
     }
 

@@ -50,6 +50,31 @@ fn laws_hold_on_postgres_1() {
     all_hold(On::Postgres, 1_004..=1_006);
 }
 
+/// Tenants with plans and credit, both of which end soon.
+fn all_hold_while_billed(on: On, seeds: impl IntoIterator<Item = u64>) {
+    for seed in seeds {
+        match play(seed, Setup { is_billed: true, ..Setup::on(on) }) {
+            Ok(summary) => println!("seed {seed}: {summary:?}"),
+            Err(failed) => panic!("\n{failed}"),
+        }
+    }
+}
+
+#[test]
+fn laws_hold_while_billed_0() {
+    all_hold_while_billed(On::Sqlite, 2_001..=2_020);
+}
+
+#[test]
+fn laws_hold_while_billed_1() {
+    all_hold_while_billed(On::Sqlite, 2_021..=2_040);
+}
+
+#[test]
+fn laws_hold_while_billed_on_postgres() {
+    all_hold_while_billed(On::Postgres, 2_101..=2_102);
+}
+
 /// Seeds that found a fault, under the name of what was mended. Each fails again when its mending is undone.
 macro_rules! found {
     ($($name:ident: $seed:literal;)+) => {$(
@@ -70,7 +95,15 @@ found! {
 
 /// Plays until the sabotage could be done, and says which law noticed.
 fn law_against(sabotage: Sabotage) -> &'static str {
-    let setup = Setup { sabotage: Some(sabotage), ..Setup::on(On::Sqlite) };
+    law_broken(Setup { sabotage: Some(sabotage), ..Setup::on(On::Sqlite) })
+}
+
+/// The same where tenants have plans and credit.
+fn law_while_billed(sabotage: Sabotage) -> &'static str {
+    law_broken(Setup { sabotage: Some(sabotage), is_billed: true, ..Setup::on(On::Sqlite) })
+}
+
+fn law_broken(setup: Setup) -> &'static str {
     (1..=30).find_map(|seed| play(seed, setup).err()).expect("somebody notices").broken.law
 }
 
@@ -94,6 +127,31 @@ noticed! {
     an_invented_success_is_noticed: Invent, INVENTED;
     a_false_cancellation_is_noticed: Withdraw, WITHDRAWN;
     mixed_tenants_are_noticed: Mix, APART;
+}
+
+#[test]
+fn a_message_that_is_charged_twice_is_noticed() {
+    assert_eq!(law_while_billed(Sabotage::ChargeTwice), laws::BOOKS);
+}
+
+#[test]
+fn a_charge_that_is_gone_is_noticed() {
+    assert_eq!(law_while_billed(Sabotage::ForgetCharge), laws::BOOKS);
+}
+
+#[test]
+fn credit_that_was_not_there_is_noticed() {
+    assert_eq!(law_while_billed(Sabotage::Overspend), laws::CREDIT);
+}
+
+#[test]
+fn a_use_that_was_forgotten_is_noticed() {
+    assert_eq!(law_while_billed(Sabotage::ForgetUse), laws::BOOKS);
+}
+
+#[test]
+fn a_plan_that_does_not_hold_is_noticed() {
+    assert_eq!(law_while_billed(Sabotage::Overuse), laws::QUOTA);
 }
 
 /// A seed always plays the same, to the last line of its trace.

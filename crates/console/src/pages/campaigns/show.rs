@@ -3,27 +3,24 @@
 use axum::{extract::Path, response::Response};
 use engine::{
     access::Permission,
+    analytics::AnalyticsQuery,
     campaigns::{
-        self, CampaignState, CampaignStats, CampaignView, RecipientView, VariantStats, WinnerRequest,
+        self, CampaignState, CampaignView, WinnerRequest,
         check::{CheckReport, Level},
     },
     once::Repeat,
-    page::Page,
 };
 use http::{HeaderValue, header};
 use maud::{Markup, html};
-use model::{CampaignId, Status};
+use model::CampaignId;
 use serde::Deserialize;
 
-use super::{ABOVE, PATH, builder::letter, state, whole};
+use super::{ABOVE, PATH, results, state, whole};
 use crate::{
     cx::{Answer, Cx, Posted, Query, html as answer},
     form::{self, Faults, Form},
     format, pages,
-    parts::{
-        self, Control, Dialog, Field, Tone, icon, link_button,
-        table::{self, Pages, Row, Table, cell, number, text},
-    },
+    parts::{self, Control, Dialog, Field, Tone, icon, link_button},
     read::{self, Made},
     shell::{self, Section},
 };
@@ -45,13 +42,21 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(wanted): Query<Wa
         html! { div."columns even" { (summary(&cx, campaign)) (checklist_frame(&path)) } }
     } else {
         let recipients = campaigns::recipients(cx.engine(), &cx.caller, id, Some(50), wanted.cursor.as_deref()).await?;
+        let figures = match campaign.started_at.filter(|_| cx.may("usage:read")) {
+            Some(at) => {
+                let query =
+                    AnalyticsQuery { since: Some(at.to_string()), campaign_id: Some(id), ..AnalyticsQuery::default() };
+                Some(cx.engine().analytics_view(&cx.caller, &query).await?.totals)
+            }
+            None => None,
+        };
         let is_moving = matches!(campaign.state, CampaignState::Sending | CampaignState::Paused);
         let trigger = if is_moving { "news from:body, every 3s" } else { "news from:body" };
         html! {
             div.stack #going hx-get=[wanted.cursor.is_none().then_some(&path)] hx-trigger=(trigger) hx-select="#going" hx-swap="outerHTML" {
                 (progress(&cx, campaign))
-                (results(&cx, &path, &stats))
-                (recipients_card(&path, &recipients, wanted.cursor.is_none()))
+                (results::results(&cx, &path, &stats, figures.as_ref()))
+                (results::recipients_card(&path, &recipients, wanted.cursor.is_none()))
             }
             (summary(&cx, campaign))
         }
@@ -189,7 +194,7 @@ fn checklist_frame(path: &str) -> Markup {
 pub(crate) async fn check(cx: Cx, Path(id): Path<String>) -> Answer {
     cx.tenant()?;
     let id: CampaignId = pages::id(&id)?;
-    let report = campaigns::check::check(cx.engine(), &cx.caller, id).await?;
+    let report = campaigns::check::current(cx.engine(), &cx.caller, id).await?;
     let campaign = campaigns::get(cx.engine(), &cx.caller, id).await?;
     Ok(answer(checklist(&cx, &campaign, &report)))
 }
@@ -210,7 +215,7 @@ fn checklist(cx: &Cx, campaign: &CampaignView, report: &CheckReport) -> Markup {
                     }
                 }
             }
-            @if !report.is_complete { p."muted small" { "The first " (format::number(whole(report.checked))) " recipients were looked at." } }
+            @if !report.is_complete { p."muted small" { (format::number(whole(report.checked))) " recipients were counted so far; the count goes on." } }
         }
     }
 }
@@ -279,115 +284,6 @@ fn progress(cx: &Cx, campaign: &CampaignView) -> Markup {
             }
         }
     }
-}
-
-fn rate(rate: &campaigns::variants::Rate) -> String {
-    format!("{:.1} %", rate.percent)
-}
-
-fn results(cx: &Cx, path: &str, stats: &CampaignStats) -> Markup {
-    let (campaign, all) = (&stats.campaign, &stats.messages);
-    let note = |words: &str| Some(html! { (words) });
-    html! {
-        div.tiles {
-            (parts::tile("Recipients", &format::number(whole(campaign.recipients)), note(&format!("{} left out", format::number(whole(campaign.excluded))))))
-            (parts::tile("Sent", &format::number(whole(all.sent)), note(&format!("{} waiting", format::number(whole(all.waiting))))))
-            (parts::tile("Delivered", &rate(&all.delivered), note(&format::number(whole(all.delivered.hits)))))
-            (parts::tile("Opened", &rate(&all.opened), note(&format::number(whole(all.opened.hits)))))
-            (parts::tile("Failed", &format::number(whole(all.failed)), None))
-        }
-        @if !stats.campaign.variants.is_empty() { (variants(cx, path, stats)) }
-        @if !stats.left_out.is_empty() {
-            (parts::card_flush("Left out", None, table::table(Table { caption: "Why recipients were left out", columns: &["Reason", "Recipients"],
-                rows: stats.left_out.iter().map(|left| Row { href: None, cells: vec![text(&format::words(&left.reason)), number(whole(left.count))] }).collect() })))
-        }
-    }
-}
-
-fn variants(cx: &Cx, path: &str, stats: &CampaignStats) -> Markup {
-    let campaign = &stats.campaign;
-    let may_choose = cx.may("campaigns:write")
-        && campaign.test_ends_at.is_some()
-        && campaign.winner.is_none()
-        && campaign.state == CampaignState::Sending;
-    // One nobody got yet is there too: it can be chosen.
-    let row = |index: usize| {
-        let variant = index as u32;
-        let of: Option<&VariantStats> = stats.variants.iter().find(|of| of.variant == variant);
-        let name = letter(index);
-        Row {
-            href: None,
-            cells: vec![
-                cell(html! {
-                    "Variant " (name)
-                    @if campaign.winner == Some(variant) { " " (parts::badge(Tone::Good, "Winner")) }
-                    @else if let Some(best) = stats.best.filter(|best| best.variant == variant && of.is_some_and(|of| of.sent > 0)) { " " (parts::badge(Tone::Info, if best.is_clear { "Leads" } else { "Leads, maybe by chance" })) }
-                }),
-                number(of.map_or(0, |of| whole(of.accepted))),
-                cell(html! { @match of { Some(of) => (rate(&of.delivered)), None => span.muted { "–" } } }),
-                cell(html! { @match of { Some(of) => (rate(&of.opened)), None => span.muted { "–" } } }),
-                number(of.map_or(0, |of| whole(of.failed))),
-                cell(html! {
-                    @if may_choose {
-                        form method="post" action={ (path) "/winner" } {
-                            (form::token(cx.csrf()))
-                            input type="hidden" name="variant" value=(variant);
-                            button."button small" type="submit" aria-label={ "Send to the rest: variant " (name) } { "Send to the rest" }
-                        }
-                    }
-                }),
-            ],
-        }
-    };
-    let until = html! { @if let Some(at) = campaign.test_ends_at.filter(|_| campaign.winner.is_none()) { span."muted small" { "The test ends " (cx.here().at(at)) } } };
-    parts::card_flush(
-        "Variants",
-        Some(until),
-        table::table(Table {
-            caption: "Variants",
-            columns: &["Variant", "Messages", "Delivered", "Opened", "Failed", ""],
-            rows: (0..campaign.variants.len()).map(row).collect(),
-        }),
-    )
-}
-
-fn recipients_card(path: &str, page: &Page<RecipientView>, is_first: bool) -> Markup {
-    let row = |recipient: &RecipientView| {
-        let status = recipient.status.parse::<Status>();
-        Row {
-            href: Some(match recipient.message_id {
-                Some(id) => format!("/console/messages/{id}"),
-                None => format!("/console/contacts/{}", recipient.contact_id),
-            }),
-            cells: vec![
-                cell(
-                    html! { span.wide-text { (recipient.to.clone().unwrap_or_else(|| recipient.contact_id.to_string())) } },
-                ),
-                cell(
-                    html! { @match status { Ok(status) => (parts::status(status)), Err(_) => (parts::badge(Tone::Plain, &format::words(&recipient.status))) } },
-                ),
-                cell(
-                    html! { @match recipient.variant { Some(at) => (letter(at as usize)), None => span.muted { "–" } } },
-                ),
-                cell(
-                    html! { @match &recipient.reason { Some(reason) => (format::words(reason)), None => span.muted { "–" } } },
-                ),
-            ],
-        }
-    };
-    let export = html! { (link_button(&format!("{path}/recipients.csv"), "small", None, "As CSV")) };
-    parts::card_flush(
-        "Recipients",
-        (!page.data.is_empty()).then_some(export),
-        html! {
-            @if page.data.is_empty() {
-                (parts::empty("people", "Nobody yet", "Recipients appear here as soon as the audience is known.", None))
-            } @else {
-                (table::table(Table { caption: "Recipients", columns: &["To", "Status", "Variant", "Why"], rows: page.data.iter().map(row).collect() }))
-                (table::pager(&Pages { path, query: &[], is_first, next: page.next_cursor.as_deref(), shown: page.data.len() }))
-            }
-        },
-    )
 }
 
 /// What became of the recipients, as a file.

@@ -275,13 +275,16 @@ fn versions(cx: &Cx, path: &str, subject: &Subject) -> Markup {
                 cell(
                     html! { @if let Some(at) = version.published_at { (cx.here().at(at)) } @else { span.muted { "–" } } },
                 ),
-                cell(html! {
+                cell(html! { div.row {
+                    @if let Some(before) = subject.versions.iter().map(|other| other.version).filter(|other| *other < version.version).max() {
+                        a."button small" href={ (path) "/compare?from=" (before) "&to=" (number) } aria-label={ "Changes of version " (number) } { "Changes" }
+                    }
                     @if may && is_live && version.version > 1 && subject.versions.iter().any(|other| other.version != version.version && other.published_at.is_some()) {
                         (version_act(cx, path, "rollback", None, "Take back"))
                     } @else if may && !is_live {
                         (version_act(cx, path, "publish", Some(&number), "Publish"))
                     }
-                }),
+                } }),
             ],
         }
     };

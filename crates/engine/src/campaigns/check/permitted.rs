@@ -1,11 +1,14 @@
 //! The lines about who may be written to, when, and as whom: consent, suppression, frequency, quiet hours, the sender. They are found by the same look accept takes
 //! ([`crate::consent::screen`]), so what the checklist says is what happens.
 
-use super::{Facts, Level, Line, line};
+use serde::{Deserialize, Serialize};
+
+use super::{Level, Line, facts::Facts, line};
 use crate::{consent::screen::Ruling, senders::SenderState};
 
 /// What keeps a message from a recipient, by the line that speaks of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Barrier {
     /// The contact has not agreed.
     Consent,
@@ -37,7 +40,7 @@ pub(super) fn barrier(ruling: &Ruling) -> (Barrier, String) {
 
 pub(super) fn consent(facts: &Facts) -> Option<Line> {
     let channel = facts.channel;
-    let Some((count, first)) = facts.held.get(&Barrier::Consent) else {
+    let Some((count, first)) = facts.tally.held.get(&Barrier::Consent) else {
         return line("consent", Level::Ok, 0, "Nobody who was looked at is without consent.", None);
     };
     if facts.removes {
@@ -52,7 +55,7 @@ pub(super) fn consent(facts: &Facts) -> Option<Line> {
 }
 
 pub(super) fn suppressed(facts: &Facts) -> Option<Line> {
-    let Some((count, first)) = facts.held.get(&Barrier::Suppressed) else {
+    let Some((count, first)) = facts.tally.held.get(&Barrier::Suppressed) else {
         return line("suppressed", Level::Ok, 0, "No address that was looked at is on the suppression list.", None);
     };
     let detail = format!("{count} recipients are on the suppression list; they are left out. The first: {first}");
@@ -60,18 +63,18 @@ pub(super) fn suppressed(facts: &Facts) -> Option<Line> {
 }
 
 pub(super) fn frequency(facts: &Facts) -> Option<Line> {
-    let (count, first) = facts.held.get(&Barrier::Frequency)?;
+    let (count, first) = facts.tally.held.get(&Barrier::Frequency)?;
     let detail = format!("{count} recipients have had as much as they may get; they are left out. The first: {first}");
     line("frequency_cap", Level::Warning, *count, detail, Some("SEND_LATER"))
 }
 
 pub(super) fn quiet_hours(facts: &Facts) -> Option<Line> {
-    if let Some((count, first)) = facts.held.get(&Barrier::NeverOpen) {
+    if let Some((count, first)) = facts.tally.held.get(&Barrier::NeverOpen) {
         let detail =
             format!("{count} recipients have no hour at which this may arrive; they are left out. The first: {first}");
         return line("quiet_hours", Level::Warning, *count, detail, Some("CHANGE_QUIET_HOURS"));
     }
-    match facts.held.get(&Barrier::Waits) {
+    match facts.tally.held.get(&Barrier::Waits) {
         Some((count, first)) => {
             let detail = format!("{count} messages would wait for a lawful or agreed hour. The first: {first}");
             line("quiet_hours", Level::Warning, *count, detail, Some("SCHEDULE_FOR_DAYTIME"))
@@ -88,17 +91,21 @@ pub(super) fn sender(facts: &Facts) -> Option<Line> {
     let Some(sender) = known else {
         let detail =
             format!("It goes as {from}. Add it with POST /v1/senders to see whether the provider lets it send.");
-        return line("sender", Level::Warning, facts.checked, detail, Some("ADD_SENDER"));
+        return line("sender", Level::Warning, facts.tally.checked, detail, Some("ADD_SENDER"));
     };
     let why = sender.detail.as_deref().unwrap_or_default();
     match sender.state {
         SenderState::Verified => line("sender", Level::Ok, 0, format!("It goes as {from}, which is verified."), None),
         SenderState::Unknown => {
             let detail = format!("It goes as {from}, which is not verified. {why}");
-            line("sender", Level::Warning, facts.checked, detail, Some("VERIFY_SENDER"))
+            line("sender", Level::Warning, facts.tally.checked, detail, Some("VERIFY_SENDER"))
         }
-        SenderState::Refused => {
-            line("sender", Level::Blocking, facts.checked, format!("{from} may not send. {why}"), Some("VERIFY_SENDER"))
-        }
+        SenderState::Refused => line(
+            "sender",
+            Level::Blocking,
+            facts.tally.checked,
+            format!("{from} may not send. {why}"),
+            Some("VERIFY_SENDER"),
+        ),
     }
 }

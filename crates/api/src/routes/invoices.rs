@@ -1,0 +1,115 @@
+//! What tenants owe, and how the operator writes it.
+
+use axum::extract::State;
+use engine::{
+    Error,
+    invoices::{
+        self, InvoicePayment, InvoiceView, InvoiceVoid, InvoicesQuery, printing,
+        settings::{self, BillingSettings, BillingSettingsPatch},
+    },
+    page::Page,
+};
+use http::{HeaderValue, StatusCode, header};
+use model::InvoiceId;
+
+use crate::{
+    App,
+    answer::{self, Answer},
+    examples,
+    extract::{Args, Id, Json, Post, Who, read},
+};
+
+/// Lists invoices
+///
+/// Newest first, credit notes too. A tenant sees those that were issued; an operator also drafts, and outside of any tenant everybody's.
+#[utoipa::path(get, path = "/v1/invoices", operation_id = "list_invoices", tag = "Money", params(InvoicesQuery),
+    responses((status = 200, description = "One page.", body = Page<InvoiceView>, example = json!(examples::page(examples::invoice())))))]
+pub(crate) async fn list(State(app): State<App>, Who(caller): Who, Args(query): Args<InvoicesQuery>) -> Answer {
+    answer::json(&invoices::list(app.engine(), &caller, &query).await?)
+}
+
+/// Shows an invoice
+///
+/// With its lines, taxes and what became of it.
+#[utoipa::path(get, path = "/v1/invoices/{id}", operation_id = "get_invoice", tag = "Money",
+    responses((status = 200, description = "The invoice.", body = InvoiceView, example = json!(examples::invoice()))))]
+pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>) -> Answer {
+    answer::json(&invoices::get(app.engine(), &caller, id).await?)
+}
+
+/// Issues a draft
+///
+/// It gets the next number of its series and is final. With `issues_by_itself` this happens when the month is closed.
+#[utoipa::path(post, path = "/v1/invoices/{id}/issue", operation_id = "issue_invoice", tag = "Money",
+    responses((status = 200, description = "The invoice as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
+pub(crate) async fn issue(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
+    post.must_be_empty()?;
+    answer::reply(invoices::issue(app.engine(), &caller, &post.repeat, id).await?)
+}
+
+/// Records a payment
+///
+/// Of an issued invoice, in full. A tenant that pays its messages afterwards gets what they had cost by the price list back into its credit.
+#[utoipa::path(post, path = "/v1/invoices/{id}/payment", operation_id = "pay_invoice", tag = "Money",
+    request_body(content = InvoicePayment, example = json!({"reference": "bank transfer 2026-12-09"})),
+    responses((status = 200, description = "The invoice as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
+pub(crate) async fn pay(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
+    let payment: InvoicePayment = read(&post.body)?;
+    answer::reply(invoices::pay(app.engine(), &caller, &post.repeat, id, payment).await?)
+}
+
+/// Takes an invoice back
+///
+/// A draft is dropped. Of an issued or paid invoice a credit note is written, with a number of its own series; the invoice itself stays as it was.
+#[utoipa::path(post, path = "/v1/invoices/{id}/void", operation_id = "void_invoice", tag = "Money",
+    request_body(content = InvoiceVoid, example = json!({"reason": "The plan had ended before."})),
+    responses((status = 200, description = "The invoice as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
+pub(crate) async fn void(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
+    let why: InvoiceVoid = read(&post.body)?;
+    answer::reply(invoices::void(app.engine(), &caller, &post.repeat, id, why).await?)
+}
+
+/// Sends an invoice
+///
+/// As PDF to the customer's e-mail address, through the account of the operator's own that the billing settings name. With `sends_by_itself` this happens once by itself.
+#[utoipa::path(post, path = "/v1/invoices/{id}/send", operation_id = "send_invoice", tag = "Money",
+    responses((status = 200, description = "The invoice as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
+pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
+    post.must_be_empty()?;
+    answer::reply(printing::send(app.engine(), &caller, &post.repeat, id).await?)
+}
+
+/// Downloads an invoice
+///
+/// As PDF, with the branding of the operator's own tenant that the billing settings name.
+#[utoipa::path(get, path = "/v1/invoices/{id}/document", operation_id = "download_invoice", tag = "Money",
+    responses((status = 200, description = "The PDF.", body = String, content_type = "application/pdf",
+        headers(("Content-Disposition" = String, description = "The file's name.")), example = json!("%PDF-1.7\n"))))]
+pub(crate) async fn document(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>) -> Answer {
+    let (name, pdf) = printing::document(app.engine(), &caller, id).await?;
+    let mut response = answer::bytes(StatusCode::OK, "application/pdf", pdf.into());
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
+        .map_err(|_| Error::internal("an invoice's number is no header value"))?;
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    Ok(response)
+}
+
+/// Shows how invoices are written
+///
+/// As whom, in which series, with which taxes, and by which way they go out.
+#[utoipa::path(get, path = "/v1/billing-settings", operation_id = "get_billing_settings", tag = "Money",
+    responses((status = 200, description = "The settings.", body = BillingSettings, example = json!(examples::billing_settings()))))]
+pub(crate) async fn settings(State(app): State<App>, Who(caller): Who) -> Answer {
+    answer::json(&settings::get(app.engine().parts(), &caller).await?)
+}
+
+/// Changes how invoices are written
+///
+/// JSON Merge Patch: fields left out keep their value. Counts for invoices made from then on.
+#[utoipa::path(patch, path = "/v1/billing-settings", operation_id = "update_billing_settings", tag = "Money",
+    request_body(content = BillingSettingsPatch, example = json!({"due_days": 30, "taxes": [{"country": "DE", "name": "VAT", "rate_ppm": 190000}]})),
+    responses((status = 200, description = "The settings as they are now.", body = BillingSettings, example = json!(examples::billing_settings()))))]
+pub(crate) async fn patch_settings(State(app): State<App>, Who(caller): Who, Json(body): Json) -> Answer {
+    let change: BillingSettingsPatch = read(&body)?;
+    answer::json(&settings::patch(app.engine().parts(), &caller, change).await?)
+}

@@ -1,0 +1,279 @@
+//! What a tenant has, where it went, and what messages cost: the credit with its statement, and the prices that count. The operator records purchases and corrections here.
+
+use engine::{
+    Error,
+    money::{
+        BillingMode,
+        credits::{self, CreditEntry, Credits, CreditsPatch, NewAdjustment, NewPurchase},
+        prices,
+    },
+    once::{IdempotencyKey, Repeat, fingerprint},
+    page::Page,
+};
+use http::{HeaderValue, header};
+use maud::{Markup, html};
+use model::{Money, Timestamp};
+use serde::Deserialize;
+
+use super::prices::{lists_of, rows_table};
+use crate::{
+    cx::{Answer, Cx, Posted, Query},
+    form::{Faults, Form},
+    format, pages,
+    parts::{
+        self, Control, Dialog, Field, Tone, link_button,
+        table::{self, Pages, Row, Table, cell},
+    },
+    shell::{self, Section},
+};
+
+pub(super) const PATH: &str = "/console/billing";
+/// Movements on a page.
+const ROWS: u32 = 50;
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    cursor: Option<String>,
+}
+
+/// The parts of the place.
+pub(super) fn tabs(cx: &Cx, here: &str) -> Markup {
+    let all = [
+        ("/console/usage", "Usage", "usage:read"),
+        (PATH, "Credit", "credits:read"),
+        (PRICES, "Prices", "prices:read"),
+    ];
+    let mine: Vec<(&str, &str)> =
+        all.iter().filter(|(.., scope)| cx.may(scope)).map(|(path, name, _)| (*path, *name)).collect();
+    parts::tabs("Usage and billing", &mine, here)
+}
+
+const PRICES: &str = "/console/billing/prices";
+
+/// Shows the credit and its statement.
+pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    cx.tenant()?;
+    let credits = credits::get(cx.engine().parts(), &cx.caller, false).await?;
+    let entries = credits::entries(cx.engine().parts(), &cx.caller, Some(ROWS), wanted.cursor.as_deref()).await?;
+    let body = html! {
+        (numbers(&credits))
+        @if credits.mode == BillingMode::None && credits.entries == 0 {
+            section.card aria-label="Statement" {
+                (parts::empty("card", "Messages are not charged", "The operator does not bill this tenant for its messages. Once it does, every movement of credit stands here.", None))
+            }
+        } @else { (statement(&cx, &entries, wanted.cursor.is_none())) }
+    };
+    Ok(cx.page(shell::Page {
+        lead: Some(html! { "Every message's price is set aside when it is accepted, and charged once it was sent." }),
+        actions: Some(actions(&cx, &credits)),
+        tabs: Some(tabs(&cx, PATH)),
+        is_live: true,
+        ..shell::Page::new("Credit", Section::Usage, body)
+    }))
+}
+
+const fn mode_words(mode: BillingMode) -> &'static str {
+    match mode {
+        BillingMode::None => "Not charged",
+        BillingMode::Prepaid => "Prepaid",
+        BillingMode::Postpaid => "Paid afterwards",
+    }
+}
+
+fn numbers(credits: &Credits) -> Markup {
+    let note = |words: &'static str| Some(html! { (words) });
+    html! {
+        @for difference in &credits.differences { (parts::notice(Tone::Bad, "The books do not add up", html! { p { (difference) } })) }
+        section.tiles #credit aria-label="Credit" hx-get=(PATH) hx-trigger="news from:body" hx-select="#credit" hx-swap="outerHTML" {
+            (parts::tile("Available", &format::money(&credits.available), note(mode_words(credits.mode))))
+            (parts::tile("Set aside", &format::money(&credits.reserved), note("for messages under way")))
+            (parts::tile("Spent", &format::money(&credits.spent), note("on messages that were sent")))
+            (parts::tile("Bought", &format::money(&credits.purchased), note("so far")))
+            (parts::tile("Adjusted", &format::money(&credits.adjusted), note("gifts and corrections")))
+        }
+    }
+}
+
+/// What a kind of movement means.
+fn kind(entry: &CreditEntry) -> Markup {
+    let (tone, words) = match entry.kind.as_str() {
+        "purchase" => (Tone::Good, "Bought"),
+        "adjustment" => (Tone::Special, "Adjusted"),
+        "reserve" => (Tone::Plain, "Set aside"),
+        "settle" => (Tone::Info, "Charged"),
+        "release" => (Tone::Plain, "Given back"),
+        other => return parts::badge(Tone::Plain, &format::words(other)),
+    };
+    parts::badge(tone, words)
+}
+
+/// The amount as it changes what can be spent; a charge takes from what was set aside.
+fn signed(entry: &CreditEntry) -> String {
+    let is_out = entry.from == "available";
+    let amount = Money {
+        amount_micros: if is_out { -entry.amount.amount_micros } else { entry.amount.amount_micros },
+        currency: entry.amount.currency.clone(),
+    };
+    format::money(&amount)
+}
+
+fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
+    let row = |entry: &CreditEntry| Row {
+        href: entry.message_id.as_ref().map(|id| format!("/console/messages/{id}")),
+        cells: vec![
+            cell(html! { (format::number(entry.number)) }),
+            cell(kind(entry)),
+            table::figure(&signed(entry)),
+            table::figure(&format::amount(entry.available_after_micros)),
+            table::figure(&format::amount(entry.reserved_after_micros)),
+            cell(html! { @match (&entry.reference, &entry.message_id) {
+                (Some(reference), _) => span.wide-text dir="auto" title=(reference) { (reference) },
+                (None, Some(_)) => "A message",
+                (None, None) => span.muted { "–" },
+            } }),
+            cell(cx.here().at(entry.at)),
+        ],
+    };
+    let export = link_button("/console/billing/statement.csv", "small", Some("file"), "Statement as CSV");
+    parts::card_flush(
+        "Statement",
+        (!page.data.is_empty()).then_some(export),
+        html! {
+            @if page.data.is_empty() {
+                (parts::empty("card", "No movements yet", "Purchases, and what messages cost, appear here.", None))
+            } @else {
+                (table::table(Table { caption: "Movements of credit, newest first", columns: &["No.", "What", "Amount", "Available after", "Set aside after", "For", "When"], rows: page.data.iter().map(row).collect() }))
+                (table::pager(&Pages { path: PATH, query: &[], is_first, next: page.next_cursor.as_deref(), shown: page.data.len() }))
+            }
+        },
+    )
+}
+
+fn actions(cx: &Cx, credits: &Credits) -> Markup {
+    let is_demo = cx.tenant.as_ref().is_some_and(|tenant| tenant.is_demo);
+    let may = cx.caller.need_operator("credits:write").is_ok() && !is_demo;
+    let (form, none, csrf) = (Form::default(), Faults::default(), cx.csrf());
+    let key = || html! { input type="hidden" name="key" value=(cx.engine().ports.ids.token(24)); };
+    let currency = &credits.available.currency;
+    let amount = Field::text("amount", "Amount").required().example("50.00");
+    html! {
+        @if may {
+            button.button type="button" data-opens="mode" { "How it pays" }
+            button.button type="button" data-opens="adjust" { "Adjust" }
+            button."button primary" type="button" data-opens="purchase" { "Record a purchase" }
+            (parts::dialog(&Dialog { id: "purchase", title: "Record a purchase", action: &format!("{PATH}/purchase"), csrf, yes: "Record it", is_dangerous: false,
+                body: html! {
+                    (key())
+                    p.muted { "Credit the tenant paid for outside of Tidings, in " (currency) ". Once recorded it can be spent at once." }
+                    (amount.draw(&form, &none))
+                    (Field::text("reference", "Reference").required().example("bank transfer 2026-11-28").help("So that somebody finds the payment again.").draw(&form, &none))
+                } }))
+            (parts::dialog(&Dialog { id: "adjust", title: "Adjust the credit", action: &format!("{PATH}/adjust"), csrf, yes: "Adjust it", is_dangerous: false,
+                body: html! {
+                    (key())
+                    p.muted { "In " (currency) ". An amount below zero takes; of prepaid credit never more than is available." }
+                    (Field::text("adjust_amount", "Amount").required().example("−2.50").draw(&form, &none))
+                    (Field::text("reason", "Reason").required().draw(&form, &none))
+                } }))
+            (parts::dialog(&Dialog { id: "mode", title: "How does this tenant pay?", action: &format!("{PATH}/mode"), csrf, yes: "Save", is_dangerous: false,
+                body: html! {
+                    p.muted { "Counts for messages accepted from now on; the others keep their price." }
+                    (Field::text("mode", "It pays").plain().with(Control::Choice(vec![("none", "Nothing: messages are not charged".into()), ("prepaid", "In advance: nothing is accepted without credit".into()), ("postpaid", "Afterwards: credit may go below zero".into())]))
+                        .draw(&Form::of([("mode", credits.mode.as_str())]), &none))
+                } }))
+        }
+    }
+}
+
+/// What makes the same form sent twice one movement: the key its page gave it, and what it says.
+fn repeat(action: &str, form: &Form) -> Repeat {
+    let said = ["amount", "reference", "adjust_amount", "reason"].map(|name| form.text(name)).join("\n");
+    Repeat {
+        key: IdempotencyKey::parse(&format!("console-{}", form.text("key"))).ok(),
+        fingerprint: fingerprint("POST", &format!("{PATH}/{action}"), said.as_bytes()),
+    }
+}
+
+/// Does what one of the operator's buttons says.
+pub(crate) async fn act(
+    axum::extract::Path(action): axum::extract::Path<String>,
+    Posted { cx, form }: Posted,
+) -> Answer {
+    cx.tenant()?;
+    let (parts, caller) = (cx.engine().parts(), &cx.caller);
+    caller.need_operator("credits:write")?;
+    let amount = |name: &str| {
+        format::read_amount(form.text(name)).ok_or_else(|| {
+            Error::invalid(format!("/{name}"), "write an amount such as 12.50, with at most six decimals")
+        })
+    };
+    let once = repeat(&action, &form);
+    let done = match action.as_str() {
+        "purchase" => match amount("amount") {
+            Ok(amount_micros) => {
+                let new = NewPurchase { amount_micros, reference: form.text("reference").to_owned() };
+                credits::purchase(parts, caller, &once, new).await.map(|_| "The purchase was recorded.")
+            }
+            Err(error) => Err(error),
+        },
+        "adjust" => match amount("adjust_amount") {
+            Ok(amount_micros) => {
+                let new = NewAdjustment { amount_micros, reason: form.text("reason").to_owned() };
+                credits::adjust(parts, caller, &once, new).await.map(|_| "The credit was adjusted.")
+            }
+            Err(error) => Err(error),
+        },
+        "mode" => {
+            let mode = match form.text("mode") {
+                "none" => BillingMode::None,
+                "prepaid" => BillingMode::Prepaid,
+                "postpaid" => BillingMode::Postpaid,
+                _ => return Err(pages::no_page().into()),
+            };
+            credits::patch(parts, caller, CreditsPatch { mode: Some(mode), ..CreditsPatch::default() })
+                .await
+                .map(|_| "Saved. It counts from the next message on.")
+        }
+        _ => Err(pages::no_page()),
+    };
+    match done {
+        Ok(said) => Ok(cx.done(PATH, said)),
+        Err(error) if matches!(error.kind.status(), 409 | 422) => {
+            let lines: Vec<String> = Faults::of(&error).rest::<&str>(&[]).collect();
+            Ok(cx.refused(PATH, &lines.join("; ")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Hands out the statement as a table for spreadsheets.
+pub(crate) async fn export(cx: Cx) -> Answer {
+    let csv = credits::statement(cx.engine().parts(), &cx.caller).await?;
+    let mut response = axum::response::Response::new(csv.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"statement.csv\""));
+    Ok(response)
+}
+
+/// Shows the prices that count for the tenant.
+pub(crate) async fn price_list(cx: Cx) -> Answer {
+    let currency = cx.tenant()?.currency.clone();
+    let lists = prices::list(cx.engine().parts(), &cx.caller, Some(lists_of::MAX), None).await?;
+    let now: Timestamp = cx.here().now;
+    let (current, coming) = lists_of::of_currency(&lists.data, &currency, now);
+    let body = html! {
+        @match current {
+            Some(list) => (parts::card_flush(&format!("Prices in {currency}"), Some(html! { span."muted small" { "Since " (cx.here().at(list.valid_from)) } }), rows_table(list))),
+            None => section.card aria-label="Prices" { (parts::empty("card", &format!("No prices in {currency}"), "The operator has not published a price list in this tenant's currency.", None)) },
+        }
+        @for list in coming {
+            (parts::card_flush("From later on", Some(html! { span."muted small" { "From " (cx.here().at(list.valid_from)) } }), rows_table(list)))
+        }
+    };
+    Ok(cx.page(shell::Page {
+        lead: Some(html! { "What a message costs: the row that fits its recipient most closely counts." }),
+        tabs: Some(tabs(&cx, PRICES)),
+        ..shell::Page::new("Prices", Section::Usage, body)
+    }))
+}

@@ -1,0 +1,223 @@
+//! The price book: what the operator asks for a message, in lists that count from an instant on and never change.
+
+use engine::{
+    Error,
+    money::{
+        book::PriceUnit,
+        prices::{self, PriceListView, PriceRow},
+        sheet::{self, PriceTable},
+    },
+    once::Repeat,
+};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::{
+    cx::{Answer, Cx, Posted, Query},
+    form::{self, Faults, Form},
+    format,
+    parts::{
+        self, Control, Field, Tone, link_button,
+        table::{self, Pages, Row, Table, cell, text},
+    },
+    shell::{self, Section},
+};
+
+const PATH: &str = "/console/operator/prices";
+const ABOVE: &[(&str, &str)] = &[(PATH, "Prices")];
+const NAMES: [&str; 4] = ["currency", "valid_from", "note", "csv"];
+/// Lists on a page: each comes with all its rows.
+const LISTS: u32 = 10;
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    cursor: Option<String>,
+}
+
+/// Choosing among lists.
+pub(super) mod lists_of {
+    use engine::money::prices::PriceListView;
+    use model::Timestamp;
+
+    /// Lists looked at: the newest.
+    pub(in crate::pages) const MAX: u32 = 104;
+
+    /// The list that counts now in a currency, and those that will, soonest first.
+    pub(in crate::pages) fn of_currency<'a>(
+        lists: &'a [PriceListView],
+        currency: &str,
+        now: Timestamp,
+    ) -> (Option<&'a PriceListView>, Vec<&'a PriceListView>) {
+        let own = || lists.iter().filter(|list| list.currency == currency);
+        let current = own().filter(|list| list.valid_from <= now).max_by_key(|list| (list.valid_from, list.version));
+        let mut coming: Vec<_> = own().filter(|list| list.valid_from > now).collect();
+        coming.sort_by_key(|list| list.valid_from);
+        (current, coming)
+    }
+}
+
+/// What a row asks: a fixed price, what the provider takes and a share on it, or both.
+fn price(row: &PriceRow, currency: &str) -> String {
+    let fixed = row.amount_micros.map(|micros| format!("{} {currency}", format::amount(micros)));
+    let share = row.markup_basis_points.map(|points| format!("cost + {}.{:02} %", points / 100, points % 100));
+    fixed.into_iter().chain(share).collect::<Vec<_>>().join(" + ")
+}
+
+/// The rows of a list.
+pub(super) fn rows_table(list: &PriceListView) -> Markup {
+    let row = |row: &PriceRow| Row {
+        href: None,
+        cells: vec![
+            text(format::channel(row.channel)),
+            cell(html! { @match (&row.country, &row.prefix) {
+                (Some(country), _) => (country),
+                (None, Some(prefix)) => { "+" (prefix) }
+                (None, None) => span.muted { "Anywhere" }
+            } }),
+            cell(
+                html! { @match row.provider.as_deref() { Some(id) => (connectors::registry::find(id).map_or(id, |found| found.spec().name)), None => span.muted { "Any" } } },
+            ),
+            cell(
+                html! { @match row.purpose { Some(purpose) => (format::words(purpose.as_str())), None => span.muted { "Any" } } },
+            ),
+            cell(
+                html! { @match row.category { Some(category) => (format::words(category.as_str())), None => span.muted { "Any" } } },
+            ),
+            table::figure(&price(row, &list.currency)),
+            text(match row.unit {
+                PriceUnit::Message => "a message",
+                PriceUnit::Segment => "a part",
+                PriceUnit::Minute => "a minute",
+                PriceUnit::Thousand => "a thousand",
+            }),
+        ],
+    };
+    html! {
+        @if !list.note.is_empty() { p."muted padded" dir="auto" { (list.note) } }
+        (table::table(Table { caption: "Prices", columns: &["Channel", "To", "Through", "Purpose", "Category", "Price", "For"], rows: list.rows.iter().map(row).collect() }))
+    }
+}
+
+/// Lists the price lists.
+pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    let caller = cx.outside();
+    caller.need_operator("prices:read")?;
+    let page = prices::list(cx.engine().parts(), &caller, Some(LISTS), wanted.cursor.as_deref()).await?;
+    let may = cx.may_outside("prices:write");
+    let new = || link_button("/console/operator/prices/new", "primary", Some("plus"), "New price list");
+    let now = cx.here().now;
+    let state = |list: &PriceListView| {
+        let (current, _) = lists_of::of_currency(&page.data, &list.currency, now);
+        if list.valid_from > now {
+            parts::badge(Tone::Info, "Later")
+        } else if current.is_some_and(|current| current.version == list.version) && wanted.cursor.is_none() {
+            parts::badge(Tone::Good, "Counts now")
+        } else {
+            parts::badge(Tone::Plain, "Replaced")
+        }
+    };
+    let body = html! {
+        @if page.data.is_empty() {
+            section.card aria-label="Price lists" { (parts::empty("card", "No price lists yet", "A list says what messages cost in one currency. Tenants that pay are charged by the list that counts when their message is accepted.", may.then(new))) }
+        }
+        @for list in &page.data {
+            section.card aria-label={ "Price list " (list.version) } {
+                header { h2 { "List " (list.version) ", " (list.currency) } div.row { span."muted small" { "From " (cx.here().at(list.valid_from)) } (state(list)) } }
+                details.more id={ "list-" (list.version) } { summary.padded { (format::count(list.rows.len() as i64, "price", "prices")) } (rows_table(list)) }
+            }
+        }
+        @if !page.data.is_empty() { (table::pager(&Pages { path: PATH, query: &[], is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() })) }
+    };
+    Ok(cx.page(shell::Page {
+        lead: Some(
+            html! { "What messages cost. A list counts until the next of its currency does, and never changes." },
+        ),
+        actions: (may && !page.data.is_empty()).then(new),
+        ..shell::Page::new("Prices", Section::Prices, body)
+    }))
+}
+
+const EXAMPLE: &str =
+    "channel,country,purpose,unit,amount_micros\nsms,,,segment,9000\nsms,IN,,segment,4500\nemail,,,thousand,400000";
+
+/// Shows the form of a new list, which begins with the newest one.
+pub(crate) async fn new(cx: Cx) -> Answer {
+    let caller = cx.outside();
+    caller.need_operator("prices:write")?;
+    let parts = cx.engine().parts();
+    let newest = prices::list(parts, &caller, Some(1), None).await?.data.pop();
+    let form = match newest {
+        Some(list) => {
+            let table = sheet::export(parts, &caller, Some(list.version)).await?;
+            Form::of([
+                ("currency", list.currency.clone()),
+                ("csv", String::from_utf8_lossy(&table).replace("\r\n", "\n")),
+            ])
+        }
+        None => Form::of([("currency", "USD"), ("csv", "")]),
+    };
+    Ok(cx.page(new_page(&cx, &form, &Faults::default())))
+}
+
+fn new_page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
+    let body = html! {
+        section.card {
+            form method="post" action=(PATH) data-guard {
+                (form::token(cx.csrf()))
+                div.body {
+                    div.form {
+                        (shell::form_faults(faults, &NAMES))
+                        div.fields-2 {
+                            (Field::text("currency", "Currency").required().example("USD").draw(form, faults))
+                            (Field::text("valid_from", "Counts from").with(Control::When).help("At once when left empty. In your own time zone.").draw(form, faults))
+                        }
+                        (Field::text("csv", "Prices").required().with(Control::Area { rows: 12 }).example(EXAMPLE)
+                            .help("A table with the names of the columns in its first line, as the export writes it. Amounts are millionths. What is left empty fits everything; the row that fits most closely counts.").draw(form, faults))
+                        (Field::text("note", "Note").draw(form, faults))
+                    }
+                }
+                footer { div.end { (link_button(PATH, "", None, "Cancel")) button."button primary" type="submit" { "Publish the list" } } }
+            }
+        }
+    };
+    shell::Page {
+        above: ABOVE,
+        lead: Some(html! { "It cannot be changed afterwards: another list takes its place." }),
+        ..shell::Page::new("New price list", Section::Prices, body)
+    }
+}
+
+/// Publishes a list.
+pub(crate) async fn create(Posted { cx, form }: Posted) -> Answer {
+    let caller = cx.outside();
+    caller.need_operator("prices:write")?;
+    let made = match read_new(&cx, &form) {
+        Ok(table) => sheet::import(cx.engine().parts(), &caller, &Repeat::NONE, table).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(_) => Ok(cx.done(PATH, "The list was published.")),
+        Err(error) if matches!(error.kind.status(), 409 | 422) => {
+            Ok(cx.again(new_page(&cx, &form, &Faults::of(&error))))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_new(cx: &Cx, form: &Form) -> Result<PriceTable, Error> {
+    let valid_from = match form.filled("valid_from") {
+        None => None,
+        Some(text) => Some(
+            cx.here()
+                .read_local(text)
+                .ok_or_else(|| Error::invalid("/valid_from", "choose a day and a time, or leave it empty"))?,
+        ),
+    };
+    Ok(PriceTable {
+        currency: form.text("currency").to_uppercase(),
+        valid_from,
+        note: form.filled("note").map(str::to_owned),
+        csv: form.text("csv").to_owned(),
+        dry_run: false,
+    })
+}

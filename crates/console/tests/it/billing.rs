@@ -1,0 +1,97 @@
+//! Credit and prices: what the operator does is seen, and nobody else does it.
+
+use engine::{
+    keys::Caller,
+    money::{
+        BillingMode,
+        credits::{self, CreditsPatch, NewPurchase},
+    },
+    once::Repeat,
+};
+use serde_json::json;
+use testkit::{Stage, both};
+
+use crate::{
+    pages::{HOSTILE, in_order},
+    visitor::Visitor,
+};
+
+/// One of the operator's staff, inside of the stage's tenant.
+async fn operator(stage: &mut Stage) -> Visitor {
+    let inside = std::mem::replace(&mut stage.caller, Caller::system(None));
+    let visitor = Visitor::with_role(stage, "admin").await;
+    stage.caller = inside;
+    let token = visitor.get("/console/tenants").await.token();
+    let entered = visitor.post_bare("/console/enter", &[("csrf", &token), ("tenant", &stage.tenant.to_string())]).await;
+    assert_eq!(entered.status, 303, "{}", entered.text);
+    visitor
+}
+
+const ROWS: &str = "channel,unit,amount_micros\nsms,segment,9000\nemail,message,400";
+
+both! {
+    async fn the_operator_publishes_prices_and_records_a_purchase_once(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let visitor = operator(&mut stage).await;
+        let empty = visitor.get("/console/operator/prices").await;
+        in_order("prices", &empty);
+        assert!(empty.text.contains("No price lists yet"));
+        in_order("new", &visitor.get("/console/operator/prices/new").await);
+        let odd = visitor.post("/console/operator/prices", &[("currency", "usd"), ("csv", "channel,unit,amount_micros\nsms,part,1"), ("note", HOSTILE)]).await;
+        assert!(odd.status == 422 && odd.text.contains("line 2") && odd.text.contains("f-csv-error"), "{}", odd.text);
+        let made = visitor.post("/console/operator/prices", &[("currency", "usd"), ("csv", ROWS), ("note", HOSTILE)]).await;
+        assert_eq!(made.location(), "/console/operator/prices", "{}", made.text);
+        let list = visitor.get("/console/operator/prices").await;
+        in_order("prices", &list);
+        assert!(list.text.contains("Counts now") && list.text.contains("0.009 USD"), "{}", list.text);
+        assert!(visitor.get("/console/operator/prices/new").await.text.contains("sms,,,,,,segment,9000,,"), "the next list begins with this one");
+
+        let page = visitor.get("/console/billing").await;
+        in_order("billing", &page);
+        assert!(page.text.contains("Messages are not charged") && page.text.contains("Record a purchase"), "{}", page.text);
+        visitor.post("/console/billing/mode", &[("mode", "prepaid")]).await;
+        let bought = [("amount", "12,50"), ("reference", HOSTILE), ("key", "one")];
+        for _ in 0..2 {
+            assert_eq!(visitor.post("/console/billing/purchase", &bought).await.location(), "/console/billing");
+        }
+        for (amount, reason) in [("-2.5", "too much"), ("much", "x"), ("1", "")] {
+            visitor.post("/console/billing/adjust", &[("adjust_amount", amount), ("reason", reason), ("key", amount)]).await;
+        }
+        stage.engine.directory.catch_up().await;
+        stage.send(json!({"to": {"phone": "+12025550123"}, "channel": "sms", "content": {"text": "x"}})).await;
+        stage.pass(12_000).await;
+        let page = visitor.get("/console/billing").await;
+        in_order("billing", &page);
+        for seen in ["9.991 USD", "−2.50 USD", "Charged", "Set aside", "Bought", "too much"] {
+            assert!(page.text.contains(seen), "{seen} is not shown: {}", page.text);
+        }
+        assert_eq!(page.text.matches(">12.50 USD<").count(), 2, "one purchase, in the sums and in the statement");
+        let file = visitor.get("/console/billing/statement.csv").await;
+        assert!(file.text.starts_with("number,at,kind,") && file.text.contains(",purchase,"), "{}", file.text);
+        assert!(visitor.get("/console/billing/prices").await.text.contains("0.0004 USD"));
+        assert!(visitor.get("/console").await.text.contains("See the statement"));
+    }
+
+    async fn a_tenant_sees_its_credit_and_moves_none_of_it(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let (parts, mode) = (stage.engine.parts(), CreditsPatch { mode: Some(BillingMode::Prepaid), ..CreditsPatch::default() });
+        credits::patch(parts, &stage.caller, mode).await.unwrap();
+        let new = NewPurchase { amount_micros: 5_000_000, reference: "transfer".to_owned() };
+        credits::purchase(parts, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let visitor = Visitor::new(&stage).await;
+        let page = visitor.get("/console/billing").await;
+        assert!(page.text.contains("5.00 USD") && !page.text.contains("Record a purchase"), "{}", page.text);
+        for action in ["purchase", "adjust", "mode"] {
+            let refused = visitor.post(&format!("/console/billing/{action}"), &[("amount", "1"), ("reference", "x"), ("mode", "none")]).await;
+            assert_eq!(refused.status, 403, "{action}");
+        }
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        assert_eq!(viewer.get("/console/billing").await.status, 403);
+        assert!(!viewer.get("/console").await.text.contains("See the statement"));
+        assert_eq!(viewer.get("/console/billing/prices").await.status, 200);
+        for path in ["/console/operator/prices", "/console/operator/prices/new"] {
+            assert_eq!(visitor.get(path).await.status, 403, "{path}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What rules can watch: one table that validation, defaults, pages and the documentation read.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::view::Severity;
+
+/// What a rule watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertKind {
+    /// An account has been paused for longer than the threshold, in seconds.
+    AccountFailing,
+    /// At least so many accounts of one provider are paused (operator).
+    ProviderFailing,
+    /// Fewer than the threshold percent of an account's messages arrive.
+    DeliveryRate,
+    /// More than the threshold percent of an account's mails come back.
+    BounceRate,
+    /// More than the threshold percent of an account's mails are reported as unwanted.
+    ComplaintRate,
+    /// The last full hour is so many times further from the same hour of past weeks than those hours are from one another.
+    UsageAnomaly,
+    /// A mail domain or a WhatsApp template that messages rely on was refused.
+    Registration,
+    /// The oldest transactional message that could leave has waited for longer than the threshold, in seconds.
+    QueueAge,
+    /// At least so many messages became dead letters.
+    DeadLetters,
+}
+
+/// In what the threshold is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertUnit {
+    /// In a hundred.
+    Percent,
+    /// Seconds.
+    Seconds,
+    /// How many.
+    Count,
+    /// So many times as much.
+    Times,
+    /// There is no threshold.
+    None,
+}
+
+/// On which side of the threshold something is the matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// At the threshold or above.
+    Above,
+    /// Below the threshold.
+    Below,
+}
+
+/// Everything fixed about a kind.
+#[derive(Debug)]
+pub struct Spec {
+    /// Which kind.
+    pub kind: AlertKind,
+    /// The word in JSON and SQL.
+    pub word: &'static str,
+    /// Name for people.
+    pub name: &'static str,
+    /// What it means, in a sentence.
+    pub explains: &'static str,
+    /// In what the threshold is given.
+    pub unit: AlertUnit,
+    /// On which side of it something is the matter.
+    pub side: Side,
+    /// The default threshold, in millionths of the unit.
+    pub threshold_micros: i64,
+    /// How long it looks back, in seconds; 0 for kinds that look at what is.
+    pub over_s: i64,
+    /// Fewer than this say nothing; 0 for kinds that do not count.
+    pub at_least: i64,
+    /// How long it must be so, in seconds.
+    pub for_s: i64,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whether a tenant can have it.
+    pub is_tenants: bool,
+    /// Whether the operator can have it.
+    pub is_operators: bool,
+    /// Whether it can be about one channel or one account only.
+    pub is_by_account: bool,
+}
+
+const HOUR_S: i64 = 3_600;
+const DAY_S: i64 = 86_400;
+const MICROS: i64 = 1_000_000;
+
+/// Every kind, in the order people read them.
+pub const KINDS: &[Spec] = &[
+    Spec {
+        kind: AlertKind::AccountFailing,
+        word: "account_failing",
+        name: "Account failing",
+        explains: "An account takes no messages: its provider refuses the credentials or is out of order, and what is to be sent waits or goes another way.",
+        unit: AlertUnit::Seconds,
+        side: Side::Above,
+        threshold_micros: 120 * MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Critical,
+        is_tenants: true,
+        is_operators: false,
+        is_by_account: true,
+    },
+    Spec {
+        kind: AlertKind::ProviderFailing,
+        word: "provider_failing",
+        name: "Provider failing",
+        explains: "Several accounts of one provider are paused at once, so the trouble is the provider's and not one tenant's.",
+        unit: AlertUnit::Count,
+        side: Side::Above,
+        threshold_micros: 3 * MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 60,
+        severity: Severity::Critical,
+        is_tenants: false,
+        is_operators: true,
+        is_by_account: false,
+    },
+    Spec {
+        kind: AlertKind::DeliveryRate,
+        word: "delivery_rate",
+        name: "Delivery rate",
+        explains: "Too few of the messages through an account arrive. Where a provider reports no deliveries, what it took and did not return counts as arrived.",
+        unit: AlertUnit::Percent,
+        side: Side::Below,
+        threshold_micros: 80 * MICROS,
+        over_s: HOUR_S,
+        at_least: 50,
+        for_s: 120,
+        severity: Severity::Critical,
+        is_tenants: true,
+        is_operators: true,
+        is_by_account: true,
+    },
+    Spec {
+        kind: AlertKind::BounceRate,
+        word: "bounce_rate",
+        name: "Bounces",
+        explains: "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When a time has too few mails, up to 30 days are looked at.",
+        unit: AlertUnit::Percent,
+        side: Side::Above,
+        threshold_micros: 4 * MICROS,
+        over_s: DAY_S,
+        at_least: 1_000,
+        for_s: 120,
+        severity: Severity::Critical,
+        is_tenants: true,
+        is_operators: true,
+        is_by_account: true,
+    },
+    Spec {
+        kind: AlertKind::ComplaintRate,
+        word: "complaint_rate",
+        name: "Complaints",
+        explains: "Too many mails are reported as unwanted. Google wants less than 0.1 % and never 0.3 %; Amazon SES reviews an account at 0.1 %. When a time has too few mails, up to 30 days are looked at.",
+        unit: AlertUnit::Percent,
+        side: Side::Above,
+        threshold_micros: 80_000,
+        over_s: DAY_S,
+        at_least: 1_000,
+        for_s: 120,
+        severity: Severity::Critical,
+        is_tenants: true,
+        is_operators: true,
+        is_by_account: true,
+    },
+    Spec {
+        kind: AlertKind::UsageAnomaly,
+        word: "usage_anomaly",
+        name: "Unusual usage",
+        explains: "The last full hour had far more, or far fewer, messages of a channel than the same hour of the same weekday in the past eight weeks.",
+        unit: AlertUnit::Times,
+        side: Side::Above,
+        threshold_micros: 6 * MICROS,
+        over_s: 0,
+        at_least: 100,
+        for_s: 0,
+        severity: Severity::Warning,
+        is_tenants: true,
+        is_operators: false,
+        is_by_account: false,
+    },
+    Spec {
+        kind: AlertKind::Registration,
+        word: "registration",
+        name: "Registration refused",
+        explains: "A mail domain is no longer in order, or a WhatsApp template was rejected, paused or disabled.",
+        unit: AlertUnit::None,
+        side: Side::Above,
+        threshold_micros: 0,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Warning,
+        is_tenants: true,
+        is_operators: false,
+        is_by_account: false,
+    },
+    Spec {
+        kind: AlertKind::QueueAge,
+        word: "queue_age",
+        name: "Queue age",
+        explains: "Transactional messages that could leave wait for too long although their account is not paused.",
+        unit: AlertUnit::Seconds,
+        side: Side::Above,
+        threshold_micros: 900 * MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 60,
+        severity: Severity::Critical,
+        is_tenants: true,
+        is_operators: true,
+        is_by_account: true,
+    },
+    Spec {
+        kind: AlertKind::DeadLetters,
+        word: "dead_letters",
+        name: "Dead letters",
+        explains: "Messages failed after every try and wait for a person to retry them.",
+        unit: AlertUnit::Count,
+        side: Side::Above,
+        threshold_micros: 25 * MICROS,
+        over_s: DAY_S,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Warning,
+        is_tenants: true,
+        is_operators: false,
+        is_by_account: false,
+    },
+];
+
+impl AlertKind {
+    /// Everything fixed about it.
+    pub fn spec(self) -> &'static Spec {
+        KINDS.iter().find(|spec| spec.kind == self).expect("every kind has a line in the table")
+    }
+
+    /// The word in JSON and SQL.
+    pub fn as_str(self) -> &'static str {
+        self.spec().word
+    }
+
+    /// Reads the database's word; `None` for one this binary does not know.
+    pub fn from_stored(word: &str) -> Option<Self> {
+        KINDS.iter().find(|spec| spec.word == word).map(|spec| spec.kind)
+    }
+}
+
+impl AlertUnit {
+    /// The largest threshold that makes sense, in whole units.
+    pub const fn most(self) -> i64 {
+        match self {
+            Self::Percent => 100,
+            Self::Seconds => 7 * DAY_S,
+            Self::Count => 1_000_000_000,
+            Self::Times => 1_000,
+            Self::None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_line_and_somebody_it_is_for() {
+        for spec in KINDS {
+            assert_eq!(spec.kind.spec().word, spec.word);
+            assert_eq!(serde_json::to_value(spec.kind).unwrap(), spec.word);
+            assert_eq!(AlertKind::from_stored(spec.word), Some(spec.kind));
+            assert!(spec.is_tenants || spec.is_operators, "{}", spec.word);
+            assert!((0..=spec.unit.most() * MICROS).contains(&spec.threshold_micros), "{}", spec.word);
+        }
+        assert_eq!(AlertKind::from_stored("weather"), None);
+    }
+}

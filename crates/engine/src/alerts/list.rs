@@ -1,0 +1,256 @@
+//! What people do with alerts (`/v1/alerts`): see them, say that somebody takes care, say that it is over.
+
+use std::sync::Arc;
+
+use model::{AlertId, AlertRuleId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{
+    Tx, alert_rules,
+    alerts::{self as rows, Alert},
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{AlertCounts, AlertKind, AlertState, AlertView, evaluate::Memory, rules::Rule, view};
+use crate::{
+    Engine, Error, Parts, audit,
+    directory::Tenant,
+    keys::Caller,
+    once::{Repeat, Reply, Secrecy, once},
+    page::{Page, Window},
+    provider,
+};
+
+/// Longest note, in characters.
+const NOTE_MAX: usize = 1_000;
+/// Alerts counted at most; a console shows more as "many".
+const COUNT_MAX: i64 = 1_000;
+
+/// Which alerts a list shows by their state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertStateFilter {
+    /// Those that are not over.
+    Open,
+    /// Those nobody took note of.
+    Firing,
+    /// Those somebody takes care of.
+    Acknowledged,
+    /// Those that are over.
+    Resolved,
+}
+
+/// Which alerts a list shows (`GET /v1/alerts`).
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AlertQuery {
+    /// `open` (firing or acknowledged), `firing`, `acknowledged` or `resolved`; all by default.
+    #[param(value_type = Option<String>, example = "open")]
+    pub state: Option<AlertStateFilter>,
+    /// Only those of this rule.
+    #[param(value_type = Option<String>)]
+    pub rule_id: Option<AlertRuleId>,
+    /// Only those of this kind.
+    #[param(value_type = Option<String>, example = "bounce_rate")]
+    pub kind: Option<AlertKind>,
+    /// Rows of the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// What somebody writes about an alert.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = AlertNote)]
+pub struct Note {
+    /// For the others: what is being done.
+    #[serde(default)]
+    #[schema(example = "Rotated the token, watching it.")]
+    pub note: Option<String>,
+}
+
+impl Note {
+    fn checked(self) -> Result<Option<String>, Error> {
+        if self.note.as_ref().is_some_and(|note| note.chars().count() > NOTE_MAX || note.contains('\0')) {
+            return Err(Error::invalid("/note", format!("at most {NOTE_MAX} characters, none of them NUL")));
+        }
+        Ok(self.note.filter(|note| !note.trim().is_empty()))
+    }
+}
+
+/// Lists the caller's alerts, newest first. Needs the scope `alerts:read`.
+pub async fn list(parts: &Parts, caller: &Caller, query: &AlertQuery) -> Result<Page<AlertView>, Error> {
+    caller.need("alerts:read")?;
+    let window = Window::read("alerts", query.limit, query.cursor.as_deref())?;
+    let state = match query.state {
+        None | Some(AlertStateFilter::Open) => None,
+        Some(AlertStateFilter::Firing) => Some(AlertState::Firing),
+        Some(AlertStateFilter::Acknowledged) => Some(AlertState::Acknowledged),
+        Some(AlertStateFilter::Resolved) => Some(AlertState::Resolved),
+    };
+    let filter = rows::Filter {
+        state: state.map(|state| state.as_str().to_owned()),
+        is_open: query.state == Some(AlertStateFilter::Open),
+        rule_id: query.rule_id,
+        kind: query.kind.map(|kind| kind.as_str().to_owned()),
+    };
+    let owner = caller.owner();
+    let read = parts.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move {
+            let before = AlertId::from_ulid(window.before);
+            Ok::<_, Error>(rows::list(tx, owner, &filter, before, window.rows()).await?)
+        })
+    });
+    let page = window.page(read.await?, |row| row.id.ulid(), |row| view::alert(&row));
+    Ok(Page { data: page.data.into_iter().flatten().collect(), next_cursor: page.next_cursor })
+}
+
+/// One of the caller's alerts. Needs the scope `alerts:read`.
+pub async fn get(parts: &Parts, caller: &Caller, id: AlertId) -> Result<AlertView, Error> {
+    caller.need("alerts:read")?;
+    let owner = caller.owner();
+    let read = parts
+        .ports
+        .db
+        .read(caller.reach(), move |tx| Box::pin(async move { Ok::<_, Error>(rows::find(tx, owner, id).await?) }));
+    read.await?.as_ref().and_then(view::alert).ok_or_else(not_found)
+}
+
+/// How many of the caller's alerts are not over, for a person's first page. Needs the scope `alerts:read`.
+pub async fn count_open(parts: &Parts, caller: &Caller) -> Result<AlertCounts, Error> {
+    caller.need("alerts:read")?;
+    let owner = caller.owner();
+    let read = parts.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::count_open(tx, owner, COUNT_MAX).await?) })
+    });
+    let (firing, acknowledged) = read.await?;
+    Ok(AlertCounts { firing, acknowledged })
+}
+
+fn not_found() -> Error {
+    Error::not_found("alert")
+}
+
+/// What a person does to an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Acknowledge,
+    Resolve,
+}
+
+/// Notes that somebody takes care of an alert. Saying it again replaces the note. Needs the scope `alerts:write`.
+pub async fn acknowledge(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: AlertId,
+    note: Note,
+) -> Result<Reply, Error> {
+    act(engine, caller, repeat, id, note, Act::Acknowledge).await
+}
+
+/// Ends an alert. Its subject does not fire again before the rule's quiet period has passed. Needs the scope `alerts:write`.
+pub async fn resolve(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: AlertId,
+    note: Note,
+) -> Result<Reply, Error> {
+    act(engine, caller, repeat, id, note, Act::Resolve).await
+}
+
+async fn act(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: AlertId,
+    note: Note,
+    act: Act,
+) -> Result<Reply, Error> {
+    caller.need("alerts:write")?;
+    let (owner, now) = (caller.owner(), engine.ports.clock.now());
+    get_row(engine, caller, id).await?;
+    let note = note.checked()?;
+    let tenant = engine.directory.tenant(owner).await?;
+    let (ids, shard, by) = (Arc::clone(&engine.ports.ids), engine.shard(), caller.clone());
+    let reply = once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            // What rules remember changes with the alert, so nobody judges meanwhile.
+            alert_rules::hold(tx, owner, None).await?;
+            let mut row = rows::lock(tx, owner, id).await?.ok_or_else(not_found)?;
+            if AlertState::from_stored(&row.state) == AlertState::Resolved {
+                let detail =
+                    format!("This alert was over at {}. Nothing is left to do.", row.resolved_at.unwrap_or(now));
+                return Err(Error::conflict("alert_resolved", detail));
+            }
+            row.note = note.or(row.note);
+            match act {
+                Act::Acknowledge => {
+                    row.state = AlertState::Acknowledged.as_str().to_owned();
+                    (row.acknowledged_at, row.acknowledged_by) = (Some(now), Some(by.actor()));
+                }
+                Act::Resolve => end(tx, &mut row, &by.actor(), now).await?,
+            }
+            rows::put(tx, &row).await?;
+            let what = match act {
+                Act::Acknowledge => "alert.acknowledged",
+                Act::Resolve => "alert.resolved",
+            };
+            let detail = json!({"title": row.title, "note": row.note});
+            audit::record(tx, owner, &ids, now, &by, what, id, &detail).await?;
+            let shown = view::alert(&row).ok_or_else(not_found)?;
+            tell(tx, tenant.as_deref(), what, &shown, &ids, now, shard).await?;
+            Ok(shown)
+        })
+    });
+    let reply = reply.await?;
+    engine.wakers.wake(owner);
+    Ok(reply)
+}
+
+/// Ends an alert by hand, and what its rule remembers with it.
+async fn end(tx: &mut Tx, row: &mut Alert, by: &str, now: Timestamp) -> Result<(), Error> {
+    row.state = AlertState::Resolved.as_str().to_owned();
+    (row.resolved_at, row.resolved_by, row.telling) = (Some(now), Some(by.to_owned()), None);
+    let rule = alert_rules::find(tx, row.tenant_id, row.rule_id).await?;
+    let Some(rule) = rule.as_ref().and_then(Rule::from_row) else { return Ok(()) };
+    let states = alert_rules::states(tx, row.tenant_id).await?;
+    let mine = states.into_iter().filter(|state| state.rule_id == row.rule_id && state.alert_id == Some(row.id));
+    let mut changed = Vec::new();
+    for mut state in mine {
+        let memory: Memory = serde_json::from_str(&state.memory).unwrap_or_default();
+        state.memory = serde_json::to_string(&memory.resolved_by_hand(rule.quiet_s, now)).map_err(Error::internal)?;
+        state.updated_at = now;
+        changed.push(state);
+    }
+    Ok(alert_rules::put_states(tx, &changed).await?)
+}
+
+/// Tells the tenant's endpoints and streams; the operator has none.
+pub(super) async fn tell(
+    tx: &mut Tx,
+    tenant: Option<&Tenant>,
+    what: &'static str,
+    shown: &AlertView,
+    ids: &model::Ids,
+    now: Timestamp,
+    shard: i64,
+) -> Result<Vec<store::deliveries::Delivery>, Error> {
+    match tenant {
+        Some(tenant) => provider::tell(tx, tenant, what, shown, now, ids, shard).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+async fn get_row(parts: &Parts, caller: &Caller, id: AlertId) -> Result<Alert, Error> {
+    let owner = caller.owner();
+    let read = parts
+        .ports
+        .db
+        .read(caller.reach(), move |tx| Box::pin(async move { Ok::<_, Error>(rows::find(tx, owner, id).await?) }));
+    read.await?.ok_or_else(not_found)
+}

@@ -1,0 +1,610 @@
+//! From facts to readings: what a rule sees of each subject, how bad that is, and in words. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Channel, Timestamp};
+use store::message_counters::{Counts, SLOT_S};
+
+use super::{
+    AlertKind,
+    facts::{Facts, Hours, Rated},
+    kinds::{AlertUnit, Side},
+    rules::Rule,
+};
+
+/// Share of the threshold below which (or of the room above it, over which) it is over.
+const OVER_PERCENT: i64 = 80;
+/// What was sent this lately may still arrive, in seconds: until then only what is known of it counts.
+const GRACE_S: i64 = 1_800;
+/// Weeks an hour is compared with.
+pub const WEEKS: usize = 8;
+/// Weeks that must have had messages of the channel before an hour can be unusual.
+const WEEKS_MIN: usize = 4;
+const MICROS: i64 = 1_000_000;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something is the matter.
+    Bad,
+    /// Not beyond the threshold, and not far enough from it to be over.
+    Between,
+    /// Nothing is the matter.
+    Good,
+    /// There is too little to say.
+    Unknown,
+}
+
+/// What a rule sees of one subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// About what: an account's id, a channel, or another word.
+    pub subject: String,
+    /// How bad it is.
+    pub level: Level,
+    /// What was seen, in millionths of the kind's unit.
+    pub value_micros: i64,
+    /// In a few words.
+    pub title: String,
+    /// In a sentence or two.
+    pub detail: String,
+}
+
+impl Reading {
+    /// A reading of a subject about which nothing is known yet.
+    pub fn of(subject: &str) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            level: Level::Unknown,
+            value_micros: 0,
+            title: String::new(),
+            detail: String::new(),
+        }
+    }
+}
+
+/// How bad a value is under a rule.
+pub fn level(rule: &Rule, value_micros: i64) -> Level {
+    let threshold = rule.threshold_micros;
+    let spec = rule.kind.spec();
+    let (is_bad, is_good) = match spec.side {
+        Side::Above => (value_micros >= threshold, value_micros < threshold / 100 * OVER_PERCENT),
+        Side::Below => {
+            let room = 100 * MICROS - threshold;
+            (value_micros < threshold, value_micros >= threshold + room / 100 * (100 - OVER_PERCENT))
+        }
+    };
+    match (is_bad, is_good) {
+        (true, _) => Level::Bad,
+        (_, true) => Level::Good,
+        _ => Level::Between,
+    }
+}
+
+/// What a rule sees. `None`: the facts say nothing about what it watches, so nothing changes.
+pub fn measure(rule: &Rule, facts: &Facts, now: Timestamp) -> Option<Vec<Reading>> {
+    match rule.kind {
+        AlertKind::AccountFailing => Some(failing_accounts(rule, facts, now)),
+        AlertKind::ProviderFailing => Some(failing_providers(rule, facts)),
+        AlertKind::DeliveryRate => Some(delivery(rule, facts, now)),
+        AlertKind::BounceRate => Some(share_of_mails(rule, facts, now, "came back", |c| c.outcome.bounced)),
+        AlertKind::ComplaintRate => {
+            Some(share_of_mails(rule, facts, now, "were reported as unwanted", |c| c.complained))
+        }
+        AlertKind::UsageAnomaly => facts.hours.as_ref().map(|hours| unusual(rule, hours)),
+        AlertKind::Registration => Some(lapsed(facts)),
+        AlertKind::QueueAge => Some(queues(rule, facts, now)),
+        AlertKind::DeadLetters => facts.dead_letters.get(&rule.over_s).map(|count| vec![dead_letters(rule, *count)]),
+    }
+}
+
+fn failing_accounts(rule: &Rule, facts: &Facts, now: Timestamp) -> Vec<Reading> {
+    let wanted = |account: &&super::facts::Account| {
+        rule.account_id.is_none_or(|id| id == account.id)
+            && rule.channel.is_none_or(|channel| account.channels.contains(&channel))
+    };
+    let reading = |account: &super::facts::Account| {
+        let Some(since) = account.paused_at else {
+            return Reading { level: Level::Good, ..Reading::of(&account.id.to_string()) };
+        };
+        let paused_s = (now.as_seconds() - since.as_seconds()).max(0);
+        let because = account
+            .failure
+            .as_ref()
+            .map_or_else(String::new, |failure| format!(" The last answer ({}): {}", failure.code, failure.detail));
+        Reading {
+            subject: account.id.to_string(),
+            level: level(rule, paused_s * MICROS),
+            value_micros: paused_s * MICROS,
+            title: format!("{} takes no messages", account.name),
+            detail: format!(
+                "The account {} ({}) has been paused for {}; its messages wait or go another way.{because}",
+                account.name,
+                account.connector,
+                duration(paused_s)
+            ),
+        }
+    };
+    facts.accounts.iter().filter(wanted).map(reading).collect()
+}
+
+fn failing_providers(rule: &Rule, facts: &Facts) -> Vec<Reading> {
+    let reading = |(connector, count): (&String, &i64)| Reading {
+        subject: connector.clone(),
+        level: level(rule, count * MICROS),
+        value_micros: count * MICROS,
+        title: format!("{count} accounts of {connector} take no messages"),
+        detail: format!(
+            "{count} accounts of {connector} are paused at the same time. If they belong to several tenants, the provider is out of order: look at its status page."
+        ),
+    };
+    facts.paused_by_connector.iter().map(reading).collect()
+}
+
+/// What is known of messages: how many there were, and how many of them arrived.
+fn arrived(rated: &Rated, now: Timestamp) -> (i64, i64) {
+    let o = &rated.counts.outcome;
+    let bad = o.failed + o.bounced;
+    if !rated.has_receipts {
+        return (o.sent.max(bad), (o.sent - o.bounced).max(0));
+    }
+    let is_old = rated.at.plus_seconds(SLOT_S + GRACE_S) <= now;
+    let known = o.delivered + bad;
+    (if is_old { o.sent.max(known) } else { known }, o.delivered)
+}
+
+fn delivery(rule: &Rule, facts: &Facts, now: Timestamp) -> Vec<Reading> {
+    // Reports of deliveries take a while: the time looked at ends when most of them are there, and begins earlier by as much.
+    let from = now.plus_seconds(-rule.over_s - GRACE_S);
+    let mut groups = grouped(rule, facts.rates.iter().filter(|rated| rated.at >= from));
+    for subject in watched(rule, facts) {
+        groups.entry(subject).or_default();
+    }
+    let reading = |(subject, rates): (String, Vec<&Rated>)| {
+        let (known, came) = rates.iter().fold((0, 0), |(known, came), rated| {
+            let (more_known, more_came) = arrived(rated, now);
+            (known + more_known, came + more_came)
+        });
+        if known < rule.at_least.max(1) {
+            return Reading::of(&subject);
+        }
+        let value_micros = share(came, known);
+        let name = &rates[0].name;
+        Reading {
+            level: level(rule, value_micros),
+            value_micros,
+            title: format!("{} of messages through {name} arrive", percent(value_micros)),
+            detail: format!(
+                "Of {} messages through {name} in the last {}, {} arrived ({}). The alert is set to less than {}.",
+                grouped_number(known),
+                duration(rule.over_s),
+                grouped_number(came),
+                percent(value_micros),
+                percent(rule.threshold_micros)
+            ),
+            subject,
+        }
+    };
+    groups.into_iter().map(reading).collect()
+}
+
+fn share_of_mails(
+    rule: &Rule,
+    facts: &Facts,
+    now: Timestamp,
+    what: &str,
+    count: impl Fn(&Counts) -> i64,
+) -> Vec<Reading> {
+    let from = now.plus_seconds(-rule.over_s);
+    let is_mail = |rated: &&Rated| rated.channel == Channel::Email;
+    let recent = grouped(rule, facts.rates.iter().filter(|rated| rated.at >= from).filter(is_mail));
+    let longer: Vec<_> =
+        facts.longer.iter().map(|(over_s, rates)| (*over_s, grouped(rule, rates.iter().filter(is_mail)))).collect();
+    let mut subjects: BTreeSet<String> =
+        recent.keys().chain(longer.iter().flat_map(|(_, groups)| groups.keys())).cloned().collect();
+    subjects.extend(watched(rule, facts));
+    let reading = |subject: String| {
+        // The shortest time with enough mails to say something.
+        let times =
+            std::iter::once((rule.over_s, &recent)).chain(longer.iter().map(|(over_s, groups)| (*over_s, groups)));
+        let found = times.filter_map(|(over_s, groups)| {
+            let rates = groups.get(&subject)?;
+            let sum = |of: &dyn Fn(&Counts) -> i64| rates.iter().map(|rated| of(&rated.counts)).sum::<i64>();
+            let sent = sum(&|c| c.outcome.sent);
+            (sent >= rule.at_least.max(1)).then(|| (over_s, sent, sum(&count), rates[0].name.clone()))
+        });
+        let Some((over_s, sent, bad, name)) = found.into_iter().next() else { return Reading::of(&subject) };
+        let value_micros = share(bad, sent);
+        Reading {
+            subject,
+            level: level(rule, value_micros),
+            value_micros,
+            title: format!("{} of mails through {name} {what}", percent(value_micros)),
+            detail: format!(
+                "Of {} mails through {name} in the last {}, {} {what} ({}). The alert is set to {}. Stop sending to old or bought addresses before the provider stops the account.",
+                grouped_number(sent),
+                duration(over_s),
+                grouped_number(bad),
+                percent(value_micros),
+                percent(rule.threshold_micros)
+            ),
+        }
+    };
+    subjects.into_iter().map(reading).collect()
+}
+
+/// The accounts a rule is about. One that sent nothing is still there, and nothing is known of it.
+fn watched(rule: &Rule, facts: &Facts) -> impl Iterator<Item = String> {
+    let wanted = facts.accounts.iter().filter(|account| {
+        rule.account_id.is_none_or(|id| id == account.id)
+            && rule.channel.is_none_or(|channel| account.channels.contains(&channel))
+    });
+    wanted.map(|account| account.id.to_string())
+}
+
+/// What a rule is about, by subject.
+fn grouped<'a>(rule: &Rule, rates: impl Iterator<Item = &'a Rated>) -> BTreeMap<String, Vec<&'a Rated>> {
+    let mut groups = BTreeMap::<String, Vec<&Rated>>::new();
+    let wanted = |rated: &&Rated| {
+        rule.channel.is_none_or(|channel| channel == rated.channel)
+            && rule.account_id.is_none_or(|id| id.to_string() == rated.subject)
+    };
+    for rated in rates.filter(wanted) {
+        groups.entry(rated.subject.clone()).or_default().push(rated);
+    }
+    groups
+}
+
+/// The middle of some numbers; of two middles the lower.
+fn median(numbers: &mut [i64]) -> i64 {
+    numbers.sort_unstable();
+    numbers[(numbers.len() - 1) / 2]
+}
+
+/// How far `count` lies from the same hour of past weeks, in millionths of what is usual between them, with the middle of those weeks. `None` with too little past.
+///
+/// Usual is the median distance from the median, made comparable to a standard deviation, and never less than a tenth of the median, its square root or 5: weeks that happen to be
+/// alike must not make every next one unusual. Medians, because one outage or one big campaign in the past must not hide the next.
+fn distance(count: i64, weeks: &[i64]) -> Option<(i64, i64)> {
+    // Before the first week with messages there was nothing to compare with.
+    let past = weeks.iter().rposition(|week| *week > 0).map_or(0, |oldest| oldest + 1);
+    if past < WEEKS_MIN {
+        return None;
+    }
+    let mut numbers = weeks[..past].to_vec();
+    let middle = median(&mut numbers);
+    let mut distances: Vec<i64> = numbers.iter().map(|number| (number - middle).abs()).collect();
+    let spread_micros = median(&mut distances).saturating_mul(1_482_600);
+    let usual_micros =
+        spread_micros.max(middle.saturating_mul(MICROS / 10)).max(middle.isqrt() * MICROS).max(5 * MICROS);
+    let away = (count - middle).abs();
+    let value = i128::from(away) * i128::from(MICROS) * i128::from(MICROS) / i128::from(usual_micros);
+    Some((i64::try_from(value).unwrap_or(i64::MAX), middle))
+}
+
+fn unusual(rule: &Rule, hours: &Hours) -> Vec<Reading> {
+    let wanted = hours.by_channel.iter().filter(|(channel, _)| rule.channel.is_none_or(|only| only == **channel));
+    let reading = |(channel, counts): (&Channel, &(i64, Vec<i64>))| {
+        let (count, weeks) = counts;
+        let subject = channel.as_str();
+        let Some((value_micros, middle)) = distance(*count, weeks) else { return Reading::of(subject) };
+        let is_much = (count - middle).abs() >= rule.at_least;
+        let (low, high) = (weeks.iter().min().unwrap_or(&0), weeks.iter().max().unwrap_or(&0));
+        let more = if *count > middle { "more" } else { "fewer" };
+        Reading {
+            subject: subject.to_owned(),
+            level: if is_much { level(rule, value_micros) } else { Level::Good },
+            value_micros,
+            title: format!("Unusually {} {} messages", if *count > middle { "many" } else { "few" }, words(*channel)),
+            detail: format!(
+                "{} {} messages were accepted {}. In the same hour of the past {} weeks there were between {} and {}, in the middle {}: this is {} {more}, {} times the distance that is usual.",
+                grouped_number(*count),
+                words(*channel),
+                hours.label,
+                weeks.len(),
+                grouped_number(*low),
+                grouped_number(*high),
+                grouped_number(middle),
+                grouped_number((count - middle).abs()),
+                value_micros / MICROS,
+            ),
+        }
+    };
+    wanted.map(reading).collect()
+}
+
+fn words(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "e-mail",
+        Channel::Sms => "SMS",
+        Channel::Whatsapp => "WhatsApp",
+        Channel::Telegram => "Telegram",
+        Channel::Voice => "voice",
+        Channel::Webhook => "webhook",
+    }
+}
+
+fn lapsed(facts: &Facts) -> Vec<Reading> {
+    let reading = |lapsed: &store::alert_facts::Lapsed| {
+        let what = if lapsed.kind == "domain" { "mail domain" } else { "WhatsApp template" };
+        let because = lapsed.reason.as_ref().map_or_else(String::new, |reason| format!(" The reason given: {reason}"));
+        let remedy = if lapsed.kind == "domain" {
+            "Compare its records under Settings with what your DNS says."
+        } else {
+            "Change the template and submit it again; messages that use it are refused meanwhile."
+        };
+        Reading {
+            subject: format!("{}:{}", lapsed.kind, lapsed.name),
+            level: Level::Bad,
+            value_micros: 0,
+            title: format!("The {what} {} is {}", lapsed.name, lapsed.state),
+            detail: format!("The {what} {} is {}.{because} {remedy}", lapsed.name, lapsed.state),
+        }
+    };
+    facts.lapsed.iter().map(reading).collect()
+}
+
+fn queues(rule: &Rule, facts: &Facts, now: Timestamp) -> Vec<Reading> {
+    let wanted = facts.queues.iter().filter(|queue| {
+        rule.account_id.is_none_or(|id| id.to_string() == queue.subject)
+            && rule.channel.is_none_or(|channel| queue.channels.contains(&channel))
+    });
+    let reading = |queue: &super::facts::Queue| {
+        let waits_s = (now.as_seconds() - queue.since.as_seconds()).max(0);
+        Reading {
+            subject: queue.subject.clone(),
+            level: level(rule, waits_s * MICROS),
+            value_micros: waits_s * MICROS,
+            title: format!("Messages wait {} for {}", duration(waits_s), queue.name),
+            detail: format!(
+                "The oldest transactional message that could leave through {} has waited for {}. Its rate may be too low for what is sent, or no worker is running.",
+                queue.name,
+                duration(waits_s)
+            ),
+        }
+    };
+    wanted.map(reading).collect()
+}
+
+fn dead_letters(rule: &Rule, count: i64) -> Reading {
+    Reading {
+        subject: "dead_letters".to_owned(),
+        level: level(rule, count * MICROS),
+        value_micros: count * MICROS,
+        title: format!("{} messages failed after every try", grouped_number(count)),
+        detail: format!(
+            "{} messages became dead letters in the last {}. See why under Dead letters, mend the cause, and retry them.",
+            grouped_number(count),
+            duration(rule.over_s)
+        ),
+    }
+}
+
+/// `part` of `whole` in millionths of a percent.
+fn share(part: i64, whole: i64) -> i64 {
+    i64::try_from(i128::from(part) * 100 * i128::from(MICROS) / i128::from(whole.max(1))).unwrap_or(i64::MAX)
+}
+
+/// Millionths of a percent for people: two digits after the point where they say something.
+pub fn percent(micros: i64) -> String {
+    let hundredths = (micros + 5_000) / 10_000;
+    let text = match (hundredths / 100, hundredths % 100) {
+        (whole, 0) => whole.to_string(),
+        (whole, part) if part % 10 == 0 => format!("{whole}.{}", part / 10),
+        (whole, part) => format!("{whole}.{part:02}"),
+    };
+    format!("{text} %")
+}
+
+/// A number for people, its thousands apart.
+pub fn grouped_number(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+/// A length of time for people, by its largest unit.
+pub fn duration(seconds: i64) -> String {
+    let (count, unit) = match seconds {
+        ..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A threshold or value for people.
+pub fn amount(unit: AlertUnit, micros: i64) -> String {
+    match unit {
+        AlertUnit::Percent => percent(micros),
+        AlertUnit::Seconds => duration(micros / MICROS),
+        AlertUnit::Count => grouped_number(micros / MICROS),
+        AlertUnit::Times => format!("{} times", grouped_number(micros / MICROS)),
+        AlertUnit::None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AccountId, AlertRuleId, Failure, FailureKind};
+    use store::usage;
+
+    use super::*;
+    use crate::alerts::facts::{Account, Queue};
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn rule(kind: AlertKind) -> Rule {
+        Rule::default_of(kind, AlertRuleId::from_ulid(1))
+    }
+
+    fn rated(hours_ago: i64, channel: Channel, outcome: usage::Counts, has_receipts: bool) -> Rated {
+        Rated {
+            subject: "acc_1".to_owned(),
+            name: "Postmark".to_owned(),
+            channel,
+            has_receipts,
+            at: NOW.plus_seconds(-hours_ago * 3_600),
+            counts: Counts { outcome, ..Counts::default() },
+        }
+    }
+
+    fn only(rule: &Rule, facts: &Facts) -> Reading {
+        let mut readings = measure(rule, facts, NOW).expect("the facts say something");
+        assert_eq!(readings.len(), 1, "{readings:?}");
+        readings.remove(0)
+    }
+
+    fn out(sent: i64, delivered: i64, failed: i64, bounced: i64) -> usage::Counts {
+        usage::Counts {
+            accepted: sent.max(delivered + failed + bounced),
+            sent,
+            delivered,
+            failed,
+            bounced,
+            ..usage::Counts::default()
+        }
+    }
+
+    #[test]
+    fn a_rate_needs_volume_and_time() {
+        let check = |hours_ago, counts, has_receipts, expected: (Level, i64)| {
+            let facts = Facts { rates: vec![rated(hours_ago, Channel::Sms, counts, has_receipts)], ..Facts::default() };
+            let reading = only(&rule(AlertKind::DeliveryRate), &facts);
+            assert_eq!((reading.level, reading.value_micros / MICROS), expected, "{counts:?} {}", reading.detail);
+        };
+        check(1, out(100, 95, 5, 0), true, (Level::Good, 95));
+        check(1, out(100, 82, 5, 0), true, (Level::Between, 82));
+        check(1, out(100, 40, 5, 0), true, (Level::Bad, 40));
+        check(0, out(100, 40, 5, 0), true, (Level::Unknown, 0));
+        check(0, out(100, 40, 60, 0), true, (Level::Bad, 40));
+        check(1, out(20, 0, 20, 0), true, (Level::Unknown, 0));
+        check(1, out(0, 0, 80, 0), true, (Level::Bad, 0));
+        check(1, out(100, 0, 0, 2), false, (Level::Good, 98));
+        check(1, out(10, 0, 90, 0), false, (Level::Bad, 11));
+    }
+
+    #[test]
+    fn few_mails_are_judged_over_a_longer_time() {
+        let rule = rule(AlertKind::BounceRate);
+        let bounces = |sent, bounced| rated(2, Channel::Email, out(sent, 0, 0, bounced), true);
+        let facts = Facts { rates: vec![bounces(2_000, 100)], ..Facts::default() };
+        assert_eq!(only(&rule, &facts).level, Level::Bad);
+        assert!(
+            only(&rule, &facts)
+                .detail
+                .contains("Of 2,000 mails through Postmark in the last 24 hours, 100 came back (5 %)")
+        );
+        let facts = Facts { rates: vec![bounces(40, 40)], ..Facts::default() };
+        assert_eq!(only(&rule, &facts).level, Level::Unknown);
+        let facts = Facts {
+            rates: vec![bounces(40, 40)],
+            longer: vec![(604_800, vec![bounces(500, 90)]), (2_592_000, vec![bounces(1_500, 90)])],
+            ..Facts::default()
+        };
+        let reading = only(&rule, &facts);
+        assert_eq!((reading.level, reading.value_micros), (Level::Bad, 6 * MICROS));
+        assert!(reading.detail.contains("in the last 30 days"), "{}", reading.detail);
+    }
+
+    #[test]
+    fn an_hour_is_unusual_by_what_is_usual() {
+        let check = |count, weeks: &[i64], expected: Option<i64>| {
+            assert_eq!(distance(count, weeks).map(|(value, _)| value / MICROS), expected, "{count} {weeks:?}");
+        };
+        let steady = [100, 104, 96, 110, 98, 102, 90, 101];
+        check(103, &steady, Some(0));
+        check(1_840, &steady, Some(174));
+        check(0, &steady, Some(10));
+        // One campaign in the past hides nothing.
+        check(1_840, &[100, 9_000, 96, 110, 98, 102, 90, 101], Some(174));
+        // What was alike for weeks may vary a little.
+        check(52, &[50; 8], Some(0));
+        check(100, &[50; 8], Some(7));
+        // Too little past.
+        check(5_000, &[100, 100, 100, 0, 0, 0, 0, 0], None);
+        check(5_000, &[0; 8], None);
+        check(5_000, &[100, 0, 100, 100, 0, 0, 0, 0], Some(490));
+    }
+
+    #[test]
+    fn an_unusual_hour_is_explained() {
+        let by_channel = BTreeMap::from([(Channel::Sms, (1_840, vec![100, 104, 96, 110, 98, 102, 90, 101]))]);
+        let hours = Hours { label: "between 14:00 and 15:00 on Sunday (Europe/Berlin)".to_owned(), by_channel };
+        let reading = only(&rule(AlertKind::UsageAnomaly), &Facts { hours: Some(hours), ..Facts::default() });
+        assert_eq!(reading.level, Level::Bad);
+        assert_eq!(
+            reading.detail,
+            "1,840 SMS messages were accepted between 14:00 and 15:00 on Sunday (Europe/Berlin). In the same hour of the past 8 weeks there were between 90 and 110, in the middle 100: this is 1,740 more, 174 times the distance that is usual."
+        );
+        assert_eq!(
+            measure(&rule(AlertKind::UsageAnomaly), &Facts::default(), NOW),
+            None,
+            "an hour that was not looked at says nothing"
+        );
+    }
+
+    #[test]
+    fn a_paused_account_is_the_matter_after_a_while() {
+        let account = |paused_s: Option<i64>| Account {
+            id: AccountId::from_ulid(1),
+            name: "Twilio".to_owned(),
+            connector: "twilio",
+            channels: vec![Channel::Sms],
+            paused_at: paused_s.map(|s| NOW.plus_seconds(-s)),
+            failure: Some(Failure::new(FailureKind::Account, "20003", "The auth token is wrong.")),
+        };
+        let check = |paused_s, expected| {
+            let facts = Facts { accounts: vec![account(paused_s)], ..Facts::default() };
+            assert_eq!(only(&rule(AlertKind::AccountFailing), &facts).level, expected, "{paused_s:?}");
+        };
+        check(None, Level::Good);
+        check(Some(30), Level::Good);
+        check(Some(119), Level::Between);
+        check(Some(120), Level::Bad);
+        let facts = Facts { accounts: vec![account(Some(600))], ..Facts::default() };
+        assert_eq!(
+            only(&rule(AlertKind::AccountFailing), &facts).detail,
+            "The account Twilio (twilio) has been paused for 10 minutes; its messages wait or go another way. The last answer (20003): The auth token is wrong."
+        );
+        let other = Rule { channel: Some(Channel::Email), ..rule(AlertKind::AccountFailing) };
+        assert_eq!(measure(&other, &facts, NOW), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_queue_that_stands_is_the_matter() {
+        let queue = |waits_s: i64| Queue {
+            subject: "acc_1".to_owned(),
+            name: "Twilio".to_owned(),
+            channels: vec![Channel::Sms],
+            since: NOW.plus_seconds(-waits_s),
+        };
+        for (waits_s, expected) in [(10, Level::Good), (800, Level::Between), (900, Level::Bad)] {
+            let facts = Facts { queues: vec![queue(waits_s)], ..Facts::default() };
+            assert_eq!(only(&rule(AlertKind::QueueAge), &facts).level, expected, "{waits_s}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(
+            [percent(4 * MICROS), percent(80_000), percent(6_010_000), percent(99_999_999)],
+            ["4 %", "0.08 %", "6.01 %", "100 %"]
+        );
+        assert_eq!(
+            [grouped_number(0), grouped_number(999), grouped_number(1_000), grouped_number(-1_234_567)],
+            ["0", "999", "1,000", "-1,234,567"]
+        );
+        assert_eq!(
+            [duration(1), duration(119), duration(3_600), duration(86_400), duration(604_800)],
+            ["1 second", "119 seconds", "60 minutes", "24 hours", "7 days"]
+        );
+    }
+}

@@ -1,0 +1,458 @@
+//! Checking the books: everything that is billed is counted again from what happened, and every difference is told. `tidings doctor --ledger`, and a job once a day.
+//!
+//! For each tenant, in one snapshot: usage and the counters by half hour against a recount of the messages, what was used of the plan likewise, messages called sent against
+//! attempts on record; each ledger's entries against one another and its balances, each message's charge against its entries and against what became of it; and invoices against
+//! their lines, their series of numbers and the months they follow. Messages are read in pages and differences are few, so memory does not grow with what there is.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use model::{Channel, InvoiceId, MessageId, Status, TenantId, Timestamp};
+use serde::Serialize;
+use store::{
+    Db, Scope, Tx,
+    credits::{self, Charge, Entry, Ledger},
+    fallbacks::{self, FormerRoute},
+    invoices::{self, Invoice},
+    message_counters,
+    messages::{self, Message},
+    quotas::{self, Counter},
+    recounts, tenants,
+    usage::{self, Counts, Key},
+};
+
+use crate::{
+    Engine, Error,
+    analytics::count,
+    invoices::{Body, InvoiceState},
+    money::ledger::{self, RELEASED, RESERVED, SETTLED},
+    plans::quota,
+    vault::OPERATOR,
+    writes::{self, Writes},
+};
+
+/// How often the job looks, in milliseconds: once a day, as it reads every message there is.
+pub const EVERY_MS: u64 = 86_400_000;
+/// Rows read at once.
+const PAGE: i64 = 1_000;
+/// Differences of one kind and tenant that are told one by one: enough to see what they have in common.
+const TOLD_MAX: usize = 100;
+/// Sums of one tenant read at once.
+const SUMS_MAX: i64 = i64::MAX;
+
+/// Something that does not add up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Whose; `None` for the operator's own.
+    pub tenant_id: Option<TenantId>,
+    /// What kind: `usage`, `counters`, `quota`, `attempts`, `ledger`, `charge` or `invoice`.
+    pub kind: &'static str,
+    /// In words.
+    pub detail: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tenant_id {
+            Some(tenant) => write!(f, "{tenant}: {}: {}", self.kind, self.detail),
+            None => write!(f, "{}: {}", self.kind, self.detail),
+        }
+    }
+}
+
+/// What was looked at, and what does not add up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Tenants.
+    pub tenants: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Movements of credit.
+    pub entries: u64,
+    /// Invoices and credit notes.
+    pub invoices: u64,
+    /// What does not add up: of each kind and tenant the first hundred.
+    pub differences: Vec<Difference>,
+}
+
+/// Checks everything.
+pub async fn verify(db: &Db) -> Result<Verified, Error> {
+    let mut verified = Verified::default();
+    let mut before = TenantId::from_ulid(u128::MAX);
+    loop {
+        let read = db.read(Scope::System, move |tx| {
+            Box::pin(async move { Ok::<_, Error>(tenants::list(tx, before, PAGE).await?) })
+        });
+        let page = read.await?;
+        let Some(last) = page.last() else { break };
+        before = last.id;
+        for tenant in page {
+            let id = tenant.id;
+            let read = db.read(Scope::Tenant(id), move |tx| Box::pin(async move { look(tx, id).await }));
+            let of_tenant = read.await?;
+            verified.tenants += 1;
+            verified.messages += of_tenant.messages;
+            verified.entries += of_tenant.entries;
+            verified.differences.extend(of_tenant.differences);
+        }
+    }
+    let read = db.read(Scope::System, |tx| Box::pin(async move { bills(tx).await }));
+    let of_bills = read.await?;
+    verified.invoices = of_bills.invoices;
+    verified.differences.extend(of_bills.differences);
+    Ok(verified)
+}
+
+/// Differences as they are found, each kind up to a bound.
+#[derive(Default)]
+struct Found {
+    told: BTreeMap<&'static str, usize>,
+    verified: Verified,
+}
+
+impl Found {
+    fn add(&mut self, tenant_id: Option<TenantId>, kind: &'static str, detail: impl FnOnce() -> String) {
+        let told = self.told.entry(kind).or_default();
+        *told += 1;
+        if *told <= TOLD_MAX {
+            self.verified.differences.push(Difference { tenant_id, kind, detail: detail() });
+        }
+    }
+}
+
+/// Checks one tenant, in one snapshot.
+async fn look(tx: &mut Tx, tenant: TenantId) -> Result<Verified, Error> {
+    let mut found = Found::default();
+    let of = Some(tenant);
+    let counters = quotas::all(tx, tenant).await?;
+    let mut recount = Recount { used: vec![0; counters.len()], counters, ..Recount::default() };
+    let mut after = MessageId::from_ulid(0);
+    loop {
+        let page = messages::after(tx, tenant, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        let people: Vec<&Message> = page.iter().filter(|m| m.channel != Channel::Webhook).collect();
+        let keys: Vec<_> = people.iter().map(|m| (tenant, m.id)).collect();
+        let routes = fallbacks::former(tx, &keys).await?;
+        let charges: BTreeMap<MessageId, Charge> =
+            credits::charges(tx, &keys).await?.into_iter().map(|charge| (charge.message_id, charge)).collect();
+        for m in people {
+            found.verified.messages += 1;
+            recount.add(m, routes.iter().filter(|route| route.message_id == m.id));
+            if let Some(wrong) = misjudged(m, charges.get(&m.id)) {
+                found.add(of, "charge", || format!("{}: {wrong}", m.id));
+            }
+        }
+    }
+    recount.compare(tx, tenant, &mut found).await?;
+    for id in recounts::sent_without_attempt(tx, tenant, TOLD_MAX as i64).await? {
+        found.add(of, "attempts", || format!("{id} is called sent, and nothing was ever tried"));
+    }
+    for id in recounts::taken_and_not_sent(tx, tenant, TOLD_MAX as i64).await? {
+        found.add(of, "attempts", || format!("a provider took {id}, and it is not called sent"));
+    }
+    if let Some(ledger) = credits::find(tx, tenant).await? {
+        look_at_ledger(tx, &ledger, &mut found).await?;
+    }
+    Ok(found.verified)
+}
+
+/// Everything a tenant's messages come to.
+#[derive(Default)]
+struct Recount {
+    usage: BTreeMap<Key, Counts>,
+    slots: BTreeMap<message_counters::Key, message_counters::Counts>,
+    counters: Vec<Counter>,
+    used: Vec<i64>,
+}
+
+impl Recount {
+    fn add<'a>(&mut self, m: &Message, routes: impl Iterator<Item = &'a FormerRoute>) {
+        let key = |channel: Channel, provider: &str| Key {
+            tenant_id: m.tenant_id,
+            month: m.created_at.month(),
+            channel,
+            provider: provider.to_owned(),
+            purpose: m.purpose,
+        };
+        *self.usage.entry(key(m.channel, m.connector.as_deref().unwrap_or_default())).or_default() += writes::counts(m);
+        count::change(&mut self.slots, None, m);
+        if quota::counts(m) {
+            self.use_up(m.channel, m.created_at);
+        }
+        for route in routes {
+            *self.usage.entry(key(route.channel, &route.connector)).or_default() += writes::former_counts(route);
+            count::former(&mut self.slots, m, route);
+            if route.sent_at.is_some() {
+                self.use_up(route.channel, m.created_at);
+            }
+        }
+    }
+
+    fn use_up(&mut self, channel: Channel, at: Timestamp) {
+        let is_of = |counter: &Counter| counter.channel == channel && counter.starts_at <= at && at < counter.ends_at;
+        if let Some(place) = self.counters.iter().position(is_of) {
+            self.used[place] += 1;
+        }
+    }
+
+    async fn compare(mut self, tx: &mut Tx, tenant: TenantId, found: &mut Found) -> Result<(), Error> {
+        let of = Some(tenant);
+        let mut kept: BTreeMap<Key, Counts> = usage::of_tenant(tx, tenant).await?.into_iter().collect();
+        self.usage.retain(|_, counts| *counts != Counts::default());
+        kept.retain(|_, counts| *counts != Counts::default());
+        for (key, counts, told) in differing(&self.usage, &kept) {
+            let name = format!("{} {} through {} in {}", key.purpose.as_str(), key.channel, key.provider, key.month);
+            found.add(of, "usage", || format!("{name}: the messages come to {counts:?}, the counters say {told:?}"));
+        }
+        let everything = message_counters::Filter::everything();
+        let split = message_counters::Split::FULL;
+        let sums = message_counters::sums(tx, Some(tenant), &everything, split, SUMS_MAX).await?;
+        let none = message_counters::Counts::default();
+        let mut kept: BTreeMap<_, _> = sums.into_iter().collect();
+        self.slots.retain(|_, counts| *counts != none);
+        kept.retain(|_, counts| *counts != none);
+        for (key, counts, told) in differing(&self.slots, &kept) {
+            let sent = |counts: Option<&message_counters::Counts>| {
+                counts.map_or((0, 0), |c| (c.outcome.accepted, c.outcome.sent))
+            };
+            let (counts, told) = (sent(counts), sent(told));
+            found.add(of, "counters", || {
+                format!(
+                    "{} through {} in the half hour from {}: the messages come to {} accepted and {} sent, the counters say {} and {}, or differ in what became of them",
+                    key.channel, key.provider, key.at, counts.0, counts.1, told.0, told.1
+                )
+            });
+        }
+        for (counter, used) in self.counters.iter().zip(&self.used).filter(|(counter, used)| counter.used != **used) {
+            found.add(of, "quota", || {
+                format!(
+                    "{} from {}: {used} messages count, the plan's counter says {}",
+                    counter.channel, counter.starts_at, counter.used
+                )
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The keys under which two maps say different things.
+fn differing<'a, K: Ord, V: PartialEq>(
+    one: &'a BTreeMap<K, V>,
+    other: &'a BTreeMap<K, V>,
+) -> Vec<(&'a K, Option<&'a V>, Option<&'a V>)> {
+    let mut keys: Vec<&K> = one.keys().chain(other.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let pairs = keys.into_iter().map(|key| (key, one.get(key), other.get(key)));
+    pairs.filter(|(_, one, other)| one != other).collect()
+}
+
+/// What is wrong with a message's charge by what became of the message.
+fn misjudged(m: &Message, charge: Option<&Charge>) -> Option<String> {
+    // One without a charge was not to be billed; what its provider asked may stand on it all the same.
+    let charge = charge?;
+    let is_over =
+        matches!(m.status, Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed);
+    let expected = match (m.sent_at.is_some(), is_over) {
+        (true, _) => SETTLED,
+        (false, true) => RELEASED,
+        (false, false) => RESERVED,
+    };
+    // A dead letter that is tried again keeps what was given back until it is sent.
+    let is_retried = charge.state == RELEASED && expected == RESERVED;
+    if charge.state != expected && !is_retried {
+        return Some(format!("it is {}, and its charge is {} instead of {expected}", m.status, charge.state));
+    }
+    let is_settled = charge.state == SETTLED;
+    (is_settled && m.cost_micros != Some(charge.charged))
+        .then(|| format!("it says it cost {:?} millionths, and {} were charged", m.cost_micros, charge.charged))
+}
+
+async fn look_at_ledger(tx: &mut Tx, ledger: &Ledger, found: &mut Found) -> Result<(), Error> {
+    let tenant = ledger.tenant_id;
+    let of = Some(tenant);
+    if !ledger::balances(ledger) {
+        found.add(of, "ledger", || {
+            "available, reserved and spent do not add up to what was purchased and adjusted".to_owned()
+        });
+    }
+    let (reserved, charged) = credits::sums(tx, tenant).await?;
+    if (reserved, charged) != (ledger.reserved, ledger.revenue) {
+        found.add(of, "ledger", || {
+            format!(
+                "the charges come to {reserved} set aside and {charged} spent, the balances say {} and {}",
+                ledger.reserved, ledger.revenue
+            )
+        });
+    }
+    // Newest first: each entry's balances follow from those of the one before it.
+    let mut later = Later { number: ledger.entries + 1, available: ledger.available, reserved: ledger.reserved };
+    let mut before = i64::MAX;
+    loop {
+        let page = credits::entries(tx, tenant, before, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        before = last.number;
+        found.verified.entries += page.len() as u64;
+        for entry in &page {
+            later.follows(entry, tenant, found);
+        }
+    }
+    if (later.number, later.available, later.reserved) != (1, 0, 0) {
+        found.add(of, "ledger", || {
+            format!(
+                "before entry {} there are {} available and {} set aside instead of nothing",
+                later.number, later.available, later.reserved
+            )
+        });
+    }
+    for wrong in recounts::mischarged(tx, tenant, TOLD_MAX as i64).await? {
+        found.add(of, "charge", || {
+            let charge = wrong.charge.as_ref().map_or("there is no charge".to_owned(), |(state, quoted, charged)| {
+                format!("its charge of {quoted} is {state} with {charged}")
+            });
+            format!(
+                "{}: its entries leave {} set aside and charge {}, and {charge}",
+                wrong.message_id, wrong.aside, wrong.paid
+            )
+        });
+    }
+    Ok(())
+}
+
+/// What the entry that is looked at next must lead to.
+struct Later {
+    number: i64,
+    available: i64,
+    reserved: i64,
+}
+
+impl Later {
+    fn follows(&mut self, entry: &Entry, tenant: TenantId, found: &mut Found) {
+        let of = Some(tenant);
+        if entry.number != self.number - 1 {
+            found.add(of, "ledger", || format!("the entries between {} and {} are missing", entry.number, self.number));
+        } else if (entry.available, entry.reserved) != (self.available, self.reserved) {
+            found.add(of, "ledger", || {
+                format!(
+                    "after entry {} there are {} available and {} set aside, and what follows begins with {} and {}",
+                    entry.number, entry.available, entry.reserved, self.available, self.reserved
+                )
+            });
+        }
+        if entry.amount < 0 || entry.from_book == entry.to_book {
+            found.add(of, "ledger", || format!("entry {} moves nothing from one book to another", entry.number));
+        }
+        let change = |book: &str| {
+            let to = if entry.to_book == book { entry.amount } else { 0 };
+            let from = if entry.from_book == book { entry.amount } else { 0 };
+            to - from
+        };
+        self.number = entry.number;
+        self.available = entry.available - change("available");
+        self.reserved = entry.reserved - change("reserved");
+    }
+}
+
+/// Checks invoices and their numbers.
+async fn bills(tx: &mut Tx) -> Result<Verified, Error> {
+    let mut found = Found::default();
+    let mut numbers: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let series = invoices::series(tx).await?;
+    let mut ends: BTreeMap<TenantId, Timestamp> = BTreeMap::new();
+    let mut after = InvoiceId::from_ulid(0);
+    loop {
+        let page = invoices::page(tx, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for row in &page {
+            found.verified.invoices += 1;
+            look_at_bill(row, &mut ends, &mut found)?;
+            let numbered = row.number.as_deref().and_then(|number| {
+                let of = series.iter().filter(|(name, _)| number.starts_with(name.as_str()));
+                let (name, _) = of.max_by_key(|(name, _)| name.len())?;
+                Some((name.clone(), number[name.len()..].parse().ok()?))
+            });
+            match numbered {
+                Some((name, number)) => numbers.entry(name).or_default().push(number),
+                None if row.number.is_some() => {
+                    found.add(Some(row.tenant_id), "invoice", || format!("{} is of no series", name(row)));
+                }
+                None => {}
+            }
+        }
+    }
+    for (name, last) in series {
+        let mut given = numbers.remove(&name).unwrap_or_default();
+        given.sort_unstable();
+        for number in (1..=last).filter(|number| given.binary_search(number).is_err()) {
+            found.add(None, "invoice", || format!("the number {name}{number:06} was given and has no invoice"));
+        }
+        for number in given.iter().filter(|number| **number > last) {
+            found.add(None, "invoice", || format!("the number {name}{number:06} was never given"));
+        }
+    }
+    Ok(found.verified)
+}
+
+fn name(row: &Invoice) -> String {
+    row.number.clone().unwrap_or_else(|| row.id.to_string())
+}
+
+fn look_at_bill(row: &Invoice, ends: &mut BTreeMap<TenantId, Timestamp>, found: &mut Found) -> Result<(), Error> {
+    let of = Some(row.tenant_id);
+    let body = Body::from_stored(&row.body)?;
+    let net: i64 = body.lines.iter().map(|line| line.amount_micros).sum();
+    let total = net + body.taxes.iter().map(|tax| tax.amount_micros).sum::<i64>();
+    if net != body.net || total != row.total {
+        found.add(of, "invoice", || {
+            format!(
+                "{}: its lines come to {net} and {total} with taxes, it says {} and {}",
+                name(row),
+                body.net,
+                row.total
+            )
+        });
+    }
+    let has_number = row.number.is_some();
+    let is_draft = row.state == InvoiceState::Draft.as_str();
+    if (is_draft && has_number) || (!is_draft && !has_number && row.state != InvoiceState::Void.as_str()) {
+        found.add(of, "invoice", || format!("{} is {}, and its number does not fit that", name(row), row.state));
+    }
+    if row.of_id.is_none() {
+        if ends.get(&row.tenant_id).is_some_and(|end| row.starts_at < *end) {
+            found.add(of, "invoice", || format!("{} bills again what an earlier invoice billed", name(row)));
+        }
+        ends.insert(row.tenant_id, row.ends_at);
+    }
+    Ok(())
+}
+
+/// Checks everything and tells the operator's log and each tenant's events of what does not add up. Answers how many differences there are.
+pub async fn watch(engine: &Arc<Engine>) -> Result<u64, Error> {
+    let verified = verify(&engine.ports.db).await?;
+    let mut by_tenant: BTreeMap<TenantId, Vec<&Difference>> = BTreeMap::new();
+    for difference in &verified.differences {
+        tracing::error!(kind = difference.kind, "The books do not add up: {difference}");
+        by_tenant.entry(difference.tenant_id.unwrap_or(OPERATOR)).or_default().push(difference);
+    }
+    for (tenant_id, differences) in &by_tenant {
+        if *tenant_id == OPERATOR {
+            continue;
+        }
+        let (tenant_id, now, shard) = (*tenant_id, engine.ports.clock.now(), engine.shard());
+        let (_, tenant) = engine.tenant(tenant_id).await?;
+        let data = serde_json::json!({ "count": differences.len(), "differences": differences.iter().take(10).collect::<Vec<_>>() });
+        let (ids, data) = (Arc::clone(&engine.ports.ids), data.to_string());
+        let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
+            Box::pin(async move {
+                let mut writes = Writes::default();
+                writes.event(&tenant, "ledger.difference", data, now, &ids);
+                writes.write(tx, shard).await
+            })
+        });
+        write.await?;
+        engine.wakers.wake(tenant_id);
+    }
+    metrics::gauge!("tidings_ledger_differences").set(verified.differences.len() as f64);
+    Ok(verified.differences.len() as u64)
+}

@@ -1,0 +1,562 @@
+//! Invoices: what a tenant owes for a month, written from the sums that are kept with its messages.
+//!
+//! When a tenant's month has ended on its own clock, [`closing`] makes a draft, and issues it unless the operator wants to look first. What stands on it is worked out purely
+//! ([`compose`]) from the plan, what was sent by channel and country, and what a price list charged. With its number an invoice is final: it is paid, or taken back by a credit
+//! note, but never changed. What is learned about a month afterwards (a late report, a message that was scheduled) stands as a correction on the next invoice.
+//!
+//! Numbers come from a series whose row is locked by whoever issues, in the transaction that writes the number: there are no gaps, and none is given twice. Invoices outlive
+//! their tenant, because an operator has to keep them.
+
+pub mod closing;
+pub mod compose;
+pub mod printing;
+pub mod settings;
+
+use std::sync::Arc;
+
+use model::{InvoiceId, MessageId, Money, PlanId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{
+    Tx, credits,
+    invoices::{self as rows, Invoice},
+    subscriptions, tenants,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use self::{
+    compose::{Line, LineKind, TaxLine},
+    settings::{BillingSettings, Seller},
+};
+use crate::{
+    Engine, Error, audit,
+    directory::Tenant,
+    keys::Caller,
+    money::{
+        BillingMode,
+        ledger::{Book, Cause, Open},
+    },
+    names::Faults,
+    once::{Repeat, Reply, Secrecy, once},
+    page::{Page, Window},
+    plans::{Allowance, subscription::Customer},
+    writes::Writes,
+};
+
+/// Longest reference or reason, in characters.
+const REFERENCE_MAX: usize = 200;
+
+/// Whether it is a bill or takes one back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InvoiceKind {
+    /// A bill for a month.
+    Invoice,
+    /// Takes a bill back.
+    CreditNote,
+}
+
+impl InvoiceKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invoice => "invoice",
+            Self::CreditNote => "credit_note",
+        }
+    }
+
+    fn from_stored(word: &str) -> Self {
+        if word == "credit_note" { Self::CreditNote } else { Self::Invoice }
+    }
+}
+
+/// What became of an invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InvoiceState {
+    /// Made, without a number; the tenant does not see it.
+    Draft,
+    /// Final, and to be paid.
+    Issued,
+    /// Paid, or nothing was due.
+    Paid,
+    /// Taken back.
+    Void,
+}
+
+impl InvoiceState {
+    /// The word in JSON and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Issued => "issued",
+            Self::Paid => "paid",
+            Self::Void => "void",
+        }
+    }
+
+    /// Reads the database's word; one this binary does not know is not shown to tenants.
+    fn from_stored(word: &str) -> Self {
+        match word {
+            "issued" => Self::Issued,
+            "paid" => Self::Paid,
+            "void" => Self::Void,
+            _ => Self::Draft,
+        }
+    }
+}
+
+/// What an invoice says, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Body {
+    pub seller: Seller,
+    pub customer: Customer,
+    pub plan_id: Option<PlanId>,
+    pub plan: String,
+    pub allowances: Vec<Allowance>,
+    pub month: String,
+    pub lines: Vec<Line>,
+    pub net: i64,
+    pub taxes: Vec<TaxLine>,
+    pub payment: Vec<String>,
+    pub note: Option<String>,
+    /// Why a credit note was written.
+    pub reason: Option<String>,
+    pub due_days: u32,
+}
+
+impl Body {
+    /// Reads what the database keeps.
+    pub(crate) fn from_stored(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|error| Error::internal(format!("an invoice cannot be read: {error}")))
+    }
+
+    /// What a price list charged that is to be paid by this invoice.
+    fn postpaid(&self) -> i64 {
+        let of = |kind| self.lines.iter().filter(move |line| line.kind == kind).map(|line| line.amount_micros);
+        of(LineKind::Messages).chain(of(LineKind::Credit)).sum()
+    }
+}
+
+/// An invoice or a credit note.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Invoice)]
+pub struct InvoiceView {
+    /// Its id.
+    #[schema(value_type = String, example = "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub id: InvoiceId,
+    /// Whose.
+    #[schema(value_type = String, example = "ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub tenant_id: TenantId,
+    /// Whether it is a bill or takes one back.
+    pub kind: InvoiceKind,
+    /// What became of it.
+    pub state: InvoiceState,
+    /// Its number; none while it is a draft.
+    #[schema(example = "INV-000042")]
+    pub number: Option<String>,
+    /// The invoice a credit note takes back.
+    #[schema(value_type = Option<String>)]
+    pub credits_id: Option<InvoiceId>,
+    /// The month on the tenant's clock.
+    #[schema(example = "2026-11")]
+    pub month: String,
+    /// From when it bills.
+    #[schema(value_type = String, format = DateTime)]
+    pub starts_at: Timestamp,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    pub ends_at: Timestamp,
+    /// Who wrote it.
+    pub seller: Seller,
+    /// Whom it is addressed to.
+    pub customer: Customer,
+    /// The plan's name.
+    #[schema(example = "Studio")]
+    pub plan: String,
+    /// Its lines.
+    pub lines: Vec<Line>,
+    /// The sum of the lines.
+    #[schema(value_type = Object)]
+    pub net: Money,
+    /// The taxes.
+    pub taxes: Vec<TaxLine>,
+    /// What is to be paid; below zero what is given back.
+    #[schema(value_type = Object)]
+    pub total: Money,
+    /// How to pay, line by line.
+    pub payment_details: Vec<String>,
+    /// What else stands on it.
+    pub note: Option<String>,
+    /// Why a credit note was written.
+    pub reason: Option<String>,
+    /// When it was issued.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub issued_at: Option<Timestamp>,
+    /// Until when it is to be paid.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due_at: Option<Timestamp>,
+    /// When it was paid.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub paid_at: Option<Timestamp>,
+    /// The payment's reference.
+    pub payment_reference: Option<String>,
+    /// When it was taken back.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub voided_at: Option<Timestamp>,
+    /// When it was sent to the customer.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub mailed_at: Option<Timestamp>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+fn view(row: &Invoice) -> Result<InvoiceView, Error> {
+    let body = Body::from_stored(&row.body)?;
+    let money = |amount_micros| Money { amount_micros, currency: row.currency.clone() };
+    Ok(InvoiceView {
+        id: row.id,
+        tenant_id: row.tenant_id,
+        kind: InvoiceKind::from_stored(&row.kind),
+        state: InvoiceState::from_stored(&row.state),
+        number: row.number.clone(),
+        credits_id: row.of_id,
+        month: body.month,
+        starts_at: row.starts_at,
+        ends_at: row.ends_at,
+        seller: body.seller,
+        customer: body.customer,
+        plan: body.plan,
+        lines: body.lines,
+        net: money(body.net),
+        taxes: body.taxes,
+        total: money(row.total),
+        payment_details: body.payment,
+        note: body.note,
+        reason: body.reason,
+        issued_at: row.issued_at,
+        due_at: row.due_at,
+        paid_at: row.paid_at,
+        payment_reference: row.payment.clone(),
+        voided_at: row.voided_at,
+        mailed_at: row.mailed_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    })
+}
+
+/// Which invoices are asked for.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct InvoicesQuery {
+    /// Only those in this state.
+    #[param(value_type = Option<String>, example = "issued")]
+    pub state: Option<InvoiceState>,
+    /// Rows of the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// A payment that arrived.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvoicePayment {
+    /// The payment's reference.
+    #[schema(example = "bank transfer 2026-12-09")]
+    pub reference: String,
+    /// When it arrived; now when left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub paid_at: Option<Timestamp>,
+}
+
+/// Why an invoice is taken back.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceVoid {
+    /// It stands on the credit note.
+    #[schema(example = "The plan had ended before.")]
+    pub reason: String,
+}
+
+fn check_text(pointer: &str, text: &str) -> Result<(), Error> {
+    let mut faults = Faults::default();
+    if text.trim().is_empty() || text.chars().count() > REFERENCE_MAX || text.chars().any(char::is_control) {
+        faults.add(pointer, format!("1 to {REFERENCE_MAX} characters in one line"));
+    }
+    faults.end()
+}
+
+/// Lists invoices and credit notes, newest first: the tenant's, or everybody's for an operator outside of any. Needs the scope `invoices:read`.
+pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Result<Page<InvoiceView>, Error> {
+    caller.need("invoices:read")?;
+    let window = Window::read("invoices", query.limit, query.cursor.as_deref())?;
+    let (tenant, state, is_operator) = (caller.tenant, query.state, caller.is_operator);
+    let read = engine.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move {
+            let before = InvoiceId::from_ulid(window.before);
+            rows::list(tx, tenant, state.map(InvoiceState::as_str), is_operator, before, window.rows()).await
+        })
+    });
+    let found: Vec<Invoice> = read.await?;
+    let page = window.page(found, |row| row.id.ulid(), |row| view(&row));
+    Ok(Page { data: page.data.into_iter().collect::<Result<_, _>>()?, next_cursor: page.next_cursor })
+}
+
+/// Reads an invoice. Needs the scope `invoices:read`.
+pub async fn get(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<InvoiceView, Error> {
+    caller.need("invoices:read")?;
+    view(&found(engine, caller, id).await?)
+}
+
+/// The row of an invoice the caller may see.
+pub(crate) async fn found(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<Invoice, Error> {
+    let (tenant, is_operator) = (caller.tenant, caller.is_operator);
+    let read = engine.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move {
+            let owner = match tenant {
+                Some(tenant) => Some(tenant),
+                None => rows::owner(tx, id).await?,
+            };
+            match owner {
+                Some(owner) => rows::find(tx, owner, id).await,
+                None => Ok(None),
+            }
+        })
+    });
+    let row: Option<Invoice> = read.await?;
+    row.filter(|row| is_operator || row.number.is_some()).ok_or_else(|| Error::not_found("invoice"))
+}
+
+/// Issues a draft: it gets its number and is final. Needs an operator with the scope `invoices:write`.
+pub async fn issue(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId) -> Result<Reply, Error> {
+    act(engine, caller, repeat, id, Act::Issue).await
+}
+
+/// Records a payment. Needs an operator with the scope `invoices:write`.
+pub async fn pay(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: InvoiceId,
+    payment: InvoicePayment,
+) -> Result<Reply, Error> {
+    caller.need_operator("invoices:write")?;
+    check_text("/reference", &payment.reference)?;
+    act(engine, caller, repeat, id, Act::Pay(payment)).await
+}
+
+/// Takes an invoice back: a draft is dropped, and of an issued one a credit note is written. Needs an operator with the scope `invoices:write`.
+pub async fn void(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    id: InvoiceId,
+    why: InvoiceVoid,
+) -> Result<Reply, Error> {
+    caller.need_operator("invoices:write")?;
+    check_text("/reason", &why.reason)?;
+    let note = InvoiceId::from_ulid(engine.ports.ids.ulid(engine.ports.clock.now()));
+    act(engine, caller, repeat, id, Act::Void { reason: why.reason, note }).await
+}
+
+/// What is done to an invoice.
+enum Act {
+    Issue,
+    Pay(InvoicePayment),
+    Sent(MessageId),
+    Void { reason: String, note: InvoiceId },
+}
+
+impl Act {
+    /// The type of the event that tells of it, which is also its name in the audit log.
+    const fn event(&self) -> &'static str {
+        match self {
+            Self::Issue => "invoice.issued",
+            Self::Pay(_) => "invoice.paid",
+            Self::Sent(_) => "invoice.sent",
+            Self::Void { .. } => "invoice.voided",
+        }
+    }
+
+    async fn perform(self, tx: &mut Tx, row: &mut Invoice, now: Timestamp, by: &Caller) -> Result<(), Error> {
+        let state = InvoiceState::from_stored(&row.state);
+        match self {
+            Self::Issue if state == InvoiceState::Draft => {
+                let settings = BillingSettings::read(tx).await?;
+                finish(tx, &settings.series, row, now).await
+            }
+            Self::Issue => Err(wrong_state(row, "only a draft can be issued")),
+            Self::Pay(payment) if state == InvoiceState::Issued => {
+                if payment.paid_at.is_some_and(|at| at > now) {
+                    let detail = "not later than now; a payment is recorded when it has arrived";
+                    return Err(Error::invalid("/paid_at", detail));
+                }
+                row.state = InvoiceState::Paid.as_str().to_owned();
+                (row.paid_at, row.payment) = (Some(payment.paid_at.unwrap_or(now)), Some(payment.reference));
+                row.updated_at = now;
+                rows::update(tx, row.tenant_id, row).await?;
+                even_out(tx, row, Book::Purchased, "purchase", by, now).await?;
+                settle_arrears(tx, row.tenant_id, now).await
+            }
+            Self::Pay(_) => Err(wrong_state(row, "only an issued invoice can be paid")),
+            Self::Sent(mail) => {
+                (row.mailed_at, row.mail_id, row.updated_at) = (Some(now), Some(mail), now);
+                Ok(rows::update(tx, row.tenant_id, row).await?)
+            }
+            Self::Void { reason, note }
+                if state != InvoiceState::Void && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice =>
+            {
+                if state != InvoiceState::Draft {
+                    let settings = BillingSettings::read(tx).await?;
+                    let mut note = credit_note(row, note, reason, now)?;
+                    rows::insert(tx, row.tenant_id, &note).await?;
+                    finish(tx, &settings.credit_note_series, &mut note, now).await?;
+                }
+                if state == InvoiceState::Issued {
+                    even_out(tx, row, Book::Adjusted, "adjustment", by, now).await?;
+                }
+                row.state = InvoiceState::Void.as_str().to_owned();
+                (row.voided_at, row.updated_at) = (Some(now), now);
+                rows::update(tx, row.tenant_id, row).await?;
+                settle_arrears(tx, row.tenant_id, now).await
+            }
+            Self::Void { .. } => Err(wrong_state(row, "only an invoice that was not taken back yet can be")),
+        }
+    }
+}
+
+/// Does something to an invoice in one transaction with what is told about it.
+async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, act: Act) -> Result<Reply, Error> {
+    caller.need_operator("invoices:write")?;
+    let tenant_id = found(engine, caller, id).await?.tenant_id;
+    let (_, tenant) = engine.tenant(tenant_id).await?;
+    let (now, shard, ids) = (engine.ports.clock.now(), engine.shard(), Arc::clone(&engine.ports.ids));
+    let by = Caller { tenant: None, ..caller.clone() };
+    let inner = by.clone();
+    let reply = once(engine.parts(), &by, repeat, 200, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            // Two who do something about one tenant's invoices wait for each other here.
+            tenants::bump(tx, Some(tenant_id)).await?;
+            let row = rows::lock(tx, tenant_id, id).await?;
+            let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
+            let (before, what) = (row.state.clone(), act.event());
+            act.perform(tx, &mut row, now, &inner).await?;
+            let detail = json!({ "state": [before, row.state], "number": row.number });
+            audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
+            tell(tx, &tenant, &row, what, &ids, now, shard).await?;
+            view(&row)
+        })
+    });
+    let reply = reply.await?;
+    engine.parts().directory.catch_up().await;
+    engine.wakers.wake(tenant_id);
+    Ok(reply)
+}
+
+/// What takes an invoice back, not yet issued.
+fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> Result<Invoice, Error> {
+    let mut body = Body::from_stored(&of.body)?;
+    for line in &mut body.lines {
+        (line.quantity, line.amount_micros) = (-line.quantity, -line.amount_micros);
+    }
+    body.net = -body.net;
+    body.taxes.iter_mut().for_each(|tax| tax.amount_micros = -tax.amount_micros);
+    body.reason = Some(reason);
+    Ok(Invoice {
+        id,
+        kind: InvoiceKind::CreditNote.as_str().to_owned(),
+        state: InvoiceState::Draft.as_str().to_owned(),
+        number: None,
+        of_id: Some(of.id),
+        total: -of.total,
+        body: serde_json::to_string(&body).map_err(Error::internal)?,
+        issued_at: None,
+        due_at: None,
+        paid_at: None,
+        payment: None,
+        voided_at: None,
+        mailed_at: None,
+        mail_id: None,
+        created_at: now,
+        updated_at: now,
+        ..of.clone()
+    })
+}
+
+/// Gives an invoice its number. Where nothing is to be paid it is paid at once.
+pub(crate) async fn finish(tx: &mut Tx, series: &str, row: &mut Invoice, now: Timestamp) -> Result<(), Error> {
+    let body = Body::from_stored(&row.body)?;
+    let number = rows::next_number(tx, series).await?;
+    row.number = Some(format!("{series}{number:06}"));
+    row.issued_at = Some(now);
+    row.updated_at = now;
+    if row.total > 0 {
+        row.state = InvoiceState::Issued.as_str().to_owned();
+        row.due_at = Some(now.plus_seconds(i64::from(body.due_days) * 86_400));
+    } else {
+        row.state = InvoiceState::Paid.as_str().to_owned();
+        row.paid_at = Some(now);
+    }
+    Ok(rows::update(tx, row.tenant_id, row).await?)
+}
+
+/// Puts what messages had cost by the price list back into the ledger of a tenant that pays afterwards: it was paid by an invoice, or need not be.
+async fn even_out(
+    tx: &mut Tx,
+    row: &Invoice,
+    from: Book,
+    kind: &'static str,
+    by: &Caller,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let owed = Body::from_stored(&row.body)?.postpaid();
+    let Some(ledger) = credits::lock(tx, row.tenant_id).await? else { return Ok(()) };
+    if owed <= 0 || BillingMode::from_stored(&ledger.mode) != BillingMode::Postpaid {
+        return Ok(());
+    }
+    let mut open = Open::new(ledger);
+    let cause = Cause { kind, message: None, reference: row.number.clone(), actor: Some(by.actor()), at: now };
+    open.post(from, Book::Available, owed, cause);
+    credits::put(tx, row.tenant_id, &open.ledger).await?;
+    Ok(credits::insert_entries(tx, &open.entries).await?)
+}
+
+/// Says of a subscription since when a bill is unpaid, by its invoices. The caller raises the configuration's version, so that it counts at once.
+pub(crate) async fn settle_arrears(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
+    let overdue = rows::first_overdue(tx, tenant, now).await?.and_then(|invoice| invoice.due_at);
+    if let Some(mut subscription) = subscriptions::lock(tx, tenant).await?
+        && subscription.past_due_since != overdue
+    {
+        (subscription.past_due_since, subscription.updated_at) = (overdue, now);
+        subscriptions::put(tx, tenant, &subscription).await?;
+    }
+    Ok(())
+}
+
+fn wrong_state(row: &Invoice, rule: &str) -> Error {
+    let name = row.number.as_deref().unwrap_or("This draft");
+    Error::conflict("invoice_state", format!("{name} is {}; {rule}.", row.state))
+}
+
+/// Tells the tenant what happened to an invoice, in the transaction in which it happens.
+pub(crate) async fn tell(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    row: &Invoice,
+    what: &'static str,
+    ids: &model::Ids,
+    now: Timestamp,
+    shard: i64,
+) -> Result<(), Error> {
+    let mut writes = Writes::default();
+    let data = serde_json::to_string(&view(row)?).map_err(Error::internal)?;
+    writes.event(tenant, what, data, now, ids);
+    Ok(writes.write(tx, shard).await?)
+}

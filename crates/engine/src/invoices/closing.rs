@@ -1,0 +1,369 @@
+//! Closing months: the job that makes invoices.
+//!
+//! How far a tenant was billed stands in its subscription and moves in the transaction that writes the invoice, so a process that dies anywhere, or a second one that comes with
+//! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, never messages; one tenant is worked on at a time.
+//!
+//! Sums are kept by the half hour. A month that begins or ends within one (a plan that began at ten past, a zone on a quarter hour) begins or ends with the next, for both
+//! months the same, so every message stands on one invoice.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{InvoiceId, TenantId, Timestamp};
+use store::{
+    Scope, Tx, credits,
+    invoices::{self as rows, Invoice, Invoiced},
+    message_counters::{self, Filter, Split},
+    plans::{self, Plan},
+    subscriptions::{self, Subscription},
+    tenants,
+};
+
+use super::{
+    Body, InvoiceKind, InvoiceState,
+    compose::{Earlier, Facts, Metered, Sent, compose},
+    finish,
+    settings::BillingSettings,
+    settle_arrears, tell,
+};
+use crate::{
+    Engine, Error,
+    money::BillingMode,
+    plans::{allowances, months, subscription::Customer},
+};
+
+/// How long after its end a month is closed, in seconds: what was accepted in its last minutes has left by then, as a rule.
+const AFTER_S: i64 = 3_600;
+/// Tenants read at once.
+const PAGE: i64 = 200;
+/// How far back months are counted again for corrections, in seconds: messages may be scheduled a year ahead.
+const LOOK_BACK_S: i64 = 400 * 86_400;
+/// Sums of one month at most: every country there is on each channel, with room.
+const SUMS_MAX: i64 = 10_000;
+/// Seconds of one sum.
+const SLOT_S: i64 = 1_800;
+/// Entries of a ledger read at once.
+const ENTRIES_PAGE: i64 = 500;
+
+/// Closes the months that have ended, one tenant after another. Answers how many.
+pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
+    let now = engine.ports.clock.now();
+    let mut closed = 0;
+    loop {
+        let due = now.plus_seconds(-AFTER_S);
+        let read = engine.ports.db.read(Scope::System, move |tx| {
+            Box::pin(async move { Ok::<_, Error>(subscriptions::closing(tx, due, PAGE).await?) })
+        });
+        let page = read.await?;
+        let (found, mut moved) = (page.len(), 0);
+        for subscription in page {
+            let tenant = subscription.tenant_id;
+            // One that cannot be closed now must not keep the others.
+            match close(engine, subscription, now).await {
+                Ok(()) => moved += 1,
+                Err(error) => tracing::error!(%error, tenant.id = %tenant, "A tenant's month cannot be closed"),
+            }
+        }
+        closed += moved;
+        if moved == 0 || found < PAGE as usize {
+            return Ok(closed);
+        }
+    }
+}
+
+/// Closes the months of one tenant that have ended, at once: before its plan changes.
+pub(crate) async fn close_ended(engine: &Arc<Engine>, tenant: TenantId) -> Result<(), Error> {
+    let now = engine.ports.clock.now();
+    loop {
+        let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move { Ok::<_, Error>(subscriptions::find(tx, tenant).await?) })
+        });
+        match read.await?.filter(|row| row.closes_at.is_some_and(|at| at <= now)) {
+            Some(ended) => close(engine, ended, now).await?,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What a month's invoice is made from.
+struct Read {
+    facts: Facts,
+    customer: Customer,
+    plan: Plan,
+    month: String,
+    settings: BillingSettings,
+    /// What is on invoices once this one is written, for this month and those it corrects.
+    invoiced: Vec<Invoiced>,
+    revenue: i64,
+    next_month_ends: Timestamp,
+}
+
+/// Closes one tenant's month: its invoice, and how far the tenant was billed.
+async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Result<(), Error> {
+    let tenant_id = seen.tenant_id;
+    let (_, tenant) = engine.tenant(tenant_id).await?;
+    let subscription = seen.clone();
+    let read = engine
+        .ports
+        .db
+        .read(Scope::Tenant(tenant_id), move |tx| Box::pin(async move { look(tx, &subscription).await }));
+    let Some(read) = read.await? else { return Ok(()) };
+    let composed = compose(&read.facts);
+    let body = Body {
+        seller: read.settings.seller.clone(),
+        customer: read.customer,
+        plan_id: Some(read.plan.id),
+        plan: read.plan.name,
+        allowances: read.facts.allowances,
+        month: read.month,
+        lines: composed.lines,
+        net: composed.net,
+        taxes: composed.taxes,
+        payment: read.settings.payment.clone(),
+        note: read.settings.note.clone(),
+        reason: None,
+        due_days: read.settings.due_days,
+    };
+    let mut invoice = Invoice {
+        tenant_id,
+        id: InvoiceId::from_ulid(engine.ports.ids.ulid(now)),
+        kind: InvoiceKind::Invoice.as_str().to_owned(),
+        state: InvoiceState::Draft.as_str().to_owned(),
+        number: None,
+        of_id: None,
+        currency: read.facts.currency,
+        starts_at: read.facts.starts_at,
+        ends_at: read.facts.ends_at,
+        total: composed.total,
+        body: serde_json::to_string(&body).map_err(Error::internal)?,
+        issued_at: None,
+        due_at: None,
+        paid_at: None,
+        payment: None,
+        voided_at: None,
+        mailed_at: None,
+        mail_id: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let (settings, invoiced, revenue, next) = (read.settings, read.invoiced, read.revenue, read.next_month_ends);
+    let (ids, shard) = (Arc::clone(&engine.ports.ids), engine.shard());
+    let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
+        Box::pin(async move {
+            let Some(mut subscription) = subscriptions::lock(tx, tenant_id).await?.filter(|row| *row == seen) else {
+                // Somebody else closed it, or changed the plan meanwhile: the next run sees what is so then.
+                return Ok::<_, Error>(());
+            };
+            rows::insert(tx, tenant_id, &invoice).await?;
+            rows::put_invoiced(tx, &invoiced).await?;
+            let is_over = subscription.canceled_at.is_some_and(|at| at <= invoice.ends_at);
+            subscription.billed_until = invoice.ends_at;
+            subscription.closes_at = (!is_over).then_some(next);
+            subscription.ledger_revenue = revenue;
+            subscriptions::put(tx, tenant_id, &subscription).await?;
+            if settings.issues_by_itself {
+                finish(tx, &settings.series, &mut invoice, now).await?;
+                tell(tx, &tenant, &invoice, "invoice.issued", &ids, now, shard).await?;
+            }
+            Ok(())
+        })
+    });
+    write.await?;
+    engine.wakers.wake(tenant_id);
+    Ok(())
+}
+
+/// Reads what a tenant's month is made of; `None` when there is none to close.
+async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, Error> {
+    let tenant = subscription.tenant_id;
+    let (Some(row), Some(ends_at)) = (tenants::find(tx, tenant).await?, subscription.closes_at) else {
+        return Ok(None);
+    };
+    let plan = plans::find(tx, subscription.plan_id).await?.ok_or_else(|| Error::internal("a plan is gone"))?;
+    let settings = BillingSettings::read(tx).await?;
+    let zone = months::zone(&row.timezone);
+    let starts_at = subscription.billed_until;
+    let sent = counted(tx, tenant, starts_at, ends_at).await?;
+    let mut invoiced = written(tenant, starts_at, ends_at, &sent, &Sent::new());
+    let earlier = earlier(tx, tenant, starts_at, &mut invoiced).await?;
+    let mut customer = Customer::from_stored(&subscription.customer);
+    let country = customer.country.clone().or(row.default_country);
+    let tax = settings.tax(&customer, country.as_deref());
+    customer.name = customer.name.or(Some(row.name));
+    customer.country = country;
+    let (metered, revenue) = metered(tx, subscription, ends_at).await?;
+    let facts = Facts {
+        currency: plan.currency.clone(),
+        plan: plan.name.clone(),
+        monthly_fee: plan.monthly_fee,
+        allowances: allowances(&plan.allowances),
+        starts_at,
+        ends_at,
+        month_starts_at: months::month(&zone, starts_at).0,
+        trial_ends_at: subscription.trial_ends_at,
+        canceled_at: subscription.canceled_at,
+        sent,
+        earlier,
+        metered,
+        tax,
+    };
+    Ok(Some(Read {
+        facts,
+        customer,
+        plan,
+        month: months::name(&zone, starts_at),
+        settings,
+        invoiced,
+        revenue,
+        next_month_ends: months::month(&zone, ends_at).1,
+    }))
+}
+
+/// The first half hour that begins at an instant or after it.
+fn slot(at: Timestamp) -> Timestamp {
+    const SLOT: i64 = SLOT_S * 1_000_000;
+    let micros = at.as_micros();
+    Timestamp::from_micros(
+        micros.div_euclid(SLOT).saturating_add(i64::from(micros.rem_euclid(SLOT) > 0)).saturating_mul(SLOT),
+    )
+}
+
+/// What was sent of a tenant's messages that were accepted in a time.
+pub(crate) async fn counted(
+    tx: &mut Tx,
+    tenant: TenantId,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+) -> Result<Sent, store::Error> {
+    let filter = Filter { from: slot(starts_at), until: slot(ends_at), ..Filter::default() };
+    let split = Split { channel: true, country: true, ..Split::default() };
+    let sums = message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?;
+    let sent = sums.into_iter().map(|(key, counts)| ((key.channel, key.country), counts.outcome.sent));
+    Ok(sent.filter(|(_, sent)| *sent != 0).collect())
+}
+
+/// The rows that say what is on invoices of a month, for what was found and what is gone.
+fn written(
+    tenant_id: TenantId,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+    found: &Sent,
+    before: &Sent,
+) -> Vec<Invoiced> {
+    let keys: BTreeMap<_, i64> =
+        before.keys().map(|key| (key, 0)).chain(found.iter().map(|(key, n)| (key, *n))).collect();
+    let row = |((channel, country), sent): (&(model::Channel, String), i64)| Invoiced {
+        tenant_id,
+        starts_at,
+        channel: *channel,
+        country: country.clone(),
+        ends_at,
+        sent,
+    };
+    keys.into_iter().map(row).collect()
+}
+
+/// The earlier months whose messages are others now than what is on invoices, which `invoiced` is told.
+async fn earlier(
+    tx: &mut Tx,
+    tenant: TenantId,
+    until: Timestamp,
+    invoiced: &mut Vec<Invoiced>,
+) -> Result<Vec<Earlier>, Error> {
+    let since = until.plus_seconds(-LOOK_BACK_S);
+    let mut kept: BTreeMap<Timestamp, Sent> = BTreeMap::new();
+    for row in rows::invoiced_since(tx, tenant, since).await? {
+        kept.entry(row.starts_at).or_default().insert((row.channel, row.country), row.sent);
+    }
+    let mut changed = Vec::new();
+    for invoice in rows::months_since(tx, tenant, since).await? {
+        let before: Sent = kept.remove(&invoice.starts_at).unwrap_or_default();
+        let before: Sent = before.into_iter().filter(|(_, sent)| *sent != 0).collect();
+        let found = counted(tx, tenant, invoice.starts_at, invoice.ends_at).await?;
+        if found == before {
+            continue;
+        }
+        invoiced.extend(written(tenant, invoice.starts_at, invoice.ends_at, &found, &before));
+        let body = Body::from_stored(&invoice.body)?;
+        // What was taken back is not charged again by a correction of it.
+        if invoice.state != InvoiceState::Void.as_str() {
+            let name = invoice.number.unwrap_or(body.month);
+            changed.push(Earlier { name, allowances: body.allowances, invoiced: before, found });
+        }
+    }
+    Ok(changed)
+}
+
+/// What a price list charged since the last invoice and before the end of this one, and what it had charged in all by then.
+async fn metered(
+    tx: &mut Tx,
+    subscription: &Subscription,
+    ends_at: Timestamp,
+) -> Result<(Option<Metered>, i64), Error> {
+    let tenant = subscription.tenant_id;
+    let Some(ledger) = credits::find(tx, tenant).await? else { return Ok((None, subscription.ledger_revenue)) };
+    let mut revenue = ledger.revenue;
+    // What was charged after the month's end, newest first: a moment's worth, as months are closed soon.
+    let mut before = i64::MAX;
+    loop {
+        let page = credits::entries(tx, tenant, before, ENTRIES_PAGE).await?;
+        let late = page.iter().filter(|entry| entry.at >= ends_at);
+        let (count, charged) = late.fold((0, 0i64), |(count, sum), entry| {
+            let charged = if entry.to_book == "revenue" { entry.amount } else { 0 };
+            (count + 1, sum + charged)
+        });
+        revenue -= charged;
+        match page.last() {
+            Some(last) if count > 0 && page.len() as i64 == ENTRIES_PAGE => before = last.number,
+            _ => break,
+        }
+    }
+    let cost = revenue - subscription.ledger_revenue;
+    let mode = BillingMode::from_stored(&ledger.mode);
+    let is_prepaid = mode == BillingMode::Prepaid;
+    Ok(((mode != BillingMode::None).then_some(Metered { cost, is_prepaid }), revenue))
+}
+
+/// Notices which tenants have not paid in time. Answers how many.
+pub async fn note_overdue(engine: &Arc<Engine>) -> Result<u64, Error> {
+    let now = engine.ports.clock.now();
+    let read = engine.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::newly_overdue(tx, now, PAGE).await?) })
+    });
+    let found = read.await?;
+    for tenant_id in &found {
+        let tenant_id = *tenant_id;
+        let (_, tenant) = engine.tenant(tenant_id).await?;
+        let (ids, shard) = (Arc::clone(&engine.ports.ids), engine.shard());
+        let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
+            Box::pin(async move {
+                tenants::bump(tx, Some(tenant_id)).await?;
+                if subscriptions::find(tx, tenant_id).await?.is_none_or(|row| row.past_due_since.is_some()) {
+                    return Ok::<_, Error>(());
+                }
+                settle_arrears(tx, tenant_id, now).await?;
+                match rows::first_overdue(tx, tenant_id, now).await? {
+                    Some(invoice) => tell(tx, &tenant, &invoice, "invoice.overdue", &ids, now, shard).await,
+                    None => Ok(()),
+                }
+            })
+        });
+        write.await?;
+        engine.parts().directory.catch_up().await;
+        engine.wakers.wake(tenant_id);
+    }
+    Ok(found.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_meet_at_half_hours() {
+        let check = |at: &str, expected: &str| assert_eq!(slot(at.parse().unwrap()), expected.parse().unwrap(), "{at}");
+        check("2026-11-30T18:30:00Z", "2026-11-30T18:30:00Z");
+        check("2026-11-30T18:15:00Z", "2026-11-30T18:30:00Z");
+        check("2026-11-10T12:00:00.000001Z", "2026-11-10T12:30:00Z");
+        check("2026-11-10T12:59:59Z", "2026-11-10T13:00:00Z");
+    }
+}

@@ -1,0 +1,458 @@
+//! What stands on a month's invoice. Pure: from what was counted to lines, tax and total.
+//!
+//! Each line is rounded to the currency's smallest coin, half away from zero, so that what is printed adds up. What goes beyond a plan is shared out over countries in the
+//! proportion in which messages went there, to the message exactly.
+
+use std::collections::BTreeMap;
+
+use model::{Channel, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{documents::figures::minor_unit, plans::Allowance};
+
+/// Parts of a rate: a millionth.
+const PPM: i128 = 1_000_000;
+
+/// `part / whole` rounded to a multiple of `coin`, half away from zero.
+fn round(part: i128, whole: i128, coin: i64) -> i64 {
+    let unit = whole * i128::from(coin);
+    let coins = (part.abs() + unit / 2) / unit;
+    let amount = coins * i128::from(coin) * part.signum();
+    i64::try_from(amount).unwrap_or(if part < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LineKind {
+    /// The plan's fee.
+    Fee,
+    /// Messages the fee pays for.
+    Included,
+    /// Messages beyond.
+    Overage,
+    /// Messages charged by the price list.
+    Messages,
+    /// What of them was paid out of credit.
+    Credit,
+    /// What was learned about an earlier month since its invoice.
+    Correction,
+}
+
+/// A line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = InvoiceLine)]
+pub struct Line {
+    /// What it is about.
+    pub kind: LineKind,
+    /// The same in words.
+    #[schema(example = "SMS to DE beyond the 1000 included")]
+    pub description: String,
+    /// Over which channel.
+    #[schema(value_type = Option<String>, example = "sms")]
+    pub channel: Option<Channel>,
+    /// To which country.
+    #[schema(example = "DE")]
+    pub country: Option<String>,
+    /// How many.
+    #[schema(example = 412)]
+    pub quantity: i64,
+    /// Price of one, in millionths.
+    #[schema(example = 9000)]
+    pub unit_micros: Option<i64>,
+    /// Price of all, in millionths, rounded to the currency's smallest coin.
+    #[schema(example = 3_710_000)]
+    pub amount_micros: i64,
+}
+
+/// A tax.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaxRate {
+    /// As it stands on the invoice.
+    #[schema(example = "VAT")]
+    pub name: String,
+    /// In millionths of the net amount: 190000 is 19 percent. 0 shows why nothing is charged.
+    #[schema(example = 190_000)]
+    pub rate_ppm: i64,
+}
+
+/// A tax that was charged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaxLine {
+    /// As it stands on the invoice.
+    #[schema(example = "VAT")]
+    pub name: String,
+    /// In millionths of the net amount.
+    #[schema(example = 190_000)]
+    pub rate_ppm: i64,
+    /// How much.
+    #[schema(example = 10_010_000)]
+    pub amount_micros: i64,
+}
+
+/// Messages that were sent, by channel and country; an empty country for addresses that lie in none.
+pub type Sent = BTreeMap<(Channel, String), i64>;
+
+/// An earlier month.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// How people find its invoice.
+    pub name: String,
+    /// What its plan granted.
+    pub allowances: Vec<Allowance>,
+    /// What is on invoices of it.
+    pub invoiced: Sent,
+    /// What a recount finds.
+    pub found: Sent,
+}
+
+/// How messages are charged one by one.
+#[derive(Debug, Clone, Copy)]
+pub struct Metered {
+    /// What they cost, in millionths.
+    pub cost: i64,
+    /// True when it was paid out of credit.
+    pub is_prepaid: bool,
+}
+
+/// Everything a month's invoice is made of.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// ISO 4217 code.
+    pub currency: String,
+    /// The plan's name.
+    pub plan: String,
+    /// Its fee.
+    pub monthly_fee: i64,
+    /// What it grants.
+    pub allowances: Vec<Allowance>,
+    /// From when the invoice bills.
+    pub starts_at: Timestamp,
+    /// Until when.
+    pub ends_at: Timestamp,
+    /// When the month began on the tenant's clock: earlier than `starts_at` when the plan began within it.
+    pub month_starts_at: Timestamp,
+    /// Until when no fee is charged.
+    pub trial_ends_at: Option<Timestamp>,
+    /// From when the subscription is over.
+    pub canceled_at: Option<Timestamp>,
+    /// What was sent.
+    pub sent: Sent,
+    /// Earlier months that may have changed, oldest first.
+    pub earlier: Vec<Earlier>,
+    /// What a price list charged.
+    pub metered: Option<Metered>,
+    /// The tax, where there is one.
+    pub tax: Option<TaxRate>,
+}
+
+/// Lines and sums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Composed {
+    /// The lines.
+    pub lines: Vec<Line>,
+    /// Their sum.
+    pub net: i64,
+    /// The taxes.
+    pub taxes: Vec<TaxLine>,
+    /// What is to be paid.
+    pub total: i64,
+}
+
+/// Makes a month's invoice.
+pub fn compose(facts: &Facts) -> Composed {
+    let coin = minor_unit(&facts.currency);
+    let mut lines = vec![fee(facts, coin)];
+    for allowance in &facts.allowances {
+        used(allowance, &facts.sent, coin, &mut lines);
+    }
+    if let Some(metered) = facts.metered.filter(|metered| metered.cost != 0) {
+        let amount_micros = round(i128::from(metered.cost), 1, coin);
+        let line = |kind, description: &str, amount_micros| Line {
+            kind,
+            description: description.to_owned(),
+            channel: None,
+            country: None,
+            quantity: 1,
+            unit_micros: None,
+            amount_micros,
+        };
+        lines.push(line(LineKind::Messages, "Messages by the price list", amount_micros));
+        if metered.is_prepaid {
+            lines.push(line(LineKind::Credit, "Paid out of credit", -amount_micros));
+        }
+    }
+    for earlier in &facts.earlier {
+        lines.extend(corrections(earlier, coin));
+    }
+    let net = lines.iter().fold(0i64, |sum, line| sum.saturating_add(line.amount_micros));
+    let taxes: Vec<TaxLine> = facts.tax.iter().map(|tax| taxed(tax, net, coin)).collect();
+    let total = taxes.iter().fold(net, |sum, tax| sum.saturating_add(tax.amount_micros));
+    Composed { lines, net, taxes, total }
+}
+
+/// A tax on a net amount.
+pub fn taxed(tax: &TaxRate, net: i64, coin: i64) -> TaxLine {
+    let amount_micros = round(i128::from(net) * i128::from(tax.rate_ppm), PPM, coin);
+    TaxLine { name: tax.name.clone(), rate_ppm: tax.rate_ppm, amount_micros }
+}
+
+/// The fee for the part of the month that is neither before the plan, nor trial, nor after its end.
+fn fee(facts: &Facts, coin: i64) -> Line {
+    let from = facts.trial_ends_at.map_or(facts.starts_at, |trial| trial.clamp(facts.starts_at, facts.ends_at));
+    let until = facts.canceled_at.map_or(facts.ends_at, |end| end.clamp(from, facts.ends_at));
+    let (part, whole) = (
+        i128::from(until.as_micros()) - i128::from(from.as_micros()),
+        i128::from(facts.ends_at.as_micros()) - i128::from(facts.month_starts_at.as_micros()),
+    );
+    let amount_micros = round(i128::from(facts.monthly_fee) * part, whole.max(1), coin);
+    let share = if part >= whole { String::new() } else { format!(" ({from} to {until})") };
+    Line {
+        kind: LineKind::Fee,
+        description: format!("{}, a month{share}", facts.plan),
+        channel: None,
+        country: None,
+        quantity: 1,
+        unit_micros: Some(facts.monthly_fee),
+        amount_micros,
+    }
+}
+
+fn on(sent: &Sent, channel: Channel) -> impl Iterator<Item = (&str, i64)> {
+    sent.iter().filter(move |((on, _), _)| *on == channel).map(|((_, country), count)| (country.as_str(), *count))
+}
+
+/// How many messages of a channel go beyond a plan.
+fn beyond(allowance: &Allowance, sent: &Sent) -> i64 {
+    let all: i64 = on(sent, allowance.channel).map(|(_, count)| count).sum();
+    (all - allowance.included).max(0)
+}
+
+fn used(allowance: &Allowance, sent: &Sent, coin: i64, lines: &mut Vec<Line>) {
+    let counts: Vec<(&str, i64)> = on(sent, allowance.channel).collect();
+    let all: i64 = counts.iter().map(|(_, count)| count).sum();
+    let beyond = beyond(allowance, sent);
+    let channel = allowance.channel;
+    if all > 0 || allowance.included > 0 {
+        lines.push(Line {
+            kind: LineKind::Included,
+            description: format!("{channel}: {} of {} included messages", all - beyond, allowance.included),
+            channel: Some(channel),
+            country: None,
+            quantity: all - beyond,
+            unit_micros: None,
+            amount_micros: 0,
+        });
+    }
+    let Some(price) = allowance.overage_micros else { return };
+    for ((country, _), share) in counts.iter().zip(shares(&counts, beyond)).filter(|(_, share)| *share > 0) {
+        let to = if country.is_empty() { String::new() } else { format!(" to {country}") };
+        lines.push(Line {
+            kind: LineKind::Overage,
+            description: format!("{channel}{to} beyond the {} included", allowance.included),
+            channel: Some(channel),
+            country: Some((*country).to_owned()).filter(|code| !code.is_empty()),
+            quantity: share,
+            unit_micros: Some(price),
+            amount_micros: round(i128::from(share) * i128::from(price), 1, coin),
+        });
+    }
+}
+
+/// Shares `part` of what the counts come to out in their proportion; what is left over by rounding goes to the largest remainders.
+fn shares(counts: &[(&str, i64)], part: i64) -> Vec<i64> {
+    let whole: i128 = counts.iter().map(|(_, count)| i128::from(*count)).sum();
+    if whole <= 0 {
+        return vec![0; counts.len()];
+    }
+    let exact: Vec<i128> = counts.iter().map(|(_, count)| i128::from(*count) * i128::from(part)).collect();
+    let mut shares: Vec<i64> = exact.iter().map(|share| i64::try_from(share / whole).unwrap_or(i64::MAX)).collect();
+    let mut order: Vec<usize> = (0..counts.len()).collect();
+    order.sort_by_key(|index| (std::cmp::Reverse(exact[*index] % whole), *index));
+    let left = part - shares.iter().sum::<i64>();
+    for index in order.into_iter().take(usize::try_from(left).unwrap_or(0)) {
+        shares[index] += 1;
+    }
+    shares
+}
+
+/// What was learned about an earlier month since it was last on an invoice.
+fn corrections(earlier: &Earlier, coin: i64) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for allowance in &earlier.allowances {
+        let Some(price) = allowance.overage_micros else { continue };
+        let (before, now) = (beyond(allowance, &earlier.invoiced), beyond(allowance, &earlier.found));
+        if before == now {
+            continue;
+        }
+        let amount = |count: i64| round(i128::from(count) * i128::from(price), 1, coin);
+        let quantity = now - before;
+        let word = if quantity < 0 { "fewer" } else { "more" };
+        lines.push(Line {
+            kind: LineKind::Correction,
+            description: format!(
+                "{}: {} {} messages {word} beyond what was included",
+                earlier.name,
+                quantity.abs(),
+                allowance.channel
+            ),
+            channel: Some(allowance.channel),
+            country: None,
+            quantity,
+            unit_micros: Some(price),
+            amount_micros: amount(now) - amount(before),
+        });
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn allowance(included: i64, overage_micros: Option<i64>) -> Allowance {
+        Allowance { channel: Channel::Sms, included, overage_micros, limit: None }
+    }
+
+    fn sent(counts: &[(&str, i64)]) -> Sent {
+        counts.iter().map(|(country, count)| ((Channel::Sms, (*country).to_owned()), *count)).collect()
+    }
+
+    /// A month of 1,000 seconds.
+    fn facts() -> Facts {
+        Facts {
+            currency: "EUR".to_owned(),
+            plan: "Studio".to_owned(),
+            monthly_fee: 30_000_000,
+            allowances: vec![allowance(10, Some(9_000))],
+            starts_at: at(1_000),
+            ends_at: at(2_000),
+            month_starts_at: at(1_000),
+            trial_ends_at: None,
+            canceled_at: None,
+            sent: Sent::new(),
+            earlier: Vec::new(),
+            metered: None,
+            tax: None,
+        }
+    }
+
+    fn told(composed: &Composed) -> Vec<(LineKind, i64, i64)> {
+        composed.lines.iter().map(|line| (line.kind, line.quantity, line.amount_micros)).collect()
+    }
+
+    #[test]
+    fn a_full_month_has_its_fee_what_was_included_and_what_went_beyond() {
+        use LineKind::{Fee, Included, Overage};
+        let vat = TaxRate { name: "VAT".to_owned(), rate_ppm: 190_000 };
+        let composed = compose(&Facts { sent: sent(&[("DE", 8), ("IN", 7)]), tax: Some(vat), ..facts() });
+        // Five go beyond: 2.67 of Germany's eight and 2.33 of India's seven, so three and two.
+        let expected = [(Fee, 1, 30_000_000), (Included, 10, 0), (Overage, 3, 30_000), (Overage, 2, 20_000)];
+        assert_eq!(told(&composed), expected);
+        assert_eq!(
+            (composed.net, composed.taxes[0].amount_micros, composed.total),
+            (30_050_000, 5_710_000, 35_760_000)
+        );
+        assert_eq!(composed.lines[2].country.as_deref(), Some("DE"));
+        let quiet = compose(&Facts { allowances: vec![allowance(0, None)], ..facts() });
+        assert_eq!(told(&quiet), [(Fee, 1, 30_000_000)]);
+    }
+
+    #[test]
+    fn the_fee_is_for_the_part_of_the_month_that_is_billed() {
+        let fee = |facts: Facts| compose(&facts).lines[0].amount_micros;
+        assert_eq!(fee(Facts { starts_at: at(1_500), ..facts() }), 15_000_000);
+        assert_eq!(fee(Facts { trial_ends_at: Some(at(1_900)), ..facts() }), 3_000_000);
+        assert_eq!(fee(Facts { trial_ends_at: Some(at(900)), ..facts() }), 30_000_000);
+        assert_eq!(fee(Facts { trial_ends_at: Some(at(9_000)), ..facts() }), 0);
+        assert_eq!(fee(Facts { canceled_at: Some(at(1_250)), ..facts() }), 7_500_000);
+        assert_eq!(fee(Facts { trial_ends_at: Some(at(1_500)), canceled_at: Some(at(1_250)), ..facts() }), 0);
+        // A third of a month, to the cent.
+        assert_eq!(
+            fee(Facts {
+                monthly_fee: 10_000_000,
+                ends_at: at(1_300),
+                month_starts_at: at(400),
+                starts_at: at(1_000),
+                ..facts()
+            }),
+            3_330_000
+        );
+    }
+
+    #[test]
+    fn what_a_price_list_charged_is_due_unless_credit_paid_it() {
+        let due = |is_prepaid| compose(&Facts { metered: Some(Metered { cost: 1_234_567, is_prepaid }), ..facts() });
+        assert_eq!(due(false).net, 31_230_000);
+        assert_eq!(due(true).net, 30_000_000);
+        assert_eq!(due(true).lines.len(), due(false).lines.len() + 1);
+    }
+
+    #[test]
+    fn an_earlier_month_is_corrected_by_what_changed_only() {
+        let earlier = |before: i64, now: i64| Earlier {
+            name: "INV-000001".to_owned(),
+            allowances: vec![allowance(10, Some(9_000))],
+            invoiced: sent(&[("DE", before)]),
+            found: sent(&[("DE", now)]),
+        };
+        let corrected = |before, now| {
+            let composed = compose(&Facts { earlier: vec![earlier(before, now)], ..facts() });
+            let line = composed.lines.iter().find(|line| line.kind == LineKind::Correction);
+            line.map(|line| (line.quantity, line.amount_micros))
+        };
+        assert_eq!(corrected(12, 15), Some((3, 30_000)));
+        assert_eq!(corrected(15, 12), Some((-3, -30_000)));
+        assert_eq!(corrected(9, 10), None);
+        assert_eq!(corrected(9, 11), Some((1, 10_000)));
+        assert_eq!(corrected(12, 12), None);
+    }
+
+    #[test]
+    fn amounts_are_rounded_to_the_coin_of_their_currency() {
+        assert_eq!((minor_unit("EUR"), minor_unit("JPY"), minor_unit("KWD")), (10_000, 1_000_000, 1_000));
+        let check = |part, whole, coin, expected| assert_eq!(round(part, whole, coin), expected);
+        check(4_999, 1, 10_000, 0);
+        check(5_000, 1, 10_000, 10_000);
+        check(-5_000, 1, 10_000, -10_000);
+        check(1_499_999, 1, 1_000_000, 1_000_000);
+        check(1_500, 1, 1_000, 2_000);
+        check(10_000_000, 3, 10_000, 3_330_000);
+    }
+
+    proptest! {
+        #[test]
+        fn shares_come_to_the_whole_and_stay_close_to_the_proportion(counts in prop::collection::vec(0i64..100_000, 1..20), per_mille in 0i64..=1000) {
+            let counts: Vec<(&str, i64)> = counts.into_iter().map(|count| ("", count)).collect();
+            let whole: i64 = counts.iter().map(|(_, count)| count).sum();
+            let part = whole * per_mille / 1000;
+            let shares = shares(&counts, part);
+            prop_assert_eq!(shares.iter().sum::<i64>(), part);
+            for ((_, count), share) in counts.iter().zip(&shares) {
+                prop_assert!(share <= count);
+                let exact = *count as f64 * part as f64 / whole.max(1) as f64;
+                prop_assert!((*share as f64 - exact).abs() <= 1.0);
+            }
+        }
+
+        #[test]
+        fn the_total_is_the_sum_of_what_is_printed(counts in prop::collection::vec(0i64..1_000, 1..6), price in 0i64..1_000_000, rate in 0i64..1_000_000) {
+            let countries = ["", "DE", "FR", "IN", "NG", "US"];
+            let sent: Sent = countries.iter().zip(counts).map(|(country, count)| ((Channel::Sms, (*country).to_owned()), count)).collect();
+            let tax = Some(TaxRate { name: "T".to_owned(), rate_ppm: rate });
+            let composed = compose(&Facts { sent, allowances: vec![allowance(100, Some(price))], tax, ..facts() });
+            let net: i64 = composed.lines.iter().map(|line| line.amount_micros).sum();
+            prop_assert_eq!(composed.net, net);
+            prop_assert_eq!(composed.total, net + composed.taxes[0].amount_micros);
+            prop_assert_eq!(composed.total % 10_000, 0);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a month's traffic would cost at other prices: read from sums, so a month of ten million messages takes no longer than a small one.
+//!
+//! Sums know the country of a number and not its further digits, and not which WhatsApp template was sent. So rows for a longer prefix than a country's calling code are left out and
+//! counted in the answer, and templates are taken for what their purpose says, as everywhere before a provider has shown their category. Prices of both lists are applied to the same
+//! numbers, so their difference is what the change makes.
+
+use std::collections::BTreeMap;
+
+use model::{Channel, Money, Purpose, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::{
+    Scope,
+    message_counters::{self, Filter, Split},
+};
+use utoipa::ToSchema;
+
+use super::{
+    book::{Asked, Book, Category, PARTS},
+    prices::{self, NewPriceList, PriceListView, PriceRow},
+};
+use crate::{Engine, Error, country, keys::Caller, usage};
+
+/// Groups of messages that are looked at: ten thousand tenants on a handful of channels, providers and countries.
+const GROUPS_MAX: i64 = 200_000;
+
+/// Prices to be tried out.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhatIf {
+    /// ISO 4217 currency of all amounts.
+    #[schema(example = "USD")]
+    pub currency: String,
+    /// The month (UTC) whose traffic is looked at; the current one when left out.
+    #[serde(default)]
+    #[schema(example = "2026-11")]
+    pub month: Option<String>,
+    /// The prices to try. Instead of `version`.
+    #[serde(default)]
+    pub rows: Option<Vec<PriceRow>>,
+    /// A list that is there already, also one that only counts later. Instead of `rows`.
+    #[serde(default)]
+    pub version: Option<i64>,
+}
+
+/// What the traffic costs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WhatIfView {
+    /// Which month.
+    #[schema(example = "2026-11")]
+    pub month: String,
+    /// At today's prices; what has none costs nothing.
+    #[schema(value_type = Object)]
+    pub today: Money,
+    /// At the prices tried.
+    #[schema(value_type = Object)]
+    pub then: Money,
+    /// What is paid to providers at the prices tried, as far as they say.
+    #[schema(value_type = Object)]
+    pub provider_cost: Money,
+    /// Messages the prices tried have no row for.
+    pub without_price: i64,
+    /// Rows of the prices tried that are for a longer prefix than a calling code; the numbers looked at do not tell such messages apart.
+    pub rows_left_out: usize,
+    /// The same by channel, provider, country and purpose; the dearest first.
+    pub data: Vec<WhatIfRow>,
+}
+
+/// What one group of messages costs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WhatIfRow {
+    /// Over which channel.
+    #[schema(value_type = String, example = "sms")]
+    pub channel: Channel,
+    /// Through which connector.
+    #[schema(example = "twilio")]
+    pub provider: String,
+    /// To which country; empty for addresses that lie in none.
+    #[schema(example = "IN")]
+    pub country: String,
+    /// Why.
+    #[schema(value_type = String, example = "transactional")]
+    pub purpose: Purpose,
+    /// Messages that were sent.
+    pub messages: i64,
+    /// Their parts.
+    pub segments: i64,
+    /// At today's prices, in millionths; `null` without a price.
+    pub today_micros: Option<i64>,
+    /// At the prices tried, in millionths; `null` without a price.
+    pub then_micros: Option<i64>,
+}
+
+/// Rows of the answer: as many as a person looks through; sums are over all.
+const SHOWN_MAX: usize = 1_000;
+
+type Group = (Channel, String, String, Purpose);
+
+impl Engine {
+    /// Says what a month's traffic would cost at other prices: a tenant's, or everybody's without one. Needs an operator with the scope `prices:write`.
+    pub async fn what_if(&self, caller: &Caller, asked: WhatIf) -> Result<WhatIfView, Error> {
+        caller.need_operator("prices:write")?;
+        let now = self.ports.clock.now();
+        let month = usage::month(asked.month.as_deref(), now).map_err(|error| {
+            let detail = error.errors.first().map_or(error.detail.clone(), |field| field.detail.clone());
+            Error::invalid("/month", detail)
+        })?;
+        let tried = self.tried(&asked, now).await?;
+        let rows_left_out = tried.rows.iter().filter(|row| is_left_out(row)).count();
+        let rows = tried.rows.into_iter().filter(|row| !is_left_out(row)).collect();
+        let tried = Book::new([PriceListView { rows, valid_from: now, ..tried }]);
+        let today = self.ports.db.read(Scope::System, |tx| Box::pin(async move { Book::read(tx).await }));
+        let today: Book = today.await.map_err(Error::from)?;
+        let traffic = self.traffic(caller.tenant, &month).await?;
+        Ok(priced(month, &asked.currency, &traffic, &today, &tried, rows_left_out, now))
+    }
+
+    async fn tried(&self, asked: &WhatIf, now: Timestamp) -> Result<PriceListView, Error> {
+        match (&asked.rows, asked.version) {
+            (Some(rows), None) => {
+                let new = NewPriceList {
+                    currency: asked.currency.clone(),
+                    valid_from: Some(now),
+                    note: None,
+                    rows: rows.clone(),
+                };
+                prices::check(new, now, "/rows").map(prices::view)
+            }
+            (None, Some(version)) => {
+                let list = prices::get(self.parts(), &Caller::system(None), Some(version)).await;
+                let list = list.map_err(|_| Error::invalid("/version", "there is no such price list"))?;
+                if list.currency != asked.currency {
+                    let detail = format!("that price list is in {}", list.currency);
+                    return Err(Error::invalid("/currency", detail));
+                }
+                Ok(list)
+            }
+            _ => Err(Error::invalid("/rows", "give either `rows` or the `version` of a price list")),
+        }
+    }
+
+    async fn traffic(&self, tenant: Option<TenantId>, month: &str) -> Result<BTreeMap<Group, (i64, i64)>, Error> {
+        let (from, until) = usage::span(month, None)?;
+        let filter = Filter { from, until, ..Filter::default() };
+        let split = Split {
+            tenant: false,
+            at: false,
+            account: false,
+            campaign: false,
+            template: false,
+            topic: false,
+            ..Split::FULL
+        };
+        let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
+            Box::pin(async move { message_counters::sums(tx, tenant, &filter, split, GROUPS_MAX).await })
+        });
+        let rows = read.await.map_err(Error::from)?;
+        let mut traffic: BTreeMap<Group, (i64, i64)> = BTreeMap::new();
+        for (key, counts) in rows {
+            let sums = traffic.entry((key.channel, key.provider, key.country, key.purpose)).or_default();
+            (sums.0, sums.1) = (sums.0 + counts.outcome.sent, sums.1 + counts.outcome.segments);
+        }
+        traffic.retain(|_, (messages, _)| *messages > 0);
+        Ok(traffic)
+    }
+}
+
+/// True for a row about more particular numbers than a country's.
+fn is_left_out(row: &PriceRow) -> bool {
+    row.prefix
+        .as_deref()
+        .is_some_and(|prefix| country::calling_code(prefix).is_some_and(|code| code.len() < prefix.len()))
+}
+
+/// What a group costs in a book, and what providers take of it, in parts of a millionth; `None` without a price.
+fn cost(book: &Book, currency: &str, group: &Group, sums: (i64, i64), at: Timestamp) -> Option<(i128, i128)> {
+    let (channel, provider, country, purpose) = group;
+    let letters: Option<[u8; 2]> = country.as_bytes().try_into().ok();
+    let address = letters.and_then(country::code_of).map(|code| format!("+{code}")).unwrap_or_default();
+    let category = (*channel == Channel::Whatsapp).then(|| Category::of_purpose(*purpose));
+    let asked = Asked { channel: *channel, provider, address: &address, country: letters, purpose: *purpose, category };
+    let price = book.find(currency, &asked, at)?;
+    let (messages, segments) = (i128::from(sums.0), i128::from(sums.1));
+    let units = if price.per.is_counted() { segments.max(messages) } else { messages };
+    let alone = super::book::Price { fixed_micros: 0, markup: Some(0), ..price };
+    let cost = price.cost_micros.map_or(0, |_| alone.exact(None, None));
+    Some((price.exact(None, None) * units, cost * units))
+}
+
+fn priced(
+    month: String,
+    currency: &str,
+    traffic: &BTreeMap<Group, (i64, i64)>,
+    today: &Book,
+    tried: &Book,
+    rows_left_out: usize,
+    now: Timestamp,
+) -> WhatIfView {
+    let micros = |parts: i128| i64::try_from((parts + PARTS / 2).div_euclid(PARTS)).unwrap_or(i64::MAX);
+    let money = |parts: i128| Money { amount_micros: micros(parts), currency: currency.to_owned() };
+    let (mut sums, mut without_price, mut data) = ((0, 0, 0), 0, Vec::new());
+    for (group, counts) in traffic {
+        let before = cost(today, currency, group, *counts, now).map(|(price, _)| price);
+        let then = cost(tried, currency, group, *counts, now);
+        sums.0 += before.unwrap_or(0);
+        sums.1 += then.map_or(0, |(price, _)| price);
+        sums.2 += then.map_or(0, |(_, cost)| cost);
+        without_price += if then.is_none() { counts.0 } else { 0 };
+        let (channel, provider, country, purpose) = group.clone();
+        data.push(WhatIfRow {
+            channel,
+            provider,
+            country,
+            purpose,
+            messages: counts.0,
+            segments: counts.1,
+            today_micros: before.map(micros),
+            then_micros: then.map(|(price, _)| micros(price)),
+        });
+    }
+    data.sort_by_key(|row| std::cmp::Reverse(row.then_micros));
+    data.truncate(SHOWN_MAX);
+    WhatIfView {
+        month,
+        today: money(sums.0),
+        then: money(sums.1),
+        provider_cost: money(sums.2),
+        without_price,
+        rows_left_out,
+        data,
+    }
+}

@@ -1,0 +1,133 @@
+//! Checking the books on both engines: what adds up is left alone, and every difference that is planted is found.
+
+use engine::{
+    books::{self, Verified},
+    invoices::closing,
+    keys::Caller,
+    money::{credits, prices},
+    once::Repeat,
+};
+use serde_json::{Value, json};
+use store::Scope;
+use testkit::{Stage, TestDb};
+
+use crate::plans::{set_clock, subscribed};
+
+fn sms(number: u32) -> Value {
+    json!({"to": {"phone": format!("+4915510{number:06}")}, "channel": "sms", "content": {"text": "Hello"}})
+}
+
+/// A tenant with a plan, credit, messages in every state, and an invoice.
+async fn busy(db: &TestDb) -> Stage {
+    let stage = subscribed(db, "2026-11-01T00:00:00Z", "UTC", json!([{"channel": "sms", "included": 50}])).await;
+    let parts = stage.engine.parts();
+    let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 10}]);
+    let list = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+    prices::create(parts, &Caller::system(None), &Repeat::NONE, list).await.unwrap();
+    credits::patch(parts, &stage.caller, serde_json::from_value(json!({"mode": "prepaid"})).unwrap()).await.unwrap();
+    let bought = serde_json::from_value(json!({"amount_micros": 1_000, "reference": "bank"})).unwrap();
+    credits::purchase(parts, &stage.caller, &Repeat::NONE, bought).await.unwrap();
+    set_clock(&stage, "2026-11-20T12:00:00Z");
+    for number in 0..4 {
+        stage.send(sms(number)).await;
+    }
+    stage.pass(60_000).await;
+    let mut later = sms(5);
+    later["send_at"] = json!("2027-01-20T12:00:00Z");
+    stage.send(later.clone()).await;
+    let withdrawn = stage.send(later).await;
+    stage.engine.cancel(&stage.caller, &Repeat::NONE, withdrawn).await.unwrap();
+    set_clock(&stage, "2026-12-01T02:00:00Z");
+    closing::run(&stage.engine).await.unwrap();
+    stage
+}
+
+async fn verify(stage: &Stage) -> Verified {
+    books::verify(&stage.world.ports.db).await.unwrap()
+}
+
+/// Changes rows behind the engine's back, and expects that some were.
+async fn plant(stage: &Stage, sql: &'static str) {
+    let write =
+        stage.world.ports.db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+    let changed: Result<u64, store::Error> = write.await;
+    assert!(changed.unwrap() > 0, "nothing was changed by {sql}");
+}
+
+/// The kinds of what is found once something was planted.
+async fn found(db: &TestDb, sql: &'static str) -> Vec<&'static str> {
+    let stage = busy(db).await;
+    plant(&stage, sql).await;
+    let mut kinds: Vec<_> = verify(&stage).await.differences.into_iter().map(|difference| difference.kind).collect();
+    kinds.dedup();
+    kinds
+}
+
+testkit::both! {
+    async fn what_adds_up_has_no_differences(db: TestDb) {
+        let stage = busy(&db).await;
+        let verified = verify(&stage).await;
+        assert_eq!(verified.differences, []);
+        assert_eq!((verified.tenants, verified.messages, verified.invoices), (1, 6, 1));
+        assert!(verified.entries >= 12, "{}", verified.entries);
+        assert_eq!(books::watch(&stage.engine).await.unwrap(), 0);
+    }
+
+    async fn a_miscounted_month_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE usage_counters SET sent = sent + 1").await, ["usage"]);
+    }
+
+    async fn a_miscounted_half_hour_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE message_counters SET delivered = delivered - 1 WHERE delivered > 0").await, ["counters"]);
+    }
+
+    async fn a_miscounted_plan_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE quota_counters SET used = used - 1").await, ["quota"]);
+    }
+
+    async fn a_wrong_balance_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_ledgers SET available = available + 5").await, ["ledger"]);
+    }
+
+    async fn a_balance_that_was_moved_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_ledgers SET available = available - 5, revenue = revenue + 5").await, ["ledger"]);
+    }
+
+    async fn an_entry_that_is_gone_is_found(db: TestDb) {
+        assert_eq!(found(&db, "DELETE FROM credit_entries WHERE number = 3").await, ["ledger", "charge"]);
+    }
+
+    async fn an_entry_that_was_changed_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_entries SET amount = amount + 1 WHERE number = 2").await, ["ledger", "charge"]);
+    }
+
+    async fn a_charge_that_was_changed_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE message_charges SET state = 'released' WHERE state = 'settled'").await, ["charge"]);
+        }
+
+    async fn a_message_that_was_sent_for_nothing_is_found(db: TestDb) {
+        let kinds = found(&db, "DELETE FROM message_charges WHERE state = 'settled'").await;
+        assert_eq!(kinds, ["ledger", "charge"]);
+    }
+
+    async fn a_message_without_an_attempt_is_found(db: TestDb) {
+        assert_eq!(found(&db, "DELETE FROM attempts").await, ["attempts"]);
+    }
+
+    async fn an_invoice_that_was_changed_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE invoices SET total = total + 1").await, ["invoice"]);
+    }
+
+    async fn a_number_without_its_invoice_is_found(db: TestDb) {
+        assert_eq!(found(&db, "DELETE FROM invoices").await, ["invoice"]);
+    }
+
+    async fn a_difference_is_told(db: TestDb) {
+        let stage = busy(&db).await;
+        plant(&stage, "UPDATE usage_counters SET sent = sent + 1").await;
+        assert_eq!(books::watch(&stage.engine).await.unwrap(), 1);
+        let told = crate::setting::column(&db, "SELECT data FROM events WHERE type = 'ledger.difference'").await;
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((&told["count"], &told["differences"][0]["kind"]), (&json!(1), &json!("usage")));
+    }
+}

@@ -1,0 +1,239 @@
+//! Invoices on both engines: months are closed once, numbers have no gaps, and what is learned later stands on the next one.
+
+use engine::{
+    Error,
+    invoices::{self, InvoiceView, InvoicesQuery, closing, settings},
+    keys::Caller,
+    money::{credits, prices},
+    once::Repeat,
+};
+use serde_json::{Value, json};
+use store::Scope;
+use testkit::Stage;
+
+use crate::plans::{set_clock, subscribe, subscribed};
+
+fn sms(number: u32) -> Value {
+    json!({"to": {"phone": format!("+4915510{number:06}")}, "channel": "sms", "content": {"text": "Hello"}})
+}
+
+fn operator() -> Caller {
+    Caller::system(None)
+}
+
+async fn close(stage: &Stage) -> u64 {
+    closing::run(&stage.engine).await.unwrap()
+}
+
+async fn all(stage: &Stage) -> Vec<InvoiceView> {
+    let page = invoices::list(&stage.engine, &stage.caller, &InvoicesQuery::default()).await.unwrap();
+    page.data.into_iter().rev().collect()
+}
+
+async fn settle(stage: &Stage, change: Value) {
+    let change = serde_json::from_value(change).unwrap();
+    settings::patch(stage.engine.parts(), &operator(), change).await.unwrap();
+}
+
+async fn pay(stage: &Stage, invoice: &InvoiceView) -> Result<(), Error> {
+    let payment = serde_json::from_value(json!({"reference": "bank"})).unwrap();
+    invoices::pay(&stage.engine, &operator(), &Repeat::NONE, invoice.id, payment).await.map(drop)
+}
+
+async fn void(stage: &Stage, invoice: &InvoiceView) -> Result<(), Error> {
+    let why = serde_json::from_value(json!({"reason": "a mistake"})).unwrap();
+    invoices::void(&stage.engine, &operator(), &Repeat::NONE, invoice.id, why).await.map(drop)
+}
+
+fn lines(invoice: &InvoiceView) -> Vec<(String, i64, i64)> {
+    let line = |line: &engine::invoices::compose::Line| {
+        let kind = serde_json::to_value(line.kind).unwrap().as_str().unwrap().to_owned();
+        (kind, line.quantity, line.amount_micros)
+    };
+    invoice.lines.iter().map(line).collect()
+}
+
+fn line(kind: &str, quantity: i64, amount: i64) -> (String, i64, i64) {
+    (kind.to_owned(), quantity, amount)
+}
+
+/// The types of events about invoices.
+async fn told(stage: &Stage) -> Vec<String> {
+    let tenant = stage.tenant;
+    let read = stage.world.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            let sql = "SELECT type FROM events WHERE tenant_id = $1 AND type LIKE 'invoice.%' ORDER BY seq";
+            let rows = tx.rows(sql, &[&tenant]).await?;
+            rows.into_iter().map(|mut row| row.get(0)).collect::<Result<Vec<String>, store::Error>>()
+        })
+    });
+    read.await.unwrap()
+}
+
+testkit::both! {
+    async fn a_month_is_closed_once_with_what_was_sent_in_it(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([{"channel": "sms", "included": 2, "overage_micros": 10_000}])).await;
+        settle(&stage, json!({"taxes": [{"country": "DE", "name": "VAT", "rate_ppm": 190_000}, {"name": "none", "rate_ppm": 0}], "seller": {"name": "Host"}})).await;
+        subscribe(&stage, json!({"customer": {"country": "DE", "email": "billing@acme.example"}})).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        for number in 0..5 {
+            stage.send(sms(number)).await;
+        }
+        stage.dispatch().await;
+        set_clock(&stage, "2026-12-01T00:59:59Z");
+        assert_eq!(close(&stage).await, 0, "an hour is left for what was accepted last");
+        set_clock(&stage, "2026-12-01T01:00:00Z");
+        assert_eq!((close(&stage).await, close(&stage).await), (1, 0));
+        let found = all(&stage).await;
+        assert_eq!(found.len(), 1);
+        let invoice = &found[0];
+        assert_eq!(lines(invoice), [line("fee", 1, 30_000_000), line("included", 2, 0), line("overage", 3, 30_000)]);
+        assert_eq!((invoice.lines[2].country.as_deref(), invoice.month.as_str()), (Some("DE"), "2026-11"));
+        assert_eq!((invoice.net.amount_micros, invoice.total.amount_micros), (30_030_000, 35_740_000));
+        assert_eq!((invoice.number.as_deref(), invoice.customer.name.as_deref()), (Some("INV-000001"), Some("Acme")));
+        assert_eq!(invoice.due_at, Some("2026-12-15T01:00:00Z".parse().unwrap()));
+        assert_eq!(told(&stage).await, ["invoice.issued"]);
+        set_clock(&stage, "2027-01-01T02:00:00Z");
+        assert_eq!(close(&stage).await, 1);
+        assert_eq!(lines(&all(&stage).await[1]), [line("fee", 1, 30_000_000), line("included", 0, 0)]);
+    }
+
+    async fn months_that_were_missed_are_closed_one_after_the_other(db: TestDb) {
+        let stage = subscribed(&db, "2026-08-16T12:00:00Z", "America/Los_Angeles", json!([])).await;
+        set_clock(&stage, "2026-12-01T12:00:00Z");
+        while close(&stage).await > 0 {}
+        let found = all(&stage).await;
+        assert_eq!(found.iter().map(|invoice| invoice.month.as_str()).collect::<Vec<_>>(), ["2026-08", "2026-09", "2026-10", "2026-11"]);
+        assert!(found.windows(2).all(|pair| pair[0].ends_at == pair[1].starts_at));
+        // The clocks went back on 1 November: that month has an hour more, and costs a month.
+        assert_eq!(found[3].ends_at, "2026-12-01T08:00:00Z".parse().unwrap());
+        assert_eq!((found[1].total.amount_micros, found[3].total.amount_micros), (30_000_000, 30_000_000));
+        assert_eq!(found[0].total.amount_micros, 15_280_000);
+        let numbers: Vec<_> = found.iter().map(|invoice| invoice.number.clone().unwrap()).collect();
+        assert_eq!(numbers, ["INV-000001", "INV-000002", "INV-000003", "INV-000004"]);
+    }
+
+    async fn what_is_learned_later_stands_on_the_next_invoice(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([{"channel": "sms", "included": 1, "overage_micros": 10_000}])).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        stage.send(sms(1)).await;
+        stage.dispatch().await;
+        // Accepted in November, sent in December.
+        let mut later = sms(2);
+        later["send_at"] = json!("2026-12-05T12:00:00Z");
+        stage.send(later).await;
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        set_clock(&stage, "2027-01-01T02:00:00Z");
+        close(&stage).await;
+        set_clock(&stage, "2027-02-01T02:00:00Z");
+        close(&stage).await;
+        let found = all(&stage).await;
+        assert_eq!(lines(&found[0]), [line("fee", 1, 30_000_000), line("included", 1, 0)]);
+        assert_eq!(lines(&found[1]), [line("fee", 1, 30_000_000), line("included", 0, 0), line("correction", 1, 10_000)]);
+        assert_eq!(lines(&found[2]), [line("fee", 1, 30_000_000), line("included", 0, 0)], "a correction is made once");
+    }
+
+    async fn a_draft_waits_and_what_is_issued_is_paid_or_taken_back(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        settle(&stage, json!({"issues_by_itself": false, "series": "T-"})).await;
+        for at in ["2026-12-01T02:00:00Z", "2027-01-01T02:00:00Z", "2027-02-01T02:00:00Z"] {
+            set_clock(&stage, at);
+            close(&stage).await;
+        }
+        let drafts = all(&stage).await;
+        assert!(drafts.iter().all(|draft| draft.number.is_none()));
+        let tenant = Caller { is_operator: false, ..stage.caller.clone() };
+        let seen = invoices::list(&stage.engine, &tenant, &InvoicesQuery::default()).await.unwrap();
+        assert!(seen.data.is_empty());
+        assert_eq!(invoices::get(&stage.engine, &tenant, drafts[0].id).await.unwrap_err().code, "not_found");
+        assert_eq!(pay(&stage, &drafts[0]).await.unwrap_err().code, "invoice_state");
+        void(&stage, &drafts[0]).await.unwrap();
+        for draft in &drafts[1..] {
+            invoices::issue(&stage.engine, &operator(), &Repeat::NONE, draft.id).await.unwrap();
+        }
+        assert_eq!(invoices::issue(&stage.engine, &operator(), &Repeat::NONE, drafts[1].id).await.unwrap_err().code, "invoice_state");
+        pay(&stage, &drafts[1]).await.unwrap();
+        void(&stage, &drafts[2]).await.unwrap();
+        assert_eq!(void(&stage, &drafts[2]).await.unwrap_err().code, "invoice_state");
+        let found = all(&stage).await;
+        let told: Vec<_> = found.iter().map(|row| (row.number.as_deref(), row.state.as_str(), row.total.amount_micros)).collect();
+        let fee = 30_000_000;
+        assert_eq!(told, [(None, "void", fee), (Some("T-000001"), "paid", fee), (Some("T-000002"), "void", fee), (Some("CN-000001"), "paid", -fee)]);
+        assert_eq!((found[3].credits_id, found[3].reason.as_deref()), (Some(drafts[2].id), Some("a mistake")));
+        assert_eq!(lines(&found[2]), lines(&drafts[2]), "what was issued stays as it was");
+    }
+
+    async fn who_does_not_pay_is_past_due_until_it_does(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        set_clock(&stage, "2026-12-15T01:59:59Z");
+        assert_eq!(closing::note_overdue(&stage.engine).await.unwrap(), 0);
+        set_clock(&stage, "2026-12-15T02:00:00Z");
+        assert_eq!((closing::note_overdue(&stage.engine).await.unwrap(), closing::note_overdue(&stage.engine).await.unwrap()), (1, 0));
+        let seen = subscribe(&stage, json!({})).await;
+        assert_eq!(seen.past_due_since, Some("2026-12-15T02:00:00Z".parse().unwrap()));
+        set_clock(&stage, "2026-12-29T02:00:00Z");
+        let mut marketing = sms(1);
+        marketing["purpose"] = json!("marketing");
+        assert_eq!(stage.try_send(marketing.clone(), None).await.unwrap_err().code, "subscription_past_due");
+        stage.send(sms(1)).await;
+        pay(&stage, &all(&stage).await[0]).await.unwrap();
+        assert_eq!(subscribe(&stage, json!({})).await.past_due_since, None);
+        assert_ne!(stage.try_send(marketing, None).await.map_err(|error| error.code), Err("subscription_past_due"));
+        assert_eq!(told(&stage).await, ["invoice.issued", "invoice.overdue", "invoice.paid"]);
+    }
+
+    async fn messages_by_the_price_list_are_due_unless_credit_paid_them(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        let new = serde_json::from_value(json!({"currency": "USD", "rows": [{"channel": "sms", "unit": "message", "amount_micros": 2_000_000}]})).unwrap();
+        prices::create(stage.engine.parts(), &operator(), &Repeat::NONE, new).await.unwrap();
+        let mode = async |word: &str| {
+            let change = serde_json::from_value(json!({"mode": word})).unwrap();
+            credits::patch(stage.engine.parts(), &stage.caller, change).await.unwrap();
+        };
+        mode("postpaid").await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        stage.send(sms(1)).await;
+        stage.dispatch().await;
+        // Sent after the month's end: it is for the next invoice.
+        set_clock(&stage, "2026-12-01T00:30:00Z");
+        stage.send(sms(2)).await;
+        stage.dispatch().await;
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        let first = all(&stage).await.remove(0);
+        assert_eq!(lines(&first)[1], line("messages", 1, 2_000_000));
+        assert_eq!(first.total.amount_micros, 32_000_000);
+        let available = async || credits::get(stage.engine.parts(), &stage.caller, false).await.unwrap().available.amount_micros;
+        assert_eq!(available().await, -4_000_000);
+        pay(&stage, &first).await.unwrap();
+        assert_eq!(available().await, -2_000_000);
+        mode("prepaid").await;
+        set_clock(&stage, "2027-01-01T02:00:00Z");
+        close(&stage).await;
+        let second = all(&stage).await.remove(1);
+        assert_eq!(lines(&second)[1..], [line("messages", 1, 2_000_000), line("credit", 1, -2_000_000)]);
+        assert_eq!(second.total.amount_micros, 30_000_000);
+    }
+
+    async fn a_change_of_plan_counts_for_the_running_month_and_the_last_bill_is_the_last(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        // November is over; what is chosen now is December's.
+        set_clock(&stage, "2026-12-01T00:10:00Z");
+        let new = json!({"name": "Other", "currency": "USD", "monthly_fee_micros": 31_000_000});
+        let new = serde_json::from_value(new).unwrap();
+        let made = engine::plans::create(stage.engine.parts(), &operator(), &Repeat::NONE, new).await.unwrap();
+        let made: Value = serde_json::from_slice(&made.body).unwrap();
+        subscribe(&stage, json!({"plan_id": made["id"], "canceled_at": "2026-12-11T00:00:00Z"})).await;
+        set_clock(&stage, "2027-02-01T02:00:00Z");
+        while close(&stage).await > 0 {}
+        let found = all(&stage).await;
+        let told: Vec<_> = found.iter().map(|row| (row.plan.as_str(), row.month.as_str(), row.total.amount_micros)).collect();
+        assert_eq!(told, [("Studio", "2026-11", 30_000_000), ("Other", "2026-12", 10_000_000)]);
+        assert_eq!(subscribe(&stage, json!({})).await.next_invoice_at, None);
+    }
+}

@@ -1,0 +1,220 @@
+//! Prices on both engines: what a message costs when it goes another way, when a thousand of it cost a few millionths, and what promotional credit pays of it.
+
+use engine::{
+    accounts,
+    keys::Caller,
+    money::{
+        credits::{self, Credits, CreditsPatch},
+        marks, prices, sheet,
+        what_if::WhatIf,
+    },
+    once::Repeat,
+};
+use serde_json::{Value, json};
+use testkit::{Stage, TestDb};
+
+use crate::setting::{body, column, pointers};
+
+/// A stage whose tenant pays ahead at these prices.
+async fn at_prices(db: &TestDb, credit: i64, rows: Value) -> Stage {
+    let stage = Stage::new(db).await;
+    stage.account("sandbox", json!({}), None).await;
+    list(&stage, rows).await;
+    change(&stage, json!({ "mode": "prepaid" })).await;
+    let new = body(json!({ "amount_micros": credit, "reference": "bank" }));
+    credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
+    stage
+}
+
+async fn list(stage: &Stage, rows: Value) {
+    let new = body(json!({ "currency": "USD", "rows": rows }));
+    prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
+}
+
+async fn change(stage: &Stage, change: Value) -> Credits {
+    let change: CreditsPatch = body(change);
+    credits::patch(stage.engine.parts(), &stage.caller, change).await.unwrap()
+}
+
+/// Available, reserved, spent and promotional; everything must add up.
+async fn balance(stage: &Stage) -> (i64, i64, i64, i64) {
+    let credits = credits::get(stage.engine.parts(), &stage.caller, true).await.unwrap();
+    assert_eq!(credits.differences, Vec::<String>::new());
+    let micros = [&credits.available, &credits.reserved, &credits.spent, &credits.promotional].map(|m| m.amount_micros);
+    (micros[0], micros[1], micros[2], micros[3])
+}
+
+fn both_ways(phone: &str, extra: Value) -> Value {
+    let mut request = json!({
+        "to": { "phone": phone, "email": "ada@example.com" }, "channel": ["sms", "email"], "content": { "subject": "Hi", "text": "Hello" },
+    });
+    request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    request
+}
+
+fn mail() -> Value {
+    json!({ "to": { "email": "ada@example.com" }, "channel": "email", "content": { "subject": "Hi", "text": "Hello" } })
+}
+
+/// What events of a kind say a message costs.
+async fn told(db: &TestDb, kind: &str) -> Vec<i64> {
+    let sql: &'static str =
+        Box::leak(format!("SELECT data FROM events WHERE type = '{kind}' ORDER BY at").into_boxed_str());
+    let text = column(db, sql).await;
+    let cost = |line: &str| serde_json::from_str::<Value>(line).unwrap()["cost"]["amount_micros"].as_i64().unwrap();
+    text.lines().map(cost).collect()
+}
+
+fn sms_and_mail() -> Value {
+    json!([{ "channel": "sms", "unit": "segment", "amount_micros": 10 }, { "channel": "email", "unit": "message", "amount_micros": 3 }])
+}
+
+testkit::both! {
+    async fn a_channel_that_refuses_costs_nothing_and_the_next_its_own_price(db: TestDb) {
+        let stage = at_prices(&db, 100, sms_and_mail()).await;
+        let id = stage.send(both_ways("+15005550001", json!({}))).await;
+        assert_eq!(balance(&stage).await, (90, 10, 0, 0));
+        stage.dispatch().await;
+        stage.pass(20_000).await;
+        assert_eq!(stage.message(id).await.cost_micros, Some(3));
+        assert_eq!(balance(&stage).await, (97, 0, 3, 0));
+        assert_eq!((told(&db, "message.fell_back").await, told(&db, "message.sent").await), (vec![3], vec![3]));
+    }
+
+    async fn what_was_sent_and_goes_on_costs_both_ways(db: TestDb) {
+        let stage = at_prices(&db, 100, sms_and_mail()).await;
+        let id = stage.send(both_ways("+15005550009", json!({ "fallback_after_s": 60 }))).await;
+        stage.dispatch().await;
+        assert_eq!(balance(&stage).await, (90, 0, 10, 0));
+        stage.pass(70_000).await;
+        assert_eq!(stage.message(id).await.cost_micros, Some(13));
+        assert_eq!(balance(&stage).await, (87, 0, 13, 0));
+        assert_eq!((told(&db, "message.fell_back").await, told(&db, "message.sent").await), (vec![13], vec![10]));
+        assert_eq!(told(&db, "message.delivered").await, [13]);
+    }
+
+    async fn a_next_channel_without_a_price_is_refused_now(db: TestDb) {
+        let rows = json!([{ "channel": "sms", "unit": "segment", "amount_micros": 10 }]);
+        let stage = at_prices(&db, 100, rows).await;
+        assert_eq!(stage.try_send(both_ways("+15550100001", json!({})), None).await.unwrap_err().code, "no_price");
+        assert_eq!(balance(&stage).await, (100, 0, 0, 0));
+    }
+
+    async fn another_account_has_its_own_price(db: TestDb) {
+        let rows = json!([{ "channel": "email", "provider": "sandbox", "unit": "message", "amount_micros": 3 }, { "channel": "email", "unit": "message", "amount_micros": 7 }]);
+        let stage = at_prices(&db, 100, rows).await;
+        let mut later = mail();
+        later["send_at"] = json!(stage.world.ports.clock.now().plus_seconds(600));
+        let id = stage.send(later).await;
+        assert_eq!(balance(&stage).await, (97, 3, 0, 0));
+        let first = stage.message(id).await.account_id.unwrap();
+        stage.account("smtp", json!({ "host": "mail.example", "security": "none" }), Some("news@acme.example")).await;
+        accounts::force_delete(stage.engine.parts(), &stage.caller, first).await.unwrap();
+        engine::waiting::reroute(&stage.engine).await.unwrap();
+        assert_eq!(balance(&stage).await, (93, 7, 0, 0));
+        stage.pass(601_000).await;
+        assert_eq!((stage.message(id).await.cost_micros, balance(&stage).await), (Some(7), (93, 0, 7, 0)));
+    }
+
+    async fn a_thousand_mails_add_up_and_events_say_what_was_charged(db: TestDb) {
+        let rows = json!([{ "channel": "email", "unit": "thousand", "amount_micros": 400 }]);
+        let stage = at_prices(&db, 100, rows).await;
+        let mut costs = Vec::new();
+        for _ in 0..5 {
+            let id = stage.send(mail()).await;
+            stage.dispatch().await;
+            costs.push(stage.message(id).await.cost_micros.unwrap());
+            stage.world.clock.advance_ms(1);
+        }
+        assert_eq!(costs, [0, 0, 1, 0, 1]);
+        assert_eq!((told(&db, "message.accepted").await, told(&db, "message.sent").await), (vec![1; 5], costs));
+        assert_eq!(balance(&stage).await, (98, 0, 2, 0));
+    }
+
+    async fn promotional_credit_pays_first_and_ends(db: TestDb) {
+        let stage = at_prices(&db, 100, sms_and_mail()).await;
+        let ends = stage.world.ports.clock.now().plus_seconds(100);
+        let new = body(json!({ "amount_micros": 5, "expires_at": ends, "reference": "welcome" }));
+        credits::grant(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
+        stage.send(mail()).await;
+        assert_eq!(balance(&stage).await, (100, 3, 0, 2));
+        stage.dispatch().await;
+        stage.world.clock.advance_ms(100_000);
+        // What has ended is not spent any more, whether the job has come by or not.
+        stage.send(mail()).await;
+        assert_eq!(balance(&stage).await, (97, 3, 3, 0));
+        assert_eq!(credits::expire_grants(&stage.engine).await.unwrap(), 0);
+        let kinds: Vec<_> = credits::entries(stage.engine.parts(), &stage.caller, Some(2), None).await.unwrap().data;
+        assert_eq!(kinds.iter().map(|entry| entry.kind.as_str()).collect::<Vec<_>>(), ["reserve", "expire"]);
+        let past = body(json!({ "amount_micros": 5, "expires_at": ends, "reference": "late" }));
+        assert_eq!(pointers(credits::grant(stage.engine.parts(), &stage.caller, &Repeat::NONE, past).await), ["/expires_at"]);
+    }
+
+    async fn the_job_takes_back_what_has_ended(db: TestDb) {
+        let stage = at_prices(&db, 100, sms_and_mail()).await;
+        let ends = stage.world.ports.clock.now().plus_seconds(100);
+        let new = body(json!({ "amount_micros": 5, "expires_at": ends, "reference": "welcome" }));
+        credits::grant(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
+        assert_eq!(credits::expire_grants(&stage.engine).await.unwrap(), 0);
+        stage.world.clock.advance_ms(100_000);
+        assert_eq!(credits::expire_grants(&stage.engine).await.unwrap(), 1);
+        assert_eq!(balance(&stage).await, (100, 0, 0, 0));
+        let grants = credits::grants(stage.engine.parts(), &stage.caller, None, None).await.unwrap().data;
+        assert_eq!((grants.len(), grants[0].left.amount_micros, grants[0].amount.amount_micros), (1, 0, 5));
+    }
+
+    async fn a_tenant_is_told_once_that_credit_runs_low(db: TestDb) {
+        let stage = at_prices(&db, 10, sms_and_mail()).await;
+        change(&stage, json!({ "low_at_micros": 6, "top_up": { "below_micros": 2, "amount_micros": 50 } })).await;
+        let told = async || column(&db, "SELECT type FROM events WHERE type LIKE 'credit.%' ORDER BY type").await;
+        stage.send(mail()).await;
+        assert_eq!(told().await, "");
+        stage.send(mail()).await;
+        stage.send(mail()).await;
+        assert_eq!(told().await, "credit.low\ncredit.top_up_needed");
+        marks::watch(&stage.engine).await.unwrap();
+        assert_eq!(told().await, "credit.low\ncredit.top_up_needed");
+        let buy = |amount: i64| body(json!({ "amount_micros": amount, "reference": "bank" }));
+        credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, buy(10)).await.unwrap();
+        marks::watch(&stage.engine).await.unwrap();
+        let take = body(json!({ "amount_micros": -8, "reason": "a test" }));
+        credits::adjust(stage.engine.parts(), &stage.caller, &Repeat::NONE, take).await.unwrap();
+        marks::watch(&stage.engine).await.unwrap();
+        assert_eq!(told().await, "credit.low\ncredit.low\ncredit.top_up_needed");
+    }
+
+    async fn a_table_becomes_a_list_and_a_month_is_tried_at_it(db: TestDb) {
+        let stage = at_prices(&db, 1_000, sms_and_mail()).await;
+        for phone in ["+15550100001", "+15550100002", "+919800000001"] {
+            stage.send(json!({ "to": { "phone": phone }, "channel": "sms", "content": { "text": "Hello" } })).await;
+        }
+        stage.send(mail()).await;
+        stage.dispatch().await;
+        let operator = Caller::system(None);
+        let csv = "channel,country,prefix,unit,amount_micros,cost_micros\nsms,,,segment,20,8\nsms,IN,,segment,5,4\nsms,,9198,segment,1,1\n";
+        let table = |csv: &str, dry_run: bool| body(json!({ "currency": "USD", "csv": csv, "dry_run": dry_run }));
+        let told = sheet::import(stage.engine.parts(), &operator, &Repeat::NONE, table(csv, true)).await.unwrap();
+        let told: Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!(told, json!({ "dry_run": true, "rows": 3, "added": 2, "changed": 1, "removed": 1, "errors": [] }));
+        let bad = sheet::import(stage.engine.parts(), &operator, &Repeat::NONE, table("channel,unit\nsms,flight\n", false)).await;
+        assert!(bad.unwrap_err().errors[0].detail.starts_with("line 2, unit: "));
+        stage.world.clock.advance_ms(1_000);
+        let tried = json!({ "currency": "USD", "rows": [
+            { "channel": "sms", "unit": "segment", "amount_micros": 20, "cost_micros": 8 }, { "channel": "sms", "country": "IN", "unit": "segment", "amount_micros": 5, "cost_micros": 4 },
+            { "channel": "sms", "prefix": "9198", "unit": "segment", "amount_micros": 1 },
+        ] });
+        let view = stage.engine.what_if(&operator, body::<WhatIf>(tried)).await.unwrap();
+        let sums = [&view.today, &view.then, &view.provider_cost].map(|money| money.amount_micros);
+        assert_eq!((sums, view.without_price, view.rows_left_out), ([33, 45, 20], 1, 1));
+        let imported = sheet::import(stage.engine.parts(), &operator, &Repeat::NONE, table(csv, false)).await.unwrap();
+        assert_eq!(imported.status, 201);
+        let version = serde_json::from_slice::<Value>(&imported.body).unwrap()["version"].as_i64().unwrap();
+        let view = stage.engine.what_if(&operator, body::<WhatIf>(json!({ "currency": "USD", "version": version }))).await.unwrap();
+        assert_eq!((view.today.amount_micros, view.then.amount_micros), (45, 45));
+        let written = sheet::export(stage.engine.parts(), &operator, None).await.unwrap();
+        assert!(String::from_utf8(written).unwrap().contains("\r\nsms,,IN,,,,segment,5,4,\r\n"));
+        // The tenant sees its prices, and not what the provider takes.
+        let seen = prices::list(stage.engine.parts(), &Caller { is_operator: false, ..stage.caller.clone() }, Some(1), None).await.unwrap();
+        assert!(seen.data[0].rows.iter().all(|row| row.cost_micros.is_none()));
+    }
+}

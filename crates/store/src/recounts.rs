@@ -1,0 +1,64 @@
+//! What does not fit together across tables: for the check of the ledger, which must find nothing. Each answers differences only, so however much there is, little is read out.
+
+use model::{MessageId, TenantId};
+
+use crate::{Error, Row, Tx};
+
+/// A message whose entries do not come to what its charge says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mischarged {
+    /// Which one.
+    pub message_id: MessageId,
+    /// The charge's state, quote and amount; `None` when there is no charge.
+    pub charge: Option<(String, i64, i64)>,
+    /// What its entries leave set aside.
+    pub aside: i64,
+    /// What its entries charged.
+    pub paid: i64,
+}
+
+/// What entries come to, message by message.
+const BY_MESSAGE: &str = "SELECT message_id, CAST(SUM(CASE WHEN to_book = 'reserved' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'reserved' THEN amount ELSE 0 END) AS BIGINT) AS aside,
+    CAST(SUM(CASE WHEN to_book = 'revenue' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'revenue' THEN amount ELSE 0 END) AS BIGINT) AS paid
+    FROM credit_entries WHERE tenant_id = $1 AND message_id IS NOT NULL GROUP BY message_id";
+
+/// The tenant's messages whose entries and charge differ: set aside and not charged or given back, charged twice, or without one of the two.
+pub async fn mischarged(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Mischarged>, Error> {
+    let with_charge = format!(
+        "SELECT c.message_id, c.state, c.quoted, c.charged, COALESCE(e.aside, 0), COALESCE(e.paid, 0)
+         FROM message_charges c LEFT JOIN ({BY_MESSAGE}) e ON e.message_id = c.message_id
+         WHERE c.tenant_id = $1 AND (COALESCE(e.aside, 0) <> CASE WHEN c.state = 'reserved' THEN c.quoted ELSE 0 END OR COALESCE(e.paid, 0) <> c.charged)
+         ORDER BY c.message_id LIMIT $2"
+    );
+    let without = format!(
+        "SELECT e.message_id, e.aside, e.paid FROM ({BY_MESSAGE}) e
+         WHERE NOT EXISTS (SELECT 1 FROM message_charges c WHERE c.tenant_id = $1 AND c.message_id = e.message_id) ORDER BY e.message_id LIMIT $2"
+    );
+    let read = |mut row: Row| {
+        let charge = Some((row.get(1)?, row.get(2)?, row.get(3)?));
+        Ok(Mischarged { message_id: row.get(0)?, charge, aside: row.get(4)?, paid: row.get(5)? })
+    };
+    let bare =
+        |mut row: Row| Ok(Mischarged { message_id: row.get(0)?, charge: None, aside: row.get(1)?, paid: row.get(2)? });
+    let mut found: Vec<Mischarged> =
+        tx.rows(&with_charge, &[&tenant, &limit]).await?.into_iter().map(read).collect::<Result<_, Error>>()?;
+    let rest = tx.rows(&without, &[&tenant, &limit]).await?.into_iter().map(bare);
+    found.extend(rest.collect::<Result<Vec<_>, Error>>()?);
+    Ok(found)
+}
+
+/// The tenant's messages that are called sent although nothing was ever tried.
+pub async fn sent_without_attempt(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<MessageId>, Error> {
+    let sql = "SELECT m.id FROM messages m WHERE m.tenant_id = $1 AND m.sent_at IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.tenant_id = $1 AND a.message_id = m.id)
+            AND NOT EXISTS (SELECT 1 FROM inflight f WHERE f.message_id = m.id) ORDER BY m.id LIMIT $2";
+    tx.rows(sql, &[&tenant, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// The tenant's messages a provider took by an attempt on record, and that are not called sent: they would be sent for nothing.
+pub async fn taken_and_not_sent(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<MessageId>, Error> {
+    let sql = "SELECT DISTINCT a.message_id FROM attempts a JOIN messages m ON m.tenant_id = a.tenant_id AND m.id = a.message_id
+        WHERE a.tenant_id = $1 AND a.outcome = 0 AND m.sent_at IS NULL
+            AND NOT EXISTS (SELECT 1 FROM former_routes r WHERE r.tenant_id = $1 AND r.message_id = m.id) ORDER BY a.message_id LIMIT $2";
+    tx.rows(sql, &[&tenant, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}

@@ -1,0 +1,212 @@
+//! Alert rules, what they remember, alerts and what they are judged by: each function on both engines.
+
+use model::{AccountId, AlertId, AlertRuleId, Channel, MessageId, TenantId, Timestamp};
+use store::{
+    Error, Scope, alert_facts,
+    alert_rules::{self, AlertRule, AlertState},
+    alerts::{self, Alert, Filter},
+    tenants,
+};
+
+const ACME: TenantId = TenantId::from_ulid(10);
+const OTHER: TenantId = TenantId::from_ulid(20);
+
+const fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+fn rule(tenant_id: TenantId, id: u128) -> AlertRule {
+    AlertRule {
+        tenant_id,
+        id: AlertRuleId::from_ulid(id),
+        kind: "bounce_rate".to_owned(),
+        name: "Bounces".to_owned(),
+        is_enabled: true,
+        threshold_micros: 4_000_000,
+        over_s: 86_400,
+        at_least: 1_000,
+        channel: None,
+        account_id: Some(AccountId::from_ulid(5)),
+        for_s: 120,
+        quiet_s: 14_400,
+        deliver: "[]".to_owned(),
+        created_at: at(1),
+        updated_at: at(2),
+    }
+}
+
+fn state(tenant_id: TenantId, rule: u128, subject: &str) -> AlertState {
+    AlertState {
+        tenant_id,
+        rule_id: AlertRuleId::from_ulid(rule),
+        subject: subject.to_owned(),
+        memory: "{}".to_owned(),
+        alert_id: None,
+        updated_at: at(3),
+    }
+}
+
+fn alert(tenant_id: TenantId, id: u128, state: &str) -> Alert {
+    Alert {
+        tenant_id,
+        id: AlertId::from_ulid(id),
+        rule_id: AlertRuleId::from_ulid(1),
+        kind: "bounce_rate".to_owned(),
+        subject: "acc_1".to_owned(),
+        severity: "critical".to_owned(),
+        title: "6 % of mails came back".to_owned(),
+        detail: "Of 2,000 mails 120 came back.".to_owned(),
+        value_micros: 6_000_000,
+        threshold_micros: 4_000_000,
+        state: state.to_owned(),
+        times: 1,
+        fired_at: at(4),
+        seen_at: at(5),
+        acknowledged_at: None,
+        acknowledged_by: None,
+        note: Some("Old list".to_owned()),
+        resolved_at: (state == "resolved").then(|| at(6)),
+        resolved_by: None,
+        telling: (state == "firing").then(|| "firing".to_owned()),
+        told_at: None,
+    }
+}
+
+/// Runs work in a transaction and expects it to succeed.
+macro_rules! write {
+    ($db:expr, |$tx:ident| $work:expr) => {
+        $db.write(Scope::System, move |$tx| Box::pin(async move { Ok::<_, Error>($work) })).await.unwrap()
+    };
+}
+
+testkit::both! {
+    async fn rules_are_kept_by_tenant(db: TestDb) {
+        let changed = AlertRule { name: "Newsletter".to_owned(), channel: Some(Channel::Email), account_id: None, is_enabled: false, updated_at: at(9), ..rule(ACME, 1) };
+        let expected = changed.clone();
+        write!(db, |tx| for row in [rule(ACME, 1), rule(ACME, 2), rule(OTHER, 3), changed.clone()] {
+            alert_rules::put(tx, &row).await?;
+        });
+        let id = AlertRuleId::from_ulid;
+        assert_eq!(write!(db, |tx| (alert_rules::find(tx, ACME, id(1)).await?, alert_rules::find(tx, OTHER, id(1)).await?)), (Some(expected.clone()), None));
+        assert_eq!(write!(db, |tx| alert_rules::all(tx, ACME).await?), [expected.clone(), rule(ACME, 2)]);
+        assert_eq!(write!(db, |tx| alert_rules::list(tx, ACME, id(2), 10).await?), [expected]);
+        write!(db, |tx| alert_rules::put_states(tx, &[state(ACME, 1, "x"), state(ACME, 2, "x")]).await?);
+        assert_eq!(write!(db, |tx| (alert_rules::remove(tx, OTHER, id(1)).await?, alert_rules::remove(tx, ACME, id(1)).await?)), (false, true));
+        assert_eq!(write!(db, |tx| alert_rules::states(tx, ACME).await?), [state(ACME, 2, "x")], "what it remembered went with it");
+    }
+
+    async fn what_rules_remember_is_replaced_and_forgotten(db: TestDb) {
+        let later = AlertState { memory: "{\"is_firing\":true}".to_owned(), alert_id: Some(AlertId::from_ulid(7)), ..state(ACME, 1, "b") };
+        let expected = later.clone();
+        write!(db, |tx| {
+            alert_rules::put_states(tx, &[]).await?;
+            alert_rules::put_states(tx, &[state(ACME, 1, "b"), state(ACME, 1, "B"), state(OTHER, 1, "b")]).await?;
+            alert_rules::put_states(tx, &[later]).await?;
+        });
+        assert_eq!(write!(db, |tx| alert_rules::states(tx, ACME).await?), [state(ACME, 1, "B"), expected]);
+        write!(db, |tx| alert_rules::remove_states(tx, ACME, &[(AlertRuleId::from_ulid(1), "b".to_owned())]).await?);
+        assert_eq!(write!(db, |tx| (alert_rules::states(tx, ACME).await?.len(), alert_rules::states(tx, OTHER).await?.len())), (1, 1));
+    }
+
+    async fn a_look_is_taken_by_one(db: TestDb) {
+        assert_eq!(write!(db, |tx| (alert_rules::begin(tx, ACME, at(1)).await?, alert_rules::begin(tx, ACME, at(2)).await?)), (true, false));
+        assert_eq!(write!(db, |tx| (alert_rules::has_begun(tx, ACME).await?, alert_rules::has_begun(tx, OTHER).await?)), (true, false));
+        write!(db, |tx| alert_rules::begin(tx, OTHER, at(1)).await?);
+        assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[OTHER, ACME], at(50), at(100)).await?), [ACME, OTHER]);
+        assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[ACME, OTHER], at(99), at(101)).await?), []);
+        assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[OTHER], at(100), at(160)).await?), [OTHER]);
+        let checked = write!(db, |tx| alert_rules::checked(tx, 10).await?);
+        assert_eq!((checked[&ACME], checked[&OTHER]), (at(100), at(160)));
+        let held = write!(db, |tx| (alert_rules::hold(tx, ACME, Some(at(100))).await?, alert_rules::hold(tx, ACME, Some(at(99))).await?, alert_rules::hold(tx, ACME, None).await?));
+        assert_eq!(held, (true, false, true));
+    }
+
+    async fn alerts_are_listed_counted_told_and_purged(db: TestDb) {
+        write!(db, |tx| for row in [alert(ACME, 1, "resolved"), alert(ACME, 2, "firing"), alert(ACME, 3, "acknowledged"), alert(OTHER, 4, "firing")] {
+            alerts::put(tx, &row).await?;
+        });
+        let ids = |filter: Filter, before: u128, limit: i64| {
+            let db = db.db.clone();
+            async move {
+                let rows = write!(db, |tx| alerts::list(tx, ACME, &filter, AlertId::from_ulid(before), limit).await?);
+                rows.iter().map(|row| row.id.ulid()).collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(ids(Filter::default(), u128::MAX, 9).await, [3, 2, 1]);
+        assert_eq!(ids(Filter::default(), 3, 1).await, [2]);
+        assert_eq!(ids(Filter { is_open: true, ..Filter::default() }, u128::MAX, 9).await, [3, 2]);
+        assert_eq!(ids(Filter { state: Some("resolved".to_owned()), ..Filter::default() }, u128::MAX, 9).await, [1]);
+        assert_eq!(ids(Filter { kind: Some("queue_age".to_owned()), ..Filter::default() }, u128::MAX, 9).await, Vec::<u128>::new());
+        assert_eq!(ids(Filter { rule_id: Some(AlertRuleId::from_ulid(1)), ..Filter::default() }, u128::MAX, 9).await, [3, 2, 1]);
+        assert_eq!(write!(db, |tx| (alerts::count_open(tx, ACME, 9).await?, alerts::count_open(tx, TenantId::from_ulid(30), 9).await?)), ((1, 1), (0, 0)));
+        let id = AlertId::from_ulid;
+        assert_eq!(write!(db, |tx| (alerts::find(tx, ACME, id(2)).await?, alerts::find(tx, OTHER, id(2)).await?)), (Some(alert(ACME, 2, "firing")), None));
+        assert_eq!(write!(db, |tx| alerts::lock(tx, ACME, id(2)).await?), Some(alert(ACME, 2, "firing")));
+
+        write!(db, |tx| (alert_rules::begin(tx, ACME, at(1)).await?, alert_rules::begin(tx, OTHER, at(1)).await?));
+        write!(db, |tx| alert_rules::note_told(tx, OTHER, at(50)).await?);
+        assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(49), 9).await?), [ACME]);
+        assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(50), 9).await?), [ACME, OTHER]);
+        assert_eq!(write!(db, |tx| alerts::telling(tx, ACME, 9).await?), [alert(ACME, 2, "firing")]);
+        write!(db, |tx| alerts::told(tx, ACME, id(2), "resolved", at(60)).await?);
+        assert_eq!(write!(db, |tx| alerts::telling(tx, ACME, 9).await?.len()), 1, "there is something newer to tell");
+        write!(db, |tx| alerts::told(tx, ACME, id(2), "firing", at(60)).await?);
+        assert_eq!(write!(db, |tx| (alerts::telling(tx, ACME, 9).await?.len(), alerts::find(tx, ACME, id(2)).await?.unwrap().told_at)), (0, Some(at(60))));
+
+        assert_eq!(write!(db, |tx| (alerts::purge(tx, at(6), 9).await?, alerts::purge(tx, at(7), 9).await?)), (0, 1));
+        assert_eq!(ids(Filter::default(), u128::MAX, 9).await, [3, 2]);
+    }
+
+    async fn facts_are_about_one_tenant(db: TestDb) {
+        write!(db, |tx| {
+            for id in [ACME, OTHER] {
+                tenants::insert(tx, &crate::tenancy::tenant(id)).await?;
+            }
+            let mut sums = std::collections::BTreeMap::new();
+            sums.insert(key(ACME, at(1_800)), store::message_counters::Counts { opened: 1, ..Default::default() });
+            sums.insert(key(OTHER, at(0)), store::message_counters::Counts { opened: 1, ..Default::default() });
+            store::message_counters::add_many(tx, 0, &sums).await?;
+            for (id, dead_at, topic) in [(1u128, Some(at(90)), None), (2, Some(at(100)), Some("tidings_alert")), (3, Some(at(100)), Some("news")), (4, None, None), (5, Some(at(100)), None)] {
+                tx.execute(
+                    "INSERT INTO messages (tenant_id, id, channel, purpose, class, guarantee, status, address, topic, content_id, attempts, created_at, polls, dead_at)
+                     VALUES ($1, $2, 2, 0, 0, 0, 8, '+4915112345678', $3, $2, 0, $4, 0, $5)",
+                    &[&ACME, &MessageId::from_ulid(id), &topic.map(str::to_owned), &at(1), &dead_at],
+                ).await?;
+            }
+            for (id, name, state) in [(1u128, "acme.example", "failed"), (2, "fine.example", "verified")] {
+                tx.execute(
+                    "INSERT INTO domains (id, tenant_id, account_id, name, state, reference, records, detail, checks, created_at, updated_at)
+                     VALUES ($1, $2, $1, $3, $4, $3, '[]', 'no DKIM', 1, $5, $5)",
+                    &[&AccountId::from_ulid(id), &ACME, &name, &state, &at(1)],
+                ).await?;
+            }
+        });
+        assert_eq!(write!(db, |tx| alert_facts::active_tenants(tx, at(0), 9).await?), [ACME, OTHER]);
+        assert_eq!(write!(db, |tx| alert_facts::active_tenants(tx, at(1), 9).await?), [ACME]);
+        assert_eq!(write!(db, |tx| alert_facts::tenants_in_trouble(tx, 9).await?), [ACME]);
+        let dead = |tenant, since, oldest| {
+            let db = db.db.clone();
+            async move { write!(db, |tx| alert_facts::dead_letters(tx, tenant, at(since), MessageId::from_ulid(oldest), "tidings_alert", 10).await?) }
+        };
+        assert_eq!((dead(ACME, 0, 0).await, dead(ACME, 91, 0).await, dead(ACME, 0, 5).await, dead(OTHER, 0, 0).await), (3, 2, 1, 0));
+        let lapsed = write!(db, |tx| alert_facts::lapsed(tx, ACME, 9).await?);
+        assert_eq!(lapsed.iter().map(|row| (row.kind.as_str(), row.name.as_str(), row.reason.as_deref())).collect::<Vec<_>>(), [("domain", "acme.example", Some("no DKIM"))]);
+        assert_eq!(write!(db, |tx| alert_facts::lapsed(tx, OTHER, 9).await?), []);
+    }
+}
+
+fn key(tenant_id: TenantId, at: Timestamp) -> store::message_counters::Key {
+    store::message_counters::Key {
+        tenant_id,
+        at,
+        channel: Channel::Sms,
+        provider: String::new(),
+        account_id: AccountId::from_ulid(0),
+        purpose: model::Purpose::Transactional,
+        country: String::new(),
+        campaign_id: model::CampaignId::from_ulid(0),
+        template_id: model::TemplateId::from_ulid(0),
+        template_version: 0,
+        topic: String::new(),
+    }
+}
