@@ -143,12 +143,13 @@ impl PgConnection {
     /// Sends what waits, in order, and `last` after it, and waits for all of them: one round trip. Once a statement fails PostgreSQL refuses those after it, so the first
     /// error is the one that says why.
     async fn send<T>(&mut self, last: impl AsyncFnOnce(&Object) -> Result<T, Error>) -> Result<T, Error> {
+        let mut statements = Vec::with_capacity(self.waiting.len());
+        for (sql, _) in &self.waiting {
+            statements.push(self.object().prepare_cached(sql).await?);
+        }
+        // Taken only now: what comes after an error must still begin the transaction.
         let (begin, waiting) = (self.begin.take(), std::mem::take(&mut self.waiting));
         let object = self.object();
-        let mut statements = Vec::with_capacity(waiting.len());
-        for (sql, _) in &waiting {
-            statements.push(object.prepare_cached(sql).await?);
-        }
         let begun = async {
             match begin {
                 Some(begin) => object.batch_execute(&begin).await,

@@ -2,8 +2,9 @@
 
 use model::{AccountId, Class, MessageId, Priority, Purpose, TenantId, Timestamp};
 use store::{
-    Db, Error, Scope,
+    Db, Error, Given, Kind, Scope,
     deliveries::{self, Delivery},
+    inflight::{self, WorkerId},
 };
 
 const ACCOUNT: AccountId = AccountId::from_ulid(1);
@@ -62,5 +63,26 @@ testkit::both! {
             .await;
         assert!(matches!(given_up, Err(Error::Other(_))));
         assert_eq!(write(&db, Vec::new(), true).await.unwrap(), 0);
+    }
+
+    async fn what_follows_a_statement_that_cannot_be_made_is_undone_with_it(db: TestDb) {
+        let given_up = db
+            .write(Scope::System, |tx| {
+                Box::pin(async move {
+                    let account = ACCOUNT;
+                    let mut given = Given::new(&[("account_id", Kind::Id)]);
+                    given.row([&account]);
+                    // Where it fails is up to the engine: here, or with the next question.
+                    let _ = tx.insert_many_later("no_such_table", &given, "").await;
+                    let _ = tx.rows("SELECT 1", &[]).await;
+                    // No tenant's row, so nothing but the transaction stands in its way.
+                    let _ = inflight::seen(tx, WorkerId(7), Timestamp::from_seconds(1)).await;
+                    Err::<(), _>(Error::Other("given up".to_owned()))
+                })
+            })
+            .await;
+        assert!(given_up.is_err());
+        let workers = db.read(Scope::System, |tx| Box::pin(inflight::workers(tx))).await.unwrap();
+        assert_eq!(workers, []);
     }
 }
