@@ -312,6 +312,7 @@ impl<'a> Fold<'a> {
         let Some(account) = account.map(Arc::clone) else { return false };
         let from = m.account_id;
         again::put_on(m, &account, decision, why);
+        self.reprice(m, None, None);
         let detail = serde_json::json!({ "from": from, "to": account.id, "because": failure, "detail": why, "decision": decision });
         // A message may wait for the same account more than once.
         let dedupe = format!("rerouted:{}:{}", m.attempts, self.now.as_micros());

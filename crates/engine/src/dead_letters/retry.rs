@@ -24,6 +24,7 @@ use crate::{
     cancel,
     directory::{Tenant, TenantState},
     keys::Caller,
+    money::charge,
     once::{Repeat, Reply, Secrecy, once},
     queries::found,
     routing::{
@@ -261,6 +262,9 @@ impl Reopening {
         self.caller.need_permission(Permission::Send(before.channel))?;
         let mut m = before.clone();
         let moved_from = self.route(tx, &mut m).await?;
+        if moved_from.is_some() {
+            self.writes.charge(charge::moved(&self.tenant, &mut m, None, None, self.now));
+        }
         let account_id = m.account_id.ok_or_else(|| Error::internal("a routed message has an account"))?;
         (m.status, m.dead_at, m.ended_at, m.poll_at, m.polls) = (Status::Queued, None, None, None, 0);
         // What the provider still says of the attempt before must not be taken for the next one's.

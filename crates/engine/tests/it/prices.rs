@@ -10,8 +10,9 @@ use engine::{
     },
     once::Repeat,
 };
+use model::AccountId;
 use serde_json::{Value, json};
-use testkit::{Stage, TestDb};
+use testkit::{Stage, TestDb, World, broken_before};
 
 use crate::setting::{body, column, pointers};
 
@@ -19,11 +20,29 @@ use crate::setting::{body, column, pointers};
 async fn at_prices(db: &TestDb, credit: i64, rows: Value) -> Stage {
     let stage = Stage::new(db).await;
     stage.account("sandbox", json!({}), None).await;
-    list(&stage, rows).await;
-    change(&stage, json!({ "mode": "prepaid" })).await;
+    pay_ahead(&stage, credit, rows).await;
+    stage
+}
+
+async fn pay_ahead(stage: &Stage, credit: i64, rows: Value) {
+    list(stage, rows).await;
+    change(stage, json!({ "mode": "prepaid" })).await;
     let new = body(json!({ "amount_micros": credit, "reference": "bank" }));
     credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
-    stage
+}
+
+/// A stage whose tenant pays 7 for an SMS through Twilio, which cannot be reached, and 3 through the sandbox.
+async fn with_a_dear_account(db: &TestDb) -> (Stage, AccountId) {
+    let stage = Stage::in_world(World::answering(db, |_| broken_before("connect_refused"))).await;
+    let settings = json!({ "account_sid": format!("AC{:032}", 1), "auth_token": "0123456789abcdef0123456789abcdef" });
+    let dear = stage.account("twilio", settings, Some("+15550100001")).await;
+    let rows = json!([{ "channel": "sms", "unit": "message", "amount_micros": 7 }, { "channel": "sms", "provider": "sandbox", "unit": "message", "amount_micros": 3 }]);
+    pay_ahead(&stage, 100, rows).await;
+    (stage, dear)
+}
+
+fn sms() -> Value {
+    json!({ "to": { "phone": "+254700000001" }, "channel": "sms", "content": { "text": "Hello" } })
 }
 
 async fn list(stage: &Stage, rows: Value) {
@@ -114,6 +133,33 @@ testkit::both! {
         assert_eq!(balance(&stage).await, (93, 7, 0, 0));
         stage.pass(601_000).await;
         assert_eq!((stage.message(id).await.cost_micros, balance(&stage).await), (Some(7), (93, 0, 7, 0)));
+    }
+
+    async fn what_a_rule_sends_through_another_account_has_that_ones_price(db: TestDb) {
+        let (stage, dear) = with_a_dear_account(&db).await;
+        let cheap = stage.account("sandbox", json!({}), None).await;
+        let accounts = json!([{ "account_id": dear }, { "account_id": cheap }]);
+        let rule = json!({ "name": "All", "channel": "sms", "choose": { "by": "priority" }, "accounts": accounts });
+        engine::routing::create(&stage.engine, &stage.caller, &Repeat::NONE, body(rule)).await.unwrap();
+        let id = stage.send(sms()).await;
+        assert_eq!((stage.message(id).await.account_id, balance(&stage).await), (Some(dear), (93, 7, 0, 0)));
+        stage.dispatch().await;
+        let message = stage.message(id).await;
+        assert_eq!((message.account_id, message.cost_micros), (Some(cheap), Some(3)));
+        assert_eq!((balance(&stage).await, told(&db, "message.sent").await), ((97, 0, 3, 0), vec![3]));
+    }
+
+    async fn a_dead_letter_that_is_retried_elsewhere_has_that_ways_price(db: TestDb) {
+        let (stage, dear) = with_a_dear_account(&db).await;
+        let id = stage.send(sms()).await;
+        stage.dispatch().await;
+        stage.pass(60_000).await;
+        assert_eq!((stage.status(id).await, balance(&stage).await), ("failed", (100, 0, 0, 0)));
+        accounts::force_delete(stage.engine.parts(), &stage.caller, dear).await.unwrap();
+        stage.account("sandbox", json!({}), None).await;
+        stage.engine.retry(&stage.caller, &Repeat::NONE, id).await.unwrap();
+        stage.dispatch().await;
+        assert_eq!((stage.message(id).await.cost_micros, balance(&stage).await), (Some(3), (97, 0, 3, 0)));
     }
 
     async fn a_thousand_mails_add_up_and_events_say_what_was_charged(db: TestDb) {
