@@ -13,7 +13,6 @@ pub mod prices;
 pub mod sheet;
 pub mod what_if;
 
-pub use book::{Book as PriceBook, provider_cost, provider_cost_for};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -142,6 +142,30 @@ pub struct Charge {
     pub state: String,
 }
 
+impl Charge {
+    /// A charge that has no price yet.
+    pub fn new(tenant_id: TenantId, message_id: MessageId, state: &str) -> Self {
+        Self {
+            tenant_id,
+            message_id,
+            list_version: 0,
+            unit: 0,
+            per: 0,
+            cost_unit: None,
+            markup: None,
+            category: String::new(),
+            units: 0,
+            reported: None,
+            reported_currency: None,
+            quoted: 0,
+            promo: 0,
+            former: 0,
+            charged: 0,
+            state: state.to_owned(),
+        }
+    }
+}
+
 /// A row of `credit_grants`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {

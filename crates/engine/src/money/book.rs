@@ -15,7 +15,7 @@ use store::{Tx, credits::Charge, prices as rows};
 use utoipa::ToSchema;
 
 use super::prices::{LISTS_READ, PriceListView, PriceRow, view};
-use crate::{country, directory::Tenant};
+use crate::country;
 
 /// What a millionth is divided into: a price per thousand with a markup in hundredths of a percent comes out without a rest.
 pub const PARTS: i128 = 10_000_000;
@@ -335,11 +335,6 @@ pub fn provider_cost(book: &Book, currency: &str, asked: &Asked<'_>, at: Timesta
     let price = book.find(currency, asked, at)?;
     let cost = price.cost_micros?;
     Some(if price.per == PriceUnit::Thousand { cost } else { cost.saturating_mul(1_000) })
-}
-
-/// The same for one of a tenant's messages, in the currency the tenant is billed in or else its own.
-pub fn provider_cost_for(tenant: &Tenant, asked: &Asked<'_>, at: Timestamp) -> Option<i64> {
-    provider_cost(&tenant.prices, tenant.price_currency(), asked, at)
 }
 
 /// What the provider reported, as far as a ledger in this currency can use it.

@@ -112,24 +112,7 @@ pub(crate) fn afford<'a>(
 
 /// What a new message is to be charged.
 fn charge(m: &Message, price: &Price, category: Option<Category>) -> Charge {
-    let mut charge = Charge {
-        tenant_id: m.tenant_id,
-        message_id: m.id,
-        list_version: 0,
-        unit: 0,
-        per: 0,
-        cost_unit: None,
-        markup: None,
-        category: String::new(),
-        units: 0,
-        reported: None,
-        reported_currency: None,
-        quoted: 0,
-        promo: 0,
-        former: 0,
-        charged: 0,
-        state: RESERVED.to_owned(),
-    };
+    let mut charge = Charge::new(m.tenant_id, m.id, RESERVED);
     ledger::quote(&mut charge, price, category.map_or("", Category::as_str), m.segments);
     charge
 }

@@ -341,24 +341,7 @@ mod tests {
     }
 
     fn charge(price: &Price, segments: u32) -> Charge {
-        let mut charge = Charge {
-            tenant_id: TenantId::from_ulid(1),
-            message_id: MessageId::from_ulid(2),
-            list_version: 1,
-            unit: 0,
-            per: 0,
-            cost_unit: None,
-            markup: None,
-            category: String::new(),
-            units: 0,
-            reported: None,
-            reported_currency: None,
-            quoted: 0,
-            promo: 0,
-            former: 0,
-            charged: 0,
-            state: RESERVED.to_owned(),
-        };
+        let mut charge = Charge::new(TenantId::from_ulid(1), MessageId::from_ulid(2), RESERVED);
         quote(&mut charge, price, "", Some(segments));
         charge
     }
