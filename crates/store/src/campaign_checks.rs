@@ -2,7 +2,7 @@
 
 use model::{CampaignId, ContactId, TenantId, Timestamp};
 
-use crate::{Error, Row, Tx, inflight::WorkerId};
+use crate::{Error, Row, Tx, inflight::WorkerId, leases::Leased};
 
 /// A row of `campaign_checks`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,14 +110,8 @@ pub async fn lease(
     until: Timestamp,
     limit: i64,
 ) -> Result<Vec<CampaignCheck>, Error> {
-    let lock = tx.dialect().skip_locked();
-    let sql = format!(
-        "UPDATE campaign_checks SET leased_by = $1, lease_until = $2 WHERE (tenant_id, campaign_id) IN (
-            SELECT tenant_id, campaign_id FROM campaign_checks WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3 OR leased_by = $1)
-                AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)
-            ORDER BY next_at, campaign_id LIMIT $4 {lock}) RETURNING {COLUMNS}"
-    );
-    let rows = tx.rows(&sql, &[&worker, &until, &now, &limit]).await?;
+    let leased = Leased { table: "campaign_checks", key: "tenant_id, campaign_id", columns: COLUMNS };
+    let rows = leased.lease(tx, worker, now, until, limit).await?;
     let mut leased = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     leased.sort_by_key(|check| (check.next_at, check.campaign_id));
     Ok(leased)

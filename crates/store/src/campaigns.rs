@@ -2,7 +2,7 @@
 
 use model::{CampaignId, ContactId, TenantId, Timestamp};
 
-use crate::{Error, Param, Row, Tx, inflight::WorkerId};
+use crate::{Error, Param, Row, Tx, inflight::WorkerId, leases::Leased};
 
 /// A row of `campaigns`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,14 +189,8 @@ pub async fn lease(
     until: Timestamp,
     limit: i64,
 ) -> Result<Vec<Campaign>, Error> {
-    let lock = tx.dialect().skip_locked();
-    let sql = format!(
-        "UPDATE campaigns SET leased_by = $1, lease_until = $2 WHERE (tenant_id, id) IN (
-            SELECT tenant_id, id FROM campaigns WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3 OR leased_by = $1)
-                AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)
-            ORDER BY next_at, id LIMIT $4 {lock}) RETURNING {COLUMNS}"
-    );
-    let rows = tx.rows(&sql, &[&worker, &until, &now, &limit]).await?;
+    let leased = Leased { table: "campaigns", key: "tenant_id, id", columns: COLUMNS };
+    let rows = leased.lease(tx, worker, now, until, limit).await?;
     let mut leased = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     leased.sort_by_key(|campaign| (campaign.next_at, campaign.id));
     Ok(leased)

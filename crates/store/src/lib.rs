@@ -45,6 +45,7 @@ pub mod inflight;
 pub mod installation;
 pub mod invoice_deliveries;
 pub mod invoices;
+mod leases;
 pub mod lists;
 pub mod memberships;
 pub mod message_counters;

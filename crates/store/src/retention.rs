@@ -5,7 +5,7 @@
 
 use model::{CallbackId, ContactId, InboundId, MessageId, TenantId, Timestamp, Ulid};
 
-use crate::{Error, Given, Kind, Row, Tx, contacts::Contact, inflight::WorkerId, messages::ContentId};
+use crate::{Error, Given, Kind, Row, Tx, contacts::Contact, inflight::WorkerId, leases::Leased, messages::ContentId};
 
 /// The smallest id of an instant.
 pub const fn first_id(at: Timestamp) -> Ulid {
@@ -26,14 +26,16 @@ pub struct Policy {
     pub next_at: Option<Timestamp>,
 }
 
+const POLICY: &str = "tenant_id, settings, updated_at, next_at";
+
 fn read(mut row: Row) -> Result<Policy, Error> {
     Ok(Policy { tenant_id: row.get(0)?, settings: row.get(1)?, updated_at: row.get(2)?, next_at: row.get(3)? })
 }
 
 /// The tenant's policy, if it has one.
 pub async fn find(tx: &mut Tx, tenant: TenantId) -> Result<Option<Policy>, Error> {
-    let sql = "SELECT tenant_id, settings, updated_at, next_at FROM retention_policies WHERE tenant_id = $1";
-    tx.row(sql, &[&tenant]).await?.map(read).transpose()
+    let sql = format!("SELECT {POLICY} FROM retention_policies WHERE tenant_id = $1");
+    tx.row(&sql, &[&tenant]).await?.map(read).transpose()
 }
 
 /// Writes the tenant's policy.
@@ -51,14 +53,8 @@ pub async fn lease(
     until: Timestamp,
     limit: i64,
 ) -> Result<Vec<Policy>, Error> {
-    let lock = tx.dialect().skip_locked();
-    let sql = format!(
-        "UPDATE retention_policies SET leased_by = $1, lease_until = $2 WHERE tenant_id IN (
-            SELECT tenant_id FROM retention_policies WHERE next_at <= $3 AND (lease_until IS NULL OR lease_until <= $3 OR leased_by = $1)
-                AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)
-            ORDER BY next_at, tenant_id LIMIT $4 {lock}) RETURNING tenant_id, settings, updated_at, next_at"
-    );
-    let rows = tx.rows(&sql, &[&worker, &until, &now, &limit]).await?;
+    let leased = Leased { table: "retention_policies", key: "tenant_id", columns: POLICY };
+    let rows = leased.lease(tx, worker, now, until, limit).await?;
     let mut leased = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     leased.sort_by_key(|policy| (policy.next_at, policy.tenant_id));
     Ok(leased)
