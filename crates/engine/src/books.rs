@@ -12,6 +12,7 @@ use store::{
     Db, Scope, Tx,
     credits::{self, Charge, Entry, Ledger},
     fallbacks::{self, FormerRoute},
+    installation,
     invoices::{self, Invoice},
     message_counters,
     messages::{self, Message},
@@ -30,8 +31,12 @@ use crate::{
     writes::{self, Writes},
 };
 
-/// How often the job looks, in milliseconds: once a day, as it reads every message there is.
-pub const EVERY_MS: u64 = 86_400_000;
+/// How long ago the last check of the installation must be, in milliseconds: a day, as one reads every message there is.
+const CHECKED_MS: i64 = 86_400_000;
+/// How often the job looks whether one is due, in milliseconds.
+pub const EVERY_MS: u64 = 3_600_000;
+/// Under which name the installation keeps when it was checked last, in milliseconds since 1970.
+const CHECKED: &str = "books_checked_at";
 /// Rows read at once.
 const PAGE: i64 = 1_000;
 /// Differences of one kind and tenant that are told one by one: enough to see what they have in common.
@@ -425,6 +430,27 @@ fn look_at_bill(row: &Invoice, ends: &mut BTreeMap<TenantId, Timestamp>, found: 
         ends.insert(row.tenant_id, row.ends_at);
     }
     Ok(())
+}
+
+/// Checks everything when the last check of the installation, by whichever process, is a day ago; a new installation has its first one a day later. Answers whether it did.
+pub async fn daily(engine: &Arc<Engine>) -> Result<bool, Error> {
+    let now = engine.ports.clock.now().as_millis();
+    let write = engine.ports.db.write(Scope::System, move |tx| {
+        Box::pin(async move {
+            let to = now.to_string();
+            let Some(from) = installation::find(tx, CHECKED).await? else {
+                return installation::claim(tx, CHECKED, &to).await.map(|_| false);
+            };
+            // The clock may have been set back since.
+            let is_due = !from.parse().is_ok_and(|at: i64| (0..CHECKED_MS).contains(&(now - at)));
+            Ok::<_, store::Error>(is_due && installation::replace(tx, CHECKED, &from, &to).await?)
+        })
+    });
+    let is_ours = write.await?;
+    if is_ours {
+        watch(engine).await?;
+    }
+    Ok(is_ours)
 }
 
 /// Checks everything and tells the operator's log and each tenant's events of what does not add up. Answers how many differences there are.

@@ -112,7 +112,7 @@ const JOBS: &[Job] = &[
     Job {
         name: "check_the_books",
         every_ms: books::EVERY_MS,
-        run: |engine| Box::pin(async move { books::watch(&engine).await.map(|_| 0) }),
+        run: |engine| Box::pin(async move { books::daily(&engine).await.map(|_| 0) }),
     },
     Job {
         name: "ask",

@@ -18,3 +18,9 @@ pub async fn put(tx: &mut Tx, name: &str, value: &str) -> Result<(), Error> {
     let sql = "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     tx.execute(sql, &[&name, &value]).await.map(drop)
 }
+
+/// Writes a fact in place of `from`; `false` when it is another one by now. Of two nodes that do so at once, one wins.
+pub async fn replace(tx: &mut Tx, name: &str, from: &str, to: &str) -> Result<bool, Error> {
+    let sql = "UPDATE installation SET value = $3 WHERE name = $1 AND value = $2";
+    Ok(tx.execute(sql, &[&name, &from, &to]).await? == 1)
+}

@@ -130,4 +130,19 @@ testkit::both! {
         let told: Value = serde_json::from_str(&told).unwrap();
         assert_eq!((&told["count"], &told["differences"][0]["kind"]), (&json!(1), &json!("usage")));
     }
+
+    async fn the_installation_is_checked_once_a_day_by_whoever_comes_first(db: TestDb) {
+        let mut stage = busy(&db).await;
+        assert!(!books::daily(&stage.engine).await.unwrap(), "a start does not read everything");
+        plant(&stage, "UPDATE usage_counters SET sent = sent + 1").await;
+        stage.world.clock.advance_ms(86_399_000);
+        stage.restart();
+        assert!(!books::daily(&stage.engine).await.unwrap(), "nor does the next one");
+        stage.world.clock.advance_ms(1_000);
+        assert!(books::daily(&stage.engine).await.unwrap());
+        stage.restart();
+        assert!(!books::daily(&stage.engine).await.unwrap(), "somebody did");
+        let told = crate::setting::column(&db, "SELECT data FROM events WHERE type = 'ledger.difference'").await;
+        assert_eq!(told.lines().count(), 1);
+    }
 }

@@ -100,6 +100,10 @@ testkit::both! {
     async fn a_fact_is_claimed_once(db: TestDb) {
         assert!(write!(db, |tx| installation::claim(tx, "made", "now").await?));
         assert!(!write!(db, |tx| installation::claim(tx, "made", "later").await?));
+        assert!(!write!(db, |tx| installation::replace(tx, "made", "later", "never").await?));
+        assert!(!write!(db, |tx| installation::replace(tx, "other", "now", "never").await?));
+        assert!(write!(db, |tx| installation::replace(tx, "made", "now", "then").await?));
+        assert!(write!(db, |tx| installation::replace(tx, "made", "then", "now").await?));
         let found = write!(db, |tx| (installation::find(tx, "made").await?, installation::find(tx, "other").await?));
         assert_eq!(found, (Some("now".to_owned()), None));
     }
