@@ -155,7 +155,7 @@ pub async fn add_many(tx: &mut Tx, shard: i64, added: &BTreeMap<Key, Counts>) ->
             &c.failed_at,
         ]);
     }
-    tx.insert_many("attempt_counters", &given, on_conflict()).await.map(drop)
+    tx.insert_many_later("attempt_counters", &given, on_conflict()).await
 }
 
 fn on_conflict() -> &'static str {

@@ -292,7 +292,7 @@ pub async fn insert_entries(tx: &mut Tx, entries: &[Entry]) -> Result<(), Error>
             &e.at,
         ]);
     }
-    tx.insert_many("credit_entries", &given, "").await.map(drop)
+    tx.insert_many_later("credit_entries", &given, "").await
 }
 
 /// Entries before `before`, newest first.

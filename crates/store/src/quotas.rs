@@ -76,7 +76,7 @@ async fn write_many(tx: &mut Tx, counters: &[Counter], suffix: &str) -> Result<(
     for c in counters {
         given.row([&c.tenant_id, &c.channel, &c.starts_at, &c.ends_at, &c.used, &c.warned]);
     }
-    tx.insert_many("quota_counters", &given, suffix).await.map(drop)
+    tx.insert_many_later("quota_counters", &given, suffix).await
 }
 
 /// The tenant's counters of the months an instant lies in, by channel.
