@@ -30,7 +30,7 @@ const PIECE: u64 = 1_000;
 const COUNTS: u64 = 20;
 
 /// A part of the file: addresses nobody else has, a language, a plan and a number.
-fn piece(from: u64, until: u64) -> String {
+pub fn piece(from: u64, until: u64) -> String {
     let mut text = if from == 0 { "email,first_name,language,plan,orders\r\n".to_owned() } else { String::new() };
     for n in from..until {
         let (language, plan) = (["de", "en", "fr", "hi"][n as usize % 4], ["free", "pro", "team"][n as usize % 3]);
