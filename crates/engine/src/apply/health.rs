@@ -46,8 +46,8 @@ pub fn observe(state: &mut AccountState, failure: Option<&Failure>, now: Timesta
                 .then(|| doubled(TROUBLE_PAUSE_MS, TROUBLE_PAUSE_MAX_MS, state.failures - STRIKES))
         }
     };
-    state.paused_at = state.paused_at.or(Some(now));
     let pause_ms = pause_ms?;
+    state.paused_at = state.paused_at.or(Some(now));
     // Answers to requests that left together with the first failing one add nothing to a pause that has begun.
     if state.paused_until.is_some_and(|until| until > now) && was_paused {
         state.failures -= 1;
@@ -98,7 +98,7 @@ mod tests {
         let down = failure(FailureKind::Unavailable);
         for _ in 0..4 {
             assert_eq!(observe(&mut state, Some(&down), NOW), None);
-            assert_eq!(state.paused_until, None);
+            assert_eq!((state.paused_at, state.paused_until), (None, None), "a failure alone is no pause");
         }
         assert_eq!(observe(&mut state, Some(&down), NOW), Some(News::Paused));
         assert_eq!(state.paused_at, Some(NOW));
