@@ -12,6 +12,7 @@ use super::{
     load::{Connection, Target as Api, excerpt},
     meter::Meter,
     report::{Phase, Report, Target},
+    room::Room,
     singles::{self, EVERY_MS, OTHERS},
     sink::{
         Arrivals,
@@ -47,8 +48,9 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
     room.settle().await;
 
     let server = Server::start(&room, Roles::All, Some(provider)).await?;
-    let meter = Meter::start(server.pid(), &room, server.commits().await).await;
     let api = server.tenant(&campaigner);
+    report.phases.push(check(&room, &server, &api, &campaign, recipients).await?);
+    let meter = Meter::start(server.pid(), &room, server.commits().await).await;
     let began = now_us();
     child::call(&api, "POST", &format!("/v1/campaigns/{campaign}/send"), "", &json!({})).await?;
     let (hurried, ended) = tokio::try_join!(
@@ -126,6 +128,22 @@ async fn import(api: &Api, contacts: u64) -> anyhow::Result<()> {
         }
         sleep_ms(LOOK_MS).await;
     }
+}
+
+/// Asks whether the campaign may go, and waits until every recipient was looked at.
+async fn check(room: &Room, server: &Server, api: &Api, campaign: &str, recipients: u64) -> anyhow::Result<Phase> {
+    let meter = Meter::start(server.pid(), room, server.commits().await).await;
+    let path = format!("/v1/campaigns/{campaign}/check");
+    let began = now_us();
+    let mut seen = child::call(api, "POST", &path, "", &json!({})).await?;
+    while seen["is_complete"] != true {
+        sleep_ms(LOOK_MS).await;
+        seen = child::call(api, "GET", &path, "", &Value::Null).await?;
+    }
+    let ended = now_us();
+    ensure!(seen["checked"] == recipients && seen["can_send"] == true, "the check came out otherwise: {seen}");
+    let cost = meter.stop(room, server.commits().await, recipients).await;
+    Ok(Phase { cost: Some(cost), ..Phase::new("checked before", recipients, seconds(began, ended)) })
 }
 
 /// Waits until every recipient has a message. Answers when.
