@@ -42,7 +42,7 @@ const PAGES: [(&str, &str); 12] = [
 pub async fn run(order: &Order) -> anyhow::Result<Report> {
     let room = order.room().await?;
     let mut report = Report::new("b15", "pages of the console", room.engine(), room.durability());
-    let server = Server::start(&room, Roles::ApiOnly, None).await?;
+    let server = Server::start(&room, Roles::NoWorker, None).await?;
     let operator = server.operator();
     let tenant = child::call(&operator, "POST", "/v1/tenants", "", &json!({"name": "Bench"})).await?;
     let tenant = tenant["id"].as_str().context("a tenant has an id")?.to_owned();

@@ -41,7 +41,7 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
 }
 
 async fn accepted(order: &Order, room: &Room) -> anyhow::Result<Phase> {
-    let server = Server::start(room, Roles::ApiOnly, None).await?;
+    let server = Server::start(room, Roles::NoWorker, None).await?;
     let api = server.tenant(&server.make_tenant("Bench").await?);
     child::twilio_account(&api, "AC1").await?;
     fill::measured("accepted, nothing sent meanwhile", room, &server, &api, order.messages(MESSAGES), texts::sms_batch)

@@ -27,7 +27,7 @@ pub async fn run(order: &Order) -> anyhow::Result<Report> {
     let arrivals = Arrivals::new(messages);
     let mail_server = sink::smtp::start(Arc::clone(&arrivals)).await?;
 
-    let server = Server::start(&room, Roles::ApiOnly, None).await?;
+    let server = Server::start(&room, Roles::NoWorker, None).await?;
     let api = server.tenant(&server.make_tenant("Bench").await?);
     child::smtp_account(&api, mail_server).await?;
     report.phases.push(

@@ -46,7 +46,7 @@ async fn deliver(order: &Order, room: &Room, endpoints: u64) -> anyhow::Result<P
     let arrivals = Arrivals::new(webhooks);
     let receiver = sink::http::start(Kind::Endpoint(Arc::clone(&arrivals), messages)).await?;
 
-    let server = Server::start(room, Roles::ApiOnly, None).await?;
+    let server = Server::start(room, Roles::NoWorker, None).await?;
     let api = server.tenant(&server.make_tenant("Bench").await?);
     child::twilio_account(&api, "AC1").await?;
     for number in 0..endpoints {

@@ -55,7 +55,7 @@ async fn beside_a_campaign(order: &Order, room: &Room, report: &mut Report) -> a
     child::twilio_account(&server.tenant(&campaigner), "AC1").await?;
     server.kill();
 
-    let server = Server::start(room, Roles::ApiOnly, Some(provider)).await?;
+    let server = Server::start(room, Roles::NoWorker, Some(provider)).await?;
     fill::post(&server.tenant(&campaigner), bulk, texts::bulk_batch).await?;
     server.kill();
     room.settle().await;
@@ -84,7 +84,7 @@ async fn drain_ten(room: &Room, name: &str, with_trouble: bool) -> anyhow::Resul
     let messages = OTHERS * QUEUED;
     let arrivals = Arrivals::new(messages);
     let provider = sink::http::start(Kind::Twilio(Arc::clone(&arrivals))).await?;
-    let server = Server::start(room, Roles::ApiOnly, Some(provider)).await?;
+    let server = Server::start(room, Roles::NoWorker, Some(provider)).await?;
     if with_trouble {
         for sid in [SLOW, THROTTLED] {
             let api = server.tenant(&server.make_tenant(sid).await?);

@@ -28,8 +28,8 @@ const KNOCK_MS: u64 = 2;
 pub enum Roles {
     /// Everything, as shipped.
     All,
-    /// Accepts and sends nothing, so that a queue can be filled before its draining is measured.
-    ApiOnly,
+    /// Accepts and shows, and sends nothing, so that a queue can be filled before its draining is measured.
+    NoWorker,
 }
 
 /// A running server. Killed when dropped.
@@ -66,8 +66,8 @@ impl Server {
             .env("TIDINGS_LOG__LEVEL", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        if roles == Roles::ApiOnly {
-            command.env("TIDINGS_ROLES", "api");
+        if roles == Roles::NoWorker {
+            command.env("TIDINGS_ROLES", "api,console");
         }
         if let Some(provider) = provider {
             command.env("TIDINGS_CONNECTORS__TWILIO__BASE_URL", format!("http://{provider}"));
