@@ -1,11 +1,15 @@
 //! Messages: one thing to one recipient. The row is small; what it says lies in `contents`.
 
+mod list;
+
 use model::{
     AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Priority, Purpose, SenderId, Status,
     TemplateId, TenantId, Timestamp, Ulid,
 };
 
 use crate::{Error, Given, Kind, Param, Row, Tx, Value};
+
+pub use list::{Filter, list};
 
 /// The id of a stored content: any ULID, shared by messages that say the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -481,100 +485,4 @@ pub async fn waiting_on_account(
 pub async fn count_unsettled(tx: &mut Tx, tenant: TenantId, account: AccountId, limit: i64) -> Result<i64, Error> {
     let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE tenant_id = $1 AND account_id = $2 AND poll_at IS NOT NULL AND status IN (0, 1) LIMIT $3) AS waiting";
     tx.row(sql, &[&tenant, &account, &limit]).await?.map_or(Ok(0), |mut row| row.get(0))
-}
-
-/// Which messages a list shows.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// At this status, as the API tells it: `sending` and `queued` look at the work tables.
-    pub status: Option<Status>,
-    /// Over this channel. Without one, events to webhook endpoints are left out.
-    pub channel: Option<Channel>,
-    /// Through this account.
-    pub account_id: Option<AccountId>,
-    /// To this contact.
-    pub contact_id: Option<ContactId>,
-    /// Of this campaign.
-    pub campaign_id: Option<CampaignId>,
-    /// Accepted at or after.
-    pub since: Option<Timestamp>,
-    /// Accepted before.
-    pub until: Option<Timestamp>,
-    /// To exactly this address.
-    pub address: Option<String>,
-    /// Only dead letters.
-    pub is_dead: bool,
-}
-
-/// One page of a tenant's messages, newest first, older than `before`.
-pub async fn list(
-    tx: &mut Tx,
-    tenant: TenantId,
-    filter: &Filter,
-    before: Option<MessageId>,
-    now: Timestamp,
-    limit: i64,
-) -> Result<Vec<Message>, Error> {
-    let mut params: Vec<&dyn Param> = vec![&tenant];
-    let mut sql = format!("SELECT {COLUMNS} FROM messages WHERE tenant_id = $1");
-    let in_flight = "EXISTS (SELECT 1 FROM inflight WHERE inflight.message_id = messages.id)";
-    let webhook = Channel::Webhook;
-    let (queued, scheduled) = (Status::Queued, Status::Scheduled);
-    let low = filter.since.map(|at| MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80));
-    let high = filter.until.map(|at| MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80));
-    let mut conditions: Vec<(&str, Vec<&dyn Param>)> = Vec::new();
-    match &filter.channel {
-        Some(channel) => conditions.push(("channel = ?", vec![channel])),
-        None => conditions.push(("channel <> ?", vec![&webhook])),
-    }
-    match &filter.status {
-        None => {}
-        Some(Status::Sending) => conditions.push((in_flight, vec![])),
-        Some(Status::Scheduled) => conditions.push(("status = ? AND due_at > ?", vec![&scheduled, &now])),
-        Some(Status::Queued) => conditions.push((
-            "(status = ? OR (status = ? AND due_at <= ?)) AND NOT EXISTS (SELECT 1 FROM inflight WHERE inflight.message_id = messages.id)",
-            vec![&queued, &scheduled, &now],
-        )),
-        Some(status) => conditions.push(("status = ?", vec![status])),
-    }
-    if let Some(account) = &filter.account_id {
-        conditions.push(("account_id = ?", vec![account]));
-    }
-    if let Some(contact) = &filter.contact_id {
-        conditions.push(("contact_id = ?", vec![contact]));
-    }
-    if let Some(campaign) = &filter.campaign_id {
-        conditions.push(("campaign_id = ?", vec![campaign]));
-    }
-    if let Some(low) = &low {
-        conditions.push(("id >= ?", vec![low]));
-    }
-    if let Some(high) = &high {
-        conditions.push(("id < ?", vec![high]));
-    }
-    if let Some(address) = &filter.address {
-        conditions.push(("address = ?", vec![address]));
-    }
-    if filter.is_dead {
-        conditions.push(("dead_at IS NOT NULL", vec![]));
-    }
-    if let Some(before) = &before {
-        conditions.push(("id < ?", vec![before]));
-    }
-    for (condition, values) in conditions {
-        sql.push_str(" AND ");
-        let mut values = values.into_iter();
-        for piece in condition.split_inclusive('?') {
-            match piece.strip_suffix('?') {
-                Some(text) => {
-                    params.extend(values.next());
-                    sql.push_str(&format!("{text}${}", params.len()));
-                }
-                None => sql.push_str(piece),
-            }
-        }
-    }
-    params.push(&limit);
-    sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", params.len()));
-    tx.rows(&sql, &params).await?.into_iter().map(Message::read).collect()
 }

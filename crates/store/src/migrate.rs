@@ -3,7 +3,7 @@
 
 use model::Timestamp;
 
-use crate::{Db, Dialect, Error, Scope, Tx};
+use crate::{Db, Dialect, Error, Scope, Tx, statistics};
 
 struct Migration {
     version: i64,
@@ -213,6 +213,7 @@ pub async fn migrate(db: &Db, now: Timestamp) -> Result<Vec<i64>, Error> {
             applied.push(migration.version);
         }
     }
+    db.write(Scope::System, |tx| Box::pin(statistics::tell(tx))).await?;
     Ok(applied)
 }
 
