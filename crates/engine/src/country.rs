@@ -7,7 +7,7 @@ use rlibphonenumber::PHONE_NUMBER_UTIL;
 use store::erasure::ERASED;
 
 /// Calling codes have at most three digits.
-const CALLING_CODE_MAX: usize = 3;
+pub const CALLING_CODE_MAX: usize = 3;
 
 /// The ISO 3166-1 code of the country an address lies in; `None` for addresses that are no phone numbers, and for numbers of no country.
 pub fn of(channel: Channel, address: &str) -> Option<[u8; 2]> {

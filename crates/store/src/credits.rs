@@ -164,6 +164,12 @@ impl Charge {
             state: state.to_owned(),
         }
     }
+
+    /// True when another charge has the same price, whatever became of it.
+    pub fn is_priced_as(&self, other: &Self) -> bool {
+        let price = |c: &Self| (c.list_version, c.unit, c.per, c.cost_unit, c.markup, c.quoted);
+        price(self) == price(other) && self.category == other.category
+    }
 }
 
 /// A row of `credit_grants`.
@@ -383,6 +389,35 @@ pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
     let sets = changing.map(|name| format!("{name} = excluded.{name}")).join(", ");
     let suffix = format!("ON CONFLICT (tenant_id, message_id) DO UPDATE SET {sets}");
     tx.insert_many_later("message_charges", &given, &suffix).await
+}
+
+/// Writes what became of charges whose prices stay; their tenants are their own.
+pub async fn update_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("message_id", Kind::Id),
+        ("units", Kind::Int),
+        ("reported", Kind::Int),
+        ("reported_currency", Kind::Text),
+        ("promo", Kind::Int),
+        ("former", Kind::Int),
+        ("charged", Kind::Int),
+        ("state", Kind::Text),
+    ]);
+    for c in charges {
+        given.row([
+            &c.tenant_id,
+            &c.message_id,
+            &c.units,
+            &c.reported,
+            &c.reported_currency,
+            &c.promo,
+            &c.former,
+            &c.charged,
+            &c.state,
+        ]);
+    }
+    tx.update_many_later("message_charges", 2, &given).await
 }
 
 /// What `per` says of a charge for each segment.

@@ -241,6 +241,8 @@ struct Places {
     prefixes: HashMap<Box<str>, Vec<usize>>,
     countries: HashMap<[u8; 2], Vec<usize>>,
     anywhere: Vec<usize>,
+    /// Digits of the longest prefix or calling code there is a row for: longer beginnings of a number are not looked for.
+    longest: usize,
 }
 
 impl List {
@@ -249,8 +251,14 @@ impl List {
         for (index, row) in list.rows.iter().enumerate() {
             let places = channels.entry(row.channel).or_default();
             match (&row.prefix, row.country.as_deref().and_then(letters)) {
-                (Some(prefix), _) => places.prefixes.entry(prefix.as_str().into()).or_default().push(index),
-                (None, Some(country)) => places.countries.entry(country).or_default().push(index),
+                (Some(prefix), _) => {
+                    places.longest = places.longest.max(prefix.len());
+                    places.prefixes.entry(prefix.as_str().into()).or_default().push(index);
+                }
+                (None, Some(country)) => {
+                    places.longest = places.longest.max(country::CALLING_CODE_MAX);
+                    places.countries.entry(country).or_default().push(index);
+                }
                 (None, None) => places.anywhere.push(index),
             }
         }
@@ -270,7 +278,7 @@ impl List {
         };
         let digits = asked.address.strip_prefix('+').unwrap_or_default();
         let code = country::calling_code(digits).map_or(0, str::len);
-        let longest = digits.bytes().take_while(u8::is_ascii_digit).count().min(super::prices::PREFIX_MAX);
+        let longest = digits.bytes().take_while(u8::is_ascii_digit).count().min(places.longest);
         for length in (1..=longest).rev() {
             if length == code
                 && let Some(row) = asked.country.and_then(|country| first(places.countries.get(&country)))

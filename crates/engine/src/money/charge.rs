@@ -231,9 +231,12 @@ pub(crate) async fn settle(
         }
     }
     let costs = charges.values().map(|charge| (charge.message_id, shown(charge))).collect();
-    let changed: Vec<Charge> =
-        charges.into_iter().filter(|(key, charge)| before.get(key) != Some(charge)).map(|(_, charge)| charge).collect();
-    write(tx, ledgers, &changed).await?;
+    let changed = charges.into_iter().filter(|(key, charge)| before.get(key) != Some(charge));
+    let (fallen_due, repriced): (Vec<_>, Vec<_>) =
+        changed.partition(|(key, charge)| before.get(key).is_some_and(|before| before.is_priced_as(charge)));
+    let charges_of = |pairs: Vec<(_, Charge)>| pairs.into_iter().map(|(_, charge)| charge).collect::<Vec<_>>();
+    write(tx, ledgers, &charges_of(repriced)).await?;
+    credits::update_charges(tx, &charges_of(fallen_due)).await?;
     Ok(costs)
 }
 

@@ -150,6 +150,11 @@ testkit::both! {
         let id = MessageId::from_ulid(2);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[]).await?), []);
+        let corrected = Charge { charged: 14, promo: 2, reported: None, reported_currency: None, units: 1, former: 0, state: "released".to_owned(), ..charge(ACME, 2, 20) };
+        let expected = corrected.clone();
+        assert!(corrected.is_priced_as(&charge(ACME, 2, 20)) && !corrected.is_priced_as(&charge(ACME, 2, 21)));
+        write!(db, |tx| credits::update_charges(tx, &[corrected]).await?);
+        assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
     }
 
     async fn grants_end_and_are_found(db: TestDb) {
