@@ -1,5 +1,7 @@
 //! Credit ledgers: balances, entries, and what each message was charged.
 
+use std::borrow::Cow;
+
 use model::{MessageId, TenantId, Timestamp};
 
 use crate::{Error, Given, Kind, Row, Tx};
@@ -82,11 +84,11 @@ pub struct Entry {
     /// Counts up from 1 without gaps.
     pub number: i64,
     /// Why, as a word.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// The book it was taken from.
-    pub from_book: String,
+    pub from_book: Cow<'static, str>,
     /// The book it went to.
-    pub to_book: String,
+    pub to_book: Cow<'static, str>,
     /// How much; never negative.
     pub amount: i64,
     /// What could be spent after it.
@@ -139,12 +141,12 @@ pub struct Charge {
     /// What it was charged in all; until it is settled, what it was charged for ways it left.
     pub charged: i64,
     /// `reserved`, `settled` or `released`.
-    pub state: String,
+    pub state: Cow<'static, str>,
 }
 
 impl Charge {
     /// A charge that has no price yet.
-    pub fn new(tenant_id: TenantId, message_id: MessageId, state: &str) -> Self {
+    pub fn new(tenant_id: TenantId, message_id: MessageId, state: &'static str) -> Self {
         Self {
             tenant_id,
             message_id,
@@ -161,7 +163,7 @@ impl Charge {
             promo: 0,
             former: 0,
             charged: 0,
-            state: state.to_owned(),
+            state: Cow::Borrowed(state),
         }
     }
 
@@ -309,9 +311,9 @@ pub async fn entries(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> 
         Ok(Entry {
             tenant_id: row.get(0)?,
             number: row.get(1)?,
-            kind: row.get(2)?,
-            from_book: row.get(3)?,
-            to_book: row.get(4)?,
+            kind: Cow::Owned(row.get(2)?),
+            from_book: Cow::Owned(row.get(3)?),
+            to_book: Cow::Owned(row.get(4)?),
             amount: row.get(5)?,
             available: row.get(6)?,
             reserved: row.get(7)?,
@@ -423,6 +425,13 @@ pub async fn update_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error
 /// What `per` says of a charge for each segment.
 pub const PER_SEGMENT: i64 = 1;
 
+/// The states of a charge, so that reading many makes no text of each.
+const STATES: [&str; 3] = ["reserved", "settled", "released"];
+
+fn state(word: String) -> Cow<'static, str> {
+    STATES.into_iter().find(|state| *state == word).map_or(Cow::Owned(word), Cow::Borrowed)
+}
+
 /// The charges of messages, of those that were ever to cost anything, in no particular order.
 pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<Charge>, Error> {
     let mut given = Given::new(&[("tenant_id", Kind::Id), ("message_id", Kind::Id)]);
@@ -446,7 +455,7 @@ pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<
             promo: row.get(12)?,
             former: row.get(13)?,
             charged: row.get(14)?,
-            state: row.get(15)?,
+            state: state(row.get(15)?),
         })
     };
     tx.match_many(&format!("SELECT {CHARGE} FROM message_charges"), &given, "").await?.into_iter().map(read).collect()

@@ -3,6 +3,8 @@
 //! An id is a 16-byte BLOB in SQLite and a UUID in PostgreSQL; an instant is INTEGER microseconds and TIMESTAMPTZ; JSON is TEXT and
 //! JSONB; a flag is 0 or 1 and BOOLEAN. Everything else is the same in both.
 
+use std::borrow::Cow;
+
 use model::Timestamp;
 
 use crate::Error;
@@ -117,6 +119,12 @@ both! {
     String: |text| Value::Text(text), |v| if let Owned::Text(text) = v { Some(text) } else { None };
     Vec<u8>: |bytes| Value::Bytes(bytes), |v| if let Owned::Bytes(bytes) = v { Some(bytes) } else { None };
     Timestamp: |at| Value::Time(*at), |v| match v { Owned::Time(at) => Some(at), Owned::Int(micros) => Some(Timestamp::from_micros(micros)), _ => None };
+}
+
+impl Param for Cow<'_, str> {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
 }
 
 impl Param for str {

@@ -214,29 +214,30 @@ pub(crate) async fn settle(
     };
     let mut ledgers = lock(tx, outcomes.keys().copied().collect(), now).await?;
     let concerned = outcomes.iter().filter(|(tenant, _)| ledgers.contains_key(tenant));
-    let ids: BTreeSet<_> =
+    let mut ids: Vec<_> =
         concerned.flat_map(|(tenant, outcomes)| outcomes.iter().map(|outcome| (*tenant, outcome.id))).collect();
-    let mut charges: BTreeMap<_, _> = credits::charges(tx, &ids.into_iter().collect::<Vec<_>>())
-        .await?
-        .into_iter()
-        .map(|charge| ((charge.tenant_id, charge.message_id), charge))
-        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut charges = credits::charges(tx, &ids).await?;
+    let key = |charge: &Charge| (charge.tenant_id, charge.message_id);
+    charges.sort_unstable_by_key(key);
     let before = charges.clone();
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
         for outcome in outcomes {
-            if let Some(charge) = charges.get_mut(&(*tenant, outcome.id)) {
-                apply(open, charge, &outcome.fact);
+            if let Ok(place) = charges.binary_search_by_key(&(*tenant, outcome.id), key) {
+                apply(open, &mut charges[place], &outcome.fact);
             }
         }
     }
-    let costs = charges.values().map(|charge| (charge.message_id, shown(charge))).collect();
-    let changed = charges.into_iter().filter(|(key, charge)| before.get(key) != Some(charge));
-    let (fallen_due, repriced): (Vec<_>, Vec<_>) =
-        changed.partition(|(key, charge)| before.get(key).is_some_and(|before| before.is_priced_as(charge)));
-    let charges_of = |pairs: Vec<(_, Charge)>| pairs.into_iter().map(|(_, charge)| charge).collect::<Vec<_>>();
-    write(tx, ledgers, &charges_of(repriced)).await?;
-    credits::update_charges(tx, &charges_of(fallen_due)).await?;
+    let costs = charges.iter().map(|charge| (charge.message_id, shown(charge))).collect();
+    let changed = charges.into_iter().zip(&before).filter(|(charge, before)| charge != *before);
+    let (mut repriced, mut same_price) = (Vec::new(), Vec::new());
+    for (charge, before) in changed {
+        if charge.is_priced_as(before) { same_price.push(charge) } else { repriced.push(charge) }
+    }
+    write(tx, ledgers, &repriced).await?;
+    credits::update_charges(tx, &same_price).await?;
     Ok(costs)
 }
 

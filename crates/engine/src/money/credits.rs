@@ -238,9 +238,9 @@ fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
 fn entry_view(e: Entry, currency: &str) -> CreditEntry {
     CreditEntry {
         number: e.number,
-        kind: e.kind,
-        from: e.from_book,
-        to: e.to_book,
+        kind: e.kind.into_owned(),
+        from: e.from_book.into_owned(),
+        to: e.to_book.into_owned(),
         amount: Money { amount_micros: e.amount, currency: currency.to_owned() },
         available_after_micros: e.available,
         reserved_after_micros: e.reserved,

@@ -3,6 +3,8 @@
 //! Promotional credit is spent before credit that was paid for, the grant that ends first first. What a message does not need after all is given back in the other order, and what comes back
 //! to a grant that has ended ends with it.
 
+use std::borrow::Cow;
+
 use model::{MessageId, Money, Timestamp};
 use store::credits::{Charge, Entry, Grant, Ledger};
 
@@ -69,9 +71,9 @@ pub struct Open {
 
 /// Why a movement is made.
 #[derive(Clone)]
-pub struct Cause<'a> {
+pub struct Cause {
     /// As a word.
-    pub kind: &'a str,
+    pub kind: &'static str,
     /// Because of which message.
     pub message: Option<MessageId>,
     /// The operator's reference or reason.
@@ -82,9 +84,9 @@ pub struct Cause<'a> {
     pub at: Timestamp,
 }
 
-impl<'a> Cause<'a> {
+impl Cause {
     /// A movement because of a message.
-    pub const fn message(kind: &'a str, id: MessageId, at: Timestamp) -> Self {
+    pub const fn message(kind: &'static str, id: MessageId, at: Timestamp) -> Self {
         Self { kind, message: Some(id), reference: None, actor: None, at }
     }
 }
@@ -117,7 +119,7 @@ impl Open {
     }
 
     /// Moves an amount, which is positive, and notes it; nothing for 0. Promotional credit moves by [`Open::spend`] and [`Open::give_back`], which keep its grants.
-    pub fn post(&mut self, from: Book, to: Book, amount: i64, cause: Cause<'_>) {
+    pub fn post(&mut self, from: Book, to: Book, amount: i64, cause: Cause) {
         if amount <= 0 {
             return;
         }
@@ -128,9 +130,9 @@ impl Open {
         self.entries.push(Entry {
             tenant_id: self.ledger.tenant_id,
             number: self.ledger.entries,
-            kind: cause.kind.to_owned(),
-            from_book: from.as_str().to_owned(),
-            to_book: to.as_str().to_owned(),
+            kind: Cow::Borrowed(cause.kind),
+            from_book: Cow::Borrowed(from.as_str()),
+            to_book: Cow::Borrowed(to.as_str()),
             amount,
             available: self.ledger.available,
             reserved: self.ledger.reserved,
@@ -156,7 +158,7 @@ impl Open {
     }
 
     /// Gives promotional credit until an instant.
-    pub fn grant(&mut self, amount: i64, expires_at: Timestamp, cause: Cause<'_>) {
+    pub fn grant(&mut self, amount: i64, expires_at: Timestamp, cause: Cause) {
         let reference = cause.reference.clone().unwrap_or_default();
         let created_at = cause.at;
         self.post(Book::Granted, Book::Promo, amount, cause);
@@ -184,7 +186,7 @@ impl Open {
     }
 
     /// Moves an amount out of what can be spent, promotional credit first. Answers how much of it was promotional.
-    fn spend(&mut self, to: Book, amount: i64, cause: &Cause<'_>) -> i64 {
+    fn spend(&mut self, to: Book, amount: i64, cause: &Cause) -> i64 {
         let promo = amount.min(self.ledger.promo);
         let mut left = promo;
         for grant in &mut self.grants {
@@ -197,7 +199,7 @@ impl Open {
     }
 
     /// Moves an amount back to what can be spent, `promo` of it to promotional credit: to the grants that end last, which were begun last.
-    fn give_back(&mut self, from: Book, amount: i64, promo: i64, cause: &Cause<'_>) {
+    fn give_back(&mut self, from: Book, amount: i64, promo: i64, cause: &Cause) {
         let mut left = promo;
         for grant in self.grants.iter_mut().rev() {
             let room = left.min(grant.amount - grant.rest);
@@ -251,7 +253,7 @@ impl Open {
         let more = (due - from_aside).min(self.spendable());
         charge.promo = promo + self.spend(Book::Revenue, more, &cause("settle"));
         charge.charged = charge.former + from_aside + more;
-        SETTLED.clone_into(&mut charge.state);
+        charge.state = Cow::Borrowed(SETTLED);
     }
 
     /// A message will not be sent the way it goes now: gives its price back, once.
@@ -264,7 +266,7 @@ impl Open {
                 &Cause::message("release", charge.message_id, at),
             );
             charge.promo = 0;
-            RELEASED.clone_into(&mut charge.state);
+            charge.state = Cow::Borrowed(RELEASED);
         }
     }
 
@@ -280,7 +282,7 @@ impl Open {
         self.release(charge, at);
         charge.former = charge.charged;
         quote(charge, price, category, segments);
-        RESERVED.clone_into(&mut charge.state);
+        charge.state = Cow::Borrowed(RESERVED);
         self.reserve(charge, at);
     }
 
@@ -332,7 +334,7 @@ mod tests {
         open
     }
 
-    fn by_hand(kind: &str) -> Cause<'_> {
+    fn by_hand(kind: &'static str) -> Cause {
         Cause { kind, message: None, reference: None, actor: None, at: NOW }
     }
 

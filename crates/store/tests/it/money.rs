@@ -47,9 +47,9 @@ fn entry(tenant_id: TenantId, number: i64) -> Entry {
     Entry {
         tenant_id,
         number,
-        kind: "purchase".to_owned(),
-        from_book: "purchased".to_owned(),
-        to_book: "available".to_owned(),
+        kind: "purchase".into(),
+        from_book: "purchased".into(),
+        to_book: "available".into(),
         amount: 7,
         available: 8,
         reserved: 9,
@@ -78,7 +78,7 @@ fn charge(tenant_id: TenantId, message: u128, quoted: i64) -> Charge {
         promo: 1,
         former: 0,
         charged: 0,
-        state: "reserved".to_owned(),
+        state: "reserved".into(),
     }
 }
 
@@ -143,14 +143,14 @@ testkit::both! {
         let rows = [charge(ACME, 1, 10), charge(ACME, 2, 20), charge(OTHER, 1, 40)];
         write!(db, |tx| credits::put_charges(tx, &rows).await?);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (30, 0));
-        let settled = Charge { charged: 15, reported: Some(9), reported_currency: Some("EUR".to_owned()), units: 3, former: 4, state: "settled".to_owned(), ..charge(ACME, 2, 20) };
+        let settled = Charge { charged: 15, reported: Some(9), reported_currency: Some("EUR".to_owned()), units: 3, former: 4, state: "settled".into(), ..charge(ACME, 2, 20) };
         let expected = settled.clone();
         write!(db, |tx| credits::put_charges(tx, &[settled]).await?);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (10, 15));
         let id = MessageId::from_ulid(2);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[]).await?), []);
-        let corrected = Charge { charged: 14, promo: 2, reported: None, reported_currency: None, units: 1, former: 0, state: "released".to_owned(), ..charge(ACME, 2, 20) };
+        let corrected = Charge { charged: 14, promo: 2, reported: None, reported_currency: None, units: 1, former: 0, state: "released".into(), ..charge(ACME, 2, 20) };
         let expected = corrected.clone();
         assert!(corrected.is_priced_as(&charge(ACME, 2, 20)) && !corrected.is_priced_as(&charge(ACME, 2, 21)));
         write!(db, |tx| credits::update_charges(tx, &[corrected]).await?);
