@@ -9,6 +9,8 @@ pub const TENANT: &str = "ten_01K9ZC0A1B2C3D4E5F6G7H8J9K";
 const ACCOUNT: &str = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X";
 const SENDER: &str = "snd_01K9ZC1N3P4Q5R6S7T8V9W0X1Y";
 const DOMAIN: &str = "dom_01K9ZC1P4Q5R6S7T8V9W0X1Y2Z";
+const REGISTRATION: &str = "reg_01K9ZC1R6S7T8V9W0X1Y2Z3A4B";
+const NUMBER: &str = "num_01K9ZC1S7T8V9W0X1Y2Z3A4B5C";
 const MESSAGE: &str = "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
 const CONTACT: &str = "con_01K9ZCB1C2D3E4F5G6H7J8K9M0";
 const LIST: &str = "lst_01K9ZCC2D3E4F5G6H7J8K9M0N1";
@@ -45,6 +47,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "senders" => ("sender", SENDER),
         "routes" => ("route", ROUTE),
         "domains" => ("domain", DOMAIN),
+        "10dlc" => ("registration", REGISTRATION),
+        "numbers" => ("number", NUMBER),
         "messages" => ("message", MESSAGE),
         "contacts" => ("contact", CONTACT),
         "contact-attributes" => ("attribute", "plan"),
@@ -160,6 +164,47 @@ pub fn domain() -> Value {
                 "found": ["v=DMARC1; p=quarantine"], "detail": null},
         ],
         "checked_at": CREATED, "next_check_at": "2026-11-21T09:31:37.080000Z", "verified_at": null, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// Who a business is.
+pub fn business_profile() -> Value {
+    json!({
+        "legal_name": "Acme Events LLC", "dba": "Acme Tickets", "business_type": "llc", "ein": "12-3456789", "industry": "hospitality", "website": "https://acme.example",
+        "address": {"street": "1 High Street", "city": "Springfield", "region": "IL", "postal_code": "62701", "country": "US"},
+        "owner": {"first_name": "Ada", "last_name": "Byron", "title": "Founder", "position": "ceo", "email": "ada@acme.example", "phone": "+14155550123"},
+        "contact_email": "compliance@acme.example", "monthly_volume": 5000, "stock_exchange": null, "stock_ticker": null,
+        "use_case": {
+            "category": "marketing", "description": "News about the events of a venue, to people who asked for them when they bought a ticket.",
+            "opt_in_flow": "Whoever buys a ticket on https://acme.example can tick a box that is empty at first, beside the words of the consent.",
+            "samples": ["Acme Tickets: the doors open at 7 pm. Reply STOP to stop.", "Acme Tickets: new dates in May, https://acme.example/may. Reply STOP to stop."],
+            "has_links": true, "has_phone_numbers": false, "is_age_gated": false, "is_lending": false, "opt_in_message": null, "opt_out_message": null, "help_message": null,
+            "privacy_policy_url": "https://acme.example/privacy", "terms_url": "https://acme.example/sms-terms",
+        },
+        "compliance": {"has_opt_in": true, "numbers_not_shared": true, "no_forbidden_content": true},
+        "us_sms": "when_started", "is_complete": true, "missing": [], "updated_at": CREATED,
+    })
+}
+
+/// A registration with carriers.
+pub fn registration() -> Value {
+    json!({
+        "id": REGISTRATION, "tenant_id": TENANT, "account_id": ACCOUNT, "state": "in_progress", "stage": "brand_review", "next_action": "WAIT_FOR_APPROVAL", "reasons": [],
+        "problem": null, "failures": 0, "area_code": "415", "number": null,
+        "references": {
+            "profile": "BU00000000000000000000000000000001", "trust": "BU00000000000000000000000000000002", "brand": "BN00000000000000000000000000000001",
+            "service": null, "campaign": null, "number_id": null,
+        },
+        "submitted_at": CREATED, "approved_at": null, "next_at": "2026-11-21T09:35:00.000000Z", "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// A number of the pool.
+pub fn number() -> Value {
+    json!({
+        "id": NUMBER, "number": "+14155550100", "country": "US", "connector": "twilio", "provider_account": "AC00000000000000000000000000000001",
+        "reference": "PN00000000000000000000000000000001", "state": "allocated", "detail": null, "tenant_id": TENANT, "registration_id": REGISTRATION,
+        "allocated_at": CREATED, "created_at": CREATED, "updated_at": CREATED,
     })
 }
 

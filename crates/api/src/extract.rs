@@ -249,6 +249,8 @@ nouns! {
     model::SenderId = "sender",
     model::RouteId = "route",
     model::DomainId = "domain",
+    model::RegistrationId = "registration",
+    model::NumberId = "number",
     model::MessageId = "message",
     model::ContactId = "contact",
     model::ImportId = "import",

@@ -133,6 +133,11 @@ pub trait Connector: Sync + Send {
         None
     }
 
+    /// Registering the business behind the account with carriers.
+    fn registrations(&self) -> Option<&dyn manage::Registrations> {
+        None
+    }
+
     /// WhatsApp templates at the provider.
     fn templates(&self) -> Option<&dyn manage::Templates> {
         None

@@ -9,8 +9,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Engine, Error, access, accounts, alerts, apply, attachments, books, callbacks, campaigns, contacts, demo, dispatch,
-    domains, endpoints, invoices, money, once, recovery, retention, routing, schedules, tenants, tracking, waiting,
-    whatsapp_templates,
+    domains, endpoints, invoices, money, once, recovery, registrations, retention, routing, schedules, tenants,
+    tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -192,6 +192,11 @@ const JOBS: &[Job] = &[
         name: "check_domains",
         every_ms: 10_000,
         run: |engine| Box::pin(async move { domains::recheck(&engine).await }),
+    },
+    Job {
+        name: "register_businesses",
+        every_ms: 2_000,
+        run: |engine| Box::pin(async move { registrations::run(&engine).await }),
     },
     Job {
         name: "read_whatsapp_templates",

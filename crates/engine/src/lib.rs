@@ -52,6 +52,7 @@ pub mod plans;
 mod provider;
 pub mod queries;
 pub mod recovery;
+pub mod registrations;
 pub mod render;
 pub mod retention;
 pub mod routing;

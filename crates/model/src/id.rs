@@ -137,6 +137,10 @@ id! {
     AlertRuleId = "alr";
     /// Something a rule found.
     AlertId = "alt";
+    /// A tenant's registration with the carriers of a country.
+    RegistrationId = "reg";
+    /// A number the operator holds.
+    NumberId = "num";
 }
 
 impl EndpointId {

@@ -137,6 +137,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["alert_rules", "alert_states", "alerts", "alert_watches"],
         postgres: "",
     },
+    Migration {
+        version: 21,
+        name: "registration",
+        sql: include_str!("../migrations/0021_registration.sql"),
+        tenant_tables: &["business_profiles", "registrations"],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

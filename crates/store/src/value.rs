@@ -157,6 +157,8 @@ ids!(
     ImportId,
     DomainId,
     MessageId,
+    RegistrationId,
+    NumberId,
     AttemptId,
     CampaignId,
     TemplateId,

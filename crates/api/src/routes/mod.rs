@@ -29,6 +29,7 @@ mod messages;
 mod oidc;
 mod plans;
 mod prices;
+mod registrations;
 mod retention;
 mod routing_rules;
 mod schedules;
@@ -135,6 +136,12 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(domains::create, domains::list))
         .routes(routes!(domains::get, domains::delete))
         .routes(routes!(domains::verify))
+        .routes(routes!(registrations::profile, registrations::patch_profile))
+        .routes(routes!(registrations::create, registrations::list))
+        .routes(routes!(registrations::get, registrations::delete))
+        .routes(routes!(registrations::submit))
+        .routes(routes!(registrations::create_number, registrations::list_numbers))
+        .routes(routes!(registrations::get_number, registrations::patch_number))
         .routes(routes!(connectors::list))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))

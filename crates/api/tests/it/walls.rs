@@ -27,6 +27,8 @@ pub fn nobody(collection: &str) -> String {
         "senders" => "snd",
         "routes" => "rte",
         "domains" => "dom",
+        "10dlc" => "reg",
+        "numbers" => "num",
         "callback-log" => "cbk",
         "schedules" => "sch",
         "invoice-deliveries" => "ivd",
@@ -154,6 +156,7 @@ struct Things {
     sender: String,
     route: String,
     domain: String,
+    registration: String,
     template: String,
     suppression: String,
     topic: String,
@@ -207,6 +210,23 @@ impl Things {
         let route = id(api.post("/v1/routes", &route).bearer(key).send().await, 201);
         let domain = json!({"account_id": account, "name": "acme.example"});
         let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
+        let profile = json!({
+            "legal_name": "Acme Events LLC", "business_type": "llc", "ein": "12-3456789", "industry": "hospitality", "website": "https://acme.example",
+            "address": {"street": "1 High Street", "city": "Springfield", "region": "IL", "postal_code": "62701"},
+            "owner": {"first_name": "Ada", "last_name": "Byron", "title": "Founder", "position": "ceo", "email": "ada@acme.example", "phone": "+14155550123"},
+            "contact_email": "compliance@acme.example", "monthly_volume": 5000,
+            "use_case": {
+                "category": "marketing", "description": "News about the events of a venue, to people who asked for them.",
+                "opt_in_flow": "Whoever buys a ticket on our website can tick a box that is empty at first.",
+                "samples": ["Acme Tickets: the doors open at 7 pm. Reply STOP to stop.", "Acme Tickets: new dates in May. Reply STOP to stop."],
+                "privacy_policy_url": "https://acme.example/privacy", "terms_url": "https://acme.example/sms-terms",
+            },
+            "compliance": {"has_opt_in": true, "numbers_not_shared": true, "no_forbidden_content": true},
+        });
+        let profile = api.patch("/v1/business-profile", &profile).bearer(key).send().await.ok(200);
+        assert_eq!(profile["is_complete"], true, "{profile}");
+        let registration = json!({"account_id": account});
+        let registration = id(api.post("/v1/registrations/10dlc", &registration).bearer(key).send().await, 201);
         let template =
             json!({"name": "hello", "channel": "email", "variants": {"en": {"subject": "Hi", "text": "Hello"}}});
         let template = id(api.post("/v1/templates", &template).bearer(key).send().await, 201);
@@ -251,6 +271,7 @@ impl Things {
             sender,
             route,
             domain,
+            registration,
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
             plan,
@@ -287,6 +308,7 @@ impl Things {
             "senders" => &self.sender,
             "routes" => &self.route,
             "domains" => &self.domain,
+            "10dlc" => &self.registration,
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
             "plans" => &self.plan,

@@ -15,6 +15,7 @@ mod content;
 mod errors;
 mod lookup;
 mod numbers;
+mod registrations;
 mod sender;
 mod templates;
 mod voice;
@@ -153,6 +154,10 @@ impl Connector for Twilio {
 
     fn numbers(&self) -> Option<&dyn manage::Numbers> {
         Some(&numbers::OwnNumbers)
+    }
+
+    fn registrations(&self) -> Option<&dyn manage::Registrations> {
+        Some(&registrations::A2p)
     }
 
     fn templates(&self) -> Option<&dyn manage::Templates> {

@@ -195,6 +195,8 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("keys", Need::One(Administration), Need::One(Administration)),
     ("users", Need::One(Administration), Need::One(Administration)),
     ("tenant", Need::One(View), Need::One(Administration)),
+    ("registrations", Need::One(View), Need::AnyManage),
+    ("numbers", Need::Operator, Need::Operator),
     ("demo-tenants", Need::Operator, Need::Operator),
     ("tenants", Need::Operator, Need::Operator),
 ];

@@ -48,6 +48,10 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("alert.resolved", "What an alert was about is over."),
     ("domain.verified", "A mail domain is in order."),
     ("domain.failed", "A mail domain that was in order is not any more, or its provider gave it up."),
+    (
+        "registration.changed",
+        "A registration with American carriers came a stage further, was rejected, approved, or needs the operator.",
+    ),
     ("quota.warning", "Most of the month's messages of the plan are used on a channel: 80 or 90 percent of them."),
     (
         "quota.reached",
@@ -76,7 +80,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
 ];
 
 /// Filters of one endpoint, stream or replay at most: every type by name, and room.
-const FILTERS_MAX: usize = 50;
+const FILTERS_MAX: usize = 80;
 
 /// Checks event filters: `*`, a noun such as `message.*`, or a type from [`EVENT_TYPES`].
 pub fn check(filters: &[String], pointer: &str) -> Result<(), Error> {

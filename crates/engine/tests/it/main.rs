@@ -31,6 +31,7 @@ mod plans;
 mod prices;
 mod provider_resources;
 mod reading;
+mod registrations;
 mod retention;
 mod returns;
 mod routing;

@@ -1,6 +1,8 @@
 //! Twilio: messages (SMS, MMS, WhatsApp), calls, look-ups, the account.
 //! <https://www.twilio.com/docs/messaging/api/message-resource> <https://www.twilio.com/docs/voice/api/call-resource>
 
+mod a2p;
+
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
 
@@ -22,6 +24,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "api_key_secret", default: "simulated-api-key-secret" },
     Setting { name: "from", default: "+15550100001" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: a2p::KEPT, default: "" },
 ];
 /// Most pictures of one message.
 const MEDIA_MAX: usize = 10;
@@ -55,17 +58,23 @@ impl Provider for Twilio {
 
     fn answer(&self, cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
         let segments = request.segments();
-        let [_, "Accounts", rest @ ..] = &segments[..] else {
-            return Err(error(404, 20404, "The requested resource was not found"));
-        };
         let sid = cx.get("account_sid").to_owned();
         let pairs = [(sid.as_str(), "auth_token"), (cx.get("api_key_sid"), "api_key_secret")];
         let is_known = request.basic().is_some_and(|(user, password)| {
             pairs.iter().any(|(name, secret)| user == *name && password == cx.get(secret))
         });
+        if let ["v1", path @ ..] = &segments[..] {
+            return if is_known { a2p::answer(cx, request, path) } else { Err(error(401, 20003, "Authenticate")) };
+        }
+        let [_, "Accounts", rest @ ..] = &segments[..] else {
+            return Err(error(404, 20404, "The requested resource was not found"));
+        };
         let is_own = rest.first().is_some_and(|given| given.trim_end_matches(".json") == sid);
         if !is_known || !is_own {
             return Err(error(401, 20003, "Authenticate"));
+        }
+        if let Some(answered) = a2p::own(cx, request, &rest[1..]) {
+            return answered;
         }
         match (request.method.as_str(), &rest[1..]) {
             ("GET", []) => Ok(Reply::json(
@@ -76,9 +85,12 @@ impl Provider for Twilio {
                 Ok(Reply::json(200, &json!({"account_sid": sid, "balance": "42.5000", "currency": "USD"})))
             }
             ("GET", ["IncomingPhoneNumbers.json"]) => {
-                let wanted = request.parameters().some("PhoneNumber");
-                let is_ours = wanted.is_none_or(|wanted| wanted == cx.get("from"));
-                let numbers = if is_ours { vec![number(cx, cx.get("callback_url"))] } else { Vec::new() };
+                let asked = request.parameters();
+                let wanted = asked.some("PhoneNumber");
+                let is_ours =
+                    wanted.is_none_or(|wanted| wanted == cx.get("from")) && asked.get("FriendlyName").is_empty();
+                let mut numbers = if is_ours { vec![number(cx, cx.get("callback_url"))] } else { Vec::new() };
+                numbers.extend(a2p::bought(cx, &asked));
                 Ok(Reply::json(200, &json!({ "incoming_phone_numbers": numbers })))
             }
             ("POST", ["IncomingPhoneNumbers", id]) if id.trim_end_matches(".json") == NUMBER => {
