@@ -87,8 +87,14 @@ pub async fn update(tx: &mut Tx, n: &Number) -> Result<(), Error> {
     tx.execute(sql, &params).await.map(drop)
 }
 
-/// One number, locked for a change.
+/// One number.
 pub async fn find(tx: &mut Tx, id: NumberId) -> Result<Option<Number>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM numbers WHERE id = $1");
+    tx.row(&sql, &[&id]).await?.map(read).transpose()
+}
+
+/// The same, locked for a change.
+pub async fn lock(tx: &mut Tx, id: NumberId) -> Result<Option<Number>, Error> {
     let lock = tx.dialect().for_update();
     let sql = format!("SELECT {COLUMNS} FROM numbers WHERE id = $1 {lock}");
     tx.row(&sql, &[&id]).await?.map(read).transpose()

@@ -230,7 +230,7 @@ pub async fn patch(parts: &Parts, caller: &Caller, id: NumberId, change: NumberP
     let (now, ids, by) = (parts.ports.clock.now(), Arc::clone(&parts.ports.ids), outside(caller));
     let write = parts.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move {
-            let mut row = numbers::find(tx, id).await?.ok_or_else(|| Error::not_found("number"))?;
+            let mut row = numbers::lock(tx, id).await?.ok_or_else(|| Error::not_found("number"))?;
             let mut faults = Faults::default();
             let before = NumberState::from_stored(&row.state);
             let after = change.state.required(before, "/state", &mut faults.0);

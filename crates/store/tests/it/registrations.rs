@@ -168,6 +168,7 @@ testkit::both! {
 
             numbers::free(tx, OTHER, for_acme.1, at(9)).await?;
             assert_eq!(numbers::find(tx, wanted.id).await?, Some(wanted.clone()), "not theirs to give back");
+            assert_eq!(numbers::lock(tx, wanted.id).await?, Some(wanted.clone()));
             numbers::free(tx, ACME, for_acme.1, at(9)).await?;
             assert_eq!(numbers::find(tx, wanted.id).await?, Some(Number { updated_at: at(9), ..number(1, "+14155550101", "AC1") }));
 

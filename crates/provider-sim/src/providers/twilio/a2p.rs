@@ -120,13 +120,13 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
         ("POST", ["SupportingDocuments"]) => new_object(cx, "documents", "RD", &fields),
         ("GET", ["a2p", "BrandRegistrations"]) => {
             let kept = Kept::of(cx);
-            let all: Vec<Value> = kept.all("brands").iter().map(|one| brand(cx, &kept, one)).collect();
+            let all: Vec<Value> = kept.all("brands").iter().map(|one| brand(cx, one)).collect();
             Ok(listed("data", &all))
         }
         ("POST", ["a2p", "BrandRegistrations"]) => new_brand(cx, &fields),
         ("GET", ["a2p", "BrandRegistrations", sid]) => {
             let kept = Kept::of(cx);
-            Ok(Reply::json(200, &brand(cx, &kept, kept.find("brands", sid)?)))
+            Ok(Reply::json(200, &brand(cx, kept.find("brands", sid)?)))
         }
         ("POST", ["a2p", "BrandRegistrations", sid]) => again(cx, sid),
         ("GET", ["Services"]) => Ok(listed("services", Kept::of(cx).all("services"))),
@@ -161,7 +161,7 @@ fn kept_as(kind: &str) -> &'static str {
 
 fn bundles(cx: &Cx<'_>, kind: &str, asked: &Fields) -> Reply {
     let kept = Kept::of(cx);
-    let mut all: Vec<Value> = kept.all(kind).iter().map(|one| decided(cx, &kept, one)).collect();
+    let mut all: Vec<Value> = kept.all(kind).iter().map(|one| decided(cx, one)).collect();
     if kind == "profiles" {
         all.push(json!({
             "sid": PRIMARY, "policy_sid": PRIMARY_POLICY, "friendly_name": "Primary", "status": "twilio-approved", "errors": [],
@@ -194,14 +194,14 @@ fn new_bundle(cx: &mut Cx<'_>, kind: &str, policy: &str, fields: &Fields) -> Res
 
 /// A bundle as it is by now.
 fn bundle(cx: &Cx<'_>, kept: &Kept, kind: &str, sid: &str) -> Result<Value, Reply> {
-    kept.find(kind, sid).map(|one| decided(cx, kept, one))
+    kept.find(kind, sid).map(|one| decided(cx, one))
 }
 
-fn decided(cx: &Cx<'_>, kept: &Kept, one: &Value) -> Value {
+fn decided(cx: &Cx<'_>, one: &Value) -> Value {
     let mut shown = one.clone();
     if one["status"] == "pending-review" {
         let is_over = is_over(cx, &one["submitted"]);
-        let rejected = business_name(kept, text(one, "/sid")).starts_with("Rejected");
+        let rejected = text(one, "/reviewed_name").starts_with("Rejected");
         shown["status"] = json!(match (is_over, rejected) {
             (false, _) => "in-review",
             (true, false) => "twilio-approved",
@@ -240,7 +240,10 @@ fn submit(cx: &mut Cx<'_>, kind: &str, sid: &str, fields: &Fields) -> Result<Rep
         return Err(bad(22213, "The bundle is not compliant"));
     }
     let at = json!(cx.now.as_micros());
-    let shown = kept.change(kind, sid, &[("status", json!("pending-review")), ("submitted", at)])?;
+    // What is reviewed is what was submitted, whatever is changed meanwhile.
+    let name = json!(business_name(&kept, sid));
+    let changes = [("status", json!("pending-review")), ("submitted", at), ("reviewed_name", name)];
+    let shown = kept.change(kind, sid, &changes)?;
     kept.keep(cx);
     Ok(Reply::json(200, &shown))
 }
@@ -367,7 +370,7 @@ fn new_brand(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {
     let one = json!({
         "sid": format!("BN{}", cx.hex(32)), "account_sid": cx.get("account_sid"), "customer_profile_bundle_sid": profile, "a2p_profile_bundle_sid": product,
         "brand_type": fields.get("BrandType"), "status": "PENDING", "skip_automatic_sec_vet": fields.get("SkipAutomaticSecVet") == "true",
-        "submitted": cx.now.as_micros(), "errors": [], "failure_reason": null, "mock": false, "date_created": iso(cx.now),
+        "submitted": cx.now.as_micros(), "reviewed_name": business_name(&kept, profile), "errors": [], "failure_reason": null, "mock": false, "date_created": iso(cx.now),
     });
     kept.add("brands", one.clone());
     kept.keep(cx);
@@ -375,9 +378,9 @@ fn new_brand(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {
 }
 
 /// A brand as it is by now.
-fn brand(cx: &Cx<'_>, kept: &Kept, one: &Value) -> Value {
+fn brand(cx: &Cx<'_>, one: &Value) -> Value {
     let mut shown = one.clone();
-    let name = business_name(kept, text(one, "/customer_profile_bundle_sid"));
+    let name = text(one, "/reviewed_name");
     let (status, identity) = match (is_over(cx, &one["submitted"]), name.starts_with("Brandless")) {
         (false, _) => ("PENDING", "SELF_DECLARED"),
         (true, false) => ("APPROVED", "VERIFIED"),
@@ -397,11 +400,12 @@ fn brand(cx: &Cx<'_>, kept: &Kept, one: &Value) -> Value {
 
 fn again(cx: &mut Cx<'_>, sid: &str) -> Result<Reply, Reply> {
     let mut kept = Kept::of(cx);
-    let now = brand(cx, &kept, kept.find("brands", sid)?);
+    let now = brand(cx, kept.find("brands", sid)?);
     if now["status"] != "FAILED" {
         return Err(bad(21717, "Only a failed brand can be submitted again"));
     }
-    let shown = kept.change("brands", sid, &[("submitted", json!(cx.now.as_micros()))])?;
+    let name = json!(business_name(&kept, text(&now, "/customer_profile_bundle_sid")));
+    let shown = kept.change("brands", sid, &[("submitted", json!(cx.now.as_micros())), ("reviewed_name", name)])?;
     kept.keep(cx);
     Ok(Reply::json(202, &shown))
 }
@@ -442,7 +446,7 @@ fn new_campaign(cx: &mut Cx<'_>, service: &str, fields: &Fields) -> Result<Reply
     check_campaign(fields)?;
     let case = needed(fields, "UsAppToPersonUsecase")?;
     let of = needed(fields, "BrandRegistrationSid")?;
-    let registered = brand(cx, &kept, kept.find("brands", of)?);
+    let registered = brand(cx, kept.find("brands", of)?);
     if registered["status"] != "APPROVED" {
         return Err(bad(21717, "The brand is not approved"));
     }
