@@ -222,7 +222,7 @@ pub struct BusinessCompliance {
 
 /// Who a business is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct BusinessProfile {
     /// As registered with the tax office.
     #[schema(example = "Acme Events LLC")]
@@ -365,6 +365,12 @@ async fn changed(
     policy: Option<UsSms>,
     now: Timestamp,
 ) -> Result<(Row, Row), Error> {
+    let known = json!(BusinessProfile::default());
+    if let Some(name) = change.keys().find(|name| known.get(name.as_str()).is_none()) {
+        let names: Vec<&str> = known.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let detail = format!("unknown field `{name}`, expected one of {}", names.join(", "));
+        return Err(Error::invalid(format!("/{name}"), detail));
+    }
     let found = business_profiles::find(tx, tenant).await?;
     let before = found.unwrap_or_else(|| Row {
         tenant_id: tenant,
