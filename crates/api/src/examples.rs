@@ -507,7 +507,7 @@ pub fn topic() -> Value {
 /// A tenant's rules of consent.
 pub fn consent_policy() -> Value {
     json!({
-        "quiet_hours": {"from": "21:00", "until": "08:00"}, "frequency_cap": {"max": 3, "days": 7}, "us_windows": true, "stop_scope": "all",
+        "quiet_hours": {"from": "21:00", "until": "08:00"}, "frequency_cap": {"max": 3, "days": 7}, "us_windows": true, "india_windows": true, "stop_scope": "all",
         "answers_keywords": true, "help_text": null, "stop_text": null, "start_text": null,
     })
 }

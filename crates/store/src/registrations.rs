@@ -152,6 +152,16 @@ pub async fn remove(tx: &mut Tx, tenant: TenantId, id: RegistrationId) -> Result
     Ok(tx.execute("DELETE FROM registrations WHERE tenant_id = $1 AND id = $2", &[&tenant, &id]).await? == 1)
 }
 
+/// Forgets the registration of an account, and answers which it was.
+pub async fn remove_of_account(
+    tx: &mut Tx,
+    tenant: TenantId,
+    account: AccountId,
+) -> Result<Option<RegistrationId>, Error> {
+    let sql = "DELETE FROM registrations WHERE tenant_id = $1 AND account_id = $2 RETURNING id";
+    tx.row(sql, &[&tenant, &account]).await?.map(|mut row| row.get(0)).transpose()
+}
+
 /// Takes registrations of any tenants with something to do that nobody else works on, until `until`.
 pub async fn lease(
     tx: &mut Tx,

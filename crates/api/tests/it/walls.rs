@@ -309,6 +309,8 @@ impl Things {
             "routes" => &self.route,
             "domains" => &self.domain,
             "10dlc" => &self.registration,
+            // The operator's, whom this does not concern.
+            "numbers" => return nobody("numbers"),
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
             "plans" => &self.plan,

@@ -144,7 +144,7 @@ pub struct References {
 }
 
 /// What came of a stage.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// What is to be done next.
     pub stage: Stage,
@@ -157,7 +157,7 @@ pub struct Progress {
 }
 
 /// What a stage came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum StageResult {
     /// It is done: the next one can begin at once.
     Done,

@@ -27,6 +27,18 @@ const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
 const PAGE: &str = "PageSize=1000";
 /// Messages a month up to which a business counts as low-volume, and its brand needs no vetting: 6,000 a day is the carriers' mark, and few send every day.
 const LOW_VOLUME: u32 = 15_000;
+/// What can be changed of a campaign that failed.
+const CHANGEABLE: [&str; 9] = [
+    "HasEmbeddedLinks",
+    "HasEmbeddedPhone",
+    "MessageSamples",
+    "MessageFlow",
+    "Description",
+    "AgeGated",
+    "DirectLending",
+    "PrivacyPolicyUrl",
+    "TermsAndConditionsUrl",
+];
 /// The number is in this service already. <https://www.twilio.com/docs/api/errors/21710>
 const IN_SERVICE: u64 = 21710;
 /// Area codes of toll-free numbers, which are verified another way.
@@ -466,6 +478,7 @@ fn campaign(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
         Some(known) => {
             let campaign = sid(known)?;
             if text(known, "/campaign_status") == Some("FAILED") {
+                let pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| CHANGEABLE.contains(name)).collect();
                 line.ask(at.post(MESSAGING_HOST, &format!("{path}/{campaign}"), &pairs))?;
             }
             campaign

@@ -317,6 +317,19 @@ impl Player<'_> {
                 };
                 self.drive(|answers| offered.remove(cx, &template, answers).unwrap_or_else(not_offered))
             }
+            Task::Register { stage, refs } => {
+                let offered = connector.registrations().ok_or(missing)?;
+                let business = business();
+                let work = manage::Work {
+                    name: "reg_01M7YQ1WE00000000000000REG",
+                    stage,
+                    business: &business,
+                    area_code: Some("415"),
+                    refs: &refs,
+                    submitted_at: cx.now,
+                };
+                self.drive(|answers| offered.advance(cx, &work, answers))
+            }
             Task::Statistics { from, to } => {
                 let offered = connector.figures().ok_or(missing)?;
                 let period = manage::Period { from, to };
@@ -362,6 +375,55 @@ fn not_offered<T>() -> manage::Plan<T> {
     Err(model::Failure::new(FailureKind::Content, "not_offered", "This connector does not offer that."))
 }
 
+/// The business of every case about registration.
+fn business() -> manage::Business {
+    let text = |text: &str| text.to_owned();
+    manage::Business {
+        legal_name: text("Acme Events LLC"),
+        dba: Some(text("Acme Tickets")),
+        kind: manage::BusinessKind::Llc,
+        ein: text("12-3456789"),
+        industry: text("hospitality"),
+        website: text("https://acme.example"),
+        address: manage::Place {
+            street: text("1 High Street"),
+            city: text("Springfield"),
+            region: text("IL"),
+            postal_code: text("62701"),
+            country: text("US"),
+        },
+        owner: manage::Officer {
+            first_name: text("Ada"),
+            last_name: text("Byron"),
+            title: text("Founder"),
+            position: text("ceo"),
+            email: text("ada@acme.example"),
+            phone: text("+14155550123"),
+        },
+        contact_email: text("compliance@acme.example"),
+        monthly_volume: 5_000,
+        listed: None,
+        use_case: manage::UseCase {
+            category: text("marketing"),
+            description: text("News about the events of a venue, to people who asked for them."),
+            opt_in_flow: text("Whoever buys a ticket on our website can tick a box that is empty at first."),
+            samples: vec![
+                text("Acme Tickets: the doors open at 7 pm. Reply STOP to stop."),
+                text("Acme Tickets: new dates in May. Reply STOP to stop."),
+            ],
+            has_links: false,
+            has_phone_numbers: false,
+            is_age_gated: false,
+            is_lending: false,
+            opt_in_message: None,
+            opt_out_message: None,
+            help_message: Some(text("Acme Tickets: write to help@acme.example. Reply STOP to stop.")),
+            privacy_policy_url: text("https://acme.example/privacy"),
+            terms_url: text("https://acme.example/sms-terms"),
+        },
+    }
+}
+
 /// What a `do` section asks for.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -375,6 +437,7 @@ enum Task {
     ListTemplates,
     CreateTemplate(manage::NewTemplate),
     RemoveTemplate { name: String, id: String },
+    Register { stage: manage::Stage, refs: manage::References },
     Statistics { from: String, to: String },
     Suppressions { list: manage::Suppression, after: Option<String> },
 }

@@ -12,6 +12,7 @@ use crate::{
     Engine, Error, accounts,
     contacts::{self, lists},
     keys::Caller,
+    registrations::{self, profile},
     templates,
 };
 
@@ -82,6 +83,7 @@ pub(super) async fn make(engine: &Arc<Engine>, caller: &Caller, made_at: Timesta
     let parts = engine.parts();
     let account = json!({"name": "Everything (sandbox)", "connector": super::CONNECTOR});
     let account = id(&accounts::create(parts, caller, &step("account"), read(account)?).await?)?;
+    register(engine, caller, account).await?;
     let slow = json!({
         "name": "Newsletter (sandbox)", "connector": super::CONNECTOR, "channels": ["email"], "default_for": [], "per_second": SLOW_PER_SECOND,
         "from": "Acme Tickets <news@acme.example>",
@@ -118,6 +120,28 @@ pub(super) async fn make(engine: &Arc<Engine>, caller: &Caller, made_at: Timesta
     let newsletter =
         list(engine, caller, "newsletter", "Newsletter", people.iter().filter(|person| person.agreed)).await?;
     Ok(Cast { people, newsletter, account, slow, programme })
+}
+
+/// Registers the business with American carriers: at the sandbox that is half a minute.
+async fn register(engine: &Arc<Engine>, caller: &Caller, account: AccountId) -> Result<(), Error> {
+    let profile = json!({
+        "legal_name": "Acme Events LLC", "dba": "Acme Tickets", "business_type": "llc", "ein": "12-3456789", "industry": "hospitality", "website": "https://acme.example",
+        "address": {"street": "1 High Street", "city": "Springfield", "region": "IL", "postal_code": "62701", "country": "US"},
+        "owner": {"first_name": "Ada", "last_name": "Demo", "title": "Founder", "position": "ceo", "email": "ada@acme.example", "phone": "+12025550100"},
+        "contact_email": "compliance@acme.example", "monthly_volume": 5_000,
+        "use_case": {
+            "category": "mixed", "description": "Tickets, reminders before a show, and news to people who asked for them.",
+            "opt_in_flow": "Whoever buys a ticket on acme.example can tick a box that is empty at first, beside the words of the consent.",
+            "samples": [
+                "Acme Tickets: doors open at 7 pm, your seat is 7B. Reply STOP to stop.", "Acme Tickets: new dates in May, https://acme.example/may. Reply STOP to stop.",
+            ],
+            "has_links": true, "privacy_policy_url": "https://acme.example/privacy", "terms_url": "https://acme.example/sms-terms",
+        },
+        "compliance": {"has_opt_in": true, "numbers_not_shared": true, "no_forbidden_content": true},
+    });
+    profile::patch(engine, caller, profile.to_string().as_bytes()).await?;
+    let new = read(json!({"account_id": account, "area_code": "202"}))?;
+    registrations::create(engine, caller, &step("registration"), new).await.map(drop)
 }
 
 async fn template(engine: &Arc<Engine>, caller: &Caller, name: &str, new: Value) -> Result<TemplateId, Error> {

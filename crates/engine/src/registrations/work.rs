@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use connectors::manage::{Business, Progress, Reason, References, Stage, StageResult, Work};
-use model::{Failure, FailureKind, NumberId, Timestamp};
+use model::{Channel, Failure, FailureKind, NumberId, Timestamp};
 use serde_json::json;
 use store::{
     Scope, Tx, numbers,
@@ -234,6 +234,7 @@ async fn write(
     }
     if state == OPERATOR_NEEDED {
         let problem = problem.unwrap_or_default();
+        metrics::counter!("tidings_registrations_stuck_total").increment(1);
         tracing::error!(registration.id = %id, tenant.id = %tenant_id, problem, "A registration needs the operator: see GET /v1/registrations/10dlc, and submit it again");
     }
     provider::wake(engine, tenant_id, &deliveries);
@@ -303,7 +304,9 @@ async fn equip(
     }
     let refs: References = serde_json::from_str(&row.refs).map_err(Error::internal)?;
     let account = crate::accounts::find(tx, row.tenant_id, row.account_id).await?;
-    if let Some(number) = refs.number.filter(|_| account.sender.is_none()) {
+    // A number is no sender of mails.
+    let takes_numbers = !crate::directory::channels(&account.channels).contains(&Channel::Email);
+    if let Some(number) = refs.number.filter(|_| takes_numbers && account.sender.is_none()) {
         changes::change_from(tx, row.tenant_id, row.account_id, &number, now).await?;
     }
     Ok(())

@@ -373,6 +373,18 @@ testkit::both! {
         assert_eq!(refused.errors[0].pointer, "/state");
     }
 
+    async fn a_deleted_account_leaves_its_number_to_others(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let id = twilio.begin().await;
+        assert_eq!(twilio.settle(id).await["state"], "approved");
+        engine::accounts::delete(twilio.stage.engine.parts(), &twilio.stage.caller, twilio.account).await.unwrap();
+        assert_eq!(registrations::get(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap_err().code, "not_found");
+        let operator = Caller::system(None);
+        let pool = numbers::list(twilio.stage.engine.parts(), &operator, Some(numbers::NumberState::Free), None, None).await.unwrap();
+        assert_eq!(pool.data.iter().map(|number| (number.tenant_id, number.registration_id)).collect::<Vec<_>>(), [(None, None)]);
+    }
+
     async fn the_operator_says_when_registration_is_required(db: TestDb) {
         let twilio = Twilio::new(&db).await;
         let member = Caller { is_operator: false, ..twilio.stage.caller.clone() };

@@ -20,5 +20,6 @@ mod pair;
 mod people;
 mod postfix;
 mod providers;
+mod registration;
 mod serving;
 mod sink;

@@ -119,6 +119,8 @@ testkit::both! {
             assert!(!registrations::remove(tx, OTHER, row.id).await?);
             assert!(registrations::remove(tx, ACME, row.id).await?);
             assert_eq!(registrations::find(tx, ACME, row.id).await?, None);
+            assert_eq!(registrations::remove_of_account(tx, OTHER, AccountId::from_ulid(8)).await?, None);
+            assert_eq!(registrations::remove_of_account(tx, ACME, AccountId::from_ulid(8)).await?, Some(RegistrationId::from_ulid(3)));
             Ok::<_, Error>(())
         })).await.unwrap();
     }
