@@ -1,7 +1,6 @@
 //! A business registered with American carriers on the real binary: refused text messages before, each stage told by an event, and a number that sends afterwards.
 
 use serde_json::json;
-use testkit::TestDb;
 
 use crate::{
     binary::Installation,
