@@ -241,7 +241,13 @@ fn first_usable(
         .collect();
     // A channel whose messages carriers would block is passed over, unless it is the only one: then the refusal says why.
     let may_leave = |(channel, address, account): &&(Channel, Address, &Arc<Account>)| {
-        gate::refuse(tenant, account, None, *channel, address).is_ok()
+        let is_ruled = tenant.routes.about(*channel).next().is_some();
+        let is_way = |way: &&Arc<Account>| match is_ruled {
+            true => way.is_enabled && way.channels.contains(channel),
+            false => way.id == account.id,
+        };
+        let mut ways = tenant.accounts.iter().filter(is_way);
+        ways.any(|way| gate::refuse(tenant, way, None, *channel, address).is_ok())
     };
     let usable = there.iter().find(may_leave).or(there.first());
     let usable = usable.map(|(channel, address, _)| (*channel, address.clone()));

@@ -373,6 +373,27 @@ testkit::both! {
         assert_eq!(refused.errors[0].pointer, "/state");
     }
 
+    async fn rules_skip_an_account_that_is_not_registered_and_say_so(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        twilio.begin().await;
+        let second = twilio.stage.account("twilio", settings(), Some("+14155550124")).await;
+        let rule = json!({"name": "All", "channel": "sms", "choose": {"by": "priority"}, "accounts": [{"account_id": twilio.account}, {"account_id": second}]});
+        let rule = serde_json::from_value(rule).unwrap();
+        engine::routing::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, rule).await.unwrap();
+        let ask = async |to: &str, channel: Value| {
+            let message = json!({"channel": channel, "to": {"phone": to}, "content": {"text": "Hi"}, "dry_run": true});
+            twilio.stage.try_send(message, None).await.unwrap()
+        };
+        let told = ask("+14155550177", json!("sms")).await;
+        assert_eq!(told["account_id"], json!(second), "{told}");
+        let skipped = told["routing"]["considered"].as_array().unwrap().iter().find(|one| one["account_id"] == json!(twilio.account)).unwrap();
+        assert_eq!((&skipped["verdict"], &skipped["why"]), (&json!("skipped"), &json!("not registered with American carriers (WAIT_FOR_APPROVAL)")));
+        // A list of channels knows that a rule has a way.
+        assert_eq!(ask("+14155550177", json!(["sms", "whatsapp"])).await["channel"], "sms");
+        assert_eq!(ask("+447700900123", json!("sms")).await["account_id"], json!(twilio.account), "elsewhere nothing is asked");
+    }
+
     async fn a_deleted_account_leaves_its_number_to_others(db: TestDb) {
         let twilio = Twilio::new(&db).await;
         twilio.fill(whole()).await;
