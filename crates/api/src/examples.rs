@@ -69,6 +69,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "alerts" => ("alert", ALERT),
         "alert-rules" => ("rule", ALERT_RULE),
         "invoices" => ("invoice", "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "purchases" => ("purchase", "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "reconciliations" => ("reconciliation", "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
         other => unreachable!("the collection {other} has no example of an id"),
     }
 }
@@ -748,7 +750,7 @@ pub(crate) fn credits() -> Value {
         "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
         "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
         "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
-        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000}, "differences": [],
+        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000, "monthly_max_micros": null}, "differences": [],
     })
 }
 
@@ -758,6 +760,32 @@ pub(crate) fn credit_entry() -> Value {
         "number": 1, "kind": "purchase", "from": "purchased", "to": "available", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
         "available_after_micros": 50_000_000, "reserved_after_micros": 0, "promotional_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
         "at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// A purchase of credit.
+pub(crate) fn credit_purchase() -> Value {
+    json!({
+        "id": "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "provider": "stripe", "state": "open", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
+        "refunded": {"amount_micros": 0, "currency": "USD"}, "reference": null, "url": "https://checkout.stripe.com/c/pay/cs_live_a1B2", "failure": null,
+        "is_top_up": false, "entry": null, "created_at": "2026-11-28T09:00:00Z", "updated_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// Money given back.
+pub(crate) fn credit_refund() -> Value {
+    json!({
+        "id": "rfd_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "purchase_id": null, "provider": "operator", "state": "done", "amount": {"amount_micros": 5_000_000, "currency": "USD"},
+        "taken": {"amount_micros": 5_000_000, "currency": "USD"}, "reason": "closed their account", "failure": null, "created_at": "2026-11-28T09:00:00Z",
+        "updated_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// How payments are taken.
+pub(crate) fn payment_settings() -> Value {
+    json!({
+        "stripe": {"secret_key": "••••9f2K", "webhook_secret": "••••x7Qw", "updated_at": "2026-11-28T09:00:00Z"},
+        "stripe_webhook_url": "https://messages.example/hooks/stripe",
     })
 }
 

@@ -269,6 +269,7 @@ nouns! {
     model::AlertId = "alert",
     model::AlertRuleId = "alert rule",
     model::InvoiceId = "invoice",
+    model::PurchaseId = "purchase",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

@@ -34,6 +34,7 @@ mod ses;
 mod smtp;
 mod sns;
 mod spec;
+pub mod stripe;
 mod telegram;
 mod termii;
 mod twilio;

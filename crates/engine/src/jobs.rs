@@ -214,6 +214,21 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { money::marks::watch(&engine).await }),
     },
     Job {
+        name: "buy_credit",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { money::top_ups::run(&engine).await }),
+    },
+    Job {
+        name: "give_back",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { money::refunds::run(&engine).await }),
+    },
+    Job {
+        name: "purge_payment_events",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { money::payment_events::purge(&engine).await }),
+    },
+    Job {
         name: "expire_credit",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { money::credits::expire_grants(&engine).await }),

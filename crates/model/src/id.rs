@@ -137,6 +137,10 @@ id! {
     AlertRuleId = "alr";
     /// Something a rule found.
     AlertId = "alt";
+    /// Credit that is bought.
+    PurchaseId = "pur";
+    /// Money that goes back.
+    RefundId = "rfd";
 }
 
 impl EndpointId {

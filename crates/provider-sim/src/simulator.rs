@@ -88,7 +88,7 @@ impl Simulator {
         let base_url = format!("http://{}/{}", request.header("host"), provider.id());
         let mut cx = self.cx(provider, &world, &base_url, now);
         let mut reply = provider.answer(&mut cx, request).unwrap_or_else(|refusal| refusal);
-        let Cx { mut taken, changes, used, calls, .. } = cx;
+        let Cx { mut taken, mut changes, used, mut calls, .. } = cx;
 
         let mut seen = Seen::new(now, provider.id(), request);
         let recipients: Vec<&str> = taken.iter().map(|message| message.to.as_str()).collect();
@@ -116,6 +116,8 @@ impl Simulator {
         }
         if !is_taken {
             taken.clear();
+            changes.clear();
+            calls.clear();
         }
         let settings = world.settings.entry(provider.id()).or_default();
         settings.extend(changes.into_iter().map(|(name, value)| (name.to_owned(), value)));

@@ -54,6 +54,7 @@ mod migrate;
 pub mod plans;
 mod postgres;
 pub mod prices;
+pub mod purchases;
 pub mod quotas;
 pub mod recounts;
 pub mod reports;

@@ -137,6 +137,19 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["alert_rules", "alert_states", "alerts", "alert_watches"],
         postgres: "",
     },
+    Migration {
+        version: 22,
+        name: "purchases",
+        sql: include_str!("../migrations/0022_purchases.sql"),
+        tenant_tables: &[
+            "credit_purchases",
+            "credit_refunds",
+            "payment_methods",
+            "reconciliations",
+            "reconciliation_records",
+        ],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

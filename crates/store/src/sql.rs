@@ -42,6 +42,8 @@ binds! {
     model::InvoiceId => |id| Self::Id(id.ulid());
     model::AlertId => |id| Self::Id(id.ulid());
     model::AlertRuleId => |id| Self::Id(id.ulid());
+    model::PurchaseId => |id| Self::Id(id.ulid());
+    model::RefundId => |id| Self::Id(id.ulid());
 }
 
 /// SQL under construction: a statement from its `FROM` on.

@@ -179,6 +179,8 @@ ids!(
     InvoiceId,
     AlertId,
     AlertRuleId,
+    PurchaseId,
+    RefundId,
     ContactExportId,
     ContentRuleId,
 );

@@ -40,6 +40,7 @@ pub fn nobody(collection: &str) -> String {
         "alerts" => "alt",
         "alert-rules" => "alr",
         "invoices" => "inv",
+        "purchases" => "pur",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -163,6 +164,7 @@ struct Things {
     alert: String,
     alert_rule: String,
     bill: String,
+    purchase: String,
 }
 
 impl Things {
@@ -228,6 +230,9 @@ impl Things {
         engine::invoices::closing::run(&api.stage.engine).await.unwrap();
         api.stage.world.clock.set(now);
         let invoices = api.get("/v1/invoices").bearer(key).send().await.ok(200);
+        let purchase =
+            api.post("/v1/credits/purchases", &json!({"amount_micros": 1, "reference": "bank"})).for_operator();
+        let purchase = id(purchase.header("tidings-tenant", tenant).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -258,6 +263,7 @@ impl Things {
             alert_rule,
             export,
             rule,
+            purchase,
             bill: invoices["data"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
@@ -295,6 +301,7 @@ impl Things {
             "alerts" => &self.alert,
             "alert-rules" => &self.alert_rule,
             "invoices" => &self.bill,
+            "purchases" => &self.purchase,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

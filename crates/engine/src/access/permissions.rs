@@ -188,6 +188,7 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("alerts", Need::One(View), Need::One(Administration)),
     ("prices", Need::One(View), Need::Operator),
     ("credits", Need::One(Billing), Need::Operator),
+    ("purchases", Need::One(Billing), Need::One(Billing)),
     ("plans", Need::One(View), Need::Operator),
     ("invoices", Need::One(Billing), Need::Operator),
     ("callbacks", Need::One(Administration), Need::One(Administration)),

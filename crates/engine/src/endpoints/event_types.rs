@@ -72,6 +72,12 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
         "credit.top_up_needed",
         "What can be spent has fallen below the mark at which credit is to be bought; once, until it was above it again.",
     ),
+    ("credit.purchased", "Credit was paid for through the payment provider and can be spent."),
+    ("credit.purchase_failed", "A purchase of credit came to nothing: the payment failed, or nobody paid in time."),
+    ("credit.payment_method_kept", "What credit was paid with is kept, and pays when credit runs low."),
+    ("credit.top_up_failed", "Credit could not be bought by itself: the bank refused, or a limit was reached."),
+    ("credit.refunded", "Money was given back and taken from the credit."),
+    ("credit.refund_failed", "Money could not be given back after all; the credit is there again."),
     ("webhook.test", "You asked for a test of an endpoint. Goes to that endpoint only, whatever its filters."),
 ];
 

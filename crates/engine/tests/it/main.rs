@@ -30,6 +30,7 @@ mod path;
 mod plans;
 mod prices;
 mod provider_resources;
+mod purchases;
 mod reading;
 mod retention;
 mod returns;

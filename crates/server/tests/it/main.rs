@@ -17,6 +17,7 @@ mod main_job;
 mod misuse;
 mod openid;
 mod pair;
+mod payments;
 mod people;
 mod postfix;
 mod providers;

@@ -16,6 +16,7 @@ mod invoices;
 mod money;
 mod plans;
 mod provider_resources;
+mod purchases;
 mod routing;
 mod segments;
 mod statistics;

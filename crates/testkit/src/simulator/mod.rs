@@ -218,7 +218,7 @@ impl Simulation {
             self.runtime.block_on(Picture::take(&self.db, &ids, now)).map_err(|error| broken(WORKS, error))?;
         self.case(&picture, |case| case.check())?;
         if self.setup.is_billed {
-            self.look_at_books(&picture)?;
+            self.look_at_books()?;
         }
         let provider = self.outside.provider.state();
         let unknown = |attempts: &Vec<picture::Attempt>| {
