@@ -270,6 +270,7 @@ nouns! {
     model::AlertRuleId = "alert rule",
     model::InvoiceId = "invoice",
     model::PurchaseId = "purchase",
+    model::ReconciliationId = "reconciliation",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

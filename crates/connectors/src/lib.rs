@@ -139,6 +139,16 @@ pub trait Connector: Sync + Send {
         None
     }
 
+    /// What the provider took for an attempt, by the answer to [`Connector::poll`], where it says so there.
+    fn polled_price(&self, _cx: &Cx<'_>, _asked: &Asked<'_>, _answer: &Answer) -> Option<Money> {
+        None
+    }
+
+    /// The provider's own record of each message, where its API lists them.
+    fn records(&self) -> Option<&dyn manage::Records> {
+        None
+    }
+
     /// What the provider counted, and whom it no longer writes to.
     fn figures(&self) -> Option<&dyn manage::Figures> {
         None

@@ -9,6 +9,7 @@ mod domains;
 mod figures;
 mod numbers;
 mod read;
+mod records;
 mod templates;
 
 use model::{Call, Failure};
@@ -18,6 +19,7 @@ pub use domains::{DnsRecord, DomainAtProvider, DomainRef, DomainState, Domains, 
 pub use figures::{Day, Figures, Period, Suppressed, SuppressedPage, Suppression};
 pub use numbers::{NumberState, Numbers};
 pub(crate) use read::{absolute, each, form, get, json_body, refused, reply, status, unreadable};
+pub use records::{Record, RecordPage, Records};
 pub use templates::{NewTemplate, Template, TemplateStatus, Templates};
 
 /// Requests one plan may need at most: a webhook for each of ten events, looked at before and set after.

@@ -133,7 +133,7 @@ impl Body {
     /// What a price list charged that is to be paid by this invoice.
     fn postpaid(&self) -> i64 {
         let of = |kind| self.lines.iter().filter(move |line| line.kind == kind).map(|line| line.amount_micros);
-        of(LineKind::Messages).chain(of(LineKind::Credit)).sum()
+        of(LineKind::Messages).chain(of(LineKind::MessagesCorrection)).chain(of(LineKind::Credit)).sum()
     }
 }
 

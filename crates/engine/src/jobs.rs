@@ -9,8 +9,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Engine, Error, access, accounts, alerts, apply, attachments, books, callbacks, campaigns, contacts, demo, dispatch,
-    domains, endpoints, invoices, money, once, recovery, retention, routing, schedules, tenants, tracking, waiting,
-    whatsapp_templates,
+    domains, endpoints, invoices, money, once, reconciliations, recovery, retention, routing, schedules, tenants,
+    tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -212,6 +212,11 @@ const JOBS: &[Job] = &[
         name: "watch_credit",
         every_ms: 5_000,
         run: |engine| Box::pin(async move { money::marks::watch(&engine).await }),
+    },
+    Job {
+        name: "reconcile",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { reconciliations::work::run(&engine).await }),
     },
     Job {
         name: "buy_credit",

@@ -51,6 +51,7 @@ pub mod patch;
 pub mod plans;
 mod provider;
 pub mod queries;
+pub mod reconciliations;
 pub mod recovery;
 pub mod render;
 pub mod retention;

@@ -141,6 +141,8 @@ id! {
     PurchaseId = "pur";
     /// Money that goes back.
     RefundId = "rfd";
+    /// Our records held against a provider's.
+    ReconciliationId = "rec";
 }
 
 impl EndpointId {

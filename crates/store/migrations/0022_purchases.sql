@@ -53,3 +53,13 @@ CREATE TABLE reconciliation_records (
     tenant_id {ID} NOT NULL, reconciliation_id {ID} NOT NULL, record {KEY} NOT NULL, kind TEXT NOT NULL, message_id {ID}, at {TIME}, ours BIGINT, theirs BIGINT,
     currency TEXT, PRIMARY KEY (tenant_id, reconciliation_id, record)
 ) {CLUSTERED};
+
+-- What a price list charged, by the half hour (UTC) messages were accepted in: all of it comes to the ledger's revenue. So invoices no longer need to know how much
+-- that was at the end of the month before, and know what they billed of each month.
+CREATE TABLE charge_counters (
+    tenant_id {ID} NOT NULL, at {TIME} NOT NULL, channel BIGINT NOT NULL, country TEXT NOT NULL, messages BIGINT NOT NULL, charged BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, at, channel, country)
+) {CLUSTERED};
+ALTER TABLE subscriptions DROP COLUMN ledger_revenue;
+ALTER TABLE invoiced_usage ADD COLUMN charges BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE invoiced_usage ADD COLUMN charged BIGINT NOT NULL DEFAULT 0;

@@ -142,6 +142,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "purchases",
         sql: include_str!("../migrations/0022_purchases.sql"),
         tenant_tables: &[
+            "charge_counters",
             "credit_purchases",
             "credit_refunds",
             "payment_methods",

@@ -180,6 +180,7 @@ ids!(
     AlertId,
     AlertRuleId,
     PurchaseId,
+    ReconciliationId,
     RefundId,
     ContactExportId,
     ContentRuleId,

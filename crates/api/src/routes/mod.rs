@@ -29,6 +29,7 @@ mod messages;
 mod oidc;
 mod plans;
 mod prices;
+mod reconciliations;
 mod retention;
 mod routing_rules;
 mod schedules;
@@ -228,6 +229,9 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(credits::method, credits::forget_method))
         .routes(routes!(credits::settings, credits::patch_settings))
         .routes(routes!(credits::adjust))
+        .routes(routes!(reconciliations::create, reconciliations::list))
+        .routes(routes!(reconciliations::get))
+        .routes(routes!(reconciliations::differences))
         .routes(routes!(credits::grant, credits::grants))
         .routes(routes!(logs::audit))
         .routes(routes!(logs::callbacks))

@@ -41,6 +41,7 @@ pub fn nobody(collection: &str) -> String {
         "alert-rules" => "alr",
         "invoices" => "inv",
         "purchases" => "pur",
+        "reconciliations" => "rec",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -165,6 +166,7 @@ struct Things {
     alert_rule: String,
     bill: String,
     purchase: String,
+    reconciliation: String,
 }
 
 impl Things {
@@ -233,6 +235,10 @@ impl Things {
         let purchase =
             api.post("/v1/credits/purchases", &json!({"amount_micros": 1, "reference": "bank"})).for_operator();
         let purchase = id(purchase.header("tidings-tenant", tenant).send().await, 201);
+        let now = api.stage.world.ports.clock.now();
+        let reconciliation =
+            json!({"account_id": account, "starts_at": now.plus_seconds(-60), "ends_at": now, "csv": "id\n"});
+        let reconciliation = id(api.post("/v1/reconciliations", &reconciliation).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -264,6 +270,7 @@ impl Things {
             export,
             rule,
             purchase,
+            reconciliation,
             bill: invoices["data"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
@@ -302,6 +309,7 @@ impl Things {
             "alert-rules" => &self.alert_rule,
             "invoices" => &self.bill,
             "purchases" => &self.purchase,
+            "reconciliations" => &self.reconciliation,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

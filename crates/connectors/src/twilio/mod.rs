@@ -15,12 +15,13 @@ mod content;
 mod errors;
 mod lookup;
 mod numbers;
+mod records;
 mod sender;
 mod templates;
 mod voice;
 
 use model::{
-    Address, Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, HttpCall, Method, Secret, Values,
+    Address, Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, HttpCall, Method, Money, Secret, Values,
     settings,
 };
 use url::form_urlencoded;
@@ -141,6 +142,14 @@ impl Connector for Twilio {
 
     fn polled(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Polled {
         lookup::read(asked, answer)
+    }
+
+    fn polled_price(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Option<Money> {
+        lookup::price(asked, answer)
+    }
+
+    fn records(&self) -> Option<&dyn manage::Records> {
+        Some(&records::Messages)
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {

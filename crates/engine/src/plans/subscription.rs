@@ -319,11 +319,7 @@ pub async fn patch(
             tenants::bump(tx, Some(tenant)).await?;
             let before = rows::lock(tx, tenant).await?;
             let zone = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?.timezone;
-            let mut after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
-            if before.as_ref().is_none_or(|before| before.billed_until != after.billed_until) {
-                // What a price list charged before is not for an invoice.
-                after.ledger_revenue = credits::find(tx, tenant).await?.map_or(0, |ledger| ledger.revenue);
-            }
+            let after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
             check_plan(tx, before.as_ref(), &after).await?;
             rows::put(tx, tenant, &after).await?;
             let detail = |row: &Subscription| {
@@ -367,7 +363,6 @@ fn changed(
             counted_from: now,
             billed_until: now,
             closes_at: Some(month_ends),
-            ledger_revenue: 0,
             created_at: now,
             updated_at: now,
         },

@@ -32,6 +32,7 @@ mod prices;
 mod provider_resources;
 mod purchases;
 mod reading;
+mod reconciliations;
 mod retention;
 mod returns;
 mod routing;

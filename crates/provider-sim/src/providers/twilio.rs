@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::{
     fate::Fate,
     fields::{Fields, form},
+    holdings::page,
     message::{Draft, Message, Stage},
-    provider::{Cx, Provider, Setting, Settings, Written, account, rfc2822},
+    provider::{Cx, Provider, Setting, Settings, Written, account, rfc2822, written},
     request::{Reply, Request},
     sign,
 };
@@ -320,7 +321,7 @@ fn resource(cx: &Cx<'_>, message: &Message) -> Value {
     };
     let mut resource = json!({
         "sid": message.id, "account_sid": cx.get("account_sid"), "api_version": "2010-04-01", "status": status, "direction": "outbound-api",
-        "to": message.to, "from": message.from, "price": null, "price_unit": "USD",
+        "to": message.to, "from": message.from, "price": price(message, stage), "price_unit": "USD",
         "date_created": rfc2822(message.at), "date_updated": rfc2822(message.changed_at(cx.now)),
     });
     let more = if is_call {
@@ -337,15 +338,37 @@ fn resource(cx: &Cx<'_>, message: &Message) -> Value {
     resource
 }
 
+/// What it takes from the balance, which it says some time after the message left.
+fn price(message: &Message, stage: Stage) -> Value {
+    let is_known = stage > Stage::Taken && message.channel != "voice";
+    if is_known { "-0.00750".into() } else { Value::Null }
+}
+
 /// A page of messages or calls to a number, the newest first.
 fn list(cx: &Cx<'_>, asked: &Fields, name: &str) -> Reply {
     let (to, from) = (asked.get("To"), asked.get("From"));
+    let (since, until) = (asked.get("DateSent>"), asked.get("DateSent<"));
     let is_wanted = |message: &&Message| {
+        let day = written(message.at, "%Y-%m-%d");
         (message.channel == "voice") == (name == "calls")
             && (to.is_empty() || message.to == to)
             && (from.is_empty() || message.from == from)
+            && (since.is_empty() || day.as_str() >= since)
+            && (until.is_empty() || day.as_str() <= until)
     };
-    let size = asked.get("PageSize").parse().unwrap_or(50).min(PAGE_MAX);
-    let found: Vec<Value> = cx.known().filter(is_wanted).take(size).map(|message| resource(cx, message)).collect();
-    Reply::json(200, &json!({ name: found, "page": 0, "page_size": size, "next_page_uri": null }))
+    let size = asked.get("PageSize").parse().unwrap_or(50).clamp(1, PAGE_MAX);
+    let number: usize = asked.get("Page").parse().unwrap_or(0);
+    let all: Vec<Value> = cx.known().filter(is_wanted).map(|message| resource(cx, message)).collect();
+    let (found, next) = page(all, number.saturating_mul(size), size);
+    let next = next.map(|_| {
+        let query = form(&[
+            ("DateSent>", since),
+            ("DateSent<", until),
+            ("PageSize", &size.to_string()),
+            ("Page", &(number + 1).to_string()),
+            ("PageToken", "PA1"),
+        ]);
+        format!("/2010-04-01/Accounts/{}/Messages.json?{query}", cx.get("account_sid"))
+    });
+    Reply::json(200, &json!({ name: found, "page": number, "page_size": size, "next_page_uri": next }))
 }

@@ -130,7 +130,6 @@ fn subscription(tenant_id: TenantId, plan_id: PlanId, starts_at: Timestamp, ends
         counted_from: starts_at,
         billed_until: starts_at,
         closes_at: Some(ends_at),
-        ledger_revenue: 0,
         created_at: starts_at,
         updated_at: starts_at,
     }

@@ -17,6 +17,7 @@ mod money;
 mod plans;
 mod provider_resources;
 mod purchases;
+mod reconciliations;
 mod routing;
 mod segments;
 mod statistics;
