@@ -176,17 +176,16 @@ impl Rooms {
     /// Locks what is needed to know what is left: `batch` are all tenants of the transaction, with the earliest acceptance of their messages; `wanted` where messages may go.
     ///
     /// Everything is locked that the transaction may lock later, ledgers before counters, in the order accept locks them, so that two transactions cannot wait for each other. Costs nothing
-    /// where no plan ends.
+    /// where no plan speaks of these channels.
     pub(crate) async fn lock(
         tx: &mut Tx,
         batch: &BTreeMap<TenantId, (&Tenant, Timestamp)>,
         wanted: &BTreeSet<(TenantId, Channel, Timestamp)>,
     ) -> Result<Self, store::Error> {
-        let ends = |(tenant, channel, _): &&(TenantId, Channel, Timestamp)| {
-            let found = batch.get(tenant).and_then(|(tenant, _)| allowance(tenant, *channel));
-            found.is_some_and(|allowance| allowance.stop().is_some())
+        let is_counted = |(tenant, channel, _): &&(TenantId, Channel, Timestamp)| {
+            batch.get(tenant).is_some_and(|(tenant, _)| allowance(tenant, *channel).is_some())
         };
-        let wanted: Vec<_> = wanted.iter().filter(ends).collect();
+        let wanted: Vec<_> = wanted.iter().filter(is_counted).collect();
         let mut rooms = Self::default();
         if wanted.is_empty() {
             return Ok(rooms);
