@@ -54,7 +54,7 @@ CREATE TABLE reconciliation_records (
     currency TEXT, PRIMARY KEY (tenant_id, reconciliation_id, record)
 ) {CLUSTERED};
 
--- What a price list charged, by the half hour (UTC) messages were accepted in: all of it comes to the ledger's revenue. So invoices no longer need to know how much
+-- What a price list charged, by the quarter of an hour (UTC) messages were accepted in: all of it comes to the ledger's revenue. So invoices no longer need to know how much
 -- that was at the end of the month before, and know what they billed of each month.
 CREATE TABLE charge_counters (
     tenant_id {ID} NOT NULL, at {TIME} NOT NULL, channel BIGINT NOT NULL, country TEXT NOT NULL, messages BIGINT NOT NULL, charged BIGINT NOT NULL,

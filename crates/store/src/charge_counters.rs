@@ -1,4 +1,4 @@
-//! What a price list charged, by the half hour messages were accepted in, channel and country: what stands on invoices. Written with the charges, under the lock of the
+//! What a price list charged, by the quarter of an hour messages were accepted in, channel and country: what stands on invoices. Written with the charges, under the lock of the
 //! tenant's ledger, so that all of it comes to what the ledger says was spent.
 
 use std::{collections::BTreeMap, ops::AddAssign};
@@ -7,12 +7,20 @@ use model::{Channel, TenantId, Timestamp};
 
 use crate::{Error, Given, Kind, Row, Tx};
 
+/// Length of a slot, in seconds: months begin on a quarter of an hour in every zone.
+pub const SLOT_S: i64 = 900;
+
+/// The slot an instant lies in, as its beginning.
+pub const fn slot(at: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(at.as_seconds().div_euclid(SLOT_S) * SLOT_S)
+}
+
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// Whose.
     pub tenant_id: TenantId,
-    /// The beginning of the half hour in which the messages were accepted, see [`crate::message_counters::slot`].
+    /// The beginning of the slot in which the messages were accepted, see [`slot`].
     pub at: Timestamp,
     /// Over which channel they were sent.
     pub channel: Channel,

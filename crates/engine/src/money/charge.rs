@@ -11,7 +11,6 @@ use store::{
     Tx, charge_counters,
     credits::{self, Charge},
     fallbacks::FormerRoute,
-    message_counters,
     messages::Message,
 };
 
@@ -146,7 +145,7 @@ pub(crate) struct Outcome {
 fn place(m: &Message, channel: Channel, address: &str) -> charge_counters::Key {
     charge_counters::Key {
         tenant_id: m.tenant_id,
-        at: message_counters::slot(m.created_at),
+        at: charge_counters::slot(m.created_at),
         channel,
         country: country::text(channel, address),
     }
