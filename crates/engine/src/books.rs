@@ -303,7 +303,8 @@ fn by_month(slots: &Slots) -> BTreeMap<Key, Counts> {
 async fn half_hour(tx: &mut Tx, tenant: TenantId, at: Timestamp) -> Result<Vec<String>, store::Error> {
     let until = at.plus_seconds(message_counters::SLOT_S);
     let filter = message_counters::Filter { from: at, until, ..everything() };
-    let kept = slots(tx, tenant, &filter).await?;
+    let mut kept = slots(tx, tenant, &filter).await?;
+    kept.retain(|key, _| key.at == at);
     let mut differences = Vec::new();
     for end in [until.plus_seconds(LATER_S), Timestamp::from_seconds(200_000_000_000)] {
         let mut recount = Recount::default();
@@ -318,7 +319,7 @@ async fn half_hour(tx: &mut Tx, tenant: TenantId, at: Timestamp) -> Result<Vec<S
                 None => break,
             }
         }
-        recount.slots.retain(|_, counts| *counts != message_counters::Counts::default());
+        recount.slots.retain(|key, counts| key.at == at && *counts != message_counters::Counts::default());
         differences = differing(&recount.slots, &kept).into_iter().map(|(key, counts, told)| {
             let sent = |counts: Option<&message_counters::Counts>| {
                 counts.map_or((0, 0), |c| (c.outcome.accepted, c.outcome.sent))
