@@ -313,7 +313,7 @@ pub fn account() -> Value {
         "id": ACCOUNT, "name": "Ticket mail", "connector": "smtp",
         "settings": {"host": "mail.acme.example", "port": 587, "security": "starttls", "username": "tickets", "password": "••••tery"},
         "channels": ["email"], "default_for": ["email"], "from": "Acme Tickets <tickets@acme.example>", "enabled": true, "state": "ready",
-        "pause": null, "health": {"circuit": "closed", "attempts": 1204, "success_rate": 0.99}, "per_second": null, "concurrency": null, "callback_url": null, "callback_help": null,
+        "pause": null, "health": {"circuit": "closed", "attempts": 1204, "success_rate": 0.99}, "per_second": null, "concurrency": null, "callback_url": null, "mail_url": null, "callback_help": null,
         "created_at": CREATED, "updated_at": CREATED,
     })
 }
@@ -388,7 +388,7 @@ pub fn inbound() -> Value {
     json!({
         "id": INBOUND, "channel": "sms", "account_id": ACCOUNT, "from": "+15550100002", "contact_id": CONTACT, "provider_message_id": "SM0123456789abcdef0123456789abcdef",
         "from_name": null, "to": "+15550100001", "text": "Where is my ticket?", "media": [], "location": null, "button": null,
-        "in_reply_to": null, "keyword": null, "sent_at": null, "received_at": CREATED,
+        "in_reply_to": null, "keyword": null, "sent_at": null, "in_reply_to_message_id": null, "mail": null, "received_at": CREATED,
     })
 }
 

@@ -131,9 +131,10 @@ impl Writes {
         count::former(&mut self.slots, m, former);
     }
 
-    /// Adds an attempt that ended, and counts it unless it told a tenant's endpoint. What the provider did not answer tells nothing about how quickly it answers.
-    pub fn attempted(&mut self, channel: Channel, attempt: Attempt, took_ms: Option<i64>) {
-        if channel != Channel::Webhook {
+    /// Adds an attempt that ended, and counts it unless it told a tenant's endpoint, or (`is_of_batch`) was refused because of another message of its request, which says nothing of the account.
+    /// What the provider did not answer tells nothing about how quickly it answers.
+    pub fn attempted(&mut self, channel: Channel, attempt: Attempt, took_ms: Option<i64>, is_of_batch: bool) {
+        if channel != Channel::Webhook && !is_of_batch {
             let key = attempt_counters::Key {
                 tenant_id: attempt.tenant_id,
                 account_id: attempt.account_id,

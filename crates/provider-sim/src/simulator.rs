@@ -172,12 +172,15 @@ impl Simulator {
         let Some(provider) = provider(&written.provider) else {
             return Err(format!("there is no provider `{}`", written.provider));
         };
-        let world = self.world();
+        let mut world = self.world();
         let base_url = format!("{base_url}/{}", provider.id());
-        let cx = self.cx(provider, &world, &base_url, self.clock.now());
-        let call = provider.inbound(&cx, written).ok_or(
-            "this provider has no such callback, or knows no URL for it: set `callback_url` with PUT /_sim/providers/{id}",
+        let mut cx = self.cx(provider, &world, &base_url, self.clock.now());
+        let call = provider.inbound(&mut cx, written).ok_or(
+            "this provider has no such callback, or knows no URL for it: set `callback_url`, or `mail_url` for mails, with PUT /_sim/providers/{id}",
         )?;
+        let changes = cx.changes;
+        let settings = world.settings.entry(provider.id()).or_default();
+        settings.extend(changes.into_iter().map(|(name, value)| (name.to_owned(), value)));
         Ok(Due { after_ms: 0, provider: provider.id(), what: What::Written(Box::new(call)) })
     }
 

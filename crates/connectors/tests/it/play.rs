@@ -258,7 +258,15 @@ impl Player<'_> {
         if let Some(key) = inbound.dedupe_key(&request) {
             self.put("dedupe_key", key);
         }
-        self.put("observed", show::observed(&inbound.read(cx, &request)));
+        let mut answers = Vec::new();
+        let observed = loop {
+            match inbound.missing(cx, &request, &answers) {
+                Ok(Some(call)) => answers.push(self.exchange(&call)?),
+                Ok(None) => break inbound.read_with(cx, &request, &answers),
+                Err(failure) => break Err(failure),
+            }
+        };
+        self.put("observed", show::observed(&observed));
         self.put("reply", show::reply(&inbound.reply(cx, &request)));
         Ok(())
     }

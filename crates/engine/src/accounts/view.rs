@@ -1,6 +1,6 @@
 //! An account as people see it.
 
-use connectors::{Connector, Cx, registry};
+use connectors::{Connector, Cx, Inbound, registry};
 use model::{AccountId, Channel, Failure, Field, FieldKind, Timestamp, Values};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -80,6 +80,11 @@ pub struct AccountView {
     /// Where its provider reports to; `null` when this provider does not.
     #[schema(example = "https://tidings.example/hooks/acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
     pub callback_url: Option<String>,
+    /// Where its provider hands mails that people write, when that is an address of its own; otherwise `null`.
+    #[schema(
+        example = "https://tidings.example/hooks/acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD/6f1d0c5a9be24a7c8f3e2d1b0a998877"
+    )]
+    pub mail_url: Option<String>,
     /// How to set that up at the provider, when it has to be done by hand.
     pub callback_help: Option<String>,
     /// When it was made.
@@ -131,7 +136,14 @@ pub(super) async fn read(
         id: row.id,
         name: row.name.clone(),
         connector: row.connector.clone(),
-        callback_url: calls_back.map(|connector| callback_url(parts, row, connector, opened.as_ref(), now)),
+        callback_url: calls_back
+            .map(|connector| {
+                hook_url(parts, row, connector, opened.as_ref(), now, |inbound, cx| Some(inbound.path(cx)))
+            })
+            .map(|url| url.unwrap_or_else(|| directory::callback_url(&parts.config.public_url, row.id))),
+        mail_url: calls_back.and_then(|connector| {
+            hook_url(parts, row, connector, opened.as_ref(), now, |inbound, cx| inbound.mail_path(cx))
+        }),
         settings: opened.unwrap_or_default().shown(fields),
         channels: directory::channels(&row.channels),
         default_for: directory::channels(&row.default_for),
@@ -148,20 +160,20 @@ pub(super) async fn read(
     })
 }
 
-/// The address to enter at the provider, with what the connector adds to it.
-fn callback_url(
+/// An address to enter at the provider, with what the connector adds to it.
+fn hook_url(
     parts: &Parts,
     row: &accounts::Account,
     connector: &dyn Connector,
     settings: Option<&Values>,
     now: Timestamp,
-) -> String {
+    path: impl Fn(&dyn Inbound, &Cx<'_>) -> Option<String>,
+) -> Option<String> {
     let url = directory::callback_url(&parts.config.public_url, row.id);
-    let (Some(inbound), Some(settings)) = (connector.inbound(), settings) else { return url };
     let nonce = parts.ports.ids.ulid(now);
-    let cx = Cx { settings, from: row.sender.as_deref(), base_url: None, callback_url: &url, now, nonce };
-    let path = inbound.path(&cx);
-    url + &path
+    let cx = Cx { settings: settings?, from: row.sender.as_deref(), base_url: None, callback_url: &url, now, nonce };
+    let path = path(connector.inbound()?, &cx)?;
+    Some(format!("{url}{path}"))
 }
 
 fn pause(running: &account_states::AccountState, now: Timestamp) -> Option<AccountPause> {

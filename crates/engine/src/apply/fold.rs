@@ -196,7 +196,8 @@ impl<'a> Fold<'a> {
             exchange: finished.exchange.clone(),
             note,
         };
-        self.writes.attempted(channel, attempt, finished.took_ms);
+        let is_of_batch = matches!(&finished.outcome, Outcome::Refused(failure) if failure.is_of_batch);
+        self.writes.attempted(channel, attempt, finished.took_ms, is_of_batch);
     }
 
     fn accepted(&mut self, m: &mut Message, finished: &Finished, acceptance: &Acceptance) {

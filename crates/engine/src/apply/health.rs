@@ -30,6 +30,7 @@ pub fn observe(state: &mut AccountState, failure: Option<&Failure>, now: Timesta
         return (is_recovered && was_paused).then_some(News::Resumed);
     };
     let pause_ms = match failure.kind {
+        _ if failure.is_of_batch => return observe(state, None, now),
         FailureKind::Recipient | FailureKind::OptedOut | FailureKind::Content => return observe(state, None, now),
         FailureKind::Throttled => {
             let until = now.plus_millis(failure.retry_after_ms.unwrap_or(1_000).max(1) as i64);
@@ -112,6 +113,16 @@ mod tests {
         }
         observe(&mut state, Some(&failure(FailureKind::Recipient)), NOW);
         assert_eq!((state.failures, state.paused_at), (0, None));
+    }
+
+    #[test]
+    fn one_bad_message_of_a_batch_is_no_failure_of_the_account() {
+        let mut state = state();
+        let apart = Failure { is_of_batch: true, ..failure(FailureKind::Unavailable) };
+        for _ in 0..50 {
+            assert_eq!(observe(&mut state, Some(&apart), NOW), None);
+        }
+        assert_eq!((state.failures, state.paused_until, state.pause), (0, None, None));
     }
 
     #[test]

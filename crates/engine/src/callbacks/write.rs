@@ -13,7 +13,10 @@ use store::{
     inbound::{self, Inbound},
 };
 
-use super::matching::{self, Reported};
+use super::{
+    answers,
+    matching::{self, Reported},
+};
 use crate::{
     Engine, Error, ErrorKind,
     apply::{self, Aftermath, Input},
@@ -21,7 +24,8 @@ use crate::{
     contacts::links::Links,
     directory::{Account, Tenant},
     engine::Tenants,
-    inbound as messages_in, whatsapp_templates,
+    inbound::{self as messages_in, Arrived, MailFile},
+    whatsapp_templates,
     writes::Writes,
 };
 
@@ -45,7 +49,7 @@ pub(crate) struct Item {
     tenant: Arc<Tenant>,
     row: Callback,
     reports: Vec<Reported>,
-    messages: Vec<Inbound>,
+    messages: Vec<Arrived>,
     /// True when the account's WhatsApp templates are to be read again.
     has_template_news: bool,
 }
@@ -56,13 +60,14 @@ impl Item {
         tenant: &Arc<Tenant>,
         account: &Account,
         mut row: Callback,
-        observed: Vec<Observed>,
+        (observed, files): (Vec<Observed>, Vec<Vec<MailFile>>),
         now: Timestamp,
         ids: &Ids,
     ) -> (Self, Vec<Call>) {
         let (mut reports, mut messages, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         let key = row.dedupe.clone().unwrap_or_default();
         let mut has_template_news = false;
+        let mut files = files.into_iter();
         for (position, seen) in observed.into_iter().enumerate() {
             match seen {
                 Observed::Status(report) => {
@@ -70,7 +75,8 @@ impl Item {
                     reports.push(Reported::new(tenant.id, account.id, report, &request, now));
                 }
                 Observed::Message(message) => {
-                    messages.push(messages_in::row(tenant.id, account.id, row.id, message, now, ids));
+                    let files = message.mail.is_some().then(|| files.next()).flatten().unwrap_or_default();
+                    messages.push(Arrived::new((tenant.id, account.id), row.id, message, files, now, ids));
                 }
                 Observed::Templates => has_template_news = true,
                 Observed::Follow(call) => calls.push(call),
@@ -234,11 +240,13 @@ async fn receive(
     now: Timestamp,
     ids: &Ids,
 ) -> Result<(), Stop> {
-    let all: Vec<&Inbound> = items.iter().flat_map(|item| &item.messages).collect();
-    let keys: Vec<_> = all.iter().map(|m| (m.account_id, m.provider_message_id.clone())).collect();
+    let all: Vec<&Arrived> = items.iter().flat_map(|item| &item.messages).collect();
+    let key = |m: &Arrived| (m.row.account_id, m.row.provider_message_id.clone());
+    let keys: Vec<_> = all.iter().map(|m| key(m)).collect();
     let mut seen: HashSet<(AccountId, String)> = inbound::known(tx, &keys).await?.into_iter().collect();
-    let mut new: Vec<Inbound> =
-        all.into_iter().filter(|m| seen.insert((m.account_id, m.provider_message_id.clone()))).cloned().collect();
+    let mut arrived: Vec<Arrived> = all.into_iter().filter(|m| seen.insert(key(m))).cloned().collect();
+    answers::find(tx, &mut arrived).await?;
+    let mut new: Vec<Inbound> = arrived.into_iter().map(Arrived::into_row).collect();
     let known = |m: &&Inbound| tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.has_contacts);
     let wanted = new.iter().filter(known).map(|m| (m.tenant_id, m.channel, m.address.as_str()));
     let links = Links::find(tx, wanted).await?;

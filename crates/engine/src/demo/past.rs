@@ -198,7 +198,7 @@ fn add(writes: &mut Writes, tenant: TenantId, past: &Past<'_>, content: ContentI
         note: None,
     };
     let took_ms = attempt.finished_at.millis_since(attempt.started_at);
-    writes.attempted(draft.channel, attempt, Some(took_ms));
+    writes.attempted(draft.channel, attempt, Some(took_ms), false);
     writes.observations.extend(learned.into_iter().enumerate().map(|(position, (kind, at))| Observation {
         tenant_id: tenant,
         message_id: id,

@@ -24,6 +24,7 @@ mod hooks;
 mod invoice_deliveries;
 mod invoices;
 mod keys;
+mod letters;
 mod money;
 mod once;
 mod path;

@@ -87,7 +87,7 @@ impl Provider for Gupshup {
         Some(event(cx, url, "message-event", &payload))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let from = written.from.trim_start_matches('+');
         let (kind, payload) = match (&written.media, &written.location, &written.button) {

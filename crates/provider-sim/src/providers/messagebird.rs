@@ -121,7 +121,7 @@ impl Provider for MessageBird {
         }
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         if written.channel.as_deref().is_some_and(|channel| channel.starts_with("bird-")) {
             return bird::inbound(cx, written);
         }

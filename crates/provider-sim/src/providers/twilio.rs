@@ -142,7 +142,7 @@ impl Provider for Twilio {
         Some(signed(cx, url, &fields))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let prefix = if written.is_whatsapp() { "whatsapp:" } else { "" };
         let sid = format!("{}{}", if written.media.is_some() { "MM" } else { "SM" }, cx.hex(32));

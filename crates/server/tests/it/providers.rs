@@ -1,6 +1,7 @@
 //! Every provider, end to end: the real server sends the whole catalogue to the real simulator, whose callbacks come back signed; replies arrive, refused
 //! recipients are refused, and each class of bad day ends as it should.
 
+mod letters;
 mod managed;
 mod table;
 
