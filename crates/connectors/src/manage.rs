@@ -20,8 +20,8 @@ pub use numbers::{NumberState, Numbers};
 pub(crate) use read::{absolute, each, form, get, json_body, refused, reply, status, unreadable};
 pub use templates::{NewTemplate, Template, TemplateStatus, Templates};
 
-/// Requests one plan may need at most: a webhook for each of ten events, looked at before and set after.
-pub const STEPS_MAX: usize = 40;
+/// Requests one plan may need at most: Bird's templates are read one by one, a hundred of them.
+pub const STEPS_MAX: usize = 110;
 
 /// What follows from the answers so far.
 #[derive(Debug, Clone)]

@@ -8,7 +8,9 @@ use model::{Address, Answer, AttemptId, Call, Channel, ChatId, Fact, Failure, Fa
 
 use crate::{
     Acceptance, Check, Connector, Cx, Limits, Outcome, Outgoing, Probe, Spec, Step,
-    manage::{self, DomainAtProvider, DomainRef, DomainState, Next, NumberState, Plan},
+    manage::{
+        self, DomainAtProvider, DomainRef, DomainState, NewTemplate, Next, NumberState, Plan, Template, TemplateStatus,
+    },
 };
 
 /// One recipient that acts.
@@ -179,6 +181,10 @@ impl Connector for Sandbox {
     fn numbers(&self) -> Option<&dyn manage::Numbers> {
         Some(self)
     }
+
+    fn templates(&self) -> Option<&dyn manage::Templates> {
+        Some(self)
+    }
 }
 
 /// Every domain may send at once: nothing leaves anyway.
@@ -201,6 +207,45 @@ impl manage::Domains for Sandbox {
 impl manage::Numbers for Sandbox {
     fn look_up(&self, _cx: &Cx<'_>, _channel: Channel, _answers: &[Answer]) -> Plan<NumberState> {
         Ok(Next::Done(NumberState::Verified("The sandbox sends nothing, so every sender is good.".to_owned())))
+    }
+}
+
+/// Templates are under review until they are read again; one whose name holds `reject` is not approved then.
+impl manage::Templates for Sandbox {
+    fn list(&self, _cx: &Cx<'_>, _answers: &[Answer]) -> Plan<Vec<Template>> {
+        Ok(Next::Done(Vec::new()))
+    }
+
+    fn keeps_list(&self) -> bool {
+        false
+    }
+
+    fn reviewed(&self, template: &Template) -> Option<Template> {
+        let (status, reason) = match template.status {
+            TemplateStatus::Submitted if template.name.contains("reject") => {
+                (TemplateStatus::Rejected, Some("The sandbox rejects templates whose name holds `reject`.".to_owned()))
+            }
+            TemplateStatus::Submitted => (TemplateStatus::Approved, None),
+            status => (status, template.reason.clone()),
+        };
+        Some(Template { status, reason, ..template.clone() })
+    }
+
+    fn create(&self, _cx: &Cx<'_>, new: &NewTemplate, _answers: &[Answer]) -> Option<Plan<Template>> {
+        Some(Ok(Next::Done(Template {
+            name: new.name.clone(),
+            language: new.language.clone(),
+            id: format!("{}.{}", new.name, new.language),
+            category: new.category.clone(),
+            status: TemplateStatus::Submitted,
+            quality: None,
+            reason: None,
+            components: new.components.clone(),
+        })))
+    }
+
+    fn remove(&self, _cx: &Cx<'_>, _template: &Template, _answers: &[Answer]) -> Option<Plan<()>> {
+        Some(Ok(Next::Done(())))
     }
 }
 

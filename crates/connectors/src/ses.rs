@@ -1,7 +1,7 @@
 //! Amazon SES, version 2 of its API, with events over Amazon SNS.
 //! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/Welcome.html>
 //!
-//! `SendEmail` has no idempotency key and SES cannot be asked about a mail, so a lost answer stays unknown until an event with our tag says
+//! `SendEmail` has no idempotency key and SES can be asked about a mail by its id only, so a lost answer stays unknown until an event with our tag says
 //! more. Events come only when the account names a configuration set with an SNS destination.
 
 mod bulk;
@@ -10,6 +10,7 @@ mod domains;
 mod errors;
 mod events;
 mod figures;
+mod insights;
 mod mails;
 mod request;
 
@@ -20,8 +21,8 @@ use model::{
 use serde_json::Value;
 
 use crate::{
-    Acceptance, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Probe, Request, Spec, Step,
-    Verdict,
+    Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
+    Request, Spec, Step, Verdict,
     aws::{
         self,
         envelope::{Envelope, is_amazon, is_below},
@@ -44,6 +45,8 @@ settings! {
         topic_arn: Option<String> = "SNS topic ARN";
         /// Only with temporary keys.
         session_token: Option<Secret> = "Session token";
+        /// Asks Amazon about mails that had no event. Needs ses:GetMessageInsights, and Virtual Deliverability Manager, which costs extra.
+        message_insights: bool = "Message insights", default "false";
         /// A domain of yours that receives at SES, such as reply.acme.example: each mail then asks for answers to an address of its own there, and a receipt rule that tells the topic, with
         /// the mail or a bucket it lies in, makes inbound messages of them. Mails then leave one by one: SES has one address for answers in a request.
         reply_domain: Option<String> = "Reply domain";
@@ -162,6 +165,18 @@ impl Connector for Ses {
             }
             Err(failure) => vec![Check::failed(probe.name, failure.detail)],
         }
+    }
+
+    fn can_poll(&self, settings: &Values) -> bool {
+        Settings::read(settings).is_ok_and(|settings| settings.message_insights)
+    }
+
+    fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
+        insights::ask(cx, asked)
+    }
+
+    fn polled(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Polled {
+        insights::read(asked, answer)
     }
 
     fn reply_address(&self, cx: &Cx<'_>, message: MessageId) -> Option<EmailAddress> {

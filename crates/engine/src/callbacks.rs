@@ -142,8 +142,17 @@ struct Addressee {
 pub struct Room(#[allow(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
 
 impl Engine {
-    /// How large a request to an account's path may be, and room for it: 404 as for [`Engine::callback`], 503 while too many large ones are being taken.
-    pub async fn callback_body_max(&self, account_id: AccountId, path: &str) -> Result<(usize, Room), Error> {
+    /// How large a request to an account's path may be, and room for it: 404 as for [`Engine::callback`], 503 while too many large ones are being taken. `announced` is how large it says it is:
+    /// events may come to where mails come, and take no room.
+    pub async fn callback_body_max(
+        &self,
+        account_id: AccountId,
+        path: &str,
+        announced: Option<u64>,
+    ) -> Result<(usize, Room), Error> {
+        if announced.is_some_and(|size| size <= BODY_MAX as u64) {
+            return Ok((BODY_MAX, Room(None)));
+        }
         let to = self.addressee(account_id).await?;
         let max = to.inbound.body_max(&self.callback_cx(&to.account, self.ports.clock.now()), path);
         if max <= BODY_MAX {
@@ -198,7 +207,7 @@ impl Engine {
             }
             Err(failure) => (Logged::Unreadable(failure.detail), Vec::new()),
         };
-        let files = self.keep_files(to.tenant.id, &mut observed, now).await?;
+        let files = self.keep_files(to.tenant.id, &mut observed).await?;
         let row = record::row(&to.account, id, &request, logged, Some(record::dedupe(to.inbound, &raw)), now);
         match self.commit_callback(&to, row, observed, files, now).await? {
             (Written::New, calls) => {

@@ -230,6 +230,12 @@ impl Arrived {
     }
 }
 
+/// The files of messages whose bodies these are.
+pub(crate) fn files_of(bodies: &[String]) -> Vec<AttachmentId> {
+    let read = |body: &String| serde_json::from_str::<Body>(body).ok().and_then(|body| body.mail);
+    bodies.iter().filter_map(read).flat_map(|mail| mail.attachments).map(|file| file.attachment_id).collect()
+}
+
 pub(crate) fn view(row: &Inbound) -> InboundView {
     InboundView {
         id: row.id,

@@ -156,9 +156,9 @@ impl Visit {
                     (has_sender, to) = (false, None);
                     if verb == "EHLO" { &ehlo } else { &helo }
                 }
-                "STARTTLS" if !can_secure => "503 5.5.1 Not now\r\n",
-                "STARTTLS" if line.len() > verb.len() => "501 5.5.4 STARTTLS stands alone\r\n",
-                "STARTTLS" => {
+                "STARTTLS" if self.tls.is_some() && !can_secure => "503 5.5.1 Not now\r\n",
+                "STARTTLS" if can_secure && line.len() > verb.len() => "501 5.5.4 STARTTLS stands alone\r\n",
+                "STARTTLS" if can_secure => {
                     self = self.secure().await?;
                     (has_sender, to) = (false, None);
                     continue;

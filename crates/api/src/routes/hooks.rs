@@ -46,7 +46,8 @@ pub(crate) async fn below(State(app): State<App>, Id(account): Id<AccountId>, re
 
 async fn take(app: &App, account: AccountId, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
-    let (body_max, _room) = app.engine().callback_body_max(account, rest(&parts)).await?;
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
+    let (body_max, _room) = app.engine().callback_body_max(account, rest(&parts), announced).await?;
     let body = body_within(body, body_max).await?;
     let peer = client_ip(&parts, app);
     let raw = OwnedRequest {

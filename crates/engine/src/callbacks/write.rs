@@ -14,7 +14,7 @@ use store::{
 };
 
 use super::{
-    answers,
+    answers, files,
     matching::{self, Reported},
 };
 use crate::{
@@ -246,6 +246,7 @@ async fn receive(
     let mut seen: HashSet<(AccountId, String)> = inbound::known(tx, &keys).await?.into_iter().collect();
     let mut arrived: Vec<Arrived> = all.into_iter().filter(|m| seen.insert(key(m))).cloned().collect();
     answers::find(tx, &mut arrived).await?;
+    files::hold(tx, &arrived, now).await?;
     let mut new: Vec<Inbound> = arrived.into_iter().map(Arrived::into_row).collect();
     let known = |m: &&Inbound| tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.has_contacts);
     let wanted = new.iter().filter(known).map(|m| (m.tenant_id, m.channel, m.address.as_str()));

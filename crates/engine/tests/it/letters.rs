@@ -11,6 +11,8 @@ use testkit::{Stage, TestDb, World, smtp_accepted};
 use tidings_engine::{
     accounts, attachments,
     callbacks::{OwnedRequest, mail::Returns},
+    contacts,
+    once::Repeat,
 };
 
 use crate::hooks::{call, log, neighbour, read, told};
@@ -98,6 +100,26 @@ testkit::both! {
         assert_eq!(&content.bytes[..], b"%PDF-1.7");
         let other = neighbour(&stage).await;
         assert!(attachments::content(&stage.engine, &other.caller, attachment).await.is_err());
+    }
+
+    async fn files_go_with_the_person_who_sent_them(db: TestDb) {
+        let (stage, _, _, address) = sent(&db).await;
+        let door = Returns(Arc::clone(&stage.engine));
+        assert_eq!(door.take(brought(&address, WITH_FILE)).await, Welcome::Yes);
+        // Somebody else sent the very same file.
+        let other = WITH_FILE.replace("ada@", "bob@").replace("file@", "other@");
+        assert_eq!(door.take(brought(&address, other)).await, Welcome::Yes);
+        let files: Vec<AttachmentId> = received(&stage).await.iter()
+            .map(|one| one["mail"]["attachments"][0]["attachment_id"].as_str().unwrap().parse().unwrap())
+            .collect();
+        let [bobs, adas] = files[..] else { panic!("{files:?}") };
+        let contact = json!({ "email": "ada@mail.test" });
+        let new = serde_json::from_value(contact).unwrap();
+        let made = contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let id = serde_json::from_slice::<Value>(&made.body).unwrap()["id"].as_str().unwrap().parse().unwrap();
+        contacts::erase(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        assert!(attachments::content(&stage.engine, &stage.caller, adas).await.is_err());
+        assert_eq!(&attachments::content(&stage.engine, &stage.caller, bobs).await.unwrap().bytes[..], b"%PDF-1.7");
     }
 
     async fn what_comes_elsewhere_is_threaded_by_what_it_refers_to(db: TestDb) {

@@ -254,7 +254,7 @@ async fn commands_slipped_in_before_tls_are_let_go() {
 async fn without_a_certificate_tls_is_not_offered() {
     let (address, _door, _stop) = listen(1 << 20).await;
     let mut talk = Talk::with(address).await;
-    talk.say("STARTTLS\r\n", "503").await;
+    talk.say("STARTTLS\r\n", "500").await;
     talk.say("NOOP\r\n", "250").await;
 }
 

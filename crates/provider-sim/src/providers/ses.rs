@@ -101,6 +101,10 @@ impl Provider for Ses {
                     "SendingEnabled": true, "ProductionAccessEnabled": true, "EnforcementStatus": "HEALTHY",
                 }),
             )),
+            ("GET", ["v2", "email", "insights", id]) => match cx.find(id) {
+                Some(message) => Ok(Reply::json(200, &insights(cx, message))),
+                None => Err(error(404, "NotFoundException", "Message not found")),
+            },
             ("GET", ["s3", bucket, key @ ..]) if *bucket == cx.get("mail_bucket") => {
                 use base64::{Engine as _, engine::general_purpose::STANDARD};
                 let object = cx.kept("objects")[decoded(&key.join("/")).as_ref()].as_str().map(str::to_owned);
@@ -205,6 +209,32 @@ impl Provider for Ses {
         let subject = [("Subject", "Amazon SES Email Receipt Notification".to_owned())];
         Some(envelope(cx, "Notification", topic, base, url, &words, &now, &subject))
     }
+}
+
+/// What has happened to a mail by now. <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetMessageInsights.html>
+fn insights(cx: &Cx<'_>, message: &Message) -> Value {
+    let word = |stage: &Stage| match stage {
+        Stage::Sent => Some("SEND"),
+        Stage::Delivered => Some("DELIVERY"),
+        Stage::Opened => Some("OPEN"),
+        Stage::Clicked => Some("CLICK"),
+        Stage::Bounced | Stage::SoftBounced => Some("BOUNCE"),
+        Stage::Complained => Some("COMPLAINT"),
+        Stage::Failed => Some("REJECT"),
+        _ => None,
+    };
+    let past = message.steps.iter().filter(|(at, _)| *at <= cx.now);
+    let events: Vec<Value> = past
+        .filter_map(|(at, stage)| {
+            let kind = if *stage == Stage::Bounced { "PERMANENT" } else { "TRANSIENT" };
+            let details = json!({"Bounce": {"BounceType": kind, "BounceSubType": "General", "DiagnosticCode": "smtp; 550 5.1.1 user unknown"}});
+            Some(json!({"Timestamp": at.as_seconds(), "Type": word(stage)?, "Details": if word(stage)? == "BOUNCE" { details } else { json!({}) }}))
+        })
+        .collect();
+    json!({
+        "MessageId": message.id, "FromEmailAddress": message.from, "Subject": message.subject, "EmailTags": [],
+        "Insights": [{"Destination": message.to, "Isp": "Simulated", "Events": events}],
+    })
 }
 
 /// What goes to the root: actions of Amazon's older services, and the link that confirms a subscription.

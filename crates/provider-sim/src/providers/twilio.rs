@@ -1,6 +1,8 @@
 //! Twilio: messages (SMS, MMS, WhatsApp), calls, look-ups, the account.
 //! <https://www.twilio.com/docs/messaging/api/message-resource> <https://www.twilio.com/docs/voice/api/call-resource>
 
+mod content;
+
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
 
@@ -22,6 +24,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "api_key_secret", default: "simulated-api-key-secret" },
     Setting { name: "from", default: "+15550100001" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "contents", default: "[]" },
 ];
 /// Most pictures of one message.
 const MEDIA_MAX: usize = 10;
@@ -55,14 +58,17 @@ impl Provider for Twilio {
 
     fn answer(&self, cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
         let segments = request.segments();
-        let [_, "Accounts", rest @ ..] = &segments[..] else {
-            return Err(error(404, 20404, "The requested resource was not found"));
-        };
         let sid = cx.get("account_sid").to_owned();
         let pairs = [(sid.as_str(), "auth_token"), (cx.get("api_key_sid"), "api_key_secret")];
         let is_known = request.basic().is_some_and(|(user, password)| {
             pairs.iter().any(|(name, secret)| user == *name && password == cx.get(secret))
         });
+        if let ["v1", rest @ ..] = &segments[..] {
+            return if is_known { content::answer(cx, request, rest) } else { Err(error(401, 20003, "Authenticate")) };
+        }
+        let [_, "Accounts", rest @ ..] = &segments[..] else {
+            return Err(error(404, 20404, "The requested resource was not found"));
+        };
         let is_own = rest.first().is_some_and(|given| given.trim_end_matches(".json") == sid);
         if !is_known || !is_own {
             return Err(error(401, 20003, "Authenticate"));

@@ -255,7 +255,7 @@ fn announce(announcement: &Announcement, json: bool) -> Outcome {
         say(&format!("The console is at {console}"));
     }
     if let Some(mail) = mail {
-        say(&format!("Bounces and complaints come in by SMTP at {mail}"));
+        say(&format!("Bounces, complaints and answers come in by SMTP at {mail}"));
     }
     if let Some(key) = operator_key {
         say(&format!("The operator's API key, shown this once: {}", key.reveal()));
