@@ -94,11 +94,14 @@ fn create(cx: &Cx<'_>, group: &str, new: &NewTemplate, answers: &[Answer]) -> Pl
             &format!("{base}/projects/{}/channel-templates", made(0)?),
             Some(version(group, new)?),
         ),
+        // A project whose version was refused would be left over.
+        2 if made(1).is_err() => ask(cx, Method::Delete, &format!("{base}/projects/{}", made(0)?), None),
         2 => {
             let path = format!("{base}/projects/{}/channel-templates/{}/activate", made(0)?, made(1)?);
             ask(cx, Method::Put, &path, Some(json!({})))
         }
         _ => {
+            made(1)?;
             let activated = reply(NAME, answers, 2)?;
             Ok(Next::Done(Template {
                 name: new.name.clone(),

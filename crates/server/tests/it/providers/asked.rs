@@ -4,9 +4,8 @@ use serde_json::json;
 
 use super::{Expected, Line, Stage, set, sms, table::address};
 
-/// Providers that can be asked by what we gave them to echo.
-const CAN_BE_ASKED: &[(&str, &str)] =
-    &[("SendGrid", "sendgrid"), ("Mailgun", "mailgun"), ("Mailjet", "mailjet"), ("Resend", "resend")];
+/// Providers that can be asked by what we gave them to echo, or by what they list. SendGrid, where mails are found by the id a lost answer would have brought, is not among them.
+const CAN_BE_ASKED: &[(&str, &str)] = &[("Mailgun", "mailgun"), ("Mailjet", "mailjet"), ("Resend", "resend")];
 
 testkit::both! {
     async fn lost_answers_are_settled_by_asking(db: TestDb) {
