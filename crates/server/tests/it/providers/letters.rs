@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::{QUIET_HEARTBEATS, Stage, set, table::address};
 
 /// An account, its provider in the simulator, its domain for answers, and settings of the simulator that make it bring mails another way.
-const WAYS: &[(&str, &str, &str, &[(&str, &str)])] = &[
+type Way = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const WAYS: &[Way] = &[
     ("Mailgun", "mailgun", "mailgun.reply.example", &[]),
     ("Mailjet", "mailjet", "mailjet.reply.example", &[]),
     ("Resend", "resend", "resend.reply.example", &[]),
