@@ -359,6 +359,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Get, "/v1/callback-log", Tenant("callbacks:read")),
     op(Get, "/v1/callback-log/{id}", Tenant("callbacks:read")),
     op(Get, "/v1/audit-log", Owner("audit:read")),
+    op(Get, "/v1/audit-log/export", Owner("audit:read")),
 ];
 
 /// One path with its operations by verb.

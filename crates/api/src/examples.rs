@@ -347,7 +347,7 @@ pub fn message_at(status: &str) -> Value {
         "account_id": ACCOUNT, "connector": "smtp", "provider_message_id": null, "campaign_id": null, "contact_id": null, "cost": null,
         "segments": null, "attempts": 0, "failure": null, "metadata": {"order": "42"}, "created_at": CREATED, "send_at": null,
         "expires_at": null, "next_attempt_at": CREATED, "sent_at": null, "delivered_at": null, "read_at": null,
-        "template": null, "opened_at": null, "clicked_at": null,
+        "template": null, "opened_at": null, "clicked_at": null, "replied_at": null,
     })
 }
 
@@ -649,7 +649,7 @@ pub fn campaign_stats() -> Value {
         "messages": {
             "variant": 0, "accepted": 270, "sent": 263, "delivered": rate(81), "opened": rate(81), "clicked": rate(81), "replied": rate(81),
             "machine_opened": 12, "machine_clicked": 0, "failed": 4, "canceled": 0, "suppressed": 0,
-            "waiting": 3, "cost_micros": 0,
+            "waiting": 3, "cost_micros": 0, "costs": [],
         },
         "variants": [], "best": null, "left_out": [{"reason": "no_address", "count": 3}],
     })

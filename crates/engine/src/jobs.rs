@@ -8,9 +8,9 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, accounts, alerts, apply, attachments, books, callbacks, campaigns, contacts, demo, dispatch,
-    domains, endpoints, invoices, money, once, recovery, retention, routing, schedules, tenants, tracking, waiting,
-    whatsapp_templates,
+    Engine, Error, access, accounts, alerts, analytics, apply, attachments, books, callbacks, campaigns, contacts,
+    demo, dispatch, domains, endpoints, invoices, money, once, recovery, retention, routing, schedules, tenants,
+    tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -108,6 +108,11 @@ const JOBS: &[Job] = &[
         name: "send_invoices",
         every_ms: 10_000,
         run: |engine| Box::pin(async move { invoices::printing::send_new(&engine).await }),
+    },
+    Job {
+        name: "recount_after_upgrade",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { analytics::recount_pending(&engine).await.map(|_| 0) }),
     },
     Job {
         name: "check_the_books",

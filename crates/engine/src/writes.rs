@@ -204,9 +204,15 @@ impl Writes {
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
         let costs = charge::settle(tx, &self.outcomes).await?;
         quota::apply(tx, &self.quotas).await?;
+        let mut slots = std::borrow::Cow::Borrowed(&self.slots);
         let differs = |m: &&Message| costs.get(&m.id).is_some_and(|cost| m.cost_micros != Some(*cost));
         if self.messages.iter().any(|m| differs(&m)) {
             self.write_told(tx, &self.retold(&costs)).await?;
+            // The sums were made of rows that did not know yet what they really cost.
+            let last: BTreeMap<MessageId, &Message> = self.messages.iter().map(|m| (m.id, m)).collect();
+            for m in last.into_values().filter(differs) {
+                count::charged(slots.to_mut(), m, costs[&m.id]);
+            }
         } else {
             self.write_told(tx, &self.told()).await?;
         }
@@ -233,7 +239,7 @@ impl Writes {
         }
         suppressions::note_soft(tx, &self.soft_bounces).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
-        message_counters::add_many(tx, shard, &self.slots).await?;
+        message_counters::add_many(tx, shard, &slots).await?;
         usage::add_many(tx, shard, &self.usage).await
     }
 }

@@ -40,6 +40,7 @@ binds! {
     model::AccountId => |id| Self::Id(id.ulid());
     model::TemplateId => |id| Self::Id(id.ulid());
     model::InvoiceId => |id| Self::Id(id.ulid());
+    model::AuditId => |id| Self::Id(id.ulid());
     model::AlertId => |id| Self::Id(id.ulid());
     model::AlertRuleId => |id| Self::Id(id.ulid());
 }

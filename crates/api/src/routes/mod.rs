@@ -226,6 +226,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(credits::adjust))
         .routes(routes!(credits::grant, credits::grants))
         .routes(routes!(logs::audit))
+        .routes(routes!(logs::export_audit))
         .routes(routes!(logs::callbacks))
         .routes(routes!(logs::callback))
         .routes(routes!(hooks::get, hooks::post))

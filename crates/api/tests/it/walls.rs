@@ -133,7 +133,7 @@ fn a_tenant_is_no_operator_and_an_operator_names_a_tenant() {
 }
 
 /// Things of one tenant, by collection.
-struct Things {
+pub struct Things {
     tenant: String,
     account: String,
     message: String,
@@ -166,7 +166,7 @@ struct Things {
 }
 
 impl Things {
-    async fn of(api: &Api, tenant: &str, key: &str) -> Self {
+    pub async fn of(api: &Api, tenant: &str, key: &str) -> Self {
         let id = |seen: Seen, status: u16| seen.ok(status)["id"].as_str().unwrap().to_owned();
         let account = json!({"name": "Sandbox", "connector": "sandbox"});
         let account = id(api.post("/v1/accounts", &account).bearer(key).send().await, 201);
@@ -262,7 +262,7 @@ impl Things {
         }
     }
 
-    fn id(&self, collection: &str) -> String {
+    pub fn id(&self, collection: &str) -> String {
         let id = match collection {
             "whatsapp-templates" => return "order_update".to_owned(),
             "tenants" | "demo-tenants" => &self.tenant,

@@ -8,7 +8,7 @@ use store::{Tx, account_states, accounts, attempt_counters::Counts};
 use utoipa::ToSchema;
 
 use super::health::{self, ShortHealth};
-use crate::{Error, Parts, directory};
+use crate::{Error, Parts, directory, vault::Fingerprints};
 
 /// Whether messages can leave through an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -191,15 +191,28 @@ pub(super) fn audited(view: &AccountView) -> Value {
     })
 }
 
-/// Replaces the settings' difference: plain ones with their values, secrets with the fact that they changed (two secrets may share a hint).
-pub(super) fn add_changed_secrets(difference: &mut Value, fields: &[Field], before: &Values, after: &Values) {
+/// The same of a new account, with the fingerprints of its secrets instead of their hints.
+pub(super) fn audited_new(view: &AccountView, fields: &[Field], values: &Values, prints: &Fingerprints) -> Value {
+    let mut told = audited(view);
+    let secrets = fields.iter().filter(|field| matches!(field.kind, FieldKind::Secret));
+    for (name, secret) in secrets.filter_map(|field| Some((field.name, values.get(field.name)?))) {
+        told["settings"][name] = prints.of(secret).into();
+    }
+    told
+}
+
+/// Replaces the settings' difference: plain ones with their values, secrets with their fingerprints (two secrets may share a hint).
+pub(super) fn add_changed_secrets(
+    difference: &mut Value,
+    fields: &[Field],
+    before: &Values,
+    after: &Values,
+    prints: &Fingerprints,
+) {
+    let print = |values: &Values, field: &Field| values.get(field.name).map(|secret| prints.of(secret));
     let changed = fields.iter().filter(|field| before.get(field.name) != after.get(field.name)).map(|field| {
         let told = match field.kind {
-            FieldKind::Secret => match (before.get(field.name), after.get(field.name)) {
-                (None, _) => json!("set"),
-                (_, None) => json!("removed"),
-                (Some(_), Some(_)) => json!("changed"),
-            },
+            FieldKind::Secret => json!({"from": print(before, field), "to": print(after, field)}),
             FieldKind::Text | FieldKind::Number | FieldKind::Bool | FieldKind::Choice { .. } => {
                 json!({"from": before.get(field.name), "to": after.get(field.name)})
             }

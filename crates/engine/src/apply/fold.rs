@@ -913,7 +913,7 @@ impl<'a> Fold<'a> {
     }
 }
 
-/// Notes the first opening, click, complaint and unsubscription, each kind apart. The earliest counts, in whatever order they become known.
+/// Notes the first opening, click, complaint, unsubscription and reply, each kind apart. The earliest counts, in whatever order they become known.
 fn engage(engagement: &mut Engagement, learned: &Learned) {
     let first = match (&learned.fact, learned.machine) {
         (Fact::Opened, None) => &mut engagement.opened_at,
@@ -922,6 +922,7 @@ fn engage(engagement: &mut Engagement, learned: &Learned) {
         (Fact::Clicked { .. }, Some(_)) => &mut engagement.machine_clicked_at,
         (Fact::Complained, _) => &mut engagement.complained_at,
         (Fact::Unsubscribed, _) => &mut engagement.unsubscribed_at,
+        (Fact::Replied, _) => &mut engagement.replied_at,
         _ => return,
     };
     *first = Some(first.map_or(learned.at, |at| at.min(learned.at)));

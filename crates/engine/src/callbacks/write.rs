@@ -6,17 +6,18 @@ use std::{
 };
 
 use connectors::Observed;
-use model::{AccountId, Call, Ids, Timestamp};
+use model::{AccountId, Call, Fact, Ids, MessageId, Timestamp};
 use store::{
     Scope, Tx,
     callback_log::{self, Callback},
     inbound::{self, Inbound},
+    messages,
 };
 
 use super::matching::{self, Reported};
 use crate::{
     Engine, Error, ErrorKind,
-    apply::{self, Aftermath, Input},
+    apply::{self, Aftermath, Input, Learned},
     consent::keywords,
     contacts::links::Links,
     directory::{Account, Tenant},
@@ -175,8 +176,10 @@ async fn write_in(
         tenants.entry(item.tenant.id).or_insert_with(|| Arc::clone(&item.tenant));
     }
     let mut aftermath = Aftermath::default();
-    if !found.learned.is_empty() {
-        aftermath = apply::write_in(tx, &[&Input::Learned(found.learned)], &tenants, &[], ids, now, shard).await?;
+    let mut learned = found.learned;
+    learned.extend(replies(tx, &new, now).await?);
+    if !learned.is_empty() {
+        aftermath = apply::write_in(tx, &[&Input::Learned(learned)], &tenants, &[], ids, now, shard).await?;
     }
     let mut writes = Writes::default();
     writes.early.extend(found.early);
@@ -223,6 +226,42 @@ async fn sort_out(tx: &mut Tx, items: &[&Item]) -> Result<(Vec<Written>, Repeats
         written.push(if is_repeated { Written::Repeated } else { Written::New });
     }
     Ok((written, repeats))
+}
+
+/// How long after a message somebody who writes is taken to answer it, in seconds: 30 days.
+const ANSWERS_S: i64 = 30 * 86_400;
+
+/// What people answer who wrote: the newest message that was sent to where they write from, if nobody answered it yet.
+async fn replies(tx: &mut Tx, items: &[&Item], now: Timestamp) -> Result<Vec<Learned>, Stop> {
+    let all: Vec<&Inbound> = items.iter().flat_map(|item| &item.messages).collect();
+    let keys: Vec<_> = all.iter().map(|m| (m.account_id, m.provider_message_id.clone())).collect();
+    let known: HashSet<(AccountId, String)> = inbound::known(tx, &keys).await?.into_iter().collect();
+    let mut learned: Vec<Learned> = Vec::new();
+    // What came before says nothing new.
+    for m in all.into_iter().filter(|m| !known.contains(&(m.account_id, m.provider_message_id.clone()))) {
+        let oldest_ms = now.plus_seconds(-ANSWERS_S).as_millis().max(0).unsigned_abs();
+        let oldest = MessageId::from_ulid(u128::from(oldest_ms) << 80);
+        let found = messages::newest_sent_to(tx, m.tenant_id, m.channel, &m.address, oldest).await?;
+        let Some((message_id, false)) = found else { continue };
+        if learned.iter().any(|learned| learned.message_id == message_id) {
+            continue;
+        }
+        learned.push(Learned {
+            tenant_id: m.tenant_id,
+            message_id,
+            fact: Fact::Replied,
+            at: m.received_at,
+            source: "recipient".to_owned(),
+            dedupe: "replied".to_owned(),
+            provider_status: None,
+            provider_message_id: None,
+            segments: None,
+            price: None,
+            machine: None,
+            attempt: None,
+        });
+    }
+    Ok(learned)
 }
 
 /// Stores the messages people sent that are not stored yet, and tells their tenants.

@@ -23,6 +23,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("message.clicked", "A link of a message was followed, as far as that can be told by a person."),
     ("message.complained", "The recipient reported a message as unwanted."),
     ("message.unsubscribed", "The recipient asked for no more messages."),
+    ("message.replied", "The recipient wrote back; `message.received` tells what."),
     ("message.received", "Somebody sent a message to you."),
     ("contact.created", "A contact was added by a request. An import tells `contact_import.finished` instead."),
     ("contact.updated", "A contact was changed by a request, or got what another one was merged into it."),
@@ -154,6 +155,7 @@ mod tests {
             Fact::Clicked { url: None },
             Fact::Complained,
             Fact::Unsubscribed,
+            Fact::Replied,
         ];
         for fact in facts {
             assert!(is_known(&format!("message.{}", fact.as_str())), "{fact:?}");

@@ -39,8 +39,8 @@ const PAGE: i64 = 200;
 const LOOK_BACK_S: i64 = 400 * 86_400;
 /// Sums of one month at most: every country there is on each channel, with room.
 const SUMS_MAX: i64 = 10_000;
-/// Seconds of one sum.
-const SLOT_S: i64 = 1_800;
+/// Seconds of the shortest sum.
+const SLOT_S: i64 = message_counters::QUARTER_S;
 /// Entries of a ledger read at once.
 const ENTRIES_PAGE: i64 = 500;
 
@@ -218,7 +218,7 @@ async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, 
     }))
 }
 
-/// The first half hour that begins at an instant or after it.
+/// The first quarter of an hour that begins at an instant or after it.
 fn slot(at: Timestamp) -> Timestamp {
     const SLOT: i64 = SLOT_S * 1_000_000;
     let micros = at.as_micros();

@@ -6,6 +6,7 @@ extern crate tidings_engine as engine;
 
 mod access;
 mod accounts;
+mod alert_kinds;
 mod alerts;
 mod analytics;
 mod attachments;

@@ -151,6 +151,9 @@ fn key(tenant_id: TenantId, slot: u64, starts_at: Timestamp) -> Key {
         template_id: TemplateId::from_ulid(0),
         template_version: 0,
         topic: String::new(),
+        variant: 0,
+        currency: String::new(),
+        clock: 0,
     }
 }
 

@@ -109,9 +109,10 @@ testkit::both! {
     }
 
     async fn a_look_is_taken_by_one(db: TestDb) {
-        assert_eq!(write!(db, |tx| (alert_rules::begin(tx, ACME, at(1)).await?, alert_rules::begin(tx, ACME, at(2)).await?)), (true, false));
-        assert_eq!(write!(db, |tx| (alert_rules::has_begun(tx, ACME).await?, alert_rules::has_begun(tx, OTHER).await?)), (true, false));
-        write!(db, |tx| alert_rules::begin(tx, OTHER, at(1)).await?);
+        assert_eq!(write!(db, |tx| (alert_rules::begin(tx, ACME, 9, at(1)).await?, alert_rules::begin(tx, ACME, 9, at(2)).await?)), (Some(0), None));
+        assert_eq!(write!(db, |tx| (alert_rules::has_begun(tx, ACME, 9).await?, alert_rules::has_begun(tx, ACME, 10).await?, alert_rules::has_begun(tx, OTHER, 9).await?)), (true, false, false));
+        assert_eq!(write!(db, |tx| (alert_rules::behind(tx, 10, 10).await?, alert_rules::begin(tx, ACME, 10, at(3)).await?, alert_rules::behind(tx, 10, 10).await?)), (vec![ACME], Some(9), vec![]));
+        write!(db, |tx| alert_rules::begin(tx, OTHER, 9, at(1)).await?);
         assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[OTHER, ACME], at(50), at(100)).await?), [ACME, OTHER]);
         assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[ACME, OTHER], at(99), at(101)).await?), []);
         assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[OTHER], at(100), at(160)).await?), [OTHER]);
@@ -143,7 +144,7 @@ testkit::both! {
         assert_eq!(write!(db, |tx| (alerts::find(tx, ACME, id(2)).await?, alerts::find(tx, OTHER, id(2)).await?)), (Some(alert(ACME, 2, "firing")), None));
         assert_eq!(write!(db, |tx| alerts::lock(tx, ACME, id(2)).await?), Some(alert(ACME, 2, "firing")));
 
-        write!(db, |tx| (alert_rules::begin(tx, ACME, at(1)).await?, alert_rules::begin(tx, OTHER, at(1)).await?));
+        write!(db, |tx| (alert_rules::begin(tx, ACME, 9, at(1)).await?, alert_rules::begin(tx, OTHER, 9, at(1)).await?));
         write!(db, |tx| alert_rules::note_told(tx, OTHER, at(50)).await?);
         assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(49), 9).await?), [ACME]);
         assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(50), 9).await?), [ACME, OTHER]);
@@ -208,5 +209,8 @@ fn key(tenant_id: TenantId, at: Timestamp) -> store::message_counters::Key {
         template_id: model::TemplateId::from_ulid(0),
         template_version: 0,
         topic: String::new(),
+        variant: 0,
+        currency: String::new(),
+        clock: 0,
     }
 }

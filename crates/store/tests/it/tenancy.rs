@@ -320,10 +320,25 @@ testkit::both! {
             audit::append(tx, row, &audit::Link { number, hash: vec![7] }, &commitment).await?;
         });
         let (all, next) = write!(db, |tx| (
-            audit::list(tx, ACME, AuditId::from_ulid(u128::MAX), 10).await?,
-            audit::list(tx, ACME, AuditId::from_ulid(2), 10).await?,
+            audit::list(tx, ACME, &audit::Filter::default(), AuditId::from_ulid(u128::MAX), 10).await?,
+            audit::list(tx, ACME, &audit::Filter::default(), AuditId::from_ulid(2), 10).await?,
         ));
         assert_eq!((all.clone(), next), (expected, vec![all[1].clone()]));
+        let found = |filter: audit::Filter| {
+            let db = db.db.clone();
+            async move {
+                let rows = write!(db, |tx| audit::list(tx, ACME, &filter, AuditId::from_ulid(u128::MAX), 10).await?);
+                rows.iter().map(|row| row.id.ulid()).collect::<Vec<_>>()
+            }
+        };
+        let none = Vec::<u128>::new();
+        assert_eq!(found(audit::Filter { actor: Some("system".to_owned()), subject: Some("acc".to_owned()), ..Default::default() }).await, [2, 1]);
+        assert_eq!(found(audit::Filter { actor: Some("key".to_owned()), ..Default::default() }).await, none);
+        assert_eq!(found(audit::Filter { action: Some(audit::Action::Is("account.created".to_owned())), ..Default::default() }).await, [2, 1]);
+        assert_eq!(found(audit::Filter { action: Some(audit::Action::BeginsWith("account.".to_owned())), ..Default::default() }).await, [2, 1]);
+        assert_eq!(found(audit::Filter { action: Some(audit::Action::BeginsWith("acc.".to_owned())), ..Default::default() }).await, none);
+        assert_eq!(found(audit::Filter { since: Some(at(2)), ..Default::default() }).await, [2]);
+        assert_eq!(found(audit::Filter { until: Some(at(2)), ..Default::default() }).await, [1]);
     }
 }
 
