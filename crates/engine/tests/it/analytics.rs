@@ -129,6 +129,38 @@ testkit::both! {
         assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
     }
 
+    async fn sums_of_an_earlier_version_are_counted_again_once(db: TestDb) {
+        let (stage, _) = twilio(&db, |_| taken()).await;
+        let change = serde_json::from_value(json!({ "timezone": "Asia/Kathmandu" })).unwrap();
+        tidings_engine::tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+        for at in ["2026-12-01T18:14:00Z", "2026-12-01T18:16:00Z"] {
+            stage.world.clock.set(at.parse().unwrap());
+            stage.send(sms()).await;
+        }
+        stage.dispatch().await;
+        let told = async || {
+            let hours = figures(&stage, json!({ "since": "2026-12-01", "interval": "hour" })).await;
+            (hours, figures(&stage, json!({ "since": "2026-12-01", "interval": "day" })).await)
+        };
+        let before = told().await;
+        assert_eq!(before.0["data"].as_array().unwrap().len(), 2, "{}", before.0);
+        // As the migration leaves them: no clock, no day, and sums by half hour.
+        let run = |sql: &'static str| db.db.write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+        for sql in [
+            "UPDATE messages SET clock = NULL",
+            "DELETE FROM message_days",
+            "UPDATE message_counters SET clock = 0, currency = '', waiting = 0, accepted = 3",
+            "INSERT INTO installation (name, value) VALUES ('sums_to_recount', 'all')",
+        ] {
+            run(sql).await.unwrap();
+        }
+        assert!(!tidings_engine::books::daily(&stage.engine).await.unwrap(), "sums of an earlier version are not wrong");
+        assert!(tidings_engine::analytics::recount_pending(&stage.engine).await.unwrap() > 0);
+        assert_eq!(told().await, before);
+        assert_eq!(tidings_engine::analytics::recount_pending(&stage.engine).await.unwrap(), 0, "once");
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
     async fn hours_begin_on_the_tenants_clock_also_where_that_is_off_by_a_quarter(db: TestDb) {
         let (stage, _) = twilio(&db, |_| taken()).await;
         let change = serde_json::from_value(json!({ "timezone": "Asia/Kathmandu" })).unwrap();
