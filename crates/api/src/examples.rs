@@ -648,7 +648,7 @@ pub fn campaign_stats() -> Value {
         "campaign": campaign(),
         "messages": {
             "variant": 0, "accepted": 270, "sent": 263, "delivered": rate(81), "opened": rate(81), "clicked": rate(81), "replied": rate(81),
-            "machine_opened": 12, "machine_clicked": 0, "failed": 4, "canceled": 0, "suppressed": 0,
+            "complained": 1, "unsubscribed": 2, "machine_opened": 12, "machine_clicked": 0, "failed": 4, "canceled": 0, "suppressed": 0,
             "waiting": 3, "cost_micros": 0, "costs": [],
         },
         "variants": [], "best": null, "left_out": [{"reason": "no_address", "count": 3}],
