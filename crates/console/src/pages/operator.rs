@@ -137,7 +137,7 @@ pub(crate) async fn system(cx: Cx) -> Answer {
                 p.muted { "Each looks at the database, does what is due, and may be ended at any time." }
                 ul."grid spaced" { @for (name, every_ms) in &system.jobs { li.row.apart.account-line { span { (format::words(name)) } span."muted num" { "every " (period(*every_ms)) } } } }
             }))
-            (parts::card_flush("The operator's log", None, if log.is_empty() { parts::empty("log", "Nothing yet", "What the operator changes is written here.", None) } else { logs::audit_table(&cx, &log) }))
+            (parts::card_flush("The operator's log", None, if log.is_empty() { parts::empty("log", "Nothing yet", "What the operator changes is written here.", None) } else { logs::audit_table(&cx, &log, &[]) }))
         }
     };
     Ok(cx.page(shell::Page {

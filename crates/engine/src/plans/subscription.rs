@@ -318,7 +318,12 @@ pub async fn patch(
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
             let before = rows::lock(tx, tenant).await?;
-            let zone = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?.timezone;
+            let of = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
+            if of.is_demo {
+                let detail = "A demo tenant is never billed, so its plan stays as it was made. Make a tenant of its own for this customer.";
+                return Err(Error::conflict("demo_tenant", detail));
+            }
+            let zone = of.timezone;
             let mut after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
             if before.as_ref().is_none_or(|before| before.billed_until != after.billed_until) {
                 // What a price list charged before is not for an invoice.

@@ -47,8 +47,9 @@ export async function accessible(page, name) {
   assert.deepEqual(lines, [], `${name} at ${page.url()}`);
 }
 
-/** Bytes of a page with all it loads, as they lie on the server. */
-export async function weight(browser, url, cookies, path) {
+/** Bytes of a page of the list with all it loads, as they lie on the server. */
+export async function weight(browser, url, cookies, where) {
+  const path = await place(browser, url, cookies, where);
   const page = await open(browser, { url, cookies });
   const bodies = [];
   const weigh = (response) => { if (!response.url().includes("/console/live")) bodies.push(response.body()); };
@@ -59,4 +60,15 @@ export async function weight(browser, url, cookies, path) {
   const bytes = (await Promise.all(bodies)).reduce((sum, body) => sum + body.length, 0);
   await page.context().close();
   return bytes;
+}
+
+/** Where a page is: one found through a list needs that list first. */
+async function place(browser, url, cookies, where) {
+  if (typeof where === "string") return where;
+  const page = await open(browser, { url, cookies });
+  await page.goto(where.list);
+  const link = page.locator(where.link).first();
+  const path = await link.count() ? await link.getAttribute("href") + (where.rest ?? "") : where.list;
+  await page.context().close();
+  return path;
 }

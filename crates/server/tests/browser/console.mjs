@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { PAGE_MAX, accessible, nothingWrong, open, start, weight } from "./browser.mjs";
 import { PAGES, visit } from "./pages.mjs";
 import { api, marketing } from "./marketing.mjs";
+import { money } from "./money.mjs";
 import { people } from "./people.mjs";
 import { signIn } from "./story.mjs";
 
@@ -154,7 +155,8 @@ await story("a theme that was chosen stays, and forms work by keyboard", async (
 });
 
 await marketing({ page, story, ask: api({ url, tenant, cookies }) });
-await people({ browser, url, page, story });
+await people({ browser, url, page, story, ask: api({ url, tenant, cookies }) });
+await money({ page, story });
 
 for (const theme of ["light", "dark"]) {
   await story(`every page can be used by everybody, ${theme}`, async () => {
@@ -184,10 +186,52 @@ await story("nothing is wider than a small phone", async () => {
 });
 
 await story("no page is heavy", async () => {
-  for (const path of ["/console", "/console/messages", "/console/compose?channel=email", "/console/settings/webhooks/new"]) {
-    const bytes = await weight(browser, url, cookies, path);
-    assert.ok(bytes <= PAGE_MAX, `${path} weighs ${bytes} bytes`);
+  for (const [name, where] of PAGES) {
+    const bytes = await weight(browser, url, cookies, where);
+    assert.ok(bytes <= PAGE_MAX, `${name} weighs ${bytes} bytes`);
   }
+});
+
+await story("a page nobody looks at asks for nothing, and catches up when it is seen again", async () => {
+  const watcher = await open(browser, { url, cookies });
+  await watcher.goto("/console/messages");
+  await watcher.waitForFunction(() => document.body.dataset.live === "on");
+  const asked = [];
+  watcher.on("request", (request) => asked.push(request.url()));
+  const hide = (hidden) => watcher.evaluate((is) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => is });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  await hide(true);
+  assert.equal(await watcher.evaluate(() => document.querySelector("live-news").source), null, "the stream is closed");
+  await api({ url, tenant, cookies })("/v1/messages", { to: { phone: "+12025550188" }, channel: "sms", content: { text: "While nobody looks" } });
+  assert.deepEqual(asked.filter((one) => !one.includes("/assets/")), []);
+  await hide(false);
+  await watcher.getByRole("link", { name: "+12025550188" }).waitFor();
+  nothingWrong(watcher);
+  await watcher.context().close();
+});
+
+await story("an instant says on hover exactly when it was", async () => {
+  await page.goto("/console/messages");
+  const said = await page.locator("tbody time").first().getAttribute("title");
+  assert.match(said, /^\w+, \d+ \w+ \d{4}, \d\d:\d\d:\d\d\.\d{3} \S+ · \d\d:\d\d:\d\d\.\d{3} UTC$/);
+  nothingWrong(page);
+});
+
+await story("a part that cannot be brought up to date stays as it was, and a page that fails says what to do", async () => {
+  await page.goto("/console/messages");
+  const before = await page.locator("#messages").innerText();
+  await page.route("**/console/messages*", (route) => route.fulfill({ status: 503, body: "later" }));
+  await page.evaluate(() => htmx.trigger(document.body, "news"));
+  await page.waitForResponse((response) => response.status() === 503);
+  assert.equal(await page.locator("#messages").innerText(), before);
+  await page.unroute("**/console/messages*");
+  page.wrong = [];
+  await page.goto("/console/nothing-here");
+  await page.getByRole("link", { name: "Go to the start" }).click();
+  await page.waitForURL(/\/console$/);
+  nothingWrong(page);
 });
 
 await browser.close();

@@ -108,6 +108,18 @@ testkit::both! {
         assert_eq!(found, (Some("now".to_owned()), None));
     }
 
+    async fn a_demo_is_known_as_one_after_it_was_deleted(db: TestDb) {
+        let demo = Tenant { is_demo: true, ..tenant(ACME) };
+        let gone = Tenant { deleted_at: Some(at(5)), ..demo.clone() };
+        write!(db, |tx| {
+            tenants::insert(tx, &demo).await?;
+            tenants::insert(tx, &tenant(OTHER)).await?;
+            tenants::update(tx, &gone).await?
+        });
+        let told = write!(db, |tx| (tenants::was_demo(tx, ACME).await?, tenants::was_demo(tx, OTHER).await?, tenants::was_demo(tx, TenantId::from_ulid(11)).await?));
+        assert_eq!(told, (true, false, false));
+    }
+
     async fn a_tenant_is_written_changed_listed_and_hidden(db: TestDb) {
         both_tenants(&db).await;
         let mut changed = tenant(ACME);
