@@ -2,11 +2,12 @@
 //!
 //! That nothing leaves is not decided here: `connectors::registry` gives a demo tenant's accounts the sandbox, whatever their rows say, and nothing turns such a tenant
 //! into another. A new one is filled in stages ([`cast`], [`past`], [`bill`], and what is under way), each of which can be repeated: a process that dies leaves the stage that is to
-//! be done next, and the job carries on.
+//! be done next, and the job carries on. Afterwards its people answer, and leave, by themselves ([`people`]).
 
 pub(crate) mod bill;
 mod cast;
 mod past;
+mod people;
 
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ use crate::{
     tenants::{self, NewTenant, TenantView},
     vault::OPERATOR,
 };
+
+pub use self::people::react;
 
 /// The one connector of a demo tenant.
 pub const CONNECTOR: &str = "sandbox";

@@ -224,6 +224,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { demo::fill_all(&engine).await.map(|_| 0) }),
     },
     Job {
+        name: "people_of_demo_tenants",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { demo::react(&engine).await.map(|_| 0) }),
+    },
+    Job {
         name: "remove_tenants",
         every_ms: 10_000,
         // A turn that did all it may has more to do.

@@ -483,6 +483,22 @@ pub async fn count_unsettled(tx: &mut Tx, tenant: TenantId, account: AccountId, 
     tx.row(sql, &[&tenant, &account, &limit]).await?.map_or(Ok(0), |mut row| row.get(0))
 }
 
+/// The first tenant after one that has dead letters. Across tenants: for the operator.
+pub async fn next_with_dead(tx: &mut Tx, after: TenantId) -> Result<Option<TenantId>, Error> {
+    let sql = "SELECT tenant_id FROM messages WHERE dead_at IS NOT NULL AND tenant_id > $1 ORDER BY tenant_id LIMIT 1";
+    tx.row(sql, &[&after]).await?.map(|mut row| row.get(0)).transpose()
+}
+
+/// How many dead letters a tenant has, counted up to `limit`, and when the newest message of them became one.
+pub async fn count_dead(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<(i64, Option<Timestamp>), Error> {
+    let sql =
+        "SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE tenant_id = $1 AND dead_at IS NOT NULL LIMIT $2) AS dead";
+    let count = tx.row(sql, &[&tenant, &limit]).await?.map_or(Ok(0), |mut row| row.get(0))?;
+    let sql = "SELECT dead_at FROM messages WHERE tenant_id = $1 AND dead_at IS NOT NULL ORDER BY id DESC LIMIT 1";
+    let newest = tx.row(sql, &[&tenant]).await?.map(|mut row| row.get(0)).transpose()?;
+    Ok((count, newest))
+}
+
 /// Which messages a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {

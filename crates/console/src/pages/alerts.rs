@@ -218,7 +218,7 @@ pub(crate) async fn rules_page(cx: Cx, uri: Uri) -> Answer {
         cells: vec![
             cell(html! { span.strong dir="auto" { (rule.name) } div.sub { (rule.explanation) } }),
             cell(html! { (threshold(rule)) }),
-            cell(html! { span.break { (receivers(&rule.deliver)) } }),
+            cell(html! { span.wide-text { (receivers(&rule.deliver)) } }),
             cell(
                 html! { @if rule.enabled { (parts::badge(Tone::Good, "Watching")) } @else { (parts::badge(Tone::Plain, "Off")) } },
             ),

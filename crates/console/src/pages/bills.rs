@@ -68,7 +68,8 @@ impl Side {
             return Ok(Self { path: OPERATOR_PATH, section: Section::Bills, caller, may, is_operators: true });
         }
         cx.tenant()?;
-        let may = cx.caller.need_operator("invoices:write").is_ok();
+        let is_demo = cx.tenant.as_ref().is_some_and(|tenant| tenant.is_demo);
+        let may = cx.caller.need_operator("invoices:write").is_ok() && !is_demo;
         Ok(Self { path: PATH, section: Section::Usage, caller: cx.caller.clone(), may, is_operators: false })
     }
 
@@ -364,14 +365,14 @@ fn form_page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
                 (form::token(cx.csrf()))
                 fieldset disabled[!may] { div.body { div.form {
                     (shell::form_faults(faults, &NAMES))
-                    h3.strong { "Who writes them" }
+                    h2.strong { "Who writes them" }
                     div.fields-2 {
                         (Field::text("seller/name", "Name").draw(form, faults))
                         (Field::text("seller/email", "E-mail for questions").draw(form, faults))
                         (Field::text("seller/tax_id", "Tax number").draw(form, faults))
                     }
                     (Field::text("seller/address", "Address").with(Control::Area { rows: 3 }).help("Line by line.").draw(form, faults))
-                    h3.strong { "Numbers and dates" }
+                    h2.strong { "Numbers and dates" }
                     div.fields-3 {
                         (Field::text("series", "Numbers begin with").required().draw(form, faults))
                         (Field::text("credit_note_series", "Those of credit notes").required().draw(form, faults))
@@ -380,7 +381,7 @@ fn form_page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
                     (check("issues_by_itself", "true", form.is_on("issues_by_itself"), "Issued when they are made", "Otherwise each waits as a draft for somebody to issue it."))
                     (check("sends_by_itself", "true", form.is_on("sends_by_itself"), "Sent when they are issued", "To the customer's e-mail address."))
                     (Field::text("mail_tenant_id", "Sent as").example("ten_…").help("A tenant of your own, through whose default e-mail account they leave and with whose branding they are printed.").draw(form, faults))
-                    h3.strong { "What stands on them" }
+                    h2.strong { "What stands on them" }
                     (Field::text("payment", "How to pay").with(Control::Area { rows: 3 }).example("IBAN DE02 1203 0000 0000 2020 51").help("Line by line.").draw(form, faults))
                     (Field::text("note", "Note").with(Control::Area { rows: 2 }).draw(form, faults))
                     (Field::text("taxes", "Taxes").with(Control::Area { rows: 3 }).example("DE VAT 19\n* VAT 0").help("One on each line: the customer's country or * for every other, a name, and percent.").draw(form, faults))

@@ -78,15 +78,15 @@ fn page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
                         (Field::text("logo_url", "Logo").example("https://acme.example/logo.png").draw(form, faults))
                         (Field::text("website_url", "Website").example("https://acme.example").draw(form, faults))
                     }
-                    h3.strong { "Colours and type" }
+                    h2.strong { "Colours and type" }
                     div.fields-2 {
                         @for (name, label) in COLORS { @let name = format!("colors/{name}"); (Field::text(&name, label).plain().example("#4a4dc9").draw(form, faults)) }
                     }
                     (Field::text("font_stack", "Typeface").example("Inter, Helvetica, Arial, sans-serif").draw(form, faults))
-                    h3.strong { "Below each mail" }
+                    h2.strong { "Below each mail" }
                     (Field::text("footer", "Footer").with(Control::Area { rows: 2 }).draw(form, faults))
                     (Field::text("postal_address", "Postal address").example("Acme Ltd, 1 High Street, Springfield").help("Marketing mails have to name it.").draw(form, faults))
-                    h3.strong { "Language and tracking" }
+                    h2.strong { "Language and tracking" }
                     div.fields-2 {
                         (Field::text("default_locale", "Language").example("en").help("Of recipients whose own is not known.").draw(form, faults))
                         (Field::text("tracking_domain", "Links lead through").example("https://links.acme.example").help("It has to reach this installation.").draw(form, faults))

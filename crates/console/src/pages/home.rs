@@ -181,7 +181,7 @@ impl View {
             view.alerts = alerts::list(engine.parts(), caller, &query).await?.data;
         }
         if cx.may("plans:read") {
-            view.plan = super::subscription::find(cx).await?;
+            view.plan = super::subscription::find(cx, caller).await?;
             view.needs.extend(view.plan.as_ref().into_iter().flat_map(needs_quota));
         }
         if cx.may("usage:read") {

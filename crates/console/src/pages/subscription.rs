@@ -2,6 +2,7 @@
 
 use engine::{
     ErrorKind,
+    keys::Caller,
     patch::Patch,
     plans::{
         self, PlanView, SubscriptionState,
@@ -36,9 +37,9 @@ const NAMES: [&str; 9] = [
     "customer/tax",
 ];
 
-/// The tenant's subscription, if it has one.
-pub(super) async fn find(cx: &Cx) -> Result<Option<SubscriptionView>, Fault> {
-    match subscription::get(cx.engine().parts(), &cx.caller).await {
+/// The subscription of the tenant somebody asks as, if it has one.
+pub(super) async fn find(cx: &Cx, caller: &Caller) -> Result<Option<SubscriptionView>, Fault> {
+    match subscription::get(cx.engine().parts(), caller).await {
         Ok(view) => Ok(Some(view)),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -48,7 +49,7 @@ pub(super) async fn find(cx: &Cx) -> Result<Option<SubscriptionView>, Fault> {
 /// Shows the plan.
 pub(crate) async fn show(cx: Cx) -> Answer {
     cx.tenant()?;
-    let view = find(&cx).await?;
+    let view = find(&cx, &cx.caller).await?;
     let offered = plans::list(cx.engine().parts(), &cx.caller, Some(PLANS), None).await?.data;
     let form = stored(&cx, view.as_ref());
     let known = choices(&cx, view.as_ref()).await?;
@@ -304,7 +305,7 @@ pub(crate) async fn save(Posted { cx, form }: Posted) -> Answer {
             Err(error) => return Err(error.into()),
         }
     }
-    let view = find(&cx).await?;
+    let view = find(&cx, &cx.caller).await?;
     let known = choices(&cx, view.as_ref()).await?;
     Ok(cx.again(page(&cx, view.as_ref(), &[], &known, &form, &faults)))
 }

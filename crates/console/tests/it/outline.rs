@@ -1,5 +1,7 @@
 //! What a person reads on each page, as text: headings, links, buttons, fields and tables, without the markup around them. The snapshots beside this file are read in a review.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use testkit::{Stage, both};
 
@@ -80,10 +82,16 @@ fn outline(page: &str) -> String {
 /// The same with a few choices of each list, and without what differs between two databases: ids.
 fn shortened(text: &str) -> String {
     let mut kept = Vec::new();
-    let mut options = 0;
+    let (mut options, mut boxes) = (0, BTreeMap::new());
     for line in text.lines() {
         options = if line.starts_with("  · ") { options + 1 } else { 0 };
-        if options <= CHOICES {
+        let box_of = line.strip_prefix('{').and_then(|rest| rest.split_once('=')).map(|(name, _)| name);
+        let same = box_of.map_or(0, |name| {
+            let seen = boxes.entry(name).or_insert(0);
+            *seen += 1;
+            *seen
+        });
+        if options <= CHOICES && same <= CHOICES {
             kept.push(without_ids(line));
         }
     }
@@ -125,7 +133,9 @@ both! {
         staff.post("/console/operator/plans", &[("name", "Studio"), ("currency", "USD"), ("monthly_fee_micros", "49"), ("allowances/sms/included", "1000")]).await;
         let of = |path: &&&str| !path.contains("palette");
         let inside = PAGES.iter().filter(of).map(|path| (*path, &visitor));
-        for (path, who) in inside.chain(OPERATOR_PAGES.iter().map(|path| (*path, &staff))) {
+        // The system page says which version of the tables there is, which every release changes.
+        let outside = OPERATOR_PAGES.iter().filter(|path| !path.ends_with("/system")).map(|path| (*path, &staff));
+        for (path, who) in inside.chain(outside) {
             let page = who.get(path).await;
             insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true}, {
                 insta::assert_snapshot!(slug(path), shortened(&outline(&page.text)));

@@ -72,6 +72,12 @@ both! {
         in_order("plan", &page);
         assert!(page.text.contains("Used up") && page.text.contains("value=\"VAT 19\""), "{}", page.text);
         assert!(visitor.get("/console").await.text.contains("messages are used up"));
+        let outside = visitor.get(&format!("/console/tenants/{}", stage.tenant)).await;
+        in_order("tenant", &outside);
+        assert!(outside.text.contains("Change it inside") && outside.text.contains("Used up"), "{}", outside.text);
+        let token = outside.token();
+        let into = [("csrf", token.as_str()), ("tenant", &stage.tenant.to_string()), ("next", "/console/billing/plan")];
+        assert_eq!(visitor.post_bare("/console/enter", &into).await.location(), "/console/billing/plan");
         let owner = Visitor::new(&stage).await;
         let page = owner.get("/console/billing/plan").await;
         assert!(page.text.contains("Used up") && !page.text.contains("For the operator"), "{}", page.text);

@@ -21,7 +21,7 @@ use crate::{
     invoices::{
         Body, InvoiceKind, InvoiceState, closing,
         compose::{Facts, compose},
-        settings::BillingSettings,
+        settings::{BillingSettings, Seller},
     },
     plans::{allowances, months, subscription::Customer},
 };
@@ -65,7 +65,7 @@ async fn plan(tx: &mut Tx, now: Timestamp) -> Result<Plan, Error> {
     }
     let grants = json!([
         {"channel": "email", "included": 1_000, "overage_micros": 1_000},
-        {"channel": "sms", "included": 100, "overage_micros": 40_000, "limit": 2_000},
+        {"channel": "sms", "included": 50, "overage_micros": 40_000, "limit": 2_000},
         {"channel": "whatsapp", "included": 500},
     ]);
     let plan = Plan {
@@ -100,6 +100,15 @@ async fn subscribe(tx: &mut Tx, tenant: TenantId, month_begins: Timestamp, now: 
         updated_at: now,
     };
     Ok(subscriptions::put(tx, tenant, &subscription).await?)
+}
+
+/// Where the operator has not said yet who writes invoices.
+fn seller() -> Seller {
+    Seller {
+        name: "Tidings Hosting (demo)".to_owned(),
+        address: vec!["2 Harbour Road".to_owned(), "Springfield".to_owned()],
+        ..Seller::default()
+    }
 }
 
 /// Without an address for mail: nobody is written to about it.
@@ -159,7 +168,7 @@ async fn bill(
     let composed = compose(&facts);
     let settings = BillingSettings::read(tx).await?;
     let body = Body {
-        seller: settings.seller,
+        seller: if settings.seller.name.is_empty() { seller() } else { settings.seller },
         customer: customer(),
         plan_id: Some(plan.id),
         plan: plan.name.clone(),

@@ -21,6 +21,8 @@ pub(super) const PEOPLE: usize = 120;
 const TOGETHER: usize = 40;
 /// Every so many of them said no to the newsletter.
 const NO_EVERY: usize = 5;
+/// Every so many of them can no longer be reached by mail.
+const GONE_EVERY: usize = 23;
 /// Messages of the ordinary day.
 const DAY: usize = 60;
 /// Every so many of those has a recipient with a bad day.
@@ -131,7 +133,9 @@ async fn template(engine: &Arc<Engine>, caller: &Caller, name: &str, new: Value)
 async fn person(engine: &Arc<Engine>, caller: &Caller, index: usize, made_at: Timestamp) -> Result<Person, Error> {
     let (first, last) = (FIRST[index % FIRST.len()], LAST[index % LAST.len()]);
     let (timezone, language) = PLACES[index % PLACES.len()];
-    let email = format!("{}.{}{index}@example.com", first.to_lowercase(), last.to_lowercase());
+    // The sandbox acts for such an address as if the mailbox were gone.
+    let gone = if index % GONE_EVERY == GONE_EVERY - 1 { "bounce+" } else { "" };
+    let email = format!("{gone}{}.{}{index}@example.com", first.to_lowercase(), last.to_lowercase());
     // The numbers set aside for stories.
     let phone = format!("+1202555{:04}", 100 + index % 100);
     let phone = if index < 100 { phone } else { format!("+1303555{:04}", 100 + index % 100) };

@@ -102,6 +102,18 @@ testkit::both! {
         assert_eq!(counted, number(&stage, &came_back).await);
         assert!(counted > 10);
 
+        // Its people do something about what they read.
+        let written = |text: &str| format!("SELECT COUNT(*) FROM inbound_messages WHERE tenant_id = $1 AND provider_message_id LIKE '{text}%'");
+        for _ in 0..40 {
+            demo::react(&stage.engine).await.unwrap();
+            stage.pass(4_000).await;
+        }
+        let answers = number(&stage, &written("sbx_re_")).await;
+        assert!(answers > 0, "nobody answered");
+        assert!(number(&stage, "SELECT COUNT(*) FROM suppressions WHERE tenant_id = $1").await > 0, "everybody could be reached");
+        demo::react(&stage.engine).await.unwrap();
+        assert_eq!(number(&stage, &written("sbx_re_")).await, answers, "everybody answers once");
+
         // It has a plan that counts, and the invoice of last month, of which no real series knows.
         let (parts, all) = (stage.engine.parts(), InvoicesQuery::default());
         let subscription = subscription::get(parts, &stage.caller).await.unwrap();

@@ -12,7 +12,7 @@ export async function money({ page, story }) {
     await page.getByRole("button", { name: "Add plan" }).click();
     await page.getByText("The plan was added.").waitFor();
     await page.goto("/console/billing/plan");
-    await page.getByLabel("Plan", { exact: true }).selectOption({ label: "Studio, 49.00 USD" });
+    await page.locator('[name="plan_id"]').selectOption({ label: "Studio, 49.00 USD" });
     await page.getByRole("button", { name: "Give it this plan" }).click();
     await page.getByText("of 1,000").waitFor();
     await accessible(page, "plan");

@@ -5,7 +5,7 @@ use store::{
     Error, Scope, alert_facts,
     alert_rules::{self, AlertRule, AlertState},
     alerts::{self, Alert, Filter},
-    tenants,
+    messages, tenants,
 };
 
 const ACME: TenantId = TenantId::from_ulid(10);
@@ -189,6 +189,10 @@ testkit::both! {
             async move { write!(db, |tx| alert_facts::dead_letters(tx, tenant, at(since), MessageId::from_ulid(oldest), "tidings_alert", 10).await?) }
         };
         assert_eq!((dead(ACME, 0, 0).await, dead(ACME, 91, 0).await, dead(ACME, 0, 5).await, dead(OTHER, 0, 0).await), (3, 2, 1, 0));
+        let counted = write!(db, |tx| (messages::count_dead(tx, ACME, 2).await?, messages::count_dead(tx, ACME, 9).await?, messages::count_dead(tx, OTHER, 9).await?));
+        assert_eq!(counted, ((2, Some(at(100))), (4, Some(at(100))), (0, None)));
+        let next = write!(db, |tx| (messages::next_with_dead(tx, TenantId::from_ulid(0)).await?, messages::next_with_dead(tx, ACME).await?));
+        assert_eq!(next, (Some(ACME), None));
         let lapsed = write!(db, |tx| alert_facts::lapsed(tx, ACME, 9).await?);
         assert_eq!(lapsed.iter().map(|row| (row.kind.as_str(), row.name.as_str(), row.reason.as_deref())).collect::<Vec<_>>(), [("domain", "acme.example", Some("no DKIM"))]);
         assert_eq!(write!(db, |tx| alert_facts::lapsed(tx, OTHER, 9).await?), []);
