@@ -92,6 +92,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/invoices/preview", post(invoices::preview))
         .route("/console/invoices/{id}/document", get(invoices::document))
         .route("/console/compose", get(compose::show).post(compose::send))
+        .route("/console/compose/recipients", get(compose::recipients))
         .route("/console/compose/preview", post(compose::preview))
         .route("/console/compose/mail", post(compose::mail))
         .route("/console/compose/files", post(compose::file))

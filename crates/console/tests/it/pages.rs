@@ -218,6 +218,35 @@ both! {
         assert!(refused.status == 422 && refused.text.contains("id=\"f-to-error\""), "{}", refused.text);
     }
 
+    async fn a_template_is_sent_to_somebody_found_by_name(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let visitor = Visitor::new(&stage).await;
+        visitor.post("/console/contacts", &[("name", HOSTILE), ("first_name", "Rosa"), ("email", "rosa@example.com"), ("phone", "+12025550177")]).await;
+        let found = visitor.get("/console/compose/recipients?channel=sms&to=rosa").await.text;
+        assert!(found.contains("value=\"+12025550177\"") && found.contains("&lt;script&gt;"), "{found}");
+        assert!(visitor.get("/console/compose/recipients?channel=email&to=rosa").await.text.contains("value=\"rosa@example.com\""));
+        assert_eq!(visitor.get("/console/compose/recipients?channel=email&to=nobody").await.text, "");
+        let says = [("channel", "sms"), ("name", "doors-open"), ("locale", "en"), ("says/text", "Hello {{ contact.first_name }}, seat {{ seat }}"), ("then", "publish")];
+        let made = visitor.post("/console/templates", &says).await;
+        let id = made.location().rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+        visitor.post(&format!("/console/templates/{id}/publish"), &[("version", "1")]).await;
+        stage.engine.directory.catch_up().await;
+        let page = visitor.get("/console/compose?channel=sms").await;
+        in_order("compose", &page);
+        assert!(page.text.contains("Template doors-open"), "{}", page.text);
+        let form = [("channel", "sms"), ("key", "k1"), ("to", "+12025550177"), ("template", id.as_str()), ("known", "")];
+        let shown = visitor.post("/console/compose/preview", &form).await.text;
+        assert!(shown.contains("Hello Rosa, seat [seat]") && shown.contains("name=\"variables/seat\""), "{shown}");
+        let filled: Vec<_> = form.iter().copied().chain([("variables/seat", "7B")]).collect();
+        let sent = visitor.post("/console/compose", &filled).await;
+        assert_eq!(sent.status, 303, "{}", sent.text);
+        stage.pass(12_000).await;
+        assert!(visitor.get(sent.location()).await.text.contains(">Read<"));
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        assert_eq!(viewer.get("/console/compose/recipients?channel=sms&to=rosa").await.status, 403);
+    }
+
     async fn the_staff_makes_demos_by_a_button(db: TestDb) {
         let mut stage = Stage::new(&db).await;
         stage.caller = engine::keys::Caller::system(None);

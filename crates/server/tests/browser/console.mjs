@@ -125,6 +125,14 @@ await story("contacts come from a file, looked at before anything is written", a
   nothingWrong(page);
 });
 
+await story("a recipient is proposed while their name is typed", async () => {
+  await page.goto("/console/compose?channel=email");
+  await page.getByLabel("To", { exact: true }).pressSequentially("Ada");
+  await page.locator('#recipients option[value="ada@example.com"]').waitFor({ state: "attached" });
+  await page.goto("/console");
+  nothingWrong(page);
+});
+
 await story("a key is shown once, works, and is revoked", async () => {
   await page.goto("/console/settings/keys/new");
   await page.getByLabel("Name").fill("Ticket shop");
