@@ -174,10 +174,11 @@ impl Cast {
     /// Messages of the ordinary day: mail and SMS in turns, and now and then a recipient with a bad day.
     pub fn day(&self) -> Vec<Value> {
         // Those that speak against the account are left out: it would rest, and everything with it, when somebody first looks.
-        let spares = |act: Act| {
-            !matches!(act, Act::Refuse(FailureKind::Account | FailureKind::Unavailable | FailureKind::Throttled))
+        let speaks_against = |act: Act| {
+            use FailureKind::{Account, Throttled, Unavailable, Unknown};
+            matches!(act, Act::Refuse(Account | Throttled | Unavailable | Unknown))
         };
-        let acts: Vec<_> = MAGIC.iter().filter(|magic| spares(magic.act)).collect();
+        let acts: Vec<_> = MAGIC.iter().filter(|magic| !speaks_against(magic.act)).collect();
         let message = |(index, person): (usize, &Person)| {
             let bad = (index % BAD_EVERY == BAD_EVERY - 1).then(|| acts[index / BAD_EVERY % acts.len()]);
             let seat = format!("{}{}", index / 20 + 1, char::from(b'A' + (index % 20) as u8));

@@ -1,18 +1,11 @@
 // The main jobs of people in the console, on the real program: called by the test with what the program announced and a tenant of its own. Prints each story as it passes.
 import assert from "node:assert/strict";
-import { PAGE_MAX, accessible, nothingWrong, open, start, weight } from "./browser.mjs";
-import { PAGES, visit } from "./pages.mjs";
+import { accessible, nothingWrong, open, start } from "./browser.mjs";
 import { api, marketing } from "./marketing.mjs";
-import { money } from "./money.mjs";
-import { people } from "./people.mjs";
-import { signIn } from "./story.mjs";
+import { signIn, story } from "./story.mjs";
 
 const { url, person, tenant } = JSON.parse(process.argv[2]);
 const browser = await start();
-
-async function story(name, tell) {
-  try { await tell(); console.log(`passed: ${name}`); } catch (error) { console.error(`failed: ${name}`); throw error; }
-}
 
 let page = await open(browser, { url });
 let cookies;
@@ -163,43 +156,6 @@ await story("a theme that was chosen stays, and forms work by keyboard", async (
 });
 
 await marketing({ page, story, ask: api({ url, tenant, cookies }) });
-await people({ browser, url, page, story, ask: api({ url, tenant, cookies }) });
-await money({ page, story });
-
-for (const theme of ["light", "dark"]) {
-  await story(`every page can be used by everybody, ${theme}`, async () => {
-    const reader = await open(browser, { url, theme, cookies });
-    for (const [name, where] of PAGES) {
-      if (!await visit(reader, where)) continue;
-      await accessible(reader, name);
-    }
-    nothingWrong(reader);
-    await reader.context().close();
-  });
-}
-
-await story("nothing is wider than a small phone", async () => {
-  const narrow = await open(browser, { url, width: 360, height: 740, cookies });
-  for (const [name, where] of PAGES) {
-    if (!await visit(narrow, where)) continue;
-    const over = await narrow.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    assert.ok(over <= 0, `${name} is ${over} pixels too wide`);
-  }
-  await narrow.goto("/console");
-  await narrow.getByRole("link", { name: "Open the navigation" }).click();
-  await narrow.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Channels" }).click();
-  await narrow.waitForURL(/channels$/);
-  nothingWrong(narrow);
-  await narrow.context().close();
-});
-
-await story("no page is heavy", async () => {
-  for (const [name, where] of PAGES) {
-    const bytes = await weight(browser, url, cookies, where);
-    assert.ok(bytes <= PAGE_MAX, `${name} weighs ${bytes} bytes`);
-  }
-});
-
 await story("a page nobody looks at asks for nothing, and catches up when it is seen again", async () => {
   const watcher = await open(browser, { url, cookies });
   await watcher.goto("/console/messages");
