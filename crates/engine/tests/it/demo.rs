@@ -108,6 +108,7 @@ testkit::both! {
             demo::react(&stage.engine).await.unwrap();
             stage.pass(4_000).await;
         }
+        demo::react(&stage.engine).await.unwrap();
         let answers = number(&stage, &written("sbx_re_")).await;
         assert!(answers > 0, "nobody answered");
         assert!(number(&stage, "SELECT COUNT(*) FROM suppressions WHERE tenant_id = $1").await > 0, "everybody could be reached");
