@@ -9,6 +9,8 @@ pub const TENANT: &str = "ten_01K9ZC0A1B2C3D4E5F6G7H8J9K";
 const ACCOUNT: &str = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X";
 const SENDER: &str = "snd_01K9ZC1N3P4Q5R6S7T8V9W0X1Y";
 const DOMAIN: &str = "dom_01K9ZC1P4Q5R6S7T8V9W0X1Y2Z";
+const REGISTRATION: &str = "reg_01K9ZC1R6S7T8V9W0X1Y2Z3A4B";
+const NUMBER: &str = "num_01K9ZC1S7T8V9W0X1Y2Z3A4B5C";
 const MESSAGE: &str = "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD";
 const CONTACT: &str = "con_01K9ZCB1C2D3E4F5G6H7J8K9M0";
 const LIST: &str = "lst_01K9ZCC2D3E4F5G6H7J8K9M0N1";
@@ -45,6 +47,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "senders" => ("sender", SENDER),
         "routes" => ("route", ROUTE),
         "domains" => ("domain", DOMAIN),
+        "10dlc" => ("registration", REGISTRATION),
+        "numbers" => ("number", NUMBER),
         "messages" => ("message", MESSAGE),
         "contacts" => ("contact", CONTACT),
         "contact-attributes" => ("attribute", "plan"),
@@ -69,6 +73,8 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "alerts" => ("alert", ALERT),
         "alert-rules" => ("rule", ALERT_RULE),
         "invoices" => ("invoice", "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "purchases" => ("purchase", "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "reconciliations" => ("reconciliation", "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
         other => unreachable!("the collection {other} has no example of an id"),
     }
 }
@@ -160,6 +166,47 @@ pub fn domain() -> Value {
                 "found": ["v=DMARC1; p=quarantine"], "detail": null},
         ],
         "checked_at": CREATED, "next_check_at": "2026-11-21T09:31:37.080000Z", "verified_at": null, "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// Who a business is.
+pub fn business_profile() -> Value {
+    json!({
+        "legal_name": "Acme Events LLC", "dba": "Acme Tickets", "business_type": "llc", "ein": "12-3456789", "industry": "hospitality", "website": "https://acme.example",
+        "address": {"street": "1 High Street", "city": "Springfield", "region": "IL", "postal_code": "62701", "country": "US"},
+        "owner": {"first_name": "Ada", "last_name": "Byron", "title": "Founder", "position": "ceo", "email": "ada@acme.example", "phone": "+14155550123"},
+        "contact_email": "compliance@acme.example", "monthly_volume": 5000, "stock_exchange": null, "stock_ticker": null,
+        "use_case": {
+            "category": "marketing", "description": "News about the events of a venue, to people who asked for them when they bought a ticket.",
+            "opt_in_flow": "Whoever buys a ticket on https://acme.example can tick a box that is empty at first, beside the words of the consent.",
+            "samples": ["Acme Tickets: the doors open at 7 pm. Reply STOP to stop.", "Acme Tickets: new dates in May, https://acme.example/may. Reply STOP to stop."],
+            "has_links": true, "has_phone_numbers": false, "is_age_gated": false, "is_lending": false, "opt_in_message": null, "opt_out_message": null, "help_message": null,
+            "privacy_policy_url": "https://acme.example/privacy", "terms_url": "https://acme.example/sms-terms",
+        },
+        "compliance": {"has_opt_in": true, "numbers_not_shared": true, "no_forbidden_content": true},
+        "us_sms": "when_started", "is_complete": true, "missing": [], "updated_at": CREATED,
+    })
+}
+
+/// A registration with carriers.
+pub fn registration() -> Value {
+    json!({
+        "id": REGISTRATION, "tenant_id": TENANT, "account_id": ACCOUNT, "state": "in_progress", "stage": "brand_review", "next_action": "WAIT_FOR_APPROVAL", "reasons": [],
+        "problem": null, "failures": 0, "area_code": "415", "number": null,
+        "references": {
+            "profile": "BU00000000000000000000000000000001", "trust": "BU00000000000000000000000000000002", "brand": "BN00000000000000000000000000000001",
+            "service": null, "campaign": null, "number_id": null,
+        },
+        "submitted_at": CREATED, "approved_at": null, "next_at": "2026-11-21T09:35:00.000000Z", "created_at": CREATED, "updated_at": CREATED,
+    })
+}
+
+/// A number of the pool.
+pub fn number() -> Value {
+    json!({
+        "id": NUMBER, "number": "+14155550100", "country": "US", "connector": "twilio", "provider_account": "AC00000000000000000000000000000001",
+        "reference": "PN00000000000000000000000000000001", "state": "allocated", "detail": null, "tenant_id": TENANT, "registration_id": REGISTRATION,
+        "allocated_at": CREATED, "created_at": CREATED, "updated_at": CREATED,
     })
 }
 
@@ -313,7 +360,7 @@ pub fn account() -> Value {
         "id": ACCOUNT, "name": "Ticket mail", "connector": "smtp",
         "settings": {"host": "mail.acme.example", "port": 587, "security": "starttls", "username": "tickets", "password": "••••tery"},
         "channels": ["email"], "default_for": ["email"], "from": "Acme Tickets <tickets@acme.example>", "enabled": true, "state": "ready",
-        "pause": null, "health": {"circuit": "closed", "attempts": 1204, "success_rate": 0.99}, "per_second": null, "concurrency": null, "callback_url": null, "callback_help": null,
+        "pause": null, "health": {"circuit": "closed", "attempts": 1204, "success_rate": 0.99}, "per_second": null, "concurrency": null, "callback_url": null, "mail_url": null, "callback_help": null,
         "created_at": CREATED, "updated_at": CREATED,
     })
 }
@@ -347,7 +394,7 @@ pub fn message_at(status: &str) -> Value {
         "account_id": ACCOUNT, "connector": "smtp", "provider_message_id": null, "campaign_id": null, "contact_id": null, "cost": null,
         "segments": null, "attempts": 0, "failure": null, "metadata": {"order": "42"}, "created_at": CREATED, "send_at": null,
         "expires_at": null, "next_attempt_at": CREATED, "sent_at": null, "delivered_at": null, "read_at": null,
-        "template": null, "opened_at": null, "clicked_at": null,
+        "template": null, "opened_at": null, "clicked_at": null, "replied_at": null,
     })
 }
 
@@ -388,7 +435,7 @@ pub fn inbound() -> Value {
     json!({
         "id": INBOUND, "channel": "sms", "account_id": ACCOUNT, "from": "+15550100002", "contact_id": CONTACT, "provider_message_id": "SM0123456789abcdef0123456789abcdef",
         "from_name": null, "to": "+15550100001", "text": "Where is my ticket?", "media": [], "location": null, "button": null,
-        "in_reply_to": null, "keyword": null, "sent_at": null, "received_at": CREATED,
+        "in_reply_to": null, "keyword": null, "sent_at": null, "in_reply_to_message_id": null, "mail": null, "received_at": CREATED,
     })
 }
 
@@ -462,7 +509,7 @@ pub fn topic() -> Value {
 /// A tenant's rules of consent.
 pub fn consent_policy() -> Value {
     json!({
-        "quiet_hours": {"from": "21:00", "until": "08:00"}, "frequency_cap": {"max": 3, "days": 7}, "us_windows": true, "stop_scope": "all",
+        "quiet_hours": {"from": "21:00", "until": "08:00"}, "frequency_cap": {"max": 3, "days": 7}, "us_windows": true, "india_windows": true, "stop_scope": "all",
         "answers_keywords": true, "help_text": null, "stop_text": null, "start_text": null,
     })
 }
@@ -648,8 +695,8 @@ pub fn campaign_stats() -> Value {
         "campaign": campaign(),
         "messages": {
             "variant": 0, "accepted": 270, "sent": 263, "delivered": rate(81), "opened": rate(81), "clicked": rate(81), "replied": rate(81),
-            "machine_opened": 12, "machine_clicked": 0, "failed": 4, "canceled": 0, "suppressed": 0,
-            "waiting": 3, "cost_micros": 0,
+            "complained": 1, "unsubscribed": 2, "machine_opened": 12, "machine_clicked": 0, "failed": 4, "canceled": 0, "suppressed": 0,
+            "waiting": 3, "cost_micros": 0, "costs": [],
         },
         "variants": [], "best": null, "left_out": [{"reason": "no_address", "count": 3}],
     })
@@ -748,7 +795,7 @@ pub(crate) fn credits() -> Value {
         "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
         "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
         "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
-        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000}, "differences": [],
+        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000, "monthly_max_micros": null}, "differences": [],
     })
 }
 
@@ -758,6 +805,49 @@ pub(crate) fn credit_entry() -> Value {
         "number": 1, "kind": "purchase", "from": "purchased", "to": "available", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
         "available_after_micros": 50_000_000, "reserved_after_micros": 0, "promotional_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
         "at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// A purchase of credit.
+pub(crate) fn credit_purchase() -> Value {
+    json!({
+        "id": "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "provider": "stripe", "state": "open", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
+        "refunded": {"amount_micros": 0, "currency": "USD"}, "reference": null, "url": "https://checkout.stripe.com/c/pay/cs_live_a1B2", "failure": null,
+        "is_top_up": false, "entry": null, "created_at": "2026-11-28T09:00:00Z", "updated_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// Money given back.
+pub(crate) fn credit_refund() -> Value {
+    json!({
+        "id": "rfd_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "purchase_id": null, "provider": "operator", "state": "done", "amount": {"amount_micros": 5_000_000, "currency": "USD"},
+        "taken": {"amount_micros": 5_000_000, "currency": "USD"}, "reason": "closed their account", "failure": null, "created_at": "2026-11-28T09:00:00Z",
+        "updated_at": "2026-11-28T09:00:00Z",
+    })
+}
+
+/// Our records held against a provider's.
+pub(crate) fn reconciliation() -> Value {
+    json!({
+        "id": "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "account_id": ACCOUNT, "source": "messages", "state": "done", "starts_at": "2026-11-01T00:00:00Z",
+        "ends_at": "2026-12-01T00:00:00Z", "ours": 20_412, "theirs": 20_411, "matched": 20_411, "missing_here": 0, "missing_there": 1, "price_differences": 3,
+        "accuracy_ppm": 999_951, "is_accurate": true, "cost_ours": {"amount_micros": 153_082_500, "currency": "USD"},
+        "cost_theirs": {"amount_micros": 153_090_000, "currency": "USD"}, "failure": null, "created_at": "2026-12-01T09:00:00Z", "updated_at": "2026-12-01T09:01:00Z",
+    })
+}
+
+/// Something that differs.
+pub(crate) fn reconciliation_difference() -> Value {
+    json!({
+        "kind": "price", "record": "SM00000000000000000000000000000001", "message_id": MESSAGE, "at": "2026-11-21T09:30:00Z", "ours": 7_500, "theirs": 7_900, "currency": "USD",
+    })
+}
+
+/// How payments are taken.
+pub(crate) fn payment_settings() -> Value {
+    json!({
+        "stripe": {"secret_key": "••••9f2K", "webhook_secret": "••••x7Qw", "updated_at": "2026-11-28T09:00:00Z"},
+        "stripe_webhook_url": "https://messages.example/hooks/stripe",
     })
 }
 

@@ -249,6 +249,8 @@ nouns! {
     model::SenderId = "sender",
     model::RouteId = "route",
     model::DomainId = "domain",
+    model::RegistrationId = "registration",
+    model::NumberId = "number",
     model::MessageId = "message",
     model::ContactId = "contact",
     model::ImportId = "import",
@@ -269,6 +271,8 @@ nouns! {
     model::AlertId = "alert",
     model::AlertRuleId = "alert rule",
     model::InvoiceId = "invoice",
+    model::PurchaseId = "purchase",
+    model::ReconciliationId = "reconciliation",
 }
 
 /// The name of a WhatsApp template in the path. What no template can be called is not found.

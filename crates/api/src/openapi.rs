@@ -43,6 +43,7 @@ use crate::{
         (name = "Routing", description = "Rules about which account a message leaves through."),
         (name = "Senders", description = "As whom an account may send."),
         (name = "Domains", description = "Mail domains and what has to stand in their DNS."),
+        (name = "Registration", description = "Who the business is, its registration with American carriers (10DLC), and the operator's numbers."),
         (name = "WhatsApp templates", description = "Templates at an account's provider."),
         (name = "Webhook endpoints", description = "Where a tenant receives events, per Standard Webhooks."),
         (name = "Events", description = "The same events as a stream."),

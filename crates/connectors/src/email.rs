@@ -98,12 +98,16 @@ pub(crate) fn is_light(message: &Outgoing<'_>) -> bool {
 
 /// True when two mails are the same but for recipient, subject and the values of extra headers, and neither was tried before.
 pub(crate) fn is_same_body<'a>(first: &Outgoing<'a>, other: &Outgoing<'a>) -> Option<[&'a EmailContent; 2]> {
+    is_same_but_reply_to(first, other).filter(|[one, two]| one.reply_to == two.reply_to)
+}
+
+/// The same, where the address for answers may differ as well.
+pub(crate) fn is_same_but_reply_to<'a>(first: &Outgoing<'a>, other: &Outgoing<'a>) -> Option<[&'a EmailContent; 2]> {
     let (Content::Email(one), Content::Email(two)) = (first.content, other.content) else { return None };
     let is_same = first.attempt == 1
         && other.attempt == 1
         && one.text == two.text
         && one.html == two.html
-        && one.reply_to == two.reply_to
         && one.attachments == two.attachments;
     is_same.then_some([one, two])
 }
@@ -124,6 +128,7 @@ pub(crate) fn again(failure: Failure) -> Failure {
         kind: FailureKind::Unavailable,
         detail: "The provider refused the whole batch because of one message; each is tried again alone.".to_owned(),
         retry_after_ms: None,
+        is_of_batch: true,
         ..failure
     }
 }

@@ -16,6 +16,7 @@ mod gupshup;
 mod hook;
 mod interakt;
 mod jwt;
+mod letter;
 mod mailgun;
 mod mailjet;
 pub mod manage;
@@ -34,6 +35,7 @@ mod ses;
 mod smtp;
 mod sns;
 mod spec;
+pub mod stripe;
 mod telegram;
 mod termii;
 mod twilio;
@@ -44,8 +46,8 @@ mod whatsapp_cloud;
 
 use bytes::Bytes;
 use model::{
-    Address, Answer, AttachmentRef, AttemptId, BadSetting, Call, Channel, Content, Fact, Failure, FailureKind,
-    HttpCall, MessageId, Money, Phone, Timestamp, Values,
+    Address, Answer, AttachmentRef, AttemptId, BadSetting, Call, Channel, Content, EmailAddress, Fact, Failure,
+    FailureKind, HttpCall, MessageId, Money, Phone, Timestamp, Values,
 };
 
 pub use spec::{Limits, Spec};
@@ -108,6 +110,11 @@ pub trait Connector: Sync + Send {
         Polled::Undecided
     }
 
+    /// Where answers to this mail shall go, when the account has an address of its own for each.
+    fn reply_address(&self, _cx: &Cx<'_>, _message: MessageId) -> Option<EmailAddress> {
+        None
+    }
+
     /// How the provider's requests to us are checked and read.
     fn inbound(&self) -> Option<&dyn Inbound> {
         None
@@ -133,8 +140,23 @@ pub trait Connector: Sync + Send {
         None
     }
 
+    /// Registering the business behind the account with carriers.
+    fn registrations(&self) -> Option<&dyn manage::Registrations> {
+        None
+    }
+
     /// WhatsApp templates at the provider.
     fn templates(&self) -> Option<&dyn manage::Templates> {
+        None
+    }
+
+    /// What the provider took for an attempt, by the answer to [`Connector::poll`], where it says so there.
+    fn polled_price(&self, _cx: &Cx<'_>, _asked: &Asked<'_>, _answer: &Answer) -> Option<Money> {
+        None
+    }
+
+    /// The provider's own record of each message, where its API lists them.
+    fn records(&self) -> Option<&dyn manage::Records> {
         None
     }
 
@@ -318,6 +340,12 @@ pub enum Polled {
     Undecided,
 }
 
+/// Largest request of a provider that is read, in bytes: every provider's batches of events stay far below.
+pub const CALLBACK_MAX: usize = 1 << 20;
+
+/// The code of a failure after which a provider is asked to come again: what it keeps for us could not be fetched now.
+pub const NOT_FETCHED: &str = "mail_not_fetched";
+
 /// Requests from a provider to us.
 pub trait Inbound: Sync + Send {
     /// What follows the account's callback URL in the address to paste at the provider; empty for nothing. Providers that sign nothing get an
@@ -332,12 +360,36 @@ pub trait Inbound: Sync + Send {
         false
     }
 
+    /// Like [`Inbound::path`], for mails that people write: `None` where this provider brings none, or brings them to the same address as everything else.
+    fn mail_path(&self, _cx: &Cx<'_>) -> Option<String> {
+        None
+    }
+
+    /// Largest body that is read of a request to this path, in bytes. Beyond [`CALLBACK_MAX`] only for addresses nobody can guess.
+    fn body_max(&self, cx: &Cx<'_>, path: &str) -> usize {
+        match self.mail_path(cx) {
+            Some(own) if hook::is_same(path, &own) => letter::MAIL_MAX,
+            Some(_) | None => CALLBACK_MAX,
+        }
+    }
+
+    /// What must be fetched before a verified request can be read: some providers tell of a mail and keep it. `answers` are the answers so far, in order; `None` when nothing more
+    /// is needed. After a failure [`NOT_FETCHED`] the provider is asked to come again; any other is what the log says of the request.
+    fn missing(&self, _cx: &Cx<'_>, _request: &Request<'_>, _answers: &[Answer]) -> Result<Option<Call>, Failure> {
+        Ok(None)
+    }
+
     /// Checks that the request comes from the provider. There is no default: a connector says how, and fails closed. `fetched` brings the
     /// answer when an earlier call returned [`Verdict::Fetch`].
     fn verify(&self, cx: &Cx<'_>, request: &Request<'_>, fetched: Option<&Answer>) -> Verdict;
 
     /// Reads a verified request. An unknown kind of event is not an error: it yields nothing.
     fn read(&self, cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure>;
+
+    /// Reads a verified request with the answers to what was [`missing`](Inbound::missing).
+    fn read_with(&self, cx: &Cx<'_>, request: &Request<'_>, _answers: &[Answer]) -> Result<Vec<Observed>, Failure> {
+        self.read(cx, request)
+    }
 
     /// What the provider wants as an answer once the request is stored. Default: 200 without a body.
     fn reply(&self, _cx: &Cx<'_>, _request: &Request<'_>) -> Reply {
@@ -472,6 +524,40 @@ pub struct InboundMessage {
     pub keyword: Option<Keyword>,
     /// When, if the provider says.
     pub at: Option<Timestamp>,
+    /// What only a mail has.
+    pub mail: Option<Box<InboundMail>>,
+}
+
+/// What a mail somebody wrote has besides its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InboundMail {
+    /// Its subject.
+    pub subject: String,
+    /// What they wrote themselves, without the mail they quote, as far as that can be told.
+    pub new_text: String,
+    /// Its HTML, which anybody may have written: never to be shown as it is.
+    pub html: Option<String>,
+    /// What is attached.
+    pub files: Vec<InboundFile>,
+    /// The ids of the mails it refers to, nearest first, without angle brackets.
+    pub references: Vec<String>,
+    /// Our message that it answers, where the address it came to says so.
+    pub answers: Option<MessageId>,
+    /// True for what a machine wrote by itself, such as a note of absence.
+    pub is_automatic: bool,
+}
+
+/// A file that came with a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundFile {
+    /// Its name.
+    pub filename: String,
+    /// Its media type.
+    pub content_type: String,
+    /// By which the HTML shows it.
+    pub content_id: Option<String>,
+    /// The bytes.
+    pub bytes: Bytes,
 }
 
 /// What a consent keyword asks for.

@@ -12,18 +12,19 @@ mod errors;
 mod events;
 mod figures;
 mod log;
+mod mails;
 mod request;
 
 use aws_lc_rs::hmac;
 use model::{
-    Answer, BadSetting, Call, Channel, Content, Failure, FieldKind, HttpAnswer, HttpCall, Method, Secret, Setting,
-    Values, settings,
+    Answer, BadSetting, Call, Channel, Content, EmailAddress, Failure, FieldKind, HttpAnswer, HttpCall, MessageId,
+    Method, Secret, Setting, Values, settings,
 };
 use serde_json::Value;
 
 use crate::{
     Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
-    Request, Spec, Step, Verdict, email, manage,
+    Request, Spec, Step, Verdict, email, hook, letter, manage, multipart::Fields,
 };
 
 settings! {
@@ -37,6 +38,9 @@ settings! {
         region: Region = "Region", default "us";
         /// The HTTP webhook signing key, under API Security; it is not the API key. Without it events are refused.
         webhook_signing_key: Option<Secret> = "Webhook signing key";
+        /// A domain of yours that receives at Mailgun, such as reply.acme.example: each mail then asks for answers to an address of its own there, and the route that forwards them to
+        /// this account's address for mails makes inbound messages of them. Needs `webhook_signing_key`.
+        reply_domain: Option<String> = "Reply domain";
     }
 }
 
@@ -78,7 +82,7 @@ static SPEC: Spec = Spec {
     limits: Limits { per_second: 0, concurrency: 16 },
     has_receipts: true,
     callback_help: "In Mailgun, under Send, Sending, Webhooks, choose the domain and add the callback URL for every event type. Paste the HTTP webhook \
-                    signing key into this account.",
+                    signing key into this account. For answers, make a route that matches the recipients of the reply domain and forwards to this account's address for mails.",
     callback_security: "Signed: HMAC-SHA256 over timestamp and token with `webhook_signing_key`. The signature does not cover the event itself, so each \
                         token is believed once. Without that key events are refused.",
 };
@@ -101,7 +105,13 @@ impl Connector for Mailgun {
         if !domain.contains('.') || domain.contains("..") || domain.len() > 255 || !domain.bytes().all(is_name) {
             return Err(email::bad("domain", "must be a domain name, such as mg.example.com"));
         }
-        Ok(())
+        if settings.reply_domain.is_some() && settings.webhook_signing_key.is_none() {
+            return Err(email::bad(
+                "webhook_signing_key",
+                "is missing; without it no mail that Mailgun forwards can be verified",
+            ));
+        }
+        letter::check_domain(settings.reply_domain.as_deref())
     }
 
     fn check_from(&self, from: &str, _channel: Channel) -> Result<(), BadSetting> {
@@ -145,6 +155,10 @@ impl Connector for Mailgun {
 
     fn polled(&self, cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Polled {
         log::read(cx, asked, answer)
+    }
+
+    fn reply_address(&self, cx: &Cx<'_>, message: MessageId) -> Option<EmailAddress> {
+        letter::reply_address(cx, &Settings::read(cx.settings).ok()?.api_key, message)
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {
@@ -196,7 +210,16 @@ impl Inbound for Mailgun {
         }
     }
 
-    fn read(&self, _cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
+    /// Ends in `mime`: then Mailgun forwards mails as they came.
+    fn mail_path(&self, cx: &Cx<'_>) -> Option<String> {
+        let key = Settings::read(cx.settings).ok()?.webhook_signing_key?;
+        Some(format!("/{}/mime", hook::token(cx, &key, "mailgun mails")))
+    }
+
+    fn read(&self, cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
+        if let Some(fields) = Fields::read(request).filter(mails::is_mail) {
+            return Ok(mails::read(cx, &Settings::read(cx.settings)?, &fields));
+        }
         let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
         match body.get("event-data") {
             Some(event) => Ok(events::read(event).map(Observed::Status).into_iter().collect()),
@@ -206,8 +229,7 @@ impl Inbound for Mailgun {
 
     /// The token, not the event's id: the signature covers only the token, so a second request with it could say anything.
     fn dedupe_key(&self, request: &Request<'_>) -> Option<String> {
-        let body: Value = serde_json::from_slice(request.body).ok()?;
-        email::text(&body, "/signature/token").map(str::to_owned)
+        Signature::read(request).ok().map(|signature| signature.token)
     }
 }
 
@@ -259,15 +281,33 @@ fn signed(cx: &Cx<'_>, request: &Request<'_>) -> Result<(), &'static str> {
         .webhook_signing_key
         .filter(|key| !key.reveal().is_empty())
         .ok_or("the account has no webhook signing key: set `webhook_signing_key`")?;
-    let body: Value = serde_json::from_slice(request.body).map_err(|_| "the body is not JSON")?;
-    let part = |name: &str| email::text(&body, &format!("/signature/{name}")).ok_or("the body has no signature");
-    let (timestamp, token, signature) = (part("timestamp")?, part("token")?, part("signature")?);
-    let signature = unhex(signature).ok_or("the signature is not hexadecimal")?;
+    let Signature { timestamp, token, signature } = Signature::read(request)?;
+    let signature = unhex(&signature).ok_or("the signature is not hexadecimal")?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes());
     hmac::verify(&key, format!("{timestamp}{token}").as_bytes(), &signature)
         .map_err(|_| "the signature does not match: check `webhook_signing_key`")?;
-    let at = email::seconds(&Value::from(timestamp)).ok_or("the timestamp is no number of seconds")?;
+    let at = email::seconds(&Value::from(timestamp.as_str())).ok_or("the timestamp is no number of seconds")?;
     email::check_age(cx, at, EVENT_AGE_MAX_MS)
+}
+
+/// What a request is signed with: an event holds it, a forwarded mail has it beside its other fields.
+struct Signature {
+    timestamp: String,
+    token: String,
+    signature: String,
+}
+
+impl Signature {
+    fn read(request: &Request<'_>) -> Result<Self, &'static str> {
+        let missing = "the body has no signature";
+        if let Some(fields) = Fields::read(request) {
+            let part = |name: &str| fields.text(name).map(std::borrow::Cow::into_owned).ok_or(missing);
+            return Ok(Self { timestamp: part("timestamp")?, token: part("token")?, signature: part("signature")? });
+        }
+        let body: Value = serde_json::from_slice(request.body).map_err(|_| "the body is neither JSON nor a form")?;
+        let part = |name: &str| email::text(&body, &format!("/signature/{name}")).map(str::to_owned).ok_or(missing);
+        Ok(Self { timestamp: part("timestamp")?, token: part("token")?, signature: part("signature")? })
+    }
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

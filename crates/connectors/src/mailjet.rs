@@ -11,15 +11,19 @@ mod errors;
 mod events;
 mod figures;
 mod lookup;
+mod mails;
 mod request;
 
 use aws_lc_rs::{constant_time, hmac};
-use model::{Answer, BadSetting, Call, Channel, Content, Failure, HttpCall, Method, Secret, Values, settings};
+use model::{
+    Answer, BadSetting, Call, Channel, Content, EmailAddress, Failure, HttpCall, MessageId, Method, Secret, Values,
+    settings,
+};
 use serde_json::Value;
 
 use crate::{
     Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
-    Request, Spec, Step, Verdict, email, manage,
+    Request, Spec, Step, Verdict, email, letter, manage,
 };
 
 settings! {
@@ -29,6 +33,9 @@ settings! {
         api_key: String = "API key";
         /// Shown once when the key is made. The address for events is made from it, too: paste that again after changing the key.
         secret_key: Secret = "Secret key";
+        /// A domain of yours whose MX record is parse.mailjet.com, such as reply.acme.example: each mail then asks for answers to an address of its own there, and the Parse API makes
+        /// inbound messages of them.
+        reply_domain: Option<String> = "Reply domain";
     }
 }
 
@@ -49,8 +56,8 @@ static SPEC: Spec = Spec {
     limits: Limits { per_second: 0, concurrency: 8 },
     has_receipts: true,
     callback_help: "In Mailjet, under Account settings, REST API, Event notifications, enter this account's callback URL, which ends in a secret of its own, for \
-                    every event type, and choose to group events.",
-    callback_security: "Not signed: Mailjet signs nothing. Events are believed only when they come to the account's callback URL with its secret last part, which \
+                    every event type, and choose to group events. For answers, make a parse route with the reply domain to the same URL.",
+    callback_security: "Not signed: Mailjet signs nothing. Events and mails are believed only when they come to the account's callback URL with its secret last part, which \
                         is made from the secret key; keep it to yourself.",
 };
 
@@ -71,7 +78,7 @@ impl Connector for Mailjet {
         if !email::is_key(settings.secret_key.reveal()) {
             return Err(email::bad("secret_key", "must be the secret key itself, without spaces"));
         }
-        Ok(())
+        letter::check_domain(settings.reply_domain.as_deref())
     }
 
     fn check_from(&self, from: &str, _channel: Channel) -> Result<(), BadSetting> {
@@ -113,6 +120,10 @@ impl Connector for Mailjet {
 
     fn polled(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Polled {
         lookup::read(asked, answer)
+    }
+
+    fn reply_address(&self, cx: &Cx<'_>, message: MessageId) -> Option<EmailAddress> {
+        letter::reply_address(cx, &Settings::read(cx.settings).ok()?.secret_key, message)
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {
@@ -170,10 +181,18 @@ impl Inbound for Mailjet {
         }
     }
 
+    /// Events and mails come to one address, and mails are large.
+    fn mail_path(&self, cx: &Cx<'_>) -> Option<String> {
+        Some(self.path(cx)).filter(|path| !path.is_empty())
+    }
+
     /// Events come in lists, or one by one where the tenant chose not to group them.
-    fn read(&self, _cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
+    fn read(&self, cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
         match serde_json::from_slice(request.body) {
             Ok(Value::Array(events)) => Ok(events.iter().filter_map(events::read).map(Observed::Status).collect()),
+            Ok(body @ Value::Object(_)) if mails::is_mail(&body) => {
+                Ok(mails::read(cx, &Settings::read(cx.settings)?, &body))
+            }
             Ok(event @ Value::Object(_)) => Ok(events::read(&event).map(Observed::Status).into_iter().collect()),
             _ => Err(email::bad_callback(NAME)),
         }

@@ -1,4 +1,4 @@
-//! What can be done with a provider account besides sending: domains, callbacks, WhatsApp templates, figures, numbers.
+//! What can be done with a provider account besides sending: domains, callbacks, WhatsApp templates, figures, numbers, registrations.
 //!
 //! Each task is a **plan**: a pure function of what was asked and of the answers so far, which says the next request or the result. The engine
 //! drives it ([`Next`]), so a task of five requests is as pure as one of one, and a case file shows it whole. A connector that does not offer a noun
@@ -7,8 +7,11 @@
 mod callbacks;
 mod domains;
 mod figures;
+mod line;
 mod numbers;
 mod read;
+mod records;
+mod registrations;
 mod templates;
 
 use model::{Call, Failure};
@@ -16,12 +19,18 @@ use model::{Call, Failure};
 pub use callbacks::{CallbackState, Callbacks, Paste};
 pub use domains::{DnsRecord, DomainAtProvider, DomainRef, DomainState, Domains, RecordKind, RecordPurpose};
 pub use figures::{Day, Figures, Period, Suppressed, SuppressedPage, Suppression};
+pub(crate) use line::{Line, Stop, walk};
 pub use numbers::{NumberState, Numbers};
 pub(crate) use read::{absolute, each, form, get, json_body, refused, reply, status, unreadable};
+pub use records::{Record, RecordPage, Records};
+pub use registrations::{
+    Business, BusinessKind, Officer, Place, Progress, Reason, References, Registrations, Stage, StageResult, UseCase,
+    Work,
+};
 pub use templates::{NewTemplate, Template, TemplateStatus, Templates};
 
-/// Requests one plan may need at most: a webhook for each of ten events, looked at before and set after.
-pub const STEPS_MAX: usize = 40;
+/// Requests one plan may need at most: Bird's templates are read one by one, a hundred of them.
+pub const STEPS_MAX: usize = 110;
 
 /// What follows from the answers so far.
 #[derive(Debug, Clone)]

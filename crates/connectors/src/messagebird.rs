@@ -17,6 +17,7 @@ mod callback;
 mod classic;
 mod conversations;
 mod errors;
+mod templates;
 
 use model::{
     Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, FieldKind, HttpCall, Method, Phone, Secret,
@@ -24,7 +25,7 @@ use model::{
 };
 
 use crate::{
-    Asked, Check, Connector, Cx, Inbound, Limits, Outgoing, Polled, Probe, Spec, Step,
+    Asked, Check, Connector, Cx, Inbound, Limits, Outgoing, Polled, Probe, Spec, Step, manage,
     read::{bad, is_key},
     whatsapp::{self, Says, refused},
 };
@@ -46,6 +47,8 @@ settings! {
         sms_channel_id: Option<String> = "SMS channel ID";
         /// Bird only: the workspace the channels are in.
         workspace_id: Option<String> = "Workspace ID";
+        /// Bird only: the channel group of your WhatsApp Business Account, for templates that are made from here. Without it templates are listed and deleted only.
+        whatsapp_channel_group_id: Option<String> = "WhatsApp channel group ID";
         /// Classic only: whether SMS delivery reports are signed. Where they are not, reports are believed for the secret in their address.
         signed_reports: bool = "Signed delivery reports", default "true";
     }
@@ -133,6 +136,7 @@ impl Connector for MessageBird {
             ("whatsapp_channel_id", &settings.whatsapp_channel_id),
             ("sms_channel_id", &settings.sms_channel_id),
             ("workspace_id", &settings.workspace_id),
+            ("whatsapp_channel_group_id", &settings.whatsapp_channel_group_id),
         ];
         for (field, id) in ids {
             if id.as_deref().is_some_and(|id| !is_id(id)) {
@@ -229,6 +233,10 @@ impl Connector for MessageBird {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    fn templates(&self) -> Option<&dyn manage::Templates> {
+        Some(&templates::Touchpoints)
     }
 }
 

@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod figures;
 mod lookup;
+mod mails;
 mod request;
 
 use aws_lc_rs::hmac;
@@ -20,14 +21,14 @@ use base64::{
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
 use model::{
-    Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, HttpAnswer, HttpCall, Method, Secret, Values,
-    settings,
+    Answer, BadSetting, Call, Channel, Content, EmailAddress, Failure, FailureKind, HttpAnswer, HttpCall, MessageId,
+    Method, Secret, Values, settings,
 };
 use serde_json::Value;
 
 use crate::{
     Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
-    Request, Spec, Step, Verdict, email, manage,
+    Request, Spec, Step, Verdict, email, letter, manage,
 };
 
 settings! {
@@ -37,6 +38,9 @@ settings! {
         api_key: Secret = "API key";
         /// Starts with `whsec_`; on the webhook's page. Without it events are refused.
         webhook_secret: Option<Secret> = "Webhook signing secret";
+        /// A domain of yours that receives at Resend, such as reply.acme.example: each mail then asks for answers to an address of its own there, and the event `email.received` makes inbound
+        /// messages of them. The key then needs full access, since texts and files are fetched with it.
+        reply_domain: Option<String> = "Reply domain";
     }
 }
 
@@ -60,7 +64,8 @@ static SPEC: Spec = Spec {
     // Resend counts requests, a few a second for the whole team, not messages: few at once let batches of a hundred fill up.
     limits: Limits { per_second: 0, concurrency: 2 },
     has_receipts: true,
-    callback_help: "In Resend, under Webhooks, add the callback URL for all email events, and paste its signing secret into this account.",
+    callback_help: "In Resend, under Webhooks, add the callback URL for all email events, `email.received` among them where a reply domain is set, and paste its signing \
+                    secret into this account.",
     callback_security: "Signed: Svix, HMAC-SHA256 over id, timestamp and body, checked with `webhook_secret`. Without that secret events are refused.",
 };
 
@@ -77,6 +82,7 @@ impl Connector for Resend {
         if !email::is_key(settings.api_key.reveal()) {
             return Err(email::bad("api_key", "must be the key itself, starting with re_, without spaces"));
         }
+        letter::check_domain(settings.reply_domain.as_deref())?;
         match &settings.webhook_secret {
             Some(secret) => key(secret).map(drop),
             None => Ok(()),
@@ -129,6 +135,10 @@ impl Connector for Resend {
 
     fn polled(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Polled {
         lookup::read(asked, answer)
+    }
+
+    fn reply_address(&self, cx: &Cx<'_>, message: MessageId) -> Option<EmailAddress> {
+        letter::reply_address(cx, &Settings::read(cx.settings).ok()?.api_key, message)
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {
@@ -189,6 +199,20 @@ impl Inbound for Resend {
         match serde_json::from_slice::<Value>(request.body) {
             Ok(event) if event.is_object() => Ok(events::read(&event).map(Observed::Status).into_iter().collect()),
             _ => Err(email::bad_callback(NAME)),
+        }
+    }
+
+    fn missing(&self, cx: &Cx<'_>, request: &Request<'_>, answers: &[Answer]) -> Result<Option<Call>, Failure> {
+        match serde_json::from_slice::<Value>(request.body) {
+            Ok(event) => mails::missing(cx, &event, answers),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn read_with(&self, cx: &Cx<'_>, request: &Request<'_>, answers: &[Answer]) -> Result<Vec<Observed>, Failure> {
+        match serde_json::from_slice::<Value>(request.body) {
+            Ok(event) if mails::id(&event).is_some() => mails::read(cx, &Settings::read(cx.settings)?, &event, answers),
+            _ => self.read(cx, request),
         }
     }
 

@@ -8,7 +8,10 @@ use model::{Address, Answer, AttemptId, Call, Channel, ChatId, Fact, Failure, Fa
 
 use crate::{
     Acceptance, Check, Connector, Cx, Limits, Outcome, Outgoing, Probe, Spec, Step,
-    manage::{self, DomainAtProvider, DomainRef, DomainState, Next, NumberState, Plan},
+    manage::{
+        self, DomainAtProvider, DomainRef, DomainState, NewTemplate, Next, NumberState, Plan, Progress, Reason, Stage,
+        StageResult, Template, TemplateStatus, Work,
+    },
 };
 
 /// One recipient that acts.
@@ -179,6 +182,14 @@ impl Connector for Sandbox {
     fn numbers(&self) -> Option<&dyn manage::Numbers> {
         Some(self)
     }
+
+    fn registrations(&self) -> Option<&dyn manage::Registrations> {
+        Some(self)
+    }
+
+    fn templates(&self) -> Option<&dyn manage::Templates> {
+        Some(self)
+    }
 }
 
 /// Every domain may send at once: nothing leaves anyway.
@@ -201,6 +212,87 @@ impl manage::Domains for Sandbox {
 impl manage::Numbers for Sandbox {
     fn look_up(&self, _cx: &Cx<'_>, _channel: Channel, _answers: &[Answer]) -> Plan<NumberState> {
         Ok(Next::Done(NumberState::Verified("The sandbox sends nothing, so every sender is good.".to_owned())))
+    }
+}
+
+/// How long the sandbox takes to approve a registration, in milliseconds.
+pub const APPROVED_MS: i64 = 30_000;
+/// A business of this name is rejected: how the sandbox plays it.
+pub const REJECTED: &str = "Rejected";
+
+/// Plays a registration: it waits for a while and is approved, with a number of those kept for fiction (555-0100 to 555-0199).
+impl manage::Registrations for Sandbox {
+    fn advance(&self, cx: &Cx<'_>, work: &Work<'_>, _answers: &[Answer]) -> Plan<Progress> {
+        let mut progress = Progress {
+            stage: Stage::CampaignReview,
+            refs: work.refs.clone(),
+            result: StageResult::Done,
+            settings: Vec::new(),
+        };
+        let decided_at = work.submitted_at.plus_millis(APPROVED_MS);
+        if cx.now < decided_at {
+            progress.result = StageResult::Waits(Some(decided_at));
+        } else if work.business.legal_name.starts_with(REJECTED) {
+            let detail = format!("The sandbox rejects businesses whose name begins with {REJECTED}.");
+            let pointers = vec!["/legal_name".to_owned()];
+            progress.result =
+                StageResult::Rejected(vec![Reason { code: "sandbox_rejected".to_owned(), detail, pointers }]);
+        } else {
+            let area = work.area_code.unwrap_or("415");
+            // The last two digits come from the name, so that a registration keeps its number.
+            let last =
+                work.name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 100;
+            progress.stage = Stage::Approved;
+            progress.refs.number = Some(format!("+1{area}55501{last:02}"));
+        }
+        Ok(Next::Done(progress))
+    }
+
+    fn holder(&self, _cx: &Cx<'_>) -> String {
+        String::new()
+    }
+
+    fn concerns(&self, _cx: &Cx<'_>) -> bool {
+        false
+    }
+}
+
+/// Templates are under review until they are read again; one whose name holds `reject` is not approved then.
+impl manage::Templates for Sandbox {
+    fn list(&self, _cx: &Cx<'_>, _answers: &[Answer]) -> Plan<Vec<Template>> {
+        Ok(Next::Done(Vec::new()))
+    }
+
+    fn keeps_list(&self) -> bool {
+        false
+    }
+
+    fn reviewed(&self, template: &Template) -> Option<Template> {
+        let (status, reason) = match template.status {
+            TemplateStatus::Submitted if template.name.contains("reject") => {
+                (TemplateStatus::Rejected, Some("The sandbox rejects templates whose name holds `reject`.".to_owned()))
+            }
+            TemplateStatus::Submitted => (TemplateStatus::Approved, None),
+            status => (status, template.reason.clone()),
+        };
+        Some(Template { status, reason, ..template.clone() })
+    }
+
+    fn create(&self, _cx: &Cx<'_>, new: &NewTemplate, _answers: &[Answer]) -> Option<Plan<Template>> {
+        Some(Ok(Next::Done(Template {
+            name: new.name.clone(),
+            language: new.language.clone(),
+            id: format!("{}.{}", new.name, new.language),
+            category: new.category.clone(),
+            status: TemplateStatus::Submitted,
+            quality: None,
+            reason: None,
+            components: new.components.clone(),
+        })))
+    }
+
+    fn remove(&self, _cx: &Cx<'_>, _template: &Template, _answers: &[Answer]) -> Option<Plan<()>> {
+        Some(Ok(Next::Done(())))
     }
 }
 

@@ -12,18 +12,20 @@ mod domains;
 mod errors;
 mod events;
 mod figures;
+mod mails;
 mod request;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{
-    Answer, BadSetting, Call, Channel, Content, Failure, FieldKind, HttpCall, Method, Secret, Setting, Values, settings,
+    Answer, BadSetting, Call, Channel, Content, EmailAddress, Failure, FieldKind, HttpCall, MessageId, Method, Secret,
+    Setting, Values, settings,
 };
 use serde_json::Value;
 
 use crate::{
     Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
-    Request, Spec, Step, Verdict, email, manage,
+    Request, Spec, Step, Verdict, email, hook, letter, manage, multipart::Fields,
 };
 
 settings! {
@@ -37,6 +39,9 @@ settings! {
         region: Region = "Region", default "global";
         /// Asks SendGrid about mails that had no event. Only with the additional email activity history, which costs extra.
         email_activity: bool = "Email Activity", default "false";
+        /// A domain of yours whose MX record is mx.sendgrid.net, such as reply.acme.example: each mail then asks for answers to an address of its own there, and Inbound Parse makes inbound
+        /// messages of them. Mails then leave one by one: SendGrid has one address for answers in a request.
+        reply_domain: Option<String> = "Reply domain";
     }
 }
 
@@ -85,8 +90,10 @@ static SPEC: Spec = Spec {
     limits: Limits { per_second: 0, concurrency: 32 },
     has_receipts: true,
     callback_help: "In SendGrid, under Settings, Mail Settings, Event Webhooks, make a webhook with the callback URL and all events, switch on the \
-                    signed event webhook, and paste its verification key into this account.",
-    callback_security: "Signed: ECDSA (P-256, SHA-256) over timestamp and body, checked with `webhook_public_key`. Without that key events are refused.",
+                    signed event webhook, and paste its verification key into this account. For answers, enter the reply domain and this account's address for mails under \
+                    Inbound Parse.",
+    callback_security: "Signed: ECDSA (P-256, SHA-256) over timestamp and body, checked with `webhook_public_key`. Without that key events are refused. Mails of Inbound Parse are not \
+                        signed: they are believed only at the account's address for mails with its secret last part, which is made from the API key.",
 };
 
 /// The connector for SendGrid.
@@ -102,6 +109,7 @@ impl Connector for SendGrid {
         if !email::is_key(settings.api_key.reveal()) {
             return Err(email::bad("api_key", "must be the key itself, starting with SG., without spaces"));
         }
+        letter::check_domain(settings.reply_domain.as_deref())?;
         match &settings.webhook_public_key {
             Some(key) => point(key).map(drop),
             None => Ok(()),
@@ -151,6 +159,10 @@ impl Connector for SendGrid {
         activity::read(asked, answer)
     }
 
+    fn reply_address(&self, cx: &Cx<'_>, message: MessageId) -> Option<EmailAddress> {
+        letter::reply_address(cx, &Settings::read(cx.settings).ok()?.api_key, message)
+    }
+
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
     }
@@ -194,14 +206,28 @@ impl Batch for SendGrid {
 }
 
 impl Inbound for SendGrid {
+    fn mail_path(&self, cx: &Cx<'_>) -> Option<String> {
+        let settings = Settings::read(cx.settings).ok()?;
+        Some(format!("/{}", hook::token(cx, &settings.api_key, "sendgrid mails")))
+    }
+
     fn verify(&self, cx: &Cx<'_>, request: &Request<'_>, _fetched: Option<&Answer>) -> Verdict {
+        if self.mail_path(cx).is_some_and(|path| hook::is_same(request.path, &path)) {
+            return Verdict::Valid;
+        }
         match signed(cx, request) {
             Ok(()) => Verdict::Valid,
             Err(reason) => Verdict::Invalid(reason.to_owned()),
         }
     }
 
-    fn read(&self, _cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
+    fn read(&self, cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
+        // The path was checked: only at the address for mails anything but the event webhook's own address is believed.
+        if !request.path.is_empty()
+            && let Some(fields) = Fields::read(request)
+        {
+            return Ok(mails::read(cx, &Settings::read(cx.settings)?, &fields));
+        }
         match serde_json::from_slice(request.body) {
             Ok(Value::Array(events)) => Ok(events.iter().filter_map(events::read).map(Observed::Status).collect()),
             _ => Err(email::bad_callback(NAME)),

@@ -1,7 +1,7 @@
 //! Amazon SES, version 2 of its API, with events over Amazon SNS.
 //! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/Welcome.html>
 //!
-//! `SendEmail` has no idempotency key and SES cannot be asked about a mail, so a lost answer stays unknown until an event with our tag says
+//! `SendEmail` has no idempotency key and SES can be asked about a mail by its id only, so a lost answer stays unknown until an event with our tag says
 //! more. Events come only when the account names a configuration set with an SNS destination.
 
 mod bulk;
@@ -10,22 +10,24 @@ mod domains;
 mod errors;
 mod events;
 mod figures;
+mod insights;
+mod mails;
 mod request;
 
 use model::{
-    Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, HttpAnswer, HttpCall, Method, Secret, Values,
-    settings,
+    Answer, BadSetting, Call, Channel, Content, EmailAddress, Failure, FailureKind, HttpAnswer, HttpCall, MessageId,
+    Method, Secret, Values, settings,
 };
 use serde_json::Value;
 
 use crate::{
-    Acceptance, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Probe, Request, Spec, Step,
-    Verdict,
+    Acceptance, Asked, Batch, Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Polled, Probe,
+    Request, Spec, Step, Verdict,
     aws::{
         self,
         envelope::{Envelope, is_amazon, is_below},
     },
-    manage, mime,
+    letter, manage, mime,
 };
 
 settings! {
@@ -43,6 +45,11 @@ settings! {
         topic_arn: Option<String> = "SNS topic ARN";
         /// Only with temporary keys.
         session_token: Option<Secret> = "Session token";
+        /// Asks Amazon about mails that had no event. Needs ses:GetMessageInsights, and Virtual Deliverability Manager, which costs extra.
+        message_insights: bool = "Message insights", default "false";
+        /// A domain of yours that receives at SES, such as reply.acme.example: each mail then asks for answers to an address of its own there, and a receipt rule that tells the topic, with
+        /// the mail or a bucket it lies in, makes inbound messages of them. Mails then leave one by one: SES has one address for answers in a request.
+        reply_domain: Option<String> = "Reply domain";
     }
 }
 
@@ -61,7 +68,8 @@ static SPEC: Spec = Spec {
     limits: Limits { per_second: 0, concurrency: 32 },
     has_receipts: true,
     callback_help: "In Amazon SNS, make a topic with an HTTPS subscription to the callback URL, raw message delivery off; it confirms itself. In \
-        Amazon SES, give the configuration set an event destination to that topic and name the set in this account.",
+        Amazon SES, give the configuration set an event destination to that topic and name the set in this account. For answers, make a receipt rule for the reply domain \
+        with an action to the same topic: SNS for mails up to 150 KB, or S3 with that topic, whose objects this account's key may read.",
     callback_security: "Every notification carries an RSA signature by Amazon SNS, which is checked. Set `topic_arn` so that only your own \
         topic is heard.",
 };
@@ -96,7 +104,7 @@ impl Connector for Ses {
                 "must be a topic's ARN, such as arn:aws:sns:eu-west-1:123456789012:ses-events",
             ));
         }
-        Ok(())
+        letter::check_domain(settings.reply_domain.as_deref())
     }
 
     fn check_from(&self, from: &str, _channel: Channel) -> Result<(), BadSetting> {
@@ -157,6 +165,22 @@ impl Connector for Ses {
             }
             Err(failure) => vec![Check::failed(probe.name, failure.detail)],
         }
+    }
+
+    fn can_poll(&self, settings: &Values) -> bool {
+        Settings::read(settings).is_ok_and(|settings| settings.message_insights)
+    }
+
+    fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
+        insights::ask(cx, asked)
+    }
+
+    fn polled(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Polled {
+        insights::read(asked, answer)
+    }
+
+    fn reply_address(&self, cx: &Cx<'_>, message: MessageId) -> Option<EmailAddress> {
+        letter::reply_address(cx, &Settings::read(cx.settings).ok()?.secret_access_key, message)
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {
@@ -220,9 +244,29 @@ impl Inbound for Ses {
         }
     }
 
+    fn missing(&self, cx: &Cx<'_>, request: &Request<'_>, answers: &[Answer]) -> Result<Option<Call>, Failure> {
+        match received(request) {
+            Some(event) => mails::missing(cx, &event, answers),
+            None => Ok(None),
+        }
+    }
+
+    fn read_with(&self, cx: &Cx<'_>, request: &Request<'_>, answers: &[Answer]) -> Result<Vec<Observed>, Failure> {
+        match received(request) {
+            Some(event) => mails::read(cx, &event, answers),
+            None => self.read(cx, request),
+        }
+    }
+
     fn dedupe_key(&self, request: &Request<'_>) -> Option<String> {
         Envelope::read(request).ok().map(|envelope| envelope.message_id)
     }
+}
+
+/// The mail a notification tells of.
+fn received(request: &Request<'_>) -> Option<Value> {
+    let envelope = Envelope::read(request).ok().filter(|envelope| envelope.r#type == "Notification")?;
+    mails::notification(&envelope.message)
 }
 
 fn base(cx: &Cx<'_>, settings: &Settings) -> String {

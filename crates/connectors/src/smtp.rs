@@ -11,13 +11,13 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use model::{
-    AccountId, Answer, AttemptId, BadSetting, Call, Channel, Content, Failure, FailureKind, Mailbox, Secret,
-    SmtpAnswer, SmtpCall, SmtpLogin, SmtpSecurity, SmtpStage, Values, settings,
+    Answer, AttemptId, BadSetting, Call, Channel, Content, EmailAddress, Failure, FailureKind, Mailbox, MessageId,
+    Secret, SmtpAnswer, SmtpCall, SmtpLogin, SmtpSecurity, SmtpStage, Values, settings,
 };
 
 use crate::{
     Check, Connector, Cx, Inbound, Limits, Observed, Outcome, Outgoing, Probe, Request, Spec, Step, Verdict, dkim,
-    hook, mime, returns,
+    hook, letter, mime, returns,
 };
 
 settings! {
@@ -36,9 +36,12 @@ settings! {
         /// A domain of yours, such as bounce.acme.example, whose mail comes to this installation: each mail then has a return address of its own there, and bounces
         /// find the message they speak of. Needs `bounce_secret`.
         bounce_domain: Option<String> = "Bounce domain";
-        /// At least 16 characters nobody can guess, of your own making. Return addresses and the address for reports by POST are made from it: reports about mails sent before a
-        /// change are not recognised by their address any more.
+        /// At least 16 characters nobody can guess, of your own making. Return and reply addresses and the address for mails by POST are made from it: what comes about mails sent before a
+        /// change is not recognised by its address any more.
         bounce_secret: Option<Secret> = "Bounce secret";
+        /// A domain of yours, such as reply.acme.example, whose mail comes to this installation: each mail then asks for answers to an address of its own there, and answers become
+        /// inbound messages that name the mail they answer. It may be the bounce domain. Needs `bounce_secret`.
+        reply_domain: Option<String> = "Reply domain";
     }
 }
 
@@ -59,9 +62,10 @@ static SPEC: Spec = Spec {
     limits: Limits { per_second: 0, concurrency: 16 },
     has_receipts: false,
     callback_help: "Set `bounce_domain` and `bounce_secret`, and let the domain's MX record point to this installation's mail listener (`mail_listen`): bounces then come back by \
-                    themselves. Or let your mail server POST bounces and complaints, as they came, to this account's callback URL, which ends in a secret of its own.",
-    callback_security: "Not signed: mail proves nothing about who wrote it. A report is believed when it comes to a return address nobody can guess, or is posted to the account's \
-                        callback URL with its secret last part, which is made from `bounce_secret`.",
+                    themselves, and answers with a `reply_domain` likewise. Or let your mail server POST bounces, complaints and answers, as they came, to this account's callback URL, \
+                    which ends in a secret of its own.",
+    callback_security: "Not signed: mail proves nothing about who wrote it. A report or an answer is taken when it comes to an address nobody can guess, or is posted to the account's \
+                        callback URL with its secret last part, which is made from `bounce_secret`. Who an answer says it is from is what it says.",
 };
 
 /// The connector for mail servers.
@@ -100,6 +104,13 @@ impl Connector for Smtp {
                     "is missing; return addresses are made from it: choose at least 16 random characters",
                 ));
             }
+        }
+        letter::check_domain(settings.reply_domain.as_deref())?;
+        if settings.reply_domain.is_some() && settings.bounce_secret.is_none() {
+            return Err(bad(
+                "bounce_secret",
+                "is missing; reply addresses are made from it: choose at least 16 random characters",
+            ));
         }
         if settings.bounce_secret.as_ref().is_some_and(|secret| secret.reveal().len() < BOUNCE_SECRET_MIN) {
             return Err(bad("bounce_secret", "is too short; choose at least 16 random characters"));
@@ -154,6 +165,10 @@ impl Connector for Smtp {
         Ok(vec![Probe { name: "Connection", call: Call::Smtp(session(cx, from.as_ref())?) }])
     }
 
+    fn reply_address(&self, cx: &Cx<'_>, message: MessageId) -> Option<EmailAddress> {
+        letter::reply_address(cx, &Settings::read(cx.settings).ok()?.bounce_secret?, message)
+    }
+
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
     }
@@ -176,7 +191,14 @@ impl Inbound for Smtp {
     }
 
     fn takes_mail(&self, cx: &Cx<'_>, address: &str) -> bool {
-        Settings::read(cx.settings).is_ok_and(|settings| reports::attempt_of(cx, &settings, address).is_some())
+        let Ok(settings) = Settings::read(cx.settings) else { return false };
+        let Some(secret) = &settings.bounce_secret else { return false };
+        reports::attempt_of(cx, &settings, address).is_some() || letter::answered(cx, secret, address).is_some()
+    }
+
+    /// Reports and answers come to one address.
+    fn mail_path(&self, cx: &Cx<'_>) -> Option<String> {
+        path_token(cx).map(|token| format!("/{token}"))
     }
 
     fn verify(&self, cx: &Cx<'_>, request: &Request<'_>, _fetched: Option<&Answer>) -> Verdict {
@@ -192,7 +214,18 @@ impl Inbound for Smtp {
 
     fn read(&self, cx: &Cx<'_>, request: &Request<'_>) -> Result<Vec<Observed>, Failure> {
         let settings = Settings::read(cx.settings)?;
-        Ok(reports::read(cx, &settings, request.body).into_iter().map(Observed::Status).collect())
+        let reports = reports::read(cx, &settings, request.body);
+        if !reports.is_empty() {
+            return Ok(reports.into_iter().map(Observed::Status).collect());
+        }
+        let Some(secret) = &settings.bounce_secret else { return Ok(Vec::new()) };
+        // What comes to a return address, or to none of ours, was not written to the tenant.
+        let letters = letter::whole(cx, Some(secret), request.body, Vec::new());
+        let is_answer = |seen: &Observed| match seen {
+            Observed::Message(message) => message.mail.as_ref().is_some_and(|mail| mail.answers.is_some()),
+            Observed::Status(_) | Observed::Templates | Observed::Follow(_) => false,
+        };
+        Ok(letters.into_iter().filter(is_answer).collect())
     }
 }
 
@@ -202,16 +235,11 @@ fn path_token(cx: &Cx<'_>) -> Option<String> {
     Some(hook::token(cx, &secret, "smtp returns"))
 }
 
-/// Whose settings these are.
-fn account(cx: &Cx<'_>) -> Option<AccountId> {
-    cx.callback_url.rsplit('/').next()?.parse().ok()
-}
-
 /// Where reports about this attempt come back to; `None` without a bounce domain: then they go to the sender.
 fn return_address(cx: &Cx<'_>, attempt: AttemptId) -> Result<Option<String>, Failure> {
     let settings = Settings::read(cx.settings)?;
     let (Some(domain), Some(secret)) = (&settings.bounce_domain, &settings.bounce_secret) else { return Ok(None) };
-    Ok(account(cx).map(|account| returns::address(account, attempt, secret, domain)))
+    Ok(returns::account(cx).map(|account| returns::address(returns::Way::Report, account, attempt, secret, domain)))
 }
 
 /// A session that signs in and sends nothing.

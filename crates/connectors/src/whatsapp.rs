@@ -273,6 +273,7 @@ pub(crate) fn wish(
         button: None,
         in_reply_to: None,
         keyword: Some(keyword),
+        mail: None,
         at,
     }
 }

@@ -111,8 +111,12 @@ impl Here {
 
     /// Only the day.
     pub(crate) fn day(&self, at: Timestamp) -> Markup {
-        let text = at.jiff().to_zoned(self.zone.clone()).strftime("%-d %b %Y").to_string();
-        html! { time datetime=(at) title=(self.exact(at)) { (text) } }
+        html! { time datetime=(at) title=(self.exact(at)) { (self.date(at)) } }
+    }
+
+    /// Only the day, as plain text.
+    pub(crate) fn date(&self, at: Timestamp) -> String {
+        at.jiff().to_zoned(self.zone.clone()).strftime("%-d %b %Y").to_string()
     }
 
     /// How far away an instant is: `in 3 min`, `2 h ago`.
@@ -136,6 +140,11 @@ impl Here {
     /// The hour of the day an instant lies in, 0 to 23.
     pub(crate) fn hour(&self, at: Timestamp) -> usize {
         usize::try_from(at.jiff().to_zoned(self.zone.clone()).hour()).unwrap_or(0)
+    }
+
+    /// An instant as `<input type="datetime-local">` holds it, in the viewer's zone.
+    pub(crate) fn local(&self, at: Timestamp) -> String {
+        at.jiff().to_zoned(self.zone.clone()).strftime("%Y-%m-%dT%H:%M").to_string()
     }
 
     /// What `<input type="datetime-local">` holds, read in the viewer's zone.
@@ -213,6 +222,8 @@ mod tests {
         check("2024-02-29T10:00:00Z", "29 Feb 2024, 11:00");
         assert_eq!(here.midnight().to_string(), "2026-11-27T23:00:00.000000Z");
         assert_eq!(here.read_local("2026-11-28T13:30").unwrap().to_string(), "2026-11-28T12:30:00.000000Z");
+        assert_eq!(here.local("2026-11-28T12:30:00Z".parse().unwrap()), "2026-11-28T13:30");
+        assert_eq!(here.date("2026-11-28T23:30:00Z".parse().unwrap()), "29 Nov 2026");
         assert_eq!(here.distance("2026-11-28T12:03:10Z".parse().unwrap()), "in 3 min");
         assert_eq!(here.distance("2026-11-28T09:00:00Z".parse().unwrap()), "3 h ago");
     }

@@ -1,13 +1,17 @@
 //! Every page: a handler that asks the engine, and functions from what it answers to markup. One file per place in the navigation.
 
 mod account;
+mod alerts;
 mod analytics;
 mod billing;
+mod bills;
+mod branding;
 mod campaigns;
 mod channels;
 mod compose;
 mod consent;
 mod contacts;
+mod content_rules;
 mod demos;
 pub(crate) mod doors;
 mod home;
@@ -21,13 +25,16 @@ mod message;
 mod messages;
 mod operator;
 pub(crate) mod palette;
+mod plans;
 mod prices;
+mod retention;
 mod routing;
 mod segments;
 mod senders;
 mod settings;
 #[cfg(debug_assertions)]
 mod styleguide;
+mod subscription;
 mod suppressions;
 mod templates;
 mod tenants;
@@ -85,6 +92,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/invoices/preview", post(invoices::preview))
         .route("/console/invoices/{id}/document", get(invoices::document))
         .route("/console/compose", get(compose::show).post(compose::send))
+        .route("/console/compose/recipients", get(compose::recipients))
         .route("/console/compose/preview", post(compose::preview))
         .route("/console/compose/mail", post(compose::mail))
         .route("/console/compose/files", post(compose::file))
@@ -158,9 +166,25 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/settings/webhooks/{id}", get(webhooks::show).post(webhooks::update))
         .route("/console/settings/webhooks/{id}/{action}", get(webhooks::delivery).post(webhooks::act))
         .route("/console/settings/webhooks/{id}/{action}/retry", post(webhooks::retry))
+        .route("/console/settings/branding", get(branding::show).post(branding::save))
+        .route("/console/settings/content", get(content_rules::list).post(content_rules::create))
+        .route("/console/settings/content/new", get(content_rules::new))
+        .route("/console/settings/content/{id}", get(content_rules::show).post(content_rules::update))
+        .route("/console/settings/content/{id}/delete", post(content_rules::delete))
+        .route("/console/settings/retention", get(retention::show).post(retention::save))
         .route("/console/settings/audit", get(logs::audit_log))
         .route("/console/settings/callbacks", get(logs::callbacks))
         .route("/console/settings/callbacks/{id}", get(logs::callback))
+        .route("/console/alerts", get(alerts::list))
+        .route("/console/alerts/rules", get(alerts::rules_page).post(alerts::create))
+        .route("/console/alerts/rules/{id}", get(alerts::rule).post(alerts::update))
+        .route("/console/alerts/rules/{id}/{action}", post(alerts::act_rule))
+        .route("/console/alerts/{id}/{action}", post(alerts::act))
+        .route("/console/operator/alerts", get(alerts::list))
+        .route("/console/operator/alerts/rules", get(alerts::rules_page).post(alerts::create))
+        .route("/console/operator/alerts/rules/{id}", get(alerts::rule).post(alerts::update))
+        .route("/console/operator/alerts/rules/{id}/{action}", post(alerts::act_rule))
+        .route("/console/operator/alerts/{id}/{action}", post(alerts::act))
         .route("/console/analytics", get(analytics::show))
         .route("/console/analytics/export", get(analytics::export))
         .route("/console/usage", get(usage::show))
@@ -168,7 +192,20 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/billing", get(billing::show))
         .route("/console/billing/statement.csv", get(billing::export))
         .route("/console/billing/prices", get(billing::price_list))
+        .route("/console/billing/plan", get(subscription::show).post(subscription::save))
+        .route("/console/billing/invoices", get(bills::list))
+        .route("/console/billing/invoices/{id}", get(bills::show))
+        .route("/console/billing/invoices/{id}/document", get(bills::document))
+        .route("/console/billing/invoices/{id}/{action}", post(bills::act))
         .route("/console/billing/{action}", post(billing::act))
+        .route("/console/operator/invoices", get(bills::list))
+        .route("/console/operator/invoices/settings", get(bills::settings_page).post(bills::save_settings))
+        .route("/console/operator/invoices/{id}", get(bills::show))
+        .route("/console/operator/invoices/{id}/document", get(bills::document))
+        .route("/console/operator/invoices/{id}/{action}", post(bills::act))
+        .route("/console/operator/plans", get(plans::list).post(plans::create))
+        .route("/console/operator/plans/new", get(plans::new))
+        .route("/console/operator/plans/{id}", get(plans::show).post(plans::update))
         .route("/console/operator/prices", get(prices::list).post(prices::create))
         .route("/console/operator/prices/new", get(prices::new))
         .route("/console/tenants", get(tenants::list).post(tenants::create))

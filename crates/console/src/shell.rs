@@ -27,6 +27,8 @@ pub(crate) enum Section {
     Channels,
     /// The people messages go to.
     Contacts,
+    /// What is the matter.
+    Alerts,
     /// What became of messages over time.
     Analytics,
     /// What was sent by month, and what it cost.
@@ -41,8 +43,14 @@ pub(crate) enum Section {
     Health,
     /// Operator: what waits.
     Queue,
+    /// Operator: what is the matter with the installation.
+    OperatorAlerts,
     /// Operator: what messages cost.
     Prices,
+    /// Operator: what a month costs.
+    Plans,
+    /// Operator: what tenants owe.
+    Bills,
     /// Operator: the installation.
     System,
     /// None of them.
@@ -82,6 +90,7 @@ const INSIDE: &[Place] = &[
     place(Section::Campaigns, "/console/campaigns", "Campaigns", "megaphone", "campaigns:read"),
     place(Section::Templates, "/console/templates", "Templates", "file", "templates:read"),
     place(Section::Channels, "/console/channels", "Channels", "plug", "accounts:read"),
+    place(Section::Alerts, "/console/alerts", "Alerts", "alert", "alerts:read"),
     place(Section::Analytics, "/console/analytics", "Analytics", "chart", "usage:read"),
     place(Section::Usage, "/console/usage", "Usage and billing", "card", "usage:read"),
     place(Section::Settings, "/console/settings", "Settings", "gear", "tenant:read"),
@@ -93,6 +102,9 @@ const OPERATOR: &[Place] = &[
     place(Section::Demos, "/console/demos", "Demos", "beaker", "demo-tenants:read"),
     place(Section::Health, "/console/operator/accounts", "Accounts", "pulse", "tenants:read"),
     place(Section::Queue, "/console/operator/queue", "Queue", "clock", "tenants:read"),
+    place(Section::OperatorAlerts, "/console/operator/alerts", "Operator's alerts", "alert", "alerts:read"),
+    place(Section::Plans, "/console/operator/plans", "Plans", "list", "plans:read"),
+    place(Section::Bills, "/console/operator/invoices", "Invoices", "file", "invoices:read"),
     place(Section::Prices, "/console/operator/prices", "Prices", "card", "prices:read"),
     place(Section::System, "/console/operator/system", "System", "server", "tenants:read"),
 ];

@@ -1,20 +1,33 @@
-//! What was sent and what became of it, over time: `GET /v1/analytics`. Read from sums by half hour that are written with the messages, so an answer is exact and does not depend on
-//! how many messages there are. A message counts in the period it was accepted in, whenever the rest becomes known.
+//! What was sent and what became of it, over time: `GET /v1/analytics`. Read from sums by half hour and by day that are written with the messages, so an answer is exact and does not
+//! depend on how many messages there are. Days, and what is made of them, are those of the clock the tenant had when the message was accepted. A message counts in the period it was accepted in, whenever the rest becomes known.
 
 pub mod count;
-mod period;
+mod figures;
+pub(crate) mod period;
+mod query;
+mod recount;
 
 use std::collections::BTreeMap;
 
-use model::{AccountId, CampaignId, Channel, Purpose, TemplateId, TenantId, Timestamp};
-use serde::{Deserialize, Serialize};
+use model::{AccountId, CampaignId, Channel, Money, Purpose, TemplateId, TenantId, Timestamp};
+use serde::Serialize;
 use store::{
     Scope,
-    message_counters::{self, Counts, Filter, Key, Split, TOOK_MS},
+    message_counters::{self, Counts, Key, Split, Table},
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use self::period::Zone;
+use self::{
+    figures::Sum,
+    period::Zone,
+    query::{by_day, filter, group_by, split},
+};
+pub(crate) use self::{figures::quantile, recount::is_pending};
+pub use self::{
+    figures::{Figures, Reasons},
+    query::{AnalyticsQuery, Dimension, Interval},
+    recount::recount_pending,
+};
 use crate::{
     Engine, Error,
     csv::Csv,
@@ -26,107 +39,6 @@ use crate::{
 const SUMS_MAX: i64 = 100_000;
 /// Rows of one answer.
 const ROWS_MAX: usize = 10_000;
-/// What is shown when no beginning is given, in days.
-const DAYS_DEFAULT: i64 = 30;
-/// Longest text to filter by.
-const TEXT_MAX: usize = 200;
-
-/// Which figures are asked for (`GET /v1/analytics`).
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct AnalyticsQuery {
-    /// Accepted on or after this day in the tenant's time zone, or at or after this instant, rounded down to the half hour; 30 days before `until` by default.
-    #[param(example = "2026-11-01")]
-    pub since: Option<String>,
-    /// Accepted before this day or instant; now by default.
-    #[param(example = "2026-12-01")]
-    pub until: Option<String>,
-    /// `hour`, `day`, `week` (from Monday) or `month`, in the tenant's time zone; `all` (default) for one sum over the whole time.
-    #[param(value_type = Option<String>, example = "day")]
-    pub interval: Option<Interval>,
-    /// `channel`, `provider`, `account`, `purpose`, `country`, `campaign`, `template`, `topic` in any combination, separated by commas. An operator outside of a tenant has
-    /// `tenant` as well.
-    #[param(example = "channel")]
-    pub group_by: Option<String>,
-    /// Only this channel.
-    #[param(value_type = Option<String>, example = "email")]
-    pub channel: Option<Channel>,
-    /// Only this connector.
-    #[param(example = "smtp")]
-    pub provider: Option<String>,
-    /// Only this account.
-    #[param(value_type = Option<String>)]
-    pub account_id: Option<AccountId>,
-    /// Only this purpose.
-    #[param(value_type = Option<String>, example = "marketing")]
-    pub purpose: Option<Purpose>,
-    /// Only phone numbers of this country.
-    #[param(example = "DE")]
-    pub country: Option<String>,
-    /// Only this campaign.
-    #[param(value_type = Option<String>)]
-    pub campaign_id: Option<CampaignId>,
-    /// Only this template.
-    #[param(value_type = Option<String>)]
-    pub template_id: Option<TemplateId>,
-    /// Only this topic.
-    #[param(example = "newsletter")]
-    pub topic: Option<String>,
-}
-
-/// How time is cut.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Interval {
-    /// Not at all.
-    #[default]
-    All,
-    /// By the hour.
-    Hour,
-    /// By the day.
-    Day,
-    /// By the week, from Monday.
-    Week,
-    /// By the month.
-    Month,
-}
-
-/// Something figures are grouped by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dimension {
-    /// By tenant.
-    Tenant,
-    /// By channel.
-    Channel,
-    /// By connector.
-    Provider,
-    /// By account.
-    Account,
-    /// By purpose.
-    Purpose,
-    /// By the country of a phone number.
-    Country,
-    /// By campaign.
-    Campaign,
-    /// By template and version.
-    Template,
-    /// By topic.
-    Topic,
-}
-
-const DIMENSIONS: [(&str, Dimension); 9] = [
-    ("tenant", Dimension::Tenant),
-    ("channel", Dimension::Channel),
-    ("provider", Dimension::Provider),
-    ("account", Dimension::Account),
-    ("purpose", Dimension::Purpose),
-    ("country", Dimension::Country),
-    ("campaign", Dimension::Campaign),
-    ("template", Dimension::Template),
-    ("topic", Dimension::Topic),
-];
 
 /// Figures over time.
 #[derive(Debug, Serialize, ToSchema)]
@@ -197,194 +109,12 @@ pub struct AnalyticsRow {
     /// About what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
+    /// Which of the campaign's variants, by its place, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<u32>,
     /// How many.
     #[serde(flatten)]
     pub figures: Figures,
-}
-
-/// Numbers of messages, and how long their delivery took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
-pub struct Figures {
-    /// Accepted.
-    pub accepted: i64,
-    /// Taken by the provider.
-    pub sent: i64,
-    /// Arrived.
-    pub delivered: i64,
-    /// Read, as far as the provider tells.
-    pub read: i64,
-    /// Opened by a person.
-    pub opened: i64,
-    /// Opened by a program, such as a mail provider that loads every picture.
-    pub machine_opened: i64,
-    /// With a link a person followed.
-    pub clicked: i64,
-    /// With a link a program followed.
-    pub machine_clicked: i64,
-    /// Failed.
-    pub failed: i64,
-    /// Came back.
-    pub bounced: i64,
-    /// Why those failed and came back.
-    pub failed_by_reason: Reasons,
-    /// Reported as unwanted.
-    pub complained: i64,
-    /// Answered by asking for no more.
-    pub unsubscribed: i64,
-    /// Withdrawn before they left.
-    pub canceled: i64,
-    /// Ran out of time before they left.
-    pub expired: i64,
-    /// Not sent because the recipient must not be written to.
-    pub suppressed: i64,
-    /// Nobody can say whether the provider took them.
-    pub unknown: i64,
-    /// Parts of sent messages (SMS).
-    pub segments: i64,
-    /// The time from sending to arrival that half of the deliveries stayed below, in milliseconds: estimated from buckets that end at 1, 2, 5, 10, 30 and 60 seconds, 5 and 15 minutes,
-    /// 1, 4 and 24 hours. `null` without deliveries.
-    pub delivery_median_ms: Option<i64>,
-    /// The same for 95 of a hundred.
-    pub delivery_p95_ms: Option<i64>,
-}
-
-/// Failed and bounced messages by the kind of failure.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
-pub struct Reasons {
-    /// The address does not work.
-    pub recipient: i64,
-    /// The recipient wants none.
-    pub opted_out: i64,
-    /// What they say was refused.
-    pub content: i64,
-    /// The provider would take no more.
-    pub throttled: i64,
-    /// The provider was out of order.
-    pub unavailable: i64,
-    /// The account does not work.
-    pub account: i64,
-    /// Nobody can say.
-    pub unknown: i64,
-}
-
-impl Figures {
-    const NAMES: [&'static str; 26] = [
-        "accepted",
-        "sent",
-        "delivered",
-        "read",
-        "opened",
-        "machine_opened",
-        "clicked",
-        "machine_clicked",
-        "failed",
-        "bounced",
-        "failed_recipient",
-        "failed_opted_out",
-        "failed_content",
-        "failed_throttled",
-        "failed_unavailable",
-        "failed_account",
-        "failed_unknown",
-        "complained",
-        "unsubscribed",
-        "canceled",
-        "expired",
-        "suppressed",
-        "unknown",
-        "segments",
-        "delivery_median_ms",
-        "delivery_p95_ms",
-    ];
-
-    fn cells(&self) -> [Option<i64>; 26] {
-        let r = &self.failed_by_reason;
-        [
-            Some(self.accepted),
-            Some(self.sent),
-            Some(self.delivered),
-            Some(self.read),
-            Some(self.opened),
-            Some(self.machine_opened),
-            Some(self.clicked),
-            Some(self.machine_clicked),
-            Some(self.failed),
-            Some(self.bounced),
-            Some(r.recipient),
-            Some(r.opted_out),
-            Some(r.content),
-            Some(r.throttled),
-            Some(r.unavailable),
-            Some(r.account),
-            Some(r.unknown),
-            Some(self.complained),
-            Some(self.unsubscribed),
-            Some(self.canceled),
-            Some(self.expired),
-            Some(self.suppressed),
-            Some(self.unknown),
-            Some(self.segments),
-            self.delivery_median_ms,
-            self.delivery_p95_ms,
-        ]
-    }
-}
-
-impl From<Counts> for Figures {
-    fn from(c: Counts) -> Self {
-        let o = c.outcome;
-        Self {
-            accepted: o.accepted,
-            sent: o.sent,
-            delivered: o.delivered,
-            read: o.read,
-            opened: c.opened,
-            machine_opened: c.machine_opened,
-            clicked: c.clicked,
-            machine_clicked: c.machine_clicked,
-            failed: o.failed,
-            bounced: o.bounced,
-            failed_by_reason: Reasons {
-                recipient: c.failed_recipient,
-                opted_out: c.failed_opted_out,
-                content: c.failed_content,
-                throttled: c.failed_throttled,
-                unavailable: c.failed_unavailable,
-                account: c.failed_account,
-                unknown: c.failed_unknown,
-            },
-            complained: c.complained,
-            unsubscribed: c.unsubscribed,
-            canceled: o.canceled,
-            expired: o.expired,
-            suppressed: o.suppressed,
-            unknown: o.unknown,
-            segments: o.segments,
-            delivery_median_ms: quantile_ms(&c.took, 50),
-            delivery_p95_ms: quantile_ms(&c.took, 95),
-        }
-    }
-}
-
-/// The time `percent` of a hundred deliveries stayed below: within its bucket the deliveries are taken to be spread evenly. Beyond the last bucket's end only that is known.
-fn quantile_ms(took: &[i64; TOOK_MS.len() + 1], percent: i64) -> Option<i64> {
-    quantile(took, &TOOK_MS, percent)
-}
-
-/// The same for any buckets, by their upper ends.
-pub(crate) fn quantile(took: &[i64], ends: &[i64], percent: i64) -> Option<i64> {
-    let total: i64 = took.iter().sum();
-    // The rank of the delivery that is looked for, from 1.
-    let rank = (total * percent + 99) / 100;
-    let mut below = 0;
-    let mut start = 0;
-    for (count, end) in took.iter().zip(ends) {
-        if below + count >= rank && *count > 0 {
-            return Some(start + (end - start) * (rank - below) / count);
-        }
-        (below, start) = (below + count, *end);
-    }
-    (total > 0).then_some(start)
 }
 
 impl Engine {
@@ -409,12 +139,17 @@ impl Engine {
             (Some(id), Zone::named(&self.tenant(id).await?.1.timezone))
         };
         let group_by = group_by(query.group_by.as_deref(), is_all)?;
-        let filter = filter(query, &zone, self.ports.clock.now())?;
+        let now = self.ports.clock.now();
+        let filter = filter(query, &zone, now)?;
         let interval = query.interval.unwrap_or_default();
         let split = split(&group_by, interval);
         let (since, until) = (filter.from, filter.until);
+        // Days are those of each tenant's clock, so everybody's together are read by slot.
+        let days = tenant.and_then(|_| by_day(&filter, interval, &zone, now));
+        let is_by_day = days.is_some();
+        let (table, filter) = days.map_or((Table::Slots, filter), |days| (Table::Days, days));
         let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
-            Box::pin(async move { message_counters::sums(tx, tenant, &filter, split, SUMS_MAX).await })
+            Box::pin(async move { message_counters::sums_of(tx, table, tenant, &filter, split, SUMS_MAX).await })
         });
         let sums = read.await.map_err(Error::from)?;
         let too_much = || {
@@ -426,89 +161,29 @@ impl Engine {
         if sums.len() as i64 == SUMS_MAX {
             return Err(too_much());
         }
-        let mut totals = Counts::default();
-        let mut groups: BTreeMap<Key, Counts> = BTreeMap::new();
+        let mut totals = Sum::default();
+        let mut groups: BTreeMap<Key, Sum> = BTreeMap::new();
         for (mut key, counts) in sums {
-            totals += counts;
+            let currency = std::mem::take(&mut key.currency);
+            totals.add(&currency, counts);
             // A query cut off in the middle of a period shows the period from its beginning, not from where it was cut.
-            key.at = zone.begin(key.at, interval);
-            *groups.entry(key).or_default() += counts;
+            let at = if is_by_day { zone.day_of(key.at) } else { key.at };
+            key.at = zone.begin(at, interval);
+            groups.entry(key).or_default().add(&currency, counts);
         }
-        groups.retain(|_, counts| *counts != Counts::default());
+        // What moved on to another account or channel leaves nothing where it was.
+        groups.retain(|_, sum| sum.counts != Counts::default());
         if groups.len() > ROWS_MAX {
             return Err(too_much());
         }
-        let mut data: Vec<AnalyticsRow> = groups.into_iter().map(|(key, counts)| row(key, counts, split)).collect();
+        let mut data: Vec<AnalyticsRow> = groups.into_iter().map(|(key, sum)| row(key, sum, split)).collect();
         // Keys are in order by tenant first; people read a table by time.
         data.sort_by_key(|row| row.period);
         Ok(AnalyticsView { since, until, timezone: zone.name(), interval, group_by, data, totals: totals.into() })
     }
 }
 
-/// Reads `?group_by=`; the answer stands in one order and holds each once.
-fn group_by(text: Option<&str>, is_all: bool) -> Result<Vec<Dimension>, Error> {
-    let known = if is_all { &DIMENSIONS[..] } else { &DIMENSIONS[1..] };
-    let Some(text) = text else { return Ok(Vec::new()) };
-    let words: Vec<&str> = text.split(',').map(str::trim).collect();
-    if let Some(word) = words.iter().find(|word| !known.iter().any(|(name, _)| name == *word)) {
-        let names = known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        return Err(malformed("?group_by", format!("`{word}` is nothing to group by; there are {names}")));
-    }
-    Ok(known.iter().filter(|(name, _)| words.contains(name)).map(|(_, by)| *by).collect())
-}
-
-fn filter(query: &AnalyticsQuery, zone: &Zone, now: Timestamp) -> Result<Filter, Error> {
-    let until = match &query.until {
-        Some(text) => zone.edge("?until", text)?,
-        None => now.plus_seconds(message_counters::SLOT_S),
-    };
-    let from = match &query.since {
-        Some(text) => zone.edge("?since", text)?,
-        None => zone.days_before(until, DAYS_DEFAULT),
-    };
-    if from >= until {
-        return Err(malformed("?until", "nothing lies between `since` and `until`; give a later `until`".to_owned()));
-    }
-    for (pointer, text) in [("?provider", &query.provider), ("?topic", &query.topic)] {
-        if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > TEXT_MAX || text.contains('\0')) {
-            return Err(malformed(pointer, format!("1 to {TEXT_MAX} bytes")));
-        }
-    }
-    if query.country.as_ref().is_some_and(|code| code.len() != 2 || !code.bytes().all(|b| b.is_ascii_uppercase())) {
-        return Err(malformed("?country", "two capital letters (ISO 3166-1), as in DE".to_owned()));
-    }
-    Ok(Filter {
-        from: message_counters::slot(from),
-        until: message_counters::slot(until),
-        channel: query.channel,
-        provider: query.provider.clone(),
-        account_id: query.account_id,
-        purpose: query.purpose,
-        country: query.country.clone(),
-        campaign_id: query.campaign_id,
-        template_id: query.template_id,
-        topic: query.topic.clone(),
-        other_than: None,
-    })
-}
-
-fn split(group_by: &[Dimension], interval: Interval) -> Split {
-    let by = |wanted: Dimension| group_by.contains(&wanted);
-    Split {
-        tenant: by(Dimension::Tenant),
-        at: interval != Interval::All,
-        channel: by(Dimension::Channel),
-        provider: by(Dimension::Provider),
-        account: by(Dimension::Account),
-        purpose: by(Dimension::Purpose),
-        country: by(Dimension::Country),
-        campaign: by(Dimension::Campaign),
-        template: by(Dimension::Template),
-        topic: by(Dimension::Topic),
-    }
-}
-
-fn row(key: Key, counts: Counts, split: Split) -> AnalyticsRow {
+fn row(key: Key, sum: Sum, split: Split) -> AnalyticsRow {
     let text = |is_wanted: bool, text: String| Some(text).filter(|text| is_wanted && !text.is_empty());
     AnalyticsRow {
         period: split.at.then_some(key.at),
@@ -522,7 +197,8 @@ fn row(key: Key, counts: Counts, split: Split) -> AnalyticsRow {
         template_id: Some(key.template_id).filter(|id| split.template && id.ulid() != 0),
         template_version: Some(key.template_version).filter(|version| split.template && *version != 0),
         topic: text(split.topic, key.topic),
-        figures: counts.into(),
+        variant: key.variant.checked_sub(1).filter(|_| split.variant),
+        figures: sum.into(),
     }
 }
 
@@ -542,9 +218,11 @@ fn table(view: &AnalyticsView) -> Vec<u8> {
             Dimension::Campaign => &["campaign_id"],
             Dimension::Template => &["template_id", "template_version"],
             Dimension::Topic => &["topic"],
+            Dimension::Variant => &["variant"],
         });
     }
     header.extend(Figures::NAMES);
+    header.extend(["costs", "cost_per_delivered"]);
     let mut csv = Csv::with_header(&header);
     for row in &view.data {
         let text = |value: Option<&dyn std::fmt::Display>| value.map_or_else(String::new, ToString::to_string);
@@ -566,57 +244,22 @@ fn table(view: &AnalyticsView) -> Vec<u8> {
                     cells.push(text(row.template_version.as_ref().map(|version| version as _)));
                 }
                 Dimension::Topic => cells.push(row.topic.clone().unwrap_or_default()),
+                Dimension::Variant => cells.push(text(row.variant.as_ref().map(|variant| variant as _))),
             }
         }
         cells.extend(row.figures.cells().map(|figure| figure.map_or_else(String::new, |n| n.to_string())));
+        cells.extend([amounts(&row.figures.costs), amounts(&row.figures.cost_per_delivered)]);
         csv.row(cells.iter().map(String::as_str));
     }
     csv.into_bytes()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_lie_within_their_buckets() {
-        let mut took = [0; TOOK_MS.len() + 1];
-        assert_eq!(quantile_ms(&took, 50), None);
-        took[0] = 10;
-        assert_eq!((quantile_ms(&took, 50), quantile_ms(&took, 95)), (Some(500), Some(1_000)));
-        took[4] = 1;
-        assert_eq!((quantile_ms(&took, 50), quantile_ms(&took, 95)), (Some(600), Some(30_000)));
-        let mut late = [0; TOOK_MS.len() + 1];
-        late[TOOK_MS.len()] = 1;
-        assert_eq!(quantile_ms(&late, 50), Some(86_400_000));
-    }
-
-    #[test]
-    fn what_cannot_be_grouped_by_is_named() {
-        assert_eq!(group_by(Some("topic, channel"), false).unwrap(), [Dimension::Channel, Dimension::Topic]);
-        assert_eq!(group_by(Some("tenant"), true).unwrap(), [Dimension::Tenant]);
-        for bad in ["tenant", "", "colour"] {
-            assert_eq!(group_by(Some(bad), false).unwrap_err().errors[0].pointer, "?group_by");
-        }
-    }
-
-    #[test]
-    fn a_filter_says_what_is_wrong_with_it() {
-        let now: Timestamp = "2026-11-29T12:10:00Z".parse().unwrap();
-        let zone = Zone::named("Asia/Kolkata");
-        let read = |query: AnalyticsQuery| filter(&query, &zone, now);
-        let pointer = |query: AnalyticsQuery| read(query).unwrap_err().errors[0].pointer.clone();
-        let text = |text: &str| Some(text.to_owned());
-        let all = read(AnalyticsQuery::default()).unwrap();
-        assert_eq!(
-            (all.from.to_string().as_str(), all.until.to_string().as_str()),
-            ("2026-10-29T18:30:00.000000Z", "2026-11-29T12:30:00.000000Z")
-        );
-        assert_eq!(pointer(AnalyticsQuery { since: text("yesterday"), ..Default::default() }), "?since");
-        assert_eq!(pointer(AnalyticsQuery { until: text("2026-13-01"), ..Default::default() }), "?until");
-        let reversed = AnalyticsQuery { since: text("2026-11-02"), until: text("2026-11-02"), ..Default::default() };
-        assert_eq!(pointer(reversed), "?until");
-        assert_eq!(pointer(AnalyticsQuery { country: text("de"), ..Default::default() }), "?country");
-        assert_eq!(pointer(AnalyticsQuery { topic: text(""), ..Default::default() }), "?topic");
-    }
+/// Amounts as one cell: `0.0075 USD`, several of them with a semicolon between.
+fn amounts(money: &[Money]) -> String {
+    let amount = |money: &Money| {
+        let (whole, part) = (money.amount_micros / 1_000_000, (money.amount_micros % 1_000_000).abs());
+        let sign = if money.amount_micros < 0 && whole == 0 { "-" } else { "" };
+        format!("{sign}{whole}.{part:06} {}", money.currency)
+    };
+    money.iter().map(amount).collect::<Vec<_>>().join("; ")
 }

@@ -55,6 +55,7 @@ struct Given<'a> {
 impl Engine {
     /// Turns the files of a request into references, storing what is new. Costs nothing when there are none.
     pub(crate) async fn attach(&self, tenant: TenantId, request: &MessageRequest) -> Result<Vec<AttachmentRef>, Error> {
+        self.hold_media(tenant, request).await?;
         let in_content = files_in_content(request);
         let given: Vec<Given<'_>> = numbered("/attachments", &request.attachments)
             .chain(numbered("/content/attachments", &in_content))
@@ -87,6 +88,29 @@ impl Engine {
             files.push(file);
         }
         Ok(files)
+    }
+
+    /// Refuses uploads in `content.media` that are not there, and holds the others until the message has long left.
+    async fn hold_media(&self, tenant: TenantId, request: &MessageRequest) -> Result<(), Error> {
+        let wanted = media_in_content(request);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let until = request.send_at.map_or(self.ports.clock.now(), |at| at.max(self.ports.clock.now()));
+        let ids: Vec<AttachmentId> = wanted.iter().map(|(_, id)| *id).collect();
+        let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move { Ok::<_, Error>(attachments::find_many(tx, tenant, &ids).await?) })
+        });
+        let found = read.await?;
+        for (index, id) in wanted {
+            let nobody =
+                || Error::invalid(format!("/content/media/{index}/attachment_id"), "there is no such attachment");
+            let file = found.iter().find(|file| file.id == id).ok_or_else(nobody)?;
+            if !self.hold_file(file, until.plus_seconds(HOLD_S)).await? {
+                return Err(nobody());
+            }
+        }
+        Ok(())
     }
 
     async fn attach_one(
@@ -155,6 +179,26 @@ fn files_in_content(request: &MessageRequest) -> Vec<AttachmentRequest> {
         return Vec::new();
     };
     serde_json::from_str::<EmailRequest>(raw.get()).map(|email| email.attachments).unwrap_or_default()
+}
+
+/// The uploads a message names as media, with their places. What is wrong with the content otherwise is said by the plan.
+fn media_in_content(request: &MessageRequest) -> Vec<(usize, AttachmentId)> {
+    #[derive(serde::Deserialize)]
+    struct Looked {
+        #[serde(default)]
+        media: Vec<One>,
+    }
+    #[derive(serde::Deserialize)]
+    struct One {
+        attachment_id: Option<AttachmentId>,
+    }
+    let raw = request
+        .content
+        .as_ref()
+        .filter(|raw| raw.get().contains("\"media\"") && raw.get().contains("\"attachment_id\""));
+    let looked = raw.and_then(|raw| serde_json::from_str::<Looked>(raw.get()).ok());
+    let media = looked.map(|looked| looked.media).unwrap_or_default();
+    media.into_iter().enumerate().filter_map(|(index, one)| Some((index, one.attachment_id?))).collect()
 }
 
 fn numbered<'a>(base: &'static str, files: &'a [AttachmentRequest]) -> impl Iterator<Item = Given<'a>> {

@@ -5,18 +5,21 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{AuditId, Ids, TenantId, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{
     Db, Scope, Tx,
     audit::{self, Commitment, Link},
 };
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     Error, Parts,
+    csv::Csv,
+    dead_letters::{Export, Format},
     keys::Caller,
-    page::{Page, Window},
+    page::{Page, Window, read_cursor, write_cursor},
+    queries::{malformed, to_json},
 };
 
 /// One entry of the audit log.
@@ -183,23 +186,149 @@ async fn verify_one(tx: &mut Tx, owner: TenantId) -> Result<(Right, Option<Strin
     Ok((right, stranger.map(|id| format!("entry {id} was not written by Tidings: it has no place in the chain"))))
 }
 
-/// Lists the caller's log, newest first. Needs the scope `audit:read`.
+/// Which entries a list shows (`GET /v1/audit-log`).
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// Only what this one did: an API key's or user's id, or `system`.
+    #[param(example = "usr_01K9ZC2B4C5D6E7F8G9H0J1K2M")]
+    pub actor: Option<String>,
+    /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
+    #[param(example = "account.*")]
+    pub action: Option<String>,
+    /// Only what was done to this one: an id.
+    #[param(example = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X")]
+    pub subject: Option<String>,
+    /// Made at or after this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Made before this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// Rows of the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// Longest text to filter by, in bytes.
+const TEXT_MAX: usize = 200;
+
+impl AuditQuery {
+    fn filter(&self) -> Result<audit::Filter, Error> {
+        for (pointer, text) in [("?actor", &self.actor), ("?action", &self.action), ("?subject", &self.subject)] {
+            if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > TEXT_MAX || text.contains('\0')) {
+                return Err(malformed(pointer, format!("1 to {TEXT_MAX} bytes")));
+            }
+        }
+        let action = self.action.as_ref().map(|action| match action.strip_suffix('*') {
+            Some(start) => audit::Action::BeginsWith(start.to_owned()),
+            None => audit::Action::Is(action.clone()),
+        });
+        Ok(audit::Filter {
+            actor: self.actor.clone(),
+            action,
+            subject: self.subject.clone(),
+            since: self.since,
+            until: self.until,
+        })
+    }
+}
+
+/// Most rows of one file: some 5 MB. The next file begins at its cursor.
+const EXPORT_MAX: usize = 10_000;
+/// The list's name, which its cursors are bound to.
+const LIST: &str = "audit";
+
+/// Writes the caller's log into a file of up to 10,000 entries, newest first; the query's `limit` is not looked at. That somebody took it is an entry itself.
+/// Needs the scope `audit:read`.
+pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: Format) -> Result<Export, Error> {
+    caller.need("audit:read")?;
+    let before = query.cursor.as_deref().map_or(Ok(u128::MAX), |cursor| read_cursor(LIST, cursor))?;
+    let (owner, filter) = (caller.owner(), query.filter()?);
+    let read = parts.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move {
+            let before = AuditId::from_ulid(before);
+            Ok::<_, Error>(audit::list(tx, owner, &filter, before, EXPORT_MAX as i64 + 1).await?)
+        })
+    });
+    let mut rows = read.await?;
+    let has_more = rows.len() > EXPORT_MAX;
+    rows.truncate(EXPORT_MAX);
+    let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
+    note_export(parts, caller, "audit_log.exported", rows.len()).await?;
+    let (content_type, body) = match format {
+        Format::Ndjson => ("application/x-ndjson", lines(rows)?),
+        Format::Csv => ("text/csv; charset=utf-8", table(rows)),
+    };
+    Ok(Export { content_type, body, next_cursor })
+}
+
+fn lines(rows: Vec<audit::Entry>) -> Result<Vec<u8>, Error> {
+    let mut lines = Vec::new();
+    for row in rows {
+        lines.extend(to_json(&view(row))?);
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+fn table(rows: Vec<audit::Entry>) -> Vec<u8> {
+    let mut csv = Csv::with_header(&["id", "at", "actor", "action", "subject", "detail", "ip"]);
+    for row in rows {
+        let (id, at) = (row.id.to_string(), row.at.to_string());
+        let ip = row.ip.unwrap_or_default();
+        csv.row([id.as_str(), &at, &row.actor, &row.action, &row.subject, &row.detail, &ip]);
+    }
+    csv.into_bytes()
+}
+
+/// Writes down that somebody took data out: which, and how many rows.
+pub async fn note_export(parts: &Parts, caller: &Caller, action: &'static str, rows: usize) -> Result<(), Error> {
+    note(parts, caller, action, caller.owner(), serde_json::json!({"rows": rows})).await
+}
+
+/// Writes an entry about something that changes nothing, in a transaction of its own.
+pub async fn note(
+    parts: &Parts,
+    caller: &Caller,
+    action: &'static str,
+    subject: impl std::fmt::Display + Send + 'static,
+    detail: Value,
+) -> Result<(), Error> {
+    let (owner, now, by) = (caller.owner(), parts.ports.clock.now(), caller.clone());
+    let ids = std::sync::Arc::clone(&parts.ports.ids);
+    let write = parts.ports.db.write(caller.reach(), move |tx| {
+        Box::pin(async move { record(tx, owner, &ids, now, &by, action, subject, &detail).await })
+    });
+    write.await
+}
+
+/// Lists the caller's log, newest first, without a filter. Needs the scope `audit:read`.
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
     limit: Option<u32>,
     cursor: Option<&str>,
 ) -> Result<Page<AuditEntry>, Error> {
+    let query = AuditQuery { limit, cursor: cursor.map(str::to_owned), ..AuditQuery::default() };
+    search(parts, caller, &query).await
+}
+
+/// Lists those entries of the caller's log that are asked for, newest first. Needs the scope `audit:read`.
+pub async fn search(parts: &Parts, caller: &Caller, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
     caller.need("audit:read")?;
-    let window = Window::read("audit", limit, cursor)?;
-    let owner = caller.owner();
+    let window = Window::read(LIST, query.limit, query.cursor.as_deref())?;
+    let (owner, filter) = (caller.owner(), query.filter()?);
     let rows = parts
         .ports
         .db
         .read(caller.reach(), move |tx| {
             Box::pin(async move {
                 let before = AuditId::from_ulid(window.before);
-                Ok::<_, Error>(audit::list(tx, owner, before, window.rows()).await?)
+                Ok::<_, Error>(audit::list(tx, owner, &filter, before, window.rows()).await?)
             })
         })
         .await?;

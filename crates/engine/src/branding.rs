@@ -324,7 +324,7 @@ fn merged(before: &serde_json::Value, change: serde_json::Map<String, serde_json
 }
 
 /// JSON Merge Patch (RFC 7396). What is removed comes back as its default when the result is read.
-fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
+pub(crate) fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
     match patch {
         serde_json::Value::Object(fields) => {
             if !target.is_object() {

@@ -5,10 +5,15 @@
 //! share the transaction, and each is answered after the commit, so a provider that got its 2xx never has to be asked again. A repeated request finds its
 //! key there and changes nothing. A request that is not the provider's is answered 401 and leaves a line in the log, so many a minute and no more.
 //!
+//! Mails that people write come the same way, and are larger: only to addresses nobody can guess, a few at once. What a provider tells of and keeps is fetched before it is stored, and
+//! files are stored before the message that names them.
+//!
 //! Reports find their message by the attempt id we gave the provider to echo, or by the provider's own id. Those about an id that is not known yet are kept: the provider may be
 //! quicker than our own commit of its answer. A message of another tenant, or one that never went through the account, is never touched.
 
+mod answers;
 mod fetch;
+mod files;
 mod follow;
 mod log;
 pub mod mail;
@@ -22,10 +27,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use connectors::{Cx, Inbound, Observed, Reply, Request, Verdict};
-use model::{AccountId, CallbackId, Timestamp};
+use connectors::{Cx, Inbound, NOT_FETCHED, Observed, Reply, Request, Verdict};
+use model::{AccountId, Answer, CallbackId, Failure, FailureKind, Timestamp};
 use store::callback_log::Callback;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::write::{Committed, Item, write};
 use self::{fetch::Fetched, record::Logged, write::Written};
@@ -38,10 +43,19 @@ use crate::{
     batcher::Batcher,
     bounded::Bounded,
     directory::{Account, Tenant},
+    inbound::MailFile,
 };
 
-/// Largest body read, in bytes: every provider's batches of events stay far below.
-pub const BODY_MAX: usize = 1 << 20;
+/// Largest body read of most requests, in bytes; mails that people write may be larger ([`Engine::callback_body_max`]).
+pub const BODY_MAX: usize = connectors::CALLBACK_MAX;
+/// Bytes of a body that the log keeps: of a mail, what it says without most of its files.
+const LOGGED_MAX: usize = 256 * 1024;
+/// Requests beyond [`BODY_MAX`] that are in memory at once, each with up to 40 MB.
+const LARGE_MAX: usize = 4;
+/// Calls made to fetch what a request tells of: a mail's texts, the list of its files, and twenty of them.
+const FETCHES_MAX: usize = 22;
+/// Bytes fetched for one request: what one mail has at most.
+const FETCHED_MAX: usize = 48 << 20;
 /// Requests and what they tell in one transaction: bounds how long the first of them waits for the last.
 pub(crate) const COMMIT_MAX: usize = 512;
 /// Requests of one account that failed verification and are still written down, per minute: enough to find a wrong secret by, too few to fill a disk.
@@ -78,6 +92,7 @@ pub(crate) struct Callbacks {
     fetched: Fetched,
     invalid: PerMinute,
     follows: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 impl Callbacks {
@@ -88,6 +103,7 @@ impl Callbacks {
             fetched: Fetched::default(),
             invalid: PerMinute::new(INVALID_PER_MINUTE),
             follows: Arc::new(Semaphore::new(FOLLOWS_MAX)),
+            large: Arc::new(Semaphore::new(LARGE_MAX)),
         }
     }
 }
@@ -122,7 +138,32 @@ struct Addressee {
     inbound: &'static dyn Inbound,
 }
 
+/// Leave to hold a large request in memory, until it is dropped.
+pub struct Room(#[allow(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+
 impl Engine {
+    /// How large a request to an account's path may be, and room for it: 404 as for [`Engine::callback`], 503 while too many large ones are being taken. `announced` is how large it says it is:
+    /// events may come to where mails come, and take no room.
+    pub async fn callback_body_max(
+        &self,
+        account_id: AccountId,
+        path: &str,
+        announced: Option<u64>,
+    ) -> Result<(usize, Room), Error> {
+        if announced.is_some_and(|size| size <= BODY_MAX as u64) {
+            return Ok((BODY_MAX, Room(None)));
+        }
+        let to = self.addressee(account_id).await?;
+        let max = to.inbound.body_max(&self.callback_cx(&to.account, self.ports.clock.now()), path);
+        if max <= BODY_MAX {
+            return Ok((max, Room(None)));
+        }
+        match Arc::clone(&self.callbacks.large).try_acquire_owned() {
+            Ok(seat) => Ok((max, Room(Some(seat)))),
+            Err(_) => Err(not_now("Too many mails are being taken at this moment.")),
+        }
+    }
+
     /// Takes a provider's request about an account (`/hooks/{account_id}` and below) and answers what the provider wants to hear, once it is on disk.
     ///
     /// 404 for an account that is unknown, deleted or never called; 413 over [`BODY_MAX`]; 401 when it cannot be verified; 503 when it cannot be decided or stored
@@ -133,18 +174,20 @@ impl Engine {
         request: OwnedRequest,
         peer: Option<IpAddr>,
     ) -> Result<Reply, Error> {
-        if request.body.len() > BODY_MAX {
-            let detail = format!("A callback has at most {BODY_MAX} bytes.");
-            return Err(Error::new(ErrorKind::TooLarge, "body_too_large", detail));
-        }
         let to = self.addressee(account_id).await?;
         let now = self.ports.clock.now();
         let cx = self.callback_cx(&to.account, now);
+        let max = to.inbound.body_max(&cx, &request.path);
+        if request.body.len() > max {
+            let detail = format!("A callback to this address has at most {max} bytes.");
+            return Err(Error::new(ErrorKind::TooLarge, "body_too_large", detail));
+        }
         let id = CallbackId::from_ulid(self.ports.ids.ulid(now));
         let name = to.account.connector.spec().id;
         if let Some(reason) = self.doubt(&to, cx, &request).await? {
             metrics::counter!("tidings_callbacks_total", "connector" => name, "verdict" => "invalid").increment(1);
-            self.log_invalid(&to, id, &request, &reason, peer, now).await;
+            let from = peer.map_or_else(String::new, |peer| format!(" (from {})", peer.to_canonical()));
+            self.log_refused(&to, id, &request, Logged::Invalid(format!("{reason}{from}")), now).await;
             return Err(Error::new(
                 ErrorKind::Unauthorized,
                 "callback_not_verified",
@@ -152,12 +195,21 @@ impl Engine {
             ));
         }
         let raw = request.as_request();
-        let (logged, observed) = match to.inbound.read(&cx, &raw) {
+        let read = match self.missing(&to, &cx, &raw).await {
+            Ok(answers) => to.inbound.read_with(&cx, &raw, &answers),
+            Err(failure) => Err(failure),
+        };
+        let (logged, mut observed) = match read {
             Ok(observed) => (Logged::Valid, observed),
+            Err(failure) if failure.code == NOT_FETCHED => {
+                self.log_refused(&to, id, &request, Logged::Unreadable(failure.detail.clone()), now).await;
+                return Err(not_now(&failure.detail));
+            }
             Err(failure) => (Logged::Unreadable(failure.detail), Vec::new()),
         };
+        let files = self.keep_files(to.tenant.id, &mut observed).await?;
         let row = record::row(&to.account, id, &request, logged, Some(record::dedupe(to.inbound, &raw)), now);
-        match self.commit_callback(&to, row, observed, now).await? {
+        match self.commit_callback(&to, row, observed, files, now).await? {
             (Written::New, calls) => {
                 metrics::counter!("tidings_callbacks_total", "connector" => name, "verdict" => "valid").increment(1);
                 self.follow(&to.account, id, calls);
@@ -207,23 +259,43 @@ impl Engine {
         }
     }
 
-    /// Writes down that somebody tried. That it cannot be written changes nothing about the answer.
-    async fn log_invalid(
+    /// Fetches what a request tells of and does not hold.
+    async fn missing(&self, to: &Addressee, cx: &Cx<'_>, raw: &Request<'_>) -> Result<Vec<Answer>, Failure> {
+        let (mut answers, mut bytes) = (Vec::new(), 0);
+        while let Some(call) = to.inbound.missing(cx, raw, &answers)? {
+            let answer = self.ports.transport.exchange(Arc::new(call)).await.map_err(|broken| {
+                let detail = format!("What the request tells of could not be fetched: {broken}");
+                Failure::new(FailureKind::Unavailable, NOT_FETCHED, detail)
+            })?;
+            if let Answer::Http(http) = &answer {
+                bytes += http.body.len();
+            }
+            answers.push(answer);
+            if answers.len() > FETCHES_MAX || bytes > FETCHED_MAX {
+                let detail =
+                    format!("The request tells of more than {FETCHES_MAX} parts, or of more than {FETCHED_MAX} bytes.");
+                return Err(Failure::new(FailureKind::Content, "too_large", detail));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Writes down a request that changed nothing: that somebody tried, or that it is to come again. That it cannot be written changes nothing about the answer.
+    async fn log_refused(
         &self,
         to: &Addressee,
         id: CallbackId,
         request: &OwnedRequest,
-        reason: &str,
-        peer: Option<IpAddr>,
+        logged: Logged,
         now: Timestamp,
     ) {
         if !self.callbacks.invalid.take(to.account.id, now) {
             return;
         }
-        let from = peer.map_or_else(String::new, |peer| format!(" (from {})", peer.to_canonical()));
-        tracing::warn!(account.id = %to.account.id, reason, "A callback could not be verified");
-        let row = record::row(&to.account, id, request, Logged::Invalid(format!("{reason}{from}")), None, now);
-        if let Err(error) = self.commit_callback(to, row, Vec::new(), now).await {
+        let (Logged::Invalid(reason) | Logged::Unreadable(reason)) = &logged else { return };
+        tracing::warn!(account.id = %to.account.id, reason, "A callback was not taken");
+        let row = record::row(&to.account, id, request, logged, None, now);
+        if let Err(error) = self.commit_callback(to, row, Vec::new(), Vec::new(), now).await {
             tracing::warn!(%error, "Cannot write down a callback that was refused");
         }
     }
@@ -233,9 +305,10 @@ impl Engine {
         to: &Addressee,
         row: Callback,
         observed: Vec<Observed>,
+        files: Vec<Vec<MailFile>>,
         now: Timestamp,
     ) -> Result<(Written, Vec<model::Call>), Error> {
-        let (item, calls) = Item::new(&to.tenant, &to.account, row, observed, now, &self.ports.ids);
+        let (item, calls) = Item::new(&to.tenant, &to.account, row, (observed, files), now, &self.ports.ids);
         let weight = item.weight();
         let committed = self.callbacks.batcher.submit(item, weight).await;
         match committed.unwrap_or_else(|| Err(Error::internal("storing callbacks panicked"))) {

@@ -13,6 +13,7 @@
 pub mod check;
 pub(crate) mod definition;
 pub(crate) mod states;
+mod tally;
 pub mod timing;
 pub mod variants;
 mod view;
@@ -143,9 +144,12 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewC
         updated_at: now,
     };
     check::can_be_read(engine, tenant_id, &new).await?;
+    let (ids, by) = (Arc::clone(&engine.ports.ids), caller.clone());
     once(engine.parts(), caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             campaigns::insert(tx, &row).await?;
+            let detail = json!({"name": row.name, "channel": new.channel});
+            audit::record(tx, tenant_id, &ids, now, &by, "campaign.created", row.id, &detail).await?;
             view::campaign(&row, now)
         })
     })
@@ -158,6 +162,7 @@ pub async fn duplicate(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Ca
     let now = engine.ports.clock.now();
     let copy_id = CampaignId::from_ulid(engine.ports.ids.ulid(now));
     let actor = caller.actor();
+    let (ids, by) = (Arc::clone(&engine.ports.ids), caller.clone());
     once(engine.parts(), caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             let row = found(campaigns::find(tx, tenant, id).await?)?;
@@ -190,6 +195,8 @@ pub async fn duplicate(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Ca
                 ..row
             };
             campaigns::insert(tx, &copy).await?;
+            let detail = json!({"name": copy.name, "copy_of": id});
+            audit::record(tx, tenant, &ids, now, &by, "campaign.created", copy_id, &detail).await?;
             view::campaign(&copy, now)
         })
     })
@@ -240,6 +247,7 @@ pub async fn patch(
     let new = NewCampaign::of(&after)?;
     caller.need_permission(Permission::Send(new.channel))?;
     check::can_be_read(engine, tenant, &new).await?;
+    let (ids, by) = (Arc::clone(&engine.ports.ids), caller.clone());
     let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let row = found(campaigns::lock(tx, tenant, id).await?)?;
@@ -247,6 +255,12 @@ pub async fn patch(
                 return Err(changing());
             }
             campaigns::update(tx, &after).await?;
+            let told = |row: &Campaign| {
+                let definition: serde_json::Value = serde_json::from_str(&row.definition).unwrap_or_default();
+                json!({"name": row.name, "description": row.description, "definition": definition})
+            };
+            let difference = audit::difference(&told(&before), &told(&after));
+            audit::record(tx, tenant, &ids, now, &by, "campaign.updated", id, &difference).await?;
             view::campaign(&after, now)
         })
     });
@@ -256,12 +270,14 @@ pub async fn patch(
 /// Deletes a campaign that is not under way; its messages stay. Needs the scope `campaigns:write`.
 pub async fn delete(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<(), Error> {
     let tenant = writer(caller)?;
+    let (ids, now, by) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), caller.clone());
     let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let row = found(campaigns::lock(tx, tenant, id).await?)?;
             states::allow(&row, Action::Delete)?;
             campaigns::delete(tx, tenant, id).await?;
-            Ok::<_, Error>(())
+            let detail = json!({"name": row.name, "state": row.state});
+            audit::record(tx, tenant, &ids, now, &by, "campaign.deleted", id, &detail).await
         })
     });
     write.await
@@ -408,7 +424,7 @@ pub async fn stats(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<C
     let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let row = found(campaigns::find(tx, tenant, id).await?)?;
-            let tally = campaign_recipients::tally(tx, tenant, id).await?;
+            let tally = tally::read(tx, &row, now).await?;
             let excluded = campaign_recipients::exclusions(tx, tenant, id).await?;
             Ok::<_, Error>((row, tally, excluded))
         })
@@ -462,6 +478,7 @@ pub async fn export(
     let has_more = rows.len() > EXPORT_MAX;
     rows.truncate(EXPORT_MAX);
     let next = rows.last().filter(|_| has_more).map(|last| write_cursor(RECIPIENTS, last.recipient.contact_id.ulid()));
+    audit::note_export(engine.parts(), caller, "campaign_recipients.exported", rows.len()).await?;
     let mut csv = Csv::with_header(&["contact_id", "to", "status", "variant", "message_id", "reason"]);
     for row in &rows {
         let view = view::recipient(row);

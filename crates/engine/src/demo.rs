@@ -1,11 +1,13 @@
 //! Demo tenants: made by the operator's staff to be looked at. Everything can be done in one and nothing leaves it; a week later it is deleted with all it has.
 //!
 //! That nothing leaves is not decided here: `connectors::registry` gives a demo tenant's accounts the sandbox, whatever their rows say, and nothing turns such a tenant
-//! into another. A new one is filled in stages ([`cast`], [`past`], and what is under way), each of which can be repeated: a process that dies leaves the stage that is to
-//! be done next, and the job carries on.
+//! into another. A new one is filled in stages ([`cast`], [`past`], [`bill`], and what is under way), each of which can be repeated: a process that dies leaves the stage that is to
+//! be done next, and the job carries on. Afterwards its people answer, and leave, by themselves ([`people`]).
 
+pub(crate) mod bill;
 mod cast;
 mod past;
+mod people;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ use crate::{
     vault::OPERATOR,
 };
 
+pub use self::people::react;
+
 /// The one connector of a demo tenant.
 pub const CONNECTOR: &str = "sandbox";
 /// Said to whoever wants another.
@@ -46,8 +50,10 @@ const PER_RUN: i64 = 20;
 const FILLED_WITHIN_S: i64 = 20 * 3_600;
 /// The stage of the campaign that ended.
 const ENDED_CAMPAIGN: i64 = 1 + past::WEEKS;
+/// The stage of plan and invoice, which are about what was.
+const BILL: i64 = ENDED_CAMPAIGN + 1;
 /// The stage of what is under way.
-const UNDER_WAY: i64 = ENDED_CAMPAIGN + 1;
+const UNDER_WAY: i64 = BILL + 1;
 /// The stage at which nothing is left to do.
 const FILLED: i64 = UNDER_WAY + 1;
 
@@ -271,6 +277,7 @@ pub async fn fill(engine: &Arc<Engine>, tenant: TenantId) -> Result<u64, Error> 
             0 => advance(engine, row).await?,
             week @ 1..=past::WEEKS => past::week(engine, row, &cast, week).await?,
             ENDED_CAMPAIGN => past::campaign(engine, row, &cast).await?,
+            BILL => bill::write(engine, row).await?,
             _ => {
                 begin(engine, &caller, &cast).await?;
                 advance(engine, row).await?;

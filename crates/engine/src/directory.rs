@@ -23,6 +23,7 @@ use crate::{
     keys::{ApiKey, LastUsed},
     money::{Billing, BillingMode, book::Book},
     plans::Subscribed,
+    registrations::{self, gate::Registered},
     render::Provided,
     routing::{self, figures::Routes},
     senders::{self, SenderState},
@@ -98,6 +99,8 @@ pub struct Tenant {
     pub rules: Option<Arc<Rules>>,
     /// Its rules about which account a message leaves through.
     pub routes: Routes,
+    /// What was decided about its registrations with carriers.
+    pub(crate) registered: Registered,
     /// How it is billed, if it is.
     pub billing: Option<Billing>,
     /// Its plan, if it has one.
@@ -423,6 +426,7 @@ async fn read_tenant(
         templates: templates::load(tx, id).await?,
         consent,
         routes: routing::load(tx, id).await?,
+        registered: registrations::load(tx, id).await?,
         subscription: Subscribed::read(tx, id, &row.timezone).await?,
         billing: read_billing(tx, id).await?,
         prices: read_book(tx, book).await?,

@@ -1,7 +1,9 @@
 //! Messages people send to a tenant: stored once per provider id, told as `message.received`, listed.
 
 use connectors::{InboundMedia, InboundMessage, Keyword};
-use model::{AccountId, CallbackId, Channel, ContactId, Ids, InboundId, Location, TenantId, Timestamp};
+use model::{
+    AccountId, AttachmentId, CallbackId, Channel, ContactId, Ids, InboundId, Location, MessageId, TenantId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use store::{
     Scope,
@@ -63,7 +65,7 @@ pub struct InboundView {
 }
 
 /// What somebody sent, as stored.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Body {
     /// The name the provider knows them by.
     pub from_name: Option<String>,
@@ -87,44 +89,156 @@ pub struct Body {
     /// When they sent it, if the provider says.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub sent_at: Option<Timestamp>,
+    /// The message of the tenant's that they answered, when that can be told.
+    #[schema(value_type = Option<String>, example = "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub in_reply_to_message_id: Option<MessageId>,
+    /// What only a mail has; `null` on other channels.
+    pub mail: Option<MailBody>,
 }
 
-/// The row for a message that came in a request.
-pub(crate) fn row(
-    tenant_id: TenantId,
-    account_id: AccountId,
-    request: CallbackId,
-    message: InboundMessage,
-    now: Timestamp,
-    ids: &Ids,
-) -> Inbound {
-    // PostgreSQL keeps no NUL in a text. A message without an id of its own is as unique as its request.
-    let provider_message_id = match message.provider_message_id.replace('\0', "\u{fffd}") {
-        id if id.is_empty() => request.to_string(),
-        id => id,
-    };
-    let body = Body {
-        from_name: message.from_name,
-        to: message.to,
-        text: message.text,
-        media: message.media,
-        location: message.location,
-        button: message.button,
-        in_reply_to: message.in_reply_to,
-        keyword: message.keyword,
-        sent_at: message.at,
-    };
-    Inbound {
-        tenant_id,
-        id: InboundId::from_ulid(ids.ulid(now)),
-        account_id,
-        channel: message.channel,
-        provider_message_id,
-        address: message.from.to_string(),
-        body: serde_json::to_string(&body).expect("what somebody sent has a JSON form"),
-        received_at: now,
-        contact_id: None,
+/// What a mail somebody wrote has besides its text.
+#[derive(Debug, Default, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = InboundMail)]
+pub struct MailBody {
+    /// Its subject.
+    #[schema(example = "Re: Your ticket")]
+    pub subject: String,
+    /// What they wrote themselves, without the mail they quote, as far as that can be told.
+    #[schema(example = "Where is my ticket?")]
+    pub new_text: String,
+    /// Its HTML, at most 256 KiB of it. Anybody may have written it: never show it as it is.
+    pub html: Option<String>,
+    /// What is attached, to be read under `/v1/attachments/{id}`.
+    pub attachments: Vec<MailFile>,
+    /// The ids of the mails it refers to, nearest first.
+    pub references: Vec<String>,
+    /// True for what a machine wrote by itself, such as a note of absence: no keyword in it is acted on.
+    pub is_automatic: bool,
+}
+
+/// A file that came with a mail.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = InboundAttachment)]
+pub struct MailFile {
+    /// Which file it is.
+    #[schema(value_type = String, example = "atc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub attachment_id: AttachmentId,
+    /// Its name.
+    #[schema(example = "receipt.pdf")]
+    pub filename: String,
+    /// Its media type.
+    #[schema(example = "application/pdf")]
+    pub content_type: String,
+    /// Its size in bytes.
+    #[schema(example = 48_213)]
+    pub size: u64,
+    /// By which the HTML shows it, as in `cid:…`.
+    pub content_id: Option<String>,
+}
+
+/// A message that came in a request, before it is known what it answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrived {
+    /// Its row, without what it says.
+    pub row: Inbound,
+    /// What it says.
+    pub body: Body,
+    /// The message of ours that it answers, where the address it came to says so.
+    answers: Option<MessageId>,
+}
+
+/// What may lead to the message that was answered.
+pub(crate) struct Clue {
+    /// It, by an id of ours.
+    pub message: Option<MessageId>,
+    /// What its provider may call it.
+    pub provider_ids: Vec<String>,
+}
+
+impl Arrived {
+    /// Prepares what a request told. `files` are the mail's, stored.
+    pub(crate) fn new(
+        (tenant_id, account_id): (TenantId, AccountId),
+        request: CallbackId,
+        message: InboundMessage,
+        files: Vec<MailFile>,
+        now: Timestamp,
+        ids: &Ids,
+    ) -> Self {
+        // PostgreSQL keeps no NUL in a text. A message without an id of its own is as unique as its request.
+        let provider_message_id = match message.provider_message_id.replace('\0', "\u{fffd}") {
+            id if id.is_empty() => request.to_string(),
+            id => id,
+        };
+        let answers = message.mail.as_ref().and_then(|mail| mail.answers);
+        let mail = message.mail.map(|mail| MailBody {
+            subject: mail.subject,
+            new_text: mail.new_text,
+            html: mail.html,
+            attachments: files,
+            references: mail.references,
+            is_automatic: mail.is_automatic,
+        });
+        let body = Body {
+            from_name: message.from_name,
+            to: message.to,
+            text: message.text,
+            media: message.media,
+            location: message.location,
+            button: message.button,
+            in_reply_to: message.in_reply_to,
+            keyword: message.keyword,
+            sent_at: message.at,
+            in_reply_to_message_id: None,
+            mail,
+        };
+        let row = Inbound {
+            tenant_id,
+            id: InboundId::from_ulid(ids.ulid(now)),
+            account_id,
+            channel: message.channel,
+            provider_message_id,
+            address: message.from.to_string(),
+            body: String::new(),
+            received_at: now,
+            contact_id: None,
+        };
+        Self { row, body, answers }
     }
+
+    /// What it answers, the surest first. Mails are referred to by their `Message-ID`: ours begins with the message's id, providers make it of theirs, and Mailgun gives all
+    /// mails of one request the same.
+    pub(crate) fn clues(&self) -> impl Iterator<Item = Clue> {
+        let by_address = self.answers.map(|id| Clue { message: Some(id), provider_ids: Vec::new() });
+        let mail = self.body.mail.as_ref();
+        let references = mail.map(|mail| mail.references.as_slice()).unwrap_or_default().iter().map(|id| {
+            let local = id.split('@').next().unwrap_or_default();
+            Clue {
+                message: local.parse().ok(),
+                provider_ids: vec![id.clone(), format!("{id}/{}", self.row.address), local.to_owned()],
+            }
+        });
+        let other = self.body.in_reply_to.iter().filter(move |_| mail.is_none());
+        let other = other.map(|id| Clue { message: None, provider_ids: vec![id.clone()] });
+        by_address.into_iter().chain(references).chain(other)
+    }
+
+    /// True when a machine wrote it by itself.
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.body.mail.as_ref().is_some_and(|mail| mail.is_automatic)
+    }
+
+    /// Its row, whole.
+    pub(crate) fn into_row(self) -> Inbound {
+        let body = serde_json::to_string(&self.body).expect("what somebody sent has a JSON form");
+        Inbound { body, ..self.row }
+    }
+}
+
+/// The files of messages whose bodies these are.
+pub(crate) fn files_of(bodies: &[String]) -> Vec<AttachmentId> {
+    let read = |body: &String| serde_json::from_str::<Body>(body).ok().and_then(|body| body.mail);
+    bodies.iter().filter_map(read).flat_map(|mail| mail.attachments).map(|file| file.attachment_id).collect()
 }
 
 pub(crate) fn view(row: &Inbound) -> InboundView {

@@ -7,7 +7,7 @@ use model::{AccountId, Failure, TenantId, Timestamp};
 use store::{
     Dialect, Scope, Tx, account_states, accounts,
     deliveries::{self, Lane},
-    inflight, tenants,
+    inflight, messages, tenants,
 };
 
 use crate::{Engine, Error, keys::Caller};
@@ -61,6 +61,19 @@ pub struct WaitingAccount {
     pub in_flight: i64,
     /// When the first of them is, or was, due.
     pub first_due_at: Timestamp,
+}
+
+/// A tenant with dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Their name.
+    pub tenant: String,
+    /// How many; counting stops at [`WAITING_MAX`].
+    pub count: i64,
+    /// When the newest message of them gave up.
+    pub newest_at: Option<Timestamp>,
 }
 
 /// One process that works on this database.
@@ -162,6 +175,27 @@ impl Engine {
                         first_due_at: lane.due_at,
                     });
                 }
+                Ok::<_, Error>(found)
+            })
+        });
+        read.await
+    }
+
+    /// The tenants with dead letters, most of them first. For the operator, with the scope `tenants:read`.
+    pub async fn dead_letters_by_tenant(&self, caller: &Caller) -> Result<Vec<DeadLetters>, Error> {
+        caller.need_operator("tenants:read")?;
+        let read = self.ports.db.read(Scope::System, move |tx| {
+            Box::pin(async move {
+                let (mut names, mut found, mut after) = (Names::default(), Vec::new(), TenantId::from_ulid(0));
+                while let Some(tenant_id) = messages::next_with_dead(tx, after).await? {
+                    after = tenant_id;
+                    let (count, newest_at) = messages::count_dead(tx, tenant_id, WAITING_MAX).await?;
+                    found.push(DeadLetters { tenant: names.tenant(tx, tenant_id).await?, tenant_id, count, newest_at });
+                    if found.len() == SHOWN_MAX {
+                        break;
+                    }
+                }
+                found.sort_by_key(|dead| (std::cmp::Reverse(dead.count), dead.tenant_id));
                 Ok::<_, Error>(found)
             })
         });

@@ -57,7 +57,7 @@ pub enum InvoiceKind {
 }
 
 impl InvoiceKind {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Invoice => "invoice",
             Self::CreditNote => "credit_note",
@@ -133,7 +133,7 @@ impl Body {
     /// What a price list charged that is to be paid by this invoice.
     fn postpaid(&self) -> i64 {
         let of = |kind| self.lines.iter().filter(move |line| line.kind == kind).map(|line| line.amount_micros);
-        of(LineKind::Messages).chain(of(LineKind::Credit)).sum()
+        of(LineKind::Messages).chain(of(LineKind::MessagesCorrection)).chain(of(LineKind::Credit)).sum()
     }
 }
 
@@ -437,6 +437,10 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
     caller.need_operator("invoices:write")?;
     let tenant_id = found(engine, caller, id).await?.tenant_id;
     let (_, tenant) = engine.tenant(tenant_id).await?;
+    if tenant.is_demo {
+        let detail = "The invoice of a demo tenant is for show: nobody pays it, sends it or takes it back.";
+        return Err(Error::conflict("demo_tenant", detail));
+    }
     let (now, shard, ids) = (engine.ports.clock.now(), engine.shard(), Arc::clone(&engine.ports.ids));
     let by = Caller { tenant: None, ..caller.clone() };
     let inner = by.clone();

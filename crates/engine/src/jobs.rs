@@ -8,9 +8,9 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, accounts, alerts, apply, attachments, books, callbacks, campaigns, contacts, demo, dispatch,
-    domains, endpoints, invoices, money, once, recovery, retention, routing, schedules, tenants, tracking, waiting,
-    whatsapp_templates,
+    Engine, Error, access, accounts, alerts, analytics, apply, attachments, books, callbacks, campaigns, contacts,
+    demo, dispatch, domains, endpoints, invoices, money, once, reconciliations, recovery, registrations, retention,
+    routing, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -110,6 +110,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { invoices::printing::send_new(&engine).await }),
     },
     Job {
+        name: "recount_after_upgrade",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { analytics::recount_pending(&engine).await.map(|_| 0) }),
+    },
+    Job {
         name: "check_the_books",
         every_ms: books::EVERY_MS,
         run: |engine| Box::pin(async move { books::daily(&engine).await.map(|_| 0) }),
@@ -194,6 +199,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { domains::recheck(&engine).await }),
     },
     Job {
+        name: "register_businesses",
+        every_ms: 2_000,
+        run: |engine| Box::pin(async move { registrations::run(&engine).await }),
+    },
+    Job {
         name: "read_whatsapp_templates",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { whatsapp_templates::resync(&engine).await }),
@@ -214,6 +224,26 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { money::marks::watch(&engine).await }),
     },
     Job {
+        name: "reconcile",
+        every_ms: 1_000,
+        run: |engine| Box::pin(async move { reconciliations::work::run(&engine).await }),
+    },
+    Job {
+        name: "buy_credit",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { money::top_ups::run(&engine).await }),
+    },
+    Job {
+        name: "give_back",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { money::refunds::run(&engine).await }),
+    },
+    Job {
+        name: "purge_payment_events",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { money::payment_events::purge(&engine).await }),
+    },
+    Job {
         name: "expire_credit",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { money::credits::expire_grants(&engine).await }),
@@ -222,6 +252,11 @@ const JOBS: &[Job] = &[
         name: "fill_demo_tenants",
         every_ms: 5_000,
         run: |engine| Box::pin(async move { demo::fill_all(&engine).await.map(|_| 0) }),
+    },
+    Job {
+        name: "people_of_demo_tenants",
+        every_ms: 5_000,
+        run: |engine| Box::pin(async move { demo::react(&engine).await.map(|_| 0) }),
     },
     Job {
         name: "remove_tenants",

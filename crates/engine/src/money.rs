@@ -3,14 +3,22 @@
 //! A tenant without a ledger, or with the mode `none`, is not billed, and accepting and applying its messages does nothing more than before. For the others the
 //! price is looked up when a message is planned ([`book`]), set aside in the transaction that accepts it, and charged or given back once in the transaction in
 //! which apply writes that it was sent or will not be ([`charge`]). Rules of the ledger itself are pure ([`ledger`]).
+//!
+//! Credit is bought ([`purchases`]) and given back ([`refunds`]) by the operator's hand or through the payment provider of [`payments`], whose word comes as answers and as
+//! [`payment_events`]; [`top_ups`] buys by itself.
 
 pub mod book;
 pub mod charge;
 pub mod credits;
 pub mod ledger;
 pub mod marks;
+pub mod payment_events;
+pub mod payments;
 pub mod prices;
+pub mod purchases;
+pub mod refunds;
 pub mod sheet;
+pub mod top_ups;
 pub mod what_if;
 
 use serde::{Deserialize, Serialize};

@@ -27,6 +27,7 @@ use crate::{
         Step, may_send,
         request::{self, MessageRequest},
     },
+    audit,
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
@@ -198,6 +199,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewS
     };
     settle(&mut row, faults, now)?;
     check_message(engine, caller, tenant_id, &row.request).await?;
+    let (ids, by) = (Arc::clone(&engine.ports.ids), caller.clone());
     once(engine.parts(), caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             // One at a time, so that the limit holds.
@@ -211,6 +213,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewS
                 ));
             }
             schedules::insert(tx, &row).await?;
+            audit::record(tx, tenant_id, &ids, now, &by, "schedule.created", row.id, &told(&row)).await?;
             Ok(view::schedule(&row))
         })
     })
@@ -256,11 +259,15 @@ pub async fn patch(
     if let Patch::Set(message) = &change.message {
         check_message(engine, caller, tenant, message.get()).await?;
     }
+    let (ids, by) = (Arc::clone(&engine.ports.ids), caller.clone());
     let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let mut row = schedules::lock(tx, tenant, id).await?.ok_or_else(not_found)?;
+            let before = told(&row);
             amend(&mut row, change, now)?;
             schedules::update(tx, &row).await?;
+            let difference = audit::difference(&before, &told(&row));
+            audit::record(tx, tenant, &ids, now, &by, "schedule.updated", id, &difference).await?;
             Ok::<_, Error>(view::schedule(&row))
         })
     });
@@ -271,8 +278,15 @@ pub async fn patch(
 pub async fn delete(engine: &Engine, caller: &Caller, id: ScheduleId) -> Result<(), Error> {
     caller.need("messages:write")?;
     let tenant = caller.need_tenant()?;
-    let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| Box::pin(schedules::delete(tx, tenant, id)));
-    if write.await? { Ok(()) } else { Err(not_found()) }
+    let (ids, now, by) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), caller.clone());
+    let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let row = schedules::find(tx, tenant, id).await?.ok_or_else(not_found)?;
+            schedules::delete(tx, tenant, id).await?;
+            audit::record(tx, tenant, &ids, now, &by, "schedule.deleted", id, &told(&row)).await
+        })
+    });
+    write.await
 }
 
 /// Cancels one occurrence to come, or all of them. Needs the scope `messages:write`.
@@ -286,6 +300,7 @@ pub async fn cancel(
     caller.need("messages:write")?;
     let tenant = caller.need_tenant()?;
     let now = engine.ports.clock.now();
+    let (ids, by) = (Arc::clone(&engine.ports.ids), caller.clone());
     once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             let mut row = schedules::lock(tx, tenant, id).await?.ok_or_else(not_found)?;
@@ -295,10 +310,20 @@ pub async fn cancel(
             }
             row.updated_at = now;
             schedules::update(tx, &row).await?;
+            let detail = serde_json::json!({"occurrence": what.occurrence});
+            audit::record(tx, tenant, &ids, now, &by, "schedule.canceled", id, &detail).await?;
             Ok(view::schedule(&row))
         })
     })
     .await
+}
+
+/// What the audit log holds of a schedule. What its message says stands in the schedule itself.
+fn told(row: &Schedule) -> serde_json::Value {
+    serde_json::json!({
+        "name": row.name, "state": row.state, "kind": row.kind, "rule": row.rule, "timezone": row.timezone, "starts_at": row.starts_at, "ends_at": row.ends_at,
+        "skip": row.skip, "catch_up": row.catch_up,
+    })
 }
 
 /// What is to come, and what became of the latest. Needs the scope `messages:read`.

@@ -329,8 +329,7 @@ impl Engine {
             purpose: by(By::Purpose),
             country: by(By::Country),
             campaign: by(By::Campaign),
-            template: false,
-            topic: false,
+            ..Split::default()
         };
         let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
             Box::pin(async move { message_counters::sums(tx, tenant, &filter, split, ROWS_MAX).await })

@@ -11,6 +11,7 @@
 //!
 //! Several nodes: give every node the new master key as the *second* one first, then make it the first, then rotate, then drop the old one.
 
+mod fingerprint;
 mod master;
 mod rotate;
 
@@ -21,6 +22,7 @@ use model::{Ids, TenantId, Timestamp};
 use store::{Tx, data_keys};
 use zeroize::Zeroizing;
 
+pub(crate) use fingerprint::Fingerprints;
 pub use master::{BadMasterKey, MasterKeys};
 pub use rotate::{DataKeyRotation, MasterRotation};
 

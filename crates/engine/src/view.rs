@@ -87,6 +87,9 @@ pub struct MessageView<'a> {
     /// When a person first followed one of its links, as far as that can be told (mails).
     #[schema(value_type = Option<String>, format = DateTime)]
     pub clicked_at: Option<Timestamp>,
+    /// When the recipient first wrote back.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub replied_at: Option<Timestamp>,
 }
 
 /// The version of a template a message was made of.
@@ -133,6 +136,7 @@ pub fn message(m: &Message, is_in_flight: bool, now: Timestamp) -> MessageView<'
         read_at: m.read_at,
         opened_at: m.engagement.opened_at,
         clicked_at: m.engagement.clicked_at,
+        replied_at: m.engagement.replied_at,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use connectors::{Asked, Cx, Polled};
 use futures_util::{StreamExt as _, stream};
-use model::{Address, Content, Fact, FailureKind, Purpose, Status, Timestamp};
+use model::{Address, Content, Fact, FailureKind, Money, Purpose, Status, Timestamp};
 use store::{Scope, deliveries, messages, messages::Message, reports};
 
 use crate::{
@@ -157,7 +157,8 @@ async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedA
         gives_up: false,
     };
     let is_unanswered = !m.status.is_final() || m.status == Status::Unknown;
-    match question(engine, &m, now).await {
+    let (said, price) = question(engine, &m, now).await;
+    match said {
         Polled::Known { provider_message_id, facts } => {
             // The highest fact says it all: the others lie behind it.
             let best = facts.into_iter().max_by_key(|(fact, _)| fact.status());
@@ -171,13 +172,14 @@ async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedA
                 provider_status: None,
                 provider_message_id: Some(provider_message_id),
                 segments: None,
-                price: None,
+                price: price.clone(),
                 machine: None,
                 attempt: None,
             });
             let is_settled = fact.as_ref().is_some_and(|learned| learned.fact != Fact::Sent);
             asked.ask_again_at = ask_again_at(&m, now).filter(|_| !is_settled);
-            (fact.filter(|learned| learned.fact.status().is_none_or(|status| status > m.status)), asked)
+            let is_news = |learned: &Learned| learned.fact.status().is_none_or(|status| status > m.status);
+            (fact.filter(|learned| is_news(learned) || price.is_some()), asked)
         }
         Polled::NotTaken => {
             asked.is_not_taken = true;
@@ -199,8 +201,8 @@ fn ask_again_at(m: &Message, now: Timestamp) -> Option<Timestamp> {
     Some(now.plus_millis(ASK_EVERY_MS)).filter(|next| next.millis_since(m.created_at) < ASK_FOR_MS)
 }
 
-async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> Polled {
-    let Some((account, to, content)) = subject(engine, m).await else { return Polled::Undecided };
+async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> (Polled, Option<Money>) {
+    let Some((account, to, content)) = subject(engine, m).await else { return (Polled::Undecided, None) };
     let base_url = engine.config.base_urls.get(account.connector.spec().id).map(String::as_str);
     let cx = Cx {
         settings: &account.values,
@@ -218,12 +220,14 @@ async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> Polled {
         channel: m.channel,
         sent_at: m.sent_at.unwrap_or(m.created_at),
     };
-    let Some(call) = account.connector.poll(&cx, &asked) else { return Polled::Undecided };
+    let Some(call) = account.connector.poll(&cx, &asked) else { return (Polled::Undecided, None) };
     match engine.ports.transport.exchange(Arc::new(call)).await {
-        Ok(answer) => account.connector.polled(&cx, &asked, &answer),
+        Ok(answer) => {
+            (account.connector.polled(&cx, &asked, &answer), account.connector.polled_price(&cx, &asked, &answer))
+        }
         Err(broken) => {
             tracing::info!(message.id = %m.id, code = broken.code, kind = FailureKind::Unavailable.as_str(), "Could not ask the provider");
-            Polled::Undecided
+            (Polled::Undecided, None)
         }
     }
 }

@@ -252,8 +252,14 @@ async fn read_now(engine: &Engine, caller: &Caller, repeat: &Repeat, account: &A
     let Some(offered) = account.connector.templates() else {
         return Err(provider::not_offered(account, "", "WhatsApp templates"));
     };
-    let driven = provider::drive(parts, account, |cx, answers| offered.list(cx, answers)).await;
-    let mut found = driven.map_err(provider::refusal)?;
+    let own = own_list(parts, account, offered).await?;
+    let mut found = match own {
+        Some(found) => found,
+        None => {
+            let driven = provider::drive(parts, account, |cx, answers| offered.list(cx, answers)).await;
+            driven.map_err(provider::refusal)?
+        }
+    };
     found.truncate(TEMPLATES_MAX);
     let now = parts.ports.clock.now();
     let (tenant_id, id) = (account.tenant_id, account.id);
@@ -306,6 +312,21 @@ async fn read_now(engine: &Engine, caller: &Caller, repeat: &Repeat, account: &A
     let told = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
     provider::wake(engine, tenant_id, &told);
     Ok(reply)
+}
+
+/// What is known here, as it would be read now, where the provider keeps no list of its own.
+async fn own_list(
+    parts: &Parts,
+    account: &Account,
+    offered: &dyn connectors::manage::Templates,
+) -> Result<Option<Vec<Template>>, Error> {
+    if offered.keeps_list() {
+        return Ok(None);
+    }
+    let (tenant, id) = (account.tenant_id, account.id);
+    let read =
+        parts.ports.db.read(Scope::Tenant(tenant), move |tx| Box::pin(async move { rows::all(tx, tenant, id).await }));
+    Ok(Some(read.await?.iter().filter_map(|row| offered.reviewed(&template(row))).collect()))
 }
 
 /// What an event says.

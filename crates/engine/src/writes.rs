@@ -131,9 +131,10 @@ impl Writes {
         count::former(&mut self.slots, m, former);
     }
 
-    /// Adds an attempt that ended, and counts it unless it told a tenant's endpoint. What the provider did not answer tells nothing about how quickly it answers.
-    pub fn attempted(&mut self, channel: Channel, attempt: Attempt, took_ms: Option<i64>) {
-        if channel != Channel::Webhook {
+    /// Adds an attempt that ended, and counts it unless it told a tenant's endpoint, or (`is_of_batch`) was refused because of another message of its request, which says nothing of the account.
+    /// What the provider did not answer tells nothing about how quickly it answers.
+    pub fn attempted(&mut self, channel: Channel, attempt: Attempt, took_ms: Option<i64>, is_of_batch: bool) {
+        if channel != Channel::Webhook && !is_of_batch {
             let key = attempt_counters::Key {
                 tenant_id: attempt.tenant_id,
                 account_id: attempt.account_id,
@@ -204,9 +205,15 @@ impl Writes {
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
         let costs = charge::settle(tx, &self.outcomes).await?;
         quota::apply(tx, &self.quotas).await?;
+        let mut slots = std::borrow::Cow::Borrowed(&self.slots);
         let differs = |m: &&Message| costs.get(&m.id).is_some_and(|cost| m.cost_micros != Some(*cost));
         if self.messages.iter().any(|m| differs(&m)) {
             self.write_told(tx, &self.retold(&costs)).await?;
+            // The sums were made of rows that did not know yet what they really cost.
+            let last: BTreeMap<MessageId, &Message> = self.messages.iter().map(|m| (m.id, m)).collect();
+            for m in last.into_values().filter(differs) {
+                count::charged(slots.to_mut(), m, costs[&m.id]);
+            }
         } else {
             self.write_told(tx, &self.told()).await?;
         }
@@ -233,7 +240,7 @@ impl Writes {
         }
         suppressions::note_soft(tx, &self.soft_bounces).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
-        message_counters::add_many(tx, shard, &self.slots).await?;
+        message_counters::add_many(tx, shard, &slots).await?;
         usage::add_many(tx, shard, &self.usage).await
     }
 }

@@ -41,6 +41,9 @@ pub struct Failure {
     /// How long the provider asked us to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// True when the request was refused because of another message that rode in it: it says nothing of this one, nor of the account, and this one goes again alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_of_batch: bool,
 }
 
 /// Longest provider text we keep, in characters.
@@ -49,7 +52,14 @@ const PROVIDER_DETAIL_MAX: usize = 500;
 impl Failure {
     /// A failure with our words only.
     pub fn new(kind: FailureKind, code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { kind, code: code.into(), detail: detail.into(), provider_detail: None, retry_after_ms: None }
+        Self {
+            kind,
+            code: code.into(),
+            detail: detail.into(),
+            provider_detail: None,
+            retry_after_ms: None,
+            is_of_batch: false,
+        }
     }
 
     /// Adds the provider's words, shortened.

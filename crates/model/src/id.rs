@@ -137,6 +137,16 @@ id! {
     AlertRuleId = "alr";
     /// Something a rule found.
     AlertId = "alt";
+    /// A tenant's registration with the carriers of a country.
+    RegistrationId = "reg";
+    /// A number the operator holds.
+    NumberId = "num";
+    /// Credit that is bought.
+    PurchaseId = "pur";
+    /// Money that goes back.
+    RefundId = "rfd";
+    /// Our records held against a provider's.
+    ReconciliationId = "rec";
 }
 
 impl EndpointId {

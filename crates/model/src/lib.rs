@@ -36,8 +36,9 @@ pub use failure::{Failure, FailureKind};
 pub use id::{
     ATTEMPTS_MAX, AccountId, AlertId, AlertRuleId, AttachmentId, AttemptId, AuditId, BadId, CallbackId, CampaignId,
     ConsentId, ContactExportId, ContactId, ContentRuleId, DomainId, EndpointId, EventId, ImportId, InboundId,
-    InvoiceDeliveryId, InvoiceId, KeyId, ListId, MessageId, PlanId, RouteId, ScheduleId, SegmentId, SenderId,
-    SessionId, SuppressionId, TemplateId, TenantId, Ulid, UserId, WhatsappTemplateId,
+    InvoiceDeliveryId, InvoiceId, KeyId, ListId, MessageId, NumberId, PlanId, PurchaseId, ReconciliationId, RefundId,
+    RegistrationId, RouteId, ScheduleId, SegmentId, SenderId, SessionId, SuppressionId, TemplateId, TenantId, Ulid,
+    UserId, WhatsappTemplateId,
 };
 pub use ids::Ids;
 pub use money::Money;

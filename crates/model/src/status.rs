@@ -95,6 +95,8 @@ pub enum Fact {
     Complained,
     /// The recipient asked for no more.
     Unsubscribed,
+    /// The recipient wrote back.
+    Replied,
 }
 
 impl Fact {
@@ -114,6 +116,7 @@ impl Fact {
             Self::Clicked { .. } => "clicked",
             Self::Complained => "complained",
             Self::Unsubscribed => "unsubscribed",
+            Self::Replied => "replied",
         }
     }
 
@@ -129,7 +132,7 @@ impl Fact {
             Self::Canceled => Some(Status::Canceled),
             Self::Expired => Some(Status::Expired),
             Self::Suppressed { .. } => Some(Status::Suppressed),
-            Self::Opened | Self::Clicked { .. } | Self::Complained | Self::Unsubscribed => None,
+            Self::Opened | Self::Clicked { .. } | Self::Complained | Self::Unsubscribed | Self::Replied => None,
         }
     }
 

@@ -33,7 +33,7 @@ use model::{Answer, BoxFuture, Broken, Call, Clock, Transport};
 
 pub use dns::Lookups;
 pub use guard::{Allowed, BadAllowed, Guard, Refusal};
-pub use mail::MailListen;
+pub use mail::{MailListen, MailTls, MailTlsError};
 pub use resolve::{Resolve, SystemResolver};
 pub use system::SystemClock;
 

@@ -2,31 +2,25 @@
 //!
 //! Who may be written to and what becomes of a mail is said by a [`MailDoor`]. Here is the protocol and its limits: so many connections, also from one place, so many mails a
 //! minute, so long for a line, so many bytes. A mail is answered 250 only after the door has it on disk. One recipient per mail: reports have one, and then the word is about that one.
-//! We answer no mail with a mail, so a loop cannot begin here. STARTTLS is not offered: what comes is about mails that left long ago, and its address is the proof.
+//! We answer no mail with a mail, so a loop cannot begin here. STARTTLS (RFC 3207) is offered where a certificate is given: nothing said before it counts after it.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-};
+mod line;
+mod peers;
+mod tls;
+
+use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use model::{ArrivedMail, Clock, MailDoor, Welcome};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-/// Connections open at once: reports are few, and a burst of them waits at the sender.
-const CONNECTIONS_MAX: usize = 64;
-/// Connections from one place at once: what one relay uses at most.
-const PEER_CONNECTIONS_MAX: usize = 16;
-/// Mails from one place per minute. A relay that brings a campaign's bounces comes again with the rest.
-const PEER_MAILS_PER_MINUTE: u32 = 600;
-/// Places whose counts are remembered.
-const PEERS_MAX: usize = 4_096;
+pub use self::tls::{MailTls, MailTlsError};
+use self::{line::Line, peers::Peers};
+
 /// Mails over one connection.
 const MAILS_MAX: u32 = 100;
 /// Commands that made no sense, after which we hang up.
@@ -35,8 +29,14 @@ const ERRORS_MAX: u32 = 10;
 const COMMAND_MAX: u64 = 2_048;
 /// Longest piece of a mail read at once, in bytes; longer lines come in pieces.
 const PIECE_MAX: u64 = 64 * 1024;
-/// Largest mail, in bytes: some servers send all of the original back, attachments included.
+/// Largest mail, in bytes: answers bring files, and some servers send all of the original back.
 const MAIL_MAX: usize = 40 << 20;
+/// Bytes of a mail that every connection may hold in memory: what reports and most answers have.
+const SMALL_MAX: usize = 1 << 20;
+/// Mails beyond [`SMALL_MAX`] that are in memory at once; whoever brings another comes again.
+const LARGE_MAX: usize = 4;
+/// Time for a TLS handshake, in milliseconds.
+const HANDSHAKE_MS: u64 = 30_000;
 /// Time for a command, in milliseconds. RFC 5321 has five minutes; who brings a report is a server and not a person.
 const COMMAND_MS: u64 = 60_000;
 /// Time for a whole mail, in milliseconds.
@@ -52,6 +52,8 @@ pub struct MailListen {
     pub name: String,
     /// Bytes of a mail handed over; the rest of a longer one is read and let go.
     pub kept_max: usize,
+    /// With what TLS is offered; `None` not to offer it.
+    pub tls: Option<Arc<MailTls>>,
     /// Who decides.
     pub door: Arc<dyn MailDoor>,
     /// Waits.
@@ -63,8 +65,9 @@ pub struct MailListen {
 impl MailListen {
     /// Takes mail until told to stop. A mail that is half here then comes again: it was not answered.
     pub async fn run(self) {
-        let Self { listener, name, kept_max, door, clock, mut stop } = self;
+        let Self { listener, name, kept_max, tls, door, clock, mut stop } = self;
         let peers = Arc::new(Peers::default());
+        let large = Arc::new(Semaphore::new(LARGE_MAX));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -83,10 +86,12 @@ impl MailListen {
                 continue;
             };
             let visit = Visit {
-                stream: BufReader::new(stream),
+                stream: BufReader::new(Line::Plain(stream)),
                 peer,
                 name: name.clone(),
                 kept_max,
+                tls: tls.clone(),
+                large: Arc::clone(&large),
                 door: Arc::clone(&door),
                 clock: Arc::clone(&clock),
                 peers: Arc::clone(&peers),
@@ -113,80 +118,14 @@ fn turn_away(stream: TcpStream) {
     }
 }
 
-/// Who is here, and how much each has brought this minute.
-#[derive(Default)]
-struct Peers(Mutex<HashMap<IpAddr, Peer>>);
-
-#[derive(Default, Clone, Copy)]
-struct Peer {
-    open: usize,
-    minute: i64,
-    mails: u32,
-}
-
-/// A place in the house, free again when dropped.
-struct Seat {
-    peers: Arc<Peers>,
-    place: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(peer) = self.peers.all().get_mut(&self.place) {
-            peer.open -= 1;
-        }
-    }
-}
-
-impl Peers {
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Peer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A seat, unless there are too many here, or from there.
-    fn enter(self: &Arc<Self>, peer: SocketAddr) -> Option<Seat> {
-        let place = place(peer.ip());
-        let mut all = self.all();
-        if all.values().map(|peer| peer.open).sum::<usize>() >= CONNECTIONS_MAX {
-            return None;
-        }
-        if all.len() >= PEERS_MAX && !all.contains_key(&place) {
-            all.retain(|_, peer| peer.open > 0);
-        }
-        let peer = all.entry(place).or_default();
-        if peer.open >= PEER_CONNECTIONS_MAX {
-            return None;
-        }
-        peer.open += 1;
-        Some(Seat { peers: Arc::clone(self), place })
-    }
-
-    /// Counts a mail, unless this minute is full.
-    fn count(&self, peer: SocketAddr, minute: i64) -> bool {
-        let mut all = self.all();
-        let peer = all.entry(place(peer.ip())).or_default();
-        if peer.minute != minute {
-            (peer.minute, peer.mails) = (minute, 0);
-        }
-        peer.mails = peer.mails.saturating_add(1);
-        peer.mails <= PEER_MAILS_PER_MINUTE
-    }
-}
-
-/// Whom limits count: an address, or what one customer usually has of IPv6.
-fn place(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
-        ip => ip,
-    }
-}
-
 /// One connection.
 struct Visit {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Line>,
     peer: SocketAddr,
     name: String,
     kept_max: usize,
+    tls: Option<Arc<MailTls>>,
+    large: Arc<Semaphore>,
     door: Arc<dyn MailDoor>,
     clock: Arc<dyn Clock>,
     peers: Arc<Peers>,
@@ -194,8 +133,11 @@ struct Visit {
 
 /// What a mail's data came to.
 enum Data {
-    Whole(Vec<u8>),
+    /// With the room it takes, until it is handed over.
+    Whole(Vec<u8>, Option<OwnedSemaphorePermit>),
     TooLarge,
+    /// It was let go: too many large ones are in memory.
+    Busy,
 }
 
 impl Visit {
@@ -204,17 +146,22 @@ impl Visit {
         let (mut has_sender, mut to) = (false, None::<String>);
         let (mut errors, mut mails) = (0, 0);
         let helo = format!("250 {}\r\n", self.name);
-        let ehlo = format!(
-            "250-{}\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE {MAIL_MAX}\r\n",
-            self.name
-        );
         loop {
             let Some(line) = self.command().await? else { return Ok(()) };
+            let can_secure = self.tls.is_some() && !self.stream.get_ref().is_tls();
+            let ehlo = self.ehlo(can_secure);
             let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
             let reply = match verb.as_str() {
                 "EHLO" | "HELO" => {
                     (has_sender, to) = (false, None);
-                    if verb == "EHLO" { ehlo.as_str() } else { &helo }
+                    if verb == "EHLO" { &ehlo } else { &helo }
+                }
+                "STARTTLS" if self.tls.is_some() && !can_secure => "503 5.5.1 Not now\r\n",
+                "STARTTLS" if can_secure && line.len() > verb.len() => "501 5.5.4 STARTTLS stands alone\r\n",
+                "STARTTLS" if can_secure => {
+                    self = self.secure().await?;
+                    (has_sender, to) = (false, None);
+                    continue;
                 }
                 "MAIL" if has_sender => "503 5.5.1 One mail at a time\r\n",
                 "MAIL" if mails >= MAILS_MAX => "421 4.7.0 Enough for one connection; come again\r\n",
@@ -268,6 +215,28 @@ impl Visit {
         }
     }
 
+    /// What we offer.
+    fn ehlo(&self, can_secure: bool) -> String {
+        let starttls = if can_secure { "250-STARTTLS\r\n" } else { "" };
+        format!(
+            "250-{}\r\n250-PIPELINING\r\n250-8BITMIME\r\n{starttls}250-ENHANCEDSTATUSCODES\r\n250 SIZE {MAIL_MAX}\r\n",
+            self.name
+        )
+    }
+
+    /// Puts the connection under TLS. What was sent in plain text behind the command, perhaps by somebody on the way, is let go.
+    async fn secure(mut self) -> io::Result<Self> {
+        let Some(tls) = self.tls.clone() else { return Ok(self) };
+        self.say("220 2.0.0 Go on\r\n").await?;
+        let clock = Arc::clone(&self.clock);
+        let Self { stream, .. } = self;
+        let secured = tokio::select! {
+            secured = stream.into_inner().secure(&tls) => secured?,
+            () = clock.sleep(HANDSHAKE_MS) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        Ok(Self { stream: BufReader::new(secured), ..self })
+    }
+
     /// Reads a mail and hands it over.
     async fn take(&mut self, to: String) -> io::Result<&'static str> {
         let minute = self.clock.now().as_seconds().div_euclid(60);
@@ -275,9 +244,10 @@ impl Visit {
             return Ok("451 4.7.0 Too many mails this minute; try again later\r\n");
         }
         self.say("354 Go on\r\n").await?;
-        let data = match self.data().await? {
-            Data::Whole(data) => Bytes::from(data),
+        let (data, _room) = match self.data().await? {
+            Data::Whole(data, room) => (Bytes::from(data), room),
             Data::TooLarge => return Ok("552 5.3.4 The mail is too large\r\n"),
+            Data::Busy => return Ok("451 4.3.2 Too many large mails at this moment; try again later\r\n"),
         };
         let mail = ArrivedMail { to, data, peer: self.peer.ip() };
         Ok(match self.door.take(mail).await {
@@ -290,7 +260,7 @@ impl Visit {
     async fn say(&mut self, text: &str) -> io::Result<()> {
         let clock = Arc::clone(&self.clock);
         tokio::select! {
-            done = self.stream.get_mut().write_all(text.as_bytes()) => done,
+            done = write(self.stream.get_mut(), text.as_bytes()) => done,
             () = clock.sleep(COMMAND_MS) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
@@ -316,14 +286,20 @@ impl Visit {
         let clock = Arc::clone(&self.clock);
         let deadline = clock.sleep(MAIL_MS);
         tokio::select! {
-            data = read_data(&mut self.stream, self.kept_max) => data,
+            data = read_data(&mut self.stream, self.kept_max, &self.large) => data,
             () = deadline => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }
 
-async fn read_data(stream: &mut BufReader<TcpStream>, kept_max: usize) -> io::Result<Data> {
+async fn write(line: &mut Line, bytes: &[u8]) -> io::Result<()> {
+    line.write_all(bytes).await?;
+    line.flush().await
+}
+
+async fn read_data(stream: &mut BufReader<Line>, kept_max: usize, large: &Arc<Semaphore>) -> io::Result<Data> {
     let (mut kept, mut piece, mut size, mut is_at_start) = (Vec::new(), Vec::new(), 0_usize, true);
+    let (mut room, mut is_busy) = (None, false);
     loop {
         piece.clear();
         let mut limited = (&mut *stream).take(PIECE_MAX);
@@ -331,7 +307,11 @@ async fn read_data(stream: &mut BufReader<TcpStream>, kept_max: usize) -> io::Re
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if is_at_start && piece == b".\r\n" {
-            return Ok(if size > MAIL_MAX { Data::TooLarge } else { Data::Whole(kept) });
+            return Ok(match () {
+                () if size > MAIL_MAX => Data::TooLarge,
+                () if is_busy => Data::Busy,
+                () => Data::Whole(kept, room),
+            });
         }
         let text = if is_at_start { piece.strip_prefix(b".").unwrap_or(&piece) } else { &piece };
         size = size.saturating_add(text.len());
@@ -339,7 +319,16 @@ async fn read_data(stream: &mut BufReader<TcpStream>, kept_max: usize) -> io::Re
         if size > 2 * MAIL_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a mail without an end"));
         }
-        kept.extend_from_slice(&text[..text.len().min(kept_max - kept.len())]);
+        let wanted = text.len().min(kept_max - kept.len());
+        if room.is_none() && !is_busy && kept.len() + wanted > SMALL_MAX {
+            room = Arc::clone(large).try_acquire_owned().ok();
+            is_busy = room.is_none();
+        }
+        if is_busy {
+            kept = Vec::new();
+        } else {
+            kept.extend_from_slice(&text[..wanted]);
+        }
         is_at_start = piece.ends_with(b"\r\n");
     }
 }
@@ -385,25 +374,5 @@ mod tests {
         assert_eq!(size(" BODY=8BITMIME size=12"), Some(12));
         assert_eq!(size(" SIZE=many"), Some(u64::MAX));
         assert_eq!(size(""), None);
-    }
-
-    #[test]
-    fn one_place_cannot_take_all_seats() {
-        let peers = Arc::new(Peers::default());
-        let from = |n: u16| SocketAddr::from(([127, 0, 0, 1], n));
-        let mut seats: Vec<Seat> = (0..PEER_CONNECTIONS_MAX as u16).map(|n| peers.enter(from(n)).unwrap()).collect();
-        assert!(peers.enter(from(99)).is_none());
-        let other = SocketAddr::from(([127, 0, 0, 2], 1));
-        assert!(peers.enter(other).is_some());
-        seats.pop();
-        assert!(peers.enter(from(99)).is_some());
-    }
-
-    #[test]
-    fn a_minute_is_full_for_one_place() {
-        let peers = Peers::default();
-        let (one, two) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 2], 1)));
-        assert!((0..PEER_MAILS_PER_MINUTE).all(|_| peers.count(one, 7)));
-        assert!(!peers.count(one, 7) && peers.count(two, 7) && peers.count(one, 8));
     }
 }

@@ -19,6 +19,7 @@ mod control;
 mod fate;
 mod fields;
 mod holdings;
+mod letter;
 mod message;
 mod mime;
 mod provider;

@@ -57,6 +57,8 @@ pub struct Message {
     pub echo: Option<String>,
     /// The subject of a mail.
     pub subject: Option<String>,
+    /// Where answers to a mail shall go.
+    pub reply_to: Option<String>,
     /// The words: text, caption, or what is spoken.
     pub text: String,
     /// What else there is, a line each: `html`, `attachment ticket.pdf application/pdf 1234 bytes`, `image https://…`, `button Yes`, …
@@ -94,6 +96,7 @@ pub(crate) struct Draft {
     pub from: String,
     pub echo: Option<String>,
     pub subject: Option<String>,
+    pub reply_to: Option<String>,
     pub text: String,
     pub parts: Vec<String>,
     pub callback_url: Option<String>,

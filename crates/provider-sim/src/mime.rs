@@ -9,6 +9,7 @@ use crate::{fields::Fields, message::Draft};
 pub(crate) fn describe(draft: &mut Draft, mail: &[u8]) {
     let Some(mail) = MessageParser::default().parse(mail) else { return };
     draft.subject = mail.subject().map(str::to_owned);
+    draft.reply_to = mail.reply_to().and_then(|to| to.first()).and_then(|to| to.address()).map(str::to_owned);
     draft.text = mail.body_text(0).map(|text| text.trim_end().to_owned()).unwrap_or_default();
     draft.parts.extend((mail.html_body_count() > 0).then(|| "html".to_owned()));
     for part in mail.attachments() {

@@ -45,7 +45,7 @@ pub(crate) trait Provider: Sync {
     fn report(&self, cx: &Cx<'_>, message: &Message, stage: Stage) -> Option<HttpCall>;
 
     /// The callback about a message that somebody wrote, signed; `None` for a kind it does not have.
-    fn inbound(&self, _cx: &Cx<'_>, _written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, _cx: &mut Cx<'_>, _written: &Written) -> Option<HttpCall> {
         None
     }
 }
@@ -79,9 +79,33 @@ pub(crate) struct Written {
     /// The data of a button that was pressed; its words are `text`.
     #[serde(default)]
     pub button: Option<String>,
-    /// The provider's id of the message that is answered.
+    /// The provider's id of the message that is answered; for a mail, its `Message-ID`.
     #[serde(default)]
     pub in_reply_to: Option<String>,
+    /// The subject of a mail.
+    #[serde(default)]
+    pub subject: String,
+    /// A mail's text as HTML.
+    #[serde(default)]
+    pub html: Option<String>,
+    /// More headers of a mail.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Files of a mail.
+    #[serde(default)]
+    pub files: Vec<WrittenFile>,
+}
+
+/// A file that comes with a mail.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WrittenFile {
+    /// Its name.
+    pub filename: String,
+    /// Its media type.
+    pub content_type: String,
+    /// The bytes in base64.
+    pub content_base64: String,
 }
 
 /// A file somebody sends.
@@ -175,7 +199,8 @@ impl Cx<'_> {
         let after = |steps: usize| self.now.plus_millis(self.step_ms.saturating_mul(steps as u64).cast_signed());
         let stages = fate.stages(draft.channel).iter();
         let steps = stages.enumerate().map(|(index, stage)| (after(index + 1), *stage)).collect();
-        let Draft { id, channel, to, from, echo, subject, text, parts, callback_url, more } = draft;
+        let Draft { id, channel, to, from, echo, subject, reply_to, text, parts, callback_url, more } = draft;
+        let reply_to = reply_to.filter(|address| !address.is_empty());
         let callback_url = callback_url.filter(|url| !url.is_empty());
         let provider = self.provider;
         let at = self.now;
@@ -187,6 +212,7 @@ impl Cx<'_> {
             from,
             echo,
             subject,
+            reply_to,
             text,
             parts,
             at,

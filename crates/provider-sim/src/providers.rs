@@ -13,6 +13,7 @@ mod sendgrid;
 mod ses;
 mod smtp;
 mod sns;
+mod stripe;
 mod telegram;
 pub(crate) mod termii;
 mod twilio;
@@ -35,6 +36,7 @@ pub(crate) static PROVIDERS: &[&dyn Provider] = &[
     &ses::Ses,
     &smtp::Smtp,
     &sns::Sns,
+    &stripe::Stripe,
     &telegram::Telegram,
     &termii::Termii,
     &twilio::Twilio,

@@ -136,13 +136,10 @@ pub(crate) fn sigv4_problem(request: &Request, key_id: &str, secret: &str, servi
         .collect();
     let mut query: Vec<&str> = request.query.split('&').filter(|pair| !pair.is_empty()).collect();
     query.sort_unstable();
-    let canonical = format!(
-        "{}\n{}\n{}\n{headers}\n{names}\n{}",
-        request.method,
-        request.path.replace('%', "%25"),
-        query.join("&"),
-        sha256(&request.body)
-    );
+    // S3 alone signs the path as it is.
+    let path = if service == "s3" { request.path.clone() } else { request.path.replace('%', "%25") };
+    let canonical =
+        format!("{}\n{path}\n{}\n{headers}\n{names}\n{}", request.method, query.join("&"), sha256(&request.body));
     let text = format!(
         "AWS4-HMAC-SHA256\n{}\n{day}/{region}/{service}/aws4_request\n{}",
         request.header("x-amz-date"),

@@ -88,7 +88,7 @@ impl Simulator {
         let base_url = format!("http://{}/{}", request.header("host"), provider.id());
         let mut cx = self.cx(provider, &world, &base_url, now);
         let mut reply = provider.answer(&mut cx, request).unwrap_or_else(|refusal| refusal);
-        let Cx { mut taken, changes, used, calls, .. } = cx;
+        let Cx { mut taken, mut changes, used, mut calls, .. } = cx;
 
         let mut seen = Seen::new(now, provider.id(), request);
         let recipients: Vec<&str> = taken.iter().map(|message| message.to.as_str()).collect();
@@ -116,6 +116,8 @@ impl Simulator {
         }
         if !is_taken {
             taken.clear();
+            changes.clear();
+            calls.clear();
         }
         let settings = world.settings.entry(provider.id()).or_default();
         settings.extend(changes.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -172,12 +174,15 @@ impl Simulator {
         let Some(provider) = provider(&written.provider) else {
             return Err(format!("there is no provider `{}`", written.provider));
         };
-        let world = self.world();
+        let mut world = self.world();
         let base_url = format!("{base_url}/{}", provider.id());
-        let cx = self.cx(provider, &world, &base_url, self.clock.now());
-        let call = provider.inbound(&cx, written).ok_or(
-            "this provider has no such callback, or knows no URL for it: set `callback_url` with PUT /_sim/providers/{id}",
+        let mut cx = self.cx(provider, &world, &base_url, self.clock.now());
+        let call = provider.inbound(&mut cx, written).ok_or(
+            "this provider has no such callback, or knows no URL for it: set `callback_url`, or `mail_url` for mails, with PUT /_sim/providers/{id}",
         )?;
+        let changes = cx.changes;
+        let settings = world.settings.entry(provider.id()).or_default();
+        settings.extend(changes.into_iter().map(|(name, value)| (name.to_owned(), value)));
         Ok(Due { after_ms: 0, provider: provider.id(), what: What::Written(Box::new(call)) })
     }
 

@@ -67,6 +67,9 @@ enum Command {
     /// Show the configuration in force, check what it leads to, and warn
     #[command(after_help = "Example:\n  tidings doctor --json")]
     Doctor(commands::doctor::Doctor),
+    /// Count every message again, and correct the sums that analytics, usage by day and alerts read. Servers may keep running
+    #[command(after_help = "Example:\n  tidings recount --tenant ten_01K9ZC0A1B2C3D4E5F6G7H8J9K")]
+    Recount(commands::recount::Recount),
     /// Make and list tenants
     #[command(subcommand, after_help = "Example:\n  tidings tenant create \"Acme Tickets\" --json")]
     Tenant(commands::tenant::Tenant),
@@ -164,6 +167,7 @@ fn start(cli: Cli) -> Outcome {
             Command::Demo => commands::serve::run(config, true, json).await,
             Command::Migrate => commands::migrate::run(&config, json).await,
             Command::Doctor(command) => commands::doctor::run(&config, command, json).await,
+            Command::Recount(command) => commands::recount::run(&config, command, json).await,
             Command::Tenant(command) => commands::tenant::run(&config, command, json).await,
             Command::Key(command) => commands::key::run(&config, command, json).await,
             Command::User(command) => commands::user::run(&config, command, json).await,

@@ -6,6 +6,7 @@ pub mod key;
 pub mod master_key;
 pub mod migrate;
 pub mod provider_sim;
+pub mod recount;
 pub mod send;
 pub mod serve;
 pub mod tail;

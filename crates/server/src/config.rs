@@ -34,6 +34,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where mail comes in; `None` is nowhere.
     pub mail_listen: Option<SocketAddr>,
+    /// Certificate and key for STARTTLS there.
+    pub mail_tls: Option<(PathBuf, PathBuf)>,
     /// Where files live.
     pub data_dir: PathBuf,
     /// `sqlite:PATH` or `postgres://…`.
@@ -137,6 +139,7 @@ impl Config {
         let oidc = oidc(&layers)?;
         let config = Self {
             mail_listen: layers.parse_if_set("mail_listen", values::listen)?,
+            mail_tls: mail_tls(&layers)?,
             database_url: database_url(&layers, &data_dir)?,
             client_ip_header: layers.parse_if_set("client_ip_header", values::header_name)?,
             master_key: layers.parse_if_set("master_key", |text| {
@@ -225,6 +228,27 @@ impl Config {
 fn database_url(layers: &Layers, data_dir: &Path) -> Result<Secret, ConfigError> {
     let url = layers.parse_if_set("database_url", values::database_url)?;
     Ok(url.unwrap_or_else(|| Secret::new(format!("sqlite:{}", data_dir.join("tidings.db").display()))))
+}
+
+/// Certificate and key of the mail listener: both, or neither.
+fn mail_tls(layers: &Layers) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+    let path = |name: &str| {
+        layers.parse_if_set(name, |text| match text {
+            "" => Err("write a path".to_owned()),
+            text => Ok(PathBuf::from(text)),
+        })
+    };
+    match (path("mail_tls_certificate")?, path("mail_tls_key")?) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError(
+            "`mail_tls_key` is missing: set it to the file with the certificate's private key".to_owned(),
+        )),
+        (None, Some(_)) => Err(ConfigError(
+            "`mail_tls_certificate` is missing: set it to the file with the certificate that goes with the key"
+                .to_owned(),
+        )),
+    }
 }
 
 fn base_urls(layers: &Layers) -> Result<BTreeMap<String, String>, ConfigError> {

@@ -14,7 +14,8 @@ pub async fn active_tenants(tx: &mut Tx, since: Timestamp, limit: i64) -> Result
 /// Tenants about whom rules remember something, or whose mail domains or WhatsApp templates are in trouble. Across tenants.
 pub async fn tenants_in_trouble(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT tenant_id FROM alert_states UNION SELECT tenant_id FROM domains WHERE state = 'failed'
-        UNION SELECT tenant_id FROM whatsapp_templates WHERE status IN ('rejected', 'paused', 'disabled') ORDER BY tenant_id LIMIT $1";
+        UNION SELECT tenant_id FROM whatsapp_templates WHERE status IN ('rejected', 'paused', 'disabled')
+        UNION SELECT tenant_id FROM registrations WHERE state IN ('rejected', 'operator_needed') ORDER BY tenant_id LIMIT $1";
     tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
@@ -36,9 +37,9 @@ pub async fn dead_letters(
 /// Something a provider or the DNS no longer vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lapsed {
-    /// `domain` or `whatsapp_template`.
+    /// `domain`, `registration` or `whatsapp_template`.
     pub kind: String,
-    /// Its name.
+    /// Its name; a registration has that of its account.
     pub name: String,
     /// The word of its state.
     pub state: String,
@@ -52,6 +53,9 @@ pub async fn lapsed(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Lap
         "SELECT 'domain' AS kind, name, state, detail AS reason FROM domains WHERE tenant_id = $1 AND state = 'failed'
         UNION ALL SELECT 'whatsapp_template' AS kind, name, status AS state, reason FROM whatsapp_templates
             WHERE tenant_id = $1 AND status IN ('rejected', 'paused', 'disabled')
+        UNION ALL SELECT 'registration' AS kind, a.name, r.state, r.problem AS reason FROM registrations AS r
+            JOIN accounts AS a ON a.tenant_id = r.tenant_id AND a.id = r.account_id
+            WHERE r.tenant_id = $1 AND r.state IN ('rejected', 'operator_needed')
         ORDER BY kind, name LIMIT $2";
     let read =
         |mut row: Row| Ok(Lapsed { kind: row.get(0)?, name: row.get(1)?, state: row.get(2)?, reason: row.get(3)? });

@@ -181,15 +181,33 @@ pub async fn remove_states(tx: &mut Tx, tenant: TenantId, keys: &[(AlertRuleId, 
     tx.delete_many("alert_states", &given).await.map(drop)
 }
 
-/// Notes that the tenant is watched from now on: `true` for whoever does so first, who gives it the default rules.
-pub async fn begin(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<bool, Error> {
-    let sql = "INSERT INTO alert_watches (tenant_id, checked_at, created_at) VALUES ($1, $2, $3) ON CONFLICT (tenant_id) DO NOTHING";
-    Ok(tx.execute(sql, &[&tenant, &Timestamp::EPOCH, &now]).await? == 1)
+/// Notes that the tenant is watched from now on and that it got the default rules of the first `kinds` kinds. Answers of how many it had got them before, for whoever does so
+/// first: the kinds from there on are new to the tenant.
+pub async fn begin(tx: &mut Tx, tenant: TenantId, kinds: i64, now: Timestamp) -> Result<Option<i64>, Error> {
+    let sql = "INSERT INTO alert_watches (tenant_id, checked_at, created_at, kinds) VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id) DO NOTHING";
+    if tx.execute(sql, &[&tenant, &Timestamp::EPOCH, &now, &kinds]).await? == 1 {
+        return Ok(Some(0));
+    }
+    let lock = tx.dialect().for_update();
+    let row = tx.row(&format!("SELECT kinds FROM alert_watches WHERE tenant_id = $1 {lock}"), &[&tenant]).await?;
+    let before: i64 = row.map_or(Ok(kinds), |mut row| row.get(0))?;
+    if before >= kinds {
+        return Ok(None);
+    }
+    tx.execute("UPDATE alert_watches SET kinds = $1 WHERE tenant_id = $2", &[&kinds, &tenant]).await?;
+    Ok(Some(before))
 }
 
-/// Whether the tenant is watched.
-pub async fn has_begun(tx: &mut Tx, tenant: TenantId) -> Result<bool, Error> {
-    Ok(tx.row("SELECT 1 FROM alert_watches WHERE tenant_id = $1", &[&tenant]).await?.is_some())
+/// Whether the tenant is watched, and got the default rules of so many kinds.
+pub async fn has_begun(tx: &mut Tx, tenant: TenantId, kinds: i64) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM alert_watches WHERE tenant_id = $1 AND kinds >= $2";
+    Ok(tx.row(sql, &[&tenant, &kinds]).await?.is_some())
+}
+
+/// Tenants who are watched and have not got the default rules of so many kinds yet: there are more since an upgrade. Across tenants: for the job that looks.
+pub async fn behind(tx: &mut Tx, kinds: i64, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let sql = "SELECT tenant_id FROM alert_watches WHERE kinds < $1 ORDER BY tenant_id LIMIT $2";
+    tx.rows(sql, &[&kinds, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
 /// When these tenants were last looked at. Across tenants: for the job that looks.

@@ -101,6 +101,16 @@ pub async fn find_many(tx: &mut Tx, tenant: TenantId, ids: &[AttachmentId]) -> R
     rows.into_iter().map(read).collect()
 }
 
+/// Several of the tenant's files, in no particular order, also those it deleted while their bytes are still held for messages.
+pub async fn find_held(tx: &mut Tx, tenant: TenantId, ids: &[AttachmentId]) -> Result<Vec<Attachment>, Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id)]);
+    for id in ids {
+        given.row([&tenant, id]);
+    }
+    let rows = tx.match_many(&format!("SELECT {COLUMNS} FROM attachments"), &given, "AND purging_at IS NULL").await?;
+    rows.into_iter().map(read).collect()
+}
+
 /// A file of the tenant's with these bytes, this name and this type, unless it was deleted or is being removed.
 pub async fn find_same(
     tx: &mut Tx,
@@ -122,6 +132,16 @@ pub async fn hold(tx: &mut Tx, tenant: TenantId, id: AttachmentId, until: Timest
          purge_at = CASE WHEN purge_at < $1 THEN $1 ELSE purge_at END
          WHERE tenant_id = $2 AND id = $3 AND deleted_at IS NULL AND purging_at IS NULL";
     Ok(tx.execute(sql, &[&until, &tenant, &id]).await? == 1)
+}
+
+/// Takes files away from their tenant together with what held them: the bytes go as soon as nobody else has the same.
+pub async fn release(tx: &mut Tx, tenant: TenantId, ids: &[AttachmentId], now: Timestamp) -> Result<(), Error> {
+    for id in ids {
+        let sql = "UPDATE attachments SET deleted_at = $1, held_until = $1, purge_at = $1
+             WHERE tenant_id = $2 AND id = $3 AND purging_at IS NULL";
+        tx.execute(sql, &[&now, &tenant, id]).await?;
+    }
+    Ok(())
 }
 
 /// Takes a file away from its tenant; the bytes stay as long as they are held. `false` when there was none.

@@ -2,7 +2,7 @@
 
 use model::{AuditId, TenantId, Timestamp};
 
-use crate::{Error, Row, Tx};
+use crate::{Error, Row, Tx, sql::Sql};
 
 /// A row of `audit_log`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,8 +151,63 @@ pub async fn about(
     tx.rows(&sql, &[&tenant, &after, &subject, &limit]).await?.into_iter().map(read).collect()
 }
 
+/// Which entries a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// By this one.
+    pub actor: Option<String>,
+    /// Of this action, or of all that begin so.
+    pub action: Option<Action>,
+    /// About this one.
+    pub subject: Option<String>,
+    /// Made from this instant on.
+    pub since: Option<Timestamp>,
+    /// Made before this instant.
+    pub until: Option<Timestamp>,
+}
+
+/// Which actions are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// This one.
+    Is(String),
+    /// All about a noun, as `account.`.
+    BeginsWith(String),
+}
+
 /// The tenant's entries made before `before`, newest first.
-pub async fn list(tx: &mut Tx, tenant: TenantId, before: AuditId, limit: i64) -> Result<Vec<Entry>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM audit_log WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
-    tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    filter: &Filter,
+    before: AuditId,
+    limit: i64,
+) -> Result<Vec<Entry>, Error> {
+    let mut sql = Sql::default();
+    sql.push(" FROM audit_log WHERE tenant_id = ").bind(tenant).push(" AND id < ").bind(before);
+    if let Some(actor) = &filter.actor {
+        sql.push(" AND actor = ").bind(actor.as_str());
+    }
+    match &filter.action {
+        None => {}
+        Some(Action::Is(action)) => {
+            sql.push(" AND action = ").bind(action.as_str());
+        }
+        Some(Action::BeginsWith(start)) => {
+            // Not a range: the column does not compare byte by byte everywhere.
+            let length = start.chars().count() as i64;
+            sql.push(" AND substr(action, 1, CAST(").bind(length).push(" AS INTEGER)) = ").bind(start.as_str());
+        }
+    }
+    if let Some(subject) = &filter.subject {
+        sql.push(" AND subject = ").bind(subject.as_str());
+    }
+    if let Some(since) = filter.since {
+        sql.push(" AND at >= ").bind(since);
+    }
+    if let Some(until) = filter.until {
+        sql.push(" AND at < ").bind(until);
+    }
+    sql.push(" ORDER BY id DESC LIMIT ").bind(limit);
+    sql.rows(tx, &format!("SELECT {COLUMNS}")).await?.into_iter().map(read).collect()
 }

@@ -297,7 +297,7 @@ pub async fn remove_topic(tx: &mut Tx, tenant: TenantId, name: &str) -> Result<b
     Ok(tx.execute("DELETE FROM topics WHERE tenant_id = $1 AND name = $2", &[&tenant, &name]).await? > 0)
 }
 
-/// One marketing message a contact got, or is about to get, for counting.
+/// One message a contact got, or is about to get, for counting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// Which message.
@@ -329,18 +329,38 @@ pub async fn marketing_since(
         "SELECT m.id, m.contact_id, COALESCE(m.sent_at, m.due_at, m.send_at, m.created_at), m.sent_at, m.channel, m.topic FROM {given}
         JOIN messages AS m ON m.tenant_id = given.tenant_id AND m.contact_id = given.contact_id AND m.id >= given.since
         WHERE m.purpose = 1 AND m.status NOT IN (3, 4, 5, 8)";
-    let read = |mut row: Row| {
-        let is_sent = row.get::<Option<Timestamp>>(3)?.is_some();
-        Ok(Sent {
-            message_id: row.get(0)?,
-            contact_id: row.get(1)?,
-            at: row.get(2)?,
-            is_sent,
-            channel: row.get(4)?,
-            topic: row.get(5)?,
-        })
-    };
-    tx.rows_many(sql, &given).await?.into_iter().map(read).collect()
+    tx.rows_many(sql, &given).await?.into_iter().map(sent).collect()
+}
+
+/// Messages of contacts about topics, for whatever purpose, that were accepted since `since` (by id) and were not withdrawn, held back or refused.
+pub async fn about_topics_since(
+    tx: &mut Tx,
+    tenant: TenantId,
+    asked: &[(ContactId, String)],
+    since: model::MessageId,
+) -> Result<Vec<Sent>, Error> {
+    let mut given =
+        Given::new(&[("tenant_id", Kind::Id), ("contact_id", Kind::Id), ("topic", Kind::Text), ("since", Kind::Id)]);
+    for (contact, topic) in asked {
+        given.row([&tenant, contact, topic, &since]);
+    }
+    let sql =
+        "SELECT m.id, m.contact_id, COALESCE(m.sent_at, m.due_at, m.send_at, m.created_at), m.sent_at, m.channel, m.topic FROM {given}
+        JOIN messages AS m ON m.tenant_id = given.tenant_id AND m.contact_id = given.contact_id AND m.id >= given.since AND m.topic = given.topic
+        WHERE m.status NOT IN (3, 4, 5, 8)";
+    tx.rows_many(sql, &given).await?.into_iter().map(sent).collect()
+}
+
+fn sent(mut row: Row) -> Result<Sent, Error> {
+    let is_sent = row.get::<Option<Timestamp>>(3)?.is_some();
+    Ok(Sent {
+        message_id: row.get(0)?,
+        contact_id: row.get(1)?,
+        at: row.get(2)?,
+        is_sent,
+        channel: row.get(4)?,
+        topic: row.get(5)?,
+    })
 }
 
 /// Contacts' own time zones, of any tenants; without those who have none.

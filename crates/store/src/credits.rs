@@ -41,6 +41,10 @@ pub struct Ledger {
     pub top_up_amount: Option<i64>,
     /// One was asked for, and credit has not been above since.
     pub is_topping_up: bool,
+    /// How often one was asked for.
+    pub top_ups: i64,
+    /// Most that is bought by itself in 30 days.
+    pub top_up_month_max: Option<i64>,
     /// The number of the last entry.
     pub entries: i64,
     /// When it was made.
@@ -69,6 +73,8 @@ impl Ledger {
             top_up_at: None,
             top_up_amount: None,
             is_topping_up: false,
+            top_ups: 0,
+            top_up_month_max: None,
             entries: 0,
             created_at: now,
             updated_at: now,
@@ -194,7 +200,7 @@ pub struct Grant {
 }
 
 const LEDGER: &str = "tenant_id, mode, currency, available, reserved, revenue, purchased, adjusted, promo, granted, remainder, low_at, is_low, top_up_at, top_up_amount, \
-                      is_topping_up, entries, created_at, updated_at";
+                      is_topping_up, top_ups, top_up_month_max, entries, created_at, updated_at";
 
 fn read_ledger(mut row: Row) -> Result<Ledger, Error> {
     Ok(Ledger {
@@ -214,9 +220,11 @@ fn read_ledger(mut row: Row) -> Result<Ledger, Error> {
         top_up_at: row.get(13)?,
         top_up_amount: row.get(14)?,
         is_topping_up: row.get(15)?,
-        entries: row.get(16)?,
-        created_at: row.get(17)?,
-        updated_at: row.get(18)?,
+        top_ups: row.get(16)?,
+        top_up_month_max: row.get(17)?,
+        entries: row.get(18)?,
+        created_at: row.get(19)?,
+        updated_at: row.get(20)?,
     })
 }
 
@@ -236,13 +244,13 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<Option<Ledger>, Error
 pub async fn put(tx: &mut Tx, tenant: TenantId, ledger: &Ledger) -> Result<(), Error> {
     let l = ledger;
     let sql = format!(
-        "INSERT INTO credit_ledgers ({LEDGER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+        "INSERT INTO credit_ledgers ({LEDGER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
          ON CONFLICT (tenant_id) DO UPDATE SET mode = excluded.mode, currency = excluded.currency, available = excluded.available, reserved = excluded.reserved, \
          revenue = excluded.revenue, purchased = excluded.purchased, adjusted = excluded.adjusted, promo = excluded.promo, granted = excluded.granted, \
          remainder = excluded.remainder, low_at = excluded.low_at, is_low = excluded.is_low, top_up_at = excluded.top_up_at, top_up_amount = excluded.top_up_amount, \
-         is_topping_up = excluded.is_topping_up, entries = excluded.entries, updated_at = excluded.updated_at"
+         is_topping_up = excluded.is_topping_up, top_ups = excluded.top_ups, top_up_month_max = excluded.top_up_month_max, entries = excluded.entries, updated_at = excluded.updated_at"
     );
-    let params: [&dyn crate::Param; 19] = [
+    let params: [&dyn crate::Param; 21] = [
         &tenant,
         &l.mode,
         &l.currency,
@@ -259,6 +267,8 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, ledger: &Ledger) -> Result<(), E
         &l.top_up_at,
         &l.top_up_amount,
         &l.is_topping_up,
+        &l.top_ups,
+        &l.top_up_month_max,
         &l.entries,
         &l.created_at,
         &l.updated_at,

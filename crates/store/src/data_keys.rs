@@ -98,7 +98,8 @@ pub async fn remove_unused(tx: &mut Tx, tenant: TenantId, newest: i64) -> Result
          AND NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.tenant_id = data_keys.tenant_id AND accounts.data_key_id = data_keys.id)
          AND NOT EXISTS (SELECT 1 FROM idempotency_keys WHERE idempotency_keys.tenant_id = data_keys.tenant_id AND idempotency_keys.data_key_id = data_keys.id)
          AND NOT EXISTS (SELECT 1 FROM consent_policies WHERE consent_policies.tenant_id = data_keys.tenant_id AND consent_policies.data_key_id = data_keys.id)
-         AND NOT (tenant_id = $3 AND EXISTS (SELECT 1 FROM users WHERE users.totp_data_key_id = data_keys.id))",
+         AND NOT (tenant_id = $3 AND EXISTS (SELECT 1 FROM users WHERE users.totp_data_key_id = data_keys.id))
+         AND NOT (tenant_id = $3 AND EXISTS (SELECT 1 FROM payment_settings WHERE payment_settings.data_key_id = data_keys.id))",
         &[&tenant, &newest, &TenantId::from_ulid(0)],
     )
     .await

@@ -95,7 +95,7 @@ pub async fn empty_content(tx: &mut Tx, tenant: TenantId, content: ContentId, bo
     tx.execute(sql, &[&body, &tenant, &content]).await.map(drop)
 }
 
-/// Empties up to `limit` messages a contact, or somebody at one of its addresses, wrote. Answers how many.
+/// Empties up to `limit` messages a contact, or somebody at one of its addresses, wrote. Answers what they said: it may name files.
 pub async fn empty_inbound(
     tx: &mut Tx,
     tenant: TenantId,
@@ -103,21 +103,22 @@ pub async fn empty_inbound(
     addresses: &[String],
     body: &str,
     limit: i64,
-) -> Result<u64, Error> {
-    let sql = "SELECT id FROM inbound_messages WHERE tenant_id = $1 AND contact_id = $2 ORDER BY id LIMIT $3";
+) -> Result<Vec<String>, Error> {
+    let sql = "SELECT id, body FROM inbound_messages WHERE tenant_id = $1 AND contact_id = $2 ORDER BY id LIMIT $3";
     let mut rows = tx.rows(sql, &[&tenant, &contact, &limit]).await?;
     for address in addresses {
-        let sql = "SELECT id FROM inbound_messages WHERE tenant_id = $1 AND address = $2 ORDER BY id LIMIT $3";
+        let sql = "SELECT id, body FROM inbound_messages WHERE tenant_id = $1 AND address = $2 ORDER BY id LIMIT $3";
         rows.extend(tx.rows(sql, &[&tenant, address, &limit]).await?);
     }
-    let mut count = 0;
+    let mut emptied = Vec::new();
     for mut row in rows {
         let id: InboundId = row.get(0)?;
         let sql =
             "UPDATE inbound_messages SET address = $1, body = $2, contact_id = NULL WHERE tenant_id = $3 AND id = $4";
-        count += tx.execute(sql, &[&ERASED, &body, &tenant, &id]).await?;
+        tx.execute(sql, &[&ERASED, &body, &tenant, &id]).await?;
+        emptied.push(row.get(1)?);
     }
-    Ok(count)
+    Ok(emptied)
 }
 
 /// Up to `limit` of the tenant's callbacks after `after`, oldest first: id, query, headers and body.

@@ -236,6 +236,10 @@ pub struct Invoiced {
     pub ends_at: Timestamp,
     /// Messages that are on invoices.
     pub sent: i64,
+    /// Messages a price list charged that are on invoices.
+    pub charges: i64,
+    /// What it charged for them.
+    pub charged: i64,
 }
 
 /// Writes what is on invoices now; the tenants are the rows' own.
@@ -247,17 +251,19 @@ pub async fn put_invoiced(tx: &mut Tx, rows: &[Invoiced]) -> Result<(), Error> {
         ("country", Kind::Text),
         ("ends_at", Kind::Time),
         ("sent", Kind::Int),
+        ("charges", Kind::Int),
+        ("charged", Kind::Int),
     ]);
     for r in rows {
-        given.row([&r.tenant_id, &r.starts_at, &r.channel, &r.country, &r.ends_at, &r.sent]);
+        given.row([&r.tenant_id, &r.starts_at, &r.channel, &r.country, &r.ends_at, &r.sent, &r.charges, &r.charged]);
     }
-    let suffix = "ON CONFLICT (tenant_id, starts_at, channel, country) DO UPDATE SET sent = excluded.sent";
+    let suffix = "ON CONFLICT (tenant_id, starts_at, channel, country) DO UPDATE SET sent = excluded.sent, charges = excluded.charges, charged = excluded.charged";
     tx.insert_many("invoiced_usage", &given, suffix).await.map(drop)
 }
 
 /// What is on invoices of the tenant's months that begin at `since` or later, in the order of the keys.
 pub async fn invoiced_since(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Result<Vec<Invoiced>, Error> {
-    let sql = "SELECT tenant_id, starts_at, channel, country, ends_at, sent FROM invoiced_usage WHERE tenant_id = $1 AND starts_at >= $2
+    let sql = "SELECT tenant_id, starts_at, channel, country, ends_at, sent, charges, charged FROM invoiced_usage WHERE tenant_id = $1 AND starts_at >= $2
         ORDER BY starts_at, channel, country";
     let read = |mut row: Row| {
         Ok(Invoiced {
@@ -267,6 +273,8 @@ pub async fn invoiced_since(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> 
             country: row.get(3)?,
             ends_at: row.get(4)?,
             sent: row.get(5)?,
+            charges: row.get(6)?,
+            charged: row.get(7)?,
         })
     };
     tx.rows(sql, &[&tenant, &since]).await?.into_iter().map(read).collect()

@@ -51,6 +51,8 @@ pub struct Engagement {
     pub complained_at: Option<Timestamp>,
     /// The recipient asked for no more.
     pub unsubscribed_at: Option<Timestamp>,
+    /// The recipient wrote back.
+    pub replied_at: Option<Timestamp>,
 }
 
 /// A message as stored. `status` is never `sending`: that is told by an attempt in flight.
@@ -128,6 +130,10 @@ pub struct Message {
     pub sender_id: Option<SenderId>,
     /// The template it was made of.
     pub template: Option<OfTemplate>,
+    /// Which of its campaign's variants it is, from 0.
+    pub variant: Option<u32>,
+    /// How far the tenant's clock was ahead of UTC when it was accepted, in quarters of an hour; `None` for those from before that was noted.
+    pub clock: Option<i64>,
     /// What is tracked, as a set of bits: see `engine::tracking`.
     pub tracking: u32,
     /// What people and machines did with it.
@@ -181,6 +187,8 @@ impl Message {
             dead_at: None,
             sender_id: None,
             template: None,
+            variant: None,
+            clock: None,
             tracking: 0,
             engagement: Engagement::default(),
         }
@@ -190,7 +198,7 @@ impl Message {
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
      route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
      poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id, template_id, template_version, tracking, opened_at, clicked_at, machine_opened_at, \
-     machine_clicked_at, complained_at, unsubscribed_at";
+     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock";
 
 impl Message {
     fn read(mut row: Row) -> Result<Self, Error> {
@@ -243,7 +251,10 @@ impl Message {
                 machine_clicked_at: row.get(41)?,
                 complained_at: row.get(42)?,
                 unsubscribed_at: row.get(43)?,
+                replied_at: row.get(44)?,
             },
+            variant: row.get(45)?,
+            clock: row.get(46)?,
         })
     }
 }
@@ -282,6 +293,8 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("template_id", Kind::Id),
         ("template_version", Kind::Int),
         ("tracking", Kind::Int),
+        ("variant", Kind::Int),
+        ("clock", Kind::Int),
     ]);
     let of: Vec<_> = messages.iter().map(|m| (m.template.map(|t| t.id), m.template.map(|t| t.version))).collect();
     for (m, (template_id, template_version)) in messages.iter().zip(&of) {
@@ -317,6 +330,8 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             template_id,
             template_version,
             &m.tracking,
+            &m.variant,
+            &m.clock,
         ]);
     }
     tx.insert_many_later("messages", &given, "").await
@@ -384,6 +399,7 @@ pub async fn update_engagements(tx: &mut Tx, messages: &[&Message]) -> Result<()
         ("machine_clicked_at", Kind::Time),
         ("complained_at", Kind::Time),
         ("unsubscribed_at", Kind::Time),
+        ("replied_at", Kind::Time),
     ]);
     for m in messages {
         let e = &m.engagement;
@@ -396,6 +412,7 @@ pub async fn update_engagements(tx: &mut Tx, messages: &[&Message]) -> Result<()
             &e.machine_clicked_at,
             &e.complained_at,
             &e.unsubscribed_at,
+            &e.replied_at,
         ]);
     }
     tx.update_many_later("messages", 2, &given).await
@@ -413,6 +430,31 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, id: MessageId) -> Result<Option
 pub async fn after(tx: &mut Tx, tenant: TenantId, after: MessageId, limit: i64) -> Result<Vec<Message>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM messages WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
     tx.rows(&sql, &[&tenant, &after, &limit]).await?.into_iter().map(Message::read).collect()
+}
+
+/// Notes what the tenant's clock showed when messages were accepted that do not say so.
+pub async fn set_clocks(tx: &mut Tx, messages: &[Message]) -> Result<(), Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("clock", Kind::Int)]);
+    for m in messages {
+        given.row([&m.tenant_id, &m.id, &m.clock]);
+    }
+    if given.is_empty() {
+        return Ok(());
+    }
+    tx.update_many_later("messages", 2, &given).await
+}
+
+/// The newest message that was sent to an address over a channel, from `oldest` on, and whether it was answered: what somebody who writes from there answers.
+pub async fn newest_sent_to(
+    tx: &mut Tx,
+    tenant: TenantId,
+    channel: Channel,
+    address: &str,
+    oldest: MessageId,
+) -> Result<Option<(MessageId, bool)>, Error> {
+    let sql = "SELECT id, replied_at FROM messages WHERE tenant_id = $1 AND address = $2 AND id >= $3 AND channel = $4 AND sent_at IS NOT NULL ORDER BY id DESC LIMIT 1";
+    let row = tx.row(sql, &[&tenant, &address, &oldest, &channel]).await?;
+    row.map(|mut row| Ok((row.get(0)?, row.get::<Option<Timestamp>>(1)?.is_some()))).transpose()
 }
 
 /// Reads many messages of any tenants: for the dispatcher.
@@ -485,4 +527,20 @@ pub async fn waiting_on_account(
 pub async fn count_unsettled(tx: &mut Tx, tenant: TenantId, account: AccountId, limit: i64) -> Result<i64, Error> {
     let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE tenant_id = $1 AND account_id = $2 AND poll_at IS NOT NULL AND status IN (0, 1) LIMIT $3) AS waiting";
     tx.row(sql, &[&tenant, &account, &limit]).await?.map_or(Ok(0), |mut row| row.get(0))
+}
+
+/// The first tenant after one that has dead letters. Across tenants: for the operator.
+pub async fn next_with_dead(tx: &mut Tx, after: TenantId) -> Result<Option<TenantId>, Error> {
+    let sql = "SELECT tenant_id FROM messages WHERE dead_at IS NOT NULL AND tenant_id > $1 ORDER BY tenant_id LIMIT 1";
+    tx.row(sql, &[&after]).await?.map(|mut row| row.get(0)).transpose()
+}
+
+/// How many dead letters a tenant has, counted up to `limit`, and when the newest message of them became one.
+pub async fn count_dead(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<(i64, Option<Timestamp>), Error> {
+    let sql =
+        "SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE tenant_id = $1 AND dead_at IS NOT NULL LIMIT $2) AS dead";
+    let count = tx.row(sql, &[&tenant, &limit]).await?.map_or(Ok(0), |mut row| row.get(0))?;
+    let sql = "SELECT dead_at FROM messages WHERE tenant_id = $1 AND dead_at IS NOT NULL ORDER BY id DESC LIMIT 1";
+    let newest = tx.row(sql, &[&tenant]).await?.map(|mut row| row.get(0)).transpose()?;
+    Ok((count, newest))
 }

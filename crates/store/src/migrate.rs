@@ -137,6 +137,34 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["alert_rules", "alert_states", "alerts", "alert_watches"],
         postgres: "",
     },
+    Migration {
+        version: 21,
+        name: "registration",
+        sql: include_str!("../migrations/0021_registration.sql"),
+        tenant_tables: &["business_profiles", "registrations"],
+        postgres: "",
+    },
+    Migration {
+        version: 22,
+        name: "purchases",
+        sql: include_str!("../migrations/0022_purchases.sql"),
+        tenant_tables: &[
+            "charge_counters",
+            "credit_purchases",
+            "credit_refunds",
+            "payment_methods",
+            "reconciliations",
+            "reconciliation_records",
+        ],
+        postgres: "",
+    },
+    Migration {
+        version: 23,
+        name: "replies_variants_cost",
+        sql: include_str!("../migrations/0023_insight.sql"),
+        tenant_tables: &["message_days"],
+        postgres: SUMS_STORAGE,
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.
@@ -202,6 +230,15 @@ ALTER TABLE later_facts SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacu
 ALTER TABLE account_states SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
 ALTER TABLE usage_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
 ALTER TABLE messages SET (fillfactor = 85);
+";
+
+/// The sums moved to a new table, which needs what the one before had.
+const SUMS_STORAGE: &str = "
+ALTER TABLE message_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
+ALTER TABLE message_days SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
+ALTER TABLE message_counters ENABLE ROW LEVEL SECURITY;
+ALTER TABLE message_counters FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON message_counters USING ((SELECT current_setting('tidings.tenant', TRUE)) IN ('*', tenant_id::TEXT));
 ";
 
 /// Applies what is missing and answers the versions applied. Refuses a database that is newer than this binary.

@@ -1,6 +1,6 @@
 //! What does not fit together across tables: for the check of the ledger, which must find nothing. Each answers differences only, so however much there is, little is read out.
 
-use model::{MessageId, TenantId};
+use model::{Channel, MessageId, Status, TenantId, Timestamp};
 
 use crate::{Error, Row, Tx};
 
@@ -61,4 +61,24 @@ pub async fn taken_and_not_sent(tx: &mut Tx, tenant: TenantId, limit: i64) -> Re
         WHERE a.tenant_id = $1 AND a.outcome = 0 AND m.sent_at IS NULL
             AND NOT EXISTS (SELECT 1 FROM former_routes r WHERE r.tenant_id = $1 AND r.message_id = m.id) ORDER BY a.message_id LIMIT $2";
     tx.rows(sql, &[&tenant, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// Messages of a channel that count for the tenant's plan, of those accepted in a time: what a counter of [`crate::quotas`] must say. One statement, so one snapshot of a month.
+pub async fn used(
+    tx: &mut Tx,
+    tenant: TenantId,
+    channel: Channel,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+) -> Result<i64, Error> {
+    let over = [Status::Failed, Status::Bounced, Status::Canceled, Status::Expired, Status::Suppressed];
+    let over = over.map(|status| status.code().to_string()).join(", ");
+    let sql = format!(
+        "SELECT (SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND channel = $2 AND created_at >= $3 AND created_at < $4
+                AND (topic IS NULL OR topic NOT LIKE 'reply:%') AND (sent_at IS NOT NULL OR status NOT IN ({over})))
+            + (SELECT COUNT(*) FROM former_routes r JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
+                WHERE r.tenant_id = $1 AND r.channel = $2 AND r.sent_at IS NOT NULL AND m.created_at >= $3 AND m.created_at < $4)"
+    );
+    let row = tx.row(&sql, &[&tenant, &channel, &starts_at, &ends_at]).await?;
+    row.map_or(Ok(0), |mut row| row.get(0))
 }

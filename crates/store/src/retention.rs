@@ -195,7 +195,7 @@ pub async fn falling_back(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result
     rows.into_iter().map(|mut row| row.get(0)).collect()
 }
 
-/// Empties messages people wrote, behind `after` and before `until`: what they said, and from where. Whose they are is kept with the contact. Answers the last one and how many.
+/// Empties messages people wrote, behind `after` and before `until`: what they said, and from where. Whose they are is kept with the contact. Answers the last one, and what all of them said: it may name files.
 pub async fn empty_inbound(
     tx: &mut Tx,
     tenant: TenantId,
@@ -203,15 +203,17 @@ pub async fn empty_inbound(
     body: &str,
     address: &str,
     limit: i64,
-) -> Result<(Option<Ulid>, u64), Error> {
-    let sql = "SELECT id FROM inbound_messages WHERE tenant_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
+) -> Result<(Option<Ulid>, Vec<String>), Error> {
+    let sql = "SELECT id, body FROM inbound_messages WHERE tenant_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
     let (from, end) = (InboundId::from_ulid(after), InboundId::from_ulid(until));
     let rows = tx.rows(sql, &[&tenant, &from, &end, &limit]).await?;
-    let ids: Vec<InboundId> = rows.into_iter().map(|mut row| row.get(0)).collect::<Result<_, _>>()?;
-    let Some(last) = ids.last().copied() else { return Ok((None, 0)) };
+    let rows: Vec<(InboundId, String)> =
+        rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, Error>>()?;
+    let Some((last, _)) = rows.last() else { return Ok((None, Vec::new())) };
+    let last = *last;
     let sql = "UPDATE inbound_messages SET body = $1, address = $2 WHERE tenant_id = $3 AND id > $4 AND id <= $5";
-    let count = tx.execute(sql, &[&body, &address, &tenant, &from, &last]).await?;
-    Ok((Some(last.ulid()), count))
+    tx.execute(sql, &[&body, &address, &tenant, &from, &last]).await?;
+    Ok((Some(last.ulid()), rows.into_iter().map(|(_, body)| body).collect()))
 }
 
 /// Removes requests of providers that came before `until`. Answers how many.

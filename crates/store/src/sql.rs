@@ -40,8 +40,11 @@ binds! {
     model::AccountId => |id| Self::Id(id.ulid());
     model::TemplateId => |id| Self::Id(id.ulid());
     model::InvoiceId => |id| Self::Id(id.ulid());
+    model::AuditId => |id| Self::Id(id.ulid());
     model::AlertId => |id| Self::Id(id.ulid());
     model::AlertRuleId => |id| Self::Id(id.ulid());
+    model::PurchaseId => |id| Self::Id(id.ulid());
+    model::RefundId => |id| Self::Id(id.ulid());
 }
 
 /// SQL under construction: a statement from its `FROM` on.

@@ -25,15 +25,13 @@ pub struct Subscription {
     pub billed_until: Timestamp,
     /// When the month that begins at `billed_until` ends; `None` when there is nothing more to bill.
     pub closes_at: Option<Timestamp>,
-    /// What a price list had charged by `billed_until`.
-    pub ledger_revenue: i64,
     /// When the tenant first had a plan.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
 
-const COLUMNS: &str = "tenant_id, plan_id, trial_ends_at, past_due_since, canceled_at, customer, counted_from, billed_until, closes_at, ledger_revenue, created_at, updated_at";
+const COLUMNS: &str = "tenant_id, plan_id, trial_ends_at, past_due_since, canceled_at, customer, counted_from, billed_until, closes_at, created_at, updated_at";
 
 fn read(mut row: Row) -> Result<Subscription, Error> {
     let row = &mut row;
@@ -47,9 +45,8 @@ fn read(mut row: Row) -> Result<Subscription, Error> {
         counted_from: row.get(6)?,
         billed_until: row.get(7)?,
         closes_at: row.get(8)?,
-        ledger_revenue: row.get(9)?,
-        created_at: row.get(10)?,
-        updated_at: row.get(11)?,
+        created_at: row.get(9)?,
+        updated_at: row.get(10)?,
     })
 }
 
@@ -68,12 +65,12 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<Option<Subscription>,
 /// Writes a subscription, new or changed.
 pub async fn put(tx: &mut Tx, tenant: TenantId, s: &Subscription) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO subscriptions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (tenant_id) DO UPDATE SET plan_id = excluded.plan_id,
+        "INSERT INTO subscriptions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant_id) DO UPDATE SET plan_id = excluded.plan_id,
          trial_ends_at = excluded.trial_ends_at, past_due_since = excluded.past_due_since, canceled_at = excluded.canceled_at, customer = excluded.customer,
-         counted_from = excluded.counted_from, billed_until = excluded.billed_until, closes_at = excluded.closes_at, ledger_revenue = excluded.ledger_revenue,
+         counted_from = excluded.counted_from, billed_until = excluded.billed_until, closes_at = excluded.closes_at,
          updated_at = excluded.updated_at"
     );
-    let params: [&dyn crate::Param; 12] = [
+    let params: [&dyn crate::Param; 11] = [
         &tenant,
         &s.plan_id,
         &s.trial_ends_at,
@@ -83,7 +80,6 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, s: &Subscription) -> Result<(), 
         &s.counted_from,
         &s.billed_until,
         &s.closes_at,
-        &s.ledger_revenue,
         &s.created_at,
         &s.updated_at,
     ];

@@ -139,6 +139,12 @@ pub async fn list(tx: &mut Tx, before: TenantId, limit: i64) -> Result<Vec<Tenan
     tx.rows(&sql, &[&before, &limit]).await?.into_iter().map(read).collect()
 }
 
+/// Whether a tenant is, or before it was deleted was, a demo.
+pub async fn was_demo(tx: &mut Tx, id: TenantId) -> Result<bool, Error> {
+    let row = tx.row("SELECT is_demo FROM tenants WHERE id = $1", &[&id]).await?;
+    row.map_or(Ok(false), |mut row| row.get(0))
+}
+
 /// Tenants that were deleted before `before`, the longest gone first. Across tenants: for the job that removes what is left of them.
 pub async fn deleted_before(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT id FROM tenants WHERE deleted_at <= $1 ORDER BY deleted_at, id LIMIT $2";

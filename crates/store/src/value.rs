@@ -165,6 +165,8 @@ ids!(
     ImportId,
     DomainId,
     MessageId,
+    RegistrationId,
+    NumberId,
     AttemptId,
     CampaignId,
     TemplateId,
@@ -187,6 +189,9 @@ ids!(
     InvoiceId,
     AlertId,
     AlertRuleId,
+    PurchaseId,
+    ReconciliationId,
+    RefundId,
     ContactExportId,
     ContentRuleId,
 );

@@ -1,11 +1,20 @@
 //! What a tenant has, and where it went.
 
-use axum::extract::State;
+use axum::{body::Body, extract::State};
 use engine::{
-    money::credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, NewPurchase},
+    callbacks::BODY_MAX,
+    money::{
+        credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant},
+        payment_events,
+        payments::{self, PaymentSettings, PaymentSettingsPatch},
+        purchases::{self, NewPurchase, PurchaseView},
+        refunds::{self, NewRefund, RefundView},
+        top_ups::{self, MethodView},
+    },
     page::Page,
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
+use model::PurchaseId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,7 +23,7 @@ use crate::{
     App,
     answer::{self, Answer},
     examples,
-    extract::{Args, Json, Post, Who, read},
+    extract::{Args, Id, Json, Post, Who, body_within, read},
 };
 
 /// Which entries, in which form.
@@ -89,15 +98,107 @@ pub(crate) async fn entries(State(app): State<App>, Who(caller): Who, Args(query
     }
 }
 
-/// Records a purchase
+/// Buys credit
 ///
-/// Credit a tenant paid for outside of Tidings, with the payment's reference.
-#[utoipa::path(post, path = "/v1/credits/purchases", operation_id = "record_credit_purchase", tag = "Money",
-    request_body(content = NewPurchase, example = json!({"amount_micros": 50000000, "reference": "bank transfer 2026-11-28"})),
-    responses((status = 201, description = "The movement.", body = CreditEntry, example = json!(examples::credit_entry()))))]
-pub(crate) async fn purchase(State(app): State<App>, Who(caller): Who, post: Post) -> Answer {
+/// With `reference`, by the operator: records a payment that was made outside of Tidings, and adds the credit at once. Without: opens a page at Stripe (`url`) on which the amount is paid; the
+/// credit is there once Stripe says it was paid, and `credit.purchased` is told. 409 `payments_not_configured` where the operator has no account there.
+#[utoipa::path(post, path = "/v1/credits/purchases", operation_id = "buy_credit", tag = "Money",
+    request_body(content = NewPurchase, example = json!({"amount_micros": 50000000, "success_url": "https://acme.example/credit?paid=1", "cancel_url": "https://acme.example/credit"})),
+    responses((status = 201, description = "The purchase.", body = PurchaseView, example = json!(examples::credit_purchase()))))]
+pub(crate) async fn buy(State(app): State<App>, Who(caller): Who, post: Post) -> Answer {
     let new: NewPurchase = read(&post.body)?;
-    answer::reply(credits::purchase(app.engine().parts(), &caller, &post.repeat, new).await?)
+    answer::reply(purchases::create(app.engine().parts(), &caller, &post.repeat, new).await?)
+}
+
+/// Lists purchases of credit
+///
+/// Newest first, also those that came to nothing.
+#[utoipa::path(get, path = "/v1/credits/purchases", operation_id = "list_credit_purchases", tag = "Money", params(PageQuery),
+    responses((status = 200, description = "One page.", body = Page<PurchaseView>, example = json!(examples::page(examples::credit_purchase())))))]
+pub(crate) async fn purchases(State(app): State<App>, Who(caller): Who, Args(query): Args<PageQuery>) -> Answer {
+    answer::json(&purchases::list(app.engine().parts(), &caller, query.limit, query.cursor.as_deref()).await?)
+}
+
+/// Shows a purchase of credit
+///
+/// What became of it, and how much of it was given back.
+#[utoipa::path(get, path = "/v1/credits/purchases/{id}", operation_id = "get_credit_purchase", tag = "Money",
+    responses((status = 200, description = "The purchase.", body = PurchaseView, example = json!(examples::credit_purchase()))))]
+pub(crate) async fn purchase(State(app): State<App>, Who(caller): Who, Id(id): Id<PurchaseId>) -> Answer {
+    answer::json(&purchases::get(app.engine().parts(), &caller, id).await?)
+}
+
+/// Gives credit back
+///
+/// Takes the amount from what was paid for and is left, and stands on the statement as `refund`. With the `purchase_id` of one that was paid through Stripe the money goes back through it; should that
+/// fail, the credit is there again (`credit.refund_failed`). Prepaid credit goes below zero only with `may_overdraw`.
+#[utoipa::path(post, path = "/v1/credits/refunds", operation_id = "refund_credit", tag = "Money",
+    request_body(content = NewRefund, example = json!({"amount_micros": 5000000, "reason": "closed their account"})),
+    responses((status = 201, description = "The refund.", body = RefundView, example = json!(examples::credit_refund()))))]
+pub(crate) async fn refund(State(app): State<App>, Who(caller): Who, post: Post) -> Answer {
+    let new: NewRefund = read(&post.body)?;
+    answer::reply(refunds::create(app.engine().parts(), &caller, &post.repeat, new).await?)
+}
+
+/// Lists money given back
+///
+/// Newest first, also what was given back on Stripe's own pages.
+#[utoipa::path(get, path = "/v1/credits/refunds", operation_id = "list_credit_refunds", tag = "Money", params(PageQuery),
+    responses((status = 200, description = "One page.", body = Page<RefundView>, example = json!(examples::page(examples::credit_refund())))))]
+pub(crate) async fn refunds(State(app): State<App>, Who(caller): Who, Args(query): Args<PageQuery>) -> Answer {
+    answer::json(&refunds::list(app.engine().parts(), &caller, query.limit, query.cursor.as_deref()).await?)
+}
+
+/// Shows what is paid with when credit runs low
+///
+/// Kept from a purchase with `save_payment_method`; used when credit falls below `top_up` of `/v1/credits`. 404 while there is none.
+#[utoipa::path(get, path = "/v1/credits/payment-method", operation_id = "get_payment_method", tag = "Money",
+    responses((status = 200, description = "The payment method.", body = MethodView, example = json!({"provider": "stripe", "name": "visa •••• 4242", "created_at": "2026-11-28T09:00:00Z"}))))]
+pub(crate) async fn method(State(app): State<App>, Who(caller): Who) -> Answer {
+    answer::json(&top_ups::method(app.engine().parts(), &caller).await?)
+}
+
+/// Forgets what is paid with
+///
+/// Nothing is bought by itself any more.
+#[utoipa::path(delete, path = "/v1/credits/payment-method", operation_id = "forget_payment_method", tag = "Money",
+    responses((status = 204, description = "Forgotten.")))]
+pub(crate) async fn forget_method(State(app): State<App>, Who(caller): Who) -> Answer {
+    top_ups::forget(app.engine().parts(), &caller).await?;
+    answer::nothing()
+}
+
+/// Shows how payments are taken
+///
+/// The operator's account at Stripe, without its secrets, and where Stripe's events are to be posted to.
+#[utoipa::path(get, path = "/v1/payment-settings", operation_id = "get_payment_settings", tag = "Money",
+    responses((status = 200, description = "The settings.", body = PaymentSettings, example = json!(examples::payment_settings()))))]
+pub(crate) async fn settings(State(app): State<App>, Who(caller): Who) -> Answer {
+    answer::json(&payments::get(app.engine().parts(), &caller).await?)
+}
+
+/// Changes how payments are taken
+///
+/// Secrets are sealed and never shown again; what is left out stays, `"stripe": null` removes the account.
+#[utoipa::path(patch, path = "/v1/payment-settings", operation_id = "update_payment_settings", tag = "Money",
+    request_body(content = PaymentSettingsPatch, example = json!({"stripe": {"secret_key": "sk_live_51Example", "webhook_secret": "whsec_Example"}})),
+    responses((status = 200, description = "The settings.", body = PaymentSettings, example = json!(examples::payment_settings()))))]
+pub(crate) async fn patch_settings(State(app): State<App>, Who(caller): Who, Json(body): Json) -> Answer {
+    let change: PaymentSettingsPatch = read(&body)?;
+    answer::json(&payments::patch(app.engine().parts(), &caller, change).await?)
+}
+
+/// Takes Stripe's events
+///
+/// Checked against the webhook endpoint's signing secret (a bad or old signature: 401, and nothing changes); what comes twice or in another order changes nothing more.
+#[utoipa::path(post, path = "/hooks/stripe", operation_id = "take_stripe_event", tag = "Callbacks",
+    request_body(content = String, description = "An event as Stripe sends it.", content_type = "application/json", example = json!("{\"id\": \"evt_1\", \"type\": \"checkout.session.completed\"}")),
+    responses((status = 204, description = "Taken.")))]
+pub(crate) async fn take_event(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer {
+    let body = body_within(body, BODY_MAX).await?;
+    let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok());
+    payment_events::take(app.engine(), signature, &body).await?;
+    answer::nothing()
 }
 
 /// Adjusts the credit

@@ -6,10 +6,7 @@ use axum::{
     response::Response,
 };
 use connectors::Reply;
-use engine::{
-    Error,
-    callbacks::{BODY_MAX, OwnedRequest},
-};
+use engine::{Error, callbacks::OwnedRequest};
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use model::AccountId;
 
@@ -34,7 +31,7 @@ pub(crate) async fn get(State(app): State<App>, Id(account): Id<AccountId>, requ
 /// Takes a provider's report
 ///
 /// Delivery reports, bounces and incoming messages. Stored before it is answered, checked the provider's way (a bad signature: 401, and nothing changes), and then
-/// applied; what comes twice changes nothing. At most 1 MiB.
+/// applied; what comes twice changes nothing. At most 1 MiB; mails that people write, at the account's `mail_url`, 40 MiB.
 #[utoipa::path(post, path = "/hooks/{account_id}", operation_id = "take_callback", tag = "Callbacks",
     request_body(content = String, description = "Whatever the provider sends.", content_type = "*/*", example = json!("MessageSid=SM1&MessageStatus=delivered")),
     responses((status = 200, description = "Stored. The body is what the provider wants to hear, often nothing.", body = String, content_type = "text/plain", example = json!(""))))]
@@ -49,7 +46,9 @@ pub(crate) async fn below(State(app): State<App>, Id(account): Id<AccountId>, re
 
 async fn take(app: &App, account: AccountId, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
-    let body = body_within(body, BODY_MAX).await?;
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
+    let (body_max, _room) = app.engine().callback_body_max(account, rest(&parts), announced).await?;
+    let body = body_within(body, body_max).await?;
     let peer = client_ip(&parts, app);
     let raw = OwnedRequest {
         path: rest(&parts).to_owned(),

@@ -2,27 +2,83 @@
 
 use axum::extract::State;
 use engine::{
-    audit::{self, AuditEntry},
+    audit::{self, AuditEntry, AuditQuery},
     callbacks::{CallbackQuery, CallbackView},
+    dead_letters::Format,
     page::Page,
 };
-use model::CallbackId;
+use http::{HeaderValue, StatusCode};
+use model::{CallbackId, Timestamp};
 
-use super::PageQuery;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
 use crate::{
     App,
-    answer::{self, Answer},
+    answer::{self, Answer, NEXT_CURSOR},
     examples,
     extract::{Args, Id, Who},
 };
 
 /// Lists the audit log
 ///
-/// Who changed what, when and from where, newest first. Secrets are never in it. An operator without `Tidings-Tenant` sees the installation's own.
-#[utoipa::path(get, path = "/v1/audit-log", operation_id = "list_audit_log", tag = "Logs", params(PageQuery),
+/// Who changed what, when and from where, newest first; by who did it, what was done (`account.*` for all about accounts), to what, and when. Secrets are never in it. An operator without
+/// `Tidings-Tenant` sees the installation's own.
+#[utoipa::path(get, path = "/v1/audit-log", operation_id = "list_audit_log", tag = "Logs", params(AuditQuery),
     responses((status = 200, description = "One page.", body = Page<AuditEntry>, example = json!(examples::page(examples::audit_entry())))))]
-pub(crate) async fn audit(State(app): State<App>, Who(caller): Who, Args(query): Args<PageQuery>) -> Answer {
-    answer::json(&audit::list(app.engine().parts(), &caller, query.limit, query.cursor.as_deref()).await?)
+pub(crate) async fn audit(State(app): State<App>, Who(caller): Who, Args(query): Args<AuditQuery>) -> Answer {
+    answer::json(&audit::search(app.engine().parts(), &caller, &query).await?)
+}
+
+/// Which entries, as which file.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditFileQuery {
+    /// Only what this one did: an API key's or user's id, or `system`.
+    actor: Option<String>,
+    /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
+    #[param(example = "account.*")]
+    action: Option<String>,
+    /// Only what was done to this one: an id.
+    subject: Option<String>,
+    /// Made at or after this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// Made before this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// `Next-Cursor` of the file before.
+    cursor: Option<String>,
+    /// `ndjson` (default) or `csv`.
+    #[param(value_type = Option<String>, example = "csv")]
+    format: Option<Format>,
+}
+
+/// Exports the audit log
+///
+/// As a file of up to 10,000 entries, newest first. When there are more, the header `Next-Cursor` leads to the next file. That it was exported is an entry itself.
+#[utoipa::path(get, path = "/v1/audit-log/export", operation_id = "export_audit_log", tag = "Logs", params(AuditFileQuery),
+    responses((status = 200, description = "The file.",
+        headers(("Next-Cursor" = String, description = "Give this as `cursor` to get the next file; missing at the end.")),
+        content(
+            (String = "application/x-ndjson", example = json!("{\"id\":\"aud_01K9ZC8Q6T7Y2V5B3N4M1XWRSD\",\"action\":\"account.updated\"}\n")),
+            (String = "text/csv", example = json!("id,at,actor,action,subject,detail,ip\r\n")),
+        ))))]
+pub(crate) async fn export_audit(
+    State(app): State<App>,
+    Who(caller): Who,
+    Args(query): Args<AuditFileQuery>,
+) -> Answer {
+    let AuditFileQuery { actor, action, subject, since, until, cursor, format } = query;
+    let asked = AuditQuery { actor, action, subject, since, until, limit: None, cursor };
+    let parts = app.engine().parts();
+    let file = audit::export(parts, &caller, &asked, format.unwrap_or(Format::Ndjson)).await?;
+    let mut response = answer::bytes(StatusCode::OK, file.content_type, file.body.into());
+    if let Some(cursor) = file.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
+        response.headers_mut().insert(NEXT_CURSOR, cursor);
+    }
+    Ok(response)
 }
 
 /// Lists the callback log

@@ -29,6 +29,8 @@ mod messages;
 mod oidc;
 mod plans;
 mod prices;
+mod reconciliations;
+mod registrations;
 mod retention;
 mod routing_rules;
 mod schedules;
@@ -135,6 +137,12 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(domains::create, domains::list))
         .routes(routes!(domains::get, domains::delete))
         .routes(routes!(domains::verify))
+        .routes(routes!(registrations::profile, registrations::patch_profile))
+        .routes(routes!(registrations::create, registrations::list))
+        .routes(routes!(registrations::get, registrations::delete))
+        .routes(routes!(registrations::submit))
+        .routes(routes!(registrations::create_number, registrations::list_numbers))
+        .routes(routes!(registrations::get_number, registrations::patch_number))
         .routes(routes!(connectors::list))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
@@ -222,12 +230,21 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(invoices::settings, invoices::patch_settings))
         .routes(routes!(credits::get, credits::patch))
         .routes(routes!(credits::entries))
+        .routes(routes!(credits::buy, credits::purchases))
         .routes(routes!(credits::purchase))
+        .routes(routes!(credits::refund, credits::refunds))
+        .routes(routes!(credits::method, credits::forget_method))
+        .routes(routes!(credits::settings, credits::patch_settings))
         .routes(routes!(credits::adjust))
+        .routes(routes!(reconciliations::create, reconciliations::list))
+        .routes(routes!(reconciliations::get))
+        .routes(routes!(reconciliations::differences))
         .routes(routes!(credits::grant, credits::grants))
         .routes(routes!(logs::audit))
+        .routes(routes!(logs::export_audit))
         .routes(routes!(logs::callbacks))
         .routes(routes!(logs::callback))
+        .routes(routes!(credits::take_event))
         .routes(routes!(hooks::get, hooks::post))
         .route("/hooks/{account_id}/{*rest}", routing::get(hooks::below).post(hooks::below))
         .routes(routes!(system::health))

@@ -5,6 +5,7 @@ extern crate tidings_api as api;
 
 mod access;
 mod alerts;
+mod audit;
 mod document;
 mod errors;
 mod events;

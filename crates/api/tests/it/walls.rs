@@ -27,6 +27,8 @@ pub fn nobody(collection: &str) -> String {
         "senders" => "snd",
         "routes" => "rte",
         "domains" => "dom",
+        "10dlc" => "reg",
+        "numbers" => "num",
         "callback-log" => "cbk",
         "schedules" => "sch",
         "invoice-deliveries" => "ivd",
@@ -40,6 +42,8 @@ pub fn nobody(collection: &str) -> String {
         "alerts" => "alt",
         "alert-rules" => "alr",
         "invoices" => "inv",
+        "purchases" => "pur",
+        "reconciliations" => "rec",
         other => panic!("the collection {other} is new: name the prefix of its ids here"),
     };
     format!("{prefix}_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")
@@ -133,7 +137,7 @@ fn a_tenant_is_no_operator_and_an_operator_names_a_tenant() {
 }
 
 /// Things of one tenant, by collection.
-struct Things {
+pub struct Things {
     tenant: String,
     account: String,
     message: String,
@@ -154,6 +158,7 @@ struct Things {
     sender: String,
     route: String,
     domain: String,
+    registration: String,
     template: String,
     suppression: String,
     topic: String,
@@ -163,10 +168,12 @@ struct Things {
     alert: String,
     alert_rule: String,
     bill: String,
+    purchase: String,
+    reconciliation: String,
 }
 
 impl Things {
-    async fn of(api: &Api, tenant: &str, key: &str) -> Self {
+    pub async fn of(api: &Api, tenant: &str, key: &str) -> Self {
         let id = |seen: Seen, status: u16| seen.ok(status)["id"].as_str().unwrap().to_owned();
         let account = json!({"name": "Sandbox", "connector": "sandbox"});
         let account = id(api.post("/v1/accounts", &account).bearer(key).send().await, 201);
@@ -207,6 +214,23 @@ impl Things {
         let route = id(api.post("/v1/routes", &route).bearer(key).send().await, 201);
         let domain = json!({"account_id": account, "name": "acme.example"});
         let domain = id(api.post("/v1/domains", &domain).bearer(key).send().await, 201);
+        let profile = json!({
+            "legal_name": "Acme Events LLC", "business_type": "llc", "ein": "12-3456789", "industry": "hospitality", "website": "https://acme.example",
+            "address": {"street": "1 High Street", "city": "Springfield", "region": "IL", "postal_code": "62701"},
+            "owner": {"first_name": "Ada", "last_name": "Byron", "title": "Founder", "position": "ceo", "email": "ada@acme.example", "phone": "+14155550123"},
+            "contact_email": "compliance@acme.example", "monthly_volume": 5000,
+            "use_case": {
+                "category": "marketing", "description": "News about the events of a venue, to people who asked for them.",
+                "opt_in_flow": "Whoever buys a ticket on our website can tick a box that is empty at first.",
+                "samples": ["Acme Tickets: the doors open at 7 pm. Reply STOP to stop.", "Acme Tickets: new dates in May. Reply STOP to stop."],
+                "privacy_policy_url": "https://acme.example/privacy", "terms_url": "https://acme.example/sms-terms",
+            },
+            "compliance": {"has_opt_in": true, "numbers_not_shared": true, "no_forbidden_content": true},
+        });
+        let profile = api.patch("/v1/business-profile", &profile).bearer(key).send().await.ok(200);
+        assert_eq!(profile["is_complete"], true, "{profile}");
+        let registration = json!({"account_id": account});
+        let registration = id(api.post("/v1/registrations/10dlc", &registration).bearer(key).send().await, 201);
         let template =
             json!({"name": "hello", "channel": "email", "variants": {"en": {"subject": "Hi", "text": "Hello"}}});
         let template = id(api.post("/v1/templates", &template).bearer(key).send().await, 201);
@@ -228,6 +252,13 @@ impl Things {
         engine::invoices::closing::run(&api.stage.engine).await.unwrap();
         api.stage.world.clock.set(now);
         let invoices = api.get("/v1/invoices").bearer(key).send().await.ok(200);
+        let purchase =
+            api.post("/v1/credits/purchases", &json!({"amount_micros": 1, "reference": "bank"})).for_operator();
+        let purchase = id(purchase.header("tidings-tenant", tenant).send().await, 201);
+        let now = api.stage.world.ports.clock.now();
+        let reconciliation =
+            json!({"account_id": account, "starts_at": now.plus_seconds(-60), "ends_at": now, "csv": "id\n"});
+        let reconciliation = id(api.post("/v1/reconciliations", &reconciliation).bearer(key).send().await, 201);
         let log = api.get("/v1/callback-log").bearer(key).send().await.ok(200);
         Self {
             template,
@@ -251,6 +282,7 @@ impl Things {
             sender,
             route,
             domain,
+            registration,
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
             plan,
@@ -258,11 +290,13 @@ impl Things {
             alert_rule,
             export,
             rule,
+            purchase,
+            reconciliation,
             bill: invoices["data"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
 
-    fn id(&self, collection: &str) -> String {
+    pub fn id(&self, collection: &str) -> String {
         let id = match collection {
             "whatsapp-templates" => return "order_update".to_owned(),
             "tenants" | "demo-tenants" => &self.tenant,
@@ -287,6 +321,9 @@ impl Things {
             "senders" => &self.sender,
             "routes" => &self.route,
             "domains" => &self.domain,
+            "10dlc" => &self.registration,
+            // The operator's, whom this does not concern.
+            "numbers" => return nobody("numbers"),
             "suppressions" => &self.suppression,
             "topics" => &self.topic,
             "plans" => &self.plan,
@@ -295,6 +332,8 @@ impl Things {
             "alerts" => &self.alert,
             "alert-rules" => &self.alert_rule,
             "invoices" => &self.bill,
+            "purchases" => &self.purchase,
+            "reconciliations" => &self.reconciliation,
             other => panic!("the collection {other} is new: give it a thing of another tenant here"),
         };
         id.clone()

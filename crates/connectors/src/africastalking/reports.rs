@@ -80,6 +80,7 @@ fn blank(from: Phone, to: Option<&str>) -> InboundMessage {
         button: None,
         in_reply_to: None,
         keyword: None,
+        mail: None,
         at: None,
     }
 }

@@ -74,6 +74,7 @@ fn message(cx: &Cx<'_>, body: &Value, message: &Value) -> Option<InboundMessage>
         button: word("/payload"),
         in_reply_to: None,
         keyword: None,
+        mail: None,
         at: instant(&message["sent_at"]).or(instant(&body["created_at"])),
     };
     let says_something =

@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
     sign::v4::SigningParams,
 };
 use model::{Failure, FailureKind, HttpCall, Secret, Timestamp};
@@ -39,12 +42,19 @@ pub(crate) fn signed(mut call: HttpCall, keys: &Keys<'_>, service: &str, now: Ti
         "tidings",
     )
     .into();
+    let mut settings = SigningSettings::default();
+    if service == "s3" {
+        // <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>: objects are named as they are, and the body's hash is a header.
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    }
     let params = SigningParams::builder()
         .identity(&identity)
         .region(keys.region)
         .name(service)
         .time(system_time(now))
-        .settings(SigningSettings::default())
+        .settings(settings)
         .build()
         .map_err(|problem| refuse(&problem))?;
     let method = call.method.to_string();

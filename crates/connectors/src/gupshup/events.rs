@@ -73,6 +73,7 @@ fn message(cx: &Cx<'_>, body: &Value, message: &Value) -> Option<InboundMessage>
         button: None,
         in_reply_to: text(message, "/context/gsId").or(text(message, "/context/id")).map(str::to_owned),
         keyword: None,
+        mail: None,
         at: instant(&body["timestamp"]),
     };
     match text(message, "/type")? {

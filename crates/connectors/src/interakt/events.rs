@@ -78,6 +78,7 @@ fn message(cx: &Cx<'_>, body: &Value) -> Option<InboundMessage> {
         button: press.or(Some(words).filter(|words| is_press && !words.is_empty())).map(str::to_owned),
         in_reply_to: text(message, "/source_message_id").map(str::to_owned),
         keyword: None,
+        mail: None,
         at: text(message, "/received_at_utc").or(text(body, "/timestamp")).and_then(instant),
     };
     let says_something = !read.text.is_empty() || !read.media.is_empty() || read.button.is_some();

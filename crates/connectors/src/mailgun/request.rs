@@ -20,6 +20,8 @@ const ECHO_ROOM: usize = 256;
 const VARIABLE: &str = "%recipient";
 /// The variable that holds the subject.
 const SUBJECT: &str = "subject";
+/// The variable that holds the address for answers.
+const REPLY_TO: &str = "reply_to";
 
 /// Refuses what Mailgun would refuse or not carry.
 pub(super) fn check(content: &EmailContent) -> Result<(), Failure> {
@@ -46,14 +48,20 @@ pub(super) fn single(cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<(String, Byt
         form.text(&format!("h:{name}"), &value);
     }
     form.text(&format!("v:{}", email::ECHO), &message.attempt_id.to_string());
+    if let Some(address) = &parties.content.reply_to {
+        form.text("h:Reply-To", address.as_str());
+    }
     rest(&mut form, message, parties.content)?;
     Ok(form.finish())
 }
 
-/// True when both may ride in one request: the same body, the same extra headers by name, and nothing that looks like a variable.
+/// True when both may ride in one request: the same body, the same extra headers by name, and nothing that looks like a variable. Addresses for answers may differ, too.
 pub(super) fn fits(first: &Outgoing<'_>, other: &Outgoing<'_>) -> bool {
-    let Some([one, two]) = email::is_same_body(first, other) else { return false };
-    one.headers.keys().eq(two.headers.keys()) && !has_variable(one) && !has_variable(two)
+    let Some([one, two]) = email::is_same_but_reply_to(first, other) else { return false };
+    one.reply_to.is_some() == two.reply_to.is_some()
+        && one.headers.keys().eq(two.headers.keys())
+        && !has_variable(one)
+        && !has_variable(two)
 }
 
 fn has_variable(content: &EmailContent) -> bool {
@@ -70,6 +78,7 @@ pub(super) fn batch(cx: &Cx<'_>, messages: &[Outgoing<'_>]) -> Result<(String, B
     };
     refuse_twins(&parties)?;
     let subject_varies = parties.iter().any(|party| party.content.subject != first.content.subject);
+    let reply_to_varies = parties.iter().any(|party| party.content.reply_to != first.content.reply_to);
     let varying = varying_headers(&parties);
     let mut form = Form::new(cx.nonce);
     form.text("from", &mime::mailbox_text(&first.from));
@@ -85,6 +94,9 @@ pub(super) fn batch(cx: &Cx<'_>, messages: &[Outgoing<'_>]) -> Result<(String, B
     let mut variables = Map::new();
     for (message, party) in messages.iter().zip(&parties) {
         let mut own = Map::from_iter([(email::ECHO.to_owned(), Value::from(message.attempt_id.to_string()))]);
+        if let Some(address) = party.content.reply_to.as_ref().filter(|_| reply_to_varies) {
+            own.insert(REPLY_TO.to_owned(), Value::from(address.as_str()));
+        }
         if subject_varies {
             own.insert(SUBJECT.to_owned(), Value::from(party.content.subject.as_str()));
         }
@@ -93,6 +105,9 @@ pub(super) fn batch(cx: &Cx<'_>, messages: &[Outgoing<'_>]) -> Result<(String, B
         variables.insert(party.to.as_str().to_owned(), Value::Object(own));
     }
     form.text("recipient-variables", &Value::Object(variables).to_string());
+    if let Some(address) = &first.content.reply_to {
+        form.text("h:Reply-To", &if reply_to_varies { variable(REPLY_TO) } else { address.as_str().to_owned() });
+    }
     rest(&mut form, message, first.content)?;
     Ok(form.finish())
 }
@@ -112,7 +127,7 @@ fn refuse_twins(parties: &[Parties<'_>]) -> Result<(), Failure> {
         return Ok(());
     }
     let detail = "Two messages of the batch go to one address, which Mailgun would drop; each is tried again alone.";
-    Err(Failure::new(FailureKind::Unavailable, "same_recipient", detail))
+    Err(Failure { is_of_batch: true, ..Failure::new(FailureKind::Unavailable, "same_recipient", detail) })
 }
 
 fn varying_headers<'a>(parties: &[Parties<'a>]) -> BTreeSet<&'a str> {
@@ -129,9 +144,6 @@ fn varying_headers<'a>(parties: &[Parties<'a>]) -> BTreeSet<&'a str> {
 /// What all messages of a form have in common.
 fn rest(form: &mut Form, message: &Outgoing<'_>, content: &EmailContent) -> Result<(), Failure> {
     check(content)?;
-    if let Some(address) = &content.reply_to {
-        form.text("h:Reply-To", address.as_str());
-    }
     for (name, text) in [("text", &content.text), ("html", &content.html)] {
         if let Some(text) = email::present(text) {
             form.text(name, text);

@@ -12,6 +12,16 @@ pub trait Templates: Sync + Send {
     /// All of the account's templates.
     fn list(&self, cx: &Cx<'_>, answers: &[Answer]) -> Plan<Vec<Template>>;
 
+    /// False where the provider keeps no list of its own: then [`list`](Templates::list) is not asked, and what was made from here is all there is.
+    fn keeps_list(&self) -> bool {
+        true
+    }
+
+    /// What a reading finds of a template that was made from here, where the provider keeps no list.
+    fn reviewed(&self, _template: &Template) -> Option<Template> {
+        None
+    }
+
     /// Submits a template. `None` where that is only possible on the provider's own pages.
     fn create(&self, _cx: &Cx<'_>, _new: &NewTemplate, _answers: &[Answer]) -> Option<Plan<Template>> {
         None

@@ -181,6 +181,7 @@ fn written(id: &str, channel: Channel, from: Address, to: String) -> InboundMess
         button: None,
         in_reply_to: None,
         keyword: None,
+        mail: None,
         at: None,
     }
 }

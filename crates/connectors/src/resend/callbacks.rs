@@ -23,6 +23,14 @@ const EVENTS: &[&str] = &[
     "email.clicked",
 ];
 
+/// The event that tells of mails, where the account has a domain for answers.
+const RECEIVED: &str = "email.received";
+
+fn events(cx: &Cx<'_>) -> Vec<&'static str> {
+    let receives = cx.settings.get("reply_domain").is_some_and(|domain| !domain.is_empty());
+    EVENTS.iter().copied().chain(receives.then_some(RECEIVED)).collect()
+}
+
 pub(super) struct Webhook;
 
 impl Callbacks for Webhook {
@@ -51,7 +59,7 @@ impl Callbacks for Webhook {
         let secret_at = match ours(cx, &known).and_then(|hook| text(hook, "/id")) {
             Some(id) => match answers.len() {
                 1 => {
-                    let body = json!({ "endpoint": cx.callback_url, "events": EVENTS, "status": "enabled" });
+                    let body = json!({ "endpoint": cx.callback_url, "events": events(cx), "status": "enabled" });
                     return ask(cx, Method::Patch, &format!("/webhooks/{id}"), Some(body));
                 }
                 2 => {
@@ -62,7 +70,7 @@ impl Callbacks for Webhook {
             },
             None => match answers.len() {
                 1 => {
-                    let body = json!({ "endpoint": cx.callback_url, "events": EVENTS });
+                    let body = json!({ "endpoint": cx.callback_url, "events": events(cx) });
                     return ask(cx, Method::Post, "/webhooks", Some(body));
                 }
                 _ => 1,

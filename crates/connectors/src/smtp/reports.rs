@@ -7,7 +7,7 @@ use mail_parser::{ContentType, Message, MessageParser, MessagePart, MimeHeaders 
 use model::{AttemptId, Fact, Failure, FailureKind, MessageId, Timestamp};
 
 use super::Settings;
-use crate::{Cx, Report, returns};
+use crate::{Cx, Report, letter, returns};
 
 /// Words of a mail server kept with a report, in characters.
 const WORDS_MAX: usize = 500;
@@ -19,8 +19,7 @@ const RECIPIENT_HEADERS: &[&str] = &["Delivered-To", "X-Original-To", "To"];
 /// Everything a mail says about mails of ours.
 pub(super) fn read(cx: &Cx<'_>, settings: &Settings, mail: &[u8]) -> Vec<Report> {
     let Some(mail) = MessageParser::default().parse(mail) else { return Vec::new() };
-    let is_report = mail.content_type().is_some_and(|kind| is(kind, &["multipart/report"]));
-    if !is_report {
+    if !letter::is_report(&mail) {
         return Vec::new();
     }
     let at = mail.date().map(|date| Timestamp::from_seconds(date.to_timestamp()));
@@ -131,7 +130,8 @@ fn whose(
     let headers = RECIPIENT_HEADERS.iter().flat_map(|name| {
         mail.headers_raw().filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     });
-    let by_address = headers.chain(mail_from).flat_map(addresses).find_map(|address| attempt_of(cx, settings, address));
+    let by_address =
+        headers.chain(mail_from).flat_map(letter::addresses).find_map(|address| attempt_of(cx, settings, address));
     let by_envelope = || envelope_id.and_then(|id| id.trim().parse().ok());
     let by_message = || {
         let id = original_id(mail)?;
@@ -144,14 +144,7 @@ fn whose(
 /// The attempt behind one of this account's return addresses.
 pub(super) fn attempt_of(cx: &Cx<'_>, settings: &Settings, address: &str) -> Option<AttemptId> {
     let (secret, domain) = (settings.bounce_secret.as_ref()?, settings.bounce_domain.as_deref()?);
-    returns::attempt_of(address, super::account(cx)?, secret, domain)
-}
-
-/// Everything in a header that may be an address.
-fn addresses(value: &str) -> impl Iterator<Item = &str> {
-    value
-        .split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | ',' | '"' | ';'))
-        .filter(|word| word.contains('@'))
+    returns::attempt_of(returns::Way::Report, address, returns::account(cx)?, secret, domain)
 }
 
 /// The `Message-ID` of the mail a report repeats, whole or only its head.

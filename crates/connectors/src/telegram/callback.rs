@@ -75,6 +75,7 @@ fn message(cx: &Cx<'_>, message: &Value) -> Option<InboundMessage> {
         button: None,
         in_reply_to: id(&message["reply_to_message"]),
         keyword: None,
+        mail: None,
         at: message["date"].as_i64().map(Timestamp::from_seconds),
     };
     let says_something = !read.text.is_empty() || !read.media.is_empty() || read.location.is_some();
@@ -101,6 +102,7 @@ fn pressed(cx: &Cx<'_>, query: &Value) -> Result<Vec<Observed>, Failure> {
         button: Some(data.to_owned()),
         in_reply_to: id(&query["message"]),
         keyword: None,
+        mail: None,
         // The date in the update is the one of the message with the button, not of the press.
         at: None,
     };

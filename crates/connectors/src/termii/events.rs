@@ -63,6 +63,7 @@ fn message(event: &Value) -> Result<Option<InboundMessage>, Failure> {
         button: None,
         in_reply_to: None,
         keyword: None,
+        mail: None,
         // Its times name no zone.
         at: None,
     }))

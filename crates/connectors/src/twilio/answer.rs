@@ -105,12 +105,12 @@ fn failed(status: &str, error_code: Option<u32>, words: &str) -> Failure {
 }
 
 /// Parts, which a messaging service does not know before it has chosen a sender: it says 0 then.
-fn segments(message: &Value) -> Option<u32> {
+pub(super) fn segments(message: &Value) -> Option<u32> {
     number(&message["num_segments"]).filter(|count| *count > 0)
 }
 
 /// The price, which Twilio writes as what it takes from the balance: `-0.00750`.
-fn price(message: &Value) -> Option<Money> {
+pub(super) fn price(message: &Value) -> Option<Money> {
     let currency = text(message, "price_unit")?.to_ascii_uppercase();
     let amount_micros = micros(text(message, "price")?)?;
     Some(Money { amount_micros, currency })

@@ -218,6 +218,7 @@ fn message(form: &Form) -> Result<Option<InboundMessage>, Failure> {
         button: form.get("ButtonPayload").or(form.get("ButtonText")).map(str::to_owned),
         in_reply_to: form.get("OriginalRepliedMessageSid").map(str::to_owned),
         keyword: keyword(form.get("OptOutType")),
+        mail: None,
         at: None,
     }))
 }

@@ -5,7 +5,7 @@
 //! redacted by the account's retention, and a late request may yet arrive. So a message that is not found is `undecided`, never "not
 //! taken", and so are two that look alike. Whether the SID found belongs to another attempt of ours is for the caller to see.
 
-use model::{Answer, Call, Channel, Fact, HttpAnswer, Method, Timestamp};
+use model::{Answer, Call, Channel, Fact, HttpAnswer, Method, Money, Timestamp};
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -61,6 +61,12 @@ pub(super) fn read(asked: &Asked<'_>, given: &Answer) -> Polled {
         Some(found) => known(asked, &found).unwrap_or(Polled::Undecided),
         None => Polled::Undecided,
     }
+}
+
+/// What Twilio took for the attempt, which the answer to [`ask`] says once it knows.
+pub(super) fn price(asked: &Asked<'_>, given: &Answer) -> Option<Money> {
+    let Answer::Http(http) = given else { return None };
+    answer::price(&found(asked, http)?)
 }
 
 fn found(asked: &Asked<'_>, http: &HttpAnswer) -> Option<Value> {

@@ -15,12 +15,14 @@ mod content;
 mod errors;
 mod lookup;
 mod numbers;
+mod records;
+mod registrations;
 mod sender;
 mod templates;
 mod voice;
 
 use model::{
-    Address, Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, HttpCall, Method, Secret, Values,
+    Address, Answer, BadSetting, Call, Channel, Content, Failure, FailureKind, HttpCall, Method, Money, Secret, Values,
     settings,
 };
 use url::form_urlencoded;
@@ -143,6 +145,14 @@ impl Connector for Twilio {
         lookup::read(asked, answer)
     }
 
+    fn polled_price(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Option<Money> {
+        lookup::price(asked, answer)
+    }
+
+    fn records(&self) -> Option<&dyn manage::Records> {
+        Some(&records::Messages)
+    }
+
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
     }
@@ -153,6 +163,10 @@ impl Connector for Twilio {
 
     fn numbers(&self) -> Option<&dyn manage::Numbers> {
         Some(&numbers::OwnNumbers)
+    }
+
+    fn registrations(&self) -> Option<&dyn manage::Registrations> {
+        Some(&registrations::A2p)
     }
 
     fn templates(&self) -> Option<&dyn manage::Templates> {

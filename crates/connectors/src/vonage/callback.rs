@@ -143,6 +143,7 @@ fn sms(params: &Params) -> Result<Option<Observed>, Failure> {
         button: None,
         in_reply_to: None,
         keyword: None,
+        mail: None,
         at,
     })))
 }
@@ -190,6 +191,7 @@ fn message(body: &Value) -> Result<Option<Observed>, Failure> {
         button: button.map(str::to_owned),
         in_reply_to: text(body, "/context/message_uuid").map(str::to_owned),
         keyword: None,
+        mail: None,
         at,
     })))
 }

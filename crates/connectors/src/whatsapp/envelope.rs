@@ -126,6 +126,7 @@ fn message(value: &Value, message: &Value) -> Result<Option<InboundMessage>, Nam
         button: said.button,
         in_reply_to: text(message, "/context/id").or(text(message, "/reaction/message_id")).map(str::to_owned),
         keyword: None,
+        mail: None,
         at: instant(&message["timestamp"]),
     }))
 }

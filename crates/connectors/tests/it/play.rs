@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use model::{
-    AccountId, Address, Answer, AttachmentId, AttachmentRef, AttemptId, Call, Channel, Content, FailureKind,
+    AccountId, Address, Answer, AttachmentId, AttachmentRef, AttemptId, Call, Channel, Content, Fact, FailureKind,
     HttpAnswer, MessageId, SmtpAnswer, SmtpReply, SmtpStage, Timestamp, Values,
 };
 use serde::Deserialize;
 use serde_json::Value;
-use tidings_connectors::{Asked, Connector, Cx, File, Outcome, Outgoing, Request, Step, Verdict, manage};
+use tidings_connectors::{
+    Asked, Connector, Cx, File, Observed, Outcome, Outgoing, Report, Request, Step, Verdict, manage,
+};
 
 use crate::{
     case_file::{CaseFile, Section, body, data},
@@ -25,11 +27,90 @@ pub enum Shown {
     MalformedAnswer,
     ValidCallback,
     InvalidCallback,
+    /// A refusal of this kind.
+    Refused(&'static str),
+    /// A message over this channel with this kind of content, carried or refused with a reason.
+    Asked(Channel, &'static str),
+    /// What a callback told.
+    Told(&'static str),
 }
 
 impl Shown {
     /// What every connector shows.
-    pub const EACH: &[Self] = &[Self::Accepted, Self::Rejected, Self::Throttled, Self::MalformedAnswer];
+    pub const EACH: &[Self] = &[
+        Self::Accepted,
+        Self::Rejected,
+        Self::Throttled,
+        Self::MalformedAnswer,
+        Self::Refused("recipient"),
+        Self::Refused("content"),
+        Self::Refused("account"),
+    ];
+
+    /// What a connector of this channel shows besides: every kind of content, and what its provider tells of it.
+    pub fn of(channel: Channel) -> Vec<Self> {
+        let (kinds, told): (&[&str], &[&str]) = match channel {
+            Channel::Email => (
+                &["text", "html", "attachment", "inline"],
+                &["delivered", "bounced hard", "bounced soft", "complained", "message"],
+            ),
+            Channel::Sms => (&["text", "media"], &["delivered", "failed"]),
+            Channel::Whatsapp => (
+                &["text", "image", "video", "audio", "document", "location", "template", "buttons"],
+                &["delivered", "read", "failed", "message"],
+            ),
+            Channel::Telegram => {
+                (&["text", "image", "video", "audio", "document", "location", "buttons"], &["message"])
+            }
+            Channel::Voice => (&["say"], &["delivered", "failed"]),
+            Channel::Webhook => (&[], &[]),
+        };
+        let asked = kinds.iter().map(|kind| Self::Asked(channel, kind));
+        asked.chain(told.iter().map(|fact| Self::Told(fact))).collect()
+    }
+}
+
+/// The kinds of content in a message.
+fn kinds(content: &Content) -> Vec<&'static str> {
+    let mut kinds = Vec::new();
+    let media = |media: &[model::Media]| {
+        let word = |kind| match kind {
+            model::MediaKind::Image => "image",
+            model::MediaKind::Video => "video",
+            model::MediaKind::Audio => "audio",
+            model::MediaKind::Document => "document",
+        };
+        media.iter().map(|one| word(one.kind)).collect::<Vec<_>>()
+    };
+    let mut add = |is_there: bool, kind| kinds.extend(is_there.then_some(kind));
+    match content {
+        Content::Email(email) => {
+            add(email.text.is_some(), "text");
+            add(email.html.is_some(), "html");
+            add(email.attachments.iter().any(|file| file.content_id.is_none()), "attachment");
+            add(email.attachments.iter().any(|file| file.content_id.is_some()), "inline");
+        }
+        Content::Sms(sms) => {
+            add(!sms.text.is_empty(), "text");
+            add(!sms.media.is_empty(), "media");
+        }
+        Content::Whatsapp(whatsapp) => {
+            add(!whatsapp.text.is_empty(), "text");
+            add(whatsapp.location.is_some(), "location");
+            add(whatsapp.whatsapp_template.is_some(), "template");
+            add(!whatsapp.buttons.is_empty(), "buttons");
+            kinds.extend(media(&whatsapp.media));
+        }
+        Content::Telegram(telegram) => {
+            add(!telegram.text.is_empty(), "text");
+            add(telegram.location.is_some(), "location");
+            add(!telegram.buttons.is_empty(), "buttons");
+            kinds.extend(media(&telegram.media));
+        }
+        Content::Voice(_) => add(true, "say"),
+        Content::Webhook(_) => {}
+    }
+    kinds
 }
 
 /// 2026-11-21T09:30:00Z in milliseconds, in the upper 48 bits of every id.
@@ -126,6 +207,9 @@ impl Player<'_> {
         while let Some(text) = self.take("message") {
             given.push(GivenMessage::read("message", &text)?);
         }
+        for one in &given {
+            self.shown.extend(kinds(&one.content).into_iter().map(|kind| Shown::Asked(one.channel, kind)));
+        }
         match given.as_slice() {
             [one] => self.one(cx, &one.outgoing()),
             many => self.batch(cx, &many.iter().map(GivenMessage::outgoing).collect::<Vec<_>>()),
@@ -144,6 +228,7 @@ impl Player<'_> {
         let mut call = match first {
             Ok(call) => call,
             Err(failure) => {
+                self.shown.push(Shown::Refused(failure.kind.as_str()));
                 self.put("outcome", show::failure("refused", &failure));
                 return Ok(());
             }
@@ -186,6 +271,9 @@ impl Player<'_> {
     }
 
     fn note(&mut self, outcome: &Outcome) {
+        if let Outcome::Refused(failure) = outcome {
+            self.shown.push(Shown::Refused(failure.kind.as_str()));
+        }
         self.shown.push(match outcome {
             Outcome::Accepted(_) => Shown::Accepted,
             Outcome::Refused(failure) => match failure.kind {
@@ -258,7 +346,29 @@ impl Player<'_> {
         if let Some(key) = inbound.dedupe_key(&request) {
             self.put("dedupe_key", key);
         }
-        self.put("observed", show::observed(&inbound.read(cx, &request)));
+        let mut answers = Vec::new();
+        let observed = loop {
+            match inbound.missing(cx, &request, &answers) {
+                Ok(Some(call)) => answers.push(self.exchange(&call)?),
+                Ok(None) => break inbound.read_with(cx, &request, &answers),
+                Err(failure) => break Err(failure),
+            }
+        };
+        for seen in observed.iter().flatten() {
+            if let Observed::Status(Report { fact: Fact::Failed { failure }, .. }) = seen {
+                self.shown.push(Shown::Refused(failure.kind.as_str()));
+            }
+            self.shown.extend(match seen {
+                Observed::Status(report) => Some(Shown::Told(match &report.fact {
+                    Fact::Bounced { hard: true, .. } => "bounced hard",
+                    Fact::Bounced { hard: false, .. } => "bounced soft",
+                    fact => fact.as_str(),
+                })),
+                Observed::Message(_) => Some(Shown::Told("message")),
+                Observed::Templates | Observed::Follow(_) => None,
+            });
+        }
+        self.put("observed", show::observed(&observed));
         self.put("reply", show::reply(&inbound.reply(cx, &request)));
         Ok(())
     }
@@ -317,6 +427,19 @@ impl Player<'_> {
                 };
                 self.drive(|answers| offered.remove(cx, &template, answers).unwrap_or_else(not_offered))
             }
+            Task::Register { stage, refs } => {
+                let offered = connector.registrations().ok_or(missing)?;
+                let business = business();
+                let work = manage::Work {
+                    name: "reg_01M7YQ1WE00000000000000REG",
+                    stage,
+                    business: &business,
+                    area_code: Some("415"),
+                    refs: &refs,
+                    submitted_at: cx.now,
+                };
+                self.drive(|answers| offered.advance(cx, &work, answers))
+            }
             Task::Statistics { from, to } => {
                 let offered = connector.figures().ok_or(missing)?;
                 let period = manage::Period { from, to };
@@ -362,6 +485,55 @@ fn not_offered<T>() -> manage::Plan<T> {
     Err(model::Failure::new(FailureKind::Content, "not_offered", "This connector does not offer that."))
 }
 
+/// The business of every case about registration.
+fn business() -> manage::Business {
+    let text = |text: &str| text.to_owned();
+    manage::Business {
+        legal_name: text("Acme Events LLC"),
+        dba: Some(text("Acme Tickets")),
+        kind: manage::BusinessKind::Llc,
+        ein: text("12-3456789"),
+        industry: text("hospitality"),
+        website: text("https://acme.example"),
+        address: manage::Place {
+            street: text("1 High Street"),
+            city: text("Springfield"),
+            region: text("IL"),
+            postal_code: text("62701"),
+            country: text("US"),
+        },
+        owner: manage::Officer {
+            first_name: text("Ada"),
+            last_name: text("Byron"),
+            title: text("Founder"),
+            position: text("ceo"),
+            email: text("ada@acme.example"),
+            phone: text("+14155550123"),
+        },
+        contact_email: text("compliance@acme.example"),
+        monthly_volume: 5_000,
+        listed: None,
+        use_case: manage::UseCase {
+            category: text("marketing"),
+            description: text("News about the events of a venue, to people who asked for them."),
+            opt_in_flow: text("Whoever buys a ticket on our website can tick a box that is empty at first."),
+            samples: vec![
+                text("Acme Tickets: the doors open at 7 pm. Reply STOP to stop."),
+                text("Acme Tickets: new dates in May. Reply STOP to stop."),
+            ],
+            has_links: false,
+            has_phone_numbers: false,
+            is_age_gated: false,
+            is_lending: false,
+            opt_in_message: None,
+            opt_out_message: None,
+            help_message: Some(text("Acme Tickets: write to help@acme.example. Reply STOP to stop.")),
+            privacy_policy_url: text("https://acme.example/privacy"),
+            terms_url: text("https://acme.example/sms-terms"),
+        },
+    }
+}
+
 /// What a `do` section asks for.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -375,6 +547,7 @@ enum Task {
     ListTemplates,
     CreateTemplate(manage::NewTemplate),
     RemoveTemplate { name: String, id: String },
+    Register { stage: manage::Stage, refs: manage::References },
     Statistics { from: String, to: String },
     Suppressions { list: manage::Suppression, after: Option<String> },
 }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use model::{BadSetting, Call, Fact, Failure, HttpCall, SmtpCall, SmtpSecurity, Timestamp};
-use tidings_connectors::{Acceptance, Check, InboundMessage, Observed, Outcome, Polled, Reply, Report, Verdict};
+use tidings_connectors::{
+    Acceptance, Check, InboundFile, InboundMail, InboundMessage, Observed, Outcome, Polled, Reply, Report, Verdict,
+};
 
 /// What is not printed because nearly every request has it.
 const TIMEOUT_MS_DEFAULT: u64 = 30_000;
@@ -112,12 +114,15 @@ fn accepted(acceptance: &Acceptance) -> String {
 }
 
 pub fn failure(head: &str, failure: &Failure) -> String {
-    let Failure { kind, code, detail, provider_detail, retry_after_ms } = failure;
+    let Failure { kind, code, detail, provider_detail, retry_after_ms, is_of_batch } = failure;
     let mut text = format!("{head} {kind}\n");
     field(&mut text, "code", Some(code));
     field(&mut text, "detail", Some(detail));
     field(&mut text, "provider_detail", provider_detail.as_ref());
     field(&mut text, "retry_after_ms", retry_after_ms.as_ref());
+    if *is_of_batch {
+        field(&mut text, "because of another", Some("yes"));
+    }
     text
 }
 
@@ -206,6 +211,7 @@ fn message(message: &InboundMessage) -> String {
         in_reply_to,
         keyword,
         at,
+        mail,
     } = message;
     let mut text = format!("message over {channel}\n");
     field(&mut text, "provider_message_id", Some(provider_message_id));
@@ -221,7 +227,29 @@ fn message(message: &InboundMessage) -> String {
     field(&mut text, "in_reply_to", in_reply_to.as_ref());
     field(&mut text, "keyword", keyword.map(|keyword| format!("{keyword:?}").to_lowercase()));
     field(&mut text, "at", at.as_ref());
+    if let Some(mail) = mail {
+        self::mail(&mut text, mail);
+    }
     text
+}
+
+fn mail(text: &mut String, mail: &InboundMail) {
+    let InboundMail { subject, new_text, html, files, references, answers, is_automatic } = mail;
+    field(text, "subject", Some(subject));
+    field(text, "new_text", Some(new_text).filter(|words| !words.is_empty()));
+    field(text, "html", html.as_ref());
+    for file in files {
+        let InboundFile { filename, content_type, content_id, bytes } = file;
+        let id = content_id.as_ref().map(|id| format!(" <{id}>")).unwrap_or_default();
+        field(text, "file", Some(format!("{filename} ({content_type}, {} bytes){id}", bytes.len())));
+    }
+    for id in references {
+        field(text, "refers to", Some(id));
+    }
+    field(text, "answers", answers.as_ref());
+    if *is_automatic {
+        field(text, "automatic", Some("yes"));
+    }
 }
 
 pub fn reply(reply: &Reply) -> String {

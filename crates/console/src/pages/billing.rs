@@ -40,6 +40,8 @@ pub(crate) struct Wanted {
 pub(super) fn tabs(cx: &Cx, here: &str) -> Markup {
     let all = [
         ("/console/usage", "Usage", "usage:read"),
+        (super::subscription::PATH, "Plan", "plans:read"),
+        (super::bills::PATH, "Invoices", "invoices:read"),
         (PATH, "Credit", "credits:read"),
         (PRICES, "Prices", "prices:read"),
     ];

@@ -10,11 +10,13 @@ use engine::{
     Error, ErrorKind,
     accounts::{self, AccountView},
     attachments,
+    contacts::{self, ContactQuery},
     once::{IdempotencyKey, Repeat},
+    templates::{self, TemplateQuery, TemplateView},
 };
 use http::{HeaderValue, header};
 use maud::{Markup, PreEscaped, html};
-use model::Channel;
+use model::{Channel, ContactId, TemplateId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -32,6 +34,12 @@ use crate::{
 const PATH: &str = "/console/compose";
 /// Placeholders that get a field of their own at most; more are a template's business.
 const VARIABLES_MAX: usize = 30;
+/// Templates to choose from: the newest.
+const TEMPLATES: u32 = 200;
+/// Versions of a template among which the published one is looked for: the newest.
+const VERSIONS: u32 = 100;
+/// People proposed for what was typed.
+const PROPOSED: u32 = 8;
 /// A mail's preview may show its own styles and pictures, and do nothing.
 const MAIL_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data: https: http:; font-src https: data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'";
 
@@ -55,7 +63,89 @@ pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
         ("to", wanted.to.unwrap_or_default()),
         ("purpose", "transactional".to_owned()),
     ]);
-    Ok(cx.page(page(&cx, channel, &accounts, &form, &Faults::default())))
+    let offer = Offer::read(&cx, &form, accounts).await?;
+    Ok(cx.page(page(&cx, channel, &offer, &form, &Faults::default())))
+}
+
+/// What the form offers besides its own fields.
+struct Offer {
+    accounts: Vec<AccountView>,
+    /// Published templates of the channel.
+    templates: Vec<TemplateView>,
+    /// The values a message needs.
+    names: Vec<String>,
+}
+
+impl Offer {
+    async fn read(cx: &Cx, form: &Form, accounts: Vec<AccountView>) -> Result<Self, Error> {
+        let templates = if cx.may("templates:read") {
+            let query =
+                TemplateQuery { channel: Some(channel_of(form)), limit: Some(TEMPLATES), ..TemplateQuery::default() };
+            templates::list(cx.engine(), &cx.caller, &query).await?.data
+        } else {
+            Vec::new()
+        };
+        let templates = templates.into_iter().filter(|template| template.published_version.is_some()).collect();
+        Ok(Self { accounts, templates, names: names_of(cx, form).await? })
+    }
+}
+
+/// The template that was chosen.
+fn chosen(form: &Form) -> Option<TemplateId> {
+    form.filled("template")?.parse().ok()
+}
+
+/// The values a message needs: those its template names, or the placeholders of what was typed.
+async fn names_of(cx: &Cx, form: &Form) -> Result<Vec<String>, Error> {
+    let Some(id) = chosen(form).filter(|_| cx.may("templates:read")) else { return Ok(placeholders(form)) };
+    let template = match templates::get(cx.engine(), &cx.caller, id).await {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found?,
+    };
+    let versions = templates::versions(cx.engine(), &cx.caller, id, Some(VERSIONS), None).await?.data;
+    let published = versions.into_iter().find(|version| Some(version.version) == template.published_version);
+    let names = published.map(|version| version.variables).unwrap_or_default();
+    Ok(names.into_iter().map(|variable| variable.name).take(VARIABLES_MAX).collect())
+}
+
+/// Whom an address belongs to, for a template that speaks of its reader.
+async fn reader_of(cx: &Cx, form: &Form) -> Result<Option<ContactId>, Error> {
+    let to = form.text("to").replace(' ', "");
+    if chosen(form).is_none() || to.is_empty() || !cx.may("contacts:read") {
+        return Ok(None);
+    }
+    let found = people(cx, &to).await?;
+    let is_theirs = |contact: &&contacts::ContactView| {
+        [&contact.email, &contact.phone].into_iter().flatten().any(|own| own.eq_ignore_ascii_case(&to))
+    };
+    Ok(found.iter().find(is_theirs).map(|contact| contact.id))
+}
+
+async fn people(cx: &Cx, q: &str) -> Result<Vec<contacts::ContactView>, Error> {
+    let query = ContactQuery { q: Some(q.to_owned()), limit: Some(PROPOSED), ..ContactQuery::default() };
+    match contacts::list(cx.engine(), &cx.caller, &query).await {
+        Ok(page) => Ok(page.data),
+        // Too long to be a name or an address.
+        Err(error) if error.kind.status() == 400 => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Proposes people for what was typed as the recipient.
+pub(crate) async fn recipients(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    cx.tenant()?;
+    cx.caller.need("messages:write")?;
+    let typed = wanted.to.unwrap_or_default();
+    let is_worth_it = typed.trim().chars().count() > 1 && cx.may("contacts:read");
+    let found = if is_worth_it { people(&cx, typed.trim()).await? } else { Vec::new() };
+    let address = |contact: &contacts::ContactView| match wanted.channel {
+        Some(Channel::Email) => contact.email.clone(),
+        Some(Channel::Whatsapp) => contact.whatsapp.clone().or_else(|| contact.phone.clone()),
+        Some(Channel::Telegram | Channel::Webhook) | None => None,
+        Some(Channel::Sms | Channel::Voice) => contact.phone.clone(),
+    };
+    let reached = found.iter().filter_map(|contact| Some((address(contact)?, super::contacts::name(contact))));
+    Ok(answer(html! { @for (address, name) in reached { option value=(address) { (name) } } }))
 }
 
 async fn accounts_of(cx: &Cx) -> Result<Vec<AccountView>, Error> {
@@ -73,9 +163,9 @@ fn channel_of(form: &Form) -> Channel {
         .unwrap_or(Channel::Email)
 }
 
-fn page<'a>(cx: &Cx, channel: Channel, accounts: &[AccountView], form: &Form, faults: &Faults) -> shell::Page<'a> {
+fn page<'a>(cx: &Cx, channel: Channel, offer: &Offer, form: &Form, faults: &Faults) -> shell::Page<'a> {
     let carries = |account: &&AccountView| account.channels.contains(&channel);
-    let is_set_up = accounts.iter().any(|account| carries(&account)) || !cx.may("accounts:read");
+    let is_set_up = offer.accounts.iter().any(|account| carries(&account)) || !cx.may("accounts:read");
     let tabs = html! {
         nav.tabs aria-label="Channel" {
             @for other in channels::of_people() {
@@ -86,7 +176,7 @@ fn page<'a>(cx: &Cx, channel: Channel, accounts: &[AccountView], form: &Form, fa
     let body = if is_set_up {
         html! {
             div.columns.even {
-                (composer(cx, channel, accounts, form, faults))
+                (composer(cx, channel, offer, form, faults))
                 div.stack.sticky {
                     @if channel == Channel::Email { (mail_card()) }
                     div #explanation aria-live="polite" { (parts::card("What will happen", None, html! { p.muted { "Write something, and this says over which way it leaves, when, and what it looks like." } })) }
@@ -100,9 +190,10 @@ fn page<'a>(cx: &Cx, channel: Channel, accounts: &[AccountView], form: &Form, fa
     shell::Page { tabs: Some(tabs), ..shell::Page::new("Compose", Section::Compose, body) }
 }
 
-fn composer(cx: &Cx, channel: Channel, accounts: &[AccountView], form: &Form, faults: &Faults) -> Markup {
+fn composer(cx: &Cx, channel: Channel, offer: &Offer, form: &Form, faults: &Faults) -> Markup {
     let mut of: Vec<(&str, String)> = vec![("", "The channel's default account".to_owned())];
-    let ids: Vec<(String, String)> = accounts
+    let ids: Vec<(String, String)> = offer
+        .accounts
         .iter()
         .filter(|account| account.channels.contains(&channel))
         .map(|account| (account.id.to_string(), account.name.clone()))
@@ -122,9 +213,13 @@ fn composer(cx: &Cx, channel: Channel, accounts: &[AccountView], form: &Form, fa
                 div.body {
                     div.form {
                         (shell::form_faults(faults, &NAMES))
-                        (recipient(channel).required().draw(form, faults))
-                        (says(channel, cx, form, faults))
-                        div #variables { (variables(form)) }
+                        (recipient(channel).required().proposing("recipients").draw(form, faults))
+                        // What is typed here is looked for among the contacts; a browser without script has the field alone.
+                        datalist #recipients hx-get={ (PATH) "/recipients?channel=" (channel) } hx-trigger="input changed delay:200ms from:#f-to" hx-include="#f-to" hx-target="this" hx-swap="innerHTML" {}
+                        (template_choice(offer, form, faults))
+                        div.form data-when="template=" { (says(channel, form, faults)) }
+                        @if channel == Channel::Email { (files(cx, form, faults)) }
+                        div #variables { (variables(form, &offer.names)) }
                         details.more id="options" open[["account_id", "purpose", "send_at", "reply_to"].iter().any(|name| faults.at(name).is_some()) || form.filled("send_at").is_some()] {
                             summary { "Options" }
                             div."form spaced" {
@@ -142,9 +237,22 @@ fn composer(cx: &Cx, channel: Channel, accounts: &[AccountView], form: &Form, fa
     }
 }
 
+/// Whether a template says it, or what is typed.
+fn template_choice(offer: &Offer, form: &Form, faults: &Faults) -> Markup {
+    let ids: Vec<(String, String)> =
+        offer.templates.iter().map(|template| (template.id.to_string(), template.name.clone())).collect();
+    let own = std::iter::once(("", "What is written here".to_owned()));
+    let all = own.chain(ids.iter().map(|(id, name)| (id.as_str(), format!("Template {name}")))).collect();
+    html! {
+        @if ids.is_empty() { input type="hidden" name="template" value=""; }
+        @else { (Field::text("template", "It says").plain().with(Control::Choice(all)).draw(form, faults)) }
+    }
+}
+
 /// The fields that show their own errors.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "to",
+    "template",
     "content/subject",
     "content/text",
     "content/html",
@@ -168,7 +276,7 @@ fn recipient(channel: Channel) -> Field<'static> {
     }
 }
 
-fn says(channel: Channel, cx: &Cx, form: &Form, faults: &Faults) -> Markup {
+fn says(channel: Channel, form: &Form, faults: &Faults) -> Markup {
     match channel {
         Channel::Email => html! {
             (Field::text("content/subject", "Subject").required().draw(form, faults))
@@ -177,7 +285,6 @@ fn says(channel: Channel, cx: &Cx, form: &Form, faults: &Faults) -> Markup {
                 summary { "HTML" }
                 div.spaced { (Field::text("content/html", "HTML").with(Control::Area { rows: 10 }).help("Shown instead of the text where it can be.").draw(form, faults)) }
             }
-            (files(cx, form, faults))
         },
         Channel::Voice => html! {
             (Field::text("content/say", "What is said").with(Control::Area { rows: 6 }).required().draw(form, faults))
@@ -227,13 +334,12 @@ fn placeholders(form: &Form) -> Vec<String> {
     names
 }
 
-fn variables(form: &Form) -> Markup {
-    let names = placeholders(form);
+fn variables(form: &Form, names: &[String]) -> Markup {
     html! {
         @if !names.is_empty() {
             fieldset.form {
                 legend { "Placeholders" }
-                div.fields-2 { @for name in &names { (Field::text(&format!("variables/{name}"), name).required().draw(form, &Faults::default())) } }
+                div.fields-2 { @for name in names { (Field::text(&format!("variables/{name}"), name).required().draw(form, &Faults::default())) } }
             }
         }
         input type="hidden" name="known" value=(names.join(" "));
@@ -241,17 +347,24 @@ fn variables(form: &Form) -> Markup {
 }
 
 /// The request a form stands for.
-fn request(form: &Form, cx: &Cx, is_dry: bool) -> Result<Value, Error> {
+async fn request(form: &Form, cx: &Cx, is_dry: bool) -> Result<Value, Error> {
+    let (names, reader) = (names_of(cx, form).await?, reader_of(cx, form).await?);
+    written(form, cx, is_dry, names, reader)
+}
+
+/// The same with what was looked up for it: the values it needs, and whom the address belongs to.
+fn written(form: &Form, cx: &Cx, is_dry: bool, names: Vec<String>, reader: Option<ContactId>) -> Result<Value, Error> {
     let channel = channel_of(form);
     let to = form.text("to");
-    let to = match channel {
-        Channel::Email => json!({"email": to}),
-        Channel::Telegram => {
+    let to = match (channel, reader) {
+        (_, Some(contact)) => json!({"contact_id": contact}),
+        (Channel::Email, _) => json!({"email": to}),
+        (Channel::Telegram, _) => {
             let chat: i64 =
                 to.parse().map_err(|_| Error::invalid("/to", "write the chat's number, such as 123456789"))?;
             json!({"telegram_chat_id": chat})
         }
-        Channel::Sms | Channel::Whatsapp | Channel::Voice | Channel::Webhook => {
+        (Channel::Sms | Channel::Whatsapp | Channel::Voice | Channel::Webhook, _) => {
             json!({"phone": to.replace([' ', '-', '(', ')'], "")})
         }
     };
@@ -271,7 +384,7 @@ fn request(form: &Form, cx: &Cx, is_dry: bool) -> Result<Value, Error> {
             content.insert((*name).to_owned(), Value::String(text));
         }
     }
-    let filled = placeholders(form).into_iter().filter_map(|name| {
+    let filled = names.into_iter().filter_map(|name| {
         let value =
             form.get(&format!("variables/{name}")).filter(|value| !is_dry || !value.is_empty()).map(str::to_owned);
         // A preview shows where something is still missing instead of failing.
@@ -279,6 +392,10 @@ fn request(form: &Form, cx: &Cx, is_dry: bool) -> Result<Value, Error> {
         Some((name, Value::String(value)))
     });
     let mut request = json!({"to": to, "channel": channel, "content": content, "dry_run": is_dry, "variables": filled.collect::<Map<_, _>>()});
+    if let (Some(id), Some(request)) = (chosen(form), request.as_object_mut()) {
+        request.remove("content");
+        request.insert("template".to_owned(), json!({ "id": id }));
+    }
     if let Some(purpose) = form.filled("purpose") {
         request["purpose"] = json!(purpose);
     }
@@ -300,11 +417,11 @@ fn request(form: &Form, cx: &Cx, is_dry: bool) -> Result<Value, Error> {
 /// Explains what would happen.
 pub(crate) async fn preview(Posted { cx, form }: Posted) -> Answer {
     cx.caller.need("messages:write")?;
-    let explained = match request(&form, &cx, true) {
+    let explained = match request(&form, &cx, true).await {
         Ok(request) => cx.engine().send(&cx.caller, &bytes(&request), None).await,
         Err(error) => Err(error),
     };
-    let names = placeholders(&form).join(" ");
+    let names = names_of(&cx, &form).await?;
     let shown = match explained {
         Ok(reply) => explanation(&cx, &read::json::<DryRun>(&reply.body)?),
         Err(error) if error.kind.status() < 500 => still_missing(&form, &error),
@@ -313,7 +430,7 @@ pub(crate) async fn preview(Posted { cx, form }: Posted) -> Answer {
     Ok(answer(html! {
         (shown)
         // Only when the placeholders changed, so that nobody loses the field they type into.
-        @if form.text("known") != names { div #variables hx-swap-oob="innerHTML" { (variables(&form)) } }
+        @if form.text("known") != names.join(" ") { div #variables hx-swap-oob="innerHTML" { (variables(&form, &names)) } }
     }))
 }
 
@@ -387,11 +504,18 @@ fn mail_card() -> Markup {
 /// Shows a mail as it will look, as a document of its own that can do nothing.
 pub(crate) async fn mail(Posted { cx, form }: Posted) -> Answer {
     cx.caller.need("messages:write")?;
-    let mut trial = request(&Form::of([("channel", "email"), ("to", "preview@example.com")]), &cx, true)?;
-    let wanted = request(&form, &cx, true).unwrap_or_else(|_| json!({}));
-    for name in ["content", "variables", "account_id"] {
+    let mut trial = request(&Form::of([("channel", "email"), ("to", "preview@example.com")]), &cx, true).await?;
+    let wanted = request(&form, &cx, true).await.unwrap_or_else(|_| json!({}));
+    for name in ["content", "variables", "account_id", "template"] {
         if let Some(value) = wanted.get(name) {
             trial[name] = value.clone();
+        }
+    }
+    if let Some(trial) = trial.as_object_mut().filter(|trial| trial.contains_key("template")) {
+        trial.remove("content");
+        // A template may speak of its reader.
+        if wanted["to"].get("contact_id").is_some() {
+            trial.insert("to".to_owned(), wanted["to"].clone());
         }
     }
     let content = match cx.engine().send(&cx.caller, &bytes(&trial), None).await {
@@ -444,7 +568,7 @@ pub(crate) async fn send(Posted { cx, form }: Posted) -> Answer {
     cx.tenant()?;
     cx.caller.need("messages:write")?;
     let key = IdempotencyKey::parse(&format!("console-{}", form.text("key"))).ok();
-    let sent = match request(&form, &cx, false) {
+    let sent = match request(&form, &cx, false).await {
         Ok(request) => cx.engine().send(&cx.caller, &bytes(&request), key).await,
         Err(error) => Err(error),
     };
@@ -459,8 +583,8 @@ pub(crate) async fn send(Posted { cx, form }: Posted) -> Answer {
 }
 
 async fn again(cx: &Cx, form: &Form, error: &Error) -> Result<Response, crate::cx::Fault> {
-    let accounts = accounts_of(cx).await?;
-    Ok(cx.again(page(cx, channel_of(form), &accounts, form, &Faults::of(error))))
+    let offer = Offer::read(cx, form, accounts_of(cx).await?).await?;
+    Ok(cx.again(page(cx, channel_of(form), &offer, form, &Faults::of(error))))
 }
 
 #[cfg(test)]

@@ -250,7 +250,7 @@ fn preferences_card(cx: &Cx, id: ContactId, topics: &[TopicView], form: &Form, f
                                 (Field::text("reminders/frequency", "Reminders").plain().with(Control::Choice(often.map(|(word, words)| (word, words.to_owned())).to_vec())).draw(form, faults))
                                 div data-when="reminders/frequency=custom" { (Field::text("reminders/every_days", "Days between two").plain().with(Control::Number).draw(form, faults)) }
                             }
-                            div.fields-2 {
+                            div.fields-3 {
                                 (Field::text("quiet_hours/from", "Quiet from").plain().example("22:00").draw(form, faults))
                                 (Field::text("quiet_hours/until", "Quiet until").plain().example("09:00").help("On their own clock. Empty: the tenant's hours.").draw(form, faults))
                             }
@@ -397,14 +397,14 @@ fn history(cx: &Cx, id: ContactId, consents: &ConsentPage, is_first: bool) -> Ma
         is_future: false,
     };
     let own = path(id);
-    parts::card(
+    parts::card_flush(
         "What they said",
         None,
         html! {
             @if consents.data.is_empty() {
                 (parts::empty("shield", "Nothing was said yet", "What they allow and refuse is recorded here with its proof. Nothing said is no consent.", None))
             } @else {
-                (timeline(consents.data.iter().map(event).collect()))
+                div.padded { (timeline(consents.data.iter().map(event).collect())) }
                 (table::pager(&Pages { path: &own, query: &[], is_first, next: consents.next_cursor.as_deref(), shown: consents.data.len() }))
             }
         },

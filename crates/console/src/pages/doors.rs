@@ -355,7 +355,7 @@ pub(crate) async fn sign_out(Posted { cx, .. }: Posted) -> Answer {
 pub(crate) async fn enter(Posted { cx, form }: Posted) -> Answer {
     let id: TenantId = form.text("tenant").parse().map_err(|_| Error::not_found("tenant"))?;
     sessions::look_at(cx.engine().parts(), &cx.person.session, Some(id)).await?;
-    Ok(go(BASE))
+    Ok(go(safe(form.get(NEXT))))
 }
 
 /// Leaves the tenant.

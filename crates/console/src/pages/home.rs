@@ -2,15 +2,19 @@
 
 use engine::{
     accounts::{self, AccountState, AccountView},
+    alerts::{self, AlertQuery, AlertStateFilter, AlertView},
     analytics::{AnalyticsQuery, AnalyticsView, Figures, Interval},
     campaigns::{self, CampaignState, CampaignView},
     dead_letters::DeadLetterQuery,
     endpoints::{self, EndpointState},
+    inbound::InboundQuery,
     money::{BillingMode, credits},
+    plans::subscription::SubscriptionView,
     queries::ListQuery,
 };
 use maud::{Markup, html};
-use model::{Channel, Money};
+use model::{Channel, Money, Timestamp};
+use serde::Deserialize;
 
 use super::analytics::{Periods, lost, seen, under_way};
 use crate::{
@@ -30,6 +34,10 @@ const NEWEST: u32 = 8;
 /// Dead letters counted at most: how many does not matter beyond some.
 const DEAD_MAX: u32 = 100;
 
+/// Alerts shown: the newest. The rest is a click away.
+const ALERTS_SHOWN: u32 = 3;
+/// Received messages counted at most, for the same reason as dead letters.
+const RECEIVED_MAX: u32 = 100;
 /// Days of the trend beside a channel, today included.
 const TREND_DAYS: u16 = 14;
 /// Campaigns looked at for those under way: the newest.
@@ -41,6 +49,10 @@ pub(crate) struct View {
     accounts: Vec<AccountView>,
     campaigns: Vec<CampaignView>,
     credit: Option<Money>,
+    received: Option<Received>,
+    plan: Option<SubscriptionView>,
+    alerts: Vec<AlertView>,
+    alerts_open: i64,
     newest: Vec<Message>,
     needs: Vec<Need>,
 }
@@ -73,6 +85,29 @@ impl Lately {
     fn sum(&self, channel: Option<Channel>, of: fn(&Figures) -> i64) -> i64 {
         let rows = self.today.data.iter().filter(|row| channel.is_none() || row.channel == channel);
         rows.map(|row| of(&row.figures)).sum()
+    }
+}
+
+/// What people wrote today.
+struct Received {
+    count: usize,
+    /// Whether there are more than were counted.
+    has_more: bool,
+}
+
+/// The part of a received message that is counted.
+#[derive(Deserialize)]
+struct ReceivedAt {
+    received_at: Timestamp,
+}
+
+impl Received {
+    async fn read(cx: &Cx) -> Result<Self, Fault> {
+        let query = InboundQuery { limit: Some(RECEIVED_MAX), ..InboundQuery::default() };
+        let page: Page<ReceivedAt> = read::json(&cx.engine().inbound_messages(&cx.caller, &query).await?)?;
+        let since = cx.here().midnight();
+        let count = page.data.iter().filter(|message| message.received_at >= since).count();
+        Ok(Self { count, has_more: page.next_cursor.is_some() && count == page.data.len() })
     }
 }
 
@@ -122,6 +157,10 @@ impl View {
             figures: None,
             campaigns: Vec::new(),
             credit: None,
+            received: None,
+            plan: None,
+            alerts: Vec::new(),
+            alerts_open: 0,
             newest: Vec::new(),
             needs: accounts.iter().filter_map(needs_account).collect(),
             accounts,
@@ -132,6 +171,18 @@ impl View {
             let dead = DeadLetterQuery { limit: Some(DEAD_MAX), ..DeadLetterQuery::default() };
             let dead: Page<Message> = read::json(&engine.dead_letters(caller, &dead).await?)?;
             view.needs.extend(needs_dead(dead.data.len(), dead.next_cursor.is_some()));
+            view.received = Some(Received::read(cx).await?);
+        }
+        if cx.may("alerts:read") {
+            let open = alerts::count_open(engine.parts(), caller).await?;
+            view.alerts_open = open.firing + open.acknowledged;
+            let query =
+                AlertQuery { state: Some(AlertStateFilter::Open), limit: Some(ALERTS_SHOWN), ..AlertQuery::default() };
+            view.alerts = alerts::list(engine.parts(), caller, &query).await?.data;
+        }
+        if cx.may("plans:read") {
+            view.plan = super::subscription::find(cx, caller).await?;
+            view.needs.extend(view.plan.as_ref().into_iter().flat_map(needs_quota));
         }
         if cx.may("usage:read") {
             view.figures = Some(Lately::read(cx).await?);
@@ -176,6 +227,33 @@ fn needs_account(account: &AccountView) -> Option<Need> {
     })
 }
 
+/// Channels of the plan on which sending stops, or soon will.
+fn needs_quota(plan: &SubscriptionView) -> Vec<Need> {
+    let near = plan.quotas.iter().filter_map(|quota| {
+        let (limit, left) = (quota.limit?, quota.remaining?);
+        let is_near = left == 0 || (limit > 0 && quota.used * 10 >= limit * 9);
+        is_near.then(|| Need {
+            tone: if left == 0 { Tone::Bad } else { Tone::Warn },
+            title: if left == 0 {
+                format!("The month's {} messages are used up", format::channel(quota.channel))
+            } else {
+                format!(
+                    "{} of the month are left",
+                    format::count(
+                        left,
+                        &format!("{} message", format::channel(quota.channel)),
+                        &format!("{} messages", format::channel(quota.channel))
+                    )
+                )
+            },
+            text: "A larger plan, or the next month, brings more.".to_owned(),
+            path: super::subscription::PATH.to_owned(),
+            action: "See the plan",
+        })
+    });
+    near.collect()
+}
+
 fn needs_dead(count: usize, has_more: bool) -> Option<Need> {
     (count > 0).then(|| Need {
         tone: Tone::Warn,
@@ -196,15 +274,17 @@ fn body(cx: &Cx, view: &View) -> Markup {
     }
     html! {
         div.stack.loose #today hx-get="/console" hx-trigger="news from:body" hx-select="#today" hx-swap="outerHTML" {
+            (alerts_card(cx, view))
             (needs(&view.needs))
             @if let Some(figures) = &view.figures {
-                (numbers(figures, view.credit.as_ref()))
+                (numbers(figures, view))
                 div.columns {
                     (by_hour(cx, figures))
                     (by_channel(figures))
                 }
             }
             (campaigns_card(&view.campaigns))
+            (quota_card(cx, view.plan.as_ref()))
             (accounts_card(&view.accounts))
             @if !view.newest.is_empty() {
                 (parts::card_flush("Newest messages", Some(link_button("/console/messages", "small", None, "See all")), super::messages::list_of(cx, &view.newest, &view.accounts)))
@@ -274,7 +354,30 @@ fn needs(needs: &[Need]) -> Markup {
     }
 }
 
-fn numbers(figures: &Lately, credit: Option<&Money>) -> Markup {
+fn alerts_card(cx: &Cx, view: &View) -> Markup {
+    html! {
+        @if !view.alerts.is_empty() {
+            (parts::card_flush("Alerts", Some(html! { @if view.alerts_open > view.alerts.len() as i64 { span."muted small num" { (format::number(view.alerts_open)) " open" } } (link_button(super::alerts::PATH, "small", None, "See alerts")) }), html! {
+                @for alert in &view.alerts {
+                    article.finding aria-label=(alert.title) {
+                        div."row apart" { div.row { (super::alerts::state(alert)) span."strong break" dir="auto" { (alert.title) } } span."muted small" { (cx.here().at(alert.fired_at)) } }
+                        p."muted break" dir="auto" { (alert.detail) }
+                    }
+                }
+            }))
+        }
+    }
+}
+
+fn quota_card(cx: &Cx, plan: Option<&SubscriptionView>) -> Markup {
+    html! {
+        @if let Some(plan) = plan.filter(|plan| !plan.quotas.is_empty()) {
+            (parts::card("Quota of this month", Some(link_button(super::subscription::PATH, "small", None, "Plan")), super::subscription::quotas(cx, plan)))
+        }
+    }
+}
+
+fn numbers(figures: &Lately, view: &View) -> Markup {
     let sum = |of| figures.sum(None, of);
     let (total, arrived, read) = (sum(|f| f.accepted), sum(|f| f.delivered), sum(seen));
     let (waiting, gone) = (sum(under_way), sum(lost));
@@ -285,7 +388,10 @@ fn numbers(figures: &Lately, credit: Option<&Money>) -> Markup {
             (parts::tile("Opened or read", &format::number(read), Some(html! { (format::percent(read, arrived)) " of those that arrived" })))
             (parts::tile("Under way", &format::number(waiting), Some(html! { "waiting, or no report yet" })))
             (parts::tile("Did not arrive", &format::number(gone), Some(html! { (format::percent(gone, total)) " of all" })))
-            @if let Some(credit) = credit { (parts::tile("Credit", &format::money(credit), Some(html! { a href="/console/billing" { "See the statement" } }))) }
+            @if let Some(received) = &view.received {
+                (parts::tile("Received today", &format!("{}{}", format::number(received.count as i64), if received.has_more { "+" } else { "" }), Some(html! { a href="/console/inbound" { "See what people wrote" } })))
+            }
+            @if let Some(credit) = &view.credit { (parts::tile("Credit", &format::money(credit), Some(html! { a href="/console/billing" { "See the statement" } }))) }
         }
     }
 }

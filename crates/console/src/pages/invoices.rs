@@ -187,7 +187,7 @@ fn page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
                     fieldset.form {
                         legend { "Line " (index + 1) }
                         (Field::text(&line_name(index, "description"), "Description").plain().draw(form, faults))
-                        div.fields-2 {
+                        div.fields-3 {
                             (Field::text(&line_name(index, "quantity"), "Quantity").plain().example("1").draw(form, faults))
                             (Field::text(&line_name(index, "unit_price_micros"), "Price of one").plain().example("120.00").draw(form, faults))
                             (Field::text(&line_name(index, "tax_percent"), "Tax in percent").plain().example("19").draw(form, faults))

@@ -2,12 +2,13 @@
 
 use axum::extract::Path;
 use engine::{
+    access::users,
     accounts,
     audit::{self, AuditEntry},
     callbacks::{CallbackQuery, VerdictWord},
 };
 use maud::{Markup, html};
-use model::{AccountId, CallbackId};
+use model::{AccountId, CallbackId, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use crate::{
     cx::{Answer, Cx, Query},
     format,
     parts::{
-        self, Tone,
+        self, Tone, link_button,
         table::{self, Filter, Pages, Row, Table, cell},
     },
     read::{self, Callback, Page},
@@ -26,22 +27,155 @@ use crate::{
 const AUDIT: &str = "/console/settings/audit";
 const CALLBACKS: &str = "/console/settings/callbacks";
 
+/// What a list of the audit log is narrowed to.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Cursor {
+pub(crate) struct AuditWanted {
+    about: Option<String>,
+    by: Option<String>,
+    period: Option<String>,
+    q: Option<String>,
     cursor: Option<String>,
 }
 
+/// What entries can be about: the first word of an action.
+const ABOUT: &[&str] = &[
+    "account",
+    "alert",
+    "alert_rule",
+    "api_key",
+    "branding",
+    "campaign",
+    "consent",
+    "contact",
+    "content_rule",
+    "credits",
+    "domain",
+    "endpoint",
+    "invoice",
+    "list",
+    "message",
+    "preferences",
+    "retention",
+    "route",
+    "segment",
+    "sender",
+    "session",
+    "subscription",
+    "suppression",
+    "template",
+    "tenant",
+    "user",
+    "whatsapp_template",
+];
+/// Periods to choose from: the word in the address, the words for people, and days.
+const PERIODS: &[(&str, &str, i64)] =
+    &[("day", "Last 24 hours", 1), ("week", "Last 7 days", 7), ("month", "Last 30 days", 30)];
+/// Entries of a page, at least, where there are so many.
+const AUDIT_ROWS: usize = 50;
+/// Entries read at once while looking for those that match.
+const AUDIT_STEP: u32 = 200;
+/// How often that is done for one page: a look of some hundredths of a second. Beyond it a link goes on.
+const AUDIT_STEPS: usize = 10;
+
+impl AuditWanted {
+    fn is_narrowed(&self) -> bool {
+        self.about.is_some() || self.by.is_some() || self.period.is_some() || self.q.is_some()
+    }
+
+    fn since(&self, now: Timestamp) -> Option<Timestamp> {
+        let found = PERIODS.iter().find(|(word, ..)| Some(*word) == self.period.as_deref());
+        found.map(|(.., days)| now.plus_seconds(-days * 86_400))
+    }
+
+    fn matches(&self, entry: &AuditEntry) -> bool {
+        let noun = entry.action.split('.').next().unwrap_or_default();
+        let is_about = |wanted: &String| noun == wanted || (wanted == "suppression" && noun == "suppressions");
+        let holds = |text: &str, q: &str| text.to_lowercase().contains(q);
+        let q = self.q.as_deref().map(|q| q.trim().to_lowercase());
+        self.about.as_ref().is_none_or(is_about)
+            && self.by.as_ref().is_none_or(|by| entry.actor == *by)
+            && q.is_none_or(|q| {
+                holds(&entry.subject, &q) || holds(&entry.actor, &q) || holds(&entry.detail.to_string(), &q)
+            })
+    }
+}
+
+/// Entries that match, and where to go on.
+struct Looked {
+    entries: Vec<AuditEntry>,
+    next: Option<String>,
+}
+
+async fn look(cx: &Cx, wanted: &AuditWanted) -> Result<Looked, engine::Error> {
+    let parts = cx.engine().parts();
+    if !wanted.is_narrowed() {
+        let page = audit::list(parts, &cx.caller, None, wanted.cursor.as_deref()).await?;
+        return Ok(Looked { entries: page.data, next: page.next_cursor });
+    }
+    let since = wanted.since(cx.here().now);
+    let (mut entries, mut next) = (Vec::new(), wanted.cursor.clone());
+    for _ in 0..AUDIT_STEPS {
+        let page = audit::list(parts, &cx.caller, Some(AUDIT_STEP), next.as_deref()).await?;
+        let is_past = since.is_some_and(|since| page.data.last().is_some_and(|last| last.at < since));
+        let within = page.data.into_iter().filter(|entry| since.is_none_or(|since| entry.at >= since));
+        entries.extend(within.filter(|entry| wanted.matches(entry)));
+        next = page.next_cursor.filter(|_| !is_past);
+        if next.is_none() || entries.len() >= AUDIT_ROWS {
+            break;
+        }
+    }
+    Ok(Looked { entries, next })
+}
+
+/// The people of the tenant by id, as far as this person may see them.
+async fn people(cx: &Cx) -> Result<Vec<(String, String)>, engine::Error> {
+    if !cx.may("users:read") {
+        return Ok(Vec::new());
+    }
+    let page = users::list(cx.engine().parts(), &cx.caller, Some(200), None).await?;
+    let name = |name: String, email: String| if name.is_empty() { email } else { name };
+    Ok(page.data.into_iter().map(|user| (user.id.to_string(), name(user.name, user.email))).collect())
+}
+
 /// Lists who changed what.
-pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<Cursor>) -> Answer {
+pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answer {
     cx.tenant()?;
-    let page = audit::list(cx.engine().parts(), &cx.caller, None, wanted.cursor.as_deref()).await?;
+    let Looked { entries, next } = look(&cx, &wanted).await?;
+    let people = people(&cx).await?;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let (about, by, period, q) = (text(&wanted.about), text(&wanted.by), text(&wanted.period), text(&wanted.q));
+    let doers = people.iter().cloned().chain([("system".to_owned(), "The program".to_owned())]).collect();
+    let filters = [
+        Filter::Search { name: "q", label: "An id, or a word of the details", value: &q },
+        Filter::Choice {
+            name: "about",
+            label: "About anything",
+            value: &about,
+            choices: ABOUT.iter().map(|noun| ((*noun).to_owned(), format::words(noun))).collect(),
+        },
+        Filter::Choice { name: "by", label: "By anybody", value: &by, choices: doers },
+        Filter::Choice {
+            name: "period",
+            label: "Any time",
+            value: &period,
+            choices: PERIODS.iter().map(|(word, text, _)| ((*word).to_owned(), (*text).to_owned())).collect(),
+        },
+    ];
+    let narrowed = [("q", q.clone()), ("about", about.clone()), ("by", by.clone()), ("period", period.clone())];
     let body = html! {
         section.card aria-label="Audit log" {
-            @if page.data.is_empty() {
-                (parts::empty("log", "Nothing has been changed yet", "Every change of accounts, keys, endpoints and settings is written here, with who made it.", None))
-            } @else {
-                (audit_table(&cx, &page.data))
-                (table::pager(&Pages { path: AUDIT, query: &[], is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
+            (table::filters(AUDIT, "audit", &filters))
+            div #audit {
+                @if entries.is_empty() && next.is_some() {
+                    (parts::empty("search", "Nothing found yet", "Among the newest entries none matches.", Some(link_button(&table::address(AUDIT, narrowed.iter().map(|(name, value)| (*name, value.as_str())).chain([("cursor", next.as_deref().unwrap_or_default())])), "", None, "Look further back"))))
+                } @else if entries.is_empty() && wanted.is_narrowed() {
+                    (parts::empty("search", "No entry matches", "Choose something else, or a longer time.", Some(link_button(AUDIT, "", None, "Clear the filters"))))
+                } @else if entries.is_empty() {
+                    (parts::empty("log", "Nothing has been changed yet", "Every change of accounts, keys, endpoints and settings is written here, with who made it.", None))
+                } @else {
+                    (audit_table(&cx, &entries, &people))
+                    (table::pager(&Pages { path: AUDIT, query: &narrowed, is_first: wanted.cursor.is_none(), next: next.as_deref(), shown: entries.len() }))
+                }
             }
         }
     };
@@ -52,14 +186,15 @@ pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<Cursor>) -> Answer {
     }))
 }
 
-/// Entries as a table.
-pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry]) -> Markup {
+/// Entries as a table. `people` are names of those who may have done it.
+pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry], people: &[(String, String)]) -> Markup {
+    let who = |actor: &str| people.iter().find(|(id, _)| id == actor).map(|(_, name)| name.as_str());
     let row = |entry: &AuditEntry| Row {
         href: None,
         cells: vec![
             cell(html! { span.strong { (format::words(&entry.action)) } }),
             cell(
-                html! { span.break { @if entry.actor == "system" { "The program" } @else { code { (entry.actor) } } } },
+                html! { span.break { @if entry.actor == "system" { "The program" } @else if let Some(name) = who(&entry.actor) { span dir="auto" title=(entry.actor) { (name) } } @else { code { (entry.actor) } } } },
             ),
             cell(html! { code.break { (entry.subject) } }),
             cell(html! {
@@ -196,4 +331,36 @@ pub(crate) async fn callback(cx: Cx, Path(id): Path<String>) -> Answer {
         is_narrow: true,
         ..shell::Page::new("Callback", Section::Settings, body)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::AuditId;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_found_by_noun_by_who_and_by_what_they_hold() {
+        let entry = AuditEntry {
+            id: AuditId::from_ulid(1),
+            at: Timestamp::from_seconds(1),
+            actor: "usr_1".to_owned(),
+            action: "alert_rule.updated".to_owned(),
+            subject: "alr_7".to_owned(),
+            detail: json!({"name": "Bounces"}),
+            ip: None,
+        };
+        let check = |about: &str, by: &str, q: &str, expected: bool| {
+            let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            let wanted = AuditWanted { about: text(about), by: text(by), q: text(q), ..AuditWanted::default() };
+            assert_eq!(wanted.matches(&entry), expected, "{wanted:?}");
+        };
+        check("", "", "", true);
+        check("alert_rule", "usr_1", "bounces", true);
+        check("", "", " ALR_7 ", true);
+        check("alert", "", "", false);
+        check("", "usr_2", "", false);
+        check("", "", "clicks", false);
+    }
 }

@@ -2,7 +2,7 @@
 
 use engine::{
     audit,
-    installation::{SHOWN_MAX, WAITING_MAX},
+    installation::{DeadLetters, SHOWN_MAX, WAITING_MAX},
 };
 use maud::{Markup, html};
 
@@ -80,6 +80,7 @@ pub(crate) async fn queue(cx: Cx) -> Answer {
     let waiting: i64 = found.iter().map(|lane| lane.waiting).sum();
     let late = found.iter().filter(|lane| now.millis_since(lane.first_due_at) > 60_000).count();
     let system = cx.engine().system(&cx.outside()).await?;
+    let dead = cx.engine().dead_letters_by_tenant(&cx.outside()).await?;
     let body = html! {
         section.tiles aria-label="Queue" {
             (parts::tile("Waiting", &format::number(waiting), Some(html! { "messages, also those for later" })))
@@ -94,11 +95,32 @@ pub(crate) async fn queue(cx: Cx) -> Answer {
                 (table::table(Table { caption: "Waiting by account, longest wait first", columns: &["Tenant", "Account", "Waiting", "Under way", "First due"], rows }))
             }
         }
+        @if !dead.is_empty() { (parts::card_flush("Dead letters", Some(html! { span."muted small" { "Enter the tenant to look at them and send them again." } }), dead_letters(&cx, &dead))) }
     };
     Ok(cx.page(shell::Page {
         lead: Some(html! { "What has not left yet, over all tenants." }),
         ..shell::Page::new("Queue", Section::Queue, body)
     }))
+}
+
+fn dead_letters(cx: &Cx, dead: &[DeadLetters]) -> Markup {
+    let row = |dead: &DeadLetters| Row {
+        href: Some(format!("/console/tenants/{}", dead.tenant_id)),
+        cells: vec![
+            cell(html! { span.wide-text dir="auto" { (dead.tenant) } }),
+            table::figure(&format!(
+                "{}{}",
+                format::number(dead.count),
+                if dead.count >= WAITING_MAX { "+" } else { "" }
+            )),
+            cell(html! { @match dead.newest_at { Some(at) => (cx.here().at(at)), None => span.muted { "–" } } }),
+        ],
+    };
+    table::table(Table {
+        caption: "Tenants with dead letters, most first",
+        columns: &["Tenant", "Gave up", "The newest"],
+        rows: dead.iter().map(row).collect(),
+    })
 }
 
 /// Shows what the program stands on.
@@ -137,7 +159,7 @@ pub(crate) async fn system(cx: Cx) -> Answer {
                 p.muted { "Each looks at the database, does what is due, and may be ended at any time." }
                 ul."grid spaced" { @for (name, every_ms) in &system.jobs { li.row.apart.account-line { span { (format::words(name)) } span."muted num" { "every " (period(*every_ms)) } } } }
             }))
-            (parts::card_flush("The operator's log", None, if log.is_empty() { parts::empty("log", "Nothing yet", "What the operator changes is written here.", None) } else { logs::audit_table(&cx, &log) }))
+            (parts::card_flush("The operator's log", None, if log.is_empty() { parts::empty("log", "Nothing yet", "What the operator changes is written here.", None) } else { logs::audit_table(&cx, &log, &[]) }))
         }
     };
     Ok(cx.page(shell::Page {

@@ -1,4 +1,4 @@
-//! The command palette: pages, accounts, campaigns and templates by name or id, contacts by the beginning of a name or an address, messages by id or address.
+//! The command palette: pages, accounts, campaigns and templates by name or id, contacts by id, address or the beginning of a name, messages by id or address.
 
 use engine::{
     accounts, campaigns,
@@ -160,10 +160,14 @@ async fn contact_lines(cx: &Cx, q: &str) -> Result<Vec<Line>, engine::Error> {
         return Ok(Vec::new());
     }
     let query = ContactQuery { q: Some(q.to_owned()), limit: Some(FOUND_MAX), ..ContactQuery::default() };
-    let page = match contacts::list(cx.engine(), &cx.caller, &query).await {
-        Ok(page) => page,
-        // Too long to be a name: nobody is found.
-        Err(error) if error.kind.status() == 400 => return Ok(Vec::new()),
+    let found = match q.parse() {
+        Ok(id) => contacts::get(cx.engine(), &cx.caller, id).await.map(|contact| vec![contact]),
+        Err(_) => contacts::list(cx.engine(), &cx.caller, &query).await.map(|page| page.data),
+    };
+    let found = match found {
+        Ok(found) => found,
+        // Too long to be a name, or an id nobody has: nobody is found.
+        Err(error) if matches!(error.kind.status(), 400 | 404) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let line = |contact: contacts::ContactView| {
@@ -176,7 +180,7 @@ async fn contact_lines(cx: &Cx, q: &str) -> Result<Vec<Line>, engine::Error> {
             name,
         }
     };
-    Ok(page.data.into_iter().map(line).collect())
+    Ok(found.into_iter().map(line).collect())
 }
 
 fn group(title: &str, prefix: &str, lines: Vec<Line>) -> Markup {

@@ -19,8 +19,11 @@ const NAMES: [&str; 4] = ["name", "timezone", "currency", "default_country"];
 
 /// The tabs of the settings this person may see.
 pub(crate) fn tabs(cx: &Cx, here: &str) -> Markup {
-    let all: [(&str, &str, &'static str); 6] = [
+    let all: [(&str, &str, &'static str); 9] = [
         (PATH, "General", "tenant:read"),
+        ("/console/settings/branding", "Branding", "templates:read"),
+        ("/console/settings/content", "Content rules", "content-rules:read"),
+        ("/console/settings/retention", "Retention", "retention:read"),
         ("/console/settings/users", "Users", "users:read"),
         ("/console/settings/keys", "API keys", "keys:read"),
         ("/console/settings/webhooks", "Webhooks", "webhooks:read"),

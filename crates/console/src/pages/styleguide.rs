@@ -69,6 +69,27 @@ pub(crate) async fn show(cx: Cx) -> Answer {
                 }
             }
         }))
+        section.tiles aria-label="Tiles" {
+            (parts::tile("Messages today", &crate::format::number(1_234_567), Some(html! { "since midnight" })))
+            (parts::tile("Arrived", "97.3 %", Some(html! { a href="#main" { "With a link" } })))
+            (parts::tile("Plan", HOSTILE, Some(parts::badge(Tone::Good, "Active"))))
+        }
+        (parts::card_flush("Filters", None, html! {
+            (table::filters("/console/styleguide", "filtered", &[
+                table::Filter::Search { name: "q", label: "A word, an address or an id", value: HOSTILE },
+                table::Filter::Choice { name: "state", label: "Any state", value: "", choices: vec![("open".into(), "Open".into())] },
+            ]))
+            div #filtered { (parts::empty("search", "Nothing matches", "Choose something else.", None)) }
+        }))
+        (parts::card("What people see", None, html! {
+            div.row {
+                div.phone { div.bubble dir="auto" { (HOSTILE) } div."bubble whatsapp" dir="auto" { (HOSTILE) } span.chat-button { "A button" } }
+            }
+        }))
+        (parts::card_flush("Findings", None, html! {
+            @for (name, tone) in tones { article.finding aria-label=(name) { div.row { (parts::badge(tone, name)) span."strong break" { (HOSTILE) } } p."muted break" { (HOSTILE) } } }
+        }))
+        (parts::toast(Tone::Good, HOSTILE))
         (parts::card_flush("Table", None, html! {
             (table::table(Table { caption: "Samples", columns: &["Name", "State", "Count"], rows: vec![
                 Row { href: Some("/console/styleguide".into()), cells: vec![text("Ada Lovelace"), cell(parts::status(Status::Read)), number(1_234_567)] },

@@ -3,19 +3,22 @@
 use axum::extract::Path;
 use engine::{
     directory::TenantState,
+    keys::Caller,
     once::Repeat,
     page,
     patch::Patch,
+    plans::subscription::SubscriptionView,
     tenants::{self, NewTenant, TenantPatch, TenantView},
 };
 use maud::{Markup, html};
 use model::TenantId;
 use serde::Deserialize;
 
-use super::settings;
+use super::{settings, subscription};
 use crate::{
-    cx::{Answer, Cx, Posted, Query},
+    cx::{Answer, Cx, Fault, Posted, Query},
     form::{self, Faults, Form},
+    format,
     parts::{
         self, Dialog, Tone, icon, link_button,
         table::{self, Pages, Row, Table, cell, text},
@@ -139,8 +142,8 @@ pub(crate) async fn create(Posted { cx, form }: Posted) -> Answer {
 pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Answer {
     let tenant = tenants::get(cx.engine().parts(), &cx.outside(), super::id(&id)?).await?;
     let form = stored(&tenant);
-    let title = tenant.name.clone();
-    Ok(cx.page(page(&cx, &title, &tenant, &form, &Faults::default())))
+    let (title, plan) = (tenant.name.clone(), plan(&cx, &tenant).await?);
+    Ok(cx.page(page(&cx, &title, &tenant, plan.as_ref(), &form, &Faults::default())))
 }
 
 fn stored(tenant: &TenantView) -> Form {
@@ -152,7 +155,44 @@ fn stored(tenant: &TenantView) -> Form {
     ])
 }
 
-fn page<'a>(cx: &Cx, title: &'a str, tenant: &TenantView, form: &Form, faults: &Faults) -> shell::Page<'a> {
+/// The plan of a tenant, for those of the staff who may see plans.
+async fn plan(cx: &Cx, tenant: &TenantView) -> Result<Option<SubscriptionView>, Fault> {
+    if !cx.may_outside("plans:read") {
+        return Ok(None);
+    }
+    subscription::find(cx, &Caller { tenant: Some(tenant.id), ..cx.outside() }).await
+}
+
+/// What a tenant pays for and what it used of that. It is changed inside of the tenant.
+fn plan_card(cx: &Cx, tenant: &TenantView, plan: Option<&SubscriptionView>) -> Markup {
+    let change = html! {
+        form method="post" action="/console/enter" {
+            (form::token(cx.csrf()))
+            input type="hidden" name="tenant" value=(tenant.id);
+            input type="hidden" name="next" value=(subscription::PATH);
+            button."button small" type="submit" { @if plan.is_some() && !tenant.is_demo { "Change it inside" } @else if tenant.is_demo { "See it inside" } @else { "Give it a plan" } }
+        }
+    };
+    let body = html! {
+        @match plan {
+            None => p.muted { "No plan: nothing is limited, and no invoice is written." },
+            Some(plan) => div.stack {
+                div.row { span.strong dir="auto" { (plan.plan.name) } span.muted { (format::money(&plan.plan.monthly_fee)) " a month" } (subscription::state(plan.state)) }
+                (subscription::quotas(cx, plan))
+            }
+        }
+    };
+    parts::card("Plan", Some(change), body)
+}
+
+fn page<'a>(
+    cx: &Cx,
+    title: &'a str,
+    tenant: &TenantView,
+    plan: Option<&SubscriptionView>,
+    form: &Form,
+    faults: &Faults,
+) -> shell::Page<'a> {
     let may = cx.may_outside("tenants:write");
     let path = format!("{PATH}/{}", tenant.id);
     let actions = html! {
@@ -177,6 +217,7 @@ fn page<'a>(cx: &Cx, title: &'a str, tenant: &TenantView, form: &Form, faults: &
                 @if may { footer { div.end { button."button primary" type="submit" { "Save" } } } }
             }
         }
+        @if cx.may_outside("plans:read") { (plan_card(cx, tenant, plan)) }
         (parts::card("Facts", None, html! {
             (parts::facts([("Made", cx.here().at(tenant.created_at)), ("Changed", cx.here().at(tenant.updated_at)),
                 ("Request rate", html! { @match tenant.per_second { Some(rate) => { (rate) " a second" } None => "the installation's" } })]))
@@ -206,8 +247,8 @@ pub(crate) async fn update(Path(id): Path<String>, Posted { cx, form }: Posted) 
         Ok(_) => Ok(cx.done(&format!("{PATH}/{id}"), "Saved.")),
         Err(error) if error.kind.status() == 422 => {
             let tenant = tenants::get(cx.engine().parts(), &cx.outside(), id).await?;
-            let title = tenant.name.clone();
-            Ok(cx.again(page(&cx, &title, &tenant, &form, &Faults::of(&error))))
+            let (title, plan) = (tenant.name.clone(), plan(&cx, &tenant).await?);
+            Ok(cx.again(page(&cx, &title, &tenant, plan.as_ref(), &form, &Faults::of(&error))))
         }
         Err(error) => Err(error.into()),
     }

@@ -58,12 +58,23 @@ pub(crate) struct Field<'a> {
     pub(crate) placeholder: &'a str,
     /// Whether it is not said that it may be left empty, because others decide whether it counts.
     pub(crate) is_plain: bool,
+    /// The id of a list of proposals.
+    pub(crate) proposals: Option<&'a str>,
 }
 
 impl<'a> Field<'a> {
     /// A line of text.
     pub(crate) const fn text(name: &'a str, label: &'a str) -> Self {
-        Self { name, label, help: "", control: Control::Text, is_required: false, placeholder: "", is_plain: false }
+        Self {
+            name,
+            label,
+            help: "",
+            control: Control::Text,
+            is_required: false,
+            placeholder: "",
+            is_plain: false,
+            proposals: None,
+        }
     }
 
     /// With another control.
@@ -75,6 +86,12 @@ impl<'a> Field<'a> {
     /// With a word of help.
     pub(crate) const fn help(mut self, help: &'a str) -> Self {
         self.help = help;
+        self
+    }
+
+    /// With proposals out of the `datalist` with this id.
+    pub(crate) const fn proposing(mut self, list: &'a str) -> Self {
+        self.proposals = Some(list);
         self
     }
 
@@ -110,7 +127,7 @@ impl<'a> Field<'a> {
         let input = |kind: &str, autocomplete: &str, mode: Option<&str>, shown: &str| {
             html! {
                 input id=(id) name=(self.name) type=(kind) value=(shown) placeholder=[example] required[self.is_required] autocomplete=(autocomplete)
-                    inputmode=[mode] aria-describedby=[described.as_deref()] aria-invalid=[invalid];
+                    inputmode=[mode] list=[self.proposals] aria-describedby=[described.as_deref()] aria-invalid=[invalid];
             }
         };
         html! {
@@ -204,6 +221,7 @@ pub(crate) fn declared(field: &model::Field, shown: Option<&Value>, form: &Form,
         is_required,
         placeholder: field.default.unwrap_or_default(),
         is_plain: false,
+        proposals: None,
     }
     .draw(form, faults)
 }

@@ -50,6 +50,8 @@ pub fn router(engine: Arc<Engine>, client_ip_header: Option<HeaderName>) -> Rout
         .route("/p/{token}", get(preferences_page).post(preferences))
         .route("/c/{token}", get(confirm_page).post(confirm))
         .route("/hosted.css", get(style))
+        // Browsers ask for it unasked, and say so in red where there is none.
+        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
         .route("/hosted/{sheet}", get(brand_style))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(Shared { engine, client_ip_header })

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One of the operator's staff, inside of the stage's tenant.
-async fn operator(stage: &mut Stage) -> Visitor {
+pub async fn operator(stage: &mut Stage) -> Visitor {
     let inside = std::mem::replace(&mut stage.caller, Caller::system(None));
     let visitor = Visitor::with_role(stage, "admin").await;
     stage.caller = inside;

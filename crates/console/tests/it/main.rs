@@ -3,13 +3,17 @@
 
 extern crate tidings_console as console;
 
+mod alerts;
 mod billing;
 mod campaigns;
 mod insight;
 mod invoices;
+mod outline;
 mod pages;
 mod people;
+mod plans;
 mod rights;
 mod senders;
+mod settings;
 mod templates;
 mod visitor;

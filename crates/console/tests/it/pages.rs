@@ -3,7 +3,10 @@
 use serde_json::json;
 use testkit::{Stage, both};
 
-use crate::visitor::{Shown, Visitor};
+use crate::{
+    billing::operator,
+    visitor::{Shown, Visitor},
+};
 
 /// Pages somebody of a tenant can open.
 pub const PAGES: &[&str] = &[
@@ -43,7 +46,13 @@ pub const PAGES: &[&str] = &[
     "/console/analytics",
     "/console/analytics?period=year&channel=sms&by=campaign",
     "/console/analytics?period=quarter&by=template",
+    "/console/alerts",
+    "/console/alerts?state=resolved",
+    "/console/alerts/rules",
     "/console/billing",
+    "/console/billing/plan",
+    "/console/billing/invoices",
+    "/console/billing/invoices?state=paid",
     "/console/billing/prices",
     "/console/usage",
     "/console/usage?month=2026-01",
@@ -55,9 +64,32 @@ pub const PAGES: &[&str] = &[
     "/console/settings/keys/new",
     "/console/settings/webhooks",
     "/console/settings/webhooks/new",
+    "/console/settings/branding",
+    "/console/settings/content",
+    "/console/settings/content/new",
+    "/console/settings/retention",
     "/console/settings/audit",
+    "/console/settings/audit?about=account&by=system&period=week&q=x",
     "/console/settings/callbacks",
     "/console/palette?q=mess",
+];
+
+/// Pages of the operator's staff.
+pub const OPERATOR_PAGES: &[&str] = &[
+    "/console/tenants",
+    "/console/tenants/new",
+    "/console/demos",
+    "/console/operator/accounts",
+    "/console/operator/queue",
+    "/console/operator/alerts",
+    "/console/operator/alerts/rules",
+    "/console/operator/plans",
+    "/console/operator/plans/new",
+    "/console/operator/invoices",
+    "/console/operator/invoices/settings",
+    "/console/operator/prices",
+    "/console/operator/prices/new",
+    "/console/operator/system",
 ];
 
 pub const HOSTILE: &str =
@@ -94,6 +126,23 @@ both! {
         assert!(visitor.get("/console/compose?channel=sms").await.text.contains("SMS is not set up"));
     }
 
+    async fn pages_of_the_operator_are_in_order_empty_and_full_of_odd_names(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        let visitor = operator(&mut stage).await;
+        for path in OPERATOR_PAGES {
+            in_order(path, &visitor.get(path).await);
+        }
+        let tenant = visitor.post("/console/tenants", &[("name", HOSTILE), ("timezone", "UTC"), ("currency", "USD")]).await;
+        assert_eq!(tenant.status, 303, "{}", tenant.text);
+        visitor.post("/console/operator/plans", &[("name", HOSTILE), ("currency", "USD"), ("monthly_fee_micros", "1")]).await;
+        visitor.post("/console/operator/alerts/rules", &[("kind", "queue_age"), ("name", HOSTILE)]).await;
+        visitor.post("/console/demos", &[("name", HOSTILE)]).await;
+        for path in OPERATOR_PAGES.iter().copied().chain([tenant.location()]) {
+            let page = visitor.get(path).await;
+            in_order(path, &page);
+        }
+    }
+
     async fn pages_show_what_there_is_and_cannot_be_broken_by_it(db: TestDb) {
         let stage = Stage::new(&db).await;
         let visitor = Visitor::new(&stage).await;
@@ -105,7 +154,31 @@ both! {
         stage.pass(12_000).await;
         let contact = visitor.post("/console/contacts", &[("name", HOSTILE), ("email", "ada@example.com")]).await;
         assert_eq!(contact.status, 303, "{}", contact.text);
-        for path in PAGES.iter().copied().chain([account.as_str(), &format!("/console/messages/{id}"), contact.location()]) {
+        let list = visitor.post("/console/lists", &[("name", HOSTILE), ("description", HOSTILE)]).await;
+        assert_eq!(list.status, 303, "{}", list.text);
+        let lists = visitor.get("/console/lists").await.text;
+        let list = format!("lst_{}", lists.split("lst_").nth(1).unwrap().split(['"', '/']).next().unwrap());
+        let mut more = Vec::new();
+        for (path, fields) in [
+            ("/console/segments", &[("name", HOSTILE), ("match", "all"), ("rows", "1"), ("subject/0", "field:language"), ("text/0/test", "starts_with"), ("text/0/value", HOSTILE)][..]),
+            ("/console/campaigns", &[("channel", "email"), ("name", HOSTILE), ("description", HOSTILE), ("purpose", "transactional"), ("says", "content"), ("content/subject", HOSTILE), ("content/text", HOSTILE), ("audience/lists", &list)]),
+            ("/console/settings/content", &[("name", HOSTILE), ("kind", "footer"), ("required_footer/text", HOSTILE)]),
+            ("/console/alerts/rules", &[("kind", "bounce_rate"), ("name", HOSTILE)]),
+            ("/console/settings/branding", &[("name", HOSTILE), ("footer", HOSTILE), ("postal_address", HOSTILE)]),
+            ("/console/me/name", &[("name", HOSTILE)]),
+        ] {
+            let made = visitor.post(path, fields).await;
+            assert_eq!(made.status, 303, "{path}: {}", made.text);
+            more.push(made.location().to_owned());
+        }
+        let key = visitor.post("/console/settings/keys", &[("name", HOSTILE), ("scopes", "messages:read")]).await;
+        in_order("key", &key);
+        let hook = visitor.post("/console/settings/webhooks", &[("url", "https://hooks.example/in"), ("description", HOSTILE), ("events", "message.*")]).await;
+        in_order("endpoint", &hook);
+        let user = visitor.post("/console/settings/users", &[("email", "odd@example.com"), ("name", HOSTILE), ("role", "member")]).await;
+        in_order("invitation", &user);
+        let more = more.iter().map(String::as_str);
+        for path in PAGES.iter().copied().chain([account.as_str(), &format!("/console/messages/{id}"), contact.location()]).chain(more) {
             in_order(path, &visitor.get(path).await);
         }
         let page = visitor.get(&format!("/console/messages/{id}")).await.text;
@@ -143,6 +216,35 @@ both! {
         assert_eq!((sent.status.as_u16(), sent.location()), (303, again.location()), "the same form sent twice is one message");
         let refused = visitor.post("/console/compose", &[("channel", "sms"), ("key", "k2"), ("to", "nobody"), ("content/text", "x")]).await;
         assert!(refused.status == 422 && refused.text.contains("id=\"f-to-error\""), "{}", refused.text);
+    }
+
+    async fn a_template_is_sent_to_somebody_found_by_name(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let visitor = Visitor::new(&stage).await;
+        visitor.post("/console/contacts", &[("name", HOSTILE), ("first_name", "Rosa"), ("email", "rosa@example.com"), ("phone", "+12025550177")]).await;
+        let found = visitor.get("/console/compose/recipients?channel=sms&to=rosa").await.text;
+        assert!(found.contains("value=\"+12025550177\"") && found.contains("&lt;script&gt;"), "{found}");
+        assert!(visitor.get("/console/compose/recipients?channel=email&to=rosa").await.text.contains("value=\"rosa@example.com\""));
+        assert_eq!(visitor.get("/console/compose/recipients?channel=email&to=nobody").await.text, "");
+        let says = [("channel", "sms"), ("name", "doors-open"), ("locale", "en"), ("says/text", "Hello {{ contact.first_name }}, seat {{ seat }}"), ("then", "publish")];
+        let made = visitor.post("/console/templates", &says).await;
+        let id = made.location().rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+        visitor.post(&format!("/console/templates/{id}/publish"), &[("version", "1")]).await;
+        stage.engine.directory.catch_up().await;
+        let page = visitor.get("/console/compose?channel=sms").await;
+        in_order("compose", &page);
+        assert!(page.text.contains("Template doors-open"), "{}", page.text);
+        let form = [("channel", "sms"), ("key", "k1"), ("to", "+12025550177"), ("template", id.as_str()), ("known", "")];
+        let shown = visitor.post("/console/compose/preview", &form).await.text;
+        assert!(shown.contains("Hello Rosa, seat [seat]") && shown.contains("name=\"variables/seat\""), "{shown}");
+        let filled: Vec<_> = form.iter().copied().chain([("variables/seat", "7B")]).collect();
+        let sent = visitor.post("/console/compose", &filled).await;
+        assert_eq!(sent.status, 303, "{}", sent.text);
+        stage.pass(12_000).await;
+        assert!(visitor.get(sent.location()).await.text.contains(">Read<"));
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        assert_eq!(viewer.get("/console/compose/recipients?channel=sms&to=rosa").await.status, 403);
     }
 
     async fn the_staff_makes_demos_by_a_button(db: TestDb) {

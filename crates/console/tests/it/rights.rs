@@ -24,9 +24,28 @@ const CHANGES: &[(&str, &str)] = &[
     ("/console/channels/new/sandbox", "accounts:write"),
     ("/console/settings/keys", "keys:write"),
     ("/console/settings/webhooks", "webhooks:write"),
+    ("/console/settings/branding", "templates:write"),
+    ("/console/settings/content", "content-rules:write"),
+    ("/console/settings/retention", "retention:write"),
+    ("/console/alerts/rules", "alerts:write"),
+    ("/console/billing/plan", "plans:write"),
+    ("/console/operator/plans", "plans:write"),
+    ("/console/operator/invoices/settings", "invoices:write"),
+    ("/console/operator/prices", "prices:write"),
     ("/console/tenants", "tenants:write"),
     ("/console/demos", "demo-tenants:write"),
 ];
+
+/// Where the buttons of a page lead that change something of the tenant's.
+fn buttons(page: &str) -> Vec<String> {
+    let forms = page.split("<form ").skip(1).map(|rest| rest.split("</form>").next().unwrap_or_default());
+    let pressed = forms.filter(|form| form.contains("method=\"post\"") && form.contains("type=\"submit\""));
+    let action = |form: &str| Some(form.split_once("action=\"")?.1.split('"').next()?.to_owned());
+    let is_own = |path: &String| {
+        ["/console/enter", "/console/leave", "/console/sign-out", "/console/me"].iter().any(|own| path.starts_with(own))
+    };
+    pressed.filter_map(action).filter(|path| !is_own(path)).collect()
+}
 
 both! {
     async fn a_stranger_is_led_to_the_door_and_back(db: TestDb) {
@@ -73,6 +92,48 @@ both! {
         }
         for action in ["disable", "delete", "test"] {
             assert_eq!(visitor.post(&format!("/console/channels/{account}/{action}"), &[]).await.status, 403, "{action}");
+        }
+    }
+
+    async fn every_button_that_is_shown_may_be_pressed(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let account = stage.account("sandbox", json!({}), None).await;
+        let owner = Visitor::new(&stage).await;
+        let mut pages: Vec<String> = PAGES.iter().map(|path| (*path).to_owned()).chain([format!("/console/channels/{account}")]).collect();
+        for (path, fields) in [
+            ("/console/contacts", &[("name", "Ada"), ("email", "ada@example.com")][..]),
+            ("/console/templates", &[("channel", "sms"), ("name", "doors-open"), ("locale", "en"), ("says/text", "Hello")]),
+            ("/console/segments", &[("name", "German"), ("match", "all"), ("rows", "1"), ("subject/0", "field:language"), ("text/0/test", "starts_with"), ("text/0/value", "de")]),
+            ("/console/alerts/rules", &[("kind", "bounce_rate"), ("name", "Bounces")]),
+        ] {
+            let made = owner.post(path, fields).await;
+            assert_eq!(made.status, 303, "{path}: {}", made.text);
+            pages.push(made.location().to_owned());
+        }
+        owner.post("/console/settings/keys", &[("name", "Shop"), ("scopes", "messages:read")]).await;
+        owner.post("/console/settings/webhooks", &[("url", "https://hooks.example/in"), ("events", "message.*")]).await;
+        owner.post("/console/suppressions", &[("to", "bob@example.com"), ("on", "email"), ("blocks", "everything")]).await;
+        let message = stage.send(json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "x"}})).await;
+        let contact = pages.iter().find(|path| path.contains("/con_")).unwrap().clone();
+        pages.extend([format!("/console/messages/{message}"), format!("{contact}/consent")]);
+
+        let mut shown = Vec::new();
+        for role in ["viewer", "member", "admin", "owner"] {
+            let visitor = Visitor::with_role(&stage, role).await;
+            let mut actions = std::collections::BTreeSet::new();
+            for path in &pages {
+                actions.extend(buttons(&visitor.get(path).await.text));
+            }
+            shown.push((role, visitor, actions));
+        }
+        let counts: Vec<usize> = shown.iter().map(|(.., actions)| actions.len()).collect();
+        assert!(counts.is_sorted() && counts[1] > 5 && counts[3] > 20, "{counts:?}");
+        assert_eq!(shown[0].2.iter().collect::<Vec<_>>(), ["/console/routing/try"], "which changes nothing");
+        for (role, visitor, actions) in shown {
+            for path in actions {
+                let pressed = visitor.post(&path, &[]).await;
+                assert!(pressed.status != 403 && pressed.status.as_u16() < 500, "{role} sees a button for {path} and is told {}", pressed.status);
+            }
         }
     }
 

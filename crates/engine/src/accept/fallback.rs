@@ -12,6 +12,7 @@ use crate::{
     apply::fallback::{MARK, Step},
     directory::Tenant,
     money::{book::Asked, charge},
+    registrations::gate,
 };
 
 /// The channels after the first, with what is said on each.
@@ -101,9 +102,10 @@ impl Engine {
     }
 }
 
-/// True when a channel cannot be used for this message although nothing is wrong with it: the contact has no address there, or the template is for another channel.
+/// True when a channel cannot be used for this message although nothing is wrong with it: the contact has no address there, the template is for another channel, or carriers would block it.
 fn is_out_of_reach(error: &Error) -> bool {
-    error.errors.first().is_some_and(|field| field.pointer.starts_with("/to") || field.pointer == "/template")
+    error.code == gate::REFUSED
+        || error.errors.first().is_some_and(|field| field.pointer.starts_with("/to") || field.pointer == "/template")
 }
 
 /// The request as it would be for one channel alone; `None` when there is no address for it.

@@ -36,6 +36,7 @@ use self::{
 use crate::{
     Engine, Error, ErrorKind, FieldError,
     access::Permission,
+    analytics::period,
     directory::Tenant,
     keys::Caller,
     money::charge,
@@ -485,6 +486,8 @@ impl Engine {
             expires_at: request.expires_at,
             due_at: Some(plan.due_at),
             sender_id: plan.sender.as_ref().map(|sender| sender.id),
+            variant: request.variant,
+            clock: Some(period::clock(&tenant.consent.zone, now)),
             template: said.template.map(|picked| picked.of),
             tracking: tracking::decide(
                 plan.channel,

@@ -16,6 +16,7 @@ use crate::{
     contacts::Recipient,
     directory::{Account, Sender, Tenant, TenantState},
     money::book::Category,
+    registrations::gate,
     render::Prepared,
     routing::{
         self,
@@ -234,10 +235,22 @@ fn first_usable(
     tenant: &Tenant,
     why: &str,
 ) -> Result<(Channel, Address, String), Error> {
-    let usable = channels.iter().find_map(|channel| {
-        let address = given.one(*channel)?;
-        default_account(tenant, *channel).map(|_| (*channel, address))
-    });
+    let there: Vec<_> = channels
+        .iter()
+        .filter_map(|channel| Some((*channel, given.one(*channel)?, default_account(tenant, *channel)?)))
+        .collect();
+    // A channel whose messages carriers would block is passed over, unless it is the only one: then the refusal says why.
+    let may_leave = |(channel, address, account): &&(Channel, Address, &Arc<Account>)| {
+        let is_ruled = tenant.routes.about(*channel).next().is_some();
+        let is_way = |way: &&Arc<Account>| match is_ruled {
+            true => way.is_enabled && way.channels.contains(channel),
+            false => way.id == account.id,
+        };
+        let mut ways = tenant.accounts.iter().filter(is_way);
+        ways.any(|way| gate::refuse(tenant, way, None, *channel, address).is_ok())
+    };
+    let usable = there.iter().find(may_leave).or(there.first());
+    let usable = usable.map(|(channel, address, _)| (*channel, address.clone()));
     usable.map(|(channel, address)| (channel, address, why.to_owned())).ok_or_else(|| {
         let listed = channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ");
         no_account(&format!("None of the channels {listed} has both an address in `to` and an enabled account."))
@@ -590,6 +603,7 @@ pub fn plan(
             }
         }
     };
+    gate::refuse(tenant, &account, sender.as_deref(), channel, &address)?;
     account.connector.can_carry(&account.values, &rendered).map_err(|failure| {
         // The field stands in backticks, or before a colon at the beginning.
         let named = [failure.detail.split('`').nth(1), failure.detail.split(':').next()];

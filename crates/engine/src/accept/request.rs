@@ -99,6 +99,9 @@ pub struct MessageRequest {
     #[serde(skip)]
     #[schema(ignore)]
     pub wishes: Option<Arc<Wishes>>,
+    /// Which of its campaign's variants it is; no client says so.
+    #[serde(skip)]
+    pub variant: Option<u32>,
 }
 
 /// What a message of ours says: compiled like a template's version, and stored with the message.

@@ -358,6 +358,7 @@ const LEFT_OUT: &[&str] = &[
     "consent_pending",
     "no_consent",
     "frequency_cap",
+    "reminder_frequency",
     "no_open_hour",
 ];
 

@@ -188,6 +188,7 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("alerts", Need::One(View), Need::One(Administration)),
     ("prices", Need::One(View), Need::Operator),
     ("credits", Need::One(Billing), Need::Operator),
+    ("purchases", Need::One(Billing), Need::One(Billing)),
     ("plans", Need::One(View), Need::Operator),
     ("invoices", Need::One(Billing), Need::Operator),
     ("callbacks", Need::One(Administration), Need::One(Administration)),
@@ -195,6 +196,8 @@ const RESOURCES: &[(&str, Need, Need)] = &[
     ("keys", Need::One(Administration), Need::One(Administration)),
     ("users", Need::One(Administration), Need::One(Administration)),
     ("tenant", Need::One(View), Need::One(Administration)),
+    ("registrations", Need::One(View), Need::AnyManage),
+    ("numbers", Need::Operator, Need::Operator),
     ("demo-tenants", Need::Operator, Need::Operator),
     ("tenants", Need::Operator, Need::Operator),
 ];

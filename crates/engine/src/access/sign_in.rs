@@ -164,17 +164,32 @@ async fn prove(
     if email.len() > EMAIL_MAX {
         return Err(refused());
     }
-    throttle::begin(parts, &email, device.ip, now).await?;
+    let failures = throttle::begin(parts, &email, device.ip, now).await?;
     let read = parts.ports.db.read(Scope::System, move |tx| {
         Box::pin(async move { Ok::<_, Error>(users::find_by_email(tx, &email).await?) })
     });
     let user = read.await?;
     let kept = user.as_ref().and_then(|user| user.password.clone());
     let is_right = parts.passwords.verify(kept, password).await?;
-    user.filter(|_| is_right).ok_or_else(|| {
-        tracing::info!(ip = ?device.ip, "A sign-in was refused");
-        refused()
-    })
+    let user = match user {
+        Some(user) if is_right => return Ok(user),
+        user => user,
+    };
+    tracing::info!(ip = ?device.ip, "A sign-in was refused");
+    // The first, second, fourth, eighth and so on of a row: whoever guesses for days fills no disk, and does not stay unseen.
+    if let Some(user) = user.filter(|_| u64::try_from(failures).is_ok_and(u64::is_power_of_two)) {
+        let (ids, ip) = (Arc::clone(&parts.ports.ids), device.ip);
+        let write = parts.ports.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                // Who tried is not known: the entry names the account that was tried, and from where.
+                let by = super::sessions::actor(&user, ip);
+                let detail = json!({"failures_in_a_row": failures});
+                super::sessions::record_everywhere(tx, &ids, now, &by, &user, "user.sign_in_failed", &detail).await
+            })
+        });
+        write.await?;
+    }
+    Err(refused())
 }
 
 /// Signs in by e-mail address and password. Everything that is wrong is `sign_in_failed`; too many failures are `too_many_sign_ins` with when to come back.

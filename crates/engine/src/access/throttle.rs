@@ -73,8 +73,8 @@ fn network(ip: IpAddr) -> String {
 }
 
 /// Counts a try of `account` from `ip` as failed, until [`clear`] says it was not. Refused while the failures before have to be waited out; such a refusal is not
-/// counted, so that whoever waits gets in.
-pub async fn begin(parts: &Parts, account: &str, ip: Option<IpAddr>, now: Timestamp) -> Result<(), Error> {
+/// counted, so that whoever waits gets in. Answers how many tries of the account have failed by now if this one does.
+pub async fn begin(parts: &Parts, account: &str, ip: Option<IpAddr>, now: Timestamp) -> Result<i64, Error> {
     let keys = keys(account, ip);
     let write = parts.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move {
@@ -88,14 +88,18 @@ pub async fn begin(parts: &Parts, account: &str, ip: Option<IpAddr>, now: Timest
             if wait_ms > 0 {
                 return Err(refusal(wait_ms.unsigned_abs()));
             }
+            let mut of_account = 0;
             for (count, mut row) in rows {
                 let is_old = row.last_at.plus_seconds(FORGOTTEN_S) <= now;
                 row.failures = if is_old { 1 } else { row.failures + 1 };
                 row.last_at = now;
                 row.blocked_until = now.plus_millis(count.wait_ms(row.failures));
                 sign_in::update_failures(tx, &row).await?;
+                if count == Count::Account {
+                    of_account = row.failures;
+                }
             }
-            Ok::<_, Error>(())
+            Ok::<_, Error>(of_account)
         })
     });
     write.await

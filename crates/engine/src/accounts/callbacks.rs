@@ -16,6 +16,7 @@ use crate::{
     keys::Caller,
     once::{self, Repeat, Reply, Secrecy, once},
     provider,
+    vault::Fingerprints,
 };
 
 /// Something to be entered by hand.
@@ -142,8 +143,12 @@ async fn make_secrets(
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
             changes::change_settings(tx, &inner, tenant, id, &made, now).await?;
-            let names: Vec<_> = made.iter().map(|(name, _)| (name.clone(), serde_json::json!("set"))).collect();
-            let detail = serde_json::json!({ "settings": names.into_iter().collect::<serde_json::Map<_, _>>() });
+            let prints = Fingerprints::of_tenant(tx, &inner.vault, &inner.ports.ids, tenant, now).await?;
+            let print = |secret: &Option<String>| secret.as_deref().map(|secret| prints.of(secret));
+            let names = made
+                .iter()
+                .map(|(name, secret)| (name.clone(), serde_json::json!({ "from": null, "to": print(secret) })));
+            let detail = serde_json::json!({ "settings": names.collect::<serde_json::Map<_, _>>() });
             audit::record(tx, tenant, &inner.ports.ids, now, &by, "account.updated", id, &detail).await
         })
     });

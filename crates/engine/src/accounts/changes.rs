@@ -3,6 +3,7 @@
 
 use super::check::Draft;
 use super::*;
+use crate::vault::Fingerprints;
 
 pub(super) async fn insert(
     tx: &mut Tx,
@@ -56,7 +57,9 @@ pub(super) async fn insert(
     }
     take_defaults(tx, parts, caller, &row, others, now).await?;
     let made = view::of(tx, parts, &row, now).await?;
-    audit::record(tx, tenant, &parts.ports.ids, now, caller, "account.created", id, &view::audited(&made)).await?;
+    let prints = Fingerprints::of_tenant(tx, &parts.vault, &parts.ports.ids, tenant, now).await?;
+    let told = view::audited_new(&made, draft.connector.spec().fields, &draft.values, &prints);
+    audit::record(tx, tenant, &parts.ports.ids, now, caller, "account.created", id, &told).await?;
     Ok(made)
 }
 
@@ -111,7 +114,8 @@ pub(super) async fn patch(
 
     let after_view = view::of(tx, parts, &after, now).await?;
     let mut difference = audit::difference(&view::audited(&before_view), &view::audited(&after_view));
-    view::add_changed_secrets(&mut difference, connector.spec().fields, &values, &draft.values);
+    let prints = Fingerprints::of_tenant(tx, &parts.vault, &parts.ports.ids, tenant, now).await?;
+    view::add_changed_secrets(&mut difference, connector.spec().fields, &values, &draft.values, &prints);
     audit::record(tx, tenant, &parts.ports.ids, now, caller, "account.updated", id, &difference).await?;
     Ok(after_view)
 }
@@ -186,6 +190,9 @@ pub(super) async fn delete(
     store::senders::remove_of_account(tx, tenant, id).await?;
     store::whatsapp_templates::remove_of_account(tx, tenant, id).await?;
     store::account_resources::remove(tx, tenant, id).await?;
+    if let Some(registration) = store::registrations::remove_of_account(tx, tenant, id).await? {
+        store::numbers::free(tx, tenant, registration, now).await?;
+    }
     let detail = serde_json::json!({
         "name": row.name, "connector": row.connector, "forced": is_forced, "waiting": waiting, "on_their_way": on_their_way,
     });

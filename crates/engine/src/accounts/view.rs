@@ -1,6 +1,6 @@
 //! An account as people see it.
 
-use connectors::{Connector, Cx, registry};
+use connectors::{Connector, Cx, Inbound, registry};
 use model::{AccountId, Channel, Failure, Field, FieldKind, Timestamp, Values};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use store::{Tx, account_states, accounts, attempt_counters::Counts};
 use utoipa::ToSchema;
 
 use super::health::{self, ShortHealth};
-use crate::{Error, Parts, directory};
+use crate::{Error, Parts, directory, vault::Fingerprints};
 
 /// Whether messages can leave through an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -80,6 +80,11 @@ pub struct AccountView {
     /// Where its provider reports to; `null` when this provider does not.
     #[schema(example = "https://tidings.example/hooks/acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
     pub callback_url: Option<String>,
+    /// Where its provider hands mails that people write, when that is an address of its own; otherwise `null`.
+    #[schema(
+        example = "https://tidings.example/hooks/acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD/6f1d0c5a9be24a7c8f3e2d1b0a998877"
+    )]
+    pub mail_url: Option<String>,
     /// How to set that up at the provider, when it has to be done by hand.
     pub callback_help: Option<String>,
     /// When it was made.
@@ -131,7 +136,14 @@ pub(super) async fn read(
         id: row.id,
         name: row.name.clone(),
         connector: row.connector.clone(),
-        callback_url: calls_back.map(|connector| callback_url(parts, row, connector, opened.as_ref(), now)),
+        callback_url: calls_back
+            .map(|connector| {
+                hook_url(parts, row, connector, opened.as_ref(), now, |inbound, cx| Some(inbound.path(cx)))
+            })
+            .map(|url| url.unwrap_or_else(|| directory::callback_url(&parts.config.public_url, row.id))),
+        mail_url: calls_back.and_then(|connector| {
+            hook_url(parts, row, connector, opened.as_ref(), now, |inbound, cx| inbound.mail_path(cx))
+        }),
         settings: opened.unwrap_or_default().shown(fields),
         channels: directory::channels(&row.channels),
         default_for: directory::channels(&row.default_for),
@@ -148,25 +160,26 @@ pub(super) async fn read(
     })
 }
 
-/// The address to enter at the provider, with what the connector adds to it.
-fn callback_url(
+/// An address to enter at the provider, with what the connector adds to it.
+fn hook_url(
     parts: &Parts,
     row: &accounts::Account,
     connector: &dyn Connector,
     settings: Option<&Values>,
     now: Timestamp,
-) -> String {
+    path: impl Fn(&dyn Inbound, &Cx<'_>) -> Option<String>,
+) -> Option<String> {
     let url = directory::callback_url(&parts.config.public_url, row.id);
-    let (Some(inbound), Some(settings)) = (connector.inbound(), settings) else { return url };
     let nonce = parts.ports.ids.ulid(now);
-    let cx = Cx { settings, from: row.sender.as_deref(), base_url: None, callback_url: &url, now, nonce };
-    let path = inbound.path(&cx);
-    url + &path
+    let cx = Cx { settings: settings?, from: row.sender.as_deref(), base_url: None, callback_url: &url, now, nonce };
+    let path = path(connector.inbound()?, &cx)?;
+    Some(format!("{url}{path}"))
 }
 
 fn pause(running: &account_states::AccountState, now: Timestamp) -> Option<AccountPause> {
     let until = running.paused_until.filter(|until| *until > now);
-    if until.is_none() && running.paused_at.is_none() {
+    // `paused_at` is when the trouble began: a failure alone is no pause.
+    if until.is_none() && running.pause.is_none() {
         return None;
     }
     let failure: Option<Failure> = running.pause.as_deref().and_then(|text| serde_json::from_str(text).ok());
@@ -191,15 +204,28 @@ pub(super) fn audited(view: &AccountView) -> Value {
     })
 }
 
-/// Replaces the settings' difference: plain ones with their values, secrets with the fact that they changed (two secrets may share a hint).
-pub(super) fn add_changed_secrets(difference: &mut Value, fields: &[Field], before: &Values, after: &Values) {
+/// The same of a new account, with the fingerprints of its secrets instead of their hints.
+pub(super) fn audited_new(view: &AccountView, fields: &[Field], values: &Values, prints: &Fingerprints) -> Value {
+    let mut told = audited(view);
+    let secrets = fields.iter().filter(|field| matches!(field.kind, FieldKind::Secret));
+    for (name, secret) in secrets.filter_map(|field| Some((field.name, values.get(field.name)?))) {
+        told["settings"][name] = prints.of(secret).into();
+    }
+    told
+}
+
+/// Replaces the settings' difference: plain ones with their values, secrets with their fingerprints (two secrets may share a hint).
+pub(super) fn add_changed_secrets(
+    difference: &mut Value,
+    fields: &[Field],
+    before: &Values,
+    after: &Values,
+    prints: &Fingerprints,
+) {
+    let print = |values: &Values, field: &Field| values.get(field.name).map(|secret| prints.of(secret));
     let changed = fields.iter().filter(|field| before.get(field.name) != after.get(field.name)).map(|field| {
         let told = match field.kind {
-            FieldKind::Secret => match (before.get(field.name), after.get(field.name)) {
-                (None, _) => json!("set"),
-                (_, None) => json!("removed"),
-                (Some(_), Some(_)) => json!("changed"),
-            },
+            FieldKind::Secret => json!({"from": print(before, field), "to": print(after, field)}),
             FieldKind::Text | FieldKind::Number | FieldKind::Bool | FieldKind::Choice { .. } => {
                 json!({"from": before.get(field.name), "to": after.get(field.name)})
             }
@@ -212,5 +238,22 @@ pub(super) fn add_changed_secrets(difference: &mut Value, fields: &[Field], befo
         if !changed.is_empty() {
             difference.insert("settings".to_owned(), Value::Object(changed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AccountId, FailureKind, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn a_failure_alone_is_no_pause() {
+        let now = Timestamp::from_seconds(1_000);
+        let mut state = account_states::AccountState::new(TenantId::from_ulid(1), AccountId::from_ulid(1), now);
+        (state.failures, state.paused_at) = (1, Some(now));
+        assert!(pause(&state, now).is_none());
+        state.pause = serde_json::to_string(&Failure::new(FailureKind::Account, "20003", "Authenticate")).ok();
+        assert_eq!(pause(&state, now).unwrap().code, "20003");
     }
 }

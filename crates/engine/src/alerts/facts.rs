@@ -4,17 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{ToSpan as _, Unit, ZonedRound, tz::TimeZone};
-use model::{AccountId, Channel, Failure, MessageId, Timestamp};
+use model::{AccountId, Channel, Failure, MessageId, TenantId, Timestamp};
 use store::{
     Tx,
     account_states::AccountState,
     alert_facts::{self, Lapsed},
+    credits,
     deliveries::Lane,
     message_counters::{self, Counts, Filter, Split},
+    quotas,
 };
 
 use super::{AlertKind, TOPIC, measure::WEEKS, rules::Rule};
-use crate::{Error, directory::Tenant};
+use crate::{
+    Error,
+    analytics::{Interval, period::Zone},
+    directory::Tenant,
+    plans::Allowance,
+    vault::OPERATOR,
+};
 
 /// Sums read at once: 30 days of slots for a dozen accounts.
 const SUMS_MAX: i64 = 50_000;
@@ -102,6 +110,40 @@ pub struct Facts {
     pub queues: Vec<Queue>,
     /// Dead letters by the time looked at, in seconds.
     pub dead_letters: BTreeMap<i64, i64>,
+    /// What is used of the plan.
+    pub quotas: Vec<Quota>,
+    /// What messages cost; `None` when that was looked at before.
+    pub spent: Option<Spent>,
+    /// What the last check of the books found that does not add up; `None` before the first check.
+    pub findings: Option<i64>,
+}
+
+/// What is used of the plan on one channel this month.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// Over which channel.
+    pub channel: Channel,
+    /// Messages so far.
+    pub used: i64,
+    /// Messages there are.
+    pub of: i64,
+    /// Whether nothing is accepted beyond them.
+    pub stops: bool,
+}
+
+/// What a tenant's messages cost, in its own currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    /// Which currency.
+    pub currency: String,
+    /// Since the first of the month on the tenant's clock.
+    pub month_micros: i64,
+    /// In the last seven days.
+    pub week_micros: i64,
+    /// What is left of the month, in seconds.
+    pub month_left_s: i64,
+    /// The credit; `None` for tenants who do not pay ahead.
+    pub available_micros: Option<i64>,
 }
 
 /// What is read once for all tenants.
@@ -111,6 +153,8 @@ pub struct Shared {
     pub troubled: Vec<AccountState>,
     /// Lanes with work.
     pub lanes: Vec<Lane>,
+    /// What the last check of the books found, by whose they are; `None` before the first check.
+    pub findings: Option<BTreeMap<TenantId, i64>>,
 }
 
 impl Shared {
@@ -164,6 +208,7 @@ pub async fn of_tenant(
             .filter(|lane| lane.tenant_id == tenant.id)
             .filter_map(|lane| queue(tenant, shared, lane, now))
             .collect(),
+        findings: shared.findings.as_ref().map(|found| found.get(&tenant.id).copied().unwrap_or(0)),
         ..Facts::default()
     };
     merge_queues(&mut facts.queues);
@@ -185,6 +230,23 @@ pub async fn of_tenant(
     }
     if is_new_hour && has(AlertKind::UsageAnomaly) {
         facts.hours = Some(hours(tx, tenant, now).await?);
+    }
+    if is_new_hour && [AlertKind::Cost, AlertKind::CostForecast, AlertKind::CreditLow].into_iter().any(has) {
+        facts.spent = Some(spent(tx, tenant, now).await?);
+    }
+    if let Some(subscribed) = tenant.subscription.as_ref().filter(|_| has(AlertKind::Quota)) {
+        let counters = quotas::at(tx, tenant.id, now).await?;
+        let quota = |allowance: &Allowance| {
+            let counter = counters.iter().find(|counter| counter.channel == allowance.channel);
+            let (of, stops) = (allowance.stop().unwrap_or(allowance.included), allowance.stop().is_some());
+            (of > 0).then(|| Quota {
+                channel: allowance.channel,
+                used: counter.map_or(0, |counter| counter.used),
+                of,
+                stops,
+            })
+        };
+        facts.quotas = subscribed.allowances.iter().filter_map(quota).collect();
     }
     if has(AlertKind::Registration) {
         facts.lapsed = alert_facts::lapsed(tx, tenant.id, LAPSED_MAX).await?;
@@ -277,8 +339,8 @@ async fn hours(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Hours, Er
     let mut by_channel = BTreeMap::<Channel, (i64, Vec<i64>)>::new();
     for (week, (from, until)) in weeks.iter().enumerate() {
         let filter = Filter {
-            from: message_counters::slot(*from),
-            until: message_counters::slot(*until),
+            from: message_counters::quarter(*from),
+            until: message_counters::quarter(*until),
             other_than: Some(TOPIC),
             ..Filter::default()
         };
@@ -303,6 +365,32 @@ async fn hours(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Hours, Er
     Ok(Hours { label, by_channel })
 }
 
+async fn spent(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Spent, Error> {
+    let ledger = credits::find(tx, tenant.id).await?;
+    let currency = ledger.as_ref().map_or_else(|| tenant.currency.clone(), |ledger| ledger.currency.clone());
+    let zone = Zone::named(&tenant.timezone);
+    let begin = zone.begin(now, Interval::Month);
+    // The next month begins within 32 days of the beginning of this one.
+    let end = zone.begin(begin.plus_seconds(32 * 86_400), Interval::Month);
+    let mut sums = [0; 2];
+    for (sum, from) in sums.iter_mut().zip([begin, now.plus_seconds(-7 * 86_400)]) {
+        let filter = Filter { from: message_counters::quarter(from), until: now.plus_seconds(1), ..Filter::default() };
+        let split = Split { currency: true, ..Split::default() };
+        let by_currency = message_counters::sums(tx, Some(tenant.id), &filter, split, SUMS_MAX).await?;
+        *sum =
+            by_currency.iter().filter(|(key, _)| key.currency == currency).map(|(_, counts)| counts.cost_micros).sum();
+    }
+    Ok(Spent {
+        currency,
+        month_micros: sums[0],
+        week_micros: sums[1],
+        month_left_s: (end.as_seconds() - now.as_seconds()).max(0),
+        available_micros: ledger
+            .filter(|ledger| ledger.mode == "prepaid")
+            .map(|ledger| ledger.available.saturating_add(ledger.promo)),
+    })
+}
+
 /// Reads what the operator's rules are judged by: the same, by provider instead of account. `connectors` says which connector an account in trouble has.
 pub async fn of_operator(
     tx: &mut Tx,
@@ -311,7 +399,8 @@ pub async fn of_operator(
     connectors: &BTreeMap<AccountId, &'static str>,
     now: Timestamp,
 ) -> Result<Facts, Error> {
-    let mut facts = Facts::default();
+    let all = |found: &BTreeMap<TenantId, i64>| found.get(&OPERATOR).copied().unwrap_or(0);
+    let mut facts = Facts { findings: shared.findings.as_ref().map(all), ..Facts::default() };
     for state in shared.troubled.iter().filter(|state| state.pause.is_some()) {
         if let Some(connector) = connectors.get(&state.account_id) {
             *facts.paused_by_connector.entry((*connector).to_owned()).or_default() += 1;

@@ -27,6 +27,16 @@ pub enum AlertKind {
     QueueAge,
     /// At least so many messages became dead letters.
     DeadLetters,
+    /// The month's messages have cost more than the threshold, in units of the currency.
+    Cost,
+    /// At the pace of the last seven days the month's messages will cost more than the threshold, in units of the currency.
+    CostForecast,
+    /// At the pace of the last seven days the credit lasts for fewer days than the threshold.
+    CreditLow,
+    /// More than the threshold percent of the month's messages of the plan are used on a channel; said again at 90 and at 100.
+    Quota,
+    /// The daily check of the books found at least so many things that do not add up.
+    LedgerFinding,
 }
 
 /// In what the threshold is given.
@@ -41,6 +51,10 @@ pub enum AlertUnit {
     Count,
     /// So many times as much.
     Times,
+    /// Units of the tenant's currency.
+    Money,
+    /// Days.
+    Days,
     /// There is no threshold.
     None,
 }
@@ -85,6 +99,8 @@ pub struct Spec {
     pub is_operators: bool,
     /// Whether it can be about one channel or one account only.
     pub is_by_account: bool,
+    /// Whether everybody gets a rule of it from the start. One without has no threshold before somebody says what is too much.
+    pub has_default: bool,
 }
 
 const HOUR_S: i64 = 3_600;
@@ -108,6 +124,7 @@ pub const KINDS: &[Spec] = &[
         is_tenants: true,
         is_operators: false,
         is_by_account: true,
+        has_default: true,
     },
     Spec {
         kind: AlertKind::ProviderFailing,
@@ -124,6 +141,7 @@ pub const KINDS: &[Spec] = &[
         is_tenants: false,
         is_operators: true,
         is_by_account: false,
+        has_default: true,
     },
     Spec {
         kind: AlertKind::DeliveryRate,
@@ -140,6 +158,7 @@ pub const KINDS: &[Spec] = &[
         is_tenants: true,
         is_operators: true,
         is_by_account: true,
+        has_default: true,
     },
     Spec {
         kind: AlertKind::BounceRate,
@@ -156,6 +175,7 @@ pub const KINDS: &[Spec] = &[
         is_tenants: true,
         is_operators: true,
         is_by_account: true,
+        has_default: true,
     },
     Spec {
         kind: AlertKind::ComplaintRate,
@@ -172,6 +192,7 @@ pub const KINDS: &[Spec] = &[
         is_tenants: true,
         is_operators: true,
         is_by_account: true,
+        has_default: true,
     },
     Spec {
         kind: AlertKind::UsageAnomaly,
@@ -188,6 +209,7 @@ pub const KINDS: &[Spec] = &[
         is_tenants: true,
         is_operators: false,
         is_by_account: false,
+        has_default: true,
     },
     Spec {
         kind: AlertKind::Registration,
@@ -204,6 +226,7 @@ pub const KINDS: &[Spec] = &[
         is_tenants: true,
         is_operators: false,
         is_by_account: false,
+        has_default: true,
     },
     Spec {
         kind: AlertKind::QueueAge,
@@ -220,6 +243,7 @@ pub const KINDS: &[Spec] = &[
         is_tenants: true,
         is_operators: true,
         is_by_account: true,
+        has_default: true,
     },
     Spec {
         kind: AlertKind::DeadLetters,
@@ -236,6 +260,92 @@ pub const KINDS: &[Spec] = &[
         is_tenants: true,
         is_operators: false,
         is_by_account: false,
+        has_default: true,
+    },
+    Spec {
+        kind: AlertKind::Cost,
+        word: "cost",
+        name: "Cost of the month",
+        explains: "The messages accepted since the first of the month, on the tenant's clock, have cost more than this budget, as far as their cost is known.",
+        unit: AlertUnit::Money,
+        side: Side::Above,
+        threshold_micros: 0,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Warning,
+        is_tenants: true,
+        is_operators: false,
+        is_by_account: false,
+        has_default: false,
+    },
+    Spec {
+        kind: AlertKind::CostForecast,
+        word: "cost_forecast",
+        name: "Cost of the month, foreseen",
+        explains: "If the rest of the month is like the last seven days, its messages will cost more than this budget.",
+        unit: AlertUnit::Money,
+        side: Side::Above,
+        threshold_micros: 0,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Warning,
+        is_tenants: true,
+        is_operators: false,
+        is_by_account: false,
+        has_default: false,
+    },
+    Spec {
+        kind: AlertKind::CreditLow,
+        word: "credit_low",
+        name: "Credit low",
+        explains: "If the next days are like the last seven, the credit of a tenant who pays ahead is used up sooner than this. Without credit nothing is accepted.",
+        unit: AlertUnit::Days,
+        side: Side::Below,
+        threshold_micros: 3 * MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Critical,
+        is_tenants: true,
+        is_operators: false,
+        is_by_account: false,
+        has_default: true,
+    },
+    Spec {
+        kind: AlertKind::Quota,
+        word: "quota",
+        name: "Quota",
+        explains: "Most of the month's messages of the plan are used on a channel: those at which sending stops, or, where it does not stop, those the fee pays for. It is said again at 90 % and when all are used.",
+        unit: AlertUnit::Percent,
+        side: Side::Above,
+        threshold_micros: 80 * MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Warning,
+        is_tenants: true,
+        is_operators: false,
+        is_by_account: false,
+        has_default: true,
+    },
+    Spec {
+        kind: AlertKind::LedgerFinding,
+        word: "ledger_finding",
+        name: "Books do not add up",
+        explains: "The daily check counted everything that is billed again, and found something that does not add up: usage, a plan's counter, a charge, the ledger or an invoice.",
+        unit: AlertUnit::Count,
+        side: Side::Above,
+        threshold_micros: MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Critical,
+        is_tenants: true,
+        is_operators: true,
+        is_by_account: false,
+        has_default: true,
     },
 ];
 
@@ -264,6 +374,8 @@ impl AlertUnit {
             Self::Seconds => 7 * DAY_S,
             Self::Count => 1_000_000_000,
             Self::Times => 1_000,
+            Self::Money => 1_000_000_000,
+            Self::Days => 366,
             Self::None => 0,
         }
     }

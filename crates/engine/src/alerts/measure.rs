@@ -7,7 +7,7 @@ use store::message_counters::{Counts, SLOT_S};
 
 use super::{
     AlertKind,
-    facts::{Facts, Hours, Rated},
+    facts::{Facts, Hours, Quota, Rated, Spent},
     kinds::{AlertUnit, Side},
     rules::Rule,
 };
@@ -70,8 +70,11 @@ pub fn level(rule: &Rule, value_micros: i64) -> Level {
     let (is_bad, is_good) = match spec.side {
         Side::Above => (value_micros >= threshold, value_micros < threshold / 100 * OVER_PERCENT),
         Side::Below => {
-            let room = 100 * MICROS - threshold;
-            (value_micros < threshold, value_micros >= threshold + room / 100 * (100 - OVER_PERCENT))
+            let over = match spec.unit {
+                AlertUnit::Percent => threshold + (100 * MICROS - threshold) / 100 * (100 - OVER_PERCENT),
+                _ => threshold / OVER_PERCENT * 100,
+            };
+            (value_micros < threshold, value_micros >= over)
         }
     };
     match (is_bad, is_good) {
@@ -94,6 +97,11 @@ pub fn measure(rule: &Rule, facts: &Facts, now: Timestamp) -> Option<Vec<Reading
         AlertKind::UsageAnomaly => facts.hours.as_ref().map(|hours| unusual(rule, hours)),
         AlertKind::Registration => Some(lapsed(facts)),
         AlertKind::QueueAge => Some(queues(rule, facts, now)),
+        AlertKind::Cost => facts.spent.as_ref().map(|spent| vec![cost(rule, spent, spent.month_micros, false)]),
+        AlertKind::CostForecast => facts.spent.as_ref().map(|spent| vec![cost(rule, spent, forecast(spent), true)]),
+        AlertKind::CreditLow => facts.spent.as_ref().map(|spent| credit(rule, spent).into_iter().collect()),
+        AlertKind::Quota => Some(facts.quotas.iter().flat_map(|quota| used(rule, quota)).collect()),
+        AlertKind::LedgerFinding => facts.findings.map(|count| vec![findings(rule, count)]),
         AlertKind::DeadLetters => facts.dead_letters.get(&rule.over_s).map(|count| vec![dead_letters(rule, *count)]),
     }
 }
@@ -326,19 +334,25 @@ fn words(channel: Channel) -> &'static str {
 
 fn lapsed(facts: &Facts) -> Vec<Reading> {
     let reading = |lapsed: &store::alert_facts::Lapsed| {
-        let what = if lapsed.kind == "domain" { "mail domain" } else { "WhatsApp template" };
         let because = lapsed.reason.as_ref().map_or_else(String::new, |reason| format!(" The reason given: {reason}"));
-        let remedy = if lapsed.kind == "domain" {
-            "Compare its records under Settings with what your DNS says."
-        } else {
-            "Change the template and submit it again; messages that use it are refused meanwhile."
+        let (what, remedy) = match lapsed.kind.as_str() {
+            "domain" => ("mail domain", "Compare its records under Settings with what your DNS says."),
+            "registration" => (
+                "registration with American carriers of the account",
+                "GET /v1/registrations/10dlc says why and what to do next; text messages to the United States may be refused meanwhile.",
+            ),
+            _ => (
+                "WhatsApp template",
+                "Change the template and submit it again; messages that use it are refused meanwhile.",
+            ),
         };
+        let state = if lapsed.state == "operator_needed" { "waiting for the operator" } else { &lapsed.state };
         Reading {
             subject: format!("{}:{}", lapsed.kind, lapsed.name),
             level: Level::Bad,
             value_micros: 0,
-            title: format!("The {what} {} is {}", lapsed.name, lapsed.state),
-            detail: format!("The {what} {} is {}.{because} {remedy}", lapsed.name, lapsed.state),
+            title: format!("The {what} {} is {state}", lapsed.name),
+            detail: format!("The {what} {} is {state}.{because} {remedy}", lapsed.name),
         }
     };
     facts.lapsed.iter().map(reading).collect()
@@ -366,6 +380,58 @@ fn queues(rule: &Rule, facts: &Facts, now: Timestamp) -> Vec<Reading> {
     wanted.map(reading).collect()
 }
 
+/// Percents of a quota at which it is told again, beyond where the rule begins.
+const MARKS: [i64; 2] = [90 * MICROS, 100 * MICROS];
+
+/// One reading for each mark. The highest that is reached is the matter; a lower one that fires stays as it is, and one that does not has nothing to add.
+fn used(rule: &Rule, quota: &Quota) -> Vec<Reading> {
+    let value_micros = share(quota.used, quota.of);
+    let channel = words(quota.channel);
+    let left = if quota.stops { "Beyond them nothing is accepted" } else { "Beyond them each message costs extra" };
+    let marks: Vec<i64> = std::iter::once(rule.threshold_micros)
+        .chain(MARKS.into_iter().filter(|mark| *mark > rule.threshold_micros))
+        .collect();
+    let highest = marks.iter().copied().filter(|mark| value_micros >= *mark).max();
+    let reading = |mark: &i64| {
+        let level = match level(&Rule { threshold_micros: *mark, ..rule.clone() }, value_micros) {
+            Level::Bad if highest != Some(*mark) => Level::Between,
+            level => level,
+        };
+        let is_first = *mark == rule.threshold_micros;
+        Reading {
+            subject: if is_first {
+                quota.channel.as_str().to_owned()
+            } else {
+                format!("{}:{}", quota.channel.as_str(), mark / MICROS)
+            },
+            level,
+            value_micros,
+            title: format!("{} of the month's {channel} messages are used", percent(value_micros)),
+            detail: format!(
+                "{} of {} {channel} messages of this month's plan are used ({}). {left} until the next month begins, or the plan is a larger one.",
+                grouped_number(quota.used),
+                grouped_number(quota.of),
+                percent(value_micros)
+            ),
+        }
+    };
+    marks.iter().map(reading).collect()
+}
+
+fn findings(rule: &Rule, count: i64) -> Reading {
+    let (noun, verb) = if count == 1 { ("thing", "does") } else { ("things", "do") };
+    Reading {
+        subject: "books".to_owned(),
+        level: level(rule, count * MICROS),
+        value_micros: count * MICROS,
+        title: format!("{} {noun} in the books {verb} not add up", grouped_number(count)),
+        detail: format!(
+            "The last daily check counted again what was sent, charged and invoiced, and found {} {noun} that {verb} not add up. `tidings doctor --ledger` lists them; the event `ledger.difference` names the first ten of a tenant.",
+            grouped_number(count)
+        ),
+    }
+}
+
 fn dead_letters(rule: &Rule, count: i64) -> Reading {
     Reading {
         subject: "dead_letters".to_owned(),
@@ -378,6 +444,59 @@ fn dead_letters(rule: &Rule, count: i64) -> Reading {
             duration(rule.over_s)
         ),
     }
+}
+
+/// What the month will cost if the rest of it is like the last seven days.
+fn forecast(spent: &Spent) -> i64 {
+    let rest = i128::from(spent.week_micros) * i128::from(spent.month_left_s) / i128::from(7 * 86_400);
+    spent.month_micros.saturating_add(i64::try_from(rest).unwrap_or(i64::MAX))
+}
+
+fn cost(rule: &Rule, spent: &Spent, micros: i64, is_foreseen: bool) -> Reading {
+    let (is, limit) = (money(micros, &spent.currency), money(rule.threshold_micros, &spent.currency));
+    let (title, detail) = if is_foreseen {
+        let so_far = money(spent.month_micros, &spent.currency);
+        let detail = format!(
+            "The messages of this month have cost {so_far} so far. If the rest of it is like the last seven days, they will cost {is}. The budget is {limit}."
+        );
+        (format!("The month will cost {is}"), detail)
+    } else {
+        let detail =
+            format!("The messages of this month have cost {is}, as far as their cost is known. The budget is {limit}.");
+        (format!("The month has cost {is}"), detail)
+    };
+    Reading { subject: "month".to_owned(), level: level(rule, micros), value_micros: micros, title, detail }
+}
+
+/// Days for which a credit that nobody uses lasts: longer than any threshold.
+const FOREVER_MICROS: i64 = 3_660 * MICROS;
+
+fn credit(rule: &Rule, spent: &Spent) -> Option<Reading> {
+    let available = spent.available_micros?;
+    let days = i128::from(available.max(0)) * i128::from(7 * MICROS) / i128::from(spent.week_micros.max(1));
+    let value_micros = i64::try_from(days).unwrap_or(FOREVER_MICROS).min(FOREVER_MICROS);
+    let left = money(available, &spent.currency);
+    let (title, detail) = if available <= 0 {
+        (
+            "There is no credit left".to_owned(),
+            format!("The credit is {left}. Nothing more is accepted until there is more."),
+        )
+    } else {
+        let lasts = format!("{}.{} days", value_micros / MICROS, value_micros % MICROS / 100_000);
+        let week = money(spent.week_micros, &spent.currency);
+        let detail = format!(
+            "There are {left} left. The last seven days cost {week}; at that pace the credit lasts for {lasts}."
+        );
+        (format!("The credit lasts for {lasts}"), detail)
+    };
+    Some(Reading { subject: "credit".to_owned(), level: level(rule, value_micros), value_micros, title, detail })
+}
+
+/// An amount for people, in hundredths.
+fn money(micros: i64, currency: &str) -> String {
+    let hundredths = (micros.unsigned_abs() + 5_000) / 10_000;
+    let whole = grouped_number(i64::try_from(hundredths / 100).unwrap_or(i64::MAX));
+    format!("{}{whole}.{:02} {currency}", if micros < 0 { "-" } else { "" }, hundredths % 100)
 }
 
 /// `part` of `whole` in millionths of a percent.
@@ -427,6 +546,8 @@ pub fn amount(unit: AlertUnit, micros: i64) -> String {
         AlertUnit::Seconds => duration(micros / MICROS),
         AlertUnit::Count => grouped_number(micros / MICROS),
         AlertUnit::Times => format!("{} times", grouped_number(micros / MICROS)),
+        AlertUnit::Money => money(micros, ""),
+        AlertUnit::Days => format!("{} days", grouped_number(micros / MICROS)),
         AlertUnit::None => String::new(),
     }
 }
@@ -590,6 +711,73 @@ mod tests {
             let facts = Facts { queues: vec![queue(waits_s)], ..Facts::default() };
             assert_eq!(only(&rule(AlertKind::QueueAge), &facts).level, expected, "{waits_s}");
         }
+    }
+
+    #[test]
+    fn budgets_are_judged_by_what_is_and_what_will_be() {
+        let spent = |month_micros, week_micros, available_micros| Spent {
+            currency: "EUR".to_owned(),
+            month_micros,
+            week_micros,
+            month_left_s: 14 * 86_400,
+            available_micros,
+        };
+        let budget = |kind| Rule { threshold_micros: 100 * MICROS, ..rule(kind) };
+        let see = |rule: &Rule, spent: Spent| only(rule, &Facts { spent: Some(spent), ..Facts::default() });
+        let cost = budget(AlertKind::Cost);
+        let foreseen = budget(AlertKind::CostForecast);
+        for (micros, expected) in
+            [(79 * MICROS, Level::Good), (90 * MICROS, Level::Between), (100 * MICROS, Level::Bad)]
+        {
+            assert_eq!(see(&cost, spent(micros, 0, None)).level, expected);
+        }
+        assert_eq!(see(&foreseen, spent(60 * MICROS, 5 * MICROS, None)).level, Level::Good);
+        let reading = see(&foreseen, spent(60 * MICROS, 30 * MICROS, None));
+        assert_eq!((reading.level, reading.value_micros), (Level::Bad, 120 * MICROS));
+        assert_eq!(
+            reading.detail,
+            "The messages of this month have cost 60.00 EUR so far. If the rest of it is like the last seven days, they will cost 120.00 EUR. The budget is 100.00 EUR."
+        );
+        let credit = rule(AlertKind::CreditLow);
+        let check = |available, week, expected| {
+            assert_eq!(see(&credit, spent(0, week, Some(available))).level, expected, "{available} {week}")
+        };
+        check(0, 0, Level::Bad);
+        check(7 * MICROS, 0, Level::Good);
+        check(2 * MICROS, 7 * MICROS, Level::Bad);
+        check(35 * MICROS / 10, 7 * MICROS, Level::Between);
+        check(4 * MICROS, 7 * MICROS, Level::Good);
+        assert_eq!(
+            measure(&credit, &Facts { spent: Some(spent(1, 1, None)), ..Facts::default() }, NOW),
+            Some(Vec::new())
+        );
+    }
+
+    #[test]
+    fn a_quota_is_told_at_each_mark_and_by_the_highest() {
+        use Level::{Bad, Between, Good};
+        let check = |rule: &Rule, used, expected: &[(&str, Level)]| {
+            let quota = Quota { channel: Channel::Sms, used, of: 100, stops: true };
+            let readings = measure(rule, &Facts { quotas: vec![quota], ..Facts::default() }, NOW).unwrap();
+            let seen: Vec<_> = readings.iter().map(|reading| (reading.subject.as_str(), reading.level)).collect();
+            assert_eq!(seen, expected, "{used}");
+        };
+        let quota = rule(AlertKind::Quota);
+        check(&quota, 50, &[("sms", Good), ("sms:90", Good), ("sms:100", Good)]);
+        check(&quota, 79, &[("sms", Between), ("sms:90", Between), ("sms:100", Good)]);
+        check(&quota, 80, &[("sms", Bad), ("sms:90", Between), ("sms:100", Between)]);
+        check(&quota, 90, &[("sms", Between), ("sms:90", Bad), ("sms:100", Between)]);
+        check(&quota, 120, &[("sms", Between), ("sms:90", Between), ("sms:100", Bad)]);
+        let late = Rule { threshold_micros: 95 * MICROS, ..quota };
+        check(&late, 96, &[("sms", Bad), ("sms:100", Between)]);
+    }
+
+    #[test]
+    fn what_the_check_of_the_books_found_is_told() {
+        let found = |count| only(&rule(AlertKind::LedgerFinding), &Facts { findings: Some(count), ..Facts::default() });
+        assert_eq!((found(0).level, found(1).level, found(3).level), (Level::Good, Level::Bad, Level::Bad));
+        assert_eq!(found(1).title, "1 thing in the books does not add up");
+        assert_eq!(measure(&rule(AlertKind::LedgerFinding), &Facts::default(), NOW), None, "not checked yet");
     }
 
     #[test]

@@ -292,12 +292,14 @@ fn view(row: &AlertRule) -> Option<AlertRuleView> {
     })
 }
 
-/// Gives whoever is not watched yet the rules everybody gets. `true` when it did.
+/// How many kinds there are. A kind is added at the end of the table, so that whoever has got the rules of fewer gets those of the others.
+pub const KINDS_COUNT: i64 = KINDS.len() as i64;
+
+/// Gives whoever is not watched yet the rules everybody gets, and whoever was watched by an earlier version those of kinds it did not know. `true` when it did.
 pub async fn ensure(tx: &mut Tx, owner: TenantId, ids: &Ids, now: Timestamp) -> Result<bool, Error> {
-    if !rows::begin(tx, owner, now).await? {
-        return Ok(false);
-    }
-    for spec in KINDS.iter().filter(|spec| is_for(spec, owner)) {
+    let Some(known) = rows::begin(tx, owner, KINDS_COUNT, now).await? else { return Ok(false) };
+    let new = KINDS.iter().skip(usize::try_from(known).unwrap_or(0));
+    for spec in new.filter(|spec| is_for(spec, owner) && spec.has_default) {
         let rule = Rule::default_of(spec.kind, AlertRuleId::from_ulid(ids.ulid(now)));
         rows::put(tx, &rule.row(owner, true, now, now)).await?;
     }
@@ -311,10 +313,9 @@ fn is_for(spec: &Spec, owner: TenantId) -> bool {
 /// Writes the default rules before they are first looked at.
 async fn begin(parts: &Parts, caller: &Caller) -> Result<(), Error> {
     let (owner, now) = (caller.owner(), parts.ports.clock.now());
-    let read = parts
-        .ports
-        .db
-        .read(caller.reach(), move |tx| Box::pin(async move { Ok::<_, Error>(rows::has_begun(tx, owner).await?) }));
+    let read = parts.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::has_begun(tx, owner, KINDS_COUNT).await?) })
+    });
     if read.await? {
         return Ok(());
     }
@@ -353,6 +354,10 @@ fn settle(kind: AlertKind, id: AlertRuleId, wanted: Wanted, faults: &mut Faults)
         }
     };
     let threshold_micros = match wanted.threshold {
+        None if !spec.has_default => {
+            faults.add("/threshold", "say what is too much: there is no default for a budget");
+            0
+        }
         None => default.threshold_micros,
         Some(_) if spec.unit == AlertUnit::None => {
             refused(faults, "/threshold", true, "threshold");
@@ -670,6 +675,8 @@ mod tests {
         check(Registration, Wanted { threshold: Some(1.0), ..wanted() }, &["/threshold"]);
         check(QueueAge, Wanted { over_s: Some(3_600), at_least: Some(5), ..wanted() }, &["/over_s", "/at_least"]);
         check(BounceRate, Wanted { over_s: Some(60), at_least: Some(0), ..wanted() }, &["/over_s", "/at_least"]);
+        check(AlertKind::Cost, wanted(), &["/threshold"]);
+        check(AlertKind::Cost, Wanted { threshold: Some(250.0), ..wanted() }, &[]);
         check(UsageAnomaly, Wanted { channel: Some(Channel::Sms), ..wanted() }, &[]);
         check(
             Registration,

@@ -49,7 +49,7 @@ pub async fn tell(engine: &Engine) -> Result<u64, Error> {
         Box::pin(async move {
             let due = alert_rules::to_tell(tx, now.plus_seconds(-GROUP_S), TENANTS_MAX).await?;
             let troubled = if due.is_empty() { Vec::new() } else { account_states::troubled(tx).await? };
-            Ok::<_, Error>((due, Shared { troubled, lanes: Vec::new() }))
+            Ok::<_, Error>((due, Shared { troubled, ..Shared::default() }))
         })
     });
     let (due, shared) = read.await?;
@@ -231,7 +231,7 @@ pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRu
     let owner = caller.owner();
     let tenant = engine.directory.tenant(owner).await?;
     let troubled = engine.ports.db.read(Scope::System, |tx| Box::pin(account_states::troubled(tx))).await?;
-    let shared = Shared { troubled, lanes: Vec::new() };
+    let shared = Shared { troubled, ..Shared::default() };
     let mut receivers: Vec<Receiver> = Vec::new();
     for receiver in rule.deliver {
         if receiver.to().is_some() {

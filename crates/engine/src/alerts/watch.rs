@@ -22,7 +22,7 @@ use super::{
     rules::{self, Rule},
     view,
 };
-use crate::{Engine, Error, directory::Tenant, provider, vault::OPERATOR};
+use crate::{Engine, Error, books, directory::Tenant, provider, vault::OPERATOR};
 
 /// Looks in one run; more follow at once.
 const LOOKS_MAX: usize = 500;
@@ -49,19 +49,23 @@ pub async fn watch(engine: &Engine) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, move |tx| {
         Box::pin(async move {
             let checked = alert_rules::checked(tx, TENANTS_MAX).await?;
+            let behind = alert_rules::behind(tx, rules::KINDS_COUNT, TENANTS_MAX).await?;
             let hot = alert_facts::active_tenants(tx, hot, TENANTS_MAX).await?;
             let warm = alert_facts::active_tenants(tx, warm, TENANTS_MAX).await?;
             let open = alert_facts::tenants_in_trouble(tx, TENANTS_MAX).await?;
             let troubled = account_states::troubled(tx).await?;
             let lanes = deliveries::lanes(tx, LANES_MAX).await?;
-            Ok::<_, Error>((checked, hot, warm, open, Shared { troubled, lanes }))
+            let findings = books::findings(tx).await?;
+            Ok::<_, Error>((checked, behind, hot, warm, open, Shared { troubled, lanes, findings }))
         })
     });
-    let (checked, hot, warm, open, shared) = read.await?;
+    let (checked, behind, hot, warm, open, shared) = read.await?;
     let seen = |tenant: &TenantId| checked.get(tenant).copied().unwrap_or(Timestamp::EPOCH);
     let due_before = |every_s: i64| now.plus_seconds(-every_s);
     let waiting = shared.lanes.iter().filter(|lane| lane.due_at <= now).map(|lane| lane.tenant_id);
-    let in_trouble = shared.troubled.iter().map(|state| state.tenant_id).chain(waiting).chain(open).chain(warm);
+    let found = shared.findings.iter().flatten().map(|(tenant, _)| *tenant).filter(|tenant| *tenant != OPERATOR);
+    let in_trouble =
+        shared.troubled.iter().map(|state| state.tenant_id).chain(waiting).chain(found).chain(open).chain(warm);
     let mut due: BTreeSet<(Timestamp, TenantId)> = BTreeSet::new();
     for (tenant, every_s) in hot
         .into_iter()
@@ -75,7 +79,11 @@ pub async fn watch(engine: &Engine) -> Result<u64, Error> {
     }
     let chosen: Vec<TenantId> = due.into_iter().map(|(_, tenant)| tenant).take(LOOKS_MAX).collect();
     let shared = Arc::new(shared);
-    let new: Vec<TenantId> = chosen.iter().copied().filter(|tenant| !checked.contains_key(tenant)).collect();
+    let new: Vec<TenantId> = chosen
+        .iter()
+        .copied()
+        .filter(|tenant| !checked.contains_key(tenant) || behind.binary_search(tenant).is_ok())
+        .collect();
     begin(engine, new, now).await?;
     let claimed = claim(engine, chosen.clone(), due_before(HOT_EVERY_S), now).await?;
     for tenant in claimed {

@@ -1,21 +1,18 @@
-//! What a message's row adds to the sums, and counting all of them again. Pure but for the recount.
+//! What a message's row adds to the sums. Pure.
 
 use std::collections::BTreeMap;
 
-use model::{AccountId, CampaignId, Channel, Failure, FailureKind, MessageId, Status, TemplateId, TenantId, Timestamp};
+use model::{AccountId, CampaignId, Failure, FailureKind, Status, TemplateId, Timestamp};
 use store::{
-    Scope, fallbacks,
     fallbacks::FormerRoute,
-    message_counters::{self, Counts, Filter, Key, Split, TOOK_MS},
-    messages::{self, Message},
+    message_counters::{self, Counts, Key, REPLIED_MS, TOOK_MS},
+    messages::Message,
 };
 
-use crate::{Engine, Error, country, writes};
+use crate::{country, writes};
 
-/// Messages counted again in one step.
-const RECOUNT_PAGE: i64 = 5_000;
-
-type Sums = BTreeMap<Key, Counts>;
+/// Sums by their keys.
+pub type Sums = BTreeMap<Key, Counts>;
 
 /// Counts a message that is new, or the difference a change makes.
 pub fn change(sums: &mut Sums, before: Option<&Message>, after: &Message) {
@@ -35,6 +32,8 @@ pub fn former(sums: &mut Sums, m: &Message, former: &FormerRoute) {
         provider: former.connector.clone(),
         account_id: former.account_id,
         country: country::text(former.channel, &former.address),
+        // Its cost is that of the way it goes now, in whatever currency that turns out to be.
+        currency: String::new(),
         ..key(m)
     };
     sums.entry(key).or_default().outcome += writes::former_counts(former);
@@ -42,13 +41,15 @@ pub fn former(sums: &mut Sums, m: &Message, former: &FormerRoute) {
 
 /// True when a change leaves a message where it is counted.
 fn is_same_place(a: &Message, b: &Message) -> bool {
-    (a.channel, a.account_id, &a.connector, &a.address) == (b.channel, b.account_id, &b.connector, &b.address)
+    (a.channel, a.account_id, &a.connector, &a.address, a.variant)
+        == (b.channel, b.account_id, &b.connector, &b.address, b.variant)
+        && currency(a) == currency(b)
 }
 
 fn key(m: &Message) -> Key {
     Key {
         tenant_id: m.tenant_id,
-        at: message_counters::slot(m.created_at),
+        at: slot(m),
         channel: m.channel,
         provider: m.connector.clone().unwrap_or_default(),
         account_id: m.account_id.unwrap_or(AccountId::from_ulid(0)),
@@ -58,7 +59,29 @@ fn key(m: &Message) -> Key {
         template_id: m.template.map_or(TemplateId::from_ulid(0), |of| of.id),
         template_version: m.template.map_or(0, |of| of.version),
         topic: m.topic.clone().unwrap_or_default(),
+        variant: m.variant.map_or(0, |variant| variant + 1),
+        currency: currency(m).to_owned(),
+        clock: m.clock.unwrap_or(0),
     }
+}
+
+/// The slot a message was accepted in. On the row stands what the tenant's clock showed then, so everything that becomes of it is counted where it was.
+fn slot(m: &Message) -> Timestamp {
+    if m.clock.unwrap_or(0) % 2 == 0 {
+        message_counters::slot(m.created_at)
+    } else {
+        message_counters::quarter(m.created_at)
+    }
+}
+
+/// The currency of what a message costs, once that is known.
+fn currency(m: &Message) -> &str {
+    m.cost_micros.and(m.cost_currency.as_deref()).unwrap_or_default()
+}
+
+/// Counts what is known of a message's cost only once its charge is settled, which is after its row was counted.
+pub fn charged(sums: &mut Sums, m: &Message, charged_micros: i64) {
+    change(sums, Some(m), &Message { cost_micros: Some(charged_micros), ..m.clone() });
 }
 
 fn counts(m: &Message) -> Counts {
@@ -68,17 +91,23 @@ fn counts(m: &Message) -> Counts {
         outcome: writes::counts(m),
         opened: one(e.opened_at),
         clicked: one(e.clicked_at),
-        machine_opened: one(e.machine_opened_at),
-        machine_clicked: one(e.machine_clicked_at),
+        machine_opened: one(e.machine_opened_at.filter(|_| e.opened_at.is_none())),
+        machine_clicked: one(e.machine_clicked_at.filter(|_| e.clicked_at.is_none())),
+        waiting: i64::from(matches!(m.status, Status::Scheduled | Status::Queued | Status::Sending)),
         complained: one(e.complained_at),
         unsubscribed: one(e.unsubscribed_at),
+        replied: one(e.replied_at),
+        cost_micros: m.cost_micros.filter(|_| m.cost_currency.is_some()).unwrap_or(0),
         ..Counts::default()
     };
     if matches!(m.status, Status::Failed | Status::Bounced) {
         *reason(&mut counts, m.failure.as_deref()) = 1;
     }
     if let Some((sent, delivered)) = m.sent_at.zip(m.delivered_at) {
-        counts.took[bucket(delivered.millis_since(sent))] = 1;
+        counts.took[bucket(&TOOK_MS, delivered.millis_since(sent))] = 1;
+    }
+    if let Some((sent, replied)) = m.sent_at.zip(e.replied_at) {
+        counts.answer[bucket(&REPLIED_MS, replied.millis_since(sent))] = 1;
     }
     counts
 }
@@ -96,51 +125,9 @@ fn reason<'a>(counts: &'a mut Counts, failure: Option<&str>) -> &'a mut i64 {
     }
 }
 
-/// The bucket a delivery time falls into. Clocks differ: what seems to have arrived before it was sent took no time.
-fn bucket(took_ms: i64) -> usize {
-    TOOK_MS.partition_point(|end| *end < took_ms)
-}
-
-impl Engine {
-    /// Counts all of a tenant's messages again and answers how many sums were wrong, none of which is afterwards. Nothing is accepted or applied meanwhile, so the new sums
-    /// are exact; what was counted of messages that have since been removed is gone with them.
-    pub async fn recount(&self, tenant: TenantId) -> Result<u64, Error> {
-        let recount = self.ports.db.write(Scope::Tenant(tenant), move |tx| {
-            Box::pin(async move {
-                message_counters::lock(tx).await?;
-                let everything = Filter::everything();
-                let kept = message_counters::sums(tx, Some(tenant), &everything, Split::FULL, i64::MAX).await?;
-                let kept: Sums = kept.into_iter().filter(|(_, counts)| *counts != Counts::default()).collect();
-                let mut sums = Sums::new();
-                let mut after = MessageId::from_ulid(0);
-                loop {
-                    let page = messages::after(tx, tenant, after, RECOUNT_PAGE).await?;
-                    let Some(last) = page.last() else { break };
-                    after = last.id;
-                    let people: Vec<&Message> = page.iter().filter(|m| m.channel != Channel::Webhook).collect();
-                    let keys: Vec<_> = people.iter().map(|m| (tenant, m.id)).collect();
-                    let routes = fallbacks::former(tx, &keys).await?;
-                    for m in people {
-                        change(&mut sums, None, m);
-                        routes
-                            .iter()
-                            .filter(|route| route.message_id == m.id)
-                            .for_each(|route| former(&mut sums, m, route));
-                    }
-                }
-                sums.retain(|_, counts| *counts != Counts::default());
-                let is_wrong = |key: &&Key| kept.get(*key) != sums.get(*key);
-                let wrong =
-                    kept.keys().filter(is_wrong).count() + sums.keys().filter(|key| !kept.contains_key(*key)).count();
-                if wrong > 0 {
-                    message_counters::remove(tx, tenant).await?;
-                    message_counters::add_many(tx, 0, &sums).await?;
-                }
-                Ok::<_, Error>(wrong as u64)
-            })
-        });
-        recount.await
-    }
+/// The bucket a time falls into. Clocks differ: what seems to have arrived before it was sent took no time.
+fn bucket(ends_ms: &[i64], took_ms: i64) -> usize {
+    ends_ms.partition_point(|end| *end < took_ms)
 }
 
 #[cfg(test)]
@@ -149,7 +136,7 @@ mod tests {
 
     #[test]
     fn times_fall_into_buckets() {
-        let check = |took_ms, expected| assert_eq!(bucket(took_ms), expected, "{took_ms}");
+        let check = |took_ms, expected| assert_eq!(bucket(&TOOK_MS, took_ms), expected, "{took_ms}");
         check(-5, 0);
         check(1_000, 0);
         check(1_001, 1);

@@ -2,6 +2,7 @@
 
 use jiff::{ToSpan as _, civil::Date, tz::TimeZone};
 use model::Timestamp;
+use store::message_counters::{QUARTER_S, quarter, slot};
 
 use super::Interval;
 use crate::{Error, queries::malformed};
@@ -41,6 +42,25 @@ impl Zone {
         }
     }
 
+    /// The beginning of the slot an instant lies in.
+    pub fn slot(&self, at: Timestamp) -> Timestamp {
+        if clock(&self.0, at) % 2 == 0 { slot(at) } else { quarter(at) }
+    }
+
+    /// The day that begins at an instant, named by its midnight as if this clock showed UTC; `None` when no day begins then.
+    pub fn day_from(&self, at: Timestamp) -> Option<Timestamp> {
+        if self.begin(at, Interval::Day) != at {
+            return None;
+        }
+        let date = at.jiff().to_zoned(self.0.clone()).date();
+        date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp().into())
+    }
+
+    /// When a day begins that is named so.
+    pub fn day_of(&self, named: Timestamp) -> Timestamp {
+        self.midnight(named.jiff().to_zoned(TimeZone::UTC).date()).unwrap_or(named)
+    }
+
     /// The beginning of a day: the first instant of it where the clock jumps over midnight.
     fn midnight(&self, date: Date) -> Option<Timestamp> {
         let zoned = date.to_zoned(self.0.clone()).ok()?;
@@ -63,6 +83,11 @@ impl Zone {
     }
 }
 
+/// How far a clock is ahead of UTC, in quarters of an hour. Where it is an odd number of them, hours begin at a quarter, and messages are summed by the quarter.
+pub fn clock(zone: &TimeZone, at: Timestamp) -> i64 {
+    i64::from(zone.to_offset(at.jiff()).seconds()).div_euclid(QUARTER_S)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,11 +104,47 @@ mod tests {
         check("Africa/Lagos", Interval::Month, "2026-11-30T23:30:00Z", "2026-11-30T23:00:00Z");
         check("Africa/Lagos", Interval::Month, "2026-11-30T22:30:00Z", "2026-10-31T23:00:00Z");
         check("America/Los_Angeles", Interval::Week, "2026-11-30T07:30:00Z", "2026-11-23T08:00:00Z");
+        check("Asia/Kathmandu", Interval::Hour, "2026-11-29T18:14:59Z", "2026-11-29T17:15:00Z");
+        check("Asia/Kathmandu", Interval::Day, "2026-11-29T18:15:00Z", "2026-11-29T18:15:00Z");
+        check("Pacific/Chatham", Interval::Month, "2026-11-30T10:15:00Z", "2026-11-30T10:15:00Z");
         // The day the clocks go back has 25 hours, the hour that comes twice is two.
         check("America/Los_Angeles", Interval::Day, "2026-11-02T07:30:00Z", "2026-11-01T07:00:00Z");
         check("America/Los_Angeles", Interval::Hour, "2026-11-01T08:30:00Z", "2026-11-01T08:00:00Z");
         check("America/Los_Angeles", Interval::Hour, "2026-11-01T09:30:00Z", "2026-11-01T09:00:00Z");
         // The week of that day begins in summer time.
         check("America/Los_Angeles", Interval::Week, "2026-11-01T20:00:00Z", "2026-10-26T07:00:00Z");
+    }
+
+    #[test]
+    fn clocks_that_are_off_by_a_quarter_are_known() {
+        let at: Timestamp = "2026-11-29T18:20:00Z".parse().unwrap();
+        let check = |zone: &str, expected: &str| {
+            assert_eq!(Zone::named(zone).slot(at), expected.parse().unwrap(), "{zone}");
+        };
+        for zone in ["UTC", "Asia/Kolkata", "America/St_Johns", "Australia/Lord_Howe", "Africa/Lagos"] {
+            check(zone, "2026-11-29T18:00:00Z");
+        }
+        for zone in ["Asia/Kathmandu", "Pacific/Chatham", "Australia/Eucla"] {
+            check(zone, "2026-11-29T18:15:00Z");
+        }
+    }
+
+    #[test]
+    fn days_have_names_and_beginnings() {
+        let check = |zone: &str, begin: &str, name: Option<&str>| {
+            let (zone, begin) = (Zone::named(zone), begin.parse::<Timestamp>().unwrap());
+            let name = name.map(|name| name.parse::<Timestamp>().unwrap());
+            assert_eq!(zone.day_from(begin), name, "{begin}");
+            if let Some(name) = name {
+                assert_eq!(zone.day_of(name), begin);
+            }
+        };
+        check("UTC", "2026-11-29T00:00:00Z", Some("2026-11-29T00:00:00Z"));
+        check("UTC", "2026-11-29T00:30:00Z", None);
+        check("Asia/Kathmandu", "2026-11-28T18:15:00Z", Some("2026-11-29T00:00:00Z"));
+        check("America/Los_Angeles", "2026-11-01T07:00:00Z", Some("2026-11-01T00:00:00Z"));
+        check("America/Los_Angeles", "2026-11-02T08:00:00Z", Some("2026-11-02T00:00:00Z"));
+        // In Beirut the clock jumps over midnight: the day begins at one.
+        check("Asia/Beirut", "2026-03-28T22:00:00Z", Some("2026-03-29T00:00:00Z"));
     }
 }

@@ -67,6 +67,10 @@ pub fn conclude(facts: Facts, failure: &Failure, now: Timestamp, ids: &Ids) -> N
     match failure.kind {
         FailureKind::Recipient | FailureKind::OptedOut | FailureKind::Content => Next::Fail { is_dead_letter: false },
         _ if is_last && failure.kind != FailureKind::Unknown => Next::Fail { is_dead_letter: true },
+        // Another message of its request was refused: nothing is known against this one, and it goes alone now.
+        FailureKind::Unavailable if failure.is_of_batch => {
+            Next::Retry { due_at: now, tries: facts.tries, is_possible_duplicate: false }
+        }
         FailureKind::Throttled => {
             let wait_ms = failure.retry_after_ms.unwrap_or(THROTTLE_WAIT_MS).max(1);
             Next::Retry { due_at: now.plus_millis(wait_ms as i64), tries: facts.tries, is_possible_duplicate: false }
@@ -142,6 +146,14 @@ mod tests {
         for kind in [FailureKind::Recipient, FailureKind::OptedOut, FailureKind::Content] {
             assert_eq!(after(facts(0), kind), Next::Fail { is_dead_letter: false });
         }
+    }
+
+    #[test]
+    fn who_was_refused_for_another_goes_again_at_once_and_loses_no_try() {
+        let failure = Failure { is_of_batch: true, ..Failure::new(FailureKind::Unavailable, "400", "y") };
+        let next = |number| conclude(Facts { number, ..facts(0) }, &failure, NOW, &Ids::seeded(1));
+        assert_eq!(next(1), Next::Retry { due_at: NOW, tries: 0, is_possible_duplicate: false });
+        assert_eq!(next(ATTEMPTS_MAX), Next::Fail { is_dead_letter: true });
     }
 
     #[test]

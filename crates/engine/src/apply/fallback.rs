@@ -69,7 +69,7 @@ pub fn move_on(
     m: &mut Message,
     steps: &[Step],
     position: u32,
-    is_usable: impl Fn(&Step) -> bool,
+    mut is_usable: impl FnMut(&Step) -> bool,
     now: Timestamp,
 ) -> Option<(FormerRoute, Vec<Step>, Option<Category>)> {
     let index = steps.iter().position(|step| step.content().is_some() && is_usable(step))?;

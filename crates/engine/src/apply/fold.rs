@@ -37,6 +37,7 @@ use crate::{
     },
     engine::Tenants,
     money::{book::Category, charge},
+    plans::quota::Rooms,
     routing::{
         again::{self, Because, History},
         decide::{Decision, Routed},
@@ -66,6 +67,8 @@ pub(super) struct Fold<'a> {
     ways: Ways,
     /// What was tried for messages that may go through another account.
     histories: HashMap<MessageId, History>,
+    /// What is left of plans for messages that may go over another channel.
+    rooms: Rooms,
 }
 
 /// The channels left to messages, and the ways they went before.
@@ -85,6 +88,7 @@ impl<'a> Fold<'a> {
         now: Timestamp,
         ways: Ways,
         histories: HashMap<MessageId, History>,
+        rooms: Rooms,
     ) -> Self {
         Self {
             rows,
@@ -100,6 +104,7 @@ impl<'a> Fold<'a> {
             soft: Vec::new(),
             ways,
             histories,
+            rooms,
         }
     }
 
@@ -115,8 +120,8 @@ impl<'a> Fold<'a> {
         std::mem::take(&mut self.ends).into_iter().map(|((tenant, account), ends)| (tenant, account, ends)).collect()
     }
 
-    /// Everything to be written, the lanes that have new work, and the tenants that have news.
-    pub(super) fn into_writes(mut self) -> (Writes, Due, Vec<TenantId>) {
+    /// Everything to be written, the lanes that have new work, the tenants that have news, and whose plans were used.
+    pub(super) fn into_writes(mut self) -> (Writes, Due, Vec<TenantId>, Rooms) {
         let mut changed: Vec<MessageId> = self.before.keys().copied().collect();
         changed.sort_unstable();
         for id in changed {
@@ -128,7 +133,7 @@ impl<'a> Fold<'a> {
         }
         let due =
             self.due.into_iter().map(|((tenant, account, class), due_at)| (tenant, account, class, due_at)).collect();
-        (self.writes, due, self.told.into_iter().collect())
+        (self.writes, due, self.told.into_iter().collect(), self.rooms)
     }
 
     /// Takes a row out to be changed, keeping what it was. [`Fold::put`] puts it back.
@@ -196,7 +201,8 @@ impl<'a> Fold<'a> {
             exchange: finished.exchange.clone(),
             note,
         };
-        self.writes.attempted(channel, attempt, finished.took_ms);
+        let is_of_batch = matches!(&finished.outcome, Outcome::Refused(failure) if failure.is_of_batch);
+        self.writes.attempted(channel, attempt, finished.took_ms, is_of_batch);
     }
 
     fn accepted(&mut self, m: &mut Message, finished: &Finished, acceptance: &Acceptance) {
@@ -583,16 +589,23 @@ impl<'a> Fold<'a> {
         }
         let Some(left) = self.ways.left.get(&m.id) else { return false };
         let position = self.ways.former.get(&m.id).map_or(0, Vec::len) as u32;
-        let tenant = self.tenants.get(&m.tenant_id);
+        let Some(tenant) = self.tenants.get(&m.tenant_id) else { return false };
+        let (rooms, accepted_at, mut passed) = (&mut self.rooms, m.created_at, Vec::new());
         let is_usable = |step: &fallback::Step| {
-            let account = tenant.and_then(|tenant| tenant.account(step.account_id));
-            account.is_some_and(|account| account.is_enabled && account.channels.contains(&step.channel))
+            let account = tenant.account(step.account_id);
+            let is_open = account.is_some_and(|account| account.is_enabled && account.channels.contains(&step.channel));
+            // The plan is asked last: what it has left is taken by asking.
+            is_open && rooms.take(tenant, step.channel, accepted_at).map_err(|_| passed.push(step.channel)).is_ok()
         };
         let steps = fallback::steps(&left.rest);
         let after_s = left.after_s;
         let (from, tries) = (m.channel, 0);
         m.failure = m.failure.take().or_else(|| json(why));
         let moved = fallback::move_on(m, &steps, position, is_usable, self.now);
+        if !passed.is_empty() {
+            let detail = serde_json::json!({ "channels": passed, "because": "quota_exceeded" });
+            self.observe(m, "engine", "passed_over", format!("passed_over:{position}"), Some(detail.to_string()));
+        }
         let Some((former, rest, category)) = moved else { return false };
         self.reprice(m, Some(&former), Some(category));
         let detail = serde_json::json!({ "from": from, "to": m.channel, "address": m.address, "account_id": m.account_id, "because": why });
@@ -913,7 +926,7 @@ impl<'a> Fold<'a> {
     }
 }
 
-/// Notes the first opening, click, complaint and unsubscription, each kind apart. The earliest counts, in whatever order they become known.
+/// Notes the first opening, click, complaint, unsubscription and reply, each kind apart. The earliest counts, in whatever order they become known.
 fn engage(engagement: &mut Engagement, learned: &Learned) {
     let first = match (&learned.fact, learned.machine) {
         (Fact::Opened, None) => &mut engagement.opened_at,
@@ -922,6 +935,7 @@ fn engage(engagement: &mut Engagement, learned: &Learned) {
         (Fact::Clicked { .. }, Some(_)) => &mut engagement.machine_clicked_at,
         (Fact::Complained, _) => &mut engagement.complained_at,
         (Fact::Unsubscribed, _) => &mut engagement.unsubscribed_at,
+        (Fact::Replied, _) => &mut engagement.replied_at,
         _ => return,
     };
     *first = Some(first.map_or(learned.at, |at| at.min(learned.at)));

@@ -30,6 +30,7 @@ pub fn observe(state: &mut AccountState, failure: Option<&Failure>, now: Timesta
         return (is_recovered && was_paused).then_some(News::Resumed);
     };
     let pause_ms = match failure.kind {
+        _ if failure.is_of_batch => return observe(state, None, now),
         FailureKind::Recipient | FailureKind::OptedOut | FailureKind::Content => return observe(state, None, now),
         FailureKind::Throttled => {
             let until = now.plus_millis(failure.retry_after_ms.unwrap_or(1_000).max(1) as i64);
@@ -46,8 +47,8 @@ pub fn observe(state: &mut AccountState, failure: Option<&Failure>, now: Timesta
                 .then(|| doubled(TROUBLE_PAUSE_MS, TROUBLE_PAUSE_MAX_MS, state.failures - STRIKES))
         }
     };
-    let pause_ms = pause_ms?;
     state.paused_at = state.paused_at.or(Some(now));
+    let pause_ms = pause_ms?;
     // Answers to requests that left together with the first failing one add nothing to a pause that has begun.
     if state.paused_until.is_some_and(|until| until > now) && was_paused {
         state.failures -= 1;
@@ -98,7 +99,7 @@ mod tests {
         let down = failure(FailureKind::Unavailable);
         for _ in 0..4 {
             assert_eq!(observe(&mut state, Some(&down), NOW), None);
-            assert_eq!((state.paused_at, state.paused_until), (None, None), "a failure alone is no pause");
+            assert_eq!((state.pause.as_ref(), state.paused_until), (None, None), "a failure alone is no pause");
         }
         assert_eq!(observe(&mut state, Some(&down), NOW), Some(News::Paused));
         assert_eq!(state.paused_at, Some(NOW));
@@ -112,6 +113,16 @@ mod tests {
         }
         observe(&mut state, Some(&failure(FailureKind::Recipient)), NOW);
         assert_eq!((state.failures, state.paused_at), (0, None));
+    }
+
+    #[test]
+    fn one_bad_message_of_a_batch_is_no_failure_of_the_account() {
+        let mut state = state();
+        let apart = Failure { is_of_batch: true, ..failure(FailureKind::Unavailable) };
+        for _ in 0..50 {
+            assert_eq!(observe(&mut state, Some(&apart), NOW), None);
+        }
+        assert_eq!((state.failures, state.paused_until, state.pause), (0, None, None));
     }
 
     #[test]

@@ -10,7 +10,10 @@ pub mod fallback;
 mod fold;
 pub mod health;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use connectors::Outcome;
 use model::{AccountId, Fact, Failure, FailureKind, MessageId, Money, TenantId, Timestamp};
@@ -30,7 +33,9 @@ use crate::{
     consent::{notice, screen::Ruling},
     directory::{Account, Tenant},
     engine::Tenants,
+    plans::quota::Rooms,
     routing::again::{self, Because, History},
+    writes::Writes,
 };
 
 /// Attempts and facts in one transaction.
@@ -286,7 +291,8 @@ pub(crate) async fn write_in(
     let early = early_reports(tx, inputs).await?;
     let ways = ways(tx, &rows).await?;
     let histories = histories(tx, inputs, &rows).await?;
-    let mut fold = Fold::new(rows, tenants, ids, now, ways, histories);
+    let rooms = rooms(tx, tenants, &rows, &ways).await?;
+    let mut fold = Fold::new(rows, tenants, ids, now, ways, histories, rooms);
     for input in inputs {
         match input {
             Input::Finished(items) => {
@@ -338,9 +344,42 @@ pub(crate) async fn write_in(
     early.iter().for_each(|report| fold.early(report));
     let pauses = account_health(tx, &mut fold, troubled).await?;
     notices(tx, &mut fold).await?;
-    let (writes, due, told) = fold.into_writes();
+    let (writes, mut due, told, rooms) = fold.into_writes();
     writes.write(tx, shard).await?;
+    let mut notices = Writes::default();
+    for (id, kind, data) in rooms.notices(tx, |id| tenants.get(&id).map(|tenant| &**tenant), now).await? {
+        if let Some(tenant) = tenants.get(&id) {
+            notices.event(tenant, kind, data.to_string(), now, ids);
+        }
+    }
+    if !notices.events.is_empty() {
+        notices.write(tx, shard).await?;
+        due.extend(notices.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)));
+    }
     Ok(Aftermath { pauses, due, told })
+}
+
+/// What is left of plans for messages with another channel to go to. Costs nothing for messages with one channel.
+async fn rooms(
+    tx: &mut Tx,
+    tenants: &Tenants,
+    rows: &HashMap<MessageId, Message>,
+    ways: &Ways,
+) -> Result<Rooms, store::Error> {
+    let left = ways.left.values().filter_map(|left| Some((rows.get(&left.message_id)?, fallback::steps(&left.rest))));
+    let wanted: BTreeSet<_> =
+        left.flat_map(|(m, steps)| steps.into_iter().map(|step| (m.tenant_id, step.channel, m.created_at))).collect();
+    if wanted.is_empty() {
+        return Ok(Rooms::default());
+    }
+    let mut batch: BTreeMap<TenantId, (&Tenant, Timestamp)> = BTreeMap::new();
+    for m in rows.values() {
+        if let Some(tenant) = tenants.get(&m.tenant_id) {
+            let since = &mut batch.entry(m.tenant_id).or_insert((&**tenant, m.created_at)).1;
+            *since = (*since).min(m.created_at);
+        }
+    }
+    Rooms::lock(tx, &batch, &wanted).await
 }
 
 /// The channels left to messages, and the ways they went before. Costs nothing for messages with one channel.

@@ -8,7 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use connectors::File;
-use model::{AttachmentRef, Content, Failure, FailureKind, TenantId};
+use model::{
+    AttachmentId, AttachmentRef, Content, Failure, FailureKind, Media, SmsContent, TelegramContent, TenantId,
+    WhatsappContent,
+};
+use store::{Scope, attachments};
 use tokio::sync::OnceCell;
 
 use super::keep::sha256;
@@ -76,13 +80,52 @@ impl State {
 }
 
 impl Engine {
-    /// The bytes of a mail's files, in order. A file that is gone is the content's failure; a disk that does not answer is a reason to try again.
-    pub(crate) async fn files(&self, _tenant: TenantId, content: &Content) -> Result<Vec<File>, Failure> {
-        let Content::Email(email) = content else { return Ok(Vec::new()) };
+    /// The bytes of a mail's files, in order, or of the uploads among a message's media. A file that is gone is the content's failure; a disk that does not answer is a reason to try again.
+    pub(crate) async fn files(&self, tenant: TenantId, content: &Content) -> Result<Vec<File>, Failure> {
+        let email = match content {
+            Content::Email(email) => email,
+            Content::Whatsapp(WhatsappContent { media, .. })
+            | Content::Telegram(TelegramContent { media, .. })
+            | Content::Sms(SmsContent { media, .. }) => return self.media(tenant, media).await,
+            Content::Voice(_) | Content::Webhook(_) => return Ok(Vec::new()),
+        };
         let mut files = Vec::with_capacity(email.attachments.len());
         for reference in &email.attachments {
             let bytes = self.file(reference).await?;
             files.push(File { reference: reference.clone(), bytes });
+        }
+        Ok(files)
+    }
+
+    /// The uploads among media: what is known of them is read again, since content names them by id only.
+    async fn media(&self, tenant: TenantId, media: &[Media]) -> Result<Vec<File>, Failure> {
+        let ids: Vec<AttachmentId> = media.iter().filter_map(|one| one.attachment_id).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move { attachments::find_held(tx, tenant, &ids).await })
+        });
+        let found = read.await.map_err(|error: store::Error| {
+            tracing::warn!(%error, "Cannot look up the files of a message");
+            Failure::new(
+                FailureKind::Unavailable,
+                "attachment_unreadable",
+                "The message's files cannot be looked up now.",
+            )
+        })?;
+        let mut files = Vec::with_capacity(found.len());
+        for row in found {
+            let reference = AttachmentRef {
+                attachment_id: row.id,
+                filename: row.filename,
+                content_type: row.content_type,
+                sha256: row.sha256,
+                size: row.size,
+                content_id: None,
+            };
+            let bytes = self.file(&reference).await?;
+            files.push(File { reference, bytes });
         }
         Ok(files)
     }

@@ -91,6 +91,36 @@ impl Engine {
             self.ports.blobs.put(&same.sha256, bytes).await.map_err(unwritten)?;
             return Ok(same);
         }
+        self.keep(row, bytes).await
+    }
+
+    /// Stores a file under a row of its own, so that it can go without anybody else's: what somebody sent. It is kept for a day; who names it prolongs that ([`attachments::hold`]).
+    pub(crate) async fn keep_apart(
+        &self,
+        tenant: TenantId,
+        filename: &str,
+        content_type: &str,
+        bytes: Bytes,
+    ) -> Result<Attachment, Error> {
+        let now = self.ports.clock.now();
+        let until = whole_day(now.plus_seconds(HOLD_STEP_S));
+        let row = Attachment {
+            tenant_id: tenant,
+            id: AttachmentId::from_ulid(self.ports.ids.ulid(now)),
+            filename: filename.to_owned(),
+            content_type: content_type.to_owned(),
+            size: bytes.len() as u64,
+            sha256: sha256(&bytes),
+            created_at: now,
+            held_until: until,
+            purge_at: Some(until),
+            deleted_at: None,
+        };
+        self.keep(row, bytes).await
+    }
+
+    /// Stores a row and its bytes.
+    async fn keep(&self, row: Attachment, bytes: Bytes) -> Result<Attachment, Error> {
         for _ in 0..REMOVAL_WAITS {
             // Before the row, so that there is no row without bytes; and after it, should they have been removed just then.
             self.ports.blobs.put(&row.sha256, bytes.clone()).await.map_err(unwritten)?;

@@ -1,16 +1,16 @@
-//! Reports that come as mails: whose they are says the return address, and from there on such a mail is a callback like any other.
+//! Reports and answers that come as mails: whose they are says the address, and from there on such a mail is a callback like any other.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use connectors::returns;
+use connectors::returns::{self, Way};
 use model::{ArrivedMail, BoxFuture, MailDoor, Welcome};
 
 use super::{Addressee, BODY_MAX, OwnedRequest};
 use crate::{Engine, Error, ErrorKind};
 
-/// The longest mail that is looked at, in bytes; the rest of a longer one is let go. What a report says stands before the mail it repeats.
-pub const MAIL_KEPT_MAX: usize = BODY_MAX - 1_024;
+/// The longest report that is looked at, in bytes; the rest of a longer one is let go: what it says stands before the mail it repeats.
+const REPORT_MAX: usize = BODY_MAX - 1_024;
 
 /// The door for mail to return addresses.
 pub struct Returns(pub Arc<Engine>);
@@ -65,7 +65,10 @@ impl Engine {
         let nobody = || Error::not_found("return address");
         let to = self.returns_to(&mail.to).await?.ok_or_else(nobody)?;
         let path = to.inbound.path(&self.callback_cx(&to.account, self.ports.clock.now()));
-        let kept = &mail.data[..mail.data.len().min(MAIL_KEPT_MAX)];
+        let kept = match returns::way_of(&mail.to) {
+            Some(Way::Reply) => &mail.data[..],
+            Some(Way::Report) | None => &mail.data[..mail.data.len().min(REPORT_MAX)],
+        };
         let request = OwnedRequest {
             method: "POST".to_owned(),
             path,

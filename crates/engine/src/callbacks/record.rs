@@ -5,7 +5,7 @@ use connectors::{Inbound, Request};
 use model::{CallbackId, Timestamp};
 use store::callback_log::Callback;
 
-use super::OwnedRequest;
+use super::{BODY_MAX, LOGGED_MAX, OwnedRequest};
 use crate::directory::Account;
 
 /// Bytes kept of the body of a request that could not be verified.
@@ -46,9 +46,9 @@ pub(super) fn row(
     now: Timestamp,
 ) -> Callback {
     let (verdict, detail, body_max) = match logged {
-        Logged::Valid => ("valid", None, request.body.len()),
+        Logged::Valid => ("valid", None, kept_max(request)),
         Logged::Invalid(reason) => ("invalid", Some(reason), INVALID_BODY_MAX),
-        Logged::Unreadable(reason) => ("unreadable", Some(reason), request.body.len()),
+        Logged::Unreadable(reason) => ("unreadable", Some(reason), kept_max(request)),
     };
     let headers: Vec<(&str, String)> =
         request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, account)).collect();
@@ -70,6 +70,11 @@ pub(super) fn row(
         unmatched: 0,
         repeats: 0,
     }
+}
+
+/// Events are kept whole; of something larger, a mail with its files, only the beginning.
+fn kept_max(request: &OwnedRequest) -> usize {
+    if request.body.len() > BODY_MAX { LOGGED_MAX } else { request.body.len() }
 }
 
 /// What makes a repeated request the same: the provider's own key, or everything the provider chose to say.

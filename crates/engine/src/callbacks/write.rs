@@ -6,22 +6,27 @@ use std::{
 };
 
 use connectors::Observed;
-use model::{AccountId, Call, Ids, Timestamp};
+use model::{AccountId, Call, Fact, Ids, MessageId, Timestamp};
 use store::{
     Scope, Tx,
     callback_log::{self, Callback},
     inbound::{self, Inbound},
+    messages,
 };
 
-use super::matching::{self, Reported};
+use super::{
+    answers, files,
+    matching::{self, Reported},
+};
 use crate::{
     Engine, Error, ErrorKind,
-    apply::{self, Aftermath, Input},
+    apply::{self, Aftermath, Input, Learned},
     consent::keywords,
     contacts::links::Links,
     directory::{Account, Tenant},
     engine::Tenants,
-    inbound as messages_in, whatsapp_templates,
+    inbound::{self as messages_in, Arrived, MailFile},
+    whatsapp_templates,
     writes::Writes,
 };
 
@@ -45,7 +50,7 @@ pub(crate) struct Item {
     tenant: Arc<Tenant>,
     row: Callback,
     reports: Vec<Reported>,
-    messages: Vec<Inbound>,
+    messages: Vec<Arrived>,
     /// True when the account's WhatsApp templates are to be read again.
     has_template_news: bool,
 }
@@ -56,13 +61,14 @@ impl Item {
         tenant: &Arc<Tenant>,
         account: &Account,
         mut row: Callback,
-        observed: Vec<Observed>,
+        (observed, files): (Vec<Observed>, Vec<Vec<MailFile>>),
         now: Timestamp,
         ids: &Ids,
     ) -> (Self, Vec<Call>) {
         let (mut reports, mut messages, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         let key = row.dedupe.clone().unwrap_or_default();
         let mut has_template_news = false;
+        let mut files = files.into_iter();
         for (position, seen) in observed.into_iter().enumerate() {
             match seen {
                 Observed::Status(report) => {
@@ -70,7 +76,8 @@ impl Item {
                     reports.push(Reported::new(tenant.id, account.id, report, &request, now));
                 }
                 Observed::Message(message) => {
-                    messages.push(messages_in::row(tenant.id, account.id, row.id, message, now, ids));
+                    let files = message.mail.is_some().then(|| files.next()).flatten().unwrap_or_default();
+                    messages.push(Arrived::new((tenant.id, account.id), row.id, message, files, now, ids));
                 }
                 Observed::Templates => has_template_news = true,
                 Observed::Follow(call) => calls.push(call),
@@ -175,12 +182,15 @@ async fn write_in(
         tenants.entry(item.tenant.id).or_insert_with(|| Arc::clone(&item.tenant));
     }
     let mut aftermath = Aftermath::default();
-    if !found.learned.is_empty() {
-        aftermath = apply::write_in(tx, &[&Input::Learned(found.learned)], &tenants, &[], ids, now, shard).await?;
+    let arrived = unknown(tx, &new).await?;
+    let mut learned = found.learned;
+    learned.extend(replies(tx, &arrived, now).await?);
+    if !learned.is_empty() {
+        aftermath = apply::write_in(tx, &[&Input::Learned(learned)], &tenants, &[], ids, now, shard).await?;
     }
     let mut writes = Writes::default();
     writes.early.extend(found.early);
-    receive(tx, &new, &tenants, &mut writes, now, ids).await?;
+    receive(tx, arrived, &tenants, &mut writes, now, ids).await?;
     for item in new.iter().filter(|item| item.has_template_news) {
         whatsapp_templates::nudge(tx, item.tenant.id, item.row.account_id, now).await?;
     }
@@ -225,20 +235,67 @@ async fn sort_out(tx: &mut Tx, items: &[&Item]) -> Result<(Vec<Written>, Repeats
     Ok((written, repeats))
 }
 
-/// Stores the messages people sent that are not stored yet, and tells their tenants.
+/// How long after a message somebody who writes is taken to answer it, in seconds: 30 days.
+const ANSWERS_S: i64 = 30 * 86_400;
+
+/// The messages people sent that are not stored yet, and what they answer as far as they say so.
+async fn unknown(tx: &mut Tx, items: &[&Item]) -> Result<Vec<Arrived>, Stop> {
+    let all: Vec<&Arrived> = items.iter().flat_map(|item| &item.messages).collect();
+    let key = |m: &Arrived| (m.row.account_id, m.row.provider_message_id.clone());
+    let keys: Vec<_> = all.iter().map(|m| key(m)).collect();
+    let mut seen: HashSet<(AccountId, String)> = inbound::known(tx, &keys).await?.into_iter().collect();
+    let mut arrived: Vec<Arrived> = all.into_iter().filter(|m| seen.insert(key(m))).cloned().collect();
+    answers::find(tx, &mut arrived).await?;
+    Ok(arrived)
+}
+
+/// What people answer who wrote: what they say they do, or the newest message that was sent to where they write from, if nobody answered it yet. Machines answer nothing.
+async fn replies(tx: &mut Tx, arrived: &[Arrived], now: Timestamp) -> Result<Vec<Learned>, Stop> {
+    let mut learned: Vec<Learned> = Vec::new();
+    for one in arrived.iter().filter(|one| !one.is_automatic()) {
+        let m = &one.row;
+        let message_id = match one.body.in_reply_to_message_id {
+            Some(answered) => answered,
+            None => {
+                let oldest_ms = now.plus_seconds(-ANSWERS_S).as_millis().max(0).unsigned_abs();
+                let oldest = MessageId::from_ulid(u128::from(oldest_ms) << 80);
+                let found = messages::newest_sent_to(tx, m.tenant_id, m.channel, &m.address, oldest).await?;
+                let Some((message_id, false)) = found else { continue };
+                message_id
+            }
+        };
+        if learned.iter().any(|learned| learned.message_id == message_id) {
+            continue;
+        }
+        learned.push(Learned {
+            tenant_id: m.tenant_id,
+            message_id,
+            fact: Fact::Replied,
+            at: m.received_at,
+            source: "recipient".to_owned(),
+            dedupe: "replied".to_owned(),
+            provider_status: None,
+            provider_message_id: None,
+            segments: None,
+            price: None,
+            machine: None,
+            attempt: None,
+        });
+    }
+    Ok(learned)
+}
+
+/// Stores the messages people sent, and tells their tenants.
 async fn receive(
     tx: &mut Tx,
-    items: &[&Item],
+    arrived: Vec<Arrived>,
     tenants: &Tenants,
     writes: &mut Writes,
     now: Timestamp,
     ids: &Ids,
 ) -> Result<(), Stop> {
-    let all: Vec<&Inbound> = items.iter().flat_map(|item| &item.messages).collect();
-    let keys: Vec<_> = all.iter().map(|m| (m.account_id, m.provider_message_id.clone())).collect();
-    let mut seen: HashSet<(AccountId, String)> = inbound::known(tx, &keys).await?.into_iter().collect();
-    let mut new: Vec<Inbound> =
-        all.into_iter().filter(|m| seen.insert((m.account_id, m.provider_message_id.clone()))).cloned().collect();
+    files::hold(tx, &arrived, now).await?;
+    let mut new: Vec<Inbound> = arrived.into_iter().map(Arrived::into_row).collect();
     let known = |m: &&Inbound| tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.has_contacts);
     let wanted = new.iter().filter(known).map(|m| (m.tenant_id, m.channel, m.address.as_str()));
     let links = Links::find(tx, wanted).await?;

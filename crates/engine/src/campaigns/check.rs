@@ -17,7 +17,9 @@ pub(crate) use self::count::is_american;
 pub use self::count::run;
 use self::facts::{Approval, Facts};
 use super::{definition::NewCampaign, work};
-use crate::{Engine, Error, ErrorKind, FieldError, content_rules, directory::Tenant, keys::Caller};
+use crate::{
+    Engine, Error, ErrorKind, FieldError, content_rules, directory::Tenant, keys::Caller, registrations::gate,
+};
 
 /// Messages a second where neither the provider nor the tenant says a rate: what one node sends over a provider that answers quickly.
 const PER_SECOND: u64 = 500;
@@ -167,12 +169,20 @@ fn registration(facts: &Facts) -> Option<Line> {
         }
         None => {}
     }
+    let (action, is_approved) = facts.registration;
+    if let Some((count, words)) = facts.tally.refused.get(gate::REFUSED) {
+        let detail = format!("{count} recipients are in the United States. {words}");
+        return line("registration", Level::Blocking, *count, detail, action.or(Some(gate::CONFIGURE)));
+    }
+    if is_approved {
+        return line("registration", Level::Ok, 0, "The business is registered with American carriers.", None);
+    }
     if american == 0 || account.connector.spec().id == "sandbox" {
         return None;
     }
     let from = account.from.as_deref().unwrap_or("its sender");
     let detail = format!(
-        "{american} recipients are in the United States, where carriers block local numbers that are not registered (10DLC). See at the provider that {from} is."
+        "{american} recipients are in the United States, where carriers block local numbers that are not registered (10DLC). Register the business with POST /v1/registrations/10dlc, or see at the provider that {from} is registered."
     );
     line("registration", Level::Warning, american, detail, Some("CONFIGURE_BUSINESS_INFO"))
 }
@@ -225,7 +235,8 @@ fn rules(facts: &Facts) -> Option<Line> {
 }
 
 fn refused(facts: &Facts) -> Option<Line> {
-    let is_other = |code: &str| !LACKING.contains(&code) && code != content_rules::REFUSED;
+    let has_its_line = [content_rules::REFUSED, gate::REFUSED];
+    let is_other = |code: &str| !LACKING.contains(&code) && !has_its_line.contains(&code);
     let others = facts.tally.refused.iter().filter(|(code, _)| is_other(code.as_str()));
     let (count, words) =
         others.fold((0, None), |(sum, first), (_, (count, words))| (sum + count, first.or(Some(words))));

@@ -1,10 +1,10 @@
 //! Campaigns as the API shows them.
 
-use model::{AccountId, CampaignId, Channel, ContactId, MessageId, Purpose, Timestamp};
+use model::{AccountId, CampaignId, Channel, ContactId, MessageId, Money, Purpose, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{
-    campaign_recipients::{self, Outcome, Tally},
+    campaign_recipients::{self, Outcome},
     campaigns::Campaign,
 };
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::{
     definition::{AudienceRequest, Metric, NewCampaign, TestRequest, VariantRequest},
     states::State,
+    tally::{Tally, count},
     timing::CampaignTiming,
     variants::{self, Rate},
 };
@@ -232,8 +233,12 @@ pub struct VariantStats {
     pub opened: Rate,
     /// A person followed a link.
     pub clicked: Rate,
-    /// The recipient wrote back over the same channel.
+    /// The recipient wrote back over the same channel within 30 days.
     pub replied: Rate,
+    /// Reported as unwanted.
+    pub complained: u64,
+    /// Answered by asking for no more.
+    pub unsubscribed: u64,
     /// Only a program loaded its pictures: no part of `opened`.
     pub machine_opened: u64,
     /// Only a program followed a link: no part of `clicked`.
@@ -246,41 +251,51 @@ pub struct VariantStats {
     pub suppressed: u64,
     /// Still to leave.
     pub waiting: u64,
-    /// What they cost so far, in millionths of the account's currency.
+    /// What they cost so far, in millionths: the sum of `costs`, which says more where there are several currencies.
     pub cost_micros: i64,
+    /// The same by currency, as far as it is known.
+    #[schema(value_type = Vec<Object>)]
+    pub costs: Vec<Money>,
 }
 
 fn variant_stats(tally: &Tally) -> VariantStats {
+    let c = &tally.counts;
+    let sent = count(c.outcome.sent);
     VariantStats {
         variant: tally.variant,
-        accepted: tally.messages,
-        sent: tally.sent,
-        delivered: variants::rate(tally.delivered, tally.sent),
-        opened: variants::rate(tally.opened, tally.sent),
-        clicked: variants::rate(tally.clicked, tally.sent),
-        replied: variants::rate(tally.replied, tally.sent),
-        machine_opened: tally.machine_opened,
-        machine_clicked: tally.machine_clicked,
-        failed: tally.failed,
-        canceled: tally.canceled,
-        suppressed: tally.suppressed,
-        waiting: tally.waiting,
-        cost_micros: tally.cost_micros,
+        accepted: count(c.outcome.accepted),
+        sent,
+        delivered: variants::rate(count(c.outcome.delivered), sent),
+        opened: variants::rate(tally.opened(), sent),
+        clicked: variants::rate(count(c.clicked), sent),
+        replied: variants::rate(count(c.replied), sent),
+        complained: count(c.complained),
+        unsubscribed: count(c.unsubscribed),
+        machine_opened: count(c.machine_opened),
+        machine_clicked: count(c.machine_clicked),
+        failed: tally.failed(),
+        canceled: count(c.outcome.canceled),
+        suppressed: count(c.outcome.suppressed),
+        waiting: count(c.waiting),
+        cost_micros: c.cost_micros,
+        costs: tally.costs(),
     }
 }
 
 /// The rates of all variants by the metric of the test, in their order.
-pub(super) fn rates(tally: &[Tally], count: usize, metric: Metric) -> Vec<Rate> {
+pub(super) fn rates(tally: &[Tally], variants: usize, metric: Metric) -> Vec<Rate> {
+    let none = Tally::default();
     let rate = |variant: usize| {
-        let of = tally.iter().find(|tally| tally.variant as usize == variant).copied().unwrap_or_default();
-        match metric {
-            Metric::Delivered => variants::rate(of.delivered, of.sent),
-            Metric::Opened => variants::rate(of.opened, of.sent),
-            Metric::Clicked => variants::rate(of.clicked, of.sent),
-            Metric::Replied => variants::rate(of.replied, of.sent),
-        }
+        let of = tally.iter().find(|tally| tally.variant as usize == variant).unwrap_or(&none);
+        let hits = match metric {
+            Metric::Delivered => count(of.counts.outcome.delivered),
+            Metric::Opened => of.opened(),
+            Metric::Clicked => count(of.counts.clicked),
+            Metric::Replied => count(of.counts.replied),
+        };
+        variants::rate(hits, count(of.counts.outcome.sent))
     };
-    (0..count).map(rate).collect()
+    (0..variants).map(rate).collect()
 }
 
 pub(super) fn stats(
@@ -291,21 +306,7 @@ pub(super) fn stats(
 ) -> Result<CampaignStats, Error> {
     let view = campaign(row, now)?;
     let mut all = Tally::default();
-    for one in tally {
-        all.messages += one.messages;
-        all.sent += one.sent;
-        all.delivered += one.delivered;
-        all.opened += one.opened;
-        all.clicked += one.clicked;
-        all.replied += one.replied;
-        all.machine_opened += one.machine_opened;
-        all.machine_clicked += one.machine_clicked;
-        all.failed += one.failed;
-        all.canceled += one.canceled;
-        all.suppressed += one.suppressed;
-        all.waiting += one.waiting;
-        all.cost_micros += one.cost_micros;
-    }
+    tally.iter().for_each(|one| all.merge(one));
     let best = view.test.as_ref().and_then(|test| {
         variants::winner(&rates(tally, view.variants.len(), test.metric))
             .map(|(variant, is_clear)| Best { variant, is_clear })

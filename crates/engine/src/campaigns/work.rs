@@ -17,7 +17,7 @@ use super::{
     check,
     definition::NewCampaign,
     states::State,
-    tell,
+    tally, tell,
     timing::{CampaignTiming, at_clock},
     variants::{assign, winner},
     view::rates,
@@ -460,6 +460,7 @@ async fn accept_these(
         let variant = recipient.variant.or(row.winner).unwrap_or(0) as usize;
         let mut request = says.get(variant).ok_or_else(|| Error::internal("a variant is not there"))?.clone();
         request.to.contact_id = Some(recipient.contact_id);
+        request.variant = Some(variant as u32).filter(|_| says.len() > 1);
         asked.push(request);
     }
     let step = |accepted: &[Accepted]| {
@@ -528,12 +529,12 @@ async fn end_test(engine: &Arc<Engine>, row: &Campaign, now: Timestamp) -> Resul
             return settle(engine, row, move |row| row.next_at = ends_at, None).await.map(|_| Turn::Rest);
         }
         None if test.automatic => {
-            let (tenant, id) = (row.tenant_id, row.id);
+            let of = row.clone();
             let read = engine
                 .ports
                 .db
-                .read(Scope::Tenant(tenant), move |tx| Box::pin(campaign_recipients::tally(tx, tenant, id)));
-            let tally: Vec<_> = read.await?;
+                .read(Scope::Tenant(row.tenant_id), move |tx| Box::pin(async move { tally::read(tx, &of, now).await }));
+            let tally = read.await?;
             winner(&rates(&tally, new.variants.len(), test.metric)).map(|(best, _)| best)
         }
         None => None,

@@ -1,15 +1,19 @@
 //! Whether a message may go to a contact now: pure. Suppressions of the address are looked at before ([`super::bar`]); here is what the contact said and prefers, and the clock.
 
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use model::{Channel, ConsentState, Failure, FailureKind, MessageId, Purpose, Timestamp};
 use store::consents::{Preferences, Sent, Standing};
 
 use super::{
     hours::{self, QuietHours, Rule, clock},
     policy::Policy,
-    us_windows,
+    preferences, us_windows,
 };
 
+/// What numbers in India begin with.
+const INDIA: &str = "+91";
+/// How far its clocks are ahead, in seconds; they never change.
+const INDIA_OFFSET_S: i32 = 19_800;
 /// A day, in seconds.
 const DAY_S: i64 = 86_400;
 
@@ -43,6 +47,8 @@ pub struct Contact<'a> {
     pub zone: Option<TimeZone>,
     /// Marketing it got, or is about to get.
     pub marketing: Vec<&'a Sent>,
+    /// What it got about the message's topic, or is about to get, where that is one of reminders.
+    pub reminded: Vec<&'a Sent>,
 }
 
 /// What follows.
@@ -68,6 +74,9 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
         if contact.preferences.is_some_and(|preferences| preferences.do_not_contact) {
             let detail = "The contact is not to be contacted. Clear `do_not_contact` in its preferences if that no longer holds.";
             return bar("do_not_contact", detail.to_owned());
+        }
+        if let Some(detail) = over_reminders(facts, contact) {
+            return bar("reminder_frequency", detail);
         }
         if facts.purpose == Purpose::Marketing {
             if let Some((code, detail)) = no_consent(facts, contact) {
@@ -113,7 +122,7 @@ fn no_consent(facts: &Facts<'_>, contact: &Contact<'_>) -> Option<(&'static str,
 /// Why a contact has had enough. Messages that were accepted before this one, or were sent already, count; those that come later count it.
 fn over_cap(facts: &Facts<'_>, contact: &Contact<'_>) -> Option<String> {
     let cap = facts.policy.settings.frequency_cap?;
-    let count = had(facts, contact, i64::from(cap.days) * 86_400).count();
+    let count = had(facts, &contact.marketing, i64::from(cap.days) * 86_400).count();
     (count >= cap.max as usize).then(|| {
         format!(
             "The contact gets at most {} marketing messages in {} days over all channels, and has had {count}. Raise `frequency_cap` in the consent policy, or send it later.",
@@ -122,8 +131,30 @@ fn over_cap(facts: &Facts<'_>, contact: &Contact<'_>) -> Option<String> {
     })
 }
 
-/// The marketing a contact has had within so many seconds.
-fn had<'f>(facts: &'f Facts<'_>, contact: &'f Contact<'_>, within_s: i64) -> impl Iterator<Item = &'f Sent> {
+/// True for topics whose messages remind of something: the contact says how often it wants that.
+pub fn is_reminder(topic: Option<&str>) -> bool {
+    topic.is_some_and(|topic| topic.ends_with("_reminders"))
+}
+
+/// Why a contact is not reminded again yet. Days are those of its own calendar, so what comes at the same hour every day comes every day.
+fn over_reminders(facts: &Facts<'_>, contact: &Contact<'_>) -> Option<String> {
+    let topic = facts.topic.filter(|topic| is_reminder(Some(topic)))?;
+    let days = contact.preferences.and_then(preferences::reminders)?.days();
+    let zone = contact.zone.as_ref().unwrap_or(&facts.policy.zone);
+    let day = |at: Timestamp| zone.to_datetime(at.jiff()).date();
+    let today = day(facts.at);
+    let is_near = |sent: &&Sent| today.since(day(sent.at)).is_ok_and(|span| span.get_days() < days.cast_signed());
+    // A day more than asked for: the calendar decides about the edge.
+    let last = had(facts, &contact.reminded, i64::from(days + 1) * DAY_S).filter(is_near).map(|sent| sent.at).max()?;
+    let every = if days == 1 { "once a day".to_owned() } else { format!("every {days} days") };
+    Some(format!(
+        "The contact wants to be reminded {every} at most, and had a message about {topic} on {}. Change `reminders` in its preferences, or send it later.",
+        day(last)
+    ))
+}
+
+/// What a contact has had within so many seconds.
+fn had<'f>(facts: &'f Facts<'_>, list: &'f [&'f Sent], within_s: i64) -> impl Iterator<Item = &'f Sent> {
     let since = facts.at.plus_seconds(-within_s);
     let counts = move |sent: &&Sent| {
         sent.message_id != facts.id
@@ -131,14 +162,14 @@ fn had<'f>(facts: &'f Facts<'_>, contact: &'f Contact<'_>, within_s: i64) -> imp
             && sent.at > since
             && sent.at <= facts.at
     };
-    contact.marketing.iter().copied().filter(counts)
+    list.iter().copied().filter(counts)
 }
 
 /// Until when a marketing text waits because a state allows only so many in 24 hours on one subject: the topic.
 fn over_state_cap(facts: &Facts<'_>, state: &us_windows::Held) -> Option<Verdict> {
     let (max, contact) = (state.daily_max? as usize, facts.contact.as_ref()?);
     let same = |sent: &&Sent| sent.channel == Channel::Sms && sent.topic.as_deref() == facts.topic;
-    let mut times: Vec<Timestamp> = had(facts, contact, DAY_S).filter(same).map(|sent| sent.at).collect();
+    let mut times: Vec<Timestamp> = had(facts, &contact.marketing, DAY_S).filter(same).map(|sent| sent.at).collect();
     times.sort_unstable();
     let until = times.get(times.len().checked_sub(max)?)?.plus_seconds(DAY_S);
     let why = format!(
@@ -169,6 +200,12 @@ fn hours(facts: &Facts<'_>) -> Verdict {
         }
         why.push(format!("the window for marketing texts in {} ({})", held.state, held.source));
         rules.extend(held.rules);
+    }
+    if facts.channel == Channel::Sms && facts.policy.settings.india_windows && facts.address.starts_with(INDIA) {
+        why.push("the hours for promotional texts in India, 10:00 to 21:00 (TRAI, TCCCPR 2018)".to_owned());
+        let quiet = QuietHours { from: 21 * 60, until: 10 * 60 };
+        let offset = Offset::from_seconds(INDIA_OFFSET_S).expect("half past five is an offset");
+        rules.push(Rule { zone: TimeZone::fixed(offset), windows: quiet.windows() });
     }
     if rules.is_empty() {
         return Verdict::Go;
@@ -270,8 +307,13 @@ mod tests {
             let contact = |rows: &[Standing]| rows.to_vec();
             let kept = contact(&rows);
             let about = |purpose| {
-                let contact =
-                    Contact { standing: kept.iter().collect(), preferences: None, zone: None, marketing: vec![] };
+                let contact = Contact {
+                    standing: kept.iter().collect(),
+                    preferences: None,
+                    zone: None,
+                    marketing: vec![],
+                    reminded: vec![],
+                };
                 short(judge(&facts(&policy, purpose, Some(contact))))
             };
             assert_eq!(about(Purpose::Marketing), expected, "{rows:?}");
@@ -284,8 +326,13 @@ mod tests {
     fn do_not_contact_means_nothing_at_all() {
         let (policy, preferences, yes) = (policy(), prefers(None, true), said("", ConsentState::OptedIn));
         for purpose in [Purpose::Marketing, Purpose::Transactional] {
-            let contact =
-                Contact { standing: vec![&yes], preferences: Some(&preferences), zone: None, marketing: vec![] };
+            let contact = Contact {
+                standing: vec![&yes],
+                preferences: Some(&preferences),
+                zone: None,
+                marketing: vec![],
+                reminded: vec![],
+            };
             assert_eq!(short(judge(&facts(&policy, purpose, Some(contact)))), "do_not_contact");
         }
     }
@@ -301,6 +348,7 @@ mod tests {
                 preferences: preferences.as_ref(),
                 zone: zone.map(|zone| TimeZone::get(zone).unwrap()),
                 marketing: vec![],
+                reminded: vec![],
             };
             assert_eq!(short(judge(&facts(&policy, purpose, Some(contact)))), expected);
         };
@@ -331,6 +379,31 @@ mod tests {
     }
 
     #[test]
+    fn promotional_texts_to_india_arrive_by_day() {
+        let mut policy = policy();
+        let about = |policy: &Policy, purpose, at: &str| {
+            let text = Facts {
+                channel: Channel::Sms,
+                address: "+919876543210",
+                at: at.parse().unwrap(),
+                ..facts(policy, purpose, None)
+            };
+            short(judge(&text))
+        };
+        for (at, expected) in [
+            ("2026-11-28T04:29:00Z", "2026-11-28T04:30:00.000000Z"),
+            ("2026-11-28T04:30:00Z", "go"),
+            ("2026-11-28T15:29:59Z", "go"),
+            ("2026-11-28T15:30:00Z", "2026-11-29T04:30:00.000000Z"),
+        ] {
+            assert_eq!(about(&policy, Purpose::Marketing, at), expected, "{at}");
+            assert_eq!(about(&policy, Purpose::Transactional, at), "go");
+        }
+        policy.settings.india_windows = false;
+        assert_eq!(about(&policy, Purpose::Marketing, "2026-11-28T15:30:00Z"), "go");
+    }
+
+    #[test]
     fn a_state_that_allows_three_texts_a_day_makes_the_fourth_wait() {
         let policy = policy();
         let yes = Standing { channel: Channel::Sms, ..said("", ConsentState::OptedIn) };
@@ -352,8 +425,13 @@ mod tests {
             ("+13055550100", vec![sms(1), sms(2), sent(3, Channel::Email, "news")], "go"),
             ("+14155550100", vec![sms(1), sms(2), sms(20)], "go"),
         ] {
-            let contact =
-                Contact { standing: vec![&yes], preferences: None, zone: None, marketing: marketing.iter().collect() };
+            let contact = Contact {
+                standing: vec![&yes],
+                preferences: None,
+                zone: None,
+                marketing: marketing.iter().collect(),
+                reminded: vec![],
+            };
             let text = Facts {
                 channel: Channel::Sms,
                 address,
@@ -362,6 +440,51 @@ mod tests {
                 ..facts(&policy, Purpose::Marketing, Some(contact))
             };
             assert_eq!(short(judge(&text)), expected, "{address} after {marketing:?}");
+        }
+    }
+
+    #[test]
+    fn a_contact_is_reminded_as_often_as_it_wants() {
+        let policy = policy();
+        // Nine in the morning in Berlin, on a Saturday.
+        let at: Timestamp = "2026-11-28T08:00:00Z".parse().unwrap();
+        let had = |sent_at: &str| Sent {
+            message_id: MessageId::from_ulid(1),
+            contact_id: ContactId::from_ulid(2),
+            channel: Channel::Sms,
+            topic: Some("payment_reminders".to_owned()),
+            at: sent_at.parse().unwrap(),
+            is_sent: true,
+        };
+        for (wish, days, last, expected) in [
+            (Some("daily"), None, "2026-11-28T06:00:00Z", "reminder_frequency"),
+            // Yesterday at nine and three seconds: a day later by the calendar, not by the second.
+            (Some("daily"), None, "2026-11-27T08:00:03Z", "go"),
+            // Before midnight in London is already today in Berlin.
+            (Some("daily"), None, "2026-11-27T23:30:00Z", "reminder_frequency"),
+            (Some("weekly"), None, "2026-11-22T08:00:00Z", "reminder_frequency"),
+            (Some("weekly"), None, "2026-11-21T20:00:00Z", "go"),
+            (Some("monthly"), None, "2026-11-01T08:00:00Z", "reminder_frequency"),
+            (Some("monthly"), None, "2026-10-29T08:00:00Z", "go"),
+            (Some("custom"), Some(3), "2026-11-26T08:00:00Z", "reminder_frequency"),
+            (Some("custom"), Some(3), "2026-11-25T20:00:00Z", "go"),
+            (None, None, "2026-11-28T07:00:00Z", "go"),
+        ] {
+            let preferences =
+                Preferences { reminders: wish.map(str::to_owned), reminder_days: days, ..prefers(None, false) };
+            let sent = had(last);
+            let about = |topic| {
+                let contact = Contact {
+                    standing: vec![],
+                    preferences: Some(&preferences),
+                    zone: None,
+                    marketing: vec![],
+                    reminded: vec![&sent],
+                };
+                short(judge(&Facts { topic, at, ..facts(&policy, Purpose::Transactional, Some(contact)) }))
+            };
+            assert_eq!(about(Some("payment_reminders")), expected, "{wish:?} after {last}");
+            assert_eq!(about(Some("invoice_delivery")), "go", "an invoice is no reminder");
         }
     }
 
@@ -394,6 +517,7 @@ mod tests {
                     preferences: None,
                     zone: None,
                     marketing: marketing.iter().collect(),
+                    reminded: vec![],
                 };
                 short(judge(&facts(&policy, purpose, Some(contact))))
             };

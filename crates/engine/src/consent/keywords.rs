@@ -1,7 +1,8 @@
 //! What follows when somebody writes STOP, START or HELP: in the transaction that stores what they wrote.
 //!
 //! STOP puts the address on the suppression list before anything else can be accepted or claimed for it, notes the withdrawal on the contact, and is confirmed once, by one message
-//! without marketing through the same account. A provider that answers by itself is only mirrored. START lifts what STOP did and nothing else.
+//! without marketing through the same account. A provider that answers by itself is only mirrored. START lifts what STOP did and nothing else. In a mail only their own words count, no mail
+//! is answered with a mail, and what a machine wrote by itself asks for nothing.
 
 use std::sync::Arc;
 
@@ -29,11 +30,16 @@ pub(crate) async fn act(
     now: Timestamp,
     ids: &Ids,
 ) -> Result<(), store::Error> {
-    if !matches!(m.channel, Channel::Sms | Channel::Whatsapp | Channel::Telegram) {
+    if !matches!(m.channel, Channel::Sms | Channel::Whatsapp | Channel::Telegram | Channel::Email) {
         return Ok(());
     }
     let Ok(body) = serde_json::from_str::<messages_in::Body>(&m.body) else { return Ok(()) };
-    let text = if body.text.is_empty() { body.button.as_deref().unwrap_or_default() } else { &body.text };
+    let text = match &body.mail {
+        Some(mail) if mail.is_automatic => return Ok(()),
+        Some(mail) => &mail.new_text,
+        None if body.text.is_empty() => body.button.as_deref().unwrap_or_default(),
+        None => &body.text,
+    };
     let (keyword, language) = match wish(text, body.keyword) {
         None => return Ok(()),
         Some(Wish::PerhapsStop) => {
@@ -47,7 +53,7 @@ pub(crate) async fn act(
         Keyword::Start => start(tx, writes, tenant, m, text, now, ids).await?,
         Keyword::Help => true,
     };
-    if is_news && body.keyword.is_none() && tenant.consent.settings.answers_keywords {
+    if is_news && m.channel != Channel::Email && body.keyword.is_none() && tenant.consent.settings.answers_keywords {
         say(writes, tenant, m, keyword, language, now, ids);
     }
     Ok(())

@@ -52,6 +52,8 @@ pub struct Settings {
     pub frequency_cap: Option<FrequencyCap>,
     /// Marketing texts to numbers in the United States keep to the window of their state.
     pub us_windows: bool,
+    /// Marketing texts to numbers in India arrive from 10:00 to 21:00 there.
+    pub india_windows: bool,
     /// What STOP ends.
     pub stop_scope: StopScope,
     /// STOP, START and HELP are answered, where the provider does not do so itself.
@@ -70,6 +72,7 @@ impl Default for Settings {
             quiet_hours: None,
             frequency_cap: None,
             us_windows: true,
+            india_windows: true,
             stop_scope: StopScope::All,
             answers_keywords: true,
             help_text: None,

@@ -76,7 +76,8 @@ pub struct PreferencesView {
     /// The channel of each topic, as far as the contact chose one. `channel: "auto"` follows it.
     #[schema(value_type = Object)]
     pub channels: BTreeMap<String, Channel>,
-    /// How often it is reminded; `null` when it did not say.
+    /// How often it is reminded: of messages about a topic whose name ends in `_reminders` at most one in so many days is sent, the others are held back with `reminder_frequency`. `null` when it did not
+    /// say.
     pub reminders: Option<Reminders>,
     /// When marketing waits, on the contact's own clock; `null` for the tenant's hours.
     pub quiet_hours: Option<QuietHours>,
@@ -107,6 +108,12 @@ pub struct PreferencesPatch {
     pub quiet_hours: Patch<QuietHours>,
 }
 
+/// Reads how often a contact wants to be reminded.
+pub(crate) fn reminders(row: &Preferences) -> Option<Reminders> {
+    let frequency = serde_json::from_value(serde_json::Value::String(row.reminders.clone()?)).ok()?;
+    Some(Reminders { frequency, every_days: row.reminder_days })
+}
+
 /// Reads the preferred channels a row keeps.
 pub(crate) fn channels(row: &Preferences) -> BTreeMap<String, Channel> {
     serde_json::from_str(&row.channels).unwrap_or_default()
@@ -124,12 +131,11 @@ pub(crate) fn view(contact: ContactId, row: Option<&Preferences>) -> Preferences
         };
     };
     let minutes = |value: Option<u32>| value.and_then(|value| u16::try_from(value).ok());
-    let frequency = row.reminders.clone().and_then(|word| serde_json::from_value(serde_json::Value::String(word)).ok());
     PreferencesView {
         contact_id: contact,
         do_not_contact: row.do_not_contact,
         channels: channels(row),
-        reminders: frequency.map(|frequency| Reminders { frequency, every_days: row.reminder_days }),
+        reminders: reminders(row),
         quiet_hours: minutes(row.quiet_from)
             .zip(minutes(row.quiet_until))
             .map(|(from, until)| QuietHours { from, until }),
@@ -253,6 +259,10 @@ pub struct SettingsPatch {
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     pub us_windows: Patch<bool>,
+    /// Whether marketing texts to numbers in India arrive from 10:00 to 21:00 there.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    pub india_windows: Patch<bool>,
     /// What STOP ends.
     #[serde(default)]
     #[schema(value_type = Option<StopScope>)]
@@ -281,6 +291,7 @@ fn set(before: Settings, patch: SettingsPatch) -> Result<Settings, Error> {
         quiet_hours: patch.quiet_hours.onto(before.quiet_hours),
         frequency_cap: patch.frequency_cap.onto(before.frequency_cap),
         us_windows: patch.us_windows.or(before.us_windows, first.us_windows),
+        india_windows: patch.india_windows.or(before.india_windows, first.india_windows),
         stop_scope: patch.stop_scope.or(before.stop_scope, first.stop_scope),
         answers_keywords: patch.answers_keywords.or(before.answers_keywords, first.answers_keywords),
         help_text: patch.help_text.onto(before.help_text),

@@ -16,7 +16,7 @@ use store::{
 
 use super::{
     bar,
-    judge::{Contact, Facts, Verdict, judge},
+    judge::{Contact, Facts, Verdict, is_reminder, judge},
     preferences, us_windows,
 };
 use crate::directory::Tenant;
@@ -66,7 +66,7 @@ pub(crate) async fn look(tx: &mut Tx, messages: &[(&Message, &Tenant)], now: Tim
             topic: m.topic.as_deref(),
             address: &m.address,
             policy: &tenant.consent,
-            contact: m.contact_id.map(|contact| known.contact(m.tenant_id, contact)),
+            contact: m.contact_id.map(|contact| known.contact(m.tenant_id, contact, m.topic.as_deref())),
             at,
         };
         match judge(&facts) {
@@ -144,6 +144,7 @@ pub(crate) async fn wishes(
                     preferences: own,
                     zone: None,
                     marketing: Vec::new(),
+                    reminded: Vec::new(),
                 }),
                 at: now,
             };
@@ -212,6 +213,8 @@ struct Known {
     preferences: HashMap<(TenantId, ContactId), Preferences>,
     zones: HashMap<ContactId, TimeZone>,
     marketing: HashMap<(TenantId, ContactId), Vec<Sent>>,
+    /// What contacts who said how often they want to be reminded got about topics of reminders.
+    reminded: HashMap<(TenantId, ContactId), Vec<Sent>>,
 }
 
 impl Known {
@@ -231,6 +234,7 @@ impl Known {
         for row in consents::preferences(tx, &contacts).await? {
             known.preferences.insert((row.tenant_id, row.contact_id), row);
         }
+        known.read_reminders(tx, watched, now).await?;
         let marketed = of(&|m, _| m.purpose == Purpose::Marketing);
         if marketed.is_empty() {
             return Ok(known);
@@ -266,9 +270,43 @@ impl Known {
         Ok(known)
     }
 
-    fn contact(&self, tenant: TenantId, contact: ContactId) -> Contact<'_> {
+    /// Reads what was reminded of, for contacts who said how often they want that: for everybody else nothing is asked.
+    async fn read_reminders(
+        &mut self,
+        tx: &mut Tx,
+        watched: &[&(&Message, &Tenant)],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut asked: HashMap<TenantId, Vec<(ContactId, String)>> = HashMap::new();
+        let mut days = 0;
+        for (m, _) in watched.iter().filter(|(m, _)| is_reminder(m.topic.as_deref())) {
+            let Some(contact) = m.contact_id else { continue };
+            let own = self.preferences.get(&(m.tenant_id, contact)).and_then(preferences::reminders);
+            let (Some(own), Some(topic)) = (own, m.topic.clone()) else { continue };
+            days = days.max(own.days());
+            asked.entry(m.tenant_id).or_default().push((contact, topic));
+        }
+        let since = now.plus_seconds(-(i64::from(days + 1) * 86_400 + ACCEPTED_BEFORE_S));
+        let since = MessageId::from_ulid(u128::from(since.as_millis().max(0).unsigned_abs()) << 80);
+        for (tenant_id, mut contacts) in asked {
+            contacts.sort_unstable();
+            contacts.dedup();
+            for sent in consents::about_topics_since(tx, tenant_id, &contacts, since).await? {
+                self.reminded.entry((tenant_id, sent.contact_id)).or_default().push(sent);
+            }
+            let whose: Vec<_> = contacts.iter().map(|(contact, _)| (tenant_id, *contact)).collect();
+            for (contact, zone) in consents::zones(tx, &whose).await? {
+                self.zones.extend(TimeZone::get(&zone).ok().map(|zone| (contact, zone)));
+            }
+        }
+        Ok(())
+    }
+
+    fn contact(&self, tenant: TenantId, contact: ContactId, topic: Option<&str>) -> Contact<'_> {
         let key = (tenant, contact);
+        let reminded = self.reminded.get(&key).into_iter().flatten();
         Contact {
+            reminded: reminded.filter(|sent| sent.topic.as_deref() == topic).collect(),
             standing: self.standing.get(&key).into_iter().flatten().collect(),
             preferences: self.preferences.get(&key),
             zone: self.zones.get(&contact).cloned(),
@@ -278,6 +316,13 @@ impl Known {
 
     /// Counts a message of this batch, which is not in the table yet.
     fn count(&mut self, m: &Message, at: Timestamp) {
+        if let Some(contact_id) = m.contact_id.filter(|_| is_reminder(m.topic.as_deref())) {
+            let counted = self.reminded.entry((m.tenant_id, contact_id)).or_default();
+            if counted.iter().all(|sent| sent.message_id != m.id) {
+                let (channel, topic) = (m.channel, m.topic.clone());
+                counted.push(Sent { message_id: m.id, contact_id, channel, topic, at, is_sent: false });
+            }
+        }
         let Some(contact_id) = m.contact_id.filter(|_| m.purpose == Purpose::Marketing) else { return };
         let counted = self.marketing.entry((m.tenant_id, contact_id)).or_default();
         if counted.iter().all(|sent| sent.message_id != m.id) {

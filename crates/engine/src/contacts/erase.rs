@@ -294,12 +294,14 @@ pub(crate) fn nothing(channel: Channel) -> String {
 
 async fn inbound(engine: &Engine, person: &Arc<Person>) -> Result<u64, Error> {
     let body = serde_json::to_string(&Body::default()).map_err(Error::internal)?;
-    let mut count = 0;
+    let (mut count, now) = (0, engine.ports.clock.now());
     loop {
         let (of, body) = (Arc::clone(person), body.clone());
         let write = engine.ports.db.write(Scope::Tenant(person.tenant), move |tx| {
             Box::pin(async move {
-                Ok::<_, Error>(erasure::empty_inbound(tx, of.tenant, of.id, &of.addresses, &body, MESSAGES).await?)
+                let emptied = erasure::empty_inbound(tx, of.tenant, of.id, &of.addresses, &body, MESSAGES).await?;
+                store::attachments::release(tx, of.tenant, &crate::inbound::files_of(&emptied), now).await?;
+                Ok::<_, Error>(emptied.len() as u64)
             })
         });
         match write.await? {

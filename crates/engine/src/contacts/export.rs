@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use model::{ContactId, ListId, SegmentId, TenantId};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{
     contact_attributes::{self, Attribute},
     contacts::{self, Audience, Contact},
@@ -11,7 +11,7 @@ use store::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::{attributes, audience, import::table::GUARDED, reader, shown};
-use crate::{Engine, Error, keys::Caller, queries::malformed};
+use crate::{Engine, Error, audit, keys::Caller, queries::malformed};
 
 /// Contacts read at once.
 const PAGE: i64 = 1_000;
@@ -74,6 +74,9 @@ impl Export {
         let format = query.format.unwrap_or_default();
         let header = (format == Format::Csv).then(|| table(&[header(&schema)]));
         let after = ContactId::from_ulid(0);
+        let word = if format == Format::Csv { "csv" } else { "ndjson" };
+        let whose = json!({"list_id": list, "segment_id": segment, "format": word});
+        audit::note(engine.parts(), caller, "contacts.exported", tenant, whose).await?;
         Ok(Self { caller: caller.clone(), tenant, format, audience, schema, after, is_over: false, header })
     }
 

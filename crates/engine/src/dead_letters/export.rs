@@ -6,7 +6,7 @@ use store::messages::Message;
 
 use super::{DeadLetterQuery, shown};
 use crate::{
-    Engine, Error,
+    Engine, Error, audit,
     csv::Csv,
     keys::Caller,
     page::{read_cursor, write_cursor},
@@ -53,6 +53,7 @@ impl Engine {
         let has_more = rows.len() > EXPORT_MAX;
         rows.truncate(EXPORT_MAX);
         let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
+        audit::note_export(self.parts(), caller, "dead_letters.exported", rows.len()).await?;
         let (content_type, body) = match format {
             Format::Ndjson => ("application/x-ndjson", lines(&rows, self.ports.clock.now())?),
             Format::Csv => ("text/csv; charset=utf-8", table(&rows)),

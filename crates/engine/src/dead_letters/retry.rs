@@ -19,13 +19,14 @@ use utoipa::ToSchema;
 use crate::{
     Engine, Error,
     accept::plan::default_account,
-    access::Permission,
+    access::{Permission, permissions::CHANNELS},
     apply::fallback,
     cancel,
     directory::{Tenant, TenantState},
     keys::Caller,
     money::charge,
     once::{Repeat, Reply, Secrecy, once},
+    plans::quota::{self, Rooms},
     queries::found,
     routing::{
         self,
@@ -202,6 +203,8 @@ impl Engine {
             shard: self.shard(),
             is_there: HashMap::new(),
             writes: Writes::default(),
+            rooms: Rooms::default(),
+            has_locked: false,
         };
         Ok((tenant_id, reopening))
     }
@@ -253,6 +256,9 @@ struct Reopening {
     /// Whether an account is still there, as this transaction sees it.
     is_there: HashMap<AccountId, bool>,
     writes: Writes,
+    /// What is left of the tenant's plan, once it was asked for.
+    rooms: Rooms,
+    has_locked: bool,
 }
 
 impl Reopening {
@@ -262,6 +268,7 @@ impl Reopening {
         self.caller.need_permission(Permission::Send(before.channel))?;
         let mut m = before.clone();
         let moved_from = self.route(tx, &mut m).await?;
+        self.make_room(tx, &before).await?;
         if moved_from.is_some() {
             self.writes.charge(charge::moved(&self.tenant, &mut m, None, None, self.now));
         }
@@ -295,6 +302,30 @@ impl Reopening {
         self.writes.event(&self.tenant, "message.retried", view::message_json(&m, self.now), self.now, &self.ids);
         self.writes.messages.push(m.clone());
         Ok(m)
+    }
+
+    /// Takes what the message uses of the tenant's plan again; refused where nothing is left of it.
+    async fn make_room(&mut self, tx: &mut Tx, m: &Message) -> Result<(), Error> {
+        // What still counts, because it was sent once, needs no more.
+        if quota::counts(m) {
+            return Ok(());
+        }
+        let tenant = Arc::clone(&self.tenant);
+        if !self.has_locked {
+            // All that this request may lock, at once: in accept's order, however many messages it reopens.
+            let channels = CHANNELS.iter().map(|channel| (tenant.id, *channel, m.created_at));
+            let since = Timestamp::from_micros(0);
+            self.rooms = Rooms::lock(tx, &[(tenant.id, (&*tenant, since))].into(), &channels.collect()).await?;
+            self.has_locked = true;
+        }
+        self.rooms.take(&tenant, m.channel, m.created_at).map_err(|refusal| {
+            let is_over = refusal.quota.as_ref().is_some_and(|quota| quota.resets_at <= self.now);
+            if is_over {
+                not_retryable("The plan of the month this message was accepted in is used up, and that month is over. Send a new message instead.")
+            } else {
+                refusal
+            }
+        })
     }
 
     /// Keeps the message's account, or gives it another when that is gone: by the rules that decided about it, which are also asked while its account fails, else the channel's default
@@ -374,8 +405,17 @@ impl Reopening {
     }
 
     /// Writes what was reopened, and answers where there is new work.
-    async fn write(self, tx: &mut Tx) -> Result<Lanes, Error> {
+    async fn write(mut self, tx: &mut Tx) -> Result<Lanes, Error> {
         self.writes.write(tx, self.shard).await?;
+        let notices = self.rooms.notices(tx, |_| Some(&*self.tenant), self.now).await?;
+        if !notices.is_empty() {
+            let mut told = Writes::default();
+            for (_, kind, data) in notices {
+                told.event(&self.tenant, kind, data.to_string(), self.now, &self.ids);
+            }
+            told.write(tx, self.shard).await?;
+            self.writes.deliveries.extend(told.deliveries);
+        }
         Ok(self.writes.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)).collect())
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     Engine, Error, accounts,
     contacts::{self, lists},
     keys::Caller,
+    registrations::{self, profile},
     templates,
 };
 
@@ -21,6 +22,8 @@ pub(super) const PEOPLE: usize = 120;
 const TOGETHER: usize = 40;
 /// Every so many of them said no to the newsletter.
 const NO_EVERY: usize = 5;
+/// Every so many of them can no longer be reached by mail.
+const GONE_EVERY: usize = 23;
 /// Messages of the ordinary day.
 const DAY: usize = 60;
 /// Every so many of those has a recipient with a bad day.
@@ -82,6 +85,7 @@ pub(super) async fn make(engine: &Arc<Engine>, caller: &Caller, made_at: Timesta
     let parts = engine.parts();
     let account = json!({"name": "Everything (sandbox)", "connector": super::CONNECTOR});
     let account = id(&accounts::create(parts, caller, &step("account"), read(account)?).await?)?;
+    register(engine, caller, account).await?;
     let slow = json!({
         "name": "Newsletter (sandbox)", "connector": super::CONNECTOR, "channels": ["email"], "default_for": [], "per_second": SLOW_PER_SECOND,
         "from": "Acme Tickets <news@acme.example>",
@@ -120,6 +124,28 @@ pub(super) async fn make(engine: &Arc<Engine>, caller: &Caller, made_at: Timesta
     Ok(Cast { people, newsletter, account, slow, programme })
 }
 
+/// Registers the business with American carriers: at the sandbox that is half a minute.
+async fn register(engine: &Arc<Engine>, caller: &Caller, account: AccountId) -> Result<(), Error> {
+    let profile = json!({
+        "legal_name": "Acme Events LLC", "dba": "Acme Tickets", "business_type": "llc", "ein": "12-3456789", "industry": "hospitality", "website": "https://acme.example",
+        "address": {"street": "1 High Street", "city": "Springfield", "region": "IL", "postal_code": "62701", "country": "US"},
+        "owner": {"first_name": "Ada", "last_name": "Demo", "title": "Founder", "position": "ceo", "email": "ada@acme.example", "phone": "+12025550100"},
+        "contact_email": "compliance@acme.example", "monthly_volume": 5_000,
+        "use_case": {
+            "category": "mixed", "description": "Tickets, reminders before a show, and news to people who asked for them.",
+            "opt_in_flow": "Whoever buys a ticket on acme.example can tick a box that is empty at first, beside the words of the consent.",
+            "samples": [
+                "Acme Tickets: doors open at 7 pm, your seat is 7B. Reply STOP to stop.", "Acme Tickets: new dates in May, https://acme.example/may. Reply STOP to stop.",
+            ],
+            "has_links": true, "privacy_policy_url": "https://acme.example/privacy", "terms_url": "https://acme.example/sms-terms",
+        },
+        "compliance": {"has_opt_in": true, "numbers_not_shared": true, "no_forbidden_content": true},
+    });
+    profile::patch(engine, caller, profile.to_string().as_bytes()).await?;
+    let new = read(json!({"account_id": account, "area_code": "202"}))?;
+    registrations::create(engine, caller, &step("registration"), new).await.map(drop)
+}
+
 async fn template(engine: &Arc<Engine>, caller: &Caller, name: &str, new: Value) -> Result<TemplateId, Error> {
     let made = templates::create(engine, caller, &step(&format!("template-{name}")), read(new)?).await?;
     let made = id(&made)?;
@@ -131,7 +157,9 @@ async fn template(engine: &Arc<Engine>, caller: &Caller, name: &str, new: Value)
 async fn person(engine: &Arc<Engine>, caller: &Caller, index: usize, made_at: Timestamp) -> Result<Person, Error> {
     let (first, last) = (FIRST[index % FIRST.len()], LAST[index % LAST.len()]);
     let (timezone, language) = PLACES[index % PLACES.len()];
-    let email = format!("{}.{}{index}@example.com", first.to_lowercase(), last.to_lowercase());
+    // The sandbox acts for such an address as if the mailbox were gone.
+    let gone = if index % GONE_EVERY == GONE_EVERY - 1 { "bounce+" } else { "" };
+    let email = format!("{gone}{}.{}{index}@example.com", first.to_lowercase(), last.to_lowercase());
     // The numbers set aside for stories.
     let phone = format!("+1202555{:04}", 100 + index % 100);
     let phone = if index < 100 { phone } else { format!("+1303555{:04}", 100 + index % 100) };
@@ -169,8 +197,12 @@ async fn list(
 impl Cast {
     /// Messages of the ordinary day: mail and SMS in turns, and now and then a recipient with a bad day.
     pub fn day(&self) -> Vec<Value> {
-        // The one that acts out a suspended account is left out: it would pause the account, and everything with it.
-        let acts: Vec<_> = MAGIC.iter().filter(|magic| magic.act != Act::Refuse(FailureKind::Account)).collect();
+        // Those that speak against the account are left out: it would rest, and everything with it, when somebody first looks.
+        let speaks_against = |act: Act| {
+            use FailureKind::{Account, Throttled, Unavailable, Unknown};
+            matches!(act, Act::Refuse(Account | Throttled | Unavailable | Unknown))
+        };
+        let acts: Vec<_> = MAGIC.iter().filter(|magic| !speaks_against(magic.act)).collect();
         let message = |(index, person): (usize, &Person)| {
             let bad = (index % BAD_EVERY == BAD_EVERY - 1).then(|| acts[index / BAD_EVERY % acts.len()]);
             let seat = format!("{}{}", index / 20 + 1, char::from(b'A' + (index % 20) as u8));

@@ -45,7 +45,7 @@ const ANSWERS: usize = 6;
 /// When the campaign that ended was sent, in days before.
 const CAMPAIGN_AGO: i64 = 16;
 
-const ANSWER_TEXTS: [&str; 6] = [
+pub(super) const ANSWER_TEXTS: [&str; 6] = [
     "Thank you, see you tonight!",
     "Can I change my seat?",
     "Is there parking near the hall?",
@@ -64,7 +64,7 @@ enum End {
 }
 
 /// A number without a pattern one could see, the same for the same number.
-const fn chance(number: u64) -> u64 {
+pub(super) const fn chance(number: u64) -> u64 {
     let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -198,7 +198,7 @@ fn add(writes: &mut Writes, tenant: TenantId, past: &Past<'_>, content: ContentI
         note: None,
     };
     let took_ms = attempt.finished_at.millis_since(attempt.started_at);
-    writes.attempted(draft.channel, attempt, Some(took_ms));
+    writes.attempted(draft.channel, attempt, Some(took_ms), false);
     writes.observations.extend(learned.into_iter().enumerate().map(|(position, (kind, at))| Observation {
         tenant_id: tenant,
         message_id: id,

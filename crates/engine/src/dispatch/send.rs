@@ -119,7 +119,7 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
     let (parts, barred): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.ruling.is_none());
     hold(engine, barred, &mut landing);
     for part in parts {
-        match prepare(engine, &part).await {
+        match prepare(engine, &account, &part).await {
             Ok((to, content, files)) => ready.push(Ready { part, to, content, files }),
             Err(failure) => finished.push(Finished::new(part.flight, &account, Outcome::Refused(failure), None)),
         }
@@ -241,7 +241,11 @@ fn take_group(cx: &Cx<'_>, account: &Account, ready: &mut Vec<Ready>) -> Vec<Rea
     group
 }
 
-async fn prepare(engine: &Engine, part: &Part) -> Result<(Address, Arc<Content>, Vec<File>), Failure> {
+async fn prepare(
+    engine: &Engine,
+    account: &Account,
+    part: &Part,
+) -> Result<(Address, Arc<Content>, Vec<File>), Failure> {
     let message = &part.message;
     let to = Address::read(message.channel, &message.address)
         .map_err(|error| Failure::new(FailureKind::Recipient, "bad_address", error.to_string()))?;
@@ -259,8 +263,29 @@ async fn prepare(engine: &Engine, part: &Part) -> Result<(Address, Arc<Content>,
     if let Some(links) = &links {
         one_click(&mut content, links);
     }
+    answers_to(engine, account, message, &mut content);
     let files = engine.files(message.tenant_id, &content).await?;
     Ok((to, content, files))
+}
+
+/// Has answers to a mail go to an address of its own where the account has such, unless the mail says where they shall go.
+fn answers_to(engine: &Engine, account: &Account, message: &Message, content: &mut Arc<Content>) {
+    let Content::Email(email) = &**content else { return };
+    if email.reply_to.is_some() || email.headers.keys().any(|name| name.eq_ignore_ascii_case("Reply-To")) {
+        return;
+    }
+    let cx = Cx {
+        settings: &account.values,
+        from: account.from.as_deref(),
+        base_url: None,
+        callback_url: &account.callback_url,
+        now: engine.ports.clock.now(),
+        nonce: 0,
+    };
+    let Some(address) = account.connector.reply_address(&cx, message.id) else { return };
+    if let Content::Email(email) = Arc::make_mut(content) {
+        email.reply_to = Some(address);
+    }
 }
 
 /// The links of a marketing message. The tenant's first makes the secret they are sealed with.

@@ -10,7 +10,12 @@ use super::{
     view::{self, ACTIVE, DISABLED, EndpointView, EndpointWithSecret},
     words,
 };
-use crate::{Error, Parts, audit, directory, keys::Caller, patch::Patch, vault::Sealed};
+use crate::{
+    Error, Parts, audit, directory,
+    keys::Caller,
+    patch::Patch,
+    vault::{Fingerprints, Sealed},
+};
 
 /// Secrets that sign at once at most, as the connector allows.
 const SECRETS_MAX: usize = 5;
@@ -61,7 +66,10 @@ pub(super) async fn insert(
     accounts::insert(tx, &account).await?;
     endpoints::insert(tx, row).await?;
     let made = view::endpoint(row, None);
-    record(tx, parts, caller, row, "endpoint.created", &audited(&made), now).await?;
+    let mut told = audited(&made);
+    let prints = Fingerprints::of_tenant(tx, &parts.vault, &parts.ports.ids, tenant, now).await?;
+    told["secret"] = prints.of(secret.reveal()).into();
+    record(tx, parts, caller, row, "endpoint.created", &told, now).await?;
     Ok(EndpointWithSecret { endpoint: made, secret: secret.reveal().to_owned() })
 }
 
@@ -171,7 +179,11 @@ pub(super) async fn rotate(
     let sealed = seal(tx, parts, &row, &settings(&row.url, &secrets), now).await?;
     (account.settings, account.data_key_id) = (sealed.bytes, sealed.data_key_id);
     save(tx, &mut row, &mut account, now).await?;
-    let detail = json!({"previous_secret_until": row.previous_secret_until});
+    let prints = Fingerprints::of_tenant(tx, &parts.vault, &parts.ports.ids, row.tenant_id, now).await?;
+    let from = before.get("secrets").unwrap_or_default().split_whitespace().next().map(|secret| prints.of(secret));
+    let detail = json!({
+        "secret": {"from": from, "to": prints.of(secret.reveal())}, "previous_secret_until": row.previous_secret_until,
+    });
     record(tx, parts, caller, &row, "endpoint.secret_rotated", &detail, now).await?;
     Ok(EndpointWithSecret { endpoint: shown(tx, &row).await?, secret: secret.reveal().to_owned() })
 }

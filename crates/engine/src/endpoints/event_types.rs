@@ -23,6 +23,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("message.clicked", "A link of a message was followed, as far as that can be told by a person."),
     ("message.complained", "The recipient reported a message as unwanted."),
     ("message.unsubscribed", "The recipient asked for no more messages."),
+    ("message.replied", "The recipient wrote back; `message.received` tells what."),
     ("message.received", "Somebody sent a message to you."),
     ("contact.created", "A contact was added by a request. An import tells `contact_import.finished` instead."),
     ("contact.updated", "A contact was changed by a request, or got what another one was merged into it."),
@@ -48,6 +49,10 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("alert.resolved", "What an alert was about is over."),
     ("domain.verified", "A mail domain is in order."),
     ("domain.failed", "A mail domain that was in order is not any more, or its provider gave it up."),
+    (
+        "registration.changed",
+        "A registration with American carriers came a stage further, was rejected, approved, or needs the operator.",
+    ),
     ("quota.warning", "Most of the month's messages of the plan are used on a channel: 80 or 90 percent of them."),
     (
         "quota.reached",
@@ -72,11 +77,17 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
         "credit.top_up_needed",
         "What can be spent has fallen below the mark at which credit is to be bought; once, until it was above it again.",
     ),
+    ("credit.purchased", "Credit was paid for through the payment provider and can be spent."),
+    ("credit.purchase_failed", "A purchase of credit came to nothing: the payment failed, or nobody paid in time."),
+    ("credit.payment_method_kept", "What credit was paid with is kept, and pays when credit runs low."),
+    ("credit.top_up_failed", "Credit could not be bought by itself: the bank refused, or a limit was reached."),
+    ("credit.refunded", "Money was given back and taken from the credit."),
+    ("credit.refund_failed", "Money could not be given back after all; the credit is there again."),
     ("webhook.test", "You asked for a test of an endpoint. Goes to that endpoint only, whatever its filters."),
 ];
 
 /// Filters of one endpoint, stream or replay at most: every type by name, and room.
-const FILTERS_MAX: usize = 50;
+const FILTERS_MAX: usize = 80;
 
 /// Checks event filters: `*`, a noun such as `message.*`, or a type from [`EVENT_TYPES`].
 pub fn check(filters: &[String], pointer: &str) -> Result<(), Error> {
@@ -154,6 +165,7 @@ mod tests {
             Fact::Clicked { url: None },
             Fact::Complained,
             Fact::Unsubscribed,
+            Fact::Replied,
         ];
         for fact in facts {
             assert!(is_known(&format!("message.{}", fact.as_str())), "{fact:?}");

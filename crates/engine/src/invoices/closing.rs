@@ -6,11 +6,14 @@
 //! Sums are kept by the half hour. A month that begins or ends within one (a plan that began at ten past, a zone on a quarter hour) begins or ends with the next, for both
 //! months the same, so every message stands on one invoice.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{InvoiceId, TenantId, Timestamp};
 use store::{
-    Scope, Tx, credits,
+    Scope, Tx, charge_counters, credits,
     invoices::{self as rows, Invoice, Invoiced},
     message_counters::{self, Filter, Split},
     plans::{self, Plan},
@@ -20,7 +23,7 @@ use store::{
 
 use super::{
     Body, InvoiceKind, InvoiceState,
-    compose::{Earlier, Facts, Metered, Sent, compose},
+    compose::{Charged, Earlier, Facts, Metered, Sent, compose},
     finish,
     settings::BillingSettings,
     settle_arrears, tell,
@@ -39,10 +42,8 @@ const PAGE: i64 = 200;
 const LOOK_BACK_S: i64 = 400 * 86_400;
 /// Sums of one month at most: every country there is on each channel, with room.
 const SUMS_MAX: i64 = 10_000;
-/// Seconds of one sum.
-const SLOT_S: i64 = 1_800;
-/// Entries of a ledger read at once.
-const ENTRIES_PAGE: i64 = 500;
+/// Seconds of the shortest sum.
+const SLOT_S: i64 = message_counters::QUARTER_S;
 
 /// Closes the months that have ended, one tenant after another. Answers how many.
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
@@ -93,7 +94,6 @@ struct Read {
     settings: BillingSettings,
     /// What is on invoices once this one is written, for this month and those it corrects.
     invoiced: Vec<Invoiced>,
-    revenue: i64,
     next_month_ends: Timestamp,
 }
 
@@ -145,7 +145,7 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
         created_at: now,
         updated_at: now,
     };
-    let (settings, invoiced, revenue, next) = (read.settings, read.invoiced, read.revenue, read.next_month_ends);
+    let (settings, invoiced, next) = (read.settings, read.invoiced, read.next_month_ends);
     let (ids, shard) = (Arc::clone(&engine.ports.ids), engine.shard());
     let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
         Box::pin(async move {
@@ -158,7 +158,6 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
             let is_over = subscription.canceled_at.is_some_and(|at| at <= invoice.ends_at);
             subscription.billed_until = invoice.ends_at;
             subscription.closes_at = (!is_over).then_some(next);
-            subscription.ledger_revenue = revenue;
             subscriptions::put(tx, tenant_id, &subscription).await?;
             if settings.issues_by_itself {
                 finish(tx, &settings.series, &mut invoice, now).await?;
@@ -183,14 +182,19 @@ async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, 
     let zone = months::zone(&row.timezone);
     let starts_at = subscription.billed_until;
     let sent = counted(tx, tenant, starts_at, ends_at).await?;
-    let mut invoiced = written(tenant, starts_at, ends_at, &sent, &Sent::new());
+    let charged = charged(tx, tenant, starts_at, ends_at).await?;
+    let none = (Sent::new(), Charged::new());
+    let mut invoiced = written(tenant, starts_at, ends_at, (&sent, &charged), (&none.0, &none.1));
     let earlier = earlier(tx, tenant, starts_at, &mut invoiced).await?;
     let mut customer = Customer::from_stored(&subscription.customer);
     let country = customer.country.clone().or(row.default_country);
     let tax = settings.tax(&customer, country.as_deref());
     customer.name = customer.name.or(Some(row.name));
     customer.country = country;
-    let (metered, revenue) = metered(tx, subscription, ends_at).await?;
+    let mode = credits::find(tx, tenant).await?.map(|ledger| BillingMode::from_stored(&ledger.mode));
+    let metered = mode
+        .filter(|mode| *mode != BillingMode::None)
+        .map(|mode| Metered { charged, is_prepaid: mode == BillingMode::Prepaid });
     let facts = Facts {
         currency: plan.currency.clone(),
         plan: plan.name.clone(),
@@ -213,12 +217,11 @@ async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, 
         month: months::name(&zone, starts_at),
         settings,
         invoiced,
-        revenue,
         next_month_ends: months::month(&zone, ends_at).1,
     }))
 }
 
-/// The first half hour that begins at an instant or after it.
+/// The first quarter of an hour that begins at an instant or after it.
 fn slot(at: Timestamp) -> Timestamp {
     const SLOT: i64 = SLOT_S * 1_000_000;
     let micros = at.as_micros();
@@ -241,23 +244,38 @@ pub(crate) async fn counted(
     Ok(sent.filter(|(_, sent)| *sent != 0).collect())
 }
 
+/// What a price list charged a tenant for messages that were accepted in a time.
+async fn charged(
+    tx: &mut Tx,
+    tenant: TenantId,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+) -> Result<Charged, store::Error> {
+    charge_counters::sums(tx, tenant, slot(starts_at), slot(ends_at)).await
+}
+
 /// The rows that say what is on invoices of a month, for what was found and what is gone.
 fn written(
     tenant_id: TenantId,
     starts_at: Timestamp,
     ends_at: Timestamp,
-    found: &Sent,
-    before: &Sent,
+    found: (&Sent, &Charged),
+    before: (&Sent, &Charged),
 ) -> Vec<Invoiced> {
-    let keys: BTreeMap<_, i64> =
-        before.keys().map(|key| (key, 0)).chain(found.iter().map(|(key, n)| (key, *n))).collect();
-    let row = |((channel, country), sent): (&(model::Channel, String), i64)| Invoiced {
-        tenant_id,
-        starts_at,
-        channel: *channel,
-        country: country.clone(),
-        ends_at,
-        sent,
+    let keys: BTreeSet<_> =
+        before.0.keys().chain(before.1.keys()).chain(found.0.keys()).chain(found.1.keys()).collect();
+    let row = |key: &(model::Channel, String)| {
+        let charged = found.1.get(key).copied().unwrap_or_default();
+        Invoiced {
+            tenant_id,
+            starts_at,
+            channel: key.0,
+            country: key.1.clone(),
+            ends_at,
+            sent: found.0.get(key).copied().unwrap_or(0),
+            charges: charged.messages,
+            charged: charged.charged,
+        }
     };
     keys.into_iter().map(row).collect()
 }
@@ -270,57 +288,37 @@ async fn earlier(
     invoiced: &mut Vec<Invoiced>,
 ) -> Result<Vec<Earlier>, Error> {
     let since = until.plus_seconds(-LOOK_BACK_S);
-    let mut kept: BTreeMap<Timestamp, Sent> = BTreeMap::new();
+    let mut kept: BTreeMap<Timestamp, (Sent, Charged)> = BTreeMap::new();
     for row in rows::invoiced_since(tx, tenant, since).await? {
-        kept.entry(row.starts_at).or_default().insert((row.channel, row.country), row.sent);
+        let (sent, priced) = kept.entry(row.starts_at).or_default();
+        let counts = charge_counters::Counts { messages: row.charges, charged: row.charged };
+        if counts != charge_counters::Counts::default() {
+            priced.insert((row.channel, row.country.clone()), counts);
+        }
+        if row.sent != 0 {
+            sent.insert((row.channel, row.country), row.sent);
+        }
     }
     let mut changed = Vec::new();
     for invoice in rows::months_since(tx, tenant, since).await? {
-        let before: Sent = kept.remove(&invoice.starts_at).unwrap_or_default();
-        let before: Sent = before.into_iter().filter(|(_, sent)| *sent != 0).collect();
+        let (before, before_charged) = kept.remove(&invoice.starts_at).unwrap_or_default();
         let found = counted(tx, tenant, invoice.starts_at, invoice.ends_at).await?;
-        if found == before {
+        let now_charged = charged(tx, tenant, invoice.starts_at, invoice.ends_at).await?;
+        if (&found, &now_charged) == (&before, &before_charged) {
             continue;
         }
-        invoiced.extend(written(tenant, invoice.starts_at, invoice.ends_at, &found, &before));
+        let (now, then) = ((&found, &now_charged), (&before, &before_charged));
+        invoiced.extend(written(tenant, invoice.starts_at, invoice.ends_at, now, then));
         let body = Body::from_stored(&invoice.body)?;
         // What was taken back is not charged again by a correction of it.
         if invoice.state != InvoiceState::Void.as_str() {
             let name = invoice.number.unwrap_or(body.month);
-            changed.push(Earlier { name, allowances: body.allowances, invoiced: before, found });
+            let allowances = body.allowances;
+            let (charged, charged_found) = (before_charged, now_charged);
+            changed.push(Earlier { name, allowances, invoiced: before, found, charged, charged_found });
         }
     }
     Ok(changed)
-}
-
-/// What a price list charged since the last invoice and before the end of this one, and what it had charged in all by then.
-async fn metered(
-    tx: &mut Tx,
-    subscription: &Subscription,
-    ends_at: Timestamp,
-) -> Result<(Option<Metered>, i64), Error> {
-    let tenant = subscription.tenant_id;
-    let Some(ledger) = credits::find(tx, tenant).await? else { return Ok((None, subscription.ledger_revenue)) };
-    let mut revenue = ledger.revenue;
-    // What was charged after the month's end, newest first: a moment's worth, as months are closed soon.
-    let mut before = i64::MAX;
-    loop {
-        let page = credits::entries(tx, tenant, before, ENTRIES_PAGE).await?;
-        let late = page.iter().filter(|entry| entry.at >= ends_at);
-        let (count, charged) = late.fold((0, 0i64), |(count, sum), entry| {
-            let charged = if entry.to_book == "revenue" { entry.amount } else { 0 };
-            (count + 1, sum + charged)
-        });
-        revenue -= charged;
-        match page.last() {
-            Some(last) if count > 0 && page.len() as i64 == ENTRIES_PAGE => before = last.number,
-            _ => break,
-        }
-    }
-    let cost = revenue - subscription.ledger_revenue;
-    let mode = BillingMode::from_stored(&ledger.mode);
-    let is_prepaid = mode == BillingMode::Prepaid;
-    Ok(((mode != BillingMode::None).then_some(Metered { cost, is_prepaid }), revenue))
 }
 
 /// Notices which tenants have not paid in time. Answers how many.
@@ -359,11 +357,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn months_meet_at_half_hours() {
+    fn months_meet_at_quarters_of_an_hour() {
         let check = |at: &str, expected: &str| assert_eq!(slot(at.parse().unwrap()), expected.parse().unwrap(), "{at}");
         check("2026-11-30T18:30:00Z", "2026-11-30T18:30:00Z");
-        check("2026-11-30T18:15:00Z", "2026-11-30T18:30:00Z");
-        check("2026-11-10T12:00:00.000001Z", "2026-11-10T12:30:00Z");
+        check("2026-11-30T18:15:00Z", "2026-11-30T18:15:00Z");
+        check("2026-11-30T18:15:00.000001Z", "2026-11-30T18:30:00Z");
+        check("2026-11-10T12:00:00.000001Z", "2026-11-10T12:15:00Z");
         check("2026-11-10T12:59:59Z", "2026-11-10T13:00:00Z");
     }
 }

@@ -3,10 +3,11 @@
 //! Each line is rounded to the currency's smallest coin, half away from zero, so that what is printed adds up. What goes beyond a plan is shared out over countries in the
 //! proportion in which messages went there, to the message exactly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Channel, Timestamp};
 use serde::{Deserialize, Serialize};
+use store::charge_counters::Counts;
 use utoipa::ToSchema;
 
 use crate::{documents::figures::minor_unit, plans::Allowance};
@@ -38,6 +39,8 @@ pub enum LineKind {
     Credit,
     /// What was learned about an earlier month since its invoice.
     Correction,
+    /// What was learned since about messages of an earlier month that are charged by the price list.
+    MessagesCorrection,
 }
 
 /// A line.
@@ -95,6 +98,9 @@ pub struct TaxLine {
 /// Messages that were sent, by channel and country; an empty country for addresses that lie in none.
 pub type Sent = BTreeMap<(Channel, String), i64>;
 
+/// What a price list charged, by channel and country.
+pub type Charged = BTreeMap<(Channel, String), Counts>;
+
 /// An earlier month.
 #[derive(Debug, Clone)]
 pub struct Earlier {
@@ -106,13 +112,17 @@ pub struct Earlier {
     pub invoiced: Sent,
     /// What a recount finds.
     pub found: Sent,
+    /// What is on invoices of what a price list charged.
+    pub charged: Charged,
+    /// What it has charged by now.
+    pub charged_found: Charged,
 }
 
 /// How messages are charged one by one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Metered {
     /// What they cost, in millionths.
-    pub cost: i64,
+    pub charged: Charged,
     /// True when it was paid out of credit.
     pub is_prepaid: bool,
 }
@@ -168,24 +178,27 @@ pub fn compose(facts: &Facts) -> Composed {
     for allowance in &facts.allowances {
         used(allowance, &facts.sent, coin, &mut lines);
     }
-    if let Some(metered) = facts.metered.filter(|metered| metered.cost != 0) {
-        let amount_micros = round(i128::from(metered.cost), 1, coin);
-        let line = |kind, description: &str, amount_micros| Line {
-            kind,
-            description: description.to_owned(),
-            channel: None,
-            country: None,
-            quantity: 1,
-            unit_micros: None,
-            amount_micros,
-        };
-        lines.push(line(LineKind::Messages, "Messages by the price list", amount_micros));
-        if metered.is_prepaid {
-            lines.push(line(LineKind::Credit, "Paid out of credit", -amount_micros));
-        }
-    }
     for earlier in &facts.earlier {
         lines.extend(corrections(earlier, coin));
+    }
+    if let Some(metered) = &facts.metered {
+        let first = lines.len();
+        charged(&metered.charged, coin, &mut lines);
+        for earlier in &facts.earlier {
+            lines.extend(charged_since(earlier, coin));
+        }
+        let due: i64 = lines[first..].iter().map(|line| line.amount_micros).sum();
+        if metered.is_prepaid && due != 0 {
+            lines.push(Line {
+                kind: LineKind::Credit,
+                description: "Paid out of credit".to_owned(),
+                channel: None,
+                country: None,
+                quantity: 1,
+                unit_micros: None,
+                amount_micros: -due,
+            });
+        }
     }
     let net = lines.iter().fold(0i64, |sum, line| sum.saturating_add(line.amount_micros));
     let taxes: Vec<TaxLine> = facts.tax.iter().map(|tax| taxed(tax, net, coin)).collect();
@@ -278,6 +291,67 @@ fn shares(counts: &[(&str, i64)], part: i64) -> Vec<i64> {
     shares
 }
 
+/// A line for each channel and country a price list charged messages to. Together they are what all of it rounds to, to the coin.
+fn charged(charged: &Charged, coin: i64, lines: &mut Vec<Line>) {
+    let amounts: Vec<i64> = charged.values().map(|counts| counts.charged).collect();
+    for (((channel, country), counts), amount_micros) in charged.iter().zip(spread(&amounts, coin)) {
+        if counts.charged == 0 {
+            continue;
+        }
+        lines.push(Line {
+            kind: LineKind::Messages,
+            description: format!("{channel}{} by the price list", to(country)),
+            channel: Some(*channel),
+            country: Some(country.clone()).filter(|code| !code.is_empty()),
+            quantity: counts.messages,
+            unit_micros: None,
+            amount_micros,
+        });
+    }
+}
+
+fn to(country: &str) -> String {
+    if country.is_empty() { String::new() } else { format!(" to {country}") }
+}
+
+/// Rounds amounts to coins so that together they are what their sum rounds to: what is left over goes to those that lost most.
+fn spread(amounts: &[i64], coin: i64) -> Vec<i64> {
+    let whole: i128 = amounts.iter().map(|amount| i128::from(*amount)).sum();
+    let mut spread: Vec<i64> = amounts.iter().map(|amount| amount.div_euclid(coin) * coin).collect();
+    let left = round(whole, 1, coin) - spread.iter().sum::<i64>();
+    let mut order: Vec<usize> = (0..amounts.len()).collect();
+    order.sort_by_key(|index| (std::cmp::Reverse(amounts[*index].rem_euclid(coin)), *index));
+    for index in order.into_iter().take(usize::try_from(left / coin).unwrap_or(0)) {
+        spread[index] += coin;
+    }
+    spread
+}
+
+/// What a price list charged for an earlier month's messages since it was last on an invoice.
+fn charged_since(earlier: &Earlier, coin: i64) -> Vec<Line> {
+    let keys: BTreeSet<_> = earlier.charged.keys().chain(earlier.charged_found.keys()).collect();
+    let mut lines = Vec::new();
+    for key in keys {
+        let (before, now) =
+            [&earlier.charged, &earlier.charged_found].map(|of| of.get(key).copied().unwrap_or_default()).into();
+        let amount_micros = round(i128::from(now.charged) - i128::from(before.charged), 1, coin);
+        if amount_micros == 0 {
+            continue;
+        }
+        let (channel, country) = key;
+        lines.push(Line {
+            kind: LineKind::MessagesCorrection,
+            description: format!("{}: {channel}{} by the price list, put right", earlier.name, to(country)),
+            channel: Some(*channel),
+            country: Some(country.clone()).filter(|code| !code.is_empty()),
+            quantity: now.messages - before.messages,
+            unit_micros: None,
+            amount_micros,
+        });
+    }
+    lines
+}
+
 /// What was learned about an earlier month since it was last on an invoice.
 fn corrections(earlier: &Earlier, coin: i64) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -324,6 +398,13 @@ mod tests {
 
     fn sent(counts: &[(&str, i64)]) -> Sent {
         counts.iter().map(|(country, count)| ((Channel::Sms, (*country).to_owned()), *count)).collect()
+    }
+
+    fn priced(charged: &[(&str, i64, i64)]) -> Charged {
+        let one = |(country, messages, charged): &(&str, i64, i64)| {
+            ((Channel::Sms, (*country).to_owned()), Counts { messages: *messages, charged: *charged })
+        };
+        charged.iter().map(one).collect()
     }
 
     /// A month of 1,000 seconds.
@@ -390,10 +471,43 @@ mod tests {
 
     #[test]
     fn what_a_price_list_charged_is_due_unless_credit_paid_it() {
-        let due = |is_prepaid| compose(&Facts { metered: Some(Metered { cost: 1_234_567, is_prepaid }), ..facts() });
-        assert_eq!(due(false).net, 31_230_000);
-        assert_eq!(due(true).net, 30_000_000);
-        assert_eq!(due(true).lines.len(), due(false).lines.len() + 1);
+        let due = |is_prepaid| {
+            let charged = priced(&[("DE", 3, 1_004_500), ("IN", 2, 230_067), ("", 1, 0)]);
+            compose(&Facts { metered: Some(Metered { charged, is_prepaid }), ..facts() })
+        };
+        let (postpaid, prepaid) = (due(false), due(true));
+        assert_eq!((postpaid.net, prepaid.net), (31_230_000, 30_000_000));
+        assert_eq!(prepaid.lines.len(), postpaid.lines.len() + 1);
+        // By channel and country, and together what all of it rounds to.
+        let lines: Vec<_> = postpaid.lines.iter().filter(|line| line.kind == LineKind::Messages).collect();
+        assert_eq!(
+            lines.iter().map(|line| (line.quantity, line.amount_micros)).collect::<Vec<_>>(),
+            [(3, 1_000_000), (2, 230_000)]
+        );
+        assert_eq!(lines[0].description, "sms to DE by the price list");
+    }
+
+    #[test]
+    fn what_a_price_list_charged_later_is_put_right() {
+        let earlier = Earlier {
+            name: "INV-000001".to_owned(),
+            allowances: Vec::new(),
+            invoiced: Sent::new(),
+            found: Sent::new(),
+            charged: priced(&[("DE", 3, 900_000), ("IN", 1, 50_000)]),
+            charged_found: priced(&[("DE", 2, 600_000), ("IN", 1, 50_001), ("FR", 1, 70_000)]),
+        };
+        let composed = |is_prepaid| {
+            let metered = Some(Metered { charged: Charged::new(), is_prepaid });
+            told(&compose(&Facts { earlier: vec![earlier.clone()], metered, ..facts() }))
+        };
+        use LineKind::{Credit, Fee, MessagesCorrection};
+        let expected = [(Fee, 1, 30_000_000), (MessagesCorrection, -1, -300_000), (MessagesCorrection, 1, 70_000)];
+        let without_included = |told: Vec<(LineKind, i64, i64)>| {
+            told.into_iter().filter(|line| line.0 != LineKind::Included).collect::<Vec<_>>()
+        };
+        assert_eq!(without_included(composed(false)), expected);
+        assert_eq!(without_included(composed(true))[3], (Credit, 1, 230_000));
     }
 
     #[test]
@@ -403,6 +517,8 @@ mod tests {
             allowances: vec![allowance(10, Some(9_000))],
             invoiced: sent(&[("DE", before)]),
             found: sent(&[("DE", now)]),
+            charged: Charged::new(),
+            charged_found: Charged::new(),
         };
         let corrected = |before, now| {
             let composed = compose(&Facts { earlier: vec![earlier(before, now)], ..facts() });
@@ -440,6 +556,15 @@ mod tests {
                 prop_assert!(share <= count);
                 let exact = *count as f64 * part as f64 / whole.max(1) as f64;
                 prop_assert!((*share as f64 - exact).abs() <= 1.0);
+            }
+        }
+
+        #[test]
+        fn what_is_spread_over_lines_comes_to_the_whole(amounts in prop::collection::vec(0i64..10_000_000, 0..20)) {
+            let spread = spread(&amounts, 10_000);
+            prop_assert_eq!(spread.iter().sum::<i64>(), round(amounts.iter().map(|amount| i128::from(*amount)).sum(), 1, 10_000));
+            for (amount, line) in amounts.iter().zip(&spread) {
+                prop_assert!(line % 10_000 == 0 && (line - amount).abs() < 10_000);
             }
         }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::compose::TaxRate;
 use crate::{
     Error, Parts, audit,
+    demo::bill,
     keys::Caller,
     names::Faults,
     patch::Patch,
@@ -139,6 +140,11 @@ impl BillingSettings {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '/' | '.' | '_');
             if series.is_empty() || series.len() > SERIES_MAX || !series.chars().all(is_plain) {
                 faults.add(pointer, format!("1 to {SERIES_MAX} letters, digits, or characters of -/._"));
+            }
+        }
+        for (pointer, series) in [("/series", &self.series), ("/credit_note_series", &self.credit_note_series)] {
+            if series.starts_with(bill::SERIES) {
+                faults.add(pointer, format!("{} is for demo tenants; choose another beginning", bill::SERIES));
             }
         }
         if self.series == self.credit_note_series {

@@ -8,7 +8,7 @@ use std::{
 
 use model::{Channel, MessageId, Money, Status, TenantId, Timestamp};
 use store::{
-    Tx,
+    Tx, charge_counters,
     credits::{self, Charge},
     fallbacks::FormerRoute,
     messages::Message,
@@ -18,7 +18,7 @@ use super::{
     book::{Asked, Category, Price},
     ledger::{self, Open, RESERVED, SETTLED},
 };
-use crate::{Error, ErrorKind, directory::Tenant};
+use crate::{Error, ErrorKind, country, directory::Tenant};
 
 /// Grants of promotional credit a ledger is written with: more than may be there at once, so that what comes back finds the grant it came from.
 pub(super) const GRANTS_READ: i64 = 2 * super::credits::GRANTS_MAX;
@@ -136,7 +136,19 @@ pub(crate) async fn write(
 /// What became of a message, as far as its price goes.
 pub(crate) struct Outcome {
     id: MessageId,
+    /// Where what it is charged is counted.
+    place: charge_counters::Key,
     fact: Fact,
+}
+
+/// Where a message's charge is counted, over a channel to an address.
+fn place(m: &Message, channel: Channel, address: &str) -> charge_counters::Key {
+    charge_counters::Key {
+        tenant_id: m.tenant_id,
+        at: charge_counters::slot(m.created_at),
+        channel,
+        country: country::text(channel, address),
+    }
 }
 
 enum Fact {
@@ -174,13 +186,14 @@ pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Ou
         None if is_over(after) && !is_over(before) => Fact::Over { at: after.ended_at.unwrap_or(after.created_at) },
         _ => return None,
     };
-    Some((after.tenant_id, Outcome { id: after.id, fact }))
+    Some((after.tenant_id, Outcome { id: after.id, place: place(after, after.channel, &after.address), fact }))
 }
 
 /// What the provider says it takes for a message that costs its tenant something.
 pub(crate) fn priced(m: &Message, price: &Money, at: Timestamp) -> Option<(TenantId, Outcome)> {
     m.cost_micros?;
-    Some((m.tenant_id, Outcome { id: m.id, fact: Fact::Priced { price: price.clone(), at } }))
+    let fact = Fact::Priced { price: price.clone(), at };
+    Some((m.tenant_id, Outcome { id: m.id, place: place(m, m.channel, &m.address), fact }))
 }
 
 /// What a message costs the way it goes now, as far as that is known before its ledger is looked at, is written into its row. `former` is the way it left; `category` what it is now, where that may be
@@ -199,9 +212,12 @@ pub(crate) fn moved(
     let paid = if sent.is_some() { before } else { 0 };
     m.cost_micros = Some(paid.saturating_add(price.of(m.segments)));
     let mut outcomes = Vec::new();
-    outcomes.extend(sent.map(|(segments, at)| Fact::Sent { segments, at }));
-    outcomes.push(Fact::Moved { tenant: Arc::clone(tenant), m: Box::new(m.clone()), category, at: now });
-    outcomes.into_iter().map(|fact| (m.tenant_id, Outcome { id: m.id, fact })).collect()
+    if let (Some(former), Some((segments, at))) = (former, sent) {
+        outcomes.push((place(m, former.channel, &former.address), Fact::Sent { segments, at }));
+    }
+    let moved = Fact::Moved { tenant: Arc::clone(tenant), m: Box::new(m.clone()), category, at: now };
+    outcomes.push((place(m, m.channel, &m.address), moved));
+    outcomes.into_iter().map(|(place, fact)| (m.tenant_id, Outcome { id: m.id, place, fact })).collect()
 }
 
 /// Charges messages that were sent and gives back the price of those that will not be. Answers what each of them costs now.
@@ -222,14 +238,25 @@ pub(crate) async fn settle(
     let key = |charge: &Charge| (charge.tenant_id, charge.message_id);
     charges.sort_unstable_by_key(key);
     let before = charges.clone();
+    let mut sums: BTreeMap<charge_counters::Key, charge_counters::Counts> = BTreeMap::new();
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
         for outcome in outcomes {
-            if let Ok(place) = charges.binary_search_by_key(&(*tenant, outcome.id), key) {
-                apply(open, &mut charges[place], &outcome.fact);
+            if let Ok(at) = charges.binary_search_by_key(&(*tenant, outcome.id), key) {
+                let charge = &mut charges[at];
+                let (charged, was_settled) = (charge.charged, charge.state == SETTLED);
+                apply(open, charge, &outcome.fact);
+                let counts = charge_counters::Counts {
+                    messages: i64::from(!was_settled && charge.state == SETTLED),
+                    charged: charge.charged - charged,
+                };
+                if counts != charge_counters::Counts::default() {
+                    *sums.entry(outcome.place.clone()).or_default() += counts;
+                }
             }
         }
     }
+    charge_counters::add_many(tx, &sums).await?;
     let costs = charges.iter().map(|charge| (charge.message_id, shown(charge))).collect();
     let changed = charges.into_iter().zip(&before).filter(|(charge, before)| charge != *before);
     let (mut repriced, mut same_price) = (Vec::new(), Vec::new());

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::{
     BillingMode, charge,
     ledger::{self, Book, Cause},
+    purchases::by_hand,
 };
 use crate::{
     Engine, Error, Parts, audit,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Most that is moved at once, in millionths: a billion of any currency's unit, so that sums of many stay far from the end of the numbers.
-const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+pub(super) const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// Longest reference or reason, in characters.
 const REFERENCE_MAX: usize = 200;
 /// Grants of promotional credit a tenant has at once: more than campaigns of a year, and few enough to be read with the ledger.
@@ -83,6 +84,10 @@ pub struct TopUp {
     /// How much is to be bought, in millionths.
     #[schema(example = 50_000_000)]
     pub amount_micros: i64,
+    /// Most that is bought by itself in 30 days, in millionths; four times a day at most in any case. Counts where the tenant let us keep what it pays with.
+    #[serde(default)]
+    #[schema(example = 200_000_000)]
+    pub monthly_max_micros: Option<i64>,
 }
 
 /// A movement of credit.
@@ -91,7 +96,7 @@ pub struct CreditEntry {
     /// Counts up from 1 without gaps.
     #[schema(example = 1)]
     pub number: i64,
-    /// `purchase`, `refund`, `adjustment`, `grant`, `expire`, `reserve`, `settle`, `release` or `correct`.
+    /// `purchase`, `refund`, `refund_failed`, `adjustment`, `grant`, `expire`, `reserve`, `settle`, `release` or `correct`.
     #[schema(example = "purchase")]
     pub kind: String,
     /// The book it was taken from: `available`, `promotional`, `reserved`, `revenue`, `purchased`, `adjusted` or `granted`.
@@ -227,12 +232,14 @@ fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
         granted: money(l.granted),
         entries: l.entries,
         low_at_micros: l.low_at,
-        top_up: l
-            .top_up_at
-            .zip(l.top_up_amount)
-            .map(|(below_micros, amount_micros)| TopUp { below_micros, amount_micros }),
+        top_up: top_up(l),
         differences,
     }
+}
+
+fn top_up(l: &Ledger) -> Option<TopUp> {
+    let (below_micros, amount_micros) = l.top_up_at.zip(l.top_up_amount)?;
+    Some(TopUp { below_micros, amount_micros, monthly_max_micros: l.top_up_month_max })
 }
 
 fn entry_view(e: Entry, currency: &str) -> CreditEntry {
@@ -318,15 +325,13 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
             let before = ledger_to_write(tx, tenant, now).await?;
-            let top_up = before.top_up_at.zip(before.top_up_amount);
-            let top_up = change.top_up.onto(
-                top_up.map(|(below_micros, amount_micros)| TopUp { below_micros, amount_micros }),
-            );
+            let top_up = change.top_up.onto(top_up(&before));
             let after = Ledger {
                 mode: change.mode.map_or_else(|| before.mode.clone(), |mode| mode.as_str().to_owned()),
                 low_at: change.low_at_micros.onto(before.low_at),
                 top_up_at: top_up.map(|top_up| top_up.below_micros),
                 top_up_amount: top_up.map(|top_up| top_up.amount_micros),
+                top_up_month_max: top_up.and_then(|top_up| top_up.monthly_max_micros),
                 updated_at: now,
                 ..before.clone()
             };
@@ -339,7 +344,7 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
             rows::put(tx, tenant, &after).await?;
             let detail = json!({
                 "mode": [before.mode, after.mode], "low_at_micros": [before.low_at, after.low_at], "top_up": [before.top_up_at, after.top_up_at],
-                "top_up_amount_micros": [before.top_up_amount, after.top_up_amount],
+                "top_up_amount_micros": [before.top_up_amount, after.top_up_amount], "top_up_monthly_max_micros": [before.top_up_month_max, after.top_up_month_max],
             });
             audit::record(tx, tenant, &ids, now, &by, "credits.updated", tenant, &detail).await
         })
@@ -363,6 +368,9 @@ fn check_marks(change: &CreditsPatch) -> Result<(), Error> {
         }
         if !(1..=AMOUNT_MAX).contains(&top_up.amount_micros) {
             faults.add("/top_up/amount_micros", format!("1 to {AMOUNT_MAX} millionths of the currency's unit"));
+        }
+        if top_up.monthly_max_micros.is_some_and(|most| !(top_up.amount_micros..=AMOUNT_MAX).contains(&most)) {
+            faults.add("/top_up/monthly_max_micros", format!("at least `amount_micros`, at most {AMOUNT_MAX}"));
         }
     }
     faults.end()
@@ -528,16 +536,9 @@ async fn read_entries(parts: &Parts, tenant: TenantId, before: i64, limit: i64) 
     read.await
 }
 
-/// Records credit that was bought. Needs an operator with the scope `credits:write`.
+/// Records credit that was bought. Needs an operator with the scope `purchases:write`.
 pub async fn purchase(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase) -> Result<Reply, Error> {
-    caller.need_operator("credits:write")?;
-    let mut faults = Faults::default();
-    if !(1..=AMOUNT_MAX).contains(&new.amount_micros) {
-        faults.add("/amount_micros", format!("1 to {AMOUNT_MAX} millionths of the currency's unit"));
-    }
-    check_text("/reference", &new.reference, &mut faults);
-    faults.end()?;
-    move_money(parts, caller, repeat, "purchase", new.amount_micros, new.reference).await
+    super::purchases::record(parts, caller, repeat, new.amount_micros, new.reference).await
 }
 
 /// Corrects a tenant's credit. Needs an operator with the scope `credits:write`.
@@ -552,36 +553,18 @@ pub async fn adjust(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAdj
     }
     check_text("/reason", &new.reason, &mut faults);
     faults.end()?;
-    move_money(parts, caller, repeat, "adjustment", new.amount_micros, new.reason).await
-}
-
-fn check_text(pointer: &str, text: &str, faults: &mut Faults) {
-    if text.trim().is_empty() || text.chars().count() > REFERENCE_MAX {
-        faults.add(pointer, format!("1 to {REFERENCE_MAX} characters that let somebody find the reason again"));
-    }
-}
-
-async fn move_money(
-    parts: &Parts,
-    caller: &Caller,
-    repeat: &Repeat,
-    kind: &'static str,
-    amount: i64,
-    reference: String,
-) -> Result<Reply, Error> {
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
     let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
     once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
+            let (amount, reason) = (new.amount_micros, new.reason);
             let ledger = ledger_to_write(tx, tenant, now).await?;
             let mut open = charge::begin(tx, ledger, now).await?;
-            let source = if kind == "purchase" { Book::Purchased } else { Book::Adjusted };
-            let cause =
-                Cause { kind, message: None, reference: Some(reference.clone()), actor: Some(by.actor()), at: now };
+            let cause = by_hand("adjustment", &reason, &by.actor(), now);
             if amount > 0 {
-                open.post(source, Book::Available, amount, cause);
+                open.post(Book::Adjusted, Book::Available, amount, cause);
             } else if -amount <= open.takeable() {
-                open.post(Book::Available, source, -amount, cause);
+                open.post(Book::Available, Book::Adjusted, -amount, cause);
             } else {
                 let detail = format!("only {} millionths are available to take", open.ledger.available);
                 return Err(Error::invalid("/amount_micros", detail));
@@ -589,12 +572,17 @@ async fn move_money(
             let currency = open.ledger.currency.clone();
             let made = open.entries.last().cloned();
             charge::write(tx, [(tenant, open)], &[]).await?;
-            let detail = json!({ "kind": kind, "amount_micros": amount, "reference": reference });
-            let action = if kind == "purchase" { "credits.purchased" } else { "credits.adjusted" };
-            audit::record(tx, tenant, &ids, now, &by, action, tenant, &detail).await?;
+            let detail = json!({ "kind": "adjustment", "amount_micros": amount, "reference": reason });
+            audit::record(tx, tenant, &ids, now, &by, "credits.adjusted", tenant, &detail).await?;
             let made = made.ok_or_else(|| Error::internal("a movement left no entry"))?;
             Ok(entry_view(made, &currency))
         })
     })
     .await
+}
+
+pub(super) fn check_text(pointer: &str, text: &str, faults: &mut Faults) {
+    if text.trim().is_empty() || text.chars().count() > REFERENCE_MAX {
+        faults.add(pointer, format!("1 to {REFERENCE_MAX} characters that let somebody find the reason again"));
+    }
 }

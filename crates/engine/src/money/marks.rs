@@ -31,6 +31,7 @@ pub(crate) fn cross(l: &mut Ledger) -> Vec<Crossing> {
         let (mark, amount) = (l.top_up_at.unwrap_or(0), l.top_up_amount.unwrap_or(0));
         let data = json!({ "available": money(spendable), "mark": money(mark), "amount": money(amount) });
         told.push(("credit.top_up_needed", data.to_string()));
+        l.top_ups += 1;
     }
     (l.is_low, l.is_topping_up) = (is_low, is_short);
     told

@@ -141,15 +141,7 @@ impl Engine {
     async fn traffic(&self, tenant: Option<TenantId>, month: &str) -> Result<BTreeMap<Group, (i64, i64)>, Error> {
         let (from, until) = usage::span(month, None)?;
         let filter = Filter { from, until, ..Filter::default() };
-        let split = Split {
-            tenant: false,
-            at: false,
-            account: false,
-            campaign: false,
-            template: false,
-            topic: false,
-            ..Split::FULL
-        };
+        let split = Split { channel: true, provider: true, purpose: true, country: true, ..Split::default() };
         let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
             Box::pin(async move { message_counters::sums(tx, tenant, &filter, split, GROUPS_MAX).await })
         });

@@ -5,15 +5,16 @@
 //! itself answers (STOP, HELP) does not count, as it costs nothing.
 //!
 //! Accept locks the counters of what it is about to write ([`lock`]), so of many that are accepted at the same time those come first that fit, and the others are refused.
-//! What moves to another channel afterwards counts there, and a dead letter that is tried again counts again; both are rare, and neither stops at the end of the plan.
+//! What moves to another channel afterwards counts there, and a dead letter that is tried again counts again; both only as far as the plan reaches ([`Rooms`]). Only what a provider
+//! says after the fact, that a message it had refused went out after all, is counted whatever the plan says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Channel, Status, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{
-    Scope, Tx,
+    Scope, Tx, credits,
     messages::Message,
     quotas::{self, Counter},
 };
@@ -162,6 +163,90 @@ async fn fresh(tx: &mut Tx, tenant: &Tenant, channel: Channel, at: Timestamp) ->
     let starts_at = starts_at.max(subscribed.counted_from).max(before);
     let counter = Counter { tenant_id: tenant.id, channel, starts_at, ends_at, used: 0, warned: 0 };
     Ok((starts_at < ends_at).then_some(counter))
+}
+
+/// What is left of plans for messages that may move to another channel, or are tried again. Counters are locked as long as the transaction lasts.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    counters: BTreeMap<(TenantId, Channel), Vec<Counter>>,
+    taken: BTreeSet<(TenantId, Channel)>,
+}
+
+impl Rooms {
+    /// Locks what is needed to know what is left: `batch` are all tenants of the transaction, with the earliest acceptance of their messages; `wanted` where messages may go.
+    ///
+    /// Everything is locked that the transaction may lock later, ledgers before counters, in the order accept locks them, so that two transactions cannot wait for each other. Costs nothing
+    /// where no plan speaks of these channels.
+    pub(crate) async fn lock(
+        tx: &mut Tx,
+        batch: &BTreeMap<TenantId, (&Tenant, Timestamp)>,
+        wanted: &BTreeSet<(TenantId, Channel, Timestamp)>,
+    ) -> Result<Self, store::Error> {
+        let is_counted = |(tenant, channel, _): &&(TenantId, Channel, Timestamp)| {
+            batch.get(tenant).is_some_and(|(tenant, _)| allowance(tenant, *channel).is_some())
+        };
+        let wanted: Vec<_> = wanted.iter().filter(is_counted).collect();
+        let mut rooms = Self::default();
+        if wanted.is_empty() {
+            return Ok(rooms);
+        }
+        for tenant in batch.keys() {
+            credits::lock(tx, *tenant).await?;
+        }
+        let plans = batch.iter().filter_map(|(id, (tenant, since))| Some((id, tenant.subscription.as_ref()?, since)));
+        let channels =
+            plans.flat_map(|(id, plan, since)| plan.allowances.iter().map(move |a| ((*id, a.channel), *since)));
+        for ((tenant, channel), since) in channels.collect::<BTreeMap<_, _>>() {
+            let mut counters = quotas::lock(tx, tenant, channel, since).await?;
+            for (_, _, at) in wanted.iter().filter(|(id, on, _)| (*id, *on) == (tenant, channel)) {
+                if !counters.iter().any(|counter| covers(counter, *at))
+                    && let Some(new) = fresh(tx, batch[&tenant].0, channel, *at).await?
+                {
+                    quotas::begin_many(tx, &[new]).await?;
+                    counters = quotas::lock(tx, tenant, channel, since).await?;
+                }
+            }
+            rooms.counters.insert((tenant, channel), counters);
+        }
+        Ok(rooms)
+    }
+
+    /// Takes room for one more message over a channel that was accepted at an instant; the refusal when there is none.
+    pub(crate) fn take(&mut self, tenant: &Tenant, channel: Channel, at: Timestamp) -> Result<(), Error> {
+        let Some(stop) = allowance(tenant, channel).and_then(Allowance::stop) else { return Ok(()) };
+        let counters = self.counters.get_mut(&(tenant.id, channel));
+        let Some(counter) = counters.and_then(|counters| counters.iter_mut().find(|counter| covers(counter, at)))
+        else {
+            return Ok(());
+        };
+        if counter.used >= stop {
+            return Err(refusal(counter, stop, 1));
+        }
+        counter.used += 1;
+        self.taken.insert((tenant.id, channel));
+        Ok(())
+    }
+
+    /// What tenants are told of once everything is counted: the type of each event and its data.
+    pub(crate) async fn notices<'a>(
+        &self,
+        tx: &mut Tx,
+        tenant: impl Fn(TenantId) -> Option<&'a Tenant>,
+        now: Timestamp,
+    ) -> Result<Vec<(TenantId, &'static str, Value)>, store::Error> {
+        let mut told = Vec::new();
+        for (id, channel) in &self.taken {
+            let Some(allowance) = tenant(*id).and_then(|tenant| allowance(tenant, *channel)) else { continue };
+            let mut counters = quotas::lock(tx, *id, *channel, now).await?;
+            let before = counters.clone();
+            let notices: Vec<_> = counters.iter_mut().filter_map(|counter| notice(counter, allowance)).collect();
+            told.extend(notices.into_iter().map(|(kind, data)| (*id, kind, data)));
+            if counters != before {
+                quotas::put_many(tx, &counters).await?;
+            }
+        }
+        Ok(told)
+    }
 }
 
 impl Meters {

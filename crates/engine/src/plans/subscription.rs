@@ -318,12 +318,13 @@ pub async fn patch(
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
             let before = rows::lock(tx, tenant).await?;
-            let zone = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?.timezone;
-            let mut after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
-            if before.as_ref().is_none_or(|before| before.billed_until != after.billed_until) {
-                // What a price list charged before is not for an invoice.
-                after.ledger_revenue = credits::find(tx, tenant).await?.map_or(0, |ledger| ledger.revenue);
+            let of = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
+            if of.is_demo {
+                let detail = "A demo tenant is never billed, so its plan stays as it was made. Make a tenant of its own for this customer.";
+                return Err(Error::conflict("demo_tenant", detail));
             }
+            let zone = of.timezone;
+            let after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
             check_plan(tx, before.as_ref(), &after).await?;
             rows::put(tx, tenant, &after).await?;
             let detail = |row: &Subscription| {
@@ -367,7 +368,6 @@ fn changed(
             counted_from: now,
             billed_until: now,
             closes_at: Some(month_ends),
-            ledger_revenue: 0,
             created_at: now,
             updated_at: now,
         },

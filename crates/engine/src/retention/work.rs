@@ -110,8 +110,10 @@ async fn step(
                 "inbound" => {
                     let body = serde_json::to_string(&Body::default()).map_err(Error::internal)?;
                     let span = (place, until);
-                    let (last, count) =
+                    let (last, emptied) =
                         retention::empty_inbound(tx, tenant, span, &body, erasure::ERASED, ROWS).await?;
+                    store::attachments::release(tx, tenant, &crate::inbound::files_of(&emptied), now).await?;
+                    let count = emptied.len() as u64;
                     if let Some(last) = last {
                         retention::advance(tx, tenant, kind, last, count, now).await?;
                     }

@@ -29,7 +29,8 @@ pub fn was_ruled(m: &Message) -> bool {
 
 /// True when a failure says that nothing was taken, and that another account may do better.
 pub const fn allows(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::Throttled | FailureKind::Unavailable | FailureKind::Account)
+    !failure.is_of_batch
+        && matches!(failure.kind, FailureKind::Throttled | FailureKind::Unavailable | FailureKind::Account)
 }
 
 /// What was tried for a message.

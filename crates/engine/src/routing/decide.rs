@@ -19,6 +19,7 @@ use crate::{
     country,
     directory::{Account, Tenant},
     money::book::{Asked, Book, PriceUnit, provider_cost},
+    registrations::gate::{self, Registered},
 };
 
 /// Messages whose end is known, or attempts, below which nothing is concluded from them.
@@ -48,6 +49,8 @@ pub struct Facts<'a> {
     pub figures: &'a Figures,
     /// The account that carries the channel where no rule says otherwise.
     pub default: Option<&'a Arc<Account>>,
+    /// What was decided about the tenant's registrations with carriers.
+    pub registered: &'a Registered,
     /// Why an account is out of the question for this message: it cannot carry the content, or was tried already.
     pub refuses: &'a dyn Fn(&Account) -> Option<String>,
 }
@@ -68,9 +71,19 @@ impl<'a> Facts<'a> {
             prices: &tenant.prices,
             price_currency: tenant.price_currency(),
             default: default_account(tenant, message.channel),
+            registered: &tenant.registered,
             message,
             figures,
             refuses,
+        }
+    }
+
+    /// Why an account is out of the question for this message.
+    fn refusal(&self, account: &Account) -> Option<String> {
+        let (channel, address) = (self.message.channel, self.message.address);
+        match gate::action(self.registered, account, None, channel, address) {
+            Some(action) => Some(format!("not registered with American carriers ({action})")),
+            None => (self.refuses)(account),
         }
     }
 }
@@ -183,7 +196,7 @@ pub fn route(facts: &Facts<'_>, now: Timestamp) -> Routed {
     if passed.is_empty() {
         return Routed::Unruled;
     }
-    let default = facts.default.filter(|account| (facts.refuses)(account).is_none());
+    let default = facts.default.filter(|account| facts.refusal(account).is_none());
     let works = default.filter(|account| trouble(facts, account.id, now).is_none());
     match (works, fallback, default) {
         (Some(account), _, _) => Routed::To(Box::new(by_default(account, false, passed, facts))),
@@ -241,7 +254,7 @@ fn unusable(account: &Account, facts: &Facts<'_>) -> Option<String> {
     if !account.channels.contains(&facts.message.channel) {
         return Some(format!("does not carry {} any more", facts.message.channel));
     }
-    (facts.refuses)(account)
+    facts.refusal(account)
 }
 
 /// Why an account lets no message through now.
@@ -594,6 +607,7 @@ mod tests {
                 },
                 figures: &self.figures,
                 default,
+                registered: &Registered::default(),
                 refuses,
             };
             route(&facts, now())

@@ -19,7 +19,7 @@ const TENANTS_PER_RUN: i64 = 10;
 const ROWS: i64 = 500;
 /// Transactions one run makes for one tenant.
 const STEPS_MAX: u32 = 100;
-/// Stays when everything else goes: an operator has to keep its invoices for years, and a series of numbers without gaps.
+/// Stays when everything else goes: an operator has to keep its invoices for years, and a series of numbers without gaps. Those of demo tenants are for show and go, too.
 const KEPT: &str = "invoices";
 /// What a run answers when there is more to do: enough to be taken again at once.
 const MORE: u64 = 1_000;
@@ -77,7 +77,8 @@ async fn remove(engine: &Engine, tenant: TenantId) -> Result<bool, Error> {
                 }
                 let has_files = attachments::let_go(tx, tenant, now).await? > 0;
                 let has_imports = contact_imports::stop_all(tx, tenant, now).await? > 0;
-                for table in store::tenant_tables().filter(|table| *table != KEPT) {
+                let is_demo = tenants::was_demo(tx, tenant).await?;
+                for table in store::tenant_tables().filter(|table| is_demo || *table != KEPT) {
                     let waits = (table == "attachments" && has_files) || (table == "contact_imports" && has_imports);
                     if !waits && tenant_rows::remove_some(tx, tenant, table, ROWS).await? > 0 {
                         return Ok(Step::Rows);

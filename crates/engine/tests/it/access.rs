@@ -593,3 +593,28 @@ fn engine_in(world: &World) -> Arc<Engine> {
     let masters = engine::vault::MasterKeys::parse(MASTER).unwrap();
     Engine::new(world.ports.clone(), parts(world).config.as_ref().clone(), masters)
 }
+
+testkit::both! {
+    async fn failed_sign_ins_stand_in_the_log_and_do_not_fill_it(db: TestDb) {
+        let (world, parts) = house(&db);
+        let (acme, _) = tenant(&parts, "Acme").await;
+        join(&parts, acme, "ada@example.com", "member").await;
+        let failures = || async {
+            let query = body(json!({"action": "user.sign_in_failed"}));
+            let page = engine::audit::search(&parts, &Caller::system(Some(acme)), &query).await.unwrap();
+            page.data.into_iter().map(|entry| entry.detail["failures_in_a_row"].as_i64().unwrap()).collect::<Vec<_>>()
+        };
+        for _ in 0..20 {
+            while let Err(error) = enter(&parts, "ada@example.com", OTHER, &from("203.0.113.7")).await {
+                match error.retry_after_ms {
+                    Some(wait_ms) => world.clock.advance_ms(wait_ms),
+                    None => break,
+                }
+            }
+        }
+        assert_eq!(failures().await, [16, 8, 4, 2, 1]);
+        // What nobody has is in no log.
+        enter(&parts, "nobody@example.com", OTHER, &from("203.0.113.8")).await.unwrap_err();
+        assert_eq!(failures().await.len(), 5);
+    }
+}

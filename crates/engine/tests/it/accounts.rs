@@ -159,7 +159,9 @@ testkit::both! {
         let new_token = format!("{}WXYZ", "f".repeat(28));
         patch(&parts, acme, id, json!({"settings": {"auth_token": new_token, "messaging_service_sid": null}})).await.unwrap();
         let told = audit::list(&parts, &member(acme), Some(2), None).await.unwrap().data;
-        assert_eq!(told[0].detail, json!({"settings": {"auth_token": "changed", "messaging_service_sid": {"from": service, "to": null}}}));
+        let print = &told[0].detail["settings"]["auth_token"];
+        assert!(print["from"] != print["to"] && [&print["from"], &print["to"]].iter().all(|text| text.as_str().unwrap().starts_with("secret:")), "{print}");
+        assert_eq!(told[0].detail["settings"]["messaging_service_sid"], json!({"from": service, "to": null}));
         assert_eq!(told[1].detail, json!({
             "settings": {"messaging_service_sid": {"from": null, "to": service}}, "from": {"from": "+15550100001", "to": null},
             "enabled": {"from": true, "to": false}, "per_second": {"from": null, "to": 3},

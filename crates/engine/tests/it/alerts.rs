@@ -23,7 +23,7 @@ use crate::{
 const MINUTE_MS: u64 = 60_000;
 
 /// A tenant with an SMS account whose provider refuses the credentials while the switch is on, and a mail account that works.
-async fn troubled(db: &TestDb) -> (Stage, model::AccountId, Arc<AtomicBool>) {
+pub async fn troubled(db: &TestDb) -> (Stage, model::AccountId, Arc<AtomicBool>) {
     let is_broken = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&is_broken);
     let world = World::answering(db, move |call| match call {
@@ -42,45 +42,57 @@ async fn troubled(db: &TestDb) -> (Stage, model::AccountId, Arc<AtomicBool>) {
 }
 
 /// Lets a minute pass: looks are taken, letters are sent.
-async fn minute(stage: &Stage) {
+pub async fn minute(stage: &Stage) {
     stage.world.clock.advance_ms(MINUTE_MS);
     alerts::watch(&stage.engine).await.unwrap();
     alerts::tell(&stage.engine).await.unwrap();
     stage.dispatch().await;
 }
 
-async fn minutes(stage: &Stage, count: usize) {
+pub async fn minutes(stage: &Stage, count: usize) {
     for _ in 0..count {
         minute(stage).await;
     }
 }
 
 /// Lets hours pass in which messages are tried again and nobody looks.
-async fn hours(stage: &Stage, count: usize) {
+pub async fn hours(stage: &Stage, count: usize) {
     for _ in 0..count {
         stage.world.clock.advance_ms(60 * MINUTE_MS);
         stage.tick().await;
     }
 }
 
-async fn rule(stage: &Stage, kind: AlertKind) -> AlertRuleId {
+/// Lets hours pass until this many messages were given up.
+async fn until_dead(stage: &Stage, db: &TestDb, count: usize) {
+    for _ in 0..100 {
+        hours(stage, 1).await;
+        let sql = "SELECT CAST(COUNT(*) AS TEXT) FROM messages WHERE dead_at IS NOT NULL";
+        if column(db, sql).await == count.to_string() {
+            return;
+        }
+    }
+    panic!("the provider was out of order for a hundred hours, and {count} messages were not given up");
+}
+
+pub async fn rule(stage: &Stage, kind: AlertKind) -> AlertRuleId {
     let page = rules::list(stage.engine.parts(), &stage.caller, None, None).await.unwrap();
     page.data.iter().find(|rule| rule.kind == kind).unwrap().id
 }
 
-async fn change(stage: &Stage, kind: AlertKind, change: Value) {
+pub async fn change(stage: &Stage, kind: AlertKind, change: Value) {
     let id = rule(stage, kind).await;
     let change = serde_json::from_value(change).unwrap();
     rules::patch(stage.engine.parts(), &stage.caller, id, change).await.unwrap();
 }
 
-async fn list(stage: &Stage, state: Option<AlertStateFilter>) -> Vec<AlertView> {
+pub async fn list(stage: &Stage, state: Option<AlertStateFilter>) -> Vec<AlertView> {
     let query = AlertQuery { state, ..AlertQuery::default() };
     alerts::list(stage.engine.parts(), &stage.caller, &query).await.unwrap().data
 }
 
 /// Addresses of the letters so far, with what they were called.
-async fn letters(db: &TestDb) -> Vec<String> {
+pub async fn letters(db: &TestDb) -> Vec<String> {
     let sql = "SELECT address || ': ' || variables FROM messages WHERE topic = 'tidings_alert' ORDER BY id";
     let text = column(db, sql).await;
     text.lines()
@@ -92,7 +104,7 @@ async fn letters(db: &TestDb) -> Vec<String> {
         .collect()
 }
 
-async fn events(db: &TestDb) -> Vec<String> {
+pub async fn events(db: &TestDb) -> Vec<String> {
     let text = column(db, "SELECT type FROM events WHERE type LIKE 'alert.%' ORDER BY seq").await;
     text.lines().map(str::to_owned).collect()
 }
@@ -148,6 +160,30 @@ testkit::both! {
         assert_eq!(list(&neighbour, None).await, []);
     }
 
+    async fn a_letter_that_fails_is_no_reason_for_another(db: TestDb) {
+        let world = World::answering(&db, |_| testkit::broken_before("connection_refused"));
+        let stage = Stage::in_world(world).await;
+        twilio_account(&stage).await;
+        let dead = json!({"threshold": 1, "quiet_s": 300, "deliver": [{"channel": "sms", "to": "+4915112345678"}]});
+        change(&stage, AlertKind::DeadLetters, dead.clone()).await;
+        change(&stage, AlertKind::DeliveryRate, json!({"threshold": 99, "at_least": 1, "quiet_s": 300, "deliver": dead["deliver"]})).await;
+        for kind in [AlertKind::AccountFailing, AlertKind::QueueAge] {
+            change(&stage, kind, json!({"enabled": false})).await;
+        }
+        let id = rule(&stage, AlertKind::DeadLetters).await;
+        alerts::test(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+        until_dead(&stage, &db, 1).await;
+        minutes(&stage, 10).await;
+        assert_eq!(list(&stage, None).await, []);
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM messages").await, "1", "no letter led to another");
+        // Somebody else's dead letter is one.
+        stage.send(sms()).await;
+        until_dead(&stage, &db, 2).await;
+        minutes(&stage, 5).await;
+        let kinds: Vec<_> = list(&stage, None).await.iter().map(|alert| alert.kind).collect();
+        assert!(kinds.contains(&AlertKind::DeadLetters), "{kinds:?}");
+    }
+
     async fn two_nodes_find_one_alert(db: TestDb) {
         let (mut stage, _, _) = troubled(&db).await;
         let first = Arc::clone(&stage.engine);
@@ -201,6 +237,9 @@ testkit::both! {
                         template_id: model::TemplateId::from_ulid(0),
                         template_version: 0,
                         topic: String::new(),
+                        variant: 0,
+                        currency: String::new(),
+                        clock: 0,
                     };
                     let outcome = store::usage::Counts { accepted, ..Default::default() };
                     sums.insert(key, store::message_counters::Counts { outcome, ..Default::default() });

@@ -21,7 +21,10 @@ async fn usage(stage: &Stage, query: Value) -> Value {
 
 async fn scribble(db: &TestDb) {
     let write = db.db.write(store::Scope::System, |tx| {
-        Box::pin(async move { tx.execute("UPDATE message_counters SET delivered = delivered + 1", &[]).await })
+        Box::pin(async move {
+            tx.execute("UPDATE message_days SET accepted = accepted + 1", &[]).await?;
+            tx.execute("UPDATE message_counters SET delivered = delivered + 1", &[]).await
+        })
     });
     assert!(write.await.unwrap() > 0);
 }
@@ -80,13 +83,129 @@ testkit::both! {
         }
         stage.send(json!({ "to": { "email": "ada@example.com" }, "purpose": "marketing", "content": { "subject": "Hi", "text": "x" } })).await;
         assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0, "nothing was wrong");
-        let before = figures(&stage, json!({ "interval": "hour", "group_by": "channel,provider,account,purpose,country,campaign,template,topic" })).await;
+        let before = figures(&stage, json!({ "interval": "hour", "group_by": "channel,provider,account,purpose,country,campaign,template,topic,variant" })).await;
         assert_eq!(before["data"].as_array().unwrap().len(), 4, "{before}");
         scribble(&db).await;
         assert!(stage.engine.recount(stage.tenant).await.unwrap() > 0);
-        assert_eq!(figures(&stage, json!({ "interval": "hour", "group_by": "channel,provider,account,purpose,country,campaign,template,topic" })).await, before);
+        assert_eq!(figures(&stage, json!({ "interval": "hour", "group_by": "channel,provider,account,purpose,country,campaign,template,topic,variant" })).await, before);
         assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
         assert_eq!(column(&db, "SELECT CAST(SUM(accepted) AS TEXT) FROM message_counters").await, "4");
+    }
+
+    async fn a_reply_is_told_with_how_long_it_took(db: TestDb) {
+        let (stage, account) = twilio(&db, |_| taken()).await;
+        let (first, last) = (stage.send(sms()).await, stage.send(sms()).await);
+        stage.dispatch().await;
+        stage.world.clock.advance_ms(4 * 60_000);
+        let form = [("MessageSid", "SM1"), ("From", "+4915112345678"), ("To", "+15550100001"), ("Body", "Thanks")];
+        call(&stage, account, crate::hooks::signed_with(crate::hooks::TOKEN, account, "", &form)).await.unwrap();
+        call(&stage, account, crate::hooks::signed_with(crate::hooks::TOKEN, account, "", &[("MessageSid", "SM2"), ("From", "+4915112345678"), ("To", "+15550100001"), ("Body", "A lot")])).await.unwrap();
+        assert!(stage.message(last).await.engagement.replied_at.is_some());
+        assert_eq!(stage.message(first).await.engagement.replied_at, None, "the newest is answered");
+        let totals = figures(&stage, json!({})).await["totals"].clone();
+        assert_eq!((&totals["replied"], &totals["response_median_ms"]), (&json!(1), &json!(300_000)), "{totals}");
+        let told = crate::hooks::told(&stage).await;
+        assert_eq!(told.iter().filter(|kind| *kind == "message.replied").count(), 1, "{told:?}");
+        assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
+    }
+
+    async fn cost_is_told_as_it_is_charged(db: TestDb) {
+        let (stage, account) = twilio(&db, |_| taken()).await;
+        let operator = Caller::system(None);
+        let rows = json!([{ "channel": "sms", "unit": "segment", "amount_micros": 7_500 }]);
+        let list = serde_json::from_value(json!({ "currency": "USD", "rows": rows })).unwrap();
+        tidings_engine::money::prices::create(stage.engine.parts(), &operator, &tidings_engine::once::Repeat::NONE, list).await.unwrap();
+        let mode = serde_json::from_value(json!({ "mode": "postpaid" })).unwrap();
+        tidings_engine::money::credits::patch(stage.engine.parts(), &stage.caller, mode).await.unwrap();
+        let mut long = sms();
+        long["content"]["text"] = json!("x".repeat(200));
+        let id = stage.send(long).await;
+        let usd = |micros: i64| json!([{ "amount_micros": micros, "currency": "USD" }]);
+        assert_eq!(figures(&stage, json!({})).await["totals"]["costs"], usd(15_000), "two parts are quoted");
+        stage.dispatch().await;
+        assert_eq!(figures(&stage, json!({})).await["totals"]["costs"], usd(7_500), "the provider counted one");
+        call(&stage, account, report(account, Some(id), SID, "delivered")).await.unwrap();
+        assert_eq!(figures(&stage, json!({ "group_by": "channel" })).await["data"][0]["cost_per_delivered"], usd(7_500));
+        assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
+    }
+
+    async fn sums_of_an_earlier_version_are_counted_again_once(db: TestDb) {
+        let (stage, _) = twilio(&db, |_| taken()).await;
+        let change = serde_json::from_value(json!({ "timezone": "Asia/Kathmandu" })).unwrap();
+        tidings_engine::tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+        for at in ["2026-12-01T18:14:00Z", "2026-12-01T18:16:00Z"] {
+            stage.world.clock.set(at.parse().unwrap());
+            stage.send(sms()).await;
+        }
+        stage.dispatch().await;
+        let told = async || {
+            let hours = figures(&stage, json!({ "since": "2026-12-01", "interval": "hour" })).await;
+            (hours, figures(&stage, json!({ "since": "2026-12-01", "interval": "day" })).await)
+        };
+        let before = told().await;
+        assert_eq!(before.0["data"].as_array().unwrap().len(), 2, "{}", before.0);
+        // As the migration leaves them: no clock, no day, and sums by half hour.
+        let run = |sql: &'static str| db.db.write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+        for sql in [
+            "UPDATE messages SET clock = NULL",
+            "DELETE FROM message_days",
+            "UPDATE message_counters SET clock = 0, currency = '', waiting = 0, accepted = 3",
+            "INSERT INTO installation (name, value) VALUES ('sums_to_recount', 'all')",
+        ] {
+            run(sql).await.unwrap();
+        }
+        assert!(!tidings_engine::books::daily(&stage.engine).await.unwrap(), "sums of an earlier version are not wrong");
+        assert!(tidings_engine::analytics::recount_pending(&stage.engine).await.unwrap() > 0);
+        assert_eq!(told().await, before);
+        assert_eq!(tidings_engine::analytics::recount_pending(&stage.engine).await.unwrap(), 0, "once");
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn hours_begin_on_the_tenants_clock_also_where_that_is_off_by_a_quarter(db: TestDb) {
+        let (stage, _) = twilio(&db, |_| taken()).await;
+        let change = serde_json::from_value(json!({ "timezone": "Asia/Kathmandu" })).unwrap();
+        tidings_engine::tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+        // In Kathmandu an hour, and this one a day, begins at a quarter past.
+        for at in ["2026-12-01T18:14:59Z", "2026-12-01T18:15:00Z", "2026-12-01T18:29:00Z", "2026-12-01T18:31:00Z", "2026-12-01T19:15:00Z"] {
+            stage.world.clock.set(at.parse().unwrap());
+            stage.send(sms()).await;
+        }
+        stage.dispatch().await;
+        let told = async |interval: &str| {
+            let told = figures(&stage, json!({ "since": "2026-12-01", "interval": interval })).await;
+            let rows = told["data"].as_array().unwrap().iter();
+            rows.map(|row| (row["period"].as_str().unwrap()[..16].to_owned(), row["sent"].as_i64().unwrap())).collect::<Vec<_>>()
+        };
+        let rows = |rows: &[(&str, i64)]| rows.iter().map(|(at, n)| ((*at).to_owned(), *n)).collect::<Vec<_>>();
+        assert_eq!(told("hour").await, rows(&[("2026-12-01T17:15", 1), ("2026-12-01T18:15", 3), ("2026-12-01T19:15", 1)]));
+        assert_eq!(told("day").await, rows(&[("2026-11-30T18:15", 1), ("2026-12-01T18:15", 4)]));
+        assert_eq!(told("month").await, rows(&[("2026-11-30T18:15", 5)]));
+        assert_eq!(figures(&stage, json!({ "since": "2026-12-02" })).await["totals"]["sent"], 4, "from midnight on");
+        // The operator's hours are those of the world's clock.
+        let everybody: AnalyticsQuery = serde_json::from_value(json!({ "since": "2026-12-01", "interval": "hour" })).unwrap();
+        let all = read(stage.engine.analytics(&Caller::system(None), &everybody).await);
+        let sent: Vec<_> = all["data"].as_array().unwrap().iter().map(|row| row["sent"].as_i64().unwrap()).collect();
+        assert_eq!(sent, [4, 1]);
+        assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
+    }
+
+    async fn messages_from_before_the_sums_are_counted_too(db: TestDb) {
+        let (stage, _) = twilio(&db, |_| taken()).await;
+        for _ in 0..3 {
+            stage.send(sms()).await;
+            stage.dispatch().await;
+            stage.world.clock.advance_ms(50 * 60_000);
+        }
+        let before = figures(&stage, json!({ "interval": "hour" })).await;
+        let forget = |sql: &'static str| db.db.write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+        forget("DELETE FROM message_counters").await.unwrap();
+        assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 3);
+        assert_eq!(figures(&stage, json!({ "interval": "hour" })).await, before);
+        // Sums of messages that were removed stay.
+        forget("DELETE FROM messages WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT 1)").await.unwrap();
+        let kept = figures(&stage, json!({})).await["totals"]["accepted"].clone();
+        stage.engine.recount(stage.tenant).await.unwrap();
+        assert_eq!((kept, figures(&stage, json!({})).await["totals"]["accepted"].clone()), (json!(3), json!(3)));
     }
 
     async fn usage_is_told_by_day_account_and_country(db: TestDb) {

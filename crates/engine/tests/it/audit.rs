@@ -2,7 +2,11 @@
 
 use serde_json::json;
 use testkit::{Stage, TestDb};
-use tidings_engine::audit;
+use tidings_engine::{
+    audit::{self, AuditQuery},
+    dead_letters::Format,
+    once::Repeat,
+};
 
 async fn written(db: &TestDb) -> Stage {
     let stage = Stage::new(db).await;
@@ -71,5 +75,54 @@ testkit::both! {
         run(&db, "UPDATE audit_log SET number = 2 WHERE number = 3").await;
         run(&db, "UPDATE audit_log SET number = 3 WHERE number = -1").await;
         assert!(broken(&db).await.contains("number 2"));
+    }
+}
+
+async fn actions(stage: &Stage, query: serde_json::Value) -> Vec<String> {
+    let query: AuditQuery = serde_json::from_value(query).unwrap();
+    let page = audit::search(stage.engine.parts(), &stage.caller, &query).await.unwrap();
+    page.data.into_iter().map(|entry| entry.action).collect()
+}
+
+testkit::both! {
+    async fn entries_are_found_by_who_what_to_what_and_when(db: TestDb) {
+        let stage = written(&db).await;
+        let account = stage.account("sandbox", json!({}), None).await;
+        assert_eq!(actions(&stage, json!({"action": "account.*"})).await, ["account.created"; 4]);
+        assert_eq!(actions(&stage, json!({"subject": account})).await, ["account.created"]);
+        assert_eq!(actions(&stage, json!({"actor": "key_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"})).await, Vec::<String>::new());
+        let now = crate::hooks::now(&stage);
+        assert_eq!(actions(&stage, json!({"action": "account.created", "until": now})).await.len(), 2);
+        let bad: AuditQuery = serde_json::from_value(json!({"actor": ""})).unwrap();
+        assert_eq!(audit::search(stage.engine.parts(), &stage.caller, &bad).await.unwrap_err().errors[0].pointer, "?actor");
+    }
+
+    async fn an_exported_log_says_that_it_was_exported(db: TestDb) {
+        let stage = written(&db).await;
+        let export = async |format| {
+            let query: AuditQuery = serde_json::from_value(json!({"action": "account.*"})).unwrap();
+            let file = audit::export(stage.engine.parts(), &stage.caller, &query, format).await.unwrap();
+            String::from_utf8(file.body).unwrap()
+        };
+        let lines = export(Format::Ndjson).await;
+        assert_eq!(lines.lines().count(), 3);
+        assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["action"] == "account.created"));
+        assert!(export(Format::Csv).await.starts_with("id,at,actor,action,subject,detail,ip\r\naud_"));
+        assert_eq!(actions(&stage, json!({"action": "audit_log.exported"})).await.len(), 2);
+        assert_eq!(broken(&db).await, "");
+    }
+
+    async fn schedules_and_campaigns_leave_entries(db: TestDb) {
+        let stage = written(&db).await;
+        let message = json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}});
+        let new = serde_json::from_str(&json!({"name": "Weekly", "cron": "0 9 * * MON", "message": message}).to_string()).unwrap();
+        let made = tidings_engine::schedules::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let id = serde_json::from_slice::<serde_json::Value>(&made.body).unwrap()["id"].as_str().unwrap().parse().unwrap();
+        let change = serde_json::from_value(json!({"name": "Every Monday"})).unwrap();
+        tidings_engine::schedules::patch(&stage.engine, &stage.caller, id, change).await.unwrap();
+        tidings_engine::schedules::cancel(&stage.engine, &stage.caller, &Repeat::NONE, id, Default::default()).await.unwrap();
+        tidings_engine::schedules::delete(&stage.engine, &stage.caller, id).await.unwrap();
+        assert_eq!(actions(&stage, json!({"subject": id})).await, ["schedule.deleted", "schedule.canceled", "schedule.updated", "schedule.created"]);
+        assert_eq!(broken(&db).await, "");
     }
 }

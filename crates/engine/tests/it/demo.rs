@@ -1,6 +1,13 @@
 //! Demo tenants: full of life, closed to the outside, and gone without a trace.
 
-use engine::{accounts, audit, demo, endpoints, inbound::InboundQuery, once::Repeat, tenants};
+use engine::{
+    accounts, audit, demo, endpoints,
+    inbound::InboundQuery,
+    invoices::{self, InvoicesQuery},
+    once::Repeat,
+    plans::subscription,
+    tenants,
+};
 use model::TenantId;
 use serde_json::{Value, json};
 use store::Scope;
@@ -94,6 +101,35 @@ testkit::both! {
         let counted = number(&stage, "SELECT CAST(SUM(failed + bounced) AS BIGINT) FROM usage_counters WHERE tenant_id = $1").await;
         assert_eq!(counted, number(&stage, &came_back).await);
         assert!(counted > 10);
+
+        // Its people do something about what they read.
+        let written = |text: &str| format!("SELECT COUNT(*) FROM inbound_messages WHERE tenant_id = $1 AND provider_message_id LIKE '{text}%'");
+        for _ in 0..40 {
+            demo::react(&stage.engine).await.unwrap();
+            stage.pass(4_000).await;
+        }
+        demo::react(&stage.engine).await.unwrap();
+        let answers = number(&stage, &written("sbx_re_")).await;
+        assert!(answers > 0, "nobody answered");
+        assert!(number(&stage, "SELECT COUNT(*) FROM suppressions WHERE tenant_id = $1").await > 0, "everybody could be reached");
+        demo::react(&stage.engine).await.unwrap();
+        assert_eq!(number(&stage, &written("sbx_re_")).await, answers, "everybody answers once");
+
+        // It has a plan that counts, and the invoice of last month, of which no real series knows.
+        let (parts, all) = (stage.engine.parts(), InvoicesQuery::default());
+        let subscription = subscription::get(parts, &stage.caller).await.unwrap();
+        let email = subscription.quotas.iter().find(|quota| quota.channel == model::Channel::Email).unwrap();
+        assert!(email.used > 0 && subscription.next_invoice_at.is_none(), "{subscription:?}");
+        let bill = invoices::list(&stage.engine, &stage.caller, &all).await.unwrap().data.pop().unwrap();
+        assert!(bill.number.as_ref().unwrap().starts_with("DEMO-") && bill.ends_at <= bill.issued_at.unwrap(), "{bill:?}");
+        assert!(bill.lines.len() > 1 && bill.total.amount_micros >= 49_000_000, "{bill:?}");
+        assert!(invoices::printing::document(&stage.engine, &stage.caller, bill.id).await.unwrap().1.starts_with(b"%PDF-"));
+        let payment = body(json!({"reference": "transfer"}));
+        assert_eq!(code(invoices::pay(&stage.engine, &operator(), &Repeat::NONE, bill.id, payment).await), "demo_tenant");
+        let staff = engine::keys::Caller { tenant: Some(stage.tenant), ..operator() };
+        let change = body(json!({"canceled_at": null}));
+        assert_eq!(code(subscription::patch(&stage.engine, &staff, change).await), "demo_tenant");
+        assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences.len(), 0, "{:?}", engine::books::verify(&stage.world.ports.db).await.unwrap().differences);
 
         // Filling again changes nothing.
         let before = rows(&stage, stage.tenant).await;

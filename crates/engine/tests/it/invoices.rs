@@ -199,7 +199,7 @@ testkit::both! {
         set_clock(&stage, "2026-11-20T12:00:00Z");
         stage.send(sms(1)).await;
         stage.dispatch().await;
-        // Sent after the month's end: it is for the next invoice.
+        // Accepted after the month's end: it is for the next invoice.
         set_clock(&stage, "2026-12-01T00:30:00Z");
         stage.send(sms(2)).await;
         stage.dispatch().await;
@@ -218,6 +218,47 @@ testkit::both! {
         let second = all(&stage).await.remove(1);
         assert_eq!(lines(&second)[1..], [line("messages", 1, 2_000_000), line("credit", 1, -2_000_000)]);
         assert_eq!(second.total.amount_micros, 30_000_000);
+    }
+
+    async fn an_invoice_says_on_paper_what_was_charged_where(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([{"channel": "email", "included": 1, "overage_micros": 20_000}])).await;
+        let rows = json!([{"channel": "sms", "unit": "message", "amount_micros": 1_254_000}, {"channel": "sms", "country": "IN", "unit": "message", "amount_micros": 333_400}, {"channel": "email", "unit": "message", "amount_micros": 0}]);
+        let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+        prices::create(stage.engine.parts(), &operator(), &Repeat::NONE, new).await.unwrap();
+        credits::patch(stage.engine.parts(), &stage.caller, serde_json::from_value(json!({"mode": "postpaid"})).unwrap()).await.unwrap();
+        settle(&stage, json!({"seller": {"name": "Host GmbH", "address": ["Hafenstr. 1"]}, "taxes": [{"country": "DE", "name": "VAT", "rate_ppm": 190_000}]})).await;
+        subscribe(&stage, json!({"customer": {"name": "Acme", "country": "DE"}})).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        for number in 1..=2 {
+            stage.send(sms(number)).await;
+            stage.send(json!({"to": {"phone": format!("+91980000000{number}")}, "channel": "sms", "content": {"text": "Hello"}})).await;
+            stage.send(json!({"to": {"email": "ada@example.com"}, "channel": "email", "content": {"subject": "Hi", "text": "Hello"}})).await;
+        }
+        let late = stage.send(json!({"to": {"phone": "+4915510000009"}, "channel": "sms", "content": {"text": "Hello"}, "send_at": "2026-12-02T00:00:00Z"})).await;
+        stage.dispatch().await;
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        // What was accepted in November and sent in December is a correction on December's.
+        set_clock(&stage, "2026-12-02T12:00:00Z");
+        stage.pass(60_000).await;
+        assert!(stage.message(late).await.sent_at.is_some());
+        set_clock(&stage, "2027-01-01T02:00:00Z");
+        close(&stage).await;
+        let invoices = all(&stage).await;
+        let text = async |invoice: &InvoiceView| {
+            let (_, pdf) = invoices::printing::document(&stage.engine, &stage.caller, invoice.id).await.unwrap();
+            let text = lopdf::Document::load_mem(&pdf).unwrap().extract_text(&[1]).unwrap();
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let first = text(&invoices[0]).await;
+        let expected = "Studio, a month 1 30.00 30.00 email: 1 of 1 included messages 1 0.00 email beyond the 1 included 1 0.02 0.02 \
+            sms to DE by the price list 2 2.51 sms to IN by the price list 2 0.66 33.19 Net amount 6.31 VAT 19 % on 33.19 Total USD 39.50";
+        assert!(first.contains(expected), "{first}");
+        let second = text(&invoices[1]).await;
+        let expected = "Studio, a month 1 30.00 30.00 email: 0 of 1 included messages 0 0.00 \
+            INV-000001: sms to DE by the price list, put right 1 1.25 31.25 Net amount 5.94 VAT 19 % on 31.25 Total USD 37.19";
+        assert!(second.contains(expected), "{second}");
+        assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
     async fn a_change_of_plan_counts_for_the_running_month_and_the_last_bill_is_the_last(db: TestDb) {

@@ -1,7 +1,7 @@
 //! Money on both engines: what is asked, set aside, charged and given back, and that nobody spends what is not there.
 
-use futures_util::future::join_all;
-use model::MessageId;
+use futures_util::future::{join, join_all};
+use model::{Ids, MessageId};
 use serde_json::{Value, json};
 use testkit::{Stage, TestDb};
 use tidings_engine::{
@@ -100,6 +100,38 @@ testkit::both! {
         assert_eq!(balance(&stage).await, (5, 230, 0));
         stage.pass(60_000).await;
         assert_eq!(balance(&stage).await, (5, 0, 230));
+    }
+
+    async fn whatever_comes_at_once_credit_is_never_overdrawn(db: TestDb) {
+        let stage = prepaid(&db, 100).await;
+        let chance = Ids::seeded(5);
+        let below = |end: u64| i64::try_from(chance.below(end)).unwrap();
+        let mut spent = 0;
+        for round in 0..6 {
+            buy(&stage, 1 + below(400), Repeat::NONE).await;
+            // Batches of messages of several parts, and credit that is given and taken, all at the same time.
+            let sends: Vec<String> = (0..20 + below(20))
+                .map(|number| {
+                    let text = "Hello ".repeat(1 + chance.below(60) as usize);
+                    let one = |index: i64| json!({"to": {"phone": format!("+1555{round}{number:03}{index:03}")}, "channel": "sms", "content": {"text": text}});
+                    json!({"messages": (0..=below(4)).map(one).collect::<Vec<_>>()}).to_string()
+                })
+                .collect();
+            let sends = sends.iter().map(|batch| stage.engine.send_batch(&stage.caller, batch.as_bytes(), None));
+            let moves: Vec<_> = (0..6).map(|_| serde_json::from_value(json!({"amount_micros": below(90) - 60, "reason": "a test"})).unwrap()).collect();
+            let moves = moves.into_iter().map(|new| credits::adjust(stage.engine.parts(), &stage.caller, &Repeat::NONE, new));
+            let (sent, _) = join(join_all(sends), join_all(moves)).await;
+            let codes: Vec<_> = sent.into_iter().filter_map(Result::err).map(|error| error.code).collect();
+            assert!(codes.iter().all(|code| *code == "insufficient_credit"), "{codes:?}");
+            let (available, reserved, so_far) = balance(&stage).await;
+            assert!(available >= 0 && reserved >= 0 && so_far >= spent, "round {round}: {available} {reserved} {so_far}");
+            stage.pass(60_000).await;
+            let (available, reserved, so_far) = balance(&stage).await;
+            assert!(available >= 0 && reserved == 0 && so_far >= spent, "round {round}: {available} {reserved} {so_far}");
+            spent = so_far;
+        }
+        assert!(spent > 0);
+        assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
     async fn a_repeated_request_is_paid_once(db: TestDb) {

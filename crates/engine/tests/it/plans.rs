@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use model::{Channel, PlanId, Timestamp};
 use serde_json::{Value, json};
 use store::{Scope, quotas};
-use testkit::{Stage, TestDb};
+use testkit::{Stage, TestDb, World, broken_before};
 use tidings_engine::{
     Error,
     keys::Caller,
@@ -16,6 +16,9 @@ use tidings_engine::{
     },
     tenants,
 };
+
+/// A number the sandbox refuses.
+const REFUSED: &str = "+15005550001";
 
 /// A plan with these allowances.
 pub async fn plan(stage: &Stage, allowances: Value) -> PlanId {
@@ -59,8 +62,12 @@ fn batch(count: u32) -> String {
 }
 
 async fn on_sms(stage: &Stage) -> QuotaView {
+    on(stage, Channel::Sms).await
+}
+
+async fn on(stage: &Stage, channel: Channel) -> QuotaView {
     let tenant = stage.engine.parts().directory.tenant(stage.tenant).await.unwrap().unwrap();
-    quota::on_channel(stage.engine.parts(), &tenant, Channel::Sms).await.unwrap().unwrap()
+    quota::on_channel(stage.engine.parts(), &tenant, channel).await.unwrap().unwrap()
 }
 
 async fn used(stage: &Stage) -> i64 {
@@ -140,6 +147,61 @@ testkit::both! {
         assert_eq!(used(&stage).await, 1);
         stage.send(sms(3)).await;
         assert_eq!(code(&stage, sms(4)).await, "quota_exceeded");
+    }
+
+    async fn a_message_falls_back_only_as_far_as_the_plan_reaches(db: TestDb) {
+        let allowances = json!([{"channel": "sms", "included": 9}, {"channel": "email", "included": 2}]);
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", allowances).await;
+        let both = |to: &str| json!({
+            "to": {"phone": to, "email": "ada@example.com"}, "channel": ["sms", "email"],
+            "content": {"subject": "Hi", "text": "Hello"},
+        });
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            ids.push(stage.send(both(REFUSED)).await);
+        }
+        stage.dispatch().await;
+        stage.pass(60_000).await;
+        let mut states = Vec::new();
+        for id in &ids {
+            let m = stage.message(*id).await;
+            states.push((m.channel, m.status.as_str()));
+        }
+        states.sort_unstable_by_key(|(channel, status)| (channel.as_str(), *status));
+        let mail = (Channel::Email, "read");
+        assert_eq!(states, [mail, mail, (Channel::Sms, "failed")]);
+        assert_eq!(on(&stage, Channel::Email).await.used, 2);
+        assert_eq!((used(&stage).await, told(&stage).await), (0, vec![("quota.reached".to_owned(), 100)]));
+        let seen = crate::setting::column(&db, "SELECT kind FROM observations WHERE kind = 'passed_over'").await;
+        assert_eq!(seen, "passed_over");
+        assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
+    }
+
+    async fn a_dead_letter_is_tried_again_only_as_far_as_the_plan_reaches(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |_| broken_before("connect_refused"))).await;
+        set_clock(&stage, "2026-11-10T12:00:00Z");
+        let settings = json!({"account_sid": format!("AC{:032}", 1), "auth_token": "0123456789abcdef0123456789abcdef"});
+        stage.account("twilio", settings, Some("+15550100001")).await;
+        let plan = plan(&stage, json!([{"channel": "sms", "included": 2}])).await;
+        subscribe(&stage, json!({ "plan_id": plan })).await;
+        let (one, other) = (stage.send(sms(1)).await, stage.send(sms(2)).await);
+        // The account is paused and probed between tries.
+        for _ in 0..60 {
+            stage.pass(60_000).await;
+        }
+        assert_eq!((stage.status(one).await, stage.status(other).await, used(&stage).await), ("failed", "failed", 0));
+        let third = stage.send(json!({"to": {"phone": "+15550109999"}, "channel": "sms", "content": {"text": "Hello"}, "send_at": "2026-11-20T12:00:00Z"})).await;
+        let retried = stage.engine.retry_many(&stage.caller, &Repeat::NONE, serde_json::from_value(json!({"ids": [one, other]})).unwrap()).await.unwrap();
+        let lines: Value = serde_json::from_slice(&retried.body).unwrap();
+        assert_eq!((&lines["data"][0]["status"], &lines["data"][1]["error"]["code"]), (&json!("queued"), &json!("quota_exceeded")));
+        assert_eq!(used(&stage).await, 2);
+        let refused = stage.engine.retry(&stage.caller, &Repeat::NONE, other).await.unwrap_err();
+        assert_eq!((refused.code, refused.kind.status(), refused.quota.unwrap().remaining), ("quota_exceeded", 402, 0));
+        stage.engine.cancel(&stage.caller, &Repeat::NONE, third).await.unwrap();
+        stage.engine.retry(&stage.caller, &Repeat::NONE, other).await.unwrap();
+        assert_eq!((used(&stage).await, told(&stage).await), (2, vec![("quota.reached".to_owned(), 100)]));
+        set_clock(&stage, "2026-12-02T12:00:00Z");
+        assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
     async fn a_repeated_request_counts_once_and_a_refused_one_not_at_all(db: TestDb) {

@@ -24,11 +24,25 @@ both! {
         assert!(system.jobs.iter().any(|(name, _)| *name == "recover"));
     }
 
+    async fn the_operator_sees_whose_messages_gave_up(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let operator = Caller::system(None);
+        assert!(stage.engine.dead_letters_by_tenant(&operator).await.unwrap().is_empty());
+        // The sandbox's number for an outage.
+        stage.send(json!({"to": {"phone": "+15005550006"}, "channel": "sms", "content": {"text": "x"}})).await;
+        stage.pass(120_000).await;
+        let dead = stage.engine.dead_letters_by_tenant(&operator).await.unwrap();
+        assert_eq!(dead.iter().map(|one| (one.tenant_id, one.tenant.as_str(), one.count)).collect::<Vec<_>>(), [(stage.tenant, "Acme", 1)]);
+        assert!(dead[0].newest_at.is_some());
+    }
+
     async fn a_tenant_cannot_watch_the_installation(db: TestDb) {
         let stage = Stage::new(&db).await;
         let tenant = Caller { is_operator: false, ..stage.caller.clone() };
         assert_eq!(stage.engine.troubled_accounts(&tenant).await.unwrap_err().code, "operator_only");
         assert_eq!(stage.engine.waiting_accounts(&tenant).await.unwrap_err().code, "operator_only");
+        assert_eq!(stage.engine.dead_letters_by_tenant(&tenant).await.unwrap_err().code, "operator_only");
         assert_eq!(stage.engine.system(&tenant).await.unwrap_err().code, "operator_only");
     }
 }

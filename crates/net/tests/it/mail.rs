@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{ArrivedMail, BoxFuture, MailDoor, Welcome};
-use tidings_net::{MailListen, SystemClock};
+use tidings_net::{MailListen, MailTls, SystemClock};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
@@ -62,6 +62,10 @@ impl Talk {
 }
 
 async fn listen(kept_max: usize) -> (SocketAddr, Arc<Door>, watch::Sender<bool>) {
+    listen_with(kept_max, None).await
+}
+
+async fn listen_with(kept_max: usize, tls: Option<Arc<MailTls>>) -> (SocketAddr, Arc<Door>, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let door = Arc::new(Door::default());
@@ -70,6 +74,7 @@ async fn listen(kept_max: usize) -> (SocketAddr, Arc<Door>, watch::Sender<bool>)
         listener,
         name: "mx.tidings.example".to_owned(),
         kept_max,
+        tls,
         door: Arc::<Door>::clone(&door),
         clock: Arc::new(SystemClock),
         stop: stopped,
@@ -158,4 +163,158 @@ async fn one_place_has_so_many_connections_and_a_half_mail_is_none() {
     let mut end = String::new();
     assert_eq!(talk.stream.read_line(&mut end).await.unwrap_or_default(), 0);
     assert!(door.0.lock().unwrap().is_empty());
+}
+
+/// Puts the certificate of the tests into files of the test's own.
+fn certificate(name: &str) -> (MailTls, std::path::PathBuf) {
+    let folder = std::env::temp_dir().join(format!("tidings-mail-tls-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (chain, key) = crate::script::server_pem();
+    std::fs::write(folder.join("chain.pem"), chain).unwrap();
+    std::fs::write(folder.join("key.pem"), key).unwrap();
+    (MailTls::open(&folder.join("chain.pem"), &folder.join("key.pem")).unwrap(), folder)
+}
+
+impl Talk {
+    /// Goes on under TLS, like a mail server that verifies the certificate.
+    async fn secure(self) -> Secure {
+        let name = "mail.test".try_into().unwrap();
+        let connector = tokio_rustls::TlsConnector::from(crate::script::client_tls());
+        let stream = connector.connect(name, self.stream.into_inner()).await.unwrap();
+        Secure { stream: BufReader::new(stream) }
+    }
+}
+
+struct Secure {
+    stream: BufReader<tokio_rustls::client::TlsStream<TcpStream>>,
+}
+
+impl Secure {
+    async fn say(&mut self, text: &str, code: &str) -> String {
+        self.stream.get_mut().write_all(text.as_bytes()).await.unwrap();
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).await.unwrap();
+            all.push_str(&line);
+            if line.get(3..4) != Some("-") {
+                assert!(line.starts_with(code), "{code} was wanted: {line}");
+                return all;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn under_tls_everything_begins_anew() {
+    let (tls, folder) = certificate("anew");
+    let (address, door, _stop) = listen_with(1 << 20, Some(Arc::new(tls))).await;
+    let mut talk = Talk::with(address).await;
+    talk.stream.get_mut().write_all(b"EHLO mx.mail.test\r\n").await.unwrap();
+    let mut offers = String::new();
+    while !offers.contains("250 ") {
+        talk.stream.read_line(&mut offers).await.unwrap();
+    }
+    assert!(offers.contains("250-STARTTLS\r\n"), "{offers}");
+    talk.say("STARTTLS now\r\n", "501").await;
+    talk.say("MAIL FROM:<a@b.c>\r\n", "250").await;
+    talk.say("RCPT TO:<ours@x>\r\n", "250").await;
+    talk.say("STARTTLS\r\n", "220").await;
+    let mut talk = talk.secure().await;
+    // What was said before is forgotten, and TLS is not offered inside TLS.
+    talk.say("DATA\r\n", "503").await;
+    let offers = talk.say("EHLO mx.mail.test\r\n", "250").await;
+    assert!(!offers.contains("STARTTLS"), "{offers}");
+    talk.say("STARTTLS\r\n", "503").await;
+    talk.say("MAIL FROM:<a@b.c>\r\n", "250").await;
+    talk.say("RCPT TO:<ours@x>\r\n", "250").await;
+    talk.say("DATA\r\n", "354").await;
+    talk.say("Subject: secret\r\n\r\nhi\r\n.\r\n", "250").await;
+    assert_eq!(&door.0.lock().unwrap()[0].data[..], b"Subject: secret\r\n\r\nhi\r\n");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn commands_slipped_in_before_tls_are_let_go() {
+    let (tls, folder) = certificate("slipped");
+    let (address, door, _stop) = listen_with(1 << 20, Some(Arc::new(tls))).await;
+    let mut talk = Talk::with(address).await;
+    talk.say("EHLO mx.mail.test\r\n", "250").await;
+    // In one write with STARTTLS, as somebody on the way would do it.
+    talk.say("STARTTLS\r\nMAIL FROM:<evil@x>\r\nRCPT TO:<ours@x>\r\n", "220").await;
+    let mut talk = talk.secure().await;
+    talk.say("NOOP\r\n", "250 2.0.0").await;
+    talk.say("RCPT TO:<ours@x>\r\n", "503").await;
+    talk.say("DATA\r\n", "503").await;
+    assert!(door.0.lock().unwrap().is_empty());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn without_a_certificate_tls_is_not_offered() {
+    let (address, _door, _stop) = listen(1 << 20).await;
+    let mut talk = Talk::with(address).await;
+    talk.say("STARTTLS\r\n", "500").await;
+    talk.say("NOOP\r\n", "250").await;
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
+    let (tls, folder) = certificate("renewed");
+    let (address, _door, _stop) = listen_with(1 << 20, Some(Arc::new(tls))).await;
+    std::fs::write(folder.join("chain.pem"), "half a fi").unwrap();
+    let mut talk = Talk::with(address).await;
+    talk.say("STARTTLS\r\n", "220").await;
+    talk.secure().await.say("NOOP\r\n", "250").await;
+    let (chain, key) = crate::script::other_pem();
+    std::fs::write(folder.join("chain.pem"), &chain).unwrap();
+    std::fs::write(folder.join("key.pem"), &key).unwrap();
+    let mut talk = Talk::with(address).await;
+    talk.say("STARTTLS\r\n", "220").await;
+    let secured = talk.secure().await;
+    let shown = secured.stream.get_ref().get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    assert_eq!(shown, CertificateDer::from_pem_slice(chain.as_bytes()).unwrap().to_vec());
+    for (chain, key, wanted) in [
+        ("missing.pem", "key.pem", "missing.pem"),
+        ("key.pem", "key.pem", "no certificate"),
+        ("chain.pem", "chain.pem", "chain.pem"),
+    ] {
+        let error = MailTls::open(&folder.join(chain), &folder.join(key)).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn large_mails_are_taken_a_few_at_once() {
+    let (address, door, _stop) = listen(8 << 20).await;
+    let mut talks = Vec::new();
+    let line = format!("{}\r\n", "x".repeat(998));
+    for _ in 0..5 {
+        let mut talk = Talk::with(address).await;
+        for (command, code) in [
+            ("HELO a\r\n", "250"),
+            ("MAIL FROM:<a@b.c>\r\n", "250"),
+            ("RCPT TO:<ours@x>\r\n", "250"),
+            ("DATA\r\n", "354"),
+        ] {
+            talk.say(command, code).await;
+        }
+        talks.push(talk);
+    }
+    for talk in &mut talks {
+        talk.stream.get_mut().write_all(line.repeat(16_000).as_bytes()).await.unwrap();
+    }
+    // More than sockets hold was written to each, so all five were large before the first ended: one of them found no room, and comes again.
+    let mut codes = Vec::new();
+    for talk in &mut talks {
+        talk.stream.get_mut().write_all(b".\r\n").await.unwrap();
+        let mut reply = String::new();
+        talk.stream.read_line(&mut reply).await.unwrap();
+        codes.push(reply[..3].to_owned());
+    }
+    codes.sort();
+    assert_eq!(codes, ["250", "250", "250", "250", "451"]);
+    assert_eq!(door.0.lock().unwrap().len(), 4);
 }

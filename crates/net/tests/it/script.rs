@@ -9,7 +9,10 @@ use std::{
 
 use model::{Answer, BoxFuture, Broken, Call, Clock, HttpAnswer, HttpCall, SmtpAnswer, SmtpCall, Timestamp, Transport};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use tidings_net::{Guard, Net, NetConfig, Resolve, SystemClock};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -320,6 +323,8 @@ pub async fn smtp(net: &Net, call: &SmtpCall) -> Result<SmtpAnswer, Broken> {
 struct Certificates {
     root_pem: String,
     server: Arc<ServerConfig>,
+    /// Certificate and key of the server, and of another one of the same name.
+    pems: [(String, String); 2],
 }
 
 /// A root and a server certificate for `mail.test` and `127.0.0.1`, made once per run.
@@ -331,8 +336,13 @@ fn certificates() -> &'static Certificates {
         let root_key = KeyPair::generate().unwrap();
         let root_pem = root.self_signed(&root_key).unwrap().pem();
         let names = vec!["mail.test".to_owned(), "127.0.0.1".to_owned()];
-        let leaf_key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(names).unwrap().signed_by(&leaf_key, &Issuer::new(root, root_key)).unwrap();
+        let issuer = Issuer::new(root, root_key);
+        let leaf = || {
+            let key = KeyPair::generate().unwrap();
+            let leaf = CertificateParams::new(names.clone()).unwrap().signed_by(&key, &issuer).unwrap();
+            (leaf, key)
+        };
+        let ((leaf, leaf_key), (other, other_key)) = (leaf(), leaf());
         let key = PrivateKeyDer::Pkcs8(leaf_key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let server = ServerConfig::builder_with_provider(provider)
@@ -341,8 +351,28 @@ fn certificates() -> &'static Certificates {
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], key)
             .unwrap();
-        Certificates { root_pem, server: Arc::new(server) }
+        let pems = [(leaf.pem(), leaf_key.serialize_pem()), (other.pem(), other_key.serialize_pem())];
+        Certificates { root_pem, server: Arc::new(server), pems }
     })
+}
+
+/// The server's certificate and key as PEM.
+pub fn server_pem() -> (String, String) {
+    certificates().pems[0].clone()
+}
+
+/// Another certificate of the same name, and its key.
+pub fn other_pem() -> (String, String) {
+    certificates().pems[1].clone()
+}
+
+/// What a client that trusts our root has.
+pub fn client_tls() -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificates().root_pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn server_tls() -> Arc<ServerConfig> {

@@ -80,7 +80,7 @@ impl Provider for AfricasTalking {
         Some(HttpCall::new(Method::Post, url).body("application/x-www-form-urlencoded", form(&fields)))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let (id, at) = (cx.uuid(), formatted(cx.now, "%Y-%m-%d %H:%M:%S"));
         let to = written.to.as_deref().unwrap_or("12345");

@@ -90,7 +90,7 @@ impl Provider for AiSensy {
         Some(signed(cx, url, "message.status.updated", &told))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let (kind, content) = match (&written.media, &written.location, &written.button) {
             (Some(media), ..) => (written.kind().to_uppercase(), json!({"url": media.url, "caption": written.text})),

@@ -1,6 +1,8 @@
 //! Bird's channels: messages over an SMS or a WhatsApp channel of a workspace, and signed events about them.
 //! <https://docs.bird.com/api/channels-api>
 
+mod projects;
+
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{HttpCall, Method};
@@ -22,6 +24,12 @@ pub(super) fn error(status: u16, code: &str, message: &str) -> Reply {
 /// Answers a request below `/workspaces`, whose key was checked.
 pub(super) fn answer(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
     let segments = request.segments();
+    if let [_, workspace, "projects", rest @ ..] = &segments[..] {
+        return match *workspace == cx.get("workspace_id") {
+            true => projects::answer(cx, request, rest),
+            false => Err(error(404, "NotFound", "There is no such workspace")),
+        };
+    }
     let [_, workspace, "channels", channel, rest @ ..] = &segments[..] else {
         return Err(error(404, "NotFound", "There is nothing here"));
     };

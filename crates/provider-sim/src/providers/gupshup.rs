@@ -1,6 +1,8 @@
 //! Gupshup: session messages, template messages, the list of templates; callbacks without a signature.
 //! <https://docs.gupshup.io/docs/whatsapp-api-documentation>
 
+mod templates;
+
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
 
@@ -14,9 +16,13 @@ use crate::{
 
 pub(crate) struct Gupshup;
 
+/// A template every app has.
+const ORDER_UPDATE: &str = r#"[{"id": "c6aecef6-bcb0-4fb1-8100-28c094e3bc6b", "elementName": "order_update", "languageCode": "en", "category": "UTILITY", "status": "APPROVED", "data": "Your order {{1}} is {{2}}", "vertical": "orders"}]"#;
 const SETTINGS: &[Setting] = &[
     Setting { name: "api_key", default: "simulated-api-key" },
     Setting { name: "app_name", default: "DemoApp" },
+    Setting { name: "app_id", default: "8a2bd7a3-5e5c-4a2f-9b25-0c4c5dd4c0ef" },
+    Setting { name: "templates", default: ORDER_UPDATE },
     Setting { name: "from", default: "917834811114" },
     Setting { name: "callback_url", default: "" },
 ];
@@ -35,7 +41,8 @@ impl Provider for Gupshup {
     }
 
     fn accounts(&self, settings: &Settings) -> Vec<Value> {
-        let keys = json!({"api_key": settings["api_key"], "app_name": settings["app_name"]});
+        let keys =
+            json!({"api_key": settings["api_key"], "app_name": settings["app_name"], "app_id": settings["app_id"]});
         vec![account("gupshup", "Gupshup", Some(&format!("+{}", settings["from"])), keys)]
     }
 
@@ -47,8 +54,13 @@ impl Provider for Gupshup {
             ("POST", ["wa", "api", "v1", "msg"]) => send(cx, request, false),
             ("POST", ["wa", "api", "v1", "template", "msg"]) => send(cx, request, true),
             ("GET", ["wa", "api", "v1", "template", "list", app]) if decoded(app) == cx.get("app_name") => {
-                let template = json!({"id": "c6aecef6-bcb0-4fb1-8100-28c094e3bc6b", "elementName": "order_update", "languageCode": "en", "category": "UTILITY", "status": "APPROVED", "data": "Your order {{1}} is {{2}}", "vertical": "orders"});
-                Ok(Reply::json(200, &json!({"status": "success", "templates": [template]})))
+                Ok(templates::list(cx))
+            }
+            ("POST", ["wa", "app", id, "template"]) if *id == cx.get("app_id") => {
+                templates::create(cx, &request.form())
+            }
+            ("DELETE", ["wa", "app", id, "template", name]) if *id == cx.get("app_id") => {
+                templates::delete(cx, &decoded(name))
             }
             ("GET", ["wa", "api", "v1", "template", "list", _]) => Err(error(400, "Invalid App Details")),
             _ => Err(error(404, "Not Found")),
@@ -87,7 +99,7 @@ impl Provider for Gupshup {
         Some(event(cx, url, "message-event", &payload))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let from = written.from.trim_start_matches('+');
         let (kind, payload) = match (&written.media, &written.location, &written.button) {

@@ -89,7 +89,7 @@ impl Provider for Interakt {
         Some(signed(cx, url, &format!("message_api_{}", word.to_lowercase()), &data))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let from = written.from.trim_start_matches('+');
         let kind = match (&written.media, &written.button) {

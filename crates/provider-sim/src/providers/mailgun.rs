@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use crate::{
     fate::Fate,
-    fields::{Fields, decoded},
+    fields::{Fields, decoded, form},
+    letter,
     message::{Draft, Message, Stage},
     mime::{FormFile, bare, form_data, is_address},
-    provider::{Cx, Provider, Setting, Settings, account, rfc2822, written},
+    provider::{Cx, Provider, Setting, Settings, Written, account, rfc2822, written},
     request::{Reply, Request},
     sign,
 };
@@ -25,6 +26,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "webhook_signing_key", default: "simulated-signing-key" },
     Setting { name: "from", default: "Acme Tickets <tickets@mg.acme.example>" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "mail_url", default: "" },
     Setting { name: "webhooks", default: "{}" },
     Setting { name: "domains", default: "[]" },
 ];
@@ -51,6 +53,7 @@ impl Provider for Mailgun {
     fn accounts(&self, settings: &Settings) -> Vec<Value> {
         let keys = json!({
             "api_key": settings["api_key"], "domain": settings["domain"], "webhook_signing_key": settings["webhook_signing_key"],
+            "reply_domain": "mailgun.reply.example",
         });
         vec![account("mailgun", "Mailgun", Some(&settings["from"]), keys)]
     }
@@ -121,6 +124,42 @@ impl Provider for Mailgun {
         let signature = json!({"timestamp": timestamp, "token": token, "signature": sign::hex(&signed)});
         let body = json!({"signature": signature, "event-data": event});
         Some(HttpCall::new(Method::Post, url).body("application/json", body.to_string()))
+    }
+
+    /// A route that forwards: whole mails to addresses that end in `mime`, others taken apart.
+    /// <https://documentation.mailgun.com/docs/mailgun/user-manual/receive-forward-store/receive-http>
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
+        let (url, to) = (Some(cx.get("mail_url")).filter(|url| !url.is_empty())?, written.to.clone()?);
+        let (timestamp, token) = (cx.unix().to_string(), cx.hex(50));
+        let key = cx.get("webhook_signing_key").as_bytes();
+        let signature = sign::hex(&sign::mac(hmac::HMAC_SHA256, key, format!("{timestamp}{token}").as_bytes()));
+        let from = format!("Somebody <{}>", written.from);
+        let mut fields = vec![
+            ("recipient", to.as_str()),
+            ("sender", &written.from),
+            ("from", &from),
+            ("subject", &written.subject),
+            ("timestamp", &timestamp),
+            ("token", &token),
+            ("signature", &signature),
+        ];
+        if url.ends_with("mime") {
+            let raw = letter::raw(cx, written, &to);
+            fields.push(("body-mime", &raw));
+            return Some(HttpCall::new(Method::Post, url).body("application/x-www-form-urlencoded", form(&fields)));
+        }
+        let headers = json!(letter::headers(cx, written, &to)).to_string();
+        let count = written.files.len().to_string();
+        fields.extend([
+            ("message-headers", headers.as_str()),
+            ("body-plain", &written.text),
+            ("attachment-count", &count),
+        ]);
+        fields.extend(written.html.as_deref().map(|html| ("body-html", html)));
+        let files: Vec<_> =
+            (0..written.files.len()).map(|index| (format!("attachment-{}", index + 1), written, index)).collect();
+        let (kind, body) = letter::form_data(cx, &fields, &files);
+        Some(HttpCall::new(Method::Post, url).body(&kind, body))
     }
 }
 
@@ -247,6 +286,7 @@ fn send(cx: &mut Cx<'_>, request: &Request, domain: &str) -> Result<Reply, Reply
             from: bare(fields.get("from")),
             echo: echoes.values().next().and_then(Value::as_str).map(str::to_owned),
             subject: Some(filled(fields.get("subject"))),
+            reply_to: Some(filled(fields.get("h:Reply-To"))),
             text: filled(fields.get("text")),
             parts: html.into_iter().chain(lines).collect(),
             callback_url: None,

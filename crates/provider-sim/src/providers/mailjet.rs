@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{
     fate::Fate,
+    letter,
     message::{Draft, Message, Stage},
     mime::{is_address, part},
-    provider::{Cx, Provider, Setting, Settings, account, iso, text},
+    provider::{Cx, Provider, Setting, Settings, Written, account, iso, rfc2822, text},
     request::{Reply, Request},
 };
 
@@ -50,7 +51,9 @@ impl Provider for Mailjet {
     }
 
     fn accounts(&self, settings: &Settings) -> Vec<Value> {
-        let keys = json!({"api_key": settings["api_key"], "secret_key": settings["secret_key"]});
+        let keys = json!({
+            "api_key": settings["api_key"], "secret_key": settings["secret_key"], "reply_domain": "mailjet.reply.example",
+        });
         vec![account("mailjet", "Mailjet", Some(&settings["from"]), keys)]
     }
 
@@ -130,6 +133,34 @@ impl Provider for Mailjet {
         });
         told.as_object_mut()?.extend(more.as_object().cloned().unwrap_or_default());
         Some(HttpCall::new(Method::Post, url).body("application/json", json!([told]).to_string()))
+    }
+
+    /// The Parse API. <https://dev.mailjet.com/email/guides/parse-api/>
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
+        let (url, to) = (cx.callback("callback_url")?, written.to.clone()?);
+        let headers: serde_json::Map<String, Value> =
+            letter::headers(cx, written, &to).into_iter().map(|(name, value)| (name, value.into())).collect();
+        let mut parts =
+            vec![json!({"Headers": {"Content-Type": "text/plain; charset=UTF-8"}, "ContentRef": "Text-part"})];
+        parts.extend(
+            written
+                .html
+                .as_ref()
+                .map(|_| json!({"Headers": {"Content-Type": "text/html; charset=UTF-8"}, "ContentRef": "Html-part"})),
+        );
+        let mut body = json!({
+            "Sender": written.from, "Recipient": to, "Date": rfc2822(cx.now), "From": format!("Somebody <{}>", written.from), "Subject": written.subject,
+            "Headers": headers, "Text-part": written.text, "Html-part": written.html.clone().unwrap_or_default(), "SpamAssassinScore": "0", "CustomID": "", "Payload": "",
+        });
+        for (index, file) in written.files.iter().enumerate() {
+            let name = format!("Attachment{}", index + 1);
+            parts.push(json!({
+                "Headers": {"Content-Type": file.content_type, "Content-Disposition": format!("attachment; filename=\"{}\"", file.filename)}, "ContentRef": name,
+            }));
+            body[name] = file.content_base64.clone().into();
+        }
+        body["Parts"] = parts.into();
+        Some(HttpCall::new(Method::Post, url).body("application/json", body.to_string()))
     }
 }
 
@@ -225,6 +256,7 @@ fn one(cx: &mut Cx<'_>, message: &Value) -> Result<Value, Reply> {
             from: from.to_owned(),
             echo: message["CustomID"].as_str().map(str::to_owned),
             subject: message["Subject"].as_str().map(str::to_owned),
+            reply_to: Some(text(message, "/ReplyTo/Email").to_owned()),
             text: text(message, "/TextPart").to_owned(),
             parts: html.into_iter().chain(files).collect(),
             callback_url: None,

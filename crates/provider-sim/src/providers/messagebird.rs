@@ -27,6 +27,8 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "bird_whatsapp_channel_id", default: "4a2bd7a3-5e5c-4a2f-9b25-0c4c5dd4c0ef" },
     Setting { name: "callback_url", default: "" },
     Setting { name: "bird_callback_url", default: "" },
+    Setting { name: "bird_channel_group_id", default: "7a2bd7a3-5e5c-4a2f-9b25-0c4c5dd4c0ef" },
+    Setting { name: "bird_projects", default: "[]" },
 ];
 /// Most recipients of one request.
 const RECIPIENTS_MAX: usize = 50;
@@ -54,6 +56,7 @@ impl Provider for MessageBird {
         let bird = json!({
             "access_key": settings["access_key"], "api": "bird", "signing_key": settings["signing_key"], "workspace_id": settings["workspace_id"],
             "sms_channel_id": settings["bird_sms_channel_id"], "whatsapp_channel_id": settings["bird_whatsapp_channel_id"],
+            "whatsapp_channel_group_id": settings["bird_channel_group_id"],
         });
         let from = format!("+{}", settings["from"]);
         vec![account("messagebird", "MessageBird", Some(&from), classic), account("messagebird", "Bird", None, bird)]
@@ -121,7 +124,7 @@ impl Provider for MessageBird {
         }
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         if written.channel.as_deref().is_some_and(|channel| channel.starts_with("bird-")) {
             return bird::inbound(cx, written);
         }

@@ -2,6 +2,7 @@
 //! <https://resend.com/docs/api-reference>
 
 mod manage;
+mod received;
 
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::{
     fate::Fate,
     message::{Draft, Message, Stage},
     mime::{bare, is_address, part},
-    provider::{Cx, Provider, Setting, Settings, account, iso, text},
+    provider::{Cx, Provider, Setting, Settings, Written, account, iso, text},
     request::{Reply, Request},
     sign,
 };
@@ -24,7 +25,10 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "callback_url", default: "" },
     Setting { name: "domains", default: "[]" },
     Setting { name: "webhooks", default: "[]" },
+    Setting { name: "received", default: "[]" },
 ];
+/// Received mails kept.
+const RECEIVED_MAX: usize = 50;
 /// Most mails of one batch.
 const BATCH_MAX: usize = 100;
 /// Longest idempotency key.
@@ -46,11 +50,17 @@ impl Provider for Resend {
     }
 
     fn accounts(&self, settings: &Settings) -> Vec<Value> {
-        let keys = json!({"api_key": settings["api_key"], "webhook_secret": settings["webhook_secret"]});
+        let keys = json!({
+            "api_key": settings["api_key"], "webhook_secret": settings["webhook_secret"], "reply_domain": "resend.reply.example",
+        });
         vec![account("resend", "Resend", Some(&settings["from"]), keys)]
     }
 
     fn answer(&self, cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+        // Files lie at an address that is its own proof.
+        if let ("GET", ["files", id, index]) = (request.method.as_str(), &request.segments()[..]) {
+            return received::file(cx, id, index);
+        }
         match request.bearer() {
             "" => return Err(error(401, "missing_api_key", "Missing API Key")),
             key if key != cx.get("api_key") => return Err(error(403, "invalid_api_key", "API key is invalid")),
@@ -69,6 +79,8 @@ impl Provider for Resend {
                 let data: Vec<Value> = cx.known().take(limit).map(|message| resource(cx, message)).collect();
                 Ok(Reply::json(200, &json!({"object": "list", "has_more": false, "data": data})))
             }
+            ("GET", ["emails", "receiving", id]) => received::mail(cx, id),
+            ("GET", ["emails", "receiving", id, "attachments"]) => received::files(cx, id),
             ("GET", ["emails", "metrics"]) => manage::metrics(cx, request),
             ("GET", ["emails", id]) => match cx.find(id) {
                 Some(message) => Ok(Reply::json(200, &resource(cx, message))),
@@ -117,17 +129,26 @@ impl Provider for Resend {
             "tags": message.more["tags"],
         });
         data.as_object_mut()?.extend(more.as_object().cloned().unwrap_or_default());
-        let body = json!({"type": kind, "created_at": iso(cx.now), "data": data}).to_string();
-        let (id, timestamp) = (format!("msg_{}", cx.hex(27)), cx.unix().to_string());
-        let signature = sign::svix(cx.get("webhook_secret"), &id, &timestamp, body.as_bytes());
-        Some(
-            HttpCall::new(Method::Post, url)
-                .body("application/json", body)
-                .header("svix-id", id)
-                .header("svix-timestamp", timestamp)
-                .header("svix-signature", signature),
-        )
+        Some(event(cx, url, kind, &data))
     }
+
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
+        let (url, to) = (cx.callback("callback_url")?, written.to.clone()?);
+        let data = received::keep(cx, written, &to);
+        Some(event(cx, url, "email.received", &data))
+    }
+}
+
+/// An event, signed.
+fn event(cx: &Cx<'_>, url: String, kind: &str, data: &Value) -> HttpCall {
+    let body = json!({"type": kind, "created_at": iso(cx.now), "data": data}).to_string();
+    let (id, timestamp) = (format!("msg_{}", cx.hex(27)), cx.unix().to_string());
+    let signature = sign::svix(cx.get("webhook_secret"), &id, &timestamp, body.as_bytes());
+    HttpCall::new(Method::Post, url)
+        .body("application/json", body)
+        .header("svix-id", id)
+        .header("svix-timestamp", timestamp)
+        .header("svix-signature", signature)
 }
 
 /// Takes a request once: the same key with the same body gets the first answer again.
@@ -256,6 +277,7 @@ fn one(cx: &mut Cx<'_>, mail: &Value) -> Result<String, Reply> {
             from: from.clone(),
             echo: tags.values().next().and_then(Value::as_str).map(str::to_owned),
             subject: mail["subject"].as_str().map(str::to_owned),
+            reply_to: mail["reply_to"].as_str().or_else(|| mail["reply_to"][0].as_str()).map(bare),
             text: text(mail, "/text").to_owned(),
             parts: html.into_iter().chain(files).collect(),
             callback_url: None,

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use crate::{
     fate::Fate,
     fields::decoded,
+    letter,
     message::{Draft, Message, Stage},
     mime::{is_address, part},
-    provider::{Cx, Provider, Setting, Settings, account, iso, text},
+    provider::{Cx, Provider, Setting, Settings, Written, account, iso, text},
     request::{Reply, Request},
     sign,
 };
@@ -22,6 +23,9 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "api_key", default: "SG.simulated.key" },
     Setting { name: "from", default: "Acme Tickets <tickets@acme.example>" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: "mail_url", default: "" },
+    // Whether mails are posted as they came: `true` or nothing.
+    Setting { name: "send_raw", default: "" },
     Setting { name: "webhooks", default: "[]" },
     Setting { name: "domains", default: "[]" },
 ];
@@ -135,6 +139,44 @@ impl Provider for SendGrid {
                 .header("x-twilio-email-event-webhook-timestamp", timestamp)
                 .header("x-twilio-email-event-webhook-signature", signature),
         )
+    }
+
+    /// Inbound Parse.
+    /// <https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook>
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
+        let (url, to) = (Some(cx.get("mail_url")).filter(|url| !url.is_empty())?, written.to.clone()?);
+        let envelope = json!({"to": [to], "from": written.from}).to_string();
+        let from = format!("Somebody <{}>", written.from);
+        let mut fields = vec![
+            ("to", to.as_str()),
+            ("from", &from),
+            ("subject", &written.subject),
+            ("envelope", &envelope),
+            ("sender_ip", "192.0.2.1"),
+            ("SPF", "pass"),
+            ("dkim", "{@mail.example : pass}"),
+        ];
+        if cx.get("send_raw") == "true" {
+            let raw = letter::raw(cx, written, &to);
+            fields.push(("email", &raw));
+            let (kind, body) = letter::form_data(cx, &fields, &[]);
+            return Some(HttpCall::new(Method::Post, url).body(&kind, body));
+        }
+        let headers = letter::headers(cx, written, &to);
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let count = written.files.len().to_string();
+        let charsets = r#"{"to":"UTF-8","html":"utf-8","subject":"UTF-8","from":"UTF-8","text":"utf-8"}"#;
+        fields.extend([
+            ("headers", headers.as_str()),
+            ("text", &written.text),
+            ("charsets", charsets),
+            ("attachments", &count),
+        ]);
+        fields.extend(written.html.as_deref().map(|html| ("html", html)));
+        let files: Vec<_> =
+            (0..written.files.len()).map(|index| (format!("attachment{}", index + 1), written, index)).collect();
+        let (kind, body) = letter::form_data(cx, &fields, &files);
+        Some(HttpCall::new(Method::Post, url).body(&kind, body))
     }
 }
 
@@ -280,6 +322,7 @@ fn draft(body: &Value, contents: &[Value], one: &Value, id: &str, to: &str) -> D
         from: text(body, "/from/email").to_owned(),
         echo: arguments.as_object().and_then(|all| all.values().next()).and_then(Value::as_str).map(str::to_owned),
         subject: Some(replaced(subject)),
+        reply_to: Some(text(body, "/reply_to/email").to_owned()),
         text: replaced(value("text/plain").unwrap_or_default()),
         parts: value("text/html").map(|_| "html".to_owned()).into_iter().chain(files).collect(),
         callback_url: None,

@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use crate::{
     fate::Fate,
+    fields::decoded,
+    letter,
     message::{Draft, Message, Stage},
     mime::{self, bare, is_address, part},
-    provider::{Cx, Provider, Setting, Settings, account, text, written},
+    provider::{Cx, Provider, Setting, Settings, Written, account, text, written},
     request::{Reply, Request},
     sign,
 };
@@ -31,7 +33,12 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "configuration_sets", default: "{}" },
     Setting { name: "topics", default: "[]" },
     Setting { name: "subscription", default: "{}" },
+    // Where received mails are put; without it they travel inside the notification.
+    Setting { name: "mail_bucket", default: "" },
+    Setting { name: "objects", default: "{}" },
 ];
+/// Objects kept.
+const OBJECTS_MAX: usize = 50;
 /// Most headers of a `Simple` mail, and most recipients of any.
 const HEADERS_MAX: usize = 15;
 const RECIPIENTS_MAX: usize = 50;
@@ -66,7 +73,8 @@ impl Provider for Ses {
         if segments.is_empty() {
             return older(cx, request);
         }
-        match sign::sigv4_problem(request, cx.get("access_key_id"), cx.get("secret_access_key"), "ses") {
+        let service = if segments.first() == Some(&"s3") { "s3" } else { "ses" };
+        match sign::sigv4_problem(request, cx.get("access_key_id"), cx.get("secret_access_key"), service) {
             None => {}
             Some("MissingAuthenticationToken") => {
                 return Err(error(403, "MissingAuthenticationTokenException", "Missing Authentication Token"));
@@ -93,6 +101,17 @@ impl Provider for Ses {
                     "SendingEnabled": true, "ProductionAccessEnabled": true, "EnforcementStatus": "HEALTHY",
                 }),
             )),
+            ("GET", ["v2", "email", "insights", id]) => match cx.find(id) {
+                Some(message) => Ok(Reply::json(200, &insights(cx, message))),
+                None => Err(error(404, "NotFoundException", "Message not found")),
+            },
+            ("GET", ["s3", bucket, key @ ..]) if *bucket == cx.get("mail_bucket") => {
+                use base64::{Engine as _, engine::general_purpose::STANDARD};
+                let object = cx.kept("objects")[decoded(&key.join("/")).as_ref()].as_str().map(str::to_owned);
+                let object = object.and_then(|text| STANDARD.decode(text).ok());
+                let absent = || Reply::of(404, "application/xml", "<Error><Code>NoSuchKey</Code></Error>");
+                Ok(Reply::of(200, "binary/octet-stream", object.ok_or_else(absent)?))
+            }
             (_, ["v2", "email", rest @ ..]) => identities::answer(cx, request, rest),
             _ => Err(error(404, "UnknownOperationException", "Unknown operation")),
         }
@@ -152,6 +171,70 @@ impl Provider for Ses {
         let subject = [("Subject", "Amazon SES Email Event Notification".to_owned())];
         Some(envelope(cx, "Notification", topic, base, url, &words, &now, &subject))
     }
+
+    /// A receipt rule: the mail inside the notification, or in a bucket.
+    /// <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html>
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let (url, to) = (cx.callback("callback_url")?, written.to.clone()?);
+        let now = self::written(cx.now, "%Y-%m-%dT%H:%M:%S.000Z");
+        let (raw, id, bucket) =
+            (STANDARD.encode(letter::raw(cx, written, &to)), cx.hex(40), cx.get("mail_bucket").to_owned());
+        let action = match bucket.as_str() {
+            "" => json!({"type": "SNS", "topicArn": cx.get("topic_arn"), "encoding": "BASE64"}),
+            _ => {
+                json!({"type": "S3", "topicArn": cx.get("topic_arn"), "bucketName": bucket, "objectKeyPrefix": "in", "objectKey": format!("in/{id}=+")})
+            }
+        };
+        let pass = json!({"status": "PASS"});
+        let mut event = json!({
+            "notificationType": "Received",
+            "receipt": {
+                "timestamp": now, "processingTimeMillis": 222, "recipients": [to], "spamVerdict": pass, "virusVerdict": pass, "spfVerdict": pass, "dkimVerdict": pass,
+                "dmarcVerdict": pass, "action": action,
+            },
+            "mail": {"timestamp": now, "source": written.from, "messageId": id, "destination": [to], "headersTruncated": false, "headers": [], "commonHeaders": {}},
+        });
+        if bucket.is_empty() {
+            event["content"] = raw.into();
+        } else {
+            let mut objects = cx.kept("objects").as_object().cloned().unwrap_or_default();
+            if objects.len() >= OBJECTS_MAX {
+                objects.clear();
+            }
+            objects.insert(format!("in/{id}=+"), raw.into());
+            cx.keep("objects", &objects.into());
+        }
+        let (base, topic, words) = (cx.base_url, cx.get("topic_arn"), event.to_string());
+        let subject = [("Subject", "Amazon SES Email Receipt Notification".to_owned())];
+        Some(envelope(cx, "Notification", topic, base, url, &words, &now, &subject))
+    }
+}
+
+/// What has happened to a mail by now. <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetMessageInsights.html>
+fn insights(cx: &Cx<'_>, message: &Message) -> Value {
+    let word = |stage: &Stage| match stage {
+        Stage::Sent => Some("SEND"),
+        Stage::Delivered => Some("DELIVERY"),
+        Stage::Opened => Some("OPEN"),
+        Stage::Clicked => Some("CLICK"),
+        Stage::Bounced | Stage::SoftBounced => Some("BOUNCE"),
+        Stage::Complained => Some("COMPLAINT"),
+        Stage::Failed => Some("REJECT"),
+        _ => None,
+    };
+    let past = message.steps.iter().filter(|(at, _)| *at <= cx.now);
+    let events: Vec<Value> = past
+        .filter_map(|(at, stage)| {
+            let kind = if *stage == Stage::Bounced { "PERMANENT" } else { "TRANSIENT" };
+            let details = json!({"Bounce": {"BounceType": kind, "BounceSubType": "General", "DiagnosticCode": "smtp; 550 5.1.1 user unknown"}});
+            Some(json!({"Timestamp": at.as_seconds(), "Type": word(stage)?, "Details": if word(stage)? == "BOUNCE" { details } else { json!({}) }}))
+        })
+        .collect();
+    json!({
+        "MessageId": message.id, "FromEmailAddress": message.from, "Subject": message.subject, "EmailTags": [],
+        "Insights": [{"Destination": message.to, "Isp": "Simulated", "Events": events}],
+    })
 }
 
 /// What goes to the root: actions of Amazon's older services, and the link that confirms a subscription.
@@ -244,7 +327,8 @@ fn send_bulk(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
     let entries = entries.ok_or_else(|| bad("BulkEmailEntries must have from 1 to 50 entries"))?;
     let mut results = Vec::new();
     for entry in entries {
-        results.push(match bulk_entry(cx, entry, content, &defaults, &from) {
+        let parties = (from.as_str(), body["ReplyToAddresses"][0].as_str());
+        results.push(match bulk_entry(cx, entry, content, &defaults, parties) {
             Ok(id) => json!({"Status": "SUCCESS", "MessageId": id}),
             Err((status, words)) => json!({"Status": status, "Error": words}),
         });
@@ -258,7 +342,7 @@ fn bulk_entry(
     entry: &Value,
     content: &Value,
     defaults: &Value,
-    from: &str,
+    (from, reply_to): (&str, Option<&str>),
 ) -> Result<String, (&'static str, String)> {
     let to = bare(text(entry, "/Destination/ToAddresses/0"));
     match cx.fate(&to) {
@@ -296,6 +380,7 @@ fn bulk_entry(
         from: from.to_owned(),
         to,
         subject: rendered("Subject")?,
+        reply_to: reply_to.map(str::to_owned),
         text: rendered("Text")?.unwrap_or_default(),
         parts: rendered("Html")?.map(|_| "html".to_owned()).into_iter().collect(),
         echo: tags.values().next().and_then(|values| values[0].as_str()).map(str::to_owned),
@@ -328,7 +413,8 @@ fn send(cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
     if recipients.is_empty() || recipients.len() > RECIPIENTS_MAX {
         return Err(bad("Recipient count must be from 1 to 50"));
     }
-    let mut draft = Draft { channel: "email", from, ..Draft::default() };
+    let reply_to = body["ReplyToAddresses"][0].as_str().map(str::to_owned);
+    let mut draft = Draft { channel: "email", from, reply_to, ..Draft::default() };
     match (&content["Simple"], &content["Raw"]) {
         (Value::Null, raw) => {
             use base64::{Engine as _, engine::general_purpose::STANDARD};

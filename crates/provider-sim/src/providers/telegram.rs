@@ -101,7 +101,7 @@ impl Provider for Telegram {
         None
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let from: i64 = written.from.parse().ok()?;
         let chat = json!({"id": from, "type": "private", "first_name": "Somebody"});

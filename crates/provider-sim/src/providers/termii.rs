@@ -76,7 +76,7 @@ impl Provider for Termii {
         Some(signed(cx, url, body.to_string()))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let to = written.to.as_deref().unwrap_or_else(|| cx.get("from"));
         let body = json!({

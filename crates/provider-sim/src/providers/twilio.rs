@@ -1,14 +1,18 @@
 //! Twilio: messages (SMS, MMS, WhatsApp), calls, look-ups, the account.
 //! <https://www.twilio.com/docs/messaging/api/message-resource> <https://www.twilio.com/docs/voice/api/call-resource>
 
+mod a2p;
+mod content;
+
 use model::{HttpCall, Method};
 use serde_json::{Value, json};
 
 use crate::{
     fate::Fate,
     fields::{Fields, form},
+    holdings::page,
     message::{Draft, Message, Stage},
-    provider::{Cx, Provider, Setting, Settings, Written, account, rfc2822},
+    provider::{Cx, Provider, Setting, Settings, Written, account, rfc2822, written},
     request::{Reply, Request},
     sign,
 };
@@ -22,6 +26,8 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "api_key_secret", default: "simulated-api-key-secret" },
     Setting { name: "from", default: "+15550100001" },
     Setting { name: "callback_url", default: "" },
+    Setting { name: a2p::KEPT, default: "" },
+    Setting { name: "contents", default: "[]" },
 ];
 /// Most pictures of one message.
 const MEDIA_MAX: usize = 10;
@@ -55,17 +61,28 @@ impl Provider for Twilio {
 
     fn answer(&self, cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
         let segments = request.segments();
-        let [_, "Accounts", rest @ ..] = &segments[..] else {
-            return Err(error(404, 20404, "The requested resource was not found"));
-        };
         let sid = cx.get("account_sid").to_owned();
         let pairs = [(sid.as_str(), "auth_token"), (cx.get("api_key_sid"), "api_key_secret")];
         let is_known = request.basic().is_some_and(|(user, password)| {
             pairs.iter().any(|(name, secret)| user == *name && password == cx.get(secret))
         });
+        if let ["v1", path @ ..] = &segments[..] {
+            let is_content = matches!(path.first(), Some(&("Content" | "ContentAndApprovals")));
+            return match (is_known, is_content) {
+                (false, _) => Err(error(401, 20003, "Authenticate")),
+                (true, true) => content::answer(cx, request, path),
+                (true, false) => a2p::answer(cx, request, path),
+            };
+        }
+        let [_, "Accounts", rest @ ..] = &segments[..] else {
+            return Err(error(404, 20404, "The requested resource was not found"));
+        };
         let is_own = rest.first().is_some_and(|given| given.trim_end_matches(".json") == sid);
         if !is_known || !is_own {
             return Err(error(401, 20003, "Authenticate"));
+        }
+        if let Some(answered) = a2p::own(cx, request, &rest[1..]) {
+            return answered;
         }
         match (request.method.as_str(), &rest[1..]) {
             ("GET", []) => Ok(Reply::json(
@@ -76,9 +93,12 @@ impl Provider for Twilio {
                 Ok(Reply::json(200, &json!({"account_sid": sid, "balance": "42.5000", "currency": "USD"})))
             }
             ("GET", ["IncomingPhoneNumbers.json"]) => {
-                let wanted = request.parameters().some("PhoneNumber");
-                let is_ours = wanted.is_none_or(|wanted| wanted == cx.get("from"));
-                let numbers = if is_ours { vec![number(cx, cx.get("callback_url"))] } else { Vec::new() };
+                let asked = request.parameters();
+                let wanted = asked.some("PhoneNumber");
+                let is_ours =
+                    wanted.is_none_or(|wanted| wanted == cx.get("from")) && asked.get("FriendlyName").is_empty();
+                let mut numbers = if is_ours { vec![number(cx, cx.get("callback_url"))] } else { Vec::new() };
+                numbers.extend(a2p::bought(cx, &asked));
                 Ok(Reply::json(200, &json!({ "incoming_phone_numbers": numbers })))
             }
             ("POST", ["IncomingPhoneNumbers", id]) if id.trim_end_matches(".json") == NUMBER => {
@@ -142,7 +162,7 @@ impl Provider for Twilio {
         Some(signed(cx, url, &fields))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let prefix = if written.is_whatsapp() { "whatsapp:" } else { "" };
         let sid = format!("{}{}", if written.media.is_some() { "MM" } else { "SM" }, cx.hex(32));
@@ -320,7 +340,7 @@ fn resource(cx: &Cx<'_>, message: &Message) -> Value {
     };
     let mut resource = json!({
         "sid": message.id, "account_sid": cx.get("account_sid"), "api_version": "2010-04-01", "status": status, "direction": "outbound-api",
-        "to": message.to, "from": message.from, "price": null, "price_unit": "USD",
+        "to": message.to, "from": message.from, "price": price(message, stage), "price_unit": "USD",
         "date_created": rfc2822(message.at), "date_updated": rfc2822(message.changed_at(cx.now)),
     });
     let more = if is_call {
@@ -337,15 +357,37 @@ fn resource(cx: &Cx<'_>, message: &Message) -> Value {
     resource
 }
 
+/// What it takes from the balance, which it says some time after the message left.
+fn price(message: &Message, stage: Stage) -> Value {
+    let is_known = stage > Stage::Taken && message.channel != "voice";
+    if is_known { "-0.00750".into() } else { Value::Null }
+}
+
 /// A page of messages or calls to a number, the newest first.
 fn list(cx: &Cx<'_>, asked: &Fields, name: &str) -> Reply {
     let (to, from) = (asked.get("To"), asked.get("From"));
+    let (since, until) = (asked.get("DateSent>"), asked.get("DateSent<"));
     let is_wanted = |message: &&Message| {
+        let day = written(message.at, "%Y-%m-%d");
         (message.channel == "voice") == (name == "calls")
             && (to.is_empty() || message.to == to)
             && (from.is_empty() || message.from == from)
+            && (since.is_empty() || day.as_str() >= since)
+            && (until.is_empty() || day.as_str() <= until)
     };
-    let size = asked.get("PageSize").parse().unwrap_or(50).min(PAGE_MAX);
-    let found: Vec<Value> = cx.known().filter(is_wanted).take(size).map(|message| resource(cx, message)).collect();
-    Reply::json(200, &json!({ name: found, "page": 0, "page_size": size, "next_page_uri": null }))
+    let size = asked.get("PageSize").parse().unwrap_or(50).clamp(1, PAGE_MAX);
+    let number: usize = asked.get("Page").parse().unwrap_or(0);
+    let all: Vec<Value> = cx.known().filter(is_wanted).map(|message| resource(cx, message)).collect();
+    let (found, next) = page(all, number.saturating_mul(size), size);
+    let next = next.map(|_| {
+        let query = form(&[
+            ("DateSent>", since),
+            ("DateSent<", until),
+            ("PageSize", &size.to_string()),
+            ("Page", &(number + 1).to_string()),
+            ("PageToken", "PA1"),
+        ]);
+        format!("/2010-04-01/Accounts/{}/Messages.json?{query}", cx.get("account_sid"))
+    });
+    Reply::json(200, &json!({ name: found, "page": number, "page_size": size, "next_page_uri": next }))
 }

@@ -226,7 +226,7 @@ impl Provider for Vonage {
         }
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let from = written.from.trim_start_matches('+');
         let to = written.to.as_deref().unwrap_or_else(|| cx.get("from")).trim_start_matches('+');

@@ -147,7 +147,7 @@ impl Provider for WhatsappCloud {
         Some(signed(cx, url, json!({ "statuses": [status] })))
     }
 
-    fn inbound(&self, cx: &Cx<'_>, written: &Written) -> Option<HttpCall> {
+    fn inbound(&self, cx: &mut Cx<'_>, written: &Written) -> Option<HttpCall> {
         let url = cx.callback("callback_url")?;
         let from = written.from.trim_start_matches('+');
         let contact = json!({"profile": {"name": "Somebody"}, "wa_id": from, "user_id": format!("US.{from}")});

@@ -188,6 +188,57 @@ fn a_repeated_key_is_answered_as_before() {
 }
 
 #[test]
+fn stripe_takes_money_once_and_tells_signed() {
+    let stage = Stage::new();
+    stage.control("PUT", "/_sim/providers/stripe", &json!({"callback_url": "http://127.0.0.1/hooks/stripe"}));
+    let form = |path: &str, key: &str, body: &str| {
+        let kind = "application/x-www-form-urlencoded";
+        let headers = [("authorization", "Bearer sk_test_simulated"), ("content-type", kind), ("idempotency-key", key)];
+        stage.ask("POST", &format!("/stripe/{path}"), &headers, body)
+    };
+    let body = |cents: &str| {
+        format!(
+            "mode=payment&success_url=https://a.test&client_reference_id=pur_1&line_items[0][quantity]=1&line_items[0][price_data][currency]=usd&line_items[0][price_data][unit_amount]={cents}&line_items[0][price_data][product_data][name]=Credit"
+        )
+    };
+    let sessions = "v1/checkout/sessions";
+    let first = answered(&form(sessions, "k1", &body("500")));
+    assert_eq!((first.0, &first.1["payment_status"], &first.1["amount_total"]), (200, &json!("unpaid"), &json!(500)));
+    assert_eq!(answered(&form(sessions, "k1", &body("500"))), first);
+    let refusal = |turn: &Turn| answered(turn).1["error"]["code"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(refusal(&form(sessions, "k1", &body("600"))), "idempotency_key_in_use");
+    assert_eq!(refusal(&form(sessions, "k2", &body("49"))), "amount_too_small");
+    assert_eq!(refusal(&form(sessions, "k3", "mode=setup")), "parameter_missing");
+    let stranger = stage.ask("GET", "/stripe/v1/refunds", &[("authorization", "Bearer sk_other")], "");
+    assert_eq!(answered(&stranger).0, 401);
+
+    let page = format!("c/pay/{}", first.1["id"].as_str().unwrap());
+    let paid = form(&page, "", "outcome=paid&card=4242424242424242");
+    let calls: Vec<HttpCall> = paid.due.iter().filter_map(|due| stage.simulator.call(due)).collect();
+    let kinds: Vec<Value> =
+        calls.iter().map(|call| serde_json::from_slice::<Value>(&call.body).unwrap()["type"].clone()).collect();
+    assert_eq!(kinds, [json!("payment_intent.succeeded"), json!("checkout.session.completed")]);
+    let signature = &calls[0].headers.iter().find(|(name, _)| name == "stripe-signature").unwrap().1;
+    assert!(signature.starts_with("t=1795253400,v1=") && signature.len() == 16 + 64, "{signature}");
+    assert_eq!(answered(&form(&page, "", "outcome=paid")).0, 400, "it is paid already");
+    let payment = answered(&paid).1["payment_intent"].as_str().unwrap().to_owned();
+    let refund = |key: &str, cents: u32| form("v1/refunds", key, &format!("payment_intent={payment}&amount={cents}"));
+    assert_eq!(answered(&refund("r1", 300)).1["status"], "succeeded");
+    assert_eq!(answered(&refund("r1", 300)).1["status"], "succeeded");
+    assert_eq!(refusal(&refund("r2", 201)), "charge_already_refunded");
+    assert_eq!(answered(&refund("r3", 200)).0, 200);
+    // What is broken on the way was not taken.
+    stage.control(
+        "POST",
+        "/_sim/script",
+        &json!({"provider": "stripe", "path": "*checkout*", "times": 1, "day": {"error": {"status": 503, "own_words": true}}}),
+    );
+    assert_eq!(answered(&form(sessions, "k4", &body("500"))).0, 503);
+    let fourth = answered(&form(sessions, "k4", &body("700")));
+    assert_eq!((fourth.0, &fourth.1["amount_total"]), (200, &json!(700)));
+}
+
+#[test]
 fn the_control_api_says_what_is_wrong() {
     let stage = Stage::new();
     let detail = |method: &str, path: &str, body: Value| {
@@ -212,8 +263,13 @@ fn every_provider_describes_its_accounts_and_its_bad_days() {
     assert_eq!(all["data"].as_array().unwrap().len(), crate::providers::PROVIDERS.len());
     for provider in crate::providers::PROVIDERS {
         let (_, shown) = stage.control("GET", &format!("/_sim/providers/{}", provider.id()), &Value::Null);
-        assert!(shown["accounts"].as_array().is_some_and(|accounts| !accounts.is_empty()), "{shown}");
         let id = provider.id();
+        // Stripe carries no messages.
+        assert_eq!(
+            shown["accounts"].as_array().is_some_and(|accounts| !accounts.is_empty()),
+            id != "stripe",
+            "{shown}"
+        );
         assert!(id == "smtp" || provider.throttled(None).status == 429, "{id}");
         assert!(id == "smtp" || provider.broken(503).status == 503, "{id}");
         let stranger = stage.ask("POST", &format!("/{id}/v1/anything"), &[], "{}").reply.unwrap();

@@ -130,7 +130,6 @@ fn subscription(tenant_id: TenantId, plan_id: PlanId, starts_at: Timestamp, ends
         counted_from: starts_at,
         billed_until: starts_at,
         closes_at: Some(ends_at),
-        ledger_revenue: 0,
         created_at: starts_at,
         updated_at: starts_at,
     }
@@ -151,6 +150,9 @@ fn key(tenant_id: TenantId, slot: u64, starts_at: Timestamp) -> Key {
         template_id: TemplateId::from_ulid(0),
         template_version: 0,
         topic: String::new(),
+        variant: 0,
+        currency: String::new(),
+        clock: 0,
     }
 }
 

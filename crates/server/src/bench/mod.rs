@@ -4,12 +4,13 @@
 //! the empty HTTP handler, rows a second with the bare driver, the bare receiver. The load generator and the receivers share the machine with the server under test, as they
 //! would on the smallest machine; they are made to cost little. Nothing is tuned for the benchmark: settings and durability are as shipped.
 //!
-//! `b1` to `b8`, `audience` (`b9` to `b11`), `billing` (`b12`, `b13`), `b15` and `b16` are the workloads, `singles` the tenants in a hurry of two of them, `floors` what they are held against, `child` the server under test, `inside` the engine without a server, `load` and `sink` the two ends of
+//! `b1` to `b8`, `audience` (`b9` to `b11`), `billing` (`b12`, `b13`), `b14`, `b15` and `b16` are the workloads, `singles` the tenants in a hurry of two of them, `floors` what they are held against, `child` the server under test, `inside` the engine without a server, `load` and `sink` the two ends of
 //! the wire, `room` the directory and the database, `meter` what it cost, `report` what is printed. Everything ends by itself, and takes its processes, files and
 //! databases with it.
 
 mod audience;
 mod b1;
+mod b14;
 mod b15;
 mod b16;
 mod b2;
@@ -105,6 +106,8 @@ enum Workload {
     B12,
     /// Billing on and off
     B13,
+    /// Analytics of a year
+    B14,
     /// Pages of the console with a million messages
     B15,
     /// A campaign of a million beside single messages
@@ -183,6 +186,7 @@ async fn perform(order: &Order, workload: Workload) -> anyhow::Result<Report> {
         Workload::B11 => audience::b11(order).await,
         Workload::B12 => billing::b12(order).await,
         Workload::B13 => billing::b13(order).await,
+        Workload::B14 => b14::run(order).await,
         Workload::B15 => b15::run(order).await,
         Workload::B16 => b16::run(order).await,
     }

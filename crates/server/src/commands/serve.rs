@@ -9,12 +9,12 @@ use axum::{Json, Router, http::StatusCode, routing::get};
 use engine::{
     Engine,
     access::users::{self, Made},
-    callbacks::mail::{MAIL_KEPT_MAX, Returns},
+    callbacks::mail::Returns,
     jobs, keys, recovery,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{BoxFuture, Secret};
-use net::MailListen;
+use net::{MailListen, MailTls};
 use serde_json::json;
 use store::Scope;
 use tokio::{
@@ -45,6 +45,7 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     let listener = bind(&config).await?;
     let bound = listener.local_addr()?;
     let mail = mail(&config).await?;
+    let mail_tls = mail_tls(&config)?;
     let mail_bound = mail.as_ref().map(TcpListener::local_addr).transpose()?;
     let node = node::open(&config, bound).await?;
     for line in config.warnings().iter().chain(&node.notes) {
@@ -65,6 +66,7 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
             listener,
             name: config.mail_name(bound),
             kept_max: MAIL_KEPT_MAX,
+            tls: mail_tls,
             door: Arc::new(Returns(Arc::clone(&node.engine))),
             clock: Arc::clone(&node.engine.ports.clock),
             stop: stop.subscribe(),
@@ -79,6 +81,18 @@ pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
     say("Stopping: finishing what is in flight. A second signal ends at once.");
     stop.send_replace(true);
     finish(running, &mut signals, &config, &node.engine).await
+}
+
+/// Bytes of a mail that are handed over: what the listener takes at most.
+const MAIL_KEPT_MAX: usize = 40 << 20;
+
+/// The certificate of the mail listener. One that cannot be used is found at the start.
+fn mail_tls(config: &Config) -> Result<Option<Arc<MailTls>>, ConfigError> {
+    let Some((certificate, key)) = &config.mail_tls else { return Ok(None) };
+    match MailTls::open(certificate, key) {
+        Ok(tls) => Ok(Some(Arc::new(tls))),
+        Err(error) => Err(ConfigError(format!("`mail_tls_certificate` and `mail_tls_key` cannot be used: {error}"))),
+    }
 }
 
 /// Where mail comes in, in processes that take callbacks.
@@ -241,7 +255,7 @@ fn announce(announcement: &Announcement, json: bool) -> Outcome {
         say(&format!("The console is at {console}"));
     }
     if let Some(mail) = mail {
-        say(&format!("Bounces and complaints come in by SMTP at {mail}"));
+        say(&format!("Bounces, complaints and answers come in by SMTP at {mail}"));
     }
     if let Some(key) = operator_key {
         say(&format!("The operator's API key, shown this once: {}", key.reveal()));

@@ -32,8 +32,20 @@ pub const KEYS: &[Key] = &[
         "mail_listen",
         "ADDRESS:PORT",
         "(none: no mail is taken)",
-        "Where bounces and complaints come in by SMTP, for e-mail accounts with a `bounce_domain`: only mail to return addresses this installation made is taken. The world brings mail to port 25; \
-         let the firewall or a mail server lead it here. In processes with the role `api`.",
+        "Where bounces, complaints and answers come in by SMTP, for e-mail accounts with a `bounce_domain` or `reply_domain`: only mail to addresses this installation made is taken. The world \
+         brings mail to port 25; let the firewall or a mail server lead it here. In processes with the role `api`.",
+    ),
+    key(
+        "mail_tls_certificate",
+        "PATH",
+        "(none: STARTTLS is not offered)",
+        "The certificate the mail listener shows after STARTTLS, with its chain, as PEM. It is read again for each handshake, so a renewed one needs no restart. Needs `mail_tls_key`.",
+    ),
+    key(
+        "mail_tls_key",
+        "PATH",
+        "(none: STARTTLS is not offered)",
+        "The private key that goes with `mail_tls_certificate`, as PEM.",
     ),
     key(
         "data_dir",

@@ -290,7 +290,7 @@ fn is_setting(name: &str) -> bool {
 /// Refuses a setting nobody knows, and guesses which was meant.
 fn known(path: &str, origin: &Origin) -> Result<(), ConfigError> {
     if let Some(id) = keys::connector_of(path) {
-        if connectors::registry::find(id).is_some() {
+        if connectors::registry::find(id).is_some() || id == engine::money::payments::STRIPE {
             return Ok(());
         }
         let ids: Vec<_> = connectors::registry::listed().map(|connector| connector.spec().id).collect();

@@ -103,6 +103,17 @@ fn the_public_url_is_where_we_listen_unless_it_is_said() {
 }
 
 #[test]
+fn a_certificate_and_its_key_are_given_both_or_not_at_all() {
+    assert_eq!(from_file("").unwrap().mail_tls, None);
+    let both = from_file("mail_tls_certificate = \"/etc/mail.pem\"\nmail_tls_key = \"/etc/mail.key\"").unwrap();
+    assert_eq!(both.mail_tls, Some(("/etc/mail.pem".into(), "/etc/mail.key".into())));
+    for (given, missing) in [("mail_tls_certificate", "mail_tls_key"), ("mail_tls_key", "mail_tls_certificate")] {
+        let refused = from_file(&format!("{given} = \"/etc/mail\"")).unwrap_err().0;
+        assert!(refused.starts_with(&format!("`{missing}` is missing")), "{refused}");
+    }
+}
+
+#[test]
 fn variables_that_are_not_ours_to_read_are_left_alone() {
     let variables = [
         ("TIDINGS_API_KEY", "tdk_x"),

@@ -47,16 +47,15 @@ export async function accessible(page, name) {
   assert.deepEqual(lines, [], `${name} at ${page.url()}`);
 }
 
-/** Bytes of a page with all it loads, as they lie on the server. */
-export async function weight(browser, url, cookies, path) {
-  const page = await open(browser, { url, cookies });
-  const bodies = [];
-  const weigh = (response) => { if (!response.url().includes("/console/live")) bodies.push(response.body()); };
-  page.on("response", weigh);
-  await page.goto(path, { waitUntil: "load" });
-  await page.evaluate(() => document.fonts.ready);
-  page.off("response", weigh);
-  const bytes = (await Promise.all(bodies)).reduce((sum, body) => sum + body.length, 0);
-  await page.context().close();
-  return bytes;
+/** Lets a page be weighed: `page.weight()` answers the bytes of the last page with all it loads, as they lie on the server and as if nothing were kept from before. */
+export async function weighing(page) {
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Network.setCacheDisabled", { cacheDisabled: true });
+  let bodies = [];
+  page.on("request", (request) => { if (request.isNavigationRequest() && request.frame() === page.mainFrame()) bodies = []; });
+  page.on("response", (response) => { if (!response.url().includes("/console/live") && response.status() < 300) bodies.push(response.body().catch(() => "")); });
+  page.weight = async () => {
+    await page.evaluate(() => document.fonts.ready);
+    return (await Promise.all(bodies)).reduce((sum, body) => sum + body.length, 0);
+  };
 }

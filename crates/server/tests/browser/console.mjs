@@ -1,17 +1,11 @@
 // The main jobs of people in the console, on the real program: called by the test with what the program announced and a tenant of its own. Prints each story as it passes.
 import assert from "node:assert/strict";
-import { PAGE_MAX, accessible, nothingWrong, open, start, weight } from "./browser.mjs";
-import { PAGES, visit } from "./pages.mjs";
+import { accessible, nothingWrong, open, start } from "./browser.mjs";
 import { api, marketing } from "./marketing.mjs";
-import { people } from "./people.mjs";
-import { signIn } from "./story.mjs";
+import { signIn, story } from "./story.mjs";
 
 const { url, person, tenant } = JSON.parse(process.argv[2]);
 const browser = await start();
-
-async function story(name, tell) {
-  try { await tell(); console.log(`passed: ${name}`); } catch (error) { console.error(`failed: ${name}`); throw error; }
-}
 
 let page = await open(browser, { url });
 let cookies;
@@ -124,6 +118,14 @@ await story("contacts come from a file, looked at before anything is written", a
   nothingWrong(page);
 });
 
+await story("a recipient is proposed while their name is typed", async () => {
+  await page.goto("/console/compose?channel=email");
+  await page.getByLabel("To", { exact: true }).pressSequentially("Ada");
+  await page.locator('#recipients option[value="ada@example.com"]').waitFor({ state: "attached" });
+  await page.goto("/console");
+  nothingWrong(page);
+});
+
 await story("a key is shown once, works, and is revoked", async () => {
   await page.goto("/console/settings/keys/new");
   await page.getByLabel("Name").fill("Ticket shop");
@@ -154,40 +156,46 @@ await story("a theme that was chosen stays, and forms work by keyboard", async (
 });
 
 await marketing({ page, story, ask: api({ url, tenant, cookies }) });
-await people({ browser, url, page, story });
-
-for (const theme of ["light", "dark"]) {
-  await story(`every page can be used by everybody, ${theme}`, async () => {
-    const reader = await open(browser, { url, theme, cookies });
-    for (const [name, where] of PAGES) {
-      if (!await visit(reader, where)) continue;
-      await accessible(reader, name);
-    }
-    nothingWrong(reader);
-    await reader.context().close();
-  });
-}
-
-await story("nothing is wider than a small phone", async () => {
-  const narrow = await open(browser, { url, width: 360, height: 740, cookies });
-  for (const [name, where] of PAGES) {
-    if (!await visit(narrow, where)) continue;
-    const over = await narrow.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    assert.ok(over <= 0, `${name} is ${over} pixels too wide`);
-  }
-  await narrow.goto("/console");
-  await narrow.getByRole("link", { name: "Open the navigation" }).click();
-  await narrow.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Channels" }).click();
-  await narrow.waitForURL(/channels$/);
-  nothingWrong(narrow);
-  await narrow.context().close();
+await story("a page nobody looks at asks for nothing, and catches up when it is seen again", async () => {
+  const watcher = await open(browser, { url, cookies });
+  await watcher.goto("/console/messages");
+  await watcher.waitForFunction(() => document.body.dataset.live === "on");
+  const asked = [];
+  watcher.on("request", (request) => asked.push(request.url()));
+  const hide = (hidden) => watcher.evaluate((is) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => is });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  await hide(true);
+  assert.equal(await watcher.evaluate(() => document.querySelector("live-news").source), null, "the stream is closed");
+  await api({ url, tenant, cookies })("/v1/messages", { to: { phone: "+12025550188" }, channel: "sms", content: { text: "While nobody looks" } });
+  assert.deepEqual(asked.filter((one) => !one.includes("/assets/")), []);
+  await hide(false);
+  await watcher.getByRole("link", { name: "+12025550188" }).waitFor();
+  nothingWrong(watcher);
+  await watcher.context().close();
 });
 
-await story("no page is heavy", async () => {
-  for (const path of ["/console", "/console/messages", "/console/compose?channel=email", "/console/settings/webhooks/new"]) {
-    const bytes = await weight(browser, url, cookies, path);
-    assert.ok(bytes <= PAGE_MAX, `${path} weighs ${bytes} bytes`);
-  }
+await story("an instant says on hover exactly when it was", async () => {
+  await page.goto("/console/messages");
+  const said = await page.locator("tbody time").first().getAttribute("title");
+  assert.match(said, /^\w+, \d+ \w+ \d{4}, \d\d:\d\d:\d\d\.\d{3} \S+ · \d\d:\d\d:\d\d\.\d{3} UTC$/);
+  nothingWrong(page);
+});
+
+await story("a part that cannot be brought up to date stays as it was, and a page that fails says what to do", async () => {
+  await page.goto("/console/messages");
+  const before = await page.locator("#messages").innerText();
+  await page.route("**/console/messages*", (route) => route.fulfill({ status: 503, body: "later" }));
+  await page.evaluate(() => htmx.trigger(document.body, "news"));
+  await page.waitForResponse((response) => response.status() === 503);
+  assert.equal(await page.locator("#messages").innerText(), before);
+  await page.unroute("**/console/messages*");
+  page.wrong = [];
+  await page.goto("/console/nothing-here");
+  await page.getByRole("link", { name: "Go to the start" }).click();
+  await page.waitForURL(/\/console$/);
+  nothingWrong(page);
 });
 
 await browser.close();

@@ -1,6 +1,8 @@
 // How people come in: with a second factor, and into a demo by its link.
 import { createHmac } from "node:crypto";
+import assert from "node:assert/strict";
 import { accessible, nothingWrong, open } from "./browser.mjs";
+import { letterWithLinks, mailbox } from "./mailbox.mjs";
 
 /** The six digits an app shows for a secret (RFC 6238) in the step of this instant. */
 function digits(secret, at = Date.now()) {
@@ -14,7 +16,55 @@ function digits(secret, at = Date.now()) {
   return String((hash.readUInt32BE(from) & 0x7fffffff) % 1_000_000).padStart(6, "0");
 }
 
-export async function people({ browser, url, page, story }) {
+export async function people({ browser, url, page, story, ask }) {
+  await story("somebody signs in through their organisation", async () => {
+    const ada = await open(browser, { url });
+    await ada.goto("/console/messages");
+    await ada.getByRole("link", { name: "Sign in with your organisation" }).click();
+    await ada.waitForURL(/\/console\/messages$/);
+    await ada.getByRole("heading", { name: "Messages", level: 1 }).waitFor();
+    assert.equal(await ada.getByRole("link", { name: "Tenants" }).count(), 0, "a member is no staff");
+    nothingWrong(ada);
+    await ada.context().close();
+  });
+
+  await story("a reader chooses what reaches them, and then nothing, on the pages a letter leads to", async () => {
+    const box = await mailbox();
+    const { contact, unsubscribe, preferences } = await letterWithLinks(ask, box);
+    const reader = await open(browser, { url });
+    const dark = await open(browser, { url, theme: "dark", width: 360, height: 740 });
+    for (const [name, path] of [["preferences", preferences], ["unsubscribe", unsubscribe]]) {
+      for (const one of [reader, dark]) {
+        await one.goto(path);
+        await accessible(one, name);
+      }
+      assert.ok(await dark.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth), `${name} is too wide`);
+    }
+    await reader.goto(preferences);
+    await reader.getByRole("checkbox", { name: /^SMS/ }).uncheck();
+    await reader.getByLabel("From").fill("22:00");
+    await reader.getByLabel("until").fill("08:00");
+    await reader.getByRole("button", { name: "Save" }).click();
+    await reader.getByText("Saved.").waitFor();
+    assert.equal(await reader.getByRole("checkbox", { name: /^SMS/ }).isChecked(), false);
+    await page.goto(`/console/contacts/${contact.id}/consent`);
+    assert.equal(await page.getByRole("switch", { name: "Messages by SMS" }).getAttribute("aria-checked"), "false");
+    assert.equal(await page.getByRole("switch", { name: "Messages by E-mail" }).getAttribute("aria-checked"), "true");
+    assert.equal(await page.locator('[name="quiet_hours/from"]').inputValue(), "22:00");
+    await reader.goto(unsubscribe);
+    await reader.getByRole("button", { name: "Unsubscribe from everything" }).click();
+    await reader.getByRole("heading", { name: "You are unsubscribed" }).waitFor();
+    await accessible(reader, "unsubscribed");
+    await page.reload();
+    assert.equal(await page.getByRole("switch", { name: "Messages by E-mail" }).getAttribute("aria-checked"), "false");
+    nothingWrong(reader);
+    nothingWrong(dark);
+    nothingWrong(page);
+    await reader.context().close();
+    await dark.context().close();
+    box.close();
+  });
+
   await story("somebody sets up a second factor and is asked for it", async () => {
     await page.goto("/console/settings/users/new");
     await page.getByRole("textbox", { name: "E-mail" }).fill("member@example.com");

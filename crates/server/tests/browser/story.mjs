@@ -14,3 +14,8 @@ export async function signIn(page, { email, password, tenant }) {
   }
   return (await page.context().cookies()).filter((cookie) => cookie.name === "tidings_session");
 }
+
+/** Tells a story and says whether it went well. */
+export async function story(name, tell) {
+  try { await tell(); console.log(`passed: ${name}`); } catch (error) { console.error(`failed: ${name}`); throw error; }
+}

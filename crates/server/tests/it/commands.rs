@@ -51,6 +51,17 @@ testkit::both! {
         assert!(installation.run(&["key", "create", "--operator", "--name", "ops"]).out.starts_with("tdo_"));
     }
 
+    async fn sums_are_counted_again(db: TestDb) {
+        let installation = Installation::on(&db);
+        let made = installation.run(&["tenant", "create", "Acme", "--json"]).json();
+        let tenant = made["tenant"]["id"].as_str().unwrap();
+        for arguments in [&["recount", "--json"][..], &["recount", "--tenant", tenant, "--json"]] {
+            assert_eq!(installation.run(arguments).json(), serde_json::json!({"tenants": 1, "corrected": 0}));
+        }
+        let nobody = installation.run(&["recount", "--tenant", "ten_01K9ZC0A1B2C3D4E5F6G7H8J9K"]);
+        assert_eq!((nobody.code, nobody.err.contains("no such tenant")), (1, true), "{}", nobody.err);
+    }
+
     async fn what_the_engine_refuses_exits_1_with_its_words(db: TestDb) {
         let installation = Installation::on(&db);
         let check = |arguments: &[&str], expected: &str| {

@@ -1,8 +1,13 @@
 //! Every provider, end to end: the real server sends the whole catalogue to the real simulator, whose callbacks come back signed; replies arrive, refused
 //! recipients are refused, and each class of bad day ends as it should.
 
+mod asked;
+mod letters;
 mod managed;
+mod signed;
 mod table;
+mod templates;
+mod together;
 
 use std::{cell::RefCell, collections::BTreeMap, fs};
 

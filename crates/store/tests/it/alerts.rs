@@ -2,9 +2,11 @@
 
 use model::{AccountId, AlertId, AlertRuleId, Channel, MessageId, TenantId, Timestamp};
 use store::{
-    Error, Scope, alert_facts,
+    Error, Scope, accounts, alert_facts,
     alert_rules::{self, AlertRule, AlertState},
     alerts::{self, Alert, Filter},
+    messages,
+    registrations::{self, Registration},
     tenants,
 };
 
@@ -109,9 +111,10 @@ testkit::both! {
     }
 
     async fn a_look_is_taken_by_one(db: TestDb) {
-        assert_eq!(write!(db, |tx| (alert_rules::begin(tx, ACME, at(1)).await?, alert_rules::begin(tx, ACME, at(2)).await?)), (true, false));
-        assert_eq!(write!(db, |tx| (alert_rules::has_begun(tx, ACME).await?, alert_rules::has_begun(tx, OTHER).await?)), (true, false));
-        write!(db, |tx| alert_rules::begin(tx, OTHER, at(1)).await?);
+        assert_eq!(write!(db, |tx| (alert_rules::begin(tx, ACME, 9, at(1)).await?, alert_rules::begin(tx, ACME, 9, at(2)).await?)), (Some(0), None));
+        assert_eq!(write!(db, |tx| (alert_rules::has_begun(tx, ACME, 9).await?, alert_rules::has_begun(tx, ACME, 10).await?, alert_rules::has_begun(tx, OTHER, 9).await?)), (true, false, false));
+        assert_eq!(write!(db, |tx| (alert_rules::behind(tx, 10, 10).await?, alert_rules::begin(tx, ACME, 10, at(3)).await?, alert_rules::behind(tx, 10, 10).await?)), (vec![ACME], Some(9), vec![]));
+        write!(db, |tx| alert_rules::begin(tx, OTHER, 9, at(1)).await?);
         assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[OTHER, ACME], at(50), at(100)).await?), [ACME, OTHER]);
         assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[ACME, OTHER], at(99), at(101)).await?), []);
         assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[OTHER], at(100), at(160)).await?), [OTHER]);
@@ -143,7 +146,7 @@ testkit::both! {
         assert_eq!(write!(db, |tx| (alerts::find(tx, ACME, id(2)).await?, alerts::find(tx, OTHER, id(2)).await?)), (Some(alert(ACME, 2, "firing")), None));
         assert_eq!(write!(db, |tx| alerts::lock(tx, ACME, id(2)).await?), Some(alert(ACME, 2, "firing")));
 
-        write!(db, |tx| (alert_rules::begin(tx, ACME, at(1)).await?, alert_rules::begin(tx, OTHER, at(1)).await?));
+        write!(db, |tx| (alert_rules::begin(tx, ACME, 9, at(1)).await?, alert_rules::begin(tx, OTHER, 9, at(1)).await?));
         write!(db, |tx| alert_rules::note_told(tx, OTHER, at(50)).await?);
         assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(49), 9).await?), [ACME]);
         assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(50), 9).await?), [ACME, OTHER]);
@@ -189,9 +192,21 @@ testkit::both! {
             async move { write!(db, |tx| alert_facts::dead_letters(tx, tenant, at(since), MessageId::from_ulid(oldest), "tidings_alert", 10).await?) }
         };
         assert_eq!((dead(ACME, 0, 0).await, dead(ACME, 91, 0).await, dead(ACME, 0, 5).await, dead(OTHER, 0, 0).await), (3, 2, 1, 0));
+        let counted = write!(db, |tx| (messages::count_dead(tx, ACME, 2).await?, messages::count_dead(tx, ACME, 9).await?, messages::count_dead(tx, OTHER, 9).await?));
+        assert_eq!(counted, ((2, Some(at(100))), (4, Some(at(100))), (0, None)));
+        let next = write!(db, |tx| (messages::next_with_dead(tx, TenantId::from_ulid(0)).await?, messages::next_with_dead(tx, ACME).await?));
+        assert_eq!(next, (Some(ACME), None));
         let lapsed = write!(db, |tx| alert_facts::lapsed(tx, ACME, 9).await?);
         assert_eq!(lapsed.iter().map(|row| (row.kind.as_str(), row.name.as_str(), row.reason.as_deref())).collect::<Vec<_>>(), [("domain", "acme.example", Some("no DKIM"))]);
         assert_eq!(write!(db, |tx| alert_facts::lapsed(tx, OTHER, 9).await?), []);
+        let rejected = Registration { state: "rejected".to_owned(), ..crate::registrations::registration(OTHER, 1, 1) };
+        write!(db, |tx| {
+            accounts::insert(tx, &crate::tenancy::account(1, OTHER)).await?;
+            registrations::insert(tx, &rejected).await?;
+        });
+        let lapsed = write!(db, |tx| alert_facts::lapsed(tx, OTHER, 9).await?);
+        assert_eq!(lapsed.iter().map(|row| (row.kind.as_str(), row.name.as_str(), row.state.as_str())).collect::<Vec<_>>(), [("registration", "Mail", "rejected")]);
+        assert_eq!(write!(db, |tx| alert_facts::tenants_in_trouble(tx, 9).await?), [ACME, OTHER]);
     }
 }
 
@@ -208,5 +223,8 @@ fn key(tenant_id: TenantId, at: Timestamp) -> store::message_counters::Key {
         template_id: model::TemplateId::from_ulid(0),
         template_version: 0,
         topic: String::new(),
+        variant: 0,
+        currency: String::new(),
+        clock: 0,
     }
 }

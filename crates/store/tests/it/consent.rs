@@ -1,13 +1,14 @@
 //! Suppressions, consent, preferences, topics, rules and fallbacks: each function on both engines.
 
 use model::{
-    AccountId, Blocks, Channel, ConsentId, ConsentMethod, ConsentState, ContactId, MessageId, SuppressionId,
+    AccountId, Blocks, Channel, ConsentId, ConsentMethod, ConsentState, ContactId, MessageId, Status, SuppressionId,
     SuppressionReason, TenantId, Timestamp,
 };
 use store::{
     Error, Scope, consent_policies,
     consents::{self, ConsentRecord, Preferences, Topic},
     fallbacks::{self, Fallback, FormerRoute},
+    messages::{self, ContentId, Message},
     suppressions::{self, Filter, SoftBounce, Suppression},
 };
 
@@ -151,6 +152,22 @@ testkit::both! {
         assert!(!write!(db, |tx| consents::remove_topic(tx, OTHER, "news").await?));
         assert!(write!(db, |tx| consents::remove_topic(tx, ACME, "news").await?));
         assert!(write!(db, |tx| consents::marketing_since(tx, ACME, &[ADA], MessageId::from_ulid(0)).await?).is_empty());
+        let asked = [(ADA, "payment_reminders".to_owned())];
+        let about = |tenant: TenantId, asked: Vec<(ContactId, String)>, since: u128| {
+            let db = db.db.clone();
+            async move { write!(db, |tx| consents::about_topics_since(tx, tenant, &asked, MessageId::from_ulid(since)).await?) }
+        };
+        assert!(about(ACME, asked.to_vec(), 0).await.is_empty());
+        for (id, topic, status) in [(1, "payment_reminders", Status::Sent), (2, "news", Status::Sent), (3, "payment_reminders", Status::Suppressed), (4, "payment_reminders", Status::Queued)] {
+            let mut m = Message::new(ACME, MessageId::from_ulid(id), Channel::Sms, "+4915112345678".to_owned(), ContentId(1), at(id as i64));
+            (m.contact_id, m.topic, m.status) = (Some(ADA), Some(topic.to_owned()), status);
+            write!(db, |tx| messages::insert_many(tx, &[m]).await?);
+        }
+        let mut found: Vec<_> = about(ACME, asked.to_vec(), 0).await.into_iter().map(|sent| (sent.message_id.ulid(), sent.at, sent.is_sent)).collect();
+        found.sort_unstable();
+        assert_eq!(found, [(1, at(1), false), (4, at(4), false)], "what was held back does not count");
+        assert_eq!(about(ACME, asked.to_vec(), 2).await.len(), 1);
+        assert!(about(OTHER, asked.to_vec(), 0).await.is_empty());
     }
 
     async fn fallbacks_move_on_when_due_and_former_ways_are_found(db: TestDb) {

@@ -48,6 +48,8 @@ fn invoiced(starts: i64, country: &str, sent: i64) -> Invoiced {
         country: country.to_owned(),
         ends_at: at(starts + 10),
         sent,
+        charges: sent + 1,
+        charged: 10 * sent,
     }
 }
 
@@ -127,7 +129,7 @@ testkit::both! {
         }
         let subscription = |past_due_since| Subscription {
             tenant_id: ACME, plan_id: PlanId::from_ulid(1), trial_ends_at: None, past_due_since, canceled_at: None, customer: "{}".to_owned(), counted_from: at(1),
-            billed_until: at(1), closes_at: None, ledger_revenue: 0, created_at: at(1), updated_at: at(1),
+            billed_until: at(1), closes_at: None, created_at: at(1), updated_at: at(1),
         };
         write!(db, |tx| subscriptions::put(tx, ACME, &subscription(None)).await?);
         for row in [invoice(ACME, 1, "issued", Some("INV-1")), invoice(OTHER, 2, "issued", Some("INV-2")), invoice(ACME, 3, "draft", None)] {

@@ -26,6 +26,8 @@ fn ledger(tenant_id: TenantId, available: i64) -> Ledger {
         top_up_at: Some(10),
         top_up_amount: Some(11),
         is_topping_up: true,
+        top_ups: 13,
+        top_up_month_max: Some(14),
         entries: 12,
         ..Ledger::empty(tenant_id, "prepaid", "EUR", Timestamp::from_seconds(1))
     }

@@ -41,7 +41,6 @@ fn subscription(tenant_id: TenantId, plan: u128, closes_at: Option<i64>) -> Subs
         counted_from: at(1),
         billed_until: at(2),
         closes_at: closes_at.map(at),
-        ledger_revenue: 7,
         created_at: at(1),
         updated_at: at(2),
     }

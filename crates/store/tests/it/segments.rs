@@ -264,6 +264,8 @@ fn message(id: MessageId, contact: ContactId, ids: &Ids) -> Message {
         dead_at: None,
         sender_id: None,
         template: None,
+        variant: None,
+        clock: None,
         tracking: 0,
         engagement: store::messages::Engagement::default(),
     }

@@ -35,7 +35,7 @@ pub fn tenant(id: TenantId) -> Tenant {
     }
 }
 
-fn account(id: u128, owner: TenantId) -> Account {
+pub fn account(id: u128, owner: TenantId) -> Account {
     Account {
         id: AccountId::from_ulid(id),
         tenant: owner,
@@ -106,6 +106,18 @@ testkit::both! {
         assert!(write!(db, |tx| installation::replace(tx, "made", "then", "now").await?));
         let found = write!(db, |tx| (installation::find(tx, "made").await?, installation::find(tx, "other").await?));
         assert_eq!(found, (Some("now".to_owned()), None));
+    }
+
+    async fn a_demo_is_known_as_one_after_it_was_deleted(db: TestDb) {
+        let demo = Tenant { is_demo: true, ..tenant(ACME) };
+        let gone = Tenant { deleted_at: Some(at(5)), ..demo.clone() };
+        write!(db, |tx| {
+            tenants::insert(tx, &demo).await?;
+            tenants::insert(tx, &tenant(OTHER)).await?;
+            tenants::update(tx, &gone).await?
+        });
+        let told = write!(db, |tx| (tenants::was_demo(tx, ACME).await?, tenants::was_demo(tx, OTHER).await?, tenants::was_demo(tx, TenantId::from_ulid(11)).await?));
+        assert_eq!(told, (true, false, false));
     }
 
     async fn a_tenant_is_written_changed_listed_and_hidden(db: TestDb) {
@@ -320,10 +332,25 @@ testkit::both! {
             audit::append(tx, row, &audit::Link { number, hash: vec![7] }, &commitment).await?;
         });
         let (all, next) = write!(db, |tx| (
-            audit::list(tx, ACME, AuditId::from_ulid(u128::MAX), 10).await?,
-            audit::list(tx, ACME, AuditId::from_ulid(2), 10).await?,
+            audit::list(tx, ACME, &audit::Filter::default(), AuditId::from_ulid(u128::MAX), 10).await?,
+            audit::list(tx, ACME, &audit::Filter::default(), AuditId::from_ulid(2), 10).await?,
         ));
         assert_eq!((all.clone(), next), (expected, vec![all[1].clone()]));
+        let found = |filter: audit::Filter| {
+            let db = db.db.clone();
+            async move {
+                let rows = write!(db, |tx| audit::list(tx, ACME, &filter, AuditId::from_ulid(u128::MAX), 10).await?);
+                rows.iter().map(|row| row.id.ulid()).collect::<Vec<_>>()
+            }
+        };
+        let none = Vec::<u128>::new();
+        assert_eq!(found(audit::Filter { actor: Some("system".to_owned()), subject: Some("acc".to_owned()), ..Default::default() }).await, [2, 1]);
+        assert_eq!(found(audit::Filter { actor: Some("key".to_owned()), ..Default::default() }).await, none);
+        assert_eq!(found(audit::Filter { action: Some(audit::Action::Is("account.created".to_owned())), ..Default::default() }).await, [2, 1]);
+        assert_eq!(found(audit::Filter { action: Some(audit::Action::BeginsWith("account.".to_owned())), ..Default::default() }).await, [2, 1]);
+        assert_eq!(found(audit::Filter { action: Some(audit::Action::BeginsWith("acc.".to_owned())), ..Default::default() }).await, none);
+        assert_eq!(found(audit::Filter { since: Some(at(2)), ..Default::default() }).await, [2]);
+        assert_eq!(found(audit::Filter { until: Some(at(2)), ..Default::default() }).await, [1]);
     }
 }
 

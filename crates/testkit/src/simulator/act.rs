@@ -434,6 +434,7 @@ impl Simulation {
         let names = ["beat", "recover", "expire", "later", "ask", "rematch", "refresh", "forget", "reroute"];
         // Leases are only kept by beating, and questions settle most.
         let name = names[[0, 0, 1, 1, 2, 2, 3, 4, 4, 4, 5, 6, 7, 8][self.below(14)]];
+        let name = if self.setup.is_routed && self.one_in(4) { "divert" } else { name };
         let done = Self::within(&self.nodes[node], cut, run_job(&self.nodes[node], name));
         let number = self.nodes[node].number;
         self.note(format_args!("process {number} runs {name}: {done:?}"));
@@ -466,6 +467,7 @@ pub(super) async fn run_job(node: &Node, name: &str) -> Result<usize, Error> {
         "later" => waiting::later(engine).await,
         "ask" => waiting::ask(engine).await,
         "reroute" => waiting::reroute(engine).await,
+        "divert" => engine::routing::divert::divert(engine).await.map(|count| count as usize),
         "rematch" => callbacks::rematch(engine).await,
         "refresh" => engine.directory.refresh().await.map(|_| 0),
         _ => recovery::leave(engine, false).await.map(|()| 0),

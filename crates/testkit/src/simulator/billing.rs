@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use super::{
     Result, Simulation, broken,
     laws::{BOOKS, CREDIT, QUOTA, WORKS},
-    picture::Picture,
 };
 
 impl Simulation {
@@ -59,7 +58,7 @@ impl Simulation {
     }
 
     /// Holds the books against what happened.
-    pub(super) fn look_at_books(&self, picture: &Picture) -> Result {
+    pub(super) fn look_at_books(&self) -> Result {
         let verified = self.runtime.block_on(books::verify(&self.db)).map_err(|error| broken(WORKS, error.detail))?;
         let tenants: Vec<_> = self.tenants.iter().map(|tenant| tenant.id).collect();
         for tenant in tenants {
@@ -82,14 +81,10 @@ impl Simulation {
             }
             let allowances: Vec<plans::Allowance> =
                 plan.and_then(|plan| serde_json::from_str(&plan.allowances).ok()).unwrap_or_default();
-            // A person's retry of a dead letter counts again, wherever the plan ends.
-            let of = |id: &model::MessageId| picture.messages.get(id).is_some_and(|m| m.tenant_id == tenant);
-            let retried = picture.observations.iter().filter(|(id, _)| of(id)).flat_map(|(_, seen)| seen);
-            let retried = retried.filter(|seen| seen.kind == "retried").count() as i64;
             for counter in counters {
                 let stop = allowances.iter().find(|allowance| allowance.channel == counter.channel);
                 if let Some(stop) = stop.and_then(plans::Allowance::stop)
-                    && counter.used > stop + retried
+                    && counter.used > stop
                 {
                     let by = format!("{tenant} used {} of {stop} over {}", counter.used, counter.channel);
                     return Err(broken(QUOTA, by));

@@ -49,7 +49,7 @@ impl Simulation {
     /// Runs every job in every process, and lets everything leave and be taken.
     fn round(&mut self) -> Result {
         for index in 0..self.nodes.len() {
-            for name in ["beat", "refresh", "recover", "expire", "later", "ask", "rematch", "reroute"] {
+            for name in ["beat", "refresh", "recover", "expire", "later", "ask", "rematch", "reroute", "divert"] {
                 let done = self.nodes[index].run(act::run_job(&self.nodes[index], name));
                 done.map_err(|error| act::failed(name, &error))?;
             }

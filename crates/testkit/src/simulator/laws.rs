@@ -67,6 +67,18 @@ pub const BOOKS: &str = "the books add up and equal a recount";
 pub const CREDIT: &str = "prepaid credit never goes below zero";
 /// Plans hold.
 pub const QUOTA: &str = "no more is accepted than a plan allows";
+/// Another account, and when.
+pub const FAILOVER: &str = "another account follows only throttled, unavailable and account, never what the recipient or the content is refused for";
+/// No guessing.
+pub const AFTER_UNKNOWN: &str = "no other account is asked once nobody can say whether one took the message";
+/// One way.
+pub const ONE_WAY: &str = "two accounts take one message only after an attempt on record as unknown";
+/// Rules are obeyed.
+pub const DECIDED: &str = "a message leaves through the account that was decided for";
+/// The first that can.
+pub const PRIORITY: &str = "a rule by priority takes its first account that can be used";
+/// Shares.
+pub const WEIGHT: &str = "a rule by weight shares messages out by its weights";
 /// The engine does not fail.
 pub const WORKS: &str = "the engine answers";
 
@@ -154,6 +166,12 @@ impl Case<'_> {
         let unknown = attempts.iter().filter(|attempt| is_unknown(attempt)).count();
         let retries = self.retries(m);
         let said = || format!("{}: taken {} times, {unknown} unknown attempts", self.name(m), copies.len());
+        let mut ways: Vec<&str> = copies.iter().map(|copy| copy.account.as_str()).collect();
+        ways.sort_unstable();
+        ways.dedup();
+        need(ONE_WAY, ways.len() <= 1 || unknown > 0 || retries > 0, || {
+            format!("{}: taken by {ways:?}", self.name(m))
+        })?;
         need(TWICE, copies.len() <= 1 + unknown, said)?;
         if m.guarantee == Guarantee::AtMostOnce {
             need(AT_MOST_ONCE, copies.len() <= 1 + retries, said)?;

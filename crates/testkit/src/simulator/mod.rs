@@ -24,6 +24,7 @@ mod node;
 mod person;
 mod picture;
 mod provider;
+mod routing;
 mod sabotage;
 mod stage;
 mod words;
@@ -40,6 +41,7 @@ use self::{
     node::{Node, Outside},
     picture::Picture,
     provider::Provider,
+    routing::Route,
 };
 pub use self::{laws::Broken, sabotage::Sabotage};
 use crate::{ManualClock, MemoryBlobs, TempDir, TestDb, database::sqlite_in};
@@ -69,12 +71,14 @@ pub struct Setup {
     pub sabotage: Option<Sabotage>,
     /// True when tenants have plans and pay ahead.
     pub is_billed: bool,
+    /// True when tenants have several accounts for a channel, and rules that choose among them.
+    pub is_routed: bool,
 }
 
 impl Setup {
     /// A run of [`STEPS`] in which nobody cheats.
     pub const fn on(on: On) -> Self {
-        Self { on, steps: STEPS, sabotage: None, is_billed: false }
+        Self { on, steps: STEPS, sabotage: None, is_billed: false, is_routed: false }
     }
 }
 
@@ -140,6 +144,7 @@ struct Simulation {
     is_time_straight: bool,
     tenants: Vec<Tenant>,
     accounts: Vec<Account>,
+    routes: Vec<Route>,
     client: Client,
     summary: Summary,
     nodes_started: u32,
@@ -180,6 +185,7 @@ impl Simulation {
             is_time_straight: true,
             tenants: Vec::new(),
             accounts: Vec::new(),
+            routes: Vec::new(),
             client: Client::default(),
             summary: Summary::default(),
             nodes_started: 0,
@@ -216,9 +222,12 @@ impl Simulation {
         let now = self.outside.clock.now();
         let picture =
             self.runtime.block_on(Picture::take(&self.db, &ids, now)).map_err(|error| broken(WORKS, error))?;
+        if self.setup.is_routed {
+            self.look_at_routes(&picture)?;
+        }
         self.case(&picture, |case| case.check())?;
         if self.setup.is_billed {
-            self.look_at_books(&picture)?;
+            self.look_at_books()?;
         }
         let provider = self.outside.provider.state();
         let unknown = |attempts: &Vec<picture::Attempt>| {

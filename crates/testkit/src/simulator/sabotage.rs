@@ -3,7 +3,7 @@
 use model::{MessageId, Status};
 use store::{Scope, messages::Message};
 
-use super::{Result, Simulation, picture::Picture};
+use super::{Result, Simulation, picture::Picture, provider::Copy};
 
 /// What is done behind the engine's back, once, as soon as it can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,18 @@ pub enum Sabotage {
     ForgetUse,
     /// More is accepted than a plan allows.
     Overuse,
+    /// A message that was taken is taken through another account as well.
+    SendElsewhere,
+    /// An attempt another account followed is said to have failed because of the recipient.
+    BlameRecipient,
+    /// An attempt another account followed is said to have had no answer.
+    BlameSilence,
+    /// A message leaves through an account nobody decided for.
+    GoAstray,
+    /// A rule's first account is passed over without a reason.
+    PassOver,
+    /// A rule's light account gets the heavy one's messages.
+    LoadTheLot,
 }
 
 impl Sabotage {
@@ -47,6 +59,7 @@ impl Sabotage {
         let is_at_rest = |m: &Message| is_final(m) && !picture.flying.contains_key(&m.id);
         let has_unknown =
             |m: &Message| picture.attempts_of(m.id).iter().any(|a| a.outcome == model::FailureKind::Unknown.code());
+        let is_ruled = |m: &Message| picture.observed(m.id).iter().any(|seen| seen.kind == "routed");
         picture.messages.values().find(|m| match self {
             Self::SendTwice => copies(m.id) == 1 && is_at_rest(m) && !has_unknown(m),
             Self::LoseDelivery => picture.due.contains_key(&m.id),
@@ -61,6 +74,26 @@ impl Sabotage {
             Self::ChargeTwice => m.sent_at.is_some() && m.cost_micros.is_some_and(|cost| cost > 0),
             Self::ForgetCharge => is_final(m) && m.cost_micros.is_some_and(|cost| cost > 0),
             Self::Overspend => m.cost_micros.is_some_and(|cost| cost > 0),
+            Self::SendElsewhere => copies(m.id) == 1 && is_at_rest(m) && !has_unknown(m),
+            Self::BlameRecipient | Self::BlameSilence => {
+                let attempts = picture.attempts_of(m.id);
+                let has_moved = attempts.windows(2).any(|pair| pair[0].account != pair[1].account);
+                has_moved && !picture.observed(m.id).iter().any(|seen| seen.kind == "retried")
+            }
+            Self::GoAstray => {
+                let is_plain =
+                    picture.observed(m.id).iter().all(|seen| !matches!(seen.kind.as_str(), "rerouted" | "retried"));
+                is_at_rest(m) && is_ruled(m) && is_plain && picture.attempts_of(m.id).len() == 1
+            }
+            Self::PassOver => is_ruled(m),
+            // Enough messages have to be there for a lot to say something.
+            Self::LoadTheLot => {
+                let is_weighed = |m: &&Message| {
+                    let routed = picture.observed(m.id).iter().find(|seen| seen.kind == "routed");
+                    routed.is_some_and(|seen| seen.detail.contains("\"weight "))
+                };
+                is_ruled(m) && picture.messages.values().filter(is_weighed).count() >= 14
+            }
             Self::ForgetUse | Self::Overuse => engine::plans::quota::counts(m) && m.channel == model::Channel::Sms,
         })
     }
@@ -68,7 +101,17 @@ impl Sabotage {
     /// The statements that do it to message `$1`.
     const fn sql(self) -> &'static str {
         match self {
-            Self::SendTwice => "",
+            Self::SendTwice | Self::SendElsewhere | Self::PassOver | Self::LoadTheLot => "",
+            // The last attempt through the account before.
+            Self::BlameRecipient => {
+                "UPDATE attempts SET outcome = 1 WHERE message_id = $1 AND account_id <> (SELECT account_id FROM messages WHERE id = $1)"
+            }
+            Self::BlameSilence => {
+                "UPDATE attempts SET outcome = 7 WHERE message_id = $1 AND account_id <> (SELECT account_id FROM messages WHERE id = $1)"
+            }
+            Self::GoAstray => {
+                "UPDATE attempts SET account_id = (SELECT a.id FROM accounts a WHERE a.tenant_id = attempts.tenant_id AND a.id <> attempts.account_id ORDER BY a.id LIMIT 1) WHERE message_id = $1"
+            }
             Self::LoseDelivery => "DELETE FROM deliveries WHERE message_id = $1",
             Self::QueueTwice => {
                 "INSERT INTO deliveries (account_id, class, due_at, message_id, tenant_id, attempts, tries, expires_at)
@@ -113,12 +156,43 @@ impl Simulation {
         self.has_cheated = true;
         let copy = of(id).next().cloned();
         let sql = sabotage.sql();
-        if sql.is_empty() {
-            state.copies.extend(copy);
-            return Ok(());
+        match sabotage {
+            Sabotage::SendTwice => {
+                state.copies.extend(copy);
+                return Ok(());
+            }
+            Sabotage::SendElsewhere => {
+                state.copies.extend(copy.map(|copy| Copy { account: format!("{} too", copy.account), ..copy }));
+                return Ok(());
+            }
+            _ => drop(state),
         }
-        drop(state);
+        if matches!(sabotage, Sabotage::PassOver | Sabotage::LoadTheLot) {
+            return self.swap_accounts(sabotage == Sabotage::LoadTheLot);
+        }
         let done = self.db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[&id]).await }));
         self.runtime.block_on(done).map(drop).map_err(|error| super::broken(super::laws::WORKS, error))
+    }
+
+    /// In everything that was decided by rules of one kind, their two accounts change places.
+    fn swap_accounts(&self, is_by_weight: bool) -> Result {
+        let routes = self.routes.iter().filter(|route| route.is_by_weight == is_by_weight);
+        let swaps: Vec<_> = routes
+            .map(|route| {
+                let [one, other] = [0, 1].map(|index| route.accounts[index].to_string());
+                (self.tenants[route.tenant].id, route.channel, one, other)
+            })
+            .collect();
+        let done = self.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                for (tenant, channel, one, other) in swaps {
+                    let sql = "UPDATE observations SET detail = REPLACE(REPLACE(REPLACE(detail, $1, '?'), $2, $1), '?', $2)
+                        WHERE kind = 'routed' AND message_id IN (SELECT id FROM messages WHERE tenant_id = $3 AND channel = $4)";
+                    tx.execute(sql, &[&one, &other, &tenant, &channel]).await?;
+                }
+                Ok::<_, store::Error>(())
+            })
+        });
+        self.runtime.block_on(done).map_err(|error| super::broken(super::laws::WORKS, error))
     }
 }

@@ -38,6 +38,9 @@ impl Simulation {
         if self.setup.is_billed {
             self.bill()?;
         }
+        if self.setup.is_routed {
+            self.lay_routes()?;
+        }
         Ok(())
     }
 

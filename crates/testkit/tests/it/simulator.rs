@@ -75,6 +75,31 @@ fn laws_hold_while_billed_on_postgres() {
     all_hold_while_billed(On::Postgres, 2_101..=2_102);
 }
 
+/// Tenants with several accounts for a channel, and rules that choose among them.
+fn all_hold_while_routed(on: On, seeds: impl IntoIterator<Item = u64>) {
+    for seed in seeds {
+        match play(seed, Setup { is_routed: true, ..Setup::on(on) }) {
+            Ok(summary) => println!("seed {seed}: {summary:?}"),
+            Err(failed) => panic!("\n{failed}"),
+        }
+    }
+}
+
+#[test]
+fn laws_hold_while_routed_0() {
+    all_hold_while_routed(On::Sqlite, 3_001..=3_025);
+}
+
+#[test]
+fn laws_hold_while_routed_1() {
+    all_hold_while_routed(On::Sqlite, 3_026..=3_050);
+}
+
+#[test]
+fn laws_hold_while_routed_on_postgres() {
+    all_hold_while_routed(On::Postgres, 3_101..=3_102);
+}
+
 /// Seeds that found a fault, under the name of what was mended. Each fails again when its mending is undone.
 macro_rules! found {
     ($($name:ident: $seed:literal;)+) => {$(
@@ -127,6 +152,41 @@ noticed! {
     an_invented_success_is_noticed: Invent, INVENTED;
     a_false_cancellation_is_noticed: Withdraw, WITHDRAWN;
     mixed_tenants_are_noticed: Mix, APART;
+}
+
+/// The same where rules choose among accounts. Longer runs, so that there is something to cheat with.
+fn law_while_routed(sabotage: Sabotage) -> &'static str {
+    law_broken(Setup { sabotage: Some(sabotage), is_routed: true, steps: 260, ..Setup::on(On::Sqlite) })
+}
+
+#[test]
+fn a_message_taken_through_two_accounts_is_noticed() {
+    assert_eq!(law_while_routed(Sabotage::SendElsewhere), laws::ONE_WAY);
+}
+
+#[test]
+fn another_account_after_a_refused_recipient_is_noticed() {
+    assert_eq!(law_while_routed(Sabotage::BlameRecipient), laws::FAILOVER);
+}
+
+#[test]
+fn another_account_after_silence_is_noticed() {
+    assert_eq!(law_while_routed(Sabotage::BlameSilence), laws::AFTER_UNKNOWN);
+}
+
+#[test]
+fn an_account_nobody_decided_for_is_noticed() {
+    assert_eq!(law_while_routed(Sabotage::GoAstray), laws::DECIDED);
+}
+
+#[test]
+fn a_first_account_that_is_passed_over_is_noticed() {
+    assert_eq!(law_while_routed(Sabotage::PassOver), laws::PRIORITY);
+}
+
+#[test]
+fn a_lot_that_is_loaded_is_noticed() {
+    assert_eq!(law_while_routed(Sabotage::LoadTheLot), laws::WEIGHT);
 }
 
 #[test]

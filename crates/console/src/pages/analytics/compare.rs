@@ -135,7 +135,7 @@ impl Names {
                 )
             }
         };
-        Compared { name, href, figures: row.figures }
+        Compared { name, href, figures: row.figures.clone() }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         quota::{self, QuotaView},
         subscription,
     },
+    registrations::RegistrationState,
 };
 
 /// Everything the lines look at.
@@ -38,6 +39,8 @@ pub(super) struct Facts {
     pub quota: Option<QuotaView>,
     /// For tenants who are billed.
     pub credit: Option<Credit>,
+    /// What is to be done before text messages to the United States may leave, and whether the account's registration is approved.
+    pub registration: (Option<&'static str>, bool),
     /// For WhatsApp.
     pub approval: Option<Approval>,
     pub now: Timestamp,
@@ -90,8 +93,14 @@ pub(super) async fn facts(
         }
         _ => None,
     };
+    let registration = account.as_ref().map_or((None, false), |(account, _)| {
+        let registered = &tenant.registered;
+        let is_approved = registered.states.get(&account.id) == Some(&RegistrationState::Approved);
+        (registered.missing(account.id), is_approved)
+    });
     Ok(Facts {
         channel: new.channel,
+        registration,
         account,
         said,
         tally: count::tally(check)?,

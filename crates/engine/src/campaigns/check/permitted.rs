@@ -28,7 +28,7 @@ pub(super) fn barrier(ruling: &Ruling) -> (Barrier, String) {
         Ruling::Wait { until, why } => (Barrier::Waits, format!("{why} It leaves at {until}.")),
         Ruling::Bar(failure) => {
             let barrier = match failure.code.as_str() {
-                "frequency_cap" => Barrier::Frequency,
+                "frequency_cap" | "reminder_frequency" => Barrier::Frequency,
                 "no_open_hour" => Barrier::NeverOpen,
                 code if code.starts_with("suppressed_") => Barrier::Suppressed,
                 _ => Barrier::Consent,

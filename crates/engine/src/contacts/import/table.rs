@@ -159,6 +159,8 @@ pub const GUARDED: [char; 6] = ['=', '+', '-', '@', '\'', '\t'];
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn csv(delimiter: char, encoding: &str) -> Form {
@@ -232,6 +234,35 @@ mod tests {
             ("name;note\nAda;\"x, y, z\"\nBob;\"a, b, c\"\n", b';'),
         ] {
             assert_eq!(sniff(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        /// What an export writes is read as it was, whatever people wrote and into whatever pieces the file is cut.
+        #[test]
+        fn what_is_written_comes_back(
+            (width, cells) in (2_usize..5).prop_flat_map(|width| (Just(width), prop::collection::vec("[\\PC\"',;=+@|\t\n-]{0,9}", width..width * 12))),
+            piece in 1_usize..60,
+        ) {
+            let wanted: Vec<Vec<String>> = cells.chunks_exact(width).map(<[String]>::to_vec).collect();
+            let bytes = crate::contacts::export::table(&wanted);
+            let (mut at, mut long, mut found) = (0, piece, Vec::new());
+            while at < bytes.len() {
+                let end = (at + long).min(bytes.len());
+                let is_last = end == bytes.len();
+                match rows(&csv(',', "utf-8"), &bytes[at..end], end - at, is_last) {
+                    Ok(read) if is_last || !read.is_empty() => {
+                        found.extend(texts(&read));
+                        at = if is_last { end } else { at + read.last().map_or(0, |row| row.end) };
+                        long = piece;
+                    }
+                    // The row is longer than the piece: more of the file is read with it.
+                    _ => long += piece,
+                }
+            }
+            let found: Vec<Vec<String>> =
+                found.into_iter().map(|row| row.iter().map(|cell| unguarded(cell).into_owned()).collect()).collect();
+            prop_assert_eq!(found, wanted);
         }
     }
 

@@ -13,7 +13,7 @@ const OFFERS: &str = "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZ
 pub(super) fn serve(sink: &Sink, stream: TcpStream) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     stream.get_mut().write_all(b"220 sink.test ESMTP\r\n")?;
-    let (mut line, mut to) = (String::new(), String::new());
+    let (mut line, mut from, mut to) = (String::new(), String::new(), String::new());
     loop {
         line.clear();
         if stream.read_line(&mut line)? == 0 {
@@ -21,10 +21,13 @@ pub(super) fn serve(sink: &Sink, stream: TcpStream) -> io::Result<()> {
         }
         let reply = match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
             "EHLO" | "HELO" => OFFERS,
-            "MAIL" | "RSET" | "NOOP" => "250 2.0.0 ok\r\n",
+            "RSET" | "NOOP" => "250 2.0.0 ok\r\n",
+            "MAIL" => {
+                path(&line).clone_into(&mut from);
+                "250 2.1.0 ok\r\n"
+            }
             "RCPT" => {
-                let address = line.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
-                address.map_or("", |(address, _)| address).clone_into(&mut to);
+                path(&line).clone_into(&mut to);
                 if to.starts_with("gone@") { "550 5.1.1 no such user any more\r\n" } else { "250 2.1.5 ok\r\n" }
             }
             "DATA" => {
@@ -33,6 +36,7 @@ pub(super) fn serve(sink: &Sink, stream: TcpStream) -> io::Result<()> {
                 let content = data(&mut stream)?;
                 sink.note(Arrival {
                     to: to.clone(),
+                    from: from.clone(),
                     content,
                     sid: String::new(),
                     callback: String::new(),
@@ -45,6 +49,11 @@ pub(super) fn serve(sink: &Sink, stream: TcpStream) -> io::Result<()> {
         };
         stream.get_mut().write_all(reply.as_bytes())?;
     }
+}
+
+/// The address of a command.
+fn path(line: &str) -> &str {
+    line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(address, _)| address)
 }
 
 /// The mail up to its dot, without the dots that were doubled on the way.

@@ -20,6 +20,8 @@ const ARRIVAL: Duration = Duration::from_secs(120);
 pub struct Arrival {
     /// The recipient: a mail address, or a phone number.
     pub to: String,
+    /// The sender on a mail's envelope; empty for text messages.
+    pub from: String,
     /// The mail as it came, or the text message.
     pub content: String,
     /// The provider's id; empty for mails.

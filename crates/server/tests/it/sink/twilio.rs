@@ -50,6 +50,7 @@ fn take(sink: &Sink, body: &[u8]) -> (&'static str, Value) {
         form_urlencoded::parse(body).find(|(n, _)| n == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
     };
     let mut arrival = Arrival {
+        from: String::new(),
         to: field("To"),
         content: field("Body"),
         sid: String::new(),

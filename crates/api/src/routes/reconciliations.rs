@@ -1,0 +1,99 @@
+//! Our records held against providers'.
+
+use axum::extract::State;
+use engine::{
+    page::Page,
+    reconciliations::{self, NewReconciliation, ReconciliationDifference, ReconciliationView},
+};
+use http::StatusCode;
+use model::ReconciliationId;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::PageQuery;
+use crate::{
+    App,
+    answer::{self, Answer},
+    examples,
+    extract::{Args, Id, Post, Who, read},
+};
+
+/// In which form.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DifferencesQuery {
+    /// `csv` for a table.
+    #[param(value_type = Option<String>, example = "json")]
+    format: Option<Format>,
+}
+
+/// JSON or a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    Json,
+    Csv,
+}
+
+/// What differs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReconciliationDifferences {
+    /// In the order of the provider's ids, or of the days; the first 50,000.
+    data: Vec<ReconciliationDifference>,
+}
+
+/// Holds an account against its provider
+///
+/// Compares the messages an account sent in a time with the provider's own records: its list of messages with prices (Twilio), its counts by day (SES, SendGrid, Mailgun, Mailjet, Resend), or a table
+/// exported there (`csv`). Works in the background; what the provider took for a message reaches its cost. Calls are not compared.
+#[utoipa::path(post, path = "/v1/reconciliations", operation_id = "start_reconciliation", tag = "Money",
+    request_body(content = NewReconciliation, example = json!({"account_id": "acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-11-21T00:00:00Z"})),
+    responses((status = 201, description = "It has begun.", body = ReconciliationView, example = json!(examples::reconciliation()))))]
+pub(crate) async fn create(State(app): State<App>, Who(caller): Who, post: Post) -> Answer {
+    let new: NewReconciliation = read(&post.body)?;
+    answer::reply(reconciliations::create(app.engine().parts(), &caller, &post.repeat, new).await?)
+}
+
+/// Lists reconciliations
+///
+/// Newest first; the newest 200 are kept.
+#[utoipa::path(get, path = "/v1/reconciliations", operation_id = "list_reconciliations", tag = "Money", params(PageQuery),
+    responses((status = 200, description = "One page.", body = Page<ReconciliationView>, example = json!(examples::page(examples::reconciliation())))))]
+pub(crate) async fn list(State(app): State<App>, Who(caller): Who, Args(query): Args<PageQuery>) -> Answer {
+    answer::json(&reconciliations::list(app.engine().parts(), &caller, query.limit, query.cursor.as_deref()).await?)
+}
+
+/// Shows a reconciliation
+///
+/// How far it is, and once it is done how accurate our records are: messages both have of all there are.
+#[utoipa::path(get, path = "/v1/reconciliations/{id}", operation_id = "get_reconciliation", tag = "Money",
+    responses((status = 200, description = "The reconciliation.", body = ReconciliationView, example = json!(examples::reconciliation()))))]
+pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<ReconciliationId>) -> Answer {
+    answer::json(&reconciliations::get(app.engine().parts(), &caller, id).await?)
+}
+
+/// Lists what differs
+///
+/// Messages only one side has, and prices that differ: what we had before against what the provider says.
+#[utoipa::path(get, path = "/v1/reconciliations/{id}/differences", operation_id = "list_reconciliation_differences", tag = "Money", params(DifferencesQuery),
+    responses((status = 200, description = "What differs.", content(
+        (ReconciliationDifferences = "application/json", example = json!({"data": [examples::reconciliation_difference()]})),
+        (String = "text/csv", example = json!("kind,record,message_id,at,ours,theirs,currency\r\nmissing_here,SM1,,2026-11-21T09:30:00Z,,7500,USD\r\n"))))))]
+pub(crate) async fn differences(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<ReconciliationId>,
+    Args(query): Args<DifferencesQuery>,
+) -> Answer {
+    let parts = app.engine().parts();
+    match query.format.unwrap_or(Format::Json) {
+        Format::Json => {
+            answer::json(&ReconciliationDifferences { data: reconciliations::differences(parts, &caller, id).await? })
+        }
+        Format::Csv => {
+            let table = reconciliations::differences_csv(parts, &caller, id).await?;
+            Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()))
+        }
+    }
+}

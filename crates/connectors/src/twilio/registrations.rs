@@ -1,0 +1,658 @@
+//! A business registered with American carriers through Twilio: customer profile, trust product, brand, messaging service, campaign, number.
+//! <https://www.twilio.com/docs/messaging/compliance/a2p-10dlc/onboarding-isv>
+//!
+//! Everything made carries the registration's name, and each stage looks under it first: a request whose answer was lost may have made what is asked for, and brands and campaigns cost
+//! money. A stage also finds what was rejected and mends it, so that fixing is the same code as making.
+
+use model::{Answer, HttpCall, Method};
+use serde_json::{Value, json};
+
+use super::{Settings, callbacks::NAME, request, sender};
+use crate::{
+    Cx,
+    manage::{
+        Business, BusinessKind, Line, Plan, Progress, Reason, References, Registrations, Stage, StageResult, Stop,
+        Work, each, form, walk,
+    },
+    read::text,
+};
+
+const TRUST_HOST: &str = "https://trusthub.twilio.com";
+const MESSAGING_HOST: &str = "https://messaging.twilio.com";
+/// Twilio's policies, the same in every account. <https://www.twilio.com/docs/trust-hub/trusthub-rest-api/policies>
+const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
+const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
+const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
+/// Rows of a list read at once, which is the most: what we look for is among the newest.
+const PAGE: &str = "PageSize=1000";
+/// Messages a month up to which a business counts as low-volume, and its brand needs no vetting: 6,000 a day is the carriers' mark, and few send every day.
+const LOW_VOLUME: u32 = 15_000;
+/// What can be changed of a campaign that failed.
+const CHANGEABLE: [&str; 9] = [
+    "HasEmbeddedLinks",
+    "HasEmbeddedPhone",
+    "MessageSamples",
+    "MessageFlow",
+    "Description",
+    "AgeGated",
+    "DirectLending",
+    "PrivacyPolicyUrl",
+    "TermsAndConditionsUrl",
+];
+/// The number is in this service already. <https://www.twilio.com/docs/api/errors/21710>
+const IN_SERVICE: u64 = 21710;
+/// Area codes of toll-free numbers, which are verified another way.
+const TOLL_FREE: [&str; 7] = ["800", "833", "844", "855", "866", "877", "888"];
+
+pub(super) struct A2p;
+
+impl Registrations for A2p {
+    fn advance(&self, cx: &Cx<'_>, work: &Work<'_>, answers: &[Answer]) -> Plan<Progress> {
+        let settings = Settings::read(cx.settings)?;
+        let at = At { cx, settings: &settings, work };
+        walk(NAME, answers, |line| match work.stage {
+            Stage::Profile => profile(&at, line),
+            Stage::ProfileReview => profile_review(&at, line),
+            Stage::Trust => trust(&at, line),
+            Stage::Brand => brand(&at, line),
+            Stage::BrandReview => brand_review(&at, line),
+            Stage::Service => service(&at, line),
+            Stage::Campaign => campaign(&at, line),
+            Stage::CampaignReview => campaign_review(&at, line),
+            Stage::Number => number(&at, line),
+            Stage::Attach => attach(&at, line),
+            Stage::Approved => Ok(at.done(Stage::Approved, work.refs.clone())),
+        })
+    }
+
+    fn holder(&self, cx: &Cx<'_>) -> String {
+        Settings::read(cx.settings).map(|settings| settings.account_sid).unwrap_or_default()
+    }
+
+    /// Without a sender the messages leave through a messaging service, and nobody here knows its numbers: it is taken for one of local numbers.
+    fn concerns(&self, cx: &Cx<'_>) -> bool {
+        let Some(from) = cx.from else { return true };
+        match from.strip_prefix("+1") {
+            Some(national) if !from.starts_with(sender::WHATSAPP) => {
+                national.len() == 10 && !TOLL_FREE.contains(&&national[..3])
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What every stage works with.
+struct At<'a> {
+    cx: &'a Cx<'a>,
+    settings: &'a Settings,
+    work: &'a Work<'a>,
+}
+
+impl At<'_> {
+    fn call(&self, method: Method, host: &str, path: &str) -> HttpCall {
+        let mut call = request(self.cx, self.settings, method, "");
+        call.url = format!("{}{path}", self.cx.base_or(host));
+        call
+    }
+
+    fn get(&self, host: &str, path: &str) -> HttpCall {
+        self.call(Method::Get, host, path)
+    }
+
+    fn post(&self, host: &str, path: &str, pairs: &[(&str, &str)]) -> HttpCall {
+        form(self.call(Method::Post, host, path), pairs)
+    }
+
+    /// Below the account's own path.
+    fn own(&self, method: Method, path: &str) -> HttpCall {
+        request(self.cx, self.settings, method, path)
+    }
+
+    fn done(&self, stage: Stage, refs: References) -> Progress {
+        Progress { stage, refs, result: StageResult::Done, settings: Vec::new() }
+    }
+
+    fn waits(&self) -> Progress {
+        let refs = self.work.refs.clone();
+        Progress { stage: self.work.stage, refs, result: StageResult::Waits(None), settings: Vec::new() }
+    }
+
+    fn rejected(&self, refs: References, reasons: Vec<Reason>) -> Progress {
+        Progress { stage: self.work.stage, refs, result: StageResult::Rejected(reasons), settings: Vec::new() }
+    }
+
+    /// What was to be made before; a registration that lacks it cannot go on.
+    fn made<'r>(&self, what: &'r Option<String>, name: &str) -> Result<&'r str, Stop> {
+        what.as_deref().ok_or_else(|| {
+            let detail = format!("The registration's {name} is not known; submit it again.");
+            Stop::Refused(model::Failure::new(model::FailureKind::Content, "incomplete_registration", detail))
+        })
+    }
+}
+
+/// The one of a list under the registration's name, by the part it plays.
+fn named<'a>(list: &'a Value, pointer: &str, name: &str) -> Option<&'a Value> {
+    each(list, pointer).find(|one| text(one, "/friendly_name") == Some(name))
+}
+
+fn sid(made: &Value) -> Result<String, Stop> {
+    let sid = text(made, "/sid").map(str::to_owned);
+    sid.ok_or_else(|| Stop::Refused(crate::manage::unreadable(NAME)))
+}
+
+/// Makes or mends somebody the bundles are about.
+fn end_user(at: &At<'_>, line: &mut Line<'_>, listed: &Value, kind: &str, attributes: &Value) -> Result<String, Stop> {
+    let name = format!("{} {kind}", at.work.name);
+    let attributes = attributes.to_string();
+    let call = match named(listed, "/results", &name) {
+        Some(known) => {
+            let sid = text(known, "/sid").unwrap_or_default();
+            at.post(TRUST_HOST, &format!("/v1/EndUsers/{sid}"), &[("Attributes", &attributes)])
+        }
+        None => {
+            let pairs = [("FriendlyName", name.as_str()), ("Type", kind), ("Attributes", &attributes)];
+            at.post(TRUST_HOST, "/v1/EndUsers", &pairs)
+        }
+    };
+    sid(&line.ask(call)?)
+}
+
+/// The two the customer profile is about.
+fn business_and_owner(at: &At<'_>, line: &mut Line<'_>) -> Result<[String; 2], Stop> {
+    let b = at.work.business;
+    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/EndUsers?{PAGE}")))?;
+    let information = json!({
+        "business_name": b.legal_name, "website_url": b.website, "business_regions_of_operation": "USA_AND_CANADA", "business_type": business_type(b.kind),
+        "business_registration_identifier": "EIN", "business_registration_number": b.ein, "business_identity": "direct_customer",
+        "business_industry": b.industry.to_ascii_uppercase(),
+    });
+    let business = end_user(at, line, &listed, "customer_profile_business_information", &information)?;
+    let owner = json!({
+        "first_name": b.owner.first_name, "last_name": b.owner.last_name, "email": b.owner.email, "phone_number": b.owner.phone, "business_title": b.owner.title,
+        "job_position": position(&b.owner.position),
+    });
+    let owner = end_user(at, line, &listed, "authorized_representative_1", &owner)?;
+    Ok([business, owner])
+}
+
+/// Where the business is, as a document.
+fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
+    let place = &at.work.business.address;
+    let listed = line.ask(at.own(Method::Get, &format!("/Addresses.json?{PAGE}")))?;
+    let pairs = [
+        ("CustomerName", at.work.business.legal_name.as_str()),
+        ("Street", &place.street),
+        ("City", &place.city),
+        ("Region", &place.region),
+        ("PostalCode", &place.postal_code),
+        ("FriendlyName", at.work.name),
+    ];
+    let call = match named(&listed, "/addresses", at.work.name) {
+        Some(known) => {
+            let sid = text(known, "/sid").unwrap_or_default();
+            form(at.own(Method::Post, &format!("/Addresses/{sid}.json")), &pairs)
+        }
+        None => {
+            // The country of an address cannot be changed later.
+            let all: Vec<_> = pairs.into_iter().chain([("IsoCountry", place.country.as_str())]).collect();
+            form(at.own(Method::Post, "/Addresses.json"), &all)
+        }
+    };
+    let address = sid(&line.ask(call)?)?;
+    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/SupportingDocuments?{PAGE}")))?;
+    if let Some(known) = named(&listed, "/results", at.work.name) {
+        return sid(known);
+    }
+    let attributes = json!({ "address_sids": address }).to_string();
+    let pairs =
+        [("FriendlyName", at.work.name), ("Type", "customer_profile_address"), ("Attributes", attributes.as_str())];
+    sid(&line.ask(at.post(TRUST_HOST, "/v1/SupportingDocuments", &pairs))?)
+}
+
+/// Puts things into a bundle that are not in it.
+fn assign(at: &At<'_>, line: &mut Line<'_>, bundle: &str, objects: &[&str]) -> Result<(), Stop> {
+    let path = format!("/v1/{bundle}/EntityAssignments");
+    let there = line.ask(at.get(TRUST_HOST, &format!("{path}?{PAGE}")))?;
+    for object in objects {
+        let is_there = each(&there, "/results").any(|one| text(one, "/object_sid") == Some(object));
+        if !is_there {
+            line.ask(at.post(TRUST_HOST, &path, &[("ObjectSid", object)]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Has a bundle evaluated; what is wrong with it, in Twilio's words.
+fn evaluate(at: &At<'_>, line: &mut Line<'_>, bundle: &str, policy: &str) -> Result<Vec<Reason>, Stop> {
+    let path = format!("/v1/{bundle}/Evaluations");
+    let found = line.ask(at.post(TRUST_HOST, &path, &[("PolicySid", policy)]))?;
+    if text(&found, "/status") == Some("compliant") {
+        return Ok(Vec::new());
+    }
+    let mut reasons = Vec::new();
+    for result in each(&found, "/results").filter(|result| result["passed"] != json!(true)) {
+        let mut invalid = each(result, "/invalid").peekable();
+        if invalid.peek().is_none() {
+            reasons.push(reason(result));
+        }
+        reasons.extend(invalid.map(reason));
+    }
+    if reasons.is_empty() {
+        reasons.push(Reason {
+            code: "noncompliant".to_owned(),
+            detail: "Twilio found the bundle incomplete and did not say why.".to_owned(),
+            pointers: Vec::new(),
+        });
+    }
+    Ok(reasons)
+}
+
+/// One reason, whatever Twilio calls its parts here.
+fn reason(one: &Value) -> Reason {
+    let words = ["/failure_reason", "/description", "/message", "/error_message"];
+    let detail = words.iter().find_map(|pointer| text(one, pointer)).unwrap_or("Twilio gave no reason.");
+    let code = ["/error_code", "/code"].iter().find_map(|pointer| match one.pointer(pointer) {
+        Some(Value::Number(code)) => Some(code.to_string()),
+        Some(Value::String(code)) if !code.is_empty() => Some(code.clone()),
+        _ => None,
+    });
+    let field = text(one, "/object_field");
+    let fields = field.into_iter().chain(each(one, "/fields").filter_map(Value::as_str));
+    Reason {
+        code: code.unwrap_or_else(|| "rejected".to_owned()),
+        detail: detail.to_owned(),
+        pointers: fields.filter_map(pointer).map(str::to_owned).collect(),
+    }
+}
+
+/// The field of the business profile that one of Twilio's is made of.
+fn pointer(field: &str) -> Option<&'static str> {
+    Some(match field.to_ascii_lowercase().as_str() {
+        "business_name" | "customer_name" | "customername" | "legal_name" => "/legal_name",
+        "website_url" | "website" => "/website",
+        "business_type" | "company_type" => "/business_type",
+        "business_registration_number" | "tax_number" | "ein" => "/ein",
+        "business_industry" | "vertical" => "/industry",
+        "address_sids" | "street" | "address" => "/address",
+        "first_name" => "/owner/first_name",
+        "last_name" => "/owner/last_name",
+        "email" => "/owner/email",
+        "phone_number" => "/owner/phone",
+        "business_title" => "/owner/title",
+        "job_position" => "/owner/position",
+        "stock_exchange" => "/stock_exchange",
+        "stock_ticker" | "stock_symbol" => "/stock_ticker",
+        "description" | "campaign_description" => "/use_case/description",
+        "message_flow" => "/use_case/opt_in_flow",
+        "message_samples" => "/use_case/samples",
+        "us_app_to_person_usecase" | "use_case" => "/use_case/category",
+        "has_embedded_links" => "/use_case/has_links",
+        "has_embedded_phone" => "/use_case/has_phone_numbers",
+        "privacy_policy_url" => "/use_case/privacy_policy_url",
+        "terms_and_conditions_url" => "/use_case/terms_url",
+        "opt_in_message" => "/use_case/opt_in_message",
+        "opt_out_message" => "/use_case/opt_out_message",
+        "help_message" => "/use_case/help_message",
+        _ => return None,
+    })
+}
+
+fn reasons(of: &Value) -> Vec<Reason> {
+    let mut all: Vec<Reason> = each(of, "/errors").map(reason).collect();
+    if all.is_empty() {
+        let words = text(of, "/failure_reason").unwrap_or("Twilio gave no reason.");
+        all.push(Reason { code: "rejected".to_owned(), detail: words.to_owned(), pointers: Vec::new() });
+    }
+    all
+}
+
+fn profile(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let name = at.work.name;
+    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/CustomerProfiles?PolicySid={PROFILE_POLICY}&{PAGE}")))?;
+    let known = named(&listed, "/results", name);
+    let mut refs = at.work.refs.clone();
+    let profile = match known {
+        Some(known) => sid(known)?,
+        None => {
+            let pairs = [
+                ("FriendlyName", name),
+                ("Email", at.work.business.contact_email.as_str()),
+                ("PolicySid", PROFILE_POLICY),
+            ];
+            sid(&line.ask(at.post(TRUST_HOST, "/v1/CustomerProfiles", &pairs))?)?
+        }
+    };
+    refs.profile = Some(profile.clone());
+    if known.is_some_and(|known| is_under_way(text(known, "/status"))) {
+        // It was submitted, and the answer was lost.
+        return Ok(at.done(Stage::ProfileReview, refs));
+    }
+    let primaries = format!("/v1/CustomerProfiles?PolicySid={PRIMARY_POLICY}&Status=twilio-approved&PageSize=20");
+    let primaries = line.ask(at.get(TRUST_HOST, &primaries))?;
+    let Some(primary) = each(&primaries, "/results").find_map(|one| text(one, "/sid")) else {
+        let detail = "The Twilio account has no approved primary customer profile, which only its owner can make, in Twilio's console under Trust Hub.";
+        let failure = model::Failure::new(model::FailureKind::Account, "no_primary_profile", detail);
+        return Err(Stop::Refused(failure));
+    };
+    let [business, owner] = business_and_owner(at, line)?;
+    let document = address(at, line)?;
+    let bundle = format!("CustomerProfiles/{profile}");
+    assign(at, line, &bundle, &[&business, &owner, &document, primary])?;
+    let wrong = evaluate(at, line, &bundle, PROFILE_POLICY)?;
+    if !wrong.is_empty() {
+        return Ok(at.rejected(refs, wrong));
+    }
+    line.ask(at.post(TRUST_HOST, &format!("/v1/{bundle}"), &[("Status", "pending-review")]))?;
+    Ok(at.done(Stage::ProfileReview, refs))
+}
+
+fn is_under_way(status: Option<&str>) -> bool {
+    matches!(status, Some("pending-review" | "in-review" | "twilio-approved"))
+}
+
+fn profile_review(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let profile = at.made(&at.work.refs.profile, "customer profile")?;
+    let found = line.ask(at.get(TRUST_HOST, &format!("/v1/CustomerProfiles/{profile}")))?;
+    Ok(match text(&found, "/status") {
+        Some("twilio-approved") => at.done(Stage::Trust, at.work.refs.clone()),
+        Some("twilio-rejected") => at.rejected(at.work.refs.clone(), reasons(&found)),
+        _ => at.waits(),
+    })
+}
+
+fn trust(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let (name, business) = (at.work.name, at.work.business);
+    let profile = at.made(&at.work.refs.profile, "customer profile")?;
+    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/TrustProducts?PolicySid={TRUST_POLICY}&{PAGE}")))?;
+    let known = named(&listed, "/results", name);
+    let mut refs = at.work.refs.clone();
+    let trust = match known {
+        Some(known) => sid(known)?,
+        None => {
+            let pairs =
+                [("FriendlyName", name), ("Email", business.contact_email.as_str()), ("PolicySid", TRUST_POLICY)];
+            sid(&line.ask(at.post(TRUST_HOST, "/v1/TrustProducts", &pairs))?)?
+        }
+    };
+    refs.trust = Some(trust.clone());
+    if known.is_some_and(|known| is_under_way(text(known, "/status"))) {
+        return Ok(at.done(Stage::Brand, refs));
+    }
+    let users = line.ask(at.get(TRUST_HOST, &format!("/v1/EndUsers?{PAGE}")))?;
+    let mut attributes = json!({ "company_type": company_type(business.kind) });
+    if let Some((exchange, ticker)) = &business.listed {
+        attributes["stock_exchange"] = json!(exchange);
+        attributes["stock_ticker"] = json!(ticker);
+        attributes["brand_contact_email"] = json!(business.contact_email);
+    }
+    let information = end_user(at, line, &users, "us_a2p_messaging_profile_information", &attributes)?;
+    let bundle = format!("TrustProducts/{trust}");
+    assign(at, line, &bundle, &[&information, profile])?;
+    let wrong = evaluate(at, line, &bundle, TRUST_POLICY)?;
+    if !wrong.is_empty() {
+        return Ok(at.rejected(refs, wrong));
+    }
+    line.ask(at.post(TRUST_HOST, &format!("/v1/{bundle}"), &[("Status", "pending-review")]))?;
+    // The brand need not wait for the review.
+    Ok(at.done(Stage::Brand, refs))
+}
+
+fn brand(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let mut refs = at.work.refs.clone();
+    let profile = at.made(&at.work.refs.profile, "customer profile")?;
+    let trust = at.made(&at.work.refs.trust, "trust product")?;
+    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations?{PAGE}")))?;
+    let is_ours = |one: &&Value| text(one, "/customer_profile_bundle_sid") == Some(profile);
+    let Some(known) = each(&listed, "/data").find(is_ours) else {
+        let quick = if at.work.business.monthly_volume <= LOW_VOLUME { "true" } else { "false" };
+        let pairs = [
+            ("CustomerProfileBundleSid", profile),
+            ("A2PProfileBundleSid", trust),
+            ("BrandType", "STANDARD"),
+            ("SkipAutomaticSecVet", quick),
+        ];
+        refs.brand = Some(sid(&line.ask(at.post(MESSAGING_HOST, "/v1/a2p/BrandRegistrations", &pairs))?)?);
+        return Ok(at.done(Stage::BrandReview, refs));
+    };
+    let brand = sid(known)?;
+    if text(known, "/status") == Some("FAILED") {
+        business_and_owner(at, line)?;
+        line.ask(at.post(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations/{brand}"), &[]))?;
+    }
+    refs.brand = Some(brand);
+    Ok(at.done(Stage::BrandReview, refs))
+}
+
+fn brand_review(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let brand = at.made(&at.work.refs.brand, "brand")?;
+    let found = line.ask(at.get(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations/{brand}")))?;
+    Ok(match text(&found, "/status") {
+        Some("APPROVED") => at.done(Stage::Service, at.work.refs.clone()),
+        Some("FAILED" | "SUSPENDED" | "DELETION_PENDING" | "DELETION_FAILED") => {
+            at.rejected(at.work.refs.clone(), reasons(&found))
+        }
+        _ => at.waits(),
+    })
+}
+
+fn service(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let mut refs = at.work.refs.clone();
+    if let Some(own) = &at.settings.messaging_service_sid {
+        refs.service = Some(own.clone());
+        return Ok(at.done(Stage::Campaign, refs));
+    }
+    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")))?;
+    let service = match named(&listed, "/services", at.work.name) {
+        Some(known) => sid(known)?,
+        None => {
+            let pairs = [
+                ("FriendlyName", at.work.name),
+                ("InboundRequestUrl", at.cx.callback_url),
+                ("InboundMethod", "POST"),
+                ("UseInboundWebhookOnNumber", "false"),
+                ("Usecase", service_use_case(&at.work.business.use_case.category)),
+            ];
+            sid(&line.ask(at.post(MESSAGING_HOST, "/v1/Services", &pairs))?)?
+        }
+    };
+    refs.service = Some(service);
+    Ok(at.done(Stage::Campaign, refs))
+}
+
+fn campaign(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let mut refs = at.work.refs.clone();
+    let brand = at.made(&at.work.refs.brand, "brand")?;
+    let service = at.made(&at.work.refs.service, "messaging service")?;
+    let path = format!("/v1/Services/{service}/Compliance/Usa2p");
+    let listed = line.ask(at.get(MESSAGING_HOST, &format!("{path}?{PAGE}")))?;
+    let known = each(&listed, "/compliance").find(|one| text(one, "/brand_registration_sid") == Some(brand));
+    let pairs = campaign_pairs(at.work.business);
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let campaign = match known {
+        None => {
+            let code = at.work.business.use_case.category.to_ascii_uppercase();
+            let more = [("BrandRegistrationSid", brand), ("UsAppToPersonUsecase", code.as_str())];
+            let all: Vec<_> = more.into_iter().chain(pairs).collect();
+            sid(&line.ask(at.post(MESSAGING_HOST, &path, &all))?)?
+        }
+        Some(known) => {
+            let campaign = sid(known)?;
+            if text(known, "/campaign_status") == Some("FAILED") {
+                let pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| CHANGEABLE.contains(name)).collect();
+                line.ask(at.post(MESSAGING_HOST, &format!("{path}/{campaign}"), &pairs))?;
+            }
+            campaign
+        }
+    };
+    refs.campaign = Some(campaign);
+    Ok(at.done(Stage::CampaignReview, refs))
+}
+
+/// What a campaign says, in a form's fields.
+fn campaign_pairs(business: &Business) -> Vec<(&'static str, String)> {
+    let case = &business.use_case;
+    let flag = |is: bool| is.to_string();
+    let mut pairs = vec![
+        ("Description", case.description.clone()),
+        ("MessageFlow", case.opt_in_flow.clone()),
+        ("HasEmbeddedLinks", flag(case.has_links)),
+        ("HasEmbeddedPhone", flag(case.has_phone_numbers)),
+        ("AgeGated", flag(case.is_age_gated)),
+        ("DirectLending", flag(case.is_lending)),
+        ("SubscriberOptIn", flag(true)),
+        ("PrivacyPolicyUrl", case.privacy_policy_url.clone()),
+        ("TermsAndConditionsUrl", case.terms_url.clone()),
+    ];
+    pairs.extend(case.samples.iter().map(|sample| ("MessageSamples", sample.clone())));
+    let messages = [
+        ("OptInMessage", &case.opt_in_message),
+        ("OptOutMessage", &case.opt_out_message),
+        ("HelpMessage", &case.help_message),
+    ];
+    pairs.extend(messages.into_iter().filter_map(|(name, words)| words.clone().map(|words| (name, words))));
+    pairs
+}
+
+fn campaign_review(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let service = at.made(&at.work.refs.service, "messaging service")?;
+    let campaign = at.made(&at.work.refs.campaign, "campaign")?;
+    let path = format!("/v1/Services/{service}/Compliance/Usa2p/{campaign}");
+    let found = line.ask(at.get(MESSAGING_HOST, &path))?;
+    Ok(match text(&found, "/campaign_status") {
+        Some("VERIFIED") => at.done(Stage::Number, at.work.refs.clone()),
+        Some("FAILED" | "SUSPENDED") => at.rejected(at.work.refs.clone(), reasons(&found)),
+        _ => at.waits(),
+    })
+}
+
+fn number(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let mut refs = at.work.refs.clone();
+    if refs.number_id.is_some() {
+        return Ok(at.done(Stage::Attach, refs));
+    }
+    let query: String =
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("FriendlyName", at.work.name).finish();
+    let listed = line.ask(at.own(Method::Get, &format!("/IncomingPhoneNumbers.json?{query}&{PAGE}")))?;
+    let bought = match named(&listed, "/incoming_phone_numbers", at.work.name) {
+        Some(known) => known.clone(),
+        None => {
+            let area = at.work.area_code.map(|code| format!("AreaCode={code}&")).unwrap_or_default();
+            let path = format!("/AvailablePhoneNumbers/US/Local.json?{area}SmsEnabled=true&PageSize=1");
+            let offered = line.ask(at.own(Method::Get, &path))?;
+            let Some(number) = each(&offered, "/available_phone_numbers")
+                .find_map(|one| text(one, "/phone_number").map(str::to_owned))
+            else {
+                let detail = "There is no number to be had in this area; choose another area code, or none.".to_owned();
+                let pointers = vec!["/area_code".to_owned()];
+                return Ok(at.rejected(refs, vec![Reason { code: "no_number_available".to_owned(), detail, pointers }]));
+            };
+            let pairs = [
+                ("PhoneNumber", number.as_str()),
+                ("FriendlyName", at.work.name),
+                ("SmsUrl", at.cx.callback_url),
+                ("SmsMethod", "POST"),
+            ];
+            line.ask(form(at.own(Method::Post, "/IncomingPhoneNumbers.json"), &pairs))?
+        }
+    };
+    refs.number_id = Some(sid(&bought)?);
+    refs.number = text(&bought, "/phone_number").map(str::to_owned);
+    Ok(at.done(Stage::Attach, refs))
+}
+
+fn attach(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
+    let service = at.made(&at.work.refs.service, "messaging service")?;
+    let number = at.made(&at.work.refs.number_id, "number")?;
+    let call = at.post(MESSAGING_HOST, &format!("/v1/Services/{service}/PhoneNumbers"), &[("PhoneNumberSid", number)]);
+    line.ask_or(call, |refusal| refusal["code"] == json!(IN_SERVICE))?;
+    let settings = vec![("messaging_service_sid", service.to_owned())];
+    Ok(Progress { settings, ..at.done(Stage::Approved, at.work.refs.clone()) })
+}
+
+/// Twilio's word for the form of a business.
+const fn business_type(kind: BusinessKind) -> &'static str {
+    match kind {
+        BusinessKind::SoleProprietorship => "Sole Proprietorship",
+        BusinessKind::Partnership => "Partnership",
+        BusinessKind::Llc => "Limited Liability Corporation",
+        BusinessKind::Llp => "Limited Liability Partnership",
+        BusinessKind::PrivateCorporation | BusinessKind::PublicCorporation => "Corporation",
+        BusinessKind::Cooperative => "Co-operative",
+        BusinessKind::NonProfit | BusinessKind::Government => "Non-profit Corporation",
+    }
+}
+
+const fn company_type(kind: BusinessKind) -> &'static str {
+    match kind {
+        BusinessKind::PublicCorporation => "public",
+        BusinessKind::NonProfit => "non_profit",
+        BusinessKind::Government => "government",
+        _ => "private",
+    }
+}
+
+fn position(word: &str) -> &'static str {
+    match word {
+        "gm" => "GM",
+        "vp" => "VP",
+        "ceo" => "CEO",
+        "cfo" => "CFO",
+        "general_counsel" => "General Counsel",
+        _ => "Director",
+    }
+}
+
+/// What a messaging service says of itself, from the campaign's use case.
+fn service_use_case(category: &str) -> &'static str {
+    match category {
+        "marketing" => "marketing",
+        "2fa" => "verification",
+        "polling_voting" => "poll",
+        "account_notification" | "delivery_notification" | "fraud_alert" | "security_alert" => "notifications",
+        _ => "undeclared",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn concerns(from: Option<&str>) -> bool {
+        let settings = model::Values::default();
+        let cx =
+            Cx { settings: &settings, from, base_url: None, callback_url: "", now: model::Timestamp::EPOCH, nonce: 0 };
+        A2p.concerns(&cx)
+    }
+
+    #[test]
+    fn local_numbers_are_concerned_and_no_others() {
+        for (from, expected) in [
+            (Some("+14155550100"), true),
+            (None, true),
+            (Some("+18005550100"), false),
+            (Some("+18335550100"), false),
+            (Some("24365"), false),
+            (Some("ACME"), false),
+            (Some("+447700900000"), false),
+            (Some("whatsapp:+14155550100"), false),
+        ] {
+            assert_eq!(concerns(from), expected, "{from:?}");
+        }
+    }
+
+    #[test]
+    fn reasons_name_the_fields_they_are_about() {
+        let failed =
+            json!({"errors": [{"error_code": 30886, "fields": ["MESSAGE_FLOW"], "description": "No consent."}]});
+        assert_eq!(
+            reasons(&failed),
+            [Reason {
+                code: "30886".into(),
+                detail: "No consent.".into(),
+                pointers: vec!["/use_case/opt_in_flow".into()]
+            }]
+        );
+        let bare = json!({"failure_reason": "EIN unknown", "errors": []});
+        assert_eq!(reasons(&bare)[0].detail, "EIN unknown");
+    }
+}

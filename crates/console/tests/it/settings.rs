@@ -1,0 +1,102 @@
+//! Branding, content rules, retention and the audit log.
+
+use serde_json::json;
+use testkit::{Stage, both};
+
+use crate::{
+    pages::{HOSTILE, in_order},
+    visitor::Visitor,
+};
+
+both! {
+    async fn content_rules_are_written_and_refuse_messages(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let visitor = Visitor::new(&stage).await;
+        let path = "/console/settings/content";
+        assert!(visitor.get(path).await.text.contains("No content rules"));
+        in_order("new", &visitor.get("/console/settings/content/new").await);
+        let wrong = visitor.post(path, &[("name", "x"), ("kind", "allowed"), ("links", " ")]).await;
+        assert!(wrong.status == 422 && wrong.text.contains("f-links-error"), "{}", wrong.text);
+        let fields = [("name", HOSTILE), ("kind", "words"), ("blocked_words/words", "casino\r\nget rich quick"), ("channels", "sms"), ("enabled", "true")];
+        assert_eq!(visitor.post(path, &fields).await.location(), path);
+        let list = visitor.get(path).await;
+        in_order(path, &list);
+        assert!(list.text.contains("Never: casino, get rich quick"), "{}", list.text);
+        stage.engine.directory.catch_up().await;
+        let said = visitor.post("/console/compose", &[("channel", "sms"), ("key", "k"), ("to", "+12025550123"), ("content/text", "Our Casino opens")]).await;
+        assert!(said.status == 422 && said.text.contains("casino"), "{}", said.text);
+        let own = format!("{path}/{}", list.text.split(&format!("href=\"{path}/crl_")).nth(1).map(|rest| format!("crl_{}", rest.split('"').next().unwrap())).unwrap());
+        let page = visitor.get(&own).await;
+        in_order(&own, &page);
+        assert!(page.text.contains("get rich quick") && page.text.contains("value=\"sms\" checked"), "{}", page.text);
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        let seen = viewer.get(&own).await.text;
+        assert!(!seen.contains(">Save<") && !seen.contains("Delete"), "{seen}");
+        assert_eq!(viewer.get("/console/settings/content/new").await.status, 403);
+        for path in [path.to_owned(), own.clone(), format!("{own}/delete")] {
+            assert_eq!(viewer.post(&path, &fields).await.status, 403, "{path}");
+        }
+        assert_eq!(visitor.post(&own, &[("name", "Our sites"), ("kind", "allowed"), ("links", "acme.example"), ("enabled", "true")]).await.location(), path);
+        assert!(visitor.get(path).await.text.contains("Links to acme.example only"));
+        assert_eq!(visitor.post(&format!("{own}/delete"), &[]).await.location(), path);
+        assert!(visitor.get(path).await.text.contains("No content rules"));
+    }
+
+    async fn how_long_things_are_kept_is_set_in_days(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        let path = "/console/settings/retention";
+        in_order(path, &visitor.get(path).await);
+        let wrong = visitor.post(path, &[("message_content_days", "long"), ("exchanges_days", "30")]).await;
+        assert!(wrong.status == 422 && wrong.text.contains("f-message_content_days-error") && wrong.text.contains("value=\"30\""), "{}", wrong.text);
+        let short = visitor.post(path, &[("message_addresses_days", "3")]).await;
+        assert!(short.status == 422 && short.text.contains("f-message_addresses_days-error"), "{}", short.text);
+        assert_eq!(visitor.post(path, &[("message_content_days", "365"), ("callbacks_days", "")]).await.location(), path);
+        assert!(visitor.get(path).await.text.contains("value=\"365\""));
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        assert_eq!(viewer.get(path).await.status, 403);
+        assert_eq!(viewer.post(path, &[]).await.status, 403);
+    }
+
+    async fn branding_is_set_and_what_was_emptied_goes_back(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        let path = "/console/settings/branding";
+        in_order(path, &visitor.get(path).await);
+        let wrong = visitor.post(path, &[("colors/primary", "blue-ish"), ("website_url", "nowhere")]).await;
+        assert!(wrong.status == 422 && wrong.text.contains("f-colors-primary-error") && wrong.text.contains("f-website_url-error"), "{}", wrong.text);
+        let fields = [("name", HOSTILE), ("postal_address", "1 High Street"), ("colors/primary", "#aa0000"), ("tracking/opens", "false")];
+        assert_eq!(visitor.post(path, &fields).await.location(), path);
+        let page = visitor.get(path).await;
+        in_order(path, &page);
+        for kept in ["value=\"1 High Street\"", "value=\"#aa0000\"", "value=\"false\" selected"] {
+            assert!(page.text.contains(kept), "{kept} is lost: {}", page.text);
+        }
+        visitor.post(path, &[("name", "Acme")]).await;
+        assert!(!visitor.get(path).await.text.contains("value=\"1 High Street\""));
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        assert!(!viewer.get(path).await.text.contains(">Save<"));
+        assert_eq!(viewer.post(path, &fields).await.status, 403);
+    }
+
+    async fn the_audit_log_is_narrowed_by_noun_person_and_word(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        visitor.post("/console/settings/content", &[("name", HOSTILE), ("kind", "footer"), ("required_footer/text", "Acme Ltd"), ("enabled", "true")]).await;
+        stage.account("sandbox", json!({}), None).await;
+        let all = visitor.get("/console/settings/audit").await;
+        in_order("audit", &all);
+        assert!(all.text.contains("Account created") && all.text.contains("Content rule created") && all.text.contains("Vera Visitor"), "{}", all.text);
+        let check = async |query: &str, there: &str, gone: &str| {
+            let page = visitor.get(&format!("/console/settings/audit?{query}")).await;
+            in_order(query, &page);
+            assert!(page.text.contains(&format!(">{there}<")) && !page.text.contains(&format!(">{gone}<")), "{query}: {}", page.text);
+        };
+        check("about=content_rule", "Content rule created", "Account created").await;
+        check("about=account&period=day", "Account created", "Content rule created").await;
+        check("by=system", "Account created", "Content rule created").await;
+        check("q=acme+ltd", "Content rule created", "Account created").await;
+        assert!(visitor.get("/console/settings/audit?about=domain").await.text.contains("No entry matches"));
+    }
+}

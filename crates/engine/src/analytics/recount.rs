@@ -1,0 +1,210 @@
+//! Counting all messages again: `tidings recount`. While the installation runs, in bounded steps, each of which is exact. After an upgrade that lets sums tell more, a job does so
+//! by itself, once.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use model::{Channel, MessageId, TenantId, Timestamp};
+use store::{
+    Scope, Tx, fallbacks, installation,
+    message_counters::{self, Counts, Filter, SLOT_S, Split, Table},
+    messages::{self, Message},
+    tenants,
+};
+
+use super::{
+    count::{self, Sums},
+    period,
+};
+use crate::{Engine, Error};
+
+/// Messages read at once.
+const PAGE: i64 = 5_000;
+/// Messages counted in one step, unless a single slot has more: some tenths of a second in which nothing else is counted.
+const STEP_MAX: usize = 20_000;
+
+const DAY_S: i64 = 86_400;
+/// Sums by day are made anew a week at a time: some thousands of sums by slot.
+const WEEK_S: i64 = 7 * DAY_S;
+/// Tenants read at once.
+const TENANTS_PAGE: i64 = 500;
+/// Under which name the installation keeps that sums are to be counted again: [`ALL`], or [`DONE`]. A migration writes it.
+const PENDING: &str = "sums_to_recount";
+const ALL: &str = "all";
+const DONE: &str = "done";
+
+/// Whether sums were made by an earlier version and do not tell everything yet.
+pub(crate) async fn is_pending(tx: &mut Tx) -> Result<bool, store::Error> {
+    Ok(installation::find(tx, PENDING).await?.as_deref() == Some(ALL))
+}
+
+/// Counts everybody's messages again if an upgrade asks for it. Answers how many sums were other ones. Killed half-way, it begins anew; two nodes that do so at once do no harm.
+pub async fn recount_pending(engine: &Engine) -> Result<u64, Error> {
+    let db = &engine.ports.db;
+    let is_pending = db.read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(is_pending(tx).await?) }));
+    if !is_pending.await? {
+        return Ok(0);
+    }
+    let (mut corrected, mut before) = (0, TenantId::from_ulid(u128::MAX));
+    loop {
+        let read = db.read(Scope::System, move |tx| {
+            Box::pin(async move { Ok::<_, Error>(tenants::list(tx, before, TENANTS_PAGE).await?) })
+        });
+        let page = read.await?;
+        let Some(last) = page.last() else { break };
+        before = last.id;
+        for tenant in page {
+            corrected += engine.recount(tenant.id).await?;
+        }
+    }
+    let write = db.write(Scope::System, |tx| {
+        Box::pin(async move { Ok::<_, Error>(installation::replace(tx, PENDING, ALL, DONE).await?) })
+    });
+    write.await?;
+    tracing::info!(corrected, "Counted all messages again after an upgrade");
+    Ok(corrected)
+}
+
+/// What one step came to.
+struct Step {
+    /// Sums that were wrong.
+    wrong: u64,
+    /// Where the next one begins; `None` at the end.
+    next: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Counts all of a tenant's messages again and answers how many sums were wrong, none of which is afterwards: also those of messages from before there were sums. Each step
+    /// counts the messages of some slots while nothing else is counted, so the new sums are exact. What was summed of messages that have since been removed is left as it is.
+    pub async fn recount(&self, tenant: TenantId) -> Result<u64, Error> {
+        let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move {
+                let oldest =
+                    messages::after(tx, tenant, MessageId::from_ulid(0), 1).await?.first().map(|m| m.created_at);
+                Ok::<_, Error>((oldest, message_counters::first(tx, tenant).await?))
+            })
+        });
+        let (oldest, first) = read.await?;
+        let Some(oldest) = oldest.map(message_counters::slot) else { return Ok(0) };
+        // Sums older than the oldest message tell of messages that were removed, perhaps some of its slot among them.
+        let is_cut = first.is_some_and(|first| first < oldest);
+        let mut from = Some(if is_cut { oldest.plus_seconds(SLOT_S) } else { oldest });
+        let zone = self.directory.tenant(tenant).await?.map_or(TimeZone::UTC, |tenant| tenant.consent.zone.clone());
+        let mut wrong = 0;
+        while let Some(begin) = from {
+            let zone = zone.clone();
+            let write = self
+                .ports
+                .db
+                .write(Scope::Tenant(tenant), move |tx| Box::pin(async move { step(tx, tenant, &zone, begin).await }));
+            let step = write.await?;
+            wrong += step.wrong;
+            from = step.next;
+        }
+        Ok(wrong + self.recount_days(tenant).await?)
+    }
+
+    /// Makes the sums by day what those by slot come to, a week at a time. Answers how many were wrong.
+    async fn recount_days(&self, tenant: TenantId) -> Result<u64, Error> {
+        let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move { Ok::<_, Error>(message_counters::span(tx, tenant).await?) })
+        });
+        let Some((first, last)) = read.await? else { return Ok(0) };
+        let (mut wrong, mut begin) = (0, Timestamp::from_seconds(first.as_seconds().div_euclid(DAY_S) * DAY_S - DAY_S));
+        while begin <= last.plus_seconds(DAY_S) {
+            let write = self
+                .ports
+                .db
+                .write(Scope::Tenant(tenant), move |tx| Box::pin(async move { week(tx, tenant, begin).await }));
+            wrong += write.await?;
+            begin = begin.plus_seconds(WEEK_S);
+        }
+        Ok(wrong)
+    }
+}
+
+/// An id begins with the millisecond it was made in, so the ids of a slot are those above its first one.
+fn first_id(at: Timestamp) -> u128 {
+    u128::from(at.as_millis().max(0).unsigned_abs()) << 80
+}
+
+/// Counts the messages of as many whole slots as a step may, from `from` on.
+async fn step(tx: &mut Tx, tenant: TenantId, zone: &TimeZone, from: Timestamp) -> Result<Step, Error> {
+    message_counters::lock(tx).await?;
+    let mut all: Vec<Message> = Vec::new();
+    let mut after = MessageId::from_ulid(first_id(from).saturating_sub(1));
+    let is_over = loop {
+        let page = messages::after(tx, tenant, after, PAGE).await?;
+        let is_last = (page.len() as i64) < PAGE;
+        after = page.last().map_or(after, |last| last.id);
+        all.extend(page);
+        let has_whole_slot = all.last().is_some_and(|last| message_counters::slot(last.created_at) > from);
+        if is_last || (all.len() >= STEP_MAX && has_whole_slot) {
+            break is_last;
+        }
+    };
+    // The last slot may go on in the next step.
+    let until = if is_over {
+        Filter::everything().until
+    } else {
+        all.last().map_or(from, |last| message_counters::slot(last.created_at))
+    };
+    all.retain(|m| m.created_at >= from && m.created_at < until && m.channel != Channel::Webhook);
+    let mut unset: Vec<Message> = Vec::new();
+    for m in all.iter_mut().filter(|m| m.clock.is_none()) {
+        m.clock = Some(period::clock(zone, m.created_at));
+        unset.push(m.clone());
+    }
+    messages::set_clocks(tx, &unset).await?;
+    let sums = counted(tx, tenant, &all).await?;
+    let filter = Filter { from, until, ..Filter::default() };
+    let kept = message_counters::sums(tx, Some(tenant), &filter, Split::FULL, i64::MAX).await?;
+    let kept: Sums = kept.into_iter().filter(|(_, counts)| *counts != Counts::default()).collect();
+    let wrong = differing(&sums, &kept);
+    if wrong > 0 {
+        message_counters::remove(tx, Table::Slots, tenant, from, until).await?;
+        message_counters::add_to(tx, Table::Slots, 0, &sums).await?;
+    }
+    Ok(Step { wrong, next: (!is_over).then_some(until) })
+}
+
+/// Sums by day again of the week that begins with a day, from those by slot.
+async fn week(tx: &mut Tx, tenant: TenantId, from: Timestamp) -> Result<u64, Error> {
+    message_counters::lock(tx).await?;
+    let until = from.plus_seconds(WEEK_S);
+    // A day on some clock lies within a day of the same day of UTC.
+    let wide = Filter { from: from.plus_seconds(-DAY_S), until: until.plus_seconds(DAY_S), ..Filter::default() };
+    let slots = message_counters::sums(tx, Some(tenant), &wide, Split::FULL, i64::MAX).await?;
+    let mut days = message_counters::by_day(&slots.into_iter().collect());
+    days.retain(|key, counts| (from..until).contains(&key.at) && *counts != Counts::default());
+    let narrow = Filter { from, until, ..Filter::default() };
+    let kept = message_counters::sums_of(tx, Table::Days, Some(tenant), &narrow, Split::FULL, i64::MAX).await?;
+    let kept: Sums = kept.into_iter().filter(|(_, counts)| *counts != Counts::default()).collect();
+    let wrong = differing(&days, &kept);
+    if wrong > 0 {
+        message_counters::remove(tx, Table::Days, tenant, from, until).await?;
+        message_counters::add_to(tx, Table::Days, 0, &days).await?;
+    }
+    Ok(wrong)
+}
+
+/// How many sums are missing, other ones, or there without a reason.
+fn differing(right: &Sums, kept: &Sums) -> u64 {
+    let missing = right.iter().filter(|(key, counts)| kept.get(*key) != Some(*counts)).count();
+    let strange = kept.keys().filter(|key| !right.contains_key(*key)).count();
+    (missing + strange) as u64
+}
+
+async fn counted(tx: &mut Tx, tenant: TenantId, all: &[Message]) -> Result<Sums, Error> {
+    let mut sums: Sums = BTreeMap::new();
+    for page in all.chunks(PAGE as usize) {
+        let keys: Vec<_> = page.iter().map(|m| (tenant, m.id)).collect();
+        let routes = fallbacks::former(tx, &keys).await?;
+        for m in page {
+            count::change(&mut sums, None, m);
+            routes.iter().filter(|route| route.message_id == m.id).for_each(|route| count::former(&mut sums, m, route));
+        }
+    }
+    sums.retain(|_, counts| *counts != Counts::default());
+    Ok(sums)
+}

@@ -1,0 +1,213 @@
+//! Buying credit by itself when it runs low, with what the tenant paid with before and let us keep.
+//!
+//! A mark that was crossed ([`super::marks`]) is acted upon once, in a transaction under the ledger's lock that writes the purchase; a job asks Stripe for the payment under the
+//! purchase's id as the idempotency key, so a process that dies in between asks again and nothing is paid twice. A bank that refuses is not asked again until credit was above the mark.
+
+use std::sync::Arc;
+
+use connectors::stripe::{self, Charged, KEY_KEPT_S, Paid};
+use model::{FailureKind, Money, PurchaseId, TenantId};
+use serde::Serialize;
+use serde_json::json;
+use store::{
+    Scope, Tx,
+    purchases::{self as rows, PaymentMethod, Purchase},
+};
+use utoipa::ToSchema;
+
+use super::{
+    ledger::Open,
+    payments::{self, Stripe},
+    purchases::{self, ACTOR, Told, in_words, payment},
+    refunds::settle,
+};
+use crate::{Engine, Error, Parts, audit, keys::Caller};
+
+/// Tenants or purchases a job works on in one run: each is one exchange with Stripe.
+const PAGE: i64 = 20;
+/// Purchases by itself in a day at most: a mark above what is bought, or a mistake that spends, ends here.
+const DAY_MAX: i64 = 4;
+/// A day, in seconds.
+const DAY_S: i64 = 86_400;
+/// What `monthly_max_micros` is about, in seconds.
+const MONTH_S: i64 = 30 * DAY_S;
+
+/// What a tenant pays with when credit runs low.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PaymentMethod)]
+pub struct MethodView {
+    /// At which payment provider.
+    #[schema(example = "stripe")]
+    pub provider: String,
+    /// What it is.
+    #[schema(example = "visa •••• 4242")]
+    pub name: String,
+    /// Since when it is kept.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: model::Timestamp,
+}
+
+/// Shows what a tenant pays with when credit runs low. Needs the scope `purchases:read`.
+pub async fn method(parts: &Parts, caller: &Caller) -> Result<MethodView, Error> {
+    caller.need("purchases:read")?;
+    let tenant = caller.need_tenant()?;
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::method(tx, tenant).await?) })
+    });
+    let found = read.await?.ok_or_else(|| Error::not_found("payment method"))?;
+    Ok(MethodView { provider: found.provider, name: found.name, created_at: found.created_at })
+}
+
+/// Forgets what a tenant pays with: nothing is bought by itself any more. Needs the scope `purchases:write`.
+pub async fn forget(parts: &Parts, caller: &Caller) -> Result<(), Error> {
+    caller.need("purchases:write")?;
+    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
+    let write = parts.ports.db.write(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            if !rows::forget_method(tx, tenant).await? {
+                return Err(Error::not_found("payment method"));
+            }
+            audit::record(tx, tenant, &ids, now, &by, "credits.payment_method_removed", tenant, &json!({})).await
+        })
+    });
+    write.await
+}
+
+/// Buys credit for those who run low, and asks Stripe for the payments. Run every few seconds; answers how much it did.
+pub async fn run(engine: &Engine) -> Result<u64, Error> {
+    let read = engine.ports.db.read(Scope::System, |tx| {
+        Box::pin(async move { Ok::<_, Error>((rows::running_low(tx, PAGE).await?, rows::opening(tx, PAGE).await?)) })
+    });
+    let (low, mut opening) = read.await?;
+    let count = low.len() + opening.len();
+    if count == 0 {
+        return Ok(0);
+    }
+    let Some(stripe) = payments::stripe(engine.parts()).await? else { return Ok(0) };
+    for tenant in low {
+        opening.extend(begin(engine, tenant).await?);
+    }
+    for purchase in opening {
+        pay(engine, &stripe, purchase).await?;
+    }
+    Ok(count as u64)
+}
+
+/// Writes the purchase of a tenant whose credit fell below its mark, unless its limits stop that.
+async fn begin(engine: &Engine, tenant: TenantId) -> Result<Option<Purchase>, Error> {
+    let id = PurchaseId::from_ulid(engine.ports.ids.ulid(engine.ports.clock.now()));
+    settle(engine, tenant, move |tx, open, now| {
+        Box::pin(async move {
+            let Some(method) = rows::method(tx, tenant).await? else { return Ok(None) };
+            let (amount, is_due) = due(open, &method);
+            if !is_due {
+                return Ok(None);
+            }
+            rows::put_method(tx, tenant, &PaymentMethod { acted: open.ledger.top_ups, ..method }).await?;
+            if let Some(why) = stopped(tx, tenant, open, amount, now).await? {
+                let money = |amount_micros| Money { amount_micros, currency: open.ledger.currency.clone() };
+                let data =
+                    json!({ "available": money(open.ledger.available), "amount": money(amount), "failure": why });
+                return Ok(Some(("credit.top_up_failed", data)));
+            }
+            let row =
+                Purchase { is_top_up: true, ..purchases::new(tenant, id, amount, &open.ledger.currency, ACTOR, now) };
+            rows::put(tx, tenant, &row).await?;
+            Ok(None)
+        })
+    })
+    .await?;
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::find(tx, tenant, id).await?) })
+    });
+    read.await
+}
+
+/// How much is to be bought, and whether it still is.
+fn due(open: &Open, method: &PaymentMethod) -> (i64, bool) {
+    let l = &open.ledger;
+    let is_low = l.top_up_at.is_some_and(|mark| l.available.saturating_add(l.promo) < mark);
+    (l.top_up_amount.unwrap_or(0), is_low && l.is_topping_up && l.top_ups > method.acted)
+}
+
+/// The limit that stops a purchase, in words.
+async fn stopped(
+    tx: &mut Tx,
+    tenant: TenantId,
+    open: &Open,
+    amount: i64,
+    now: model::Timestamp,
+) -> Result<Option<String>, Error> {
+    if let Err(error) = payments::check_amount("/top_up/amount_micros", amount, &open.ledger.currency) {
+        return Ok(Some(error.detail));
+    }
+    let (today, _) = rows::topped_up(tx, tenant, now.plus_seconds(-DAY_S)).await?;
+    if today >= DAY_MAX {
+        return Ok(Some(format!("credit was bought {today} times within a day already")));
+    }
+    let (_, month) = rows::topped_up(tx, tenant, now.plus_seconds(-MONTH_S)).await?;
+    let most = open.ledger.top_up_month_max;
+    Ok(most.filter(|most| month.saturating_add(amount) > *most).map(|most| {
+        format!("{month} of at most {most} millionths were bought within 30 days, and {amount} more would exceed that")
+    }))
+}
+
+/// Asks Stripe for the payment of a purchase.
+async fn pay(engine: &Engine, stripe: &Stripe, purchase: Purchase) -> Result<(), Error> {
+    let (tenant, id) = (purchase.tenant_id, purchase.id);
+    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::method(tx, tenant).await?) })
+    });
+    let age_s = engine.ports.clock.now().millis_since(purchase.created_at) / 1_000;
+    let names = (id.to_string(), tenant.to_string());
+    let pays = payment(&purchase, &names);
+    let outcome = match read.await? {
+        None => Charged::Refused("what was kept to pay with was removed".to_owned()),
+        // Stripe may have forgotten our key by now, and would take a repetition for a second payment.
+        Some(_) if age_s > KEY_KEPT_S => {
+            Charged::Refused("Stripe gave no answer within a day: look there whether it was paid".to_owned())
+        }
+        Some(kept) => {
+            let call = |cx: &stripe::Cx<'_>| stripe::charge(cx, &pays, &kept.customer, &kept.method);
+            match payments::ask(engine.parts(), stripe, call, stripe::charged).await {
+                Ok(charged) => charged,
+                Err(failure) if matches!(failure.kind, FailureKind::Content | FailureKind::Account) => {
+                    Charged::Refused(in_words(&failure))
+                }
+                Err(failure) => {
+                    tracing::warn!(purchase.id = %id, code = failure.code, "Could not ask Stripe for a payment");
+                    return Ok(());
+                }
+            }
+        }
+    };
+    let said = Paid {
+        payment: None,
+        reference: Some(names.0.clone()),
+        tenant: Some(names.1.clone()),
+        amount_micros: purchase.amount,
+        currency: purchase.currency.clone(),
+    };
+    settle(engine, tenant, move |tx, open, now| {
+        Box::pin(async move { became(tx, tenant, open, &outcome, &said, now).await })
+    })
+    .await
+}
+
+async fn became(
+    tx: &mut Tx,
+    tenant: TenantId,
+    open: &mut Open,
+    outcome: &Charged,
+    asked: &Paid,
+    now: model::Timestamp,
+) -> Result<Told, Error> {
+    // Stripe's answer names the payment; that it is ours we know from having asked.
+    let ours = |paid: &Paid| Paid { payment: paid.payment.clone(), ..asked.clone() };
+    match outcome {
+        Charged::Paid(paid) => purchases::paid(tx, tenant, open, &ours(paid), None, now).await,
+        Charged::Awaited(paid) => purchases::moved(tx, tenant, &ours(paid), "pending", None, now).await,
+        Charged::Refused(why) => purchases::moved(tx, tenant, asked, "failed", Some(why.clone()), now).await,
+    }
+}

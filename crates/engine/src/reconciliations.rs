@@ -1,0 +1,332 @@
+//! Holding our records against a provider's: what both have, what one of them lacks, and prices that differ, with how accurate ours are.
+//!
+//! What the provider has comes from its own list of messages where its API has one (with what it took for each), from its statistics by day where it only counts, or from a table somebody
+//! exported there. It is laid down row by row; then our messages of that time are looked for in it, and its rows among ours ([`work`]). What is the same on both sides is removed again, so what
+//! is left are the differences. A message at the edge of the time, which one clock puts on this side and the other on that, is no difference: the provider is asked about a day more on
+//! both sides, and about what is missing once more by its id.
+
+pub(crate) mod table;
+pub mod work;
+
+use std::sync::Arc;
+
+use model::{AccountId, MessageId, Money, ReconciliationId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{
+    Scope,
+    reconciliations::{self as rows, Reconciliation, Record},
+};
+use utoipa::ToSchema;
+
+use crate::{
+    Error, Parts, audit,
+    csv::Csv,
+    keys::Caller,
+    names::Faults,
+    once::{Repeat, Reply, Secrecy, once},
+    page::{Page, Window},
+    provider,
+};
+
+/// Longest time that is compared at once, in seconds: two months, so that a month fits on any clock.
+const PERIOD_MAX_S: i64 = 62 * 86_400;
+/// Reconciliations of a tenant at work at once.
+const RUNNING_MAX: usize = 5;
+/// Reconciliations of a tenant that are kept: one a day for half a year.
+const KEPT: i64 = 200;
+/// Differences handed out as a table.
+const TABLE_MAX: i64 = 50_000;
+/// How accurate our records must be, in millionths: 99.9 percent.
+const BAR_PPM: i64 = 999_000;
+
+/// A comparison to be made.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReconciliation {
+    /// Of which account.
+    #[schema(value_type = String, example = "acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub account_id: AccountId,
+    /// Messages sent from then on.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-01T00:00:00Z")]
+    pub starts_at: Timestamp,
+    /// Until then, at most 62 days later and not in the future.
+    #[schema(value_type = String, format = DateTime, example = "2026-12-01T00:00:00Z")]
+    pub ends_at: Timestamp,
+    /// The provider's messages as a table, instead of asking the provider: a column with its ids (`id`, `sid`, `message_id` …), and where it has them `date`, `price`, `currency` and
+    /// `segments`.
+    #[serde(default)]
+    #[schema(example = "sid,date_sent,price,currency\nSM1,2026-11-21T09:30:00Z,-0.0075,USD\n")]
+    pub csv: Option<String>,
+}
+
+/// A comparison.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Reconciliation)]
+pub struct ReconciliationView {
+    /// Which one.
+    #[schema(value_type = String, example = "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub id: ReconciliationId,
+    /// Of which account.
+    #[schema(value_type = String, example = "acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub account_id: AccountId,
+    /// Where the provider's records come from: `messages` (one by one), `statistics` (counts by day), or `csv`.
+    #[schema(example = "messages")]
+    pub source: String,
+    /// `running`, `done` or `failed`.
+    #[schema(example = "done")]
+    pub state: String,
+    /// From when.
+    #[schema(value_type = String, format = DateTime)]
+    pub starts_at: Timestamp,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    pub ends_at: Timestamp,
+    /// Messages of ours.
+    pub ours: i64,
+    /// Messages of the provider.
+    pub theirs: i64,
+    /// Messages both have.
+    pub matched: i64,
+    /// Messages only the provider has.
+    pub missing_here: i64,
+    /// Messages only we have.
+    pub missing_there: i64,
+    /// Messages both have, at different prices.
+    pub price_differences: i64,
+    /// Messages both have, of all there are, in millionths: 999000 is 99.9 percent. `null` until it is done.
+    #[schema(example = 1_000_000)]
+    pub accuracy_ppm: Option<i64>,
+    /// True when that is 99.9 percent or more.
+    pub is_accurate: Option<bool>,
+    /// What the provider took for messages whose price both know, as we had it before.
+    #[schema(value_type = Option<Object>)]
+    pub cost_ours: Option<Money>,
+    /// The same as the provider says.
+    #[schema(value_type = Option<Object>)]
+    pub cost_theirs: Option<Money>,
+    /// Why it came to nothing.
+    pub failure: Option<String>,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last went on.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+/// Something that differs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReconciliationDifference {
+    /// `missing_here` (only the provider has it), `missing_there` (only we have it), `price`, or `count` (messages of a day, where the provider only counts).
+    #[schema(example = "price")]
+    pub kind: String,
+    /// The provider's id of the message, or the day.
+    #[schema(example = "SM00000000000000000000000000000001")]
+    pub record: String,
+    /// Our message.
+    #[schema(value_type = Option<String>)]
+    pub message_id: Option<MessageId>,
+    /// When it was sent.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Timestamp>,
+    /// What we have: millionths, or messages.
+    pub ours: Option<i64>,
+    /// What the provider has.
+    pub theirs: Option<i64>,
+    /// In which currency, where these are amounts.
+    pub currency: Option<String>,
+}
+
+fn view(r: Reconciliation) -> ReconciliationView {
+    let accuracy_ppm = (r.state == "done").then(|| accuracy(r.matched, r.missing_here + r.missing_there));
+    let money = |amount_micros| r.currency.clone().map(|currency| Money { amount_micros, currency });
+    ReconciliationView {
+        accuracy_ppm,
+        is_accurate: accuracy_ppm.map(|ppm| ppm >= BAR_PPM),
+        cost_ours: money(r.cost_ours),
+        cost_theirs: money(r.cost_theirs),
+        id: r.id,
+        account_id: r.account_id,
+        source: r.source,
+        state: r.state,
+        starts_at: r.starts_at,
+        ends_at: r.ends_at,
+        ours: r.ours,
+        theirs: r.theirs,
+        matched: r.matched,
+        missing_here: r.missing_here,
+        missing_there: r.missing_there,
+        price_differences: r.price_differences,
+        failure: r.failure,
+        created_at: r.created_at,
+        updated_at: r.updated_at,
+    }
+}
+
+/// What both have of all there is, in millionths, rounded down: never better than it is.
+fn accuracy(matched: i64, missing: i64) -> i64 {
+    let all = i128::from(matched) + i128::from(missing);
+    if all == 0 { 1_000_000 } else { i64::try_from(i128::from(matched) * 1_000_000 / all).unwrap_or(0) }
+}
+
+fn difference(r: Record) -> ReconciliationDifference {
+    ReconciliationDifference {
+        kind: r.kind,
+        record: r.record,
+        message_id: r.message_id,
+        at: r.at,
+        ours: r.ours,
+        theirs: r.theirs,
+        currency: r.currency,
+    }
+}
+
+/// Begins to hold an account's messages against its provider's records. Needs the scope `usage:write`.
+pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewReconciliation) -> Result<Reply, Error> {
+    caller.need("usage:write")?;
+    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    let mut faults = Faults::default();
+    let seconds = new.ends_at.millis_since(new.starts_at) / 1_000;
+    if !(1..=PERIOD_MAX_S).contains(&seconds) {
+        faults.add("/ends_at", format!("after `starts_at`, at most {} days", PERIOD_MAX_S / 86_400));
+    }
+    if new.ends_at > now {
+        faults.add("/ends_at", "not in the future: what is yet to be sent cannot be compared");
+    }
+    faults.end()?;
+    let account = provider::named_account(parts, tenant, new.account_id).await?;
+    let source = match &new.csv {
+        Some(_) => "csv",
+        None if account.connector.records().is_some() => "messages",
+        None if work::counts(parts, &account, new.starts_at, new.ends_at) => "statistics",
+        None => {
+            let name = account.connector.spec().name;
+            let detail = format!(
+                "{name} shows neither its messages nor counts by day: export them there, and send them as `csv`"
+            );
+            return Err(Error::invalid("/csv", detail));
+        }
+    };
+    let records = new.csv.as_deref().map(table::read).transpose()?.unwrap_or_default();
+    let row = Reconciliation {
+        tenant_id: tenant,
+        id: ReconciliationId::from_ulid(parts.ports.ids.ulid(now)),
+        account_id: new.account_id,
+        source: source.to_owned(),
+        state: "running".to_owned(),
+        starts_at: new.starts_at,
+        ends_at: new.ends_at,
+        stage: if source == "csv" { "ours" } else { "fetch" }.to_owned(),
+        place: String::new(),
+        ours: 0,
+        theirs: 0,
+        matched: 0,
+        missing_here: 0,
+        missing_there: 0,
+        price_differences: 0,
+        looked_up: 0,
+        cost_ours: 0,
+        cost_theirs: 0,
+        currency: None,
+        failure: None,
+        tries: 0,
+        actor: caller.actor(),
+        created_at: now,
+        updated_at: now,
+    };
+    let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
+    once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            let newest = rows::list(tx, tenant, ReconciliationId::from_ulid(u128::MAX), KEPT).await?;
+            if newest.iter().filter(|row| row.state == "running").count() >= RUNNING_MAX {
+                let detail = format!("{RUNNING_MAX} reconciliations are at work already; wait until one is done.");
+                return Err(Error::conflict("too_many_reconciliations", detail));
+            }
+            rows::put(tx, tenant, &row).await?;
+            rows::put_records(tx, tenant, row.id, &records).await?;
+            rows::remove_oldest(tx, tenant, KEPT).await?;
+            let detail = json!({ "account_id": row.account_id, "starts_at": row.starts_at, "ends_at": row.ends_at, "source": row.source });
+            audit::record(tx, tenant, &ids, now, &by, "reconciliation.started", row.id, &detail).await?;
+            Ok(view(row))
+        })
+    })
+    .await
+}
+
+/// Lists reconciliations, newest first. Needs the scope `usage:read`.
+pub async fn list(
+    parts: &Parts,
+    caller: &Caller,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<ReconciliationView>, Error> {
+    caller.need("usage:read")?;
+    let (tenant, window) = (caller.need_tenant()?, Window::read("reconciliations", limit, cursor)?);
+    let (before, limit) = (ReconciliationId::from_ulid(window.before), window.rows());
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::list(tx, tenant, before, limit).await?) })
+    });
+    Ok(window.page(read.await?, |row: &Reconciliation| row.id.ulid(), view))
+}
+
+/// Shows a reconciliation. Needs the scope `usage:read`.
+pub async fn get(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<ReconciliationView, Error> {
+    caller.need("usage:read")?;
+    find(parts, caller, id).await.map(view)
+}
+
+async fn find(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Reconciliation, Error> {
+    let tenant = caller.need_tenant()?;
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::find(tx, tenant, id).await?) })
+    });
+    read.await?.ok_or_else(|| Error::not_found("reconciliation"))
+}
+
+/// What a reconciliation found to differ, as far as it is: in the order of the provider's ids, or of the days. Needs the scope `usage:read`.
+pub async fn differences(
+    parts: &Parts,
+    caller: &Caller,
+    id: ReconciliationId,
+) -> Result<Vec<ReconciliationDifference>, Error> {
+    caller.need("usage:read")?;
+    let tenant = find(parts, caller, id).await?.tenant_id;
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::records(tx, tenant, id, None, "", TABLE_MAX).await?) })
+    });
+    Ok(read.await?.into_iter().map(difference).collect())
+}
+
+/// The same as a CSV table. Needs the scope `usage:read`.
+pub async fn differences_csv(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Vec<u8>, Error> {
+    let mut csv = Csv::with_header(&["kind", "record", "message_id", "at", "ours", "theirs", "currency"]);
+    for d in differences(parts, caller, id).await? {
+        let number = |value: Option<i64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let cells = [
+            d.kind,
+            d.record,
+            d.message_id.map(|id| id.to_string()).unwrap_or_default(),
+            d.at.map(|at| at.to_string()).unwrap_or_default(),
+            number(d.ours),
+            number(d.theirs),
+            d.currency.unwrap_or_default(),
+        ];
+        csv.row(cells.iter().map(String::as_str));
+    }
+    Ok(csv.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accuracy_is_never_better_than_it_is() {
+        assert_eq!(accuracy(0, 0), 1_000_000);
+        assert_eq!(accuracy(999, 1), 999_000);
+        assert_eq!(accuracy(9_989, 11), 998_900);
+        assert_eq!(accuracy(2, 1), 666_666);
+        assert_eq!(accuracy(i64::MAX, 0), 1_000_000);
+    }
+}

@@ -1,0 +1,258 @@
+//! The operator's pool of numbers (`/v1/numbers`): free, allocated, retired, failed.
+//!
+//! A number bought for a registration comes into the pool as allocated. One whose registration or tenant is gone is free again, and the next registration of an account of the same holder
+//! that fits gets it before anything is bought. A number that is free but has no reference at the provider is only counted: nothing can be done with it there.
+
+use std::sync::Arc;
+
+use model::{NumberId, Phone, RegistrationId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{Scope, numbers};
+use utoipa::ToSchema;
+
+use crate::{
+    Error, Parts, audit,
+    keys::Caller,
+    names::Faults,
+    once::{Repeat, Reply, Secrecy, once},
+    page::{Page, Window},
+    patch::Patch,
+    vault::OPERATOR,
+};
+
+/// Longest id of a provider, in bytes.
+const REFERENCE_MAX: usize = 255;
+
+/// Where a number is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NumberState {
+    /// The next registration that fits gets it.
+    Free,
+    /// It is with a tenant.
+    Allocated,
+    /// It is not used any more.
+    Retired,
+    /// Something is wrong with it.
+    Failed,
+}
+
+impl NumberState {
+    /// The word in JSON and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Allocated => "allocated",
+            Self::Retired => "retired",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn from_stored(word: &str) -> Self {
+        [Self::Free, Self::Allocated, Self::Retired].into_iter().find(|s| s.as_str() == word).unwrap_or(Self::Failed)
+    }
+}
+
+/// A number the operator has at a provider.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewNumber {
+    /// The number in E.164 form.
+    #[schema(value_type = String, example = "+14155550100")]
+    pub number: Phone,
+    /// Where it is held.
+    #[schema(example = "twilio")]
+    pub connector: String,
+    /// Who holds it there: Twilio's account SID.
+    #[schema(example = "AC00000000000000000000000000000001")]
+    pub provider_account: String,
+    /// What the provider calls it: Twilio's `PN…`.
+    #[schema(example = "PN00000000000000000000000000000001")]
+    pub reference: String,
+}
+
+/// What the operator can change of a number.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NumberPatch {
+    /// `free` takes it from whoever has it, `retired` and `failed` put it aside.
+    #[serde(default)]
+    #[schema(value_type = Option<NumberState>)]
+    pub state: Patch<NumberState>,
+    /// Why.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub detail: Patch<String>,
+}
+
+/// A number of the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NumberView {
+    /// Its id.
+    #[schema(value_type = String, example = "num_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub id: NumberId,
+    /// The number in E.164 form.
+    pub number: String,
+    /// ISO 3166-1 alpha-2.
+    #[schema(example = "US")]
+    pub country: String,
+    /// Where it is held.
+    pub connector: String,
+    /// Who holds it there.
+    pub provider_account: String,
+    /// What the provider calls it.
+    pub reference: Option<String>,
+    /// Where it is in its life.
+    pub state: NumberState,
+    /// Why.
+    pub detail: Option<String>,
+    /// The tenant it is with.
+    #[schema(value_type = Option<String>)]
+    pub tenant_id: Option<TenantId>,
+    /// The registration it is for.
+    #[schema(value_type = Option<String>)]
+    pub registration_id: Option<RegistrationId>,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub allocated_at: Option<Timestamp>,
+    /// When it came into the pool.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+fn view(row: numbers::Number) -> NumberView {
+    NumberView {
+        id: row.id,
+        number: row.number,
+        country: row.country,
+        connector: row.connector,
+        provider_account: row.provider_account,
+        reference: row.reference,
+        state: NumberState::from_stored(&row.state),
+        detail: row.detail,
+        tenant_id: row.allocated_to,
+        registration_id: row.registration_id,
+        allocated_at: row.allocated_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    }
+}
+
+/// Adds a number to the pool. Needs an operator with the scope `numbers:write`.
+pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewNumber) -> Result<Reply, Error> {
+    caller.need_operator("numbers:write")?;
+    let mut faults = Faults::default();
+    let offers = connectors::registry::find(&new.connector).is_some_and(|found| found.registrations().is_some());
+    if !offers || new.connector == crate::demo::CONNECTOR {
+        faults.add("/connector", "expected the id of a provider that registers businesses: twilio");
+    }
+    for (pointer, text) in [("/provider_account", &new.provider_account), ("/reference", &new.reference)] {
+        if text.is_empty() || text.len() > REFERENCE_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            faults.add(pointer, format!("1 to {REFERENCE_MAX} characters as the provider shows them"));
+        }
+    }
+    faults.end()?;
+    let now = parts.ports.clock.now();
+    let row = numbers::Number {
+        id: NumberId::from_ulid(parts.ports.ids.ulid(now)),
+        country: country(new.number.as_str()),
+        number: new.number.as_str().to_owned(),
+        connector: new.connector,
+        provider_account: new.provider_account,
+        reference: Some(new.reference),
+        state: NumberState::Free.as_str().to_owned(),
+        detail: None,
+        allocated_to: None,
+        registration_id: None,
+        allocated_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let (ids, by) = (Arc::clone(&parts.ports.ids), outside(caller));
+    once(parts, &outside(caller), repeat, 201, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            if !numbers::insert(tx, &row).await? {
+                let detail = format!("The number {} is in the pool already.", row.number);
+                return Err(Error::conflict("number_exists", detail));
+            }
+            let detail = json!({"number": row.number, "provider_account": row.provider_account});
+            audit::record(tx, OPERATOR, &ids, now, &by, "number.added", row.id, &detail).await?;
+            Ok(view(row))
+        })
+    })
+    .await
+}
+
+/// The country of a number, for people.
+pub(super) fn country(number: &str) -> String {
+    let code = crate::country::of(model::Channel::Sms, number);
+    code.and_then(|code| String::from_utf8(code.to_vec()).ok()).unwrap_or_default()
+}
+
+/// The operator outside of any tenant: the pool is nobody else's.
+fn outside(caller: &Caller) -> Caller {
+    Caller { tenant: None, ..caller.clone() }
+}
+
+/// Lists the pool, newest first. Needs an operator with the scope `numbers:read`.
+pub async fn list(
+    parts: &Parts,
+    caller: &Caller,
+    state: Option<NumberState>,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<NumberView>, Error> {
+    caller.need_operator("numbers:read")?;
+    let window = Window::read("numbers", limit, cursor)?;
+    let read = parts.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            let before = NumberId::from_ulid(window.before);
+            numbers::list(tx, state.map(NumberState::as_str), before, window.rows()).await
+        })
+    });
+    Ok(window.page(read.await?, |row| row.id.ulid(), view))
+}
+
+/// Reads one number. Needs an operator with the scope `numbers:read`.
+pub async fn get(parts: &Parts, caller: &Caller, id: NumberId) -> Result<NumberView, Error> {
+    caller.need_operator("numbers:read")?;
+    let read = parts.ports.db.read(Scope::System, move |tx| Box::pin(numbers::find(tx, id)));
+    read.await?.map(view).ok_or_else(|| Error::not_found("number"))
+}
+
+/// Puts a number aside, or frees it. Needs an operator with the scope `numbers:write`.
+pub async fn patch(parts: &Parts, caller: &Caller, id: NumberId, change: NumberPatch) -> Result<NumberView, Error> {
+    caller.need_operator("numbers:write")?;
+    let (now, ids, by) = (parts.ports.clock.now(), Arc::clone(&parts.ports.ids), outside(caller));
+    let write = parts.ports.db.write(Scope::System, move |tx| {
+        Box::pin(async move {
+            let mut row = numbers::lock(tx, id).await?.ok_or_else(|| Error::not_found("number"))?;
+            let mut faults = Faults::default();
+            let before = NumberState::from_stored(&row.state);
+            let after = change.state.required(before, "/state", &mut faults.0);
+            if after == NumberState::Allocated && before != NumberState::Allocated {
+                faults
+                    .add("/state", "a number is allocated by a registration; free it, and the next that fits gets it");
+            }
+            row.detail = change.detail.onto(row.detail);
+            if row.detail.as_ref().is_some_and(|detail| detail.chars().count() > crate::names::NAME_MAX) {
+                faults.add("/detail", format!("at most {} characters", crate::names::NAME_MAX));
+            }
+            faults.end()?;
+            row.state = after.as_str().to_owned();
+            if after != NumberState::Allocated {
+                (row.allocated_to, row.registration_id, row.allocated_at) = (None, None, None);
+            }
+            row.updated_at = now;
+            numbers::update(tx, &row).await?;
+            let detail = json!({"state": {"from": before, "to": after}, "detail": row.detail});
+            audit::record(tx, OPERATOR, &ids, now, &by, "number.updated", id, &detail).await?;
+            Ok::<_, Error>(view(row))
+        })
+    });
+    write.await
+}

@@ -1,0 +1,440 @@
+//! Buying credit and giving it back, on both engines, against the simulator's Stripe: money is booked once, whatever is told twice, too late, or in another order.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use model::{Answer, BoxFuture, Broken, Call, HttpAnswer, HttpCall, Ids, Transport};
+use provider_sim::{Request, Simulator};
+use serde_json::{Value, json};
+use testkit::{FakeTransport, Stage, TestDb, World};
+use tidings_engine::{
+    Error,
+    money::{
+        credits::{self, CreditsPatch},
+        marks, payment_events, payments, purchases, refunds, top_ups,
+    },
+    once::{IdempotencyKey, Repeat},
+};
+
+/// A tenant that pays ahead, and a Stripe that keeps its events until they are posted.
+struct Shop {
+    stage: Stage,
+    stripe: Arc<Simulator>,
+    events: Arc<Mutex<Vec<HttpCall>>>,
+    /// What Stripe does not answer: the next so many requests reach it, and their answers are lost.
+    lost: Arc<Mutex<u32>>,
+}
+
+/// The simulator makes no calls by itself here.
+struct Nobody;
+
+impl Transport for Nobody {
+    fn exchange(&self, _: Arc<Call>) -> BoxFuture<'static, Result<Answer, Broken>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn asked(simulator: &Simulator, events: &Mutex<Vec<HttpCall>>, request: &Request) -> HttpAnswer {
+    let turn = simulator.turn(request);
+    events.lock().unwrap().extend(turn.due.iter().filter_map(|due| simulator.call(due)));
+    let reply = turn.reply.unwrap();
+    HttpAnswer { status: reply.status, body: reply.body, ..HttpAnswer::default() }
+}
+
+impl Shop {
+    async fn open(db: &TestDb) -> Self {
+        let stripe = Arc::new(OnceLock::<Arc<Simulator>>::new());
+        let (events, lost) = (Arc::<Mutex<Vec<HttpCall>>>::default(), Arc::<Mutex<u32>>::default());
+        let (inside, kept, losing) = (Arc::clone(&stripe), Arc::clone(&events), Arc::clone(&lost));
+        let transport = FakeTransport::new(move |call| {
+            let Call::Http(http) = call else { return Ok(Answer::Local) };
+            let below = http.url.strip_prefix("https://api.stripe.com").unwrap();
+            let (path, query) = below.split_once('?').unwrap_or((below, ""));
+            let request = Request {
+                method: http.method.to_string(),
+                path: format!("/stripe{path}"),
+                query: query.to_owned(),
+                headers: http.headers.iter().cloned().chain([("host".to_owned(), "sim.test".to_owned())]).collect(),
+                body: http.body.clone(),
+            };
+            let answer = asked(inside.get().unwrap(), &kept, &request);
+            let mut left = losing.lock().unwrap();
+            if *left > 0 {
+                *left -= 1;
+                let detail = "the connection broke".to_owned();
+                return Err(Broken { may_have_acted: true, code: "connection_lost", detail });
+            }
+            Ok(Answer::Http(answer))
+        });
+        let world = World::with_transport(db, transport);
+        let simulator = Simulator::new(Arc::clone(&world.ports.clock), Ids::seeded(7), Arc::new(Nobody));
+        simulator.set("stripe", "callback_url", "https://messages.test/hooks/stripe");
+        assert!(stripe.set(Arc::clone(&simulator)).is_ok());
+        let stage = Stage::in_world(world).await;
+        let shop = Self { stage, stripe: simulator, events, lost };
+        let keys = json!({"stripe": {"secret_key": "sk_test_simulated", "webhook_secret": "whsec_simulated"}});
+        let operator = tidings_engine::keys::Caller::system(None);
+        payments::patch(shop.parts(), &operator, serde_json::from_value(keys).unwrap()).await.unwrap();
+        shop.change(json!({"mode": "prepaid"})).await;
+        shop
+    }
+
+    fn parts(&self) -> &tidings_engine::Parts {
+        self.stage.engine.parts()
+    }
+
+    async fn change(&self, change: Value) {
+        let change: CreditsPatch = serde_json::from_value(change).unwrap();
+        credits::patch(self.parts(), &self.stage.caller, change).await.unwrap();
+    }
+
+    async fn try_buy(&self, new: Value, key: Option<&str>) -> Result<Value, Error> {
+        let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
+        let repeat = Repeat { key, fingerprint: [1; 32] };
+        let new = serde_json::from_value(new).unwrap();
+        let reply = purchases::create(self.parts(), &self.stage.caller, &repeat, new).await?;
+        Ok(serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    async fn buy(&self, micros: i64) -> Value {
+        self.try_buy(json!({"amount_micros": micros}), None).await.unwrap()
+    }
+
+    /// Somebody does something on the page of a purchase.
+    fn on_page(&self, purchase: &Value, outcome: &str, card: &str) {
+        let path = purchase["url"].as_str().unwrap().split_once("/stripe/").unwrap().1;
+        self.at_stripe(path, &format!("outcome={outcome}&card={card}"));
+    }
+
+    /// Somebody does something on Stripe's own pages.
+    fn at_stripe(&self, path: &str, form: &str) {
+        let request = Request {
+            method: "POST".to_owned(),
+            path: format!("/stripe/{path}"),
+            headers: vec![("host".to_owned(), "sim.test".to_owned())],
+            body: form.to_owned().into(),
+            ..Request::default()
+        };
+        let answer = asked(&self.stripe, &self.events, &request);
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
+    fn take_events(&self) -> Vec<HttpCall> {
+        std::mem::take(&mut *self.events.lock().unwrap())
+    }
+
+    async fn post(&self, event: &HttpCall) -> Result<(), Error> {
+        let signature =
+            event.headers.iter().find(|(name, _)| name == "stripe-signature").map(|(_, value)| value.as_str());
+        payment_events::take(&self.stage.engine, signature, &event.body).await
+    }
+
+    /// Posts what Stripe has to tell, the last first and each twice: nothing may depend on the order.
+    async fn tell(&self) {
+        let events = self.take_events();
+        for event in events.iter().rev().chain(&events) {
+            self.post(event).await.unwrap();
+        }
+    }
+
+    async fn refund(&self, new: Value) -> Result<Value, Error> {
+        let new = serde_json::from_value(new).unwrap();
+        let reply = refunds::create(self.parts(), &self.stage.caller, &Repeat::NONE, new).await?;
+        Ok(serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    /// The jobs, as far as they have to do with this.
+    async fn jobs(&self) {
+        marks::watch(&self.stage.engine).await.unwrap();
+        top_ups::run(&self.stage.engine).await.unwrap();
+        refunds::run(&self.stage.engine).await.unwrap();
+    }
+
+    /// Available and purchased; everything must add up.
+    async fn balance(&self) -> (i64, i64) {
+        let credits = credits::get(self.parts(), &self.stage.caller, true).await.unwrap();
+        assert_eq!(credits.differences, Vec::<String>::new());
+        (credits.available.amount_micros, credits.purchased.amount_micros)
+    }
+
+    async fn purchase(&self, purchase: &Value) -> Value {
+        let id = purchase["id"].as_str().unwrap().parse().unwrap();
+        serde_json::to_value(purchases::get(self.parts(), &self.stage.caller, id).await.unwrap()).unwrap()
+    }
+
+    async fn all(&self) -> Vec<Value> {
+        let page = purchases::list(self.parts(), &self.stage.caller, None, None).await.unwrap();
+        page.data.iter().map(|purchase| serde_json::to_value(purchase).unwrap()).collect()
+    }
+
+    async fn all_refunds(&self) -> Vec<Value> {
+        let page = refunds::list(self.parts(), &self.stage.caller, None, None).await.unwrap();
+        page.data.iter().map(|refund| serde_json::to_value(refund).unwrap()).collect()
+    }
+
+    /// The kinds of movements, oldest first.
+    async fn kinds(&self) -> Vec<String> {
+        let page = credits::entries(self.parts(), &self.stage.caller, Some(500), None).await.unwrap();
+        page.data.into_iter().rev().map(|entry| entry.kind).collect()
+    }
+}
+
+const CARD: &str = "4242424242424242";
+const M: i64 = 1_000_000;
+
+async fn told(db: &TestDb) -> String {
+    crate::setting::column(db, "SELECT type FROM events WHERE type LIKE 'credit.%' ORDER BY id").await
+}
+
+testkit::both! {
+    async fn what_was_paid_on_the_page_is_there_once(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let first = shop.try_buy(json!({"amount_micros": 50 * M}), Some("k")).await.unwrap();
+        assert_eq!((&first["state"], &first["provider"]), (&json!("open"), &json!("stripe")));
+        assert_eq!(shop.try_buy(json!({"amount_micros": 50 * M}), Some("k")).await.unwrap(), first);
+        assert_eq!(shop.balance().await, (0, 0));
+        shop.on_page(&first, "declined", CARD);
+        shop.tell().await;
+        assert_eq!(shop.purchase(&first).await["state"], "open", "somebody at a page may try again");
+        shop.on_page(&first, "paid", CARD);
+        shop.tell().await;
+        assert_eq!(shop.balance().await, (50 * M, 50 * M));
+        let paid = shop.purchase(&first).await;
+        assert_eq!((&paid["state"], &paid["entry"], &paid["url"]), (&json!("paid"), &json!(1), &Value::Null));
+        assert_eq!(shop.kinds().await, ["purchase"]);
+        assert_eq!(told(&db).await, "credit.purchased");
+    }
+
+    async fn what_takes_days_comes_or_does_not(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let (one, other, none) = (shop.buy(5 * M).await, shop.buy(7 * M).await, shop.buy(9 * M).await);
+        shop.on_page(&one, "later", CARD);
+        shop.on_page(&other, "later", CARD);
+        shop.on_page(&none, "expired", CARD);
+        shop.tell().await;
+        let states = async || {
+            [shop.purchase(&one).await, shop.purchase(&other).await, shop.purchase(&none).await].map(|purchase| purchase["state"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(states().await, ["pending", "pending", "expired"]);
+        assert_eq!(shop.balance().await, (0, 0));
+        shop.on_page(&one, "arrived", CARD);
+        shop.on_page(&other, "bounced", CARD);
+        shop.tell().await;
+        assert_eq!(states().await, ["paid", "failed", "expired"]);
+        assert_eq!(shop.balance().await, (5 * M, 5 * M));
+        assert_eq!(told(&db).await.lines().filter(|line| *line == "credit.purchase_failed").count(), 2);
+    }
+
+    async fn what_is_not_stripes_changes_nothing(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let purchase = shop.buy(5 * M).await;
+        shop.on_page(&purchase, "paid", CARD);
+        let events = shop.take_events();
+        let mut forged = events[0].clone();
+        forged.body = String::from_utf8_lossy(&forged.body).replace("500", "900").into();
+        assert_eq!(shop.post(&forged).await.unwrap_err().code, "invalid_signature");
+        forged = events[0].clone();
+        forged.headers.clear();
+        assert_eq!(shop.post(&forged).await.unwrap_err().code, "invalid_signature");
+        shop.stage.world.clock.advance_ms(301_000);
+        assert_eq!(shop.post(&events[0]).await.unwrap_err().code, "invalid_signature", "it is old");
+        assert_eq!(shop.balance().await, (0, 0));
+    }
+
+    async fn a_purchase_nobody_wrote_down_is_there_all_the_same(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        *shop.lost.lock().unwrap() = 1;
+        let refused = shop.try_buy(json!({"amount_micros": 5 * M}), None).await.unwrap_err();
+        assert_eq!((refused.code, refused.kind.status()), ("payment_provider_unavailable", 503));
+        assert_eq!(shop.all().await, Vec::<Value>::new());
+        let control = Request { method: "GET".to_owned(), path: "/_sim/providers/stripe".to_owned(), ..Request::default() };
+        let shown: Value = serde_json::from_slice(&shop.stripe.turn(&control).reply.unwrap().body).unwrap();
+        let sessions: Value = serde_json::from_str(shown["settings"]["sessions"].as_str().unwrap()).unwrap();
+        shop.on_page(&sessions[0], "paid", CARD);
+        shop.tell().await;
+        assert_eq!(shop.balance().await, (5 * M, 5 * M));
+        assert_eq!(shop.all().await.len(), 1);
+    }
+
+    async fn refusals_name_what_is_wrong(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let pointers = async |new: Value| -> Vec<String> {
+            shop.try_buy(new, None).await.unwrap_err().errors.into_iter().map(|error| error.pointer).collect()
+        };
+        assert_eq!(pointers(json!({"amount_micros": 12_345})).await, ["/amount_micros"]);
+        assert_eq!(pointers(json!({"amount_micros": M, "success_url": "ftp://x", "cancel_url": "x"})).await, ["/success_url", "/cancel_url"]);
+        assert_eq!(pointers(json!({"amount_micros": M, "reference": "bank", "success_url": "https://x.test"})).await, ["/success_url"]);
+        let small = shop.try_buy(json!({"amount_micros": 10_000}), None).await.unwrap_err();
+        assert_eq!((small.code, small.kind.status()), ("payment_provider_refused", 422));
+        shop.stripe.set("stripe", "secret_key", "another");
+        let refused = shop.try_buy(json!({"amount_micros": M}), None).await.unwrap_err();
+        assert_eq!((refused.code, refused.action), ("payment_provider_refused", Some("CONTACT_OPERATOR")));
+        let operator = tidings_engine::keys::Caller::system(None);
+        payments::patch(shop.parts(), &operator, serde_json::from_value(json!({"stripe": null})).unwrap()).await.unwrap();
+        assert_eq!(shop.try_buy(json!({"amount_micros": M}), None).await.unwrap_err().code, "payments_not_configured");
+        assert_eq!(shop.balance().await, (0, 0));
+    }
+
+    async fn money_goes_back_in_parts_and_never_more_than_was_paid(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let purchase = shop.buy(10 * M).await;
+        let id = purchase["id"].clone();
+        let back = |micros: i64| json!({"amount_micros": micros, "reason": "closed", "purchase_id": id});
+        assert_eq!(shop.refund(back(M)).await.unwrap_err().code, "purchase_not_paid");
+        shop.on_page(&purchase, "paid", CARD);
+        shop.tell().await;
+        // The answer of the first try is lost: it is asked again under the same key.
+        *shop.lost.lock().unwrap() = 1;
+        let refund = shop.refund(back(4 * M)).await.unwrap();
+        assert_eq!((&refund["state"], shop.balance().await), (&json!("opening"), (6 * M, 6 * M)));
+        shop.jobs().await;
+        assert_eq!(shop.all_refunds().await[0]["state"], "opening");
+        shop.jobs().await;
+        assert_eq!(shop.all_refunds().await[0]["state"], "done");
+        shop.tell().await;
+        shop.jobs().await;
+        assert_eq!((shop.all_refunds().await.len(), shop.balance().await), (1, (6 * M, 6 * M)));
+        assert_eq!(shop.refund(back(7 * M)).await.unwrap_err().errors[0].pointer, "/amount_micros");
+        shop.refund(back(6 * M)).await.unwrap();
+        shop.jobs().await;
+        shop.tell().await;
+        assert_eq!(shop.purchase(&purchase).await["refunded"]["amount_micros"], 10 * M);
+        assert_eq!((shop.balance().await, shop.kinds().await), ((0, 0), ["purchase", "refund", "refund"].map(str::to_owned).to_vec()));
+        let statement = String::from_utf8(credits::statement(shop.parts(), &shop.stage.caller).await.unwrap()).unwrap();
+        assert!(statement.contains(",refund,available,purchased,4000000,USD,6000000,"), "{statement}");
+    }
+
+    async fn a_refund_that_fails_brings_the_credit_back(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let (fails, waits) = (shop.buy(10 * M).await, shop.buy(3 * M).await);
+        shop.on_page(&fails, "paid", "4000000000005126");
+        shop.on_page(&waits, "paid", "4000000000007726");
+        shop.tell().await;
+        for (purchase, micros) in [(&fails, 10 * M), (&waits, 3 * M)] {
+            shop.refund(json!({"amount_micros": micros, "reason": "closed", "purchase_id": purchase["id"]})).await.unwrap();
+        }
+        assert_eq!(shop.balance().await, (0, 0));
+        shop.jobs().await;
+        shop.tell().await;
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (10 * M, 10 * M));
+        assert_eq!(shop.purchase(&fails).await["refunded"]["amount_micros"], 0);
+        let states: Vec<Value> = shop.all_refunds().await.iter().map(|refund| refund["state"].clone()).collect();
+        assert_eq!(states, [json!("done"), json!("failed")]);
+        assert_eq!(shop.kinds().await.last().unwrap(), "refund_failed");
+    }
+
+    async fn what_goes_back_on_stripes_pages_is_taken_as_far_as_it_is_there(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let purchase = shop.buy(10 * M).await;
+        shop.on_page(&purchase, "paid", CARD);
+        shop.tell().await;
+        let payment = crate::setting::column(&db, "SELECT payment FROM credit_purchases").await;
+        shop.at_stripe("dashboard/refunds", &format!("payment_intent={payment}&amount=300"));
+        // Only the oldest way of telling arrives: the charge, without its refunds.
+        let events = shop.take_events();
+        let is_charge = |event: &&HttpCall| String::from_utf8_lossy(&event.body).contains("charge.refunded");
+        shop.post(events.iter().find(is_charge).unwrap()).await.unwrap();
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (7 * M, 7 * M));
+        for event in &events {
+            shop.post(event).await.unwrap();
+        }
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (7 * M, 7 * M), "it is known by its id");
+        let take = serde_json::from_value(json!({"amount_micros": -5 * M, "reason": "spent"})).unwrap();
+        credits::adjust(shop.parts(), &shop.stage.caller, &Repeat::NONE, take).await.unwrap();
+        shop.at_stripe("dashboard/refunds", &format!("payment_intent={payment}&amount=700"));
+        shop.tell().await;
+        assert_eq!(shop.balance().await, (0, 5 * M));
+        let seen = &shop.all_refunds().await[0];
+        assert_eq!((&seen["amount"]["amount_micros"], &seen["taken"]["amount_micros"]), (&json!(7 * M), &json!(2 * M)));
+    }
+
+    async fn the_operator_gives_back_outside_and_below_zero_only_on_purpose(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let bought = shop.try_buy(json!({"amount_micros": 100, "reference": "bank"}), None).await.unwrap();
+        assert_eq!((&bought["state"], &bought["provider"], &bought["entry"]), (&json!("paid"), &json!("operator"), &json!(1)));
+        let take = serde_json::from_value(json!({"amount_micros": -60, "reason": "spent"})).unwrap();
+        credits::adjust(shop.parts(), &shop.stage.caller, &Repeat::NONE, take).await.unwrap();
+        let mut back = json!({"amount_micros": 70, "reason": "closed", "purchase_id": bought["id"]});
+        let refused = shop.refund(back.clone()).await.unwrap_err();
+        assert!(refused.errors[0].detail.contains("may_overdraw"), "{refused:?}");
+        back["may_overdraw"] = json!(true);
+        assert_eq!(shop.refund(back).await.unwrap()["state"], "done");
+        assert_eq!(shop.balance().await, (-30, 30));
+        assert_eq!(shop.refund(json!({"amount_micros": 31, "reason": "more", "may_overdraw": true})).await.unwrap_err().errors[0].pointer, "/amount_micros");
+        assert_eq!(shop.purchase(&bought).await["refunded"]["amount_micros"], 70);
+    }
+
+    async fn credit_buys_itself_once_per_crossing_and_within_its_limits(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        shop.change(json!({"top_up": {"below_micros": 4 * M, "amount_micros": 10 * M, "monthly_max_micros": 25 * M}})).await;
+        let first = shop.try_buy(json!({"amount_micros": 5 * M, "save_payment_method": true}), None).await.unwrap();
+        shop.on_page(&first, "paid", CARD);
+        shop.tell().await;
+        shop.jobs().await;
+        assert_eq!(top_ups::method(shop.parts(), &shop.stage.caller).await.unwrap().name, "visa •••• 4242");
+        let spend = async |micros: i64| {
+            let take = serde_json::from_value(json!({"amount_micros": -micros, "reason": "spent"})).unwrap();
+            credits::adjust(shop.parts(), &shop.stage.caller, &Repeat::NONE, take).await.unwrap();
+        };
+        spend(2 * M).await;
+        // Stripe takes it, and its answer is lost: asked again under the same key, and told by events, too.
+        *shop.lost.lock().unwrap() = 1;
+        shop.jobs().await;
+        assert_eq!(shop.balance().await.0, 3 * M);
+        shop.jobs().await;
+        shop.tell().await;
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (13 * M, 15 * M));
+        assert_eq!(shop.all().await.len(), 2);
+        spend(10 * M).await;
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (13 * M, 25 * M));
+        // The third would exceed the month's limit, and is told once.
+        spend(10 * M).await;
+        shop.jobs().await;
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (3 * M, 25 * M));
+        assert_eq!(told(&db).await.lines().filter(|line| *line == "credit.top_up_failed").count(), 1);
+        shop.stage.world.clock.advance_ms(31 * 86_400_000);
+        shop.change(json!({"top_up": {"below_micros": 4 * M + 1, "amount_micros": 10 * M, "monthly_max_micros": 25 * M}})).await;
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (13 * M, 35 * M));
+        top_ups::forget(shop.parts(), &shop.stage.caller).await.unwrap();
+        spend(10 * M).await;
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (3 * M, 35 * M));
+        assert_eq!(top_ups::method(shop.parts(), &shop.stage.caller).await.unwrap_err().code, "not_found");
+    }
+
+    async fn a_bank_that_refuses_is_asked_once(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        shop.change(json!({"top_up": {"below_micros": 4 * M, "amount_micros": 10 * M}})).await;
+        let first = shop.try_buy(json!({"amount_micros": 5 * M, "save_payment_method": true}), None).await.unwrap();
+        shop.on_page(&first, "paid", "4000000000000341");
+        shop.tell().await;
+        shop.jobs().await;
+        let take = serde_json::from_value(json!({"amount_micros": -3 * M, "reason": "spent"})).unwrap();
+        credits::adjust(shop.parts(), &shop.stage.caller, &Repeat::NONE, take).await.unwrap();
+        for _ in 0..3 {
+            shop.jobs().await;
+            shop.tell().await;
+        }
+        let all = shop.all().await;
+        assert_eq!((all.len(), &all[0]["state"], &all[0]["failure"]), (2, &json!("failed"), &json!("Your card was declined.")));
+        assert_eq!(shop.balance().await, (2 * M, 5 * M));
+        assert_eq!(told(&db).await.lines().filter(|line| *line == "credit.top_up_failed").count(), 1);
+    }
+
+    async fn secrets_are_sealed_and_never_shown(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let operator = tidings_engine::keys::Caller::system(None);
+        let shown = serde_json::to_string(&payments::get(shop.parts(), &operator).await.unwrap()).unwrap();
+        assert!(shown.contains("••••ated") && !shown.contains("sk_test_simulated"), "{shown}");
+        let kept = crate::setting::column(&db, "SELECT detail FROM audit_log").await;
+        assert!(kept.contains("stripe.secret_key") && !kept.contains("sk_test_simulated"), "{kept}");
+        let mine = payments::get(shop.parts(), &tidings_engine::keys::Caller { is_operator: false, ..shop.stage.caller.clone() }).await;
+        assert_eq!(mine.unwrap_err().code, "operator_only");
+    }
+}

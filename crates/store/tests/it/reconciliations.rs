@@ -1,0 +1,117 @@
+//! Reconciliations, a provider's records, and sums of charges: each function on both engines.
+
+use std::collections::BTreeMap;
+
+use model::{AccountId, Channel, MessageId, ReconciliationId, TenantId, Timestamp};
+use store::{
+    Error, Scope,
+    charge_counters::{self, Counts, Key},
+    reconciliations::{self, Reconciliation, Record},
+};
+
+const ACME: TenantId = TenantId::from_ulid(10);
+const OTHER: TenantId = TenantId::from_ulid(20);
+const FIRST: ReconciliationId = ReconciliationId::from_ulid(1);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(seconds)
+}
+
+fn reconciliation(tenant_id: TenantId, id: u128, state: &str) -> Reconciliation {
+    Reconciliation {
+        tenant_id,
+        id: ReconciliationId::from_ulid(id),
+        account_id: AccountId::from_ulid(3),
+        source: "messages".to_owned(),
+        state: state.to_owned(),
+        starts_at: at(1),
+        ends_at: at(2),
+        stage: "fetch".to_owned(),
+        place: String::new(),
+        ours: 1,
+        theirs: 2,
+        matched: 3,
+        missing_here: 4,
+        missing_there: 5,
+        price_differences: 6,
+        looked_up: 7,
+        cost_ours: 8,
+        cost_theirs: 9,
+        currency: Some("USD".to_owned()),
+        failure: None,
+        tries: 0,
+        actor: "key_1".to_owned(),
+        created_at: at(3),
+        updated_at: at(i64::try_from(id).unwrap()),
+    }
+}
+
+fn record(name: &str, kind: &str) -> Record {
+    Record {
+        record: name.to_owned(),
+        kind: kind.to_owned(),
+        message_id: (kind == "price").then(|| MessageId::from_ulid(5)),
+        at: Some(at(4)),
+        ours: None,
+        theirs: Some(7_500),
+        currency: Some("USD".to_owned()),
+    }
+}
+
+/// Runs work in a transaction and expects it to succeed.
+macro_rules! write {
+    ($db:expr, |$tx:ident| $work:expr) => {
+        $db.write(Scope::System, move |$tx| Box::pin(async move { Ok::<_, Error>($work) })).await.unwrap()
+    };
+}
+
+testkit::both! {
+    async fn reconciliations_go_on_and_the_oldest_go(db: TestDb) {
+        for row in [reconciliation(ACME, 1, "running"), reconciliation(ACME, 2, "running"), reconciliation(OTHER, 3, "done")] {
+            write!(db, |tx| reconciliations::put(tx, row.tenant_id, &row).await?);
+        }
+        let done = Reconciliation { state: "done".to_owned(), stage: "compare".to_owned(), place: "SM9".to_owned(), matched: 30, tries: 2, ..reconciliation(ACME, 2, "") };
+        let kept = done.clone();
+        write!(db, |tx| reconciliations::put(tx, ACME, &kept).await?);
+        assert_eq!(write!(db, |tx| reconciliations::find(tx, ACME, done.id).await?), Some(done.clone()));
+        assert_eq!(write!(db, |tx| reconciliations::lock(tx, OTHER, ReconciliationId::from_ulid(2)).await?), None);
+        let newest = write!(db, |tx| reconciliations::list(tx, ACME, ReconciliationId::from_ulid(9), 9).await?);
+        assert_eq!(newest.iter().map(|row| row.id.ulid()).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(write!(db, |tx| reconciliations::running(tx, 9).await?), [reconciliation(ACME, 1, "running")]);
+        let rows = [record("a", "")];
+        write!(db, |tx| reconciliations::put_records(tx, ACME, FIRST, &rows).await?);
+        write!(db, |tx| reconciliations::remove_oldest(tx, ACME, 1).await?);
+        assert_eq!(write!(db, |tx| reconciliations::list(tx, ACME, ReconciliationId::from_ulid(9), 9).await?.len()), 1);
+        assert_eq!(write!(db, |tx| reconciliations::records(tx, ACME, FIRST, Some(""), "", 9).await?), []);
+        assert_eq!(write!(db, |tx| reconciliations::list(tx, OTHER, ReconciliationId::from_ulid(9), 9).await?.len()), 1);
+    }
+
+    async fn records_are_compared_and_removed(db: TestDb) {
+        let rows = [record("a", ""), record("b", ""), record("b", ""), record("c", "missing_there")];
+        write!(db, |tx| reconciliations::put_records(tx, ACME, FIRST, &rows).await?);
+        assert_eq!(write!(db, |tx| reconciliations::records(tx, ACME, FIRST, Some(""), "", 9).await?), [record("a", ""), record("b", "")]);
+        assert_eq!(write!(db, |tx| reconciliations::records(tx, ACME, FIRST, Some(""), "a", 9).await?), [record("b", "")]);
+        let names = ["a".to_owned(), "x".to_owned()];
+        assert_eq!(write!(db, |tx| reconciliations::known(tx, ACME, FIRST, &names).await?), [record("a", "")]);
+        let changed = [record("b", "price")];
+        write!(db, |tx| reconciliations::put_records(tx, ACME, FIRST, &changed).await?);
+        let same = ["a".to_owned()];
+        write!(db, |tx| reconciliations::remove_records(tx, ACME, FIRST, &same).await?);
+        assert_eq!(write!(db, |tx| reconciliations::records(tx, ACME, FIRST, None, "", 9).await?), [record("b", "price"), record("c", "missing_there")]);
+        assert_eq!(write!(db, |tx| reconciliations::records(tx, OTHER, FIRST, None, "", 9).await?), []);
+    }
+
+    async fn charges_are_summed_by_channel_and_country(db: TestDb) {
+        let key = |tenant_id, seconds, country: &str| Key { tenant_id, at: at(seconds), channel: Channel::Sms, country: country.to_owned() };
+        let one = |messages, charged| Counts { messages, charged };
+        let added: BTreeMap<Key, Counts> =
+            [(key(ACME, 0, "DE"), one(2, 20)), (key(ACME, 1_800, "DE"), one(1, 10)), (key(ACME, 3_600, "IN"), one(1, 4)), (key(OTHER, 0, "DE"), one(9, 90))].into();
+        write!(db, |tx| charge_counters::add_many(tx, &added).await?);
+        let more: BTreeMap<Key, Counts> = [(key(ACME, 0, "DE"), one(0, -5))].into();
+        write!(db, |tx| charge_counters::add_many(tx, &more).await?);
+        let sums = write!(db, |tx| charge_counters::sums(tx, ACME, at(0), at(3_600)).await?);
+        assert_eq!(sums, [((Channel::Sms, "DE".to_owned()), one(3, 25))].into());
+        assert_eq!(write!(db, |tx| (charge_counters::total(tx, ACME).await?, charge_counters::total(tx, OTHER).await?)), (29, 90));
+        assert_eq!(write!(db, |tx| charge_counters::total(tx, TenantId::from_ulid(1)).await?), 0);
+    }
+}
