@@ -4,7 +4,6 @@
 //! minute, so long for a line, so many bytes. A mail is answered 250 only after the door has it on disk. One recipient per mail: reports have one, and then the word is about that one.
 //! We answer no mail with a mail, so a loop cannot begin here. STARTTLS (RFC 3207) is offered where a certificate is given: nothing said before it counts after it.
 
-mod line;
 mod peers;
 mod tls;
 
@@ -17,9 +16,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
+use tokio_rustls::TlsAcceptor;
 
+use self::peers::Peers;
 pub use self::tls::{MailTls, MailTlsError};
-use self::{line::Line, peers::Peers};
+use crate::wire::Wire;
 
 /// Mails over one connection.
 const MAILS_MAX: u32 = 100;
@@ -86,7 +87,7 @@ impl MailListen {
                 continue;
             };
             let visit = Visit {
-                stream: BufReader::new(Line::Plain(stream)),
+                stream: BufReader::new(Wire::Plain(stream)),
                 peer,
                 name: name.clone(),
                 kept_max,
@@ -120,7 +121,7 @@ fn turn_away(stream: TcpStream) {
 
 /// One connection.
 struct Visit {
-    stream: BufReader<Line>,
+    stream: BufReader<Wire>,
     peer: SocketAddr,
     name: String,
     kept_max: usize,
@@ -228,10 +229,10 @@ impl Visit {
     async fn secure(mut self) -> io::Result<Self> {
         let Some(tls) = self.tls.clone() else { return Ok(self) };
         self.say("220 2.0.0 Go on\r\n").await?;
-        let clock = Arc::clone(&self.clock);
+        let (clock, acceptor) = (Arc::clone(&self.clock), TlsAcceptor::from(tls.config()));
         let Self { stream, .. } = self;
         let secured = tokio::select! {
-            secured = stream.into_inner().secure(&tls) => secured?,
+            secured = stream.into_inner().accept(&acceptor) => secured?,
             () = clock.sleep(HANDSHAKE_MS) => return Err(io::ErrorKind::TimedOut.into()),
         };
         Ok(Self { stream: BufReader::new(secured), ..self })
@@ -292,12 +293,12 @@ impl Visit {
     }
 }
 
-async fn write(line: &mut Line, bytes: &[u8]) -> io::Result<()> {
+async fn write(line: &mut Wire, bytes: &[u8]) -> io::Result<()> {
     line.write_all(bytes).await?;
     line.flush().await
 }
 
-async fn read_data(stream: &mut BufReader<Line>, kept_max: usize, large: &Arc<Semaphore>) -> io::Result<Data> {
+async fn read_data(stream: &mut BufReader<Wire>, kept_max: usize, large: &Arc<Semaphore>) -> io::Result<Data> {
     let (mut kept, mut piece, mut size, mut is_at_start) = (Vec::new(), Vec::new(), 0_usize, true);
     let (mut room, mut is_busy) = (None, false);
     loop {

@@ -20,11 +20,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::{NetError, broken, guard::TargetHost};
 
-/// A connection.
+/// A connection, made by us or taken from somebody.
 pub(crate) enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -52,6 +52,14 @@ impl Wire {
         let version = session.protocol_version()?;
         let suite = session.negotiated_cipher_suite()?.suite();
         Some(format!("{} {}", version.as_str()?, suite.as_str()?))
+    }
+
+    /// Shakes hands with whoever came, as a server. Fails when it is under TLS already.
+    pub async fn accept(self, tls: &TlsAcceptor) -> io::Result<Self> {
+        match self {
+            Self::Plain(stream) => Ok(Self::Tls(Box::new(tls.accept(stream).await?.into()))),
+            Self::Tls(_) => Err(io::Error::other("the connection is under TLS already")),
+        }
     }
 
     fn tcp(&self) -> &TcpStream {
@@ -138,7 +146,7 @@ impl Tls {
                 .map_err(|_| broken::unsent("tls", format!("{name} cannot be a name in a certificate.")))?,
         };
         match self.0.connect(name, stream).await {
-            Ok(stream) => Ok(Wire::Tls(Box::new(stream))),
+            Ok(stream) => Ok(Wire::Tls(Box::new(stream.into()))),
             Err(error) => Err(broken::unsent("tls", format!("No TLS connection with {host}: {error}."))),
         }
     }
