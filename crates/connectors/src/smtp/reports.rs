@@ -1,7 +1,8 @@
 //! What mail servers write back: delivery reports (RFC 3464) and complaints (ARF, RFC 5965), both as `multipart/report`.
 //!
 //! Whose report it is says the return address it came to, then what the report repeats: the envelope id, the `Message-ID` of the original. Everything else that comes to a
-//! return address, such as the note of somebody who is on holiday, tells nothing about the mail.
+//! return address, such as the note of somebody who is on holiday, tells nothing about the mail. People know the reply address of a mail they got, and what a report repeats is theirs
+//! to write: at a reply address it speaks of that one mail or of none.
 
 use mail_parser::{ContentType, Message, MessageParser, MessagePart, MimeHeaders as _};
 use model::{AttemptId, Fact, Failure, FailureKind, MessageId, Timestamp};
@@ -130,15 +131,37 @@ fn whose(
     let headers = RECIPIENT_HEADERS.iter().flat_map(|name| {
         mail.headers_raw().filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     });
-    let by_address =
-        headers.chain(mail_from).flat_map(letter::addresses).find_map(|address| attempt_of(cx, settings, address));
+    let to: Vec<&str> = headers.flat_map(letter::addresses).collect();
+    let by_address = to
+        .iter()
+        .copied()
+        .chain(mail_from.into_iter().flat_map(letter::addresses))
+        .find_map(|address| attempt_of(cx, settings, address));
     let by_envelope = || envelope_id.and_then(|id| id.trim().parse().ok());
     let by_message = || {
         let id = original_id(mail)?;
         let id: MessageId = id.split('@').next()?.parse().ok()?;
         Some(id.attempt(0))
     };
-    by_address.or_else(by_envelope).or_else(by_message)
+    let told = || {
+        let told: AttemptId = by_envelope().or_else(by_message)?;
+        let mut replies = to.iter().filter(|address| is_reply_address(settings, address)).peekable();
+        let is_theirs = |address: &&str| answered(cx, settings, address) == Some(told.message());
+        (replies.peek().is_none() || replies.all(is_theirs)).then_some(told)
+    };
+    by_address.or_else(told)
+}
+
+/// True for what looks like one of this account's reply addresses, whether we made it or not.
+fn is_reply_address(settings: &Settings, address: &str) -> bool {
+    let domain = address.rsplit_once('@').map(|(_, domain)| domain).zip(settings.reply_domain.as_deref());
+    returns::way_of(address) == Some(returns::Way::Reply)
+        && domain.is_some_and(|(given, own)| given.eq_ignore_ascii_case(own))
+}
+
+/// The message behind one of this account's reply addresses.
+fn answered(cx: &Cx<'_>, settings: &Settings, address: &str) -> Option<MessageId> {
+    letter::answered(cx, settings.bounce_secret.as_ref()?, address)
 }
 
 /// The attempt behind one of this account's return addresses.
