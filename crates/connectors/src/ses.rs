@@ -41,14 +41,14 @@ settings! {
         region: String = "Region";
         /// Its SNS destination brings deliveries, bounces and complaints back.
         configuration_set: Option<String> = "Configuration set";
-        /// Events of any other topic are refused. Signatures are checked with and without it.
+        /// Events of any other topic are refused. Signatures are checked with and without it, but anybody at Amazon may have a topic.
         topic_arn: Option<String> = "SNS topic ARN";
         /// Only with temporary keys.
         session_token: Option<Secret> = "Session token";
         /// Asks Amazon about mails that had no event. Needs ses:GetMessageInsights, and Virtual Deliverability Manager, which costs extra.
         message_insights: bool = "Message insights", default "false";
         /// A domain of yours that receives at SES, such as reply.acme.example: each mail then asks for answers to an address of its own there, and a receipt rule that tells the topic, with
-        /// the mail or a bucket it lies in, makes inbound messages of them. Mails then leave one by one: SES has one address for answers in a request.
+        /// the mail or a bucket it lies in, makes inbound messages of them. Mails then leave one by one: SES has one address for answers in a request. Needs `topic_arn`.
         reply_domain: Option<String> = "Reply domain";
     }
 }
@@ -103,6 +103,9 @@ impl Connector for Ses {
                 "topic_arn",
                 "must be a topic's ARN, such as arn:aws:sns:eu-west-1:123456789012:ses-events",
             ));
+        }
+        if settings.reply_domain.is_some() && settings.topic_arn.is_none() {
+            return Err(bad("topic_arn", "is missing; without it the mails of anybody's topic would be believed"));
         }
         letter::check_domain(settings.reply_domain.as_deref())
     }
