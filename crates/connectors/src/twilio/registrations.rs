@@ -7,7 +7,7 @@
 use model::{Answer, HttpCall, Method};
 use serde_json::{Value, json};
 
-use super::{Settings, callbacks::NAME, request, sender};
+use super::{Settings, callbacks::NAME, request};
 use crate::{
     Cx,
     manage::{
@@ -69,15 +69,14 @@ impl Registrations for A2p {
         Settings::read(cx.settings).map(|settings| settings.account_sid).unwrap_or_default()
     }
 
-    /// Without a sender the messages leave through a messaging service, and nobody here knows its numbers: it is taken for one of local numbers.
+    /// Messages leave through the messaging service where one is set, whatever the sender is, and nobody here knows its numbers: it is taken for one of local numbers.
     fn concerns(&self, cx: &Cx<'_>) -> bool {
-        let Some(from) = cx.from else { return true };
-        match from.strip_prefix("+1") {
-            Some(national) if !from.starts_with(sender::WHATSAPP) => {
-                national.len() == 10 && !TOLL_FREE.contains(&&national[..3])
-            }
-            _ => false,
+        if cx.settings.get("messaging_service_sid").is_some_and(|sid| !sid.is_empty()) {
+            return true;
         }
+        let Some(from) = cx.from else { return true };
+        let national = from.strip_prefix("+1").filter(|national| national.len() == 10);
+        national.is_some_and(|national| !TOLL_FREE.iter().any(|code| national.starts_with(code)))
     }
 }
 
@@ -617,26 +616,34 @@ fn service_use_case(category: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn concerns(from: Option<&str>) -> bool {
-        let settings = model::Values::default();
+    fn concerns(from: Option<&str>, service: Option<&str>) -> bool {
+        let mut settings = model::Values::default();
+        if let Some(sid) = service {
+            settings.set("messaging_service_sid", sid);
+        }
         let cx =
             Cx { settings: &settings, from, base_url: None, callback_url: "", now: model::Timestamp::EPOCH, nonce: 0 };
         A2p.concerns(&cx)
     }
 
     #[test]
-    fn local_numbers_are_concerned_and_no_others() {
-        for (from, expected) in [
-            (Some("+14155550100"), true),
-            (None, true),
-            (Some("+18005550100"), false),
-            (Some("+18335550100"), false),
-            (Some("24365"), false),
-            (Some("ACME"), false),
-            (Some("+447700900000"), false),
-            (Some("whatsapp:+14155550100"), false),
+    fn local_numbers_and_services_are_concerned_and_nothing_else() {
+        let service = Some("MG00000000000000000000000000000002");
+        for (from, service, expected) in [
+            (Some("+14155550100"), None, true),
+            (None, None, true),
+            (None, service, true),
+            (Some("+18005550100"), service, true),
+            (Some("+447700900000"), service, true),
+            (Some("+18005550100"), Some(""), false),
+            (Some("+18005550100"), None, false),
+            (Some("+18335550100"), None, false),
+            (Some("24365"), None, false),
+            (Some("ACME"), None, false),
+            (Some("+447700900000"), None, false),
+            (Some("whatsapp:+14155550100"), None, false),
         ] {
-            assert_eq!(concerns(from), expected, "{from:?}");
+            assert_eq!(concerns(from, service), expected, "{from:?} {service:?}");
         }
     }
 
