@@ -1,7 +1,7 @@
 //! Mail that comes to us (RFC 5321, the receiving side): what reports about our own mails need, and nothing more.
 //!
-//! Who may be written to and what becomes of a mail is said by a [`MailDoor`]. Here is the protocol and its limits: so many connections, also from one place, so many mails a
-//! minute, so long for a line, so many bytes. A mail is answered 250 only after the door has it on disk. One recipient per mail: reports have one, and then the word is about that one.
+//! Who may be written to and what becomes of a mail is said by a [`MailDoor`]. Here is the protocol and its limits: so many connections, also from one place, so many commands and
+//! so long for each, so many mails a minute, so long for a line, so many bytes. A mail is answered 250 only after the door has it on disk. One recipient per mail: reports have one, and then the word is about that one.
 //! We answer no mail with a mail, so a loop cannot begin here. STARTTLS (RFC 3207) is offered where a certificate is given: nothing said before it counts after it.
 
 mod peers;
@@ -24,6 +24,12 @@ use crate::wire::Wire;
 
 /// Mails over one connection.
 const MAILS_MAX: u32 = 100;
+/// Commands over one connection: a mail takes four, and some for greetings. Whoever says NOOP or RSET again and again holds a seat and brings nothing.
+const COMMANDS_MAX: u32 = 1_000;
+/// How old a connection grows, in seconds: an hour is plenty for [`MAILS_MAX`], and a seat that is spoken into once a minute is given back.
+const VISIT_S: i64 = 3_600;
+/// Said to whoever had enough of either.
+const ENOUGH: &str = "421 4.7.0 Enough for one connection; come again\r\n";
 /// Commands that made no sense, after which we hang up.
 const ERRORS_MAX: u32 = 10;
 /// Longest command, in bytes: RFC 5321 has 512, and extensions add to it.
@@ -145,10 +151,15 @@ impl Visit {
     async fn run(mut self) -> io::Result<()> {
         self.say(&format!("220 {} ESMTP Tidings takes reports about its mails\r\n", self.name)).await?;
         let (mut has_sender, mut to) = (false, None::<String>);
-        let (mut errors, mut mails) = (0, 0);
+        let (mut errors, mut mails, mut commands) = (0, 0, 0);
+        let ends_at = self.clock.now().plus_seconds(VISIT_S);
         let helo = format!("250 {}\r\n", self.name);
         loop {
             let Some(line) = self.command().await? else { return Ok(()) };
+            commands += 1;
+            if commands > COMMANDS_MAX || self.clock.now() >= ends_at {
+                return self.say(ENOUGH).await;
+            }
             let can_secure = self.tls.is_some() && !self.stream.get_ref().is_tls();
             let ehlo = self.ehlo(can_secure);
             let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
@@ -165,7 +176,7 @@ impl Visit {
                     continue;
                 }
                 "MAIL" if has_sender => "503 5.5.1 One mail at a time\r\n",
-                "MAIL" if mails >= MAILS_MAX => "421 4.7.0 Enough for one connection; come again\r\n",
+                "MAIL" if mails >= MAILS_MAX => ENOUGH,
                 "MAIL" => match path(&line, "FROM:") {
                     None => "501 5.5.4 Write MAIL FROM:<address>\r\n",
                     Some((_, rest)) if size(rest).is_some_and(|size| size > MAIL_MAX as u64) => {

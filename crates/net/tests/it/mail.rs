@@ -2,10 +2,13 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
 };
 
-use model::{ArrivedMail, BoxFuture, MailDoor, Welcome};
+use model::{ArrivedMail, BoxFuture, Clock, MailDoor, Timestamp, Welcome};
 use tidings_net::{MailListen, MailTls, SystemClock};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -30,6 +33,20 @@ impl MailDoor for Door {
     fn take(&self, mail: ArrivedMail) -> BoxFuture<'_, Welcome> {
         self.0.lock().unwrap().push(mail);
         Box::pin(async { Welcome::Yes })
+    }
+}
+
+/// A clock that tests put forward.
+#[derive(Default)]
+struct Ahead(AtomicI64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_seconds(self.0.load(Relaxed))
+    }
+
+    fn sleep(&self, millis: u64) -> BoxFuture<'static, ()> {
+        SystemClock.sleep(millis)
     }
 }
 
@@ -66,6 +83,14 @@ async fn listen(kept_max: usize) -> (SocketAddr, Arc<Door>, watch::Sender<bool>)
 }
 
 async fn listen_with(kept_max: usize, tls: Option<Arc<MailTls>>) -> (SocketAddr, Arc<Door>, watch::Sender<bool>) {
+    listen_on(kept_max, tls, Arc::new(SystemClock)).await
+}
+
+async fn listen_on(
+    kept_max: usize,
+    tls: Option<Arc<MailTls>>,
+    clock: Arc<dyn Clock>,
+) -> (SocketAddr, Arc<Door>, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let door = Arc::new(Door::default());
@@ -76,7 +101,7 @@ async fn listen_with(kept_max: usize, tls: Option<Arc<MailTls>>) -> (SocketAddr,
         kept_max,
         tls,
         door: Arc::<Door>::clone(&door),
-        clock: Arc::new(SystemClock),
+        clock,
         stop: stopped,
     };
     tokio::spawn(listen.run());
@@ -141,6 +166,31 @@ async fn strangers_and_disorder_are_turned_away() {
     let mut end = String::new();
     assert_eq!(talk.stream.read_line(&mut end).await.unwrap(), 0);
     assert!(door.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_seat_is_not_held_by_words_that_bring_nothing() {
+    let clock = Arc::new(Ahead::default());
+    let (address, door, _stop) = listen_on(1 << 20, None, Arc::<Ahead>::clone(&clock)).await;
+    let mut talk = Talk::with(address).await;
+    for command in ["NOOP\r\n", "RSET\r\n", "EHLO a\r\n", "VRFY a\r\n"].iter().cycle().take(1_000) {
+        talk.say(command, "25").await;
+    }
+    talk.say("NOOP\r\n", "421").await;
+    let mut end = String::new();
+    assert_eq!(talk.stream.read_line(&mut end).await.unwrap(), 0);
+    // Nor by one word a minute. A mail that began in time is still taken.
+    let mut talk = Talk::with(address).await;
+    for command in ["MAIL FROM:<>\r\n", "RCPT TO:<ours@x>\r\n"] {
+        talk.say(command, "250").await;
+    }
+    clock.0.store(3_500, Relaxed);
+    talk.say("DATA\r\n", "354").await;
+    clock.0.store(3_600, Relaxed);
+    talk.say("x\r\n.\r\n", "250").await;
+    talk.say("NOOP\r\n", "421").await;
+    assert_eq!(talk.stream.read_line(&mut end).await.unwrap(), 0);
+    assert_eq!(door.0.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
