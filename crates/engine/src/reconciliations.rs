@@ -208,6 +208,11 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
             return Err(Error::invalid("/csv", detail));
         }
     };
+    // Providers count whole days of UTC, so ours are counted for the same ones.
+    let (starts_at, ends_at) = match source {
+        "statistics" => (day(new.starts_at, 0), day(new.ends_at, DAY_S - 1)),
+        _ => (new.starts_at, new.ends_at),
+    };
     let records = new.csv.as_deref().map(table::read).transpose()?.unwrap_or_default();
     let row = Reconciliation {
         tenant_id: tenant,
@@ -215,8 +220,8 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         account_id: new.account_id,
         source: source.to_owned(),
         state: "running".to_owned(),
-        starts_at: new.starts_at,
-        ends_at: new.ends_at,
+        starts_at,
+        ends_at,
         stage: if source == "csv" { "ours" } else { "fetch" }.to_owned(),
         place: String::new(),
         ours: 0,
@@ -252,6 +257,13 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         })
     })
     .await
+}
+
+const DAY_S: i64 = 86_400;
+
+/// The midnight of UTC at or before an instant that is so much later.
+fn day(at: Timestamp, later_s: i64) -> Timestamp {
+    Timestamp::from_seconds((at.as_seconds() + later_s).div_euclid(DAY_S) * DAY_S)
 }
 
 /// Lists reconciliations, newest first. Needs the scope `usage:read`.

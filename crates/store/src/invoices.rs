@@ -170,10 +170,10 @@ pub async fn list(
     sql.rows(tx, &format!("SELECT {COLUMNS}")).await?.into_iter().map(read).collect()
 }
 
-/// The tenant's monthly invoices that end after `since`, the oldest first.
+/// The tenant's invoices of months that begin at `since` or later, the oldest first.
 pub async fn months_since(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Result<Vec<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND ends_at > $2 ORDER BY starts_at"
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND starts_at >= $2 ORDER BY starts_at"
     );
     tx.rows(&sql, &[&tenant, &since]).await?.into_iter().map(read).collect()
 }

@@ -66,6 +66,8 @@ pub mod reports;
 pub mod retention;
 pub mod routes;
 pub mod schedules;
+#[cfg(test)]
+mod scratch;
 pub mod segments;
 pub mod senders;
 pub mod sessions;

@@ -165,6 +165,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &["message_days"],
         postgres: SUMS_STORAGE,
     },
+    Migration {
+        version: 24,
+        name: "charges_before",
+        sql: include_str!("../migrations/0024_charges_before.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.
@@ -328,7 +335,7 @@ fn guards(tables: &[&str]) -> String {
 }
 
 fn for_engine(sql: &str, dialect: Dialect) -> String {
-    let words: [(&str, &str, &str); 8] = [
+    let words: [(&str, &str, &str); 10] = [
         ("{ID}", "BLOB", "UUID"),
         ("{TIME}", "INTEGER", "TIMESTAMPTZ"),
         ("{JSON}", "TEXT", "JSONB"),
@@ -337,8 +344,91 @@ fn for_engine(sql: &str, dialect: Dialect) -> String {
         ("{SERIAL}", "INTEGER PRIMARY KEY AUTOINCREMENT", "BIGSERIAL PRIMARY KEY"),
         ("{TXID}", "DEFAULT 0", "DEFAULT (pg_current_xact_id()::TEXT::BIGINT)"),
         ("{CLUSTERED}", "WITHOUT ROWID", ""),
+        ("{EPOCH}", "0", "TIMESTAMPTZ 'epoch'"),
+        // The quarter of an hour in which a message `m` was accepted.
+        (
+            "{QUARTER}",
+            "m.created_at - m.created_at % 900000000",
+            "date_bin('15 minutes', m.created_at, TIMESTAMPTZ 'epoch')",
+        ),
     ];
     words.iter().fold(sql.to_owned(), |sql, (word, sqlite, postgres)| {
         sql.replace(word, if dialect == Dialect::Sqlite { sqlite } else { postgres })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::{Channel, InvoiceId, MessageId, TenantId};
+
+    use super::*;
+    use crate::{charge_counters, credits, invoices, messages, scratch::Scratch};
+
+    const ACME: TenantId = TenantId::from_ulid(10);
+
+    const fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    /// A database as it was before sums of charges were kept: one message of a month that was billed and one of the next, and a charge whose message is gone.
+    async fn prepare(tx: &mut Tx) -> Result<(), Error> {
+        let ledger = credits::Ledger { revenue: 111, ..credits::Ledger::empty(ACME, "postpaid", "EUR", at(1)) };
+        credits::put(tx, ACME, &ledger).await?;
+        let sms = |id: u128, second: i64| {
+            let content = messages::ContentId(id);
+            messages::Message::new(ACME, MessageId::from_ulid(id), Channel::Sms, "+1".to_owned(), content, at(second))
+        };
+        messages::insert_many(tx, &[sms(1, 1_000), sms(2, 3_000)]).await?;
+        let charge = |id: u128, charged: i64| {
+            let charge = credits::Charge::new(ACME, MessageId::from_ulid(id), "settled");
+            credits::Charge { charged, ..charge }
+        };
+        credits::put_charges(tx, &[charge(1, 10), charge(2, 100)]).await?;
+        let month = invoices::Invoice {
+            tenant_id: ACME,
+            id: InvoiceId::from_ulid(1),
+            kind: "invoice".to_owned(),
+            state: "issued".to_owned(),
+            number: None,
+            of_id: None,
+            currency: "EUR".to_owned(),
+            starts_at: at(900),
+            ends_at: at(2_700),
+            total: 0,
+            body: "{}".to_owned(),
+            issued_at: None,
+            due_at: None,
+            paid_at: None,
+            payment: None,
+            voided_at: None,
+            mailed_at: None,
+            mail_id: None,
+            created_at: at(3),
+            updated_at: at(3),
+        };
+        invoices::insert(tx, ACME, &month).await?;
+        tx.script("DELETE FROM charge_counters; DELETE FROM invoiced_usage;").await
+    }
+
+    #[tokio::test]
+    async fn what_was_charged_before_is_summed_and_what_was_billed_is_known() {
+        let scratch = Scratch::new("charges-before").await;
+        let sql = MIGRATIONS.iter().find(|migration| migration.version == 24).unwrap().sql;
+        let found = scratch.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                prepare(tx).await?;
+                tx.script(&for_engine(sql, tx.dialect())).await?;
+                let open = charge_counters::sums(tx, ACME, at(2_700), at(9_000)).await?;
+                let billed = invoices::invoiced_since(tx, ACME, at(0)).await?;
+                Ok::<_, Error>((open, billed, charge_counters::total(tx, ACME).await?))
+            })
+        });
+        let (open, billed, total) = found.await.unwrap();
+        let counts = charge_counters::Counts { messages: 1, charged: 100 };
+        assert_eq!(open, BTreeMap::from([((Channel::Sms, String::new()), counts)]));
+        assert_eq!((billed.len(), billed[0].charges, billed[0].charged, billed[0].sent), (1, 1, 10, 0));
+        assert_eq!(total, 111, "all of it is what the ledger says was spent");
+    }
 }

@@ -60,6 +60,8 @@ pub(super) struct Fold<'a> {
     ends: BTreeMap<(TenantId, AccountId), Vec<Option<Failure>>>,
     due: BTreeMap<(TenantId, AccountId, Class), Timestamp>,
     told: BTreeSet<TenantId>,
+    /// Messages whose charge may come to something else: their rows are written even when nothing else changed.
+    repriced: BTreeSet<MessageId>,
     /// Addresses reports speak against.
     suppressions: Vec<Suppression>,
     /// Bounces that may pass, with the address as the message has it.
@@ -100,6 +102,7 @@ impl<'a> Fold<'a> {
             ends: BTreeMap::new(),
             due: BTreeMap::new(),
             told: BTreeSet::new(),
+            repriced: BTreeSet::new(),
             suppressions: Vec::new(),
             soft: Vec::new(),
             ways,
@@ -128,6 +131,8 @@ impl<'a> Fold<'a> {
             let (Some(before), Some(after)) = (self.before.get(&id), self.rows.get(&id)) else { continue };
             if before != after {
                 self.writes.count(Some(before), after);
+            }
+            if before != after || self.repriced.contains(&id) {
                 self.writes.messages.push(after.clone());
             }
         }
@@ -246,6 +251,7 @@ impl<'a> Fold<'a> {
     fn priced(&mut self, m: &mut Message, price: &Money) {
         if self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some()) {
             self.writes.charge(charge::priced(m, price, self.now));
+            self.repriced.insert(m.id);
         } else {
             (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
         }

@@ -334,7 +334,9 @@ fn charged_since(earlier: &Earlier, coin: i64) -> Vec<Line> {
     for key in keys {
         let (before, now) =
             [&earlier.charged, &earlier.charged_found].map(|of| of.get(key).copied().unwrap_or_default()).into();
-        let amount_micros = round(i128::from(now.charged) - i128::from(before.charged), 1, coin);
+        // Each is rounded by itself, so that what is left for the next time is not lost.
+        let amount = |counts: Counts| round(i128::from(counts.charged), 1, coin);
+        let amount_micros = amount(now) - amount(before);
         if amount_micros == 0 {
             continue;
         }

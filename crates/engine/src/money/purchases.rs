@@ -374,7 +374,8 @@ pub(super) async fn paid(
         state: "paid".to_owned(),
         amount: paid.amount_micros,
         failure: None,
-        looks: row.looks + i64::from(row.saves_method),
+        // Money may have gone back before we knew whose it was, and what it was paid with may be to be kept.
+        looks: row.looks + 1,
         entry: Some(open.ledger.entries),
         ..row
     };

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Scope, Tx, credits,
+    message_counters::slot,
     plans::{self as plan_rows, Plan},
     subscriptions::{self as rows, Subscription},
     tenants,
@@ -366,7 +367,7 @@ fn changed(
             canceled_at: None,
             customer: "{}".to_owned(),
             counted_from: now,
-            billed_until: now,
+            billed_until: slot(now),
             closes_at: Some(month_ends),
             created_at: now,
             updated_at: now,
@@ -381,7 +382,7 @@ fn changed(
     after.canceled_at = change.canceled_at.onto(after.canceled_at);
     if after.closes_at.is_none() && after.canceled_at.is_none_or(|at| at > now) {
         // It goes on after its last bill.
-        (after.billed_until, after.closes_at) = (after.billed_until.max(now), Some(month_ends));
+        (after.billed_until, after.closes_at) = (after.billed_until.max(slot(now)), Some(month_ends));
     }
     let customer = change.customer.or(Customer::from_stored(&after.customer), Customer::default());
     customer.check(&mut faults);
@@ -475,7 +476,11 @@ mod tests {
         assert_eq!(none.errors[0].pointer, "/plan_id");
         let first = change(Patch::Set(PlanId::from_ulid(1)), Patch::Keep);
         let made = changed(None, tenant, first, &zone, at(1)).unwrap();
-        assert_eq!((made.billed_until, made.closes_at), (at(1), Some(at(31 * 86_400))));
+        assert_eq!(
+            (made.billed_until, made.closes_at),
+            (at(0), Some(at(31 * 86_400))),
+            "sums begin with the half hour"
+        );
         let ended = Subscription { canceled_at: Some(at(5)), closes_at: None, billed_until: at(5), ..made };
         let same = changed(Some(ended.clone()), tenant, change(Patch::Keep, Patch::Keep), &zone, at(9)).unwrap();
         assert_eq!(same.closes_at, None);

@@ -496,7 +496,9 @@ fn judge(row: &mut Reconciliation, page: Vec<Record>, known: &Known) -> Judged {
         }
         row.theirs += 1;
         row.matched += 1;
-        let (Some(theirs), Some(currency)) = (record.theirs, record.currency.clone()) else {
+        // What is known of a message's price is of the way it went last.
+        let is_last = m.provider_message_id.as_ref() == Some(&record.record);
+        let (Some(theirs), Some(currency), true) = (record.theirs, record.currency.clone(), is_last) else {
             judged.same.push(record.record);
             continue;
         };
@@ -546,15 +548,17 @@ async fn compare(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         None => "done".clone_into(&mut after.state),
     }
     let Judged { same, different, prices } = judge(&mut after, page, &known);
+    // First what is learned, which may be learned twice: the page is not looked at again once it is written.
+    if !prices.is_empty() {
+        learn(engine, row, prices).await?;
+    }
     let is_written = write(engine, row, after, move |tx| {
         Box::pin(async move {
             rows::remove_records(tx, tenant, id, &same).await?;
             Ok(rows::put_records(tx, tenant, id, &different).await?)
         })
     });
-    if is_written.await? && !prices.is_empty() {
-        learn(engine, row, prices).await?;
-    }
+    is_written.await?;
     Ok(Ok(()))
 }
 

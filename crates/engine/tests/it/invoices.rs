@@ -136,6 +136,27 @@ testkit::both! {
         assert_eq!(lines(&found[2]), [line("fee", 1, 30_000_000), line("included", 0, 0)], "a correction is made once");
     }
 
+    async fn a_month_that_is_too_long_ago_is_put_right_no_more(db: TestDb) {
+        let stage = subscribed(&db, "2026-09-01T00:00:00Z", "UTC", json!([{"channel": "sms", "included": 0, "overage_micros": 10_000}])).await;
+        set_clock(&stage, "2026-09-28T12:00:00Z");
+        stage.send(sms(1)).await;
+        stage.dispatch().await;
+        for month in 10..=12 {
+            set_clock(&stage, &format!("2026-{month}-01T02:00:00Z"));
+            close(&stage).await;
+        }
+        for month in 1..=12 {
+            set_clock(&stage, &format!("2027-{month:02}-01T02:00:00Z"));
+            close(&stage).await;
+        }
+        let found = all(&stage).await;
+        assert_eq!(lines(&found[0]), [line("fee", 1, 30_000_000), line("included", 0, 0), line("overage", 1, 10_000)]);
+        for later in &found[1..] {
+            assert!(lines(later).iter().all(|(kind, ..)| kind != "correction"), "{}: {:?}", later.month, lines(later));
+        }
+        assert_eq!(found.len(), 15);
+    }
+
     async fn a_draft_waits_and_what_is_issued_is_paid_or_taken_back(db: TestDb) {
         let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
         settle(&stage, json!({"issues_by_itself": false, "series": "T-"})).await;

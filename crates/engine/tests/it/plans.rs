@@ -126,7 +126,7 @@ testkit::both! {
             let body = batch(3);
             stage.engine.send_batch(&stage.caller, body.as_bytes(), None).await.is_ok()
         });
-        let (singles, batches) = futures_util::join!(join_all(singles), join_all(batches));
+        let (singles, batches) = futures_util::future::join(join_all(singles), join_all(batches)).await;
         let accepted = singles.iter().filter(|sent| sent.is_ok()).count() + 3 * batches.iter().filter(|sent| **sent).count();
         assert!((21..=23).contains(&accepted), "{accepted}");
         assert_eq!(used(&stage).await, accepted as i64);

@@ -282,6 +282,7 @@ testkit::both! {
         assert_eq!(shop.refund(back(M)).await.unwrap_err().code, "purchase_not_paid");
         shop.on_page(&purchase, "paid", CARD);
         shop.tell().await;
+        shop.jobs().await;
         // The answer of the first try is lost: it is asked again under the same key.
         *shop.lost.lock().unwrap() = 1;
         let refund = shop.refund(back(4 * M)).await.unwrap();
@@ -348,6 +349,21 @@ testkit::both! {
         assert_eq!(shop.balance().await, (0, 5 * M));
         let seen = &shop.all_refunds().await[0];
         assert_eq!((&seen["amount"]["amount_micros"], &seen["taken"]["amount_micros"]), (&json!(7 * M), &json!(2 * M)));
+    }
+
+    async fn what_went_back_before_we_heard_of_the_payment_is_not_forgotten(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let purchase = shop.buy(10 * M).await;
+        shop.on_page(&purchase, "paid", CARD);
+        let paid = shop.take_events();
+        let body = String::from_utf8_lossy(&paid[0].body).into_owned();
+        let payment = body.split('"').find(|word| word.starts_with("pi_")).unwrap();
+        shop.at_stripe("dashboard/refunds", &format!("payment_intent={payment}&amount=300"));
+        for event in shop.take_events().iter().chain(&paid) {
+            shop.post(event).await.unwrap();
+        }
+        shop.jobs().await;
+        assert_eq!(shop.balance().await, (7 * M, 7 * M));
     }
 
     async fn the_operator_gives_back_outside_and_below_zero_only_on_purpose(db: TestDb) {

@@ -166,6 +166,8 @@ testkit::both! {
         assert_eq!(figures(&desk.compare(account, 3, None).await.0), [302, 303, 301, 2, 1, 0]);
         let credits = credits::get(desk.stage.engine.parts(), &desk.stage.caller, true).await.unwrap();
         assert_eq!(credits.differences, Vec::<String>::new());
+        // Rows and sums of the messages say the new cost, too.
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
     }
 
     async fn a_table_is_held_against_ours_without_inventing_edges(db: TestDb) {

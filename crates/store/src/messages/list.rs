@@ -134,7 +134,7 @@ fn query<'a>(filter: &'a Filter, place: &'a Place) -> (String, Vec<&'a dyn Param
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Db, Scope};
+    use crate::{Db, Scope, scratch::Scratch};
 
     /// How SQLite would find a page.
     async fn plan(db: &Db, filter: Filter) -> String {
@@ -158,9 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_filtered_page_is_found_by_its_index() {
-        let file = std::env::temp_dir().join(format!("tidings-message-list-{}.db", std::process::id()));
-        let db = Db::open(&format!("sqlite:{}", file.display())).unwrap();
-        crate::migrate(&db, Timestamp::EPOCH).await.unwrap();
+        let scratch = Scratch::new("message-list").await;
         let all = Filter::default;
         let address = Some("+4915112345678".to_owned());
         for (index, filter) in [
@@ -177,12 +175,8 @@ mod tests {
                 Filter { campaign_id: Some(CampaignId::from_ulid(1)), ..all() },
             ),
         ] {
-            let plan = plan(&db, filter).await;
+            let plan = plan(&scratch.db, filter).await;
             assert!(plan.contains(index), "{plan} instead of {index}");
-        }
-        drop(db);
-        for suffix in ["", "-wal", "-shm", ".lock"] {
-            let _ = std::fs::remove_file(file.with_extension(format!("db{suffix}")));
         }
     }
 }
