@@ -28,7 +28,7 @@ use std::{
 
 use bytes::Bytes;
 use connectors::{Cx, Inbound, NOT_FETCHED, Observed, Reply, Request, Verdict};
-use model::{AccountId, Answer, CallbackId, Failure, FailureKind, Timestamp};
+use model::{AccountId, Answer, Call, CallbackId, Failure, FailureKind, Timestamp};
 use store::callback_log::Callback;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -50,8 +50,10 @@ use crate::{
 pub const BODY_MAX: usize = connectors::CALLBACK_MAX;
 /// Bytes of a body that the log keeps: of a mail, what it says without most of its files.
 const LOGGED_MAX: usize = 256 * 1024;
-/// Requests beyond [`BODY_MAX`] that are in memory at once, each with up to 40 MB.
+/// Requests beyond [`BODY_MAX`], and those that make us fetch as much, that are in memory at once: each with up to [`FETCHED_MAX`].
 const LARGE_MAX: usize = 4;
+/// Why a large request is not taken now.
+const FULL: &str = "Too many mails are being taken at this moment.";
 /// Calls made to fetch what a request tells of: a mail's texts, the list of its files, and twenty of them.
 const FETCHES_MAX: usize = 22;
 /// Bytes fetched for one request: what one mail has at most.
@@ -158,10 +160,12 @@ impl Engine {
         if max <= BODY_MAX {
             return Ok((max, Room(None)));
         }
-        match Arc::clone(&self.callbacks.large).try_acquire_owned() {
-            Ok(seat) => Ok((max, Room(Some(seat)))),
-            Err(_) => Err(not_now("Too many mails are being taken at this moment.")),
-        }
+        Ok((max, self.room().ok_or_else(|| not_now(FULL))?))
+    }
+
+    /// Room for one more large request; `None` while there is none.
+    fn room(&self) -> Option<Room> {
+        Arc::clone(&self.callbacks.large).try_acquire_owned().ok().map(|seat| Room(Some(seat)))
     }
 
     /// Takes a provider's request about an account (`/hooks/{account_id}` and below) and answers what the provider wants to hear, once it is on disk.
@@ -195,9 +199,9 @@ impl Engine {
             ));
         }
         let raw = request.as_request();
-        let read = match self.missing(&to, &cx, &raw).await {
-            Ok(answers) => to.inbound.read_with(&cx, &raw, &answers),
-            Err(failure) => Err(failure),
+        let (read, room) = match self.missing(&to, &cx, &raw).await {
+            Ok((answers, room)) => (to.inbound.read_with(&cx, &raw, &answers), room),
+            Err(failure) => (Err(failure), Room(None)),
         };
         let (logged, mut observed) = match read {
             Ok(observed) => (Logged::Valid, observed),
@@ -208,6 +212,7 @@ impl Engine {
             Err(failure) => (Logged::Unreadable(failure.detail), Vec::new()),
         };
         let files = self.keep_files(to.tenant.id, &mut observed).await?;
+        drop(room);
         let row = record::row(&to.account, id, &request, logged, Some(record::dedupe(to.inbound, &raw)), now);
         match self.commit_callback(&to, row, observed, files, now).await? {
             (Written::New, calls) => {
@@ -259,25 +264,36 @@ impl Engine {
         }
     }
 
-    /// Fetches what a request tells of and does not hold.
-    async fn missing(&self, to: &Addressee, cx: &Cx<'_>, raw: &Request<'_>) -> Result<Vec<Answer>, Failure> {
-        let (mut answers, mut bytes) = (Vec::new(), 0);
-        while let Some(call) = to.inbound.missing(cx, raw, &answers)? {
-            let answer = self.ports.transport.exchange(Arc::new(call)).await.map_err(|broken| {
-                let detail = format!("What the request tells of could not be fetched: {broken}");
-                Failure::new(FailureKind::Unavailable, NOT_FETCHED, detail)
-            })?;
-            if let Answer::Http(http) = &answer {
-                bytes += http.body.len();
+    /// Fetches what a request tells of and does not hold, with the room it takes: a small notification may tell of as much as a large request holds.
+    async fn missing(&self, to: &Addressee, cx: &Cx<'_>, raw: &Request<'_>) -> Result<(Vec<Answer>, Room), Failure> {
+        let not_fetched = |detail: String| Failure::new(FailureKind::Unavailable, NOT_FETCHED, detail);
+        let (mut answers, mut left, mut room) = (Vec::new(), FETCHED_MAX, Room(None));
+        while let Some(mut call) = to.inbound.missing(cx, raw, &answers)? {
+            if room.0.is_none() {
+                room = self.room().ok_or_else(|| not_fetched(FULL.to_owned()))?;
             }
-            answers.push(answer);
-            if answers.len() > FETCHES_MAX || bytes > FETCHED_MAX {
+            let mut is_shortened = false;
+            if let Call::Http(http) = &mut call {
+                is_shortened = http.answer_max > left;
+                http.answer_max = http.answer_max.min(left);
+            }
+            let answer =
+                self.ports.transport.exchange(Arc::new(call)).await.map_err(|broken| {
+                    not_fetched(format!("What the request tells of could not be fetched: {broken}"))
+                })?;
+            let mut is_over = answers.len() == FETCHES_MAX;
+            if let Answer::Http(http) = &answer {
+                is_over |= http.body.len() > left || (is_shortened && http.is_truncated);
+                left = left.saturating_sub(http.body.len());
+            }
+            if is_over {
                 let detail =
                     format!("The request tells of more than {FETCHES_MAX} parts, or of more than {FETCHED_MAX} bytes.");
                 return Err(Failure::new(FailureKind::Content, "too_large", detail));
             }
+            answers.push(answer);
         }
-        Ok(answers)
+        Ok((answers, room))
     }
 
     /// Writes down a request that changed nothing: that somebody tried, or that it is to come again. That it cannot be written changes nothing about the answer.
@@ -307,7 +323,7 @@ impl Engine {
         observed: Vec<Observed>,
         files: Vec<Vec<MailFile>>,
         now: Timestamp,
-    ) -> Result<(Written, Vec<model::Call>), Error> {
+    ) -> Result<(Written, Vec<Call>), Error> {
         let (item, calls) = Item::new(&to.tenant, &to.account, row, (observed, files), now, &self.ports.ids);
         let weight = item.weight();
         let committed = self.callbacks.batcher.submit(item, weight).await;

@@ -1,5 +1,7 @@
 //! Providers' requests: real, forged, repeated, shuffled, early and misdirected, on both engines.
 
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
 use model::AccountId;
 use serde_json::{Value, json};
@@ -27,6 +29,25 @@ fn bot_update(update: Value) -> OwnedRequest {
             ("x-telegram-bot-api-secret-token".to_owned(), "s3cret-of-the-hook".to_owned()),
         ],
         body: update.to_string().into(),
+        ..OwnedRequest::default()
+    }
+}
+
+/// Resend tells that a mail waits to be fetched.
+fn mail_waits(stage: &Stage, n: u8) -> OwnedRequest {
+    let body = json!({ "type": "email.received", "data": { "email_id": format!("mail-{n}"), "to": ["r@reply.acme.example"] } }).to_string();
+    let timestamp = now(stage).as_seconds().to_string();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"secret");
+    let signature = STANDARD.encode(hmac::sign(&key, format!("n{n}.{timestamp}.{body}").as_bytes()));
+    let header = |name: &str, value: String| (format!("svix-{name}"), value);
+    OwnedRequest {
+        method: "POST".to_owned(),
+        headers: vec![
+            header("id", format!("n{n}")),
+            header("timestamp", timestamp),
+            header("signature", format!("v1,{signature}")),
+        ],
+        body: body.into(),
         ..OwnedRequest::default()
     }
 }
@@ -66,6 +87,24 @@ async fn ses(db: &TestDb) -> (Stage, AccountId, Vec<(String, OwnedRequest, bool)
 }
 
 testkit::both! {
+    async fn a_reply_answers_what_left_through_the_account_it_comes_to(db: TestDb) {
+        let (stage, account, asked) = sent(&db).await;
+        let other = stage.account("sandbox", json!({}), None).await;
+        let mut newer = sms();
+        newer["account_id"] = json!(other);
+        let newer = stage.send(newer).await;
+        stage.dispatch().await;
+        let written = |n: u8| {
+            let id = format!("SM{n}");
+            signed_with(TOKEN, account, "", &[("MessageSid", id.as_str()), ("From", "+4915112345678"), ("To", "+15550100001"), ("Body", "Thanks")])
+        };
+        for told in join_all((0..3).map(|n| call(&stage, account, written(n)))).await {
+            told.unwrap();
+        }
+        assert!(stage.message(asked).await.engagement.replied_at.is_some());
+        assert_eq!(stage.message(newer).await.engagement.replied_at, None, "nobody wrote to the number it came from");
+    }
+
     async fn a_report_moves_its_message_and_is_logged(db: TestDb) {
         let (stage, account, id) = sent(&db).await;
         assert_eq!(call(&stage, account, report(account, Some(id), SID, "delivered")).await, Ok(204));
@@ -363,6 +402,45 @@ testkit::both! {
         }
         assert_eq!(stage.world.transport.calls().len(), 10, "an account has a budget for fetching");
         assert!(log(&stage).await.is_empty());
+    }
+
+    async fn what_small_notifications_tell_of_is_fetched_a_few_at_once(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |_| http_answer(200, r#"{"headers": {}, "from": "ada@mail.test", "message_id": "<1@mail.test>", "text": "Hi", "attachments": []}"#))).await;
+        let settings = json!({ "api_key": "re_12345678_abcdefghijklmnop", "webhook_secret": format!("whsec_{}", STANDARD.encode("secret")), "reply_domain": "reply.acme.example" });
+        let account = stage.account("resend", settings, Some("Acme <news@acme.example>")).await;
+        stage.world.transport.hold();
+        let notes: Vec<_> = (0..5).map(|n| mail_waits(&stage, n)).collect();
+        let mut four = join_all(notes[..4].iter().map(|note| call(&stage, account, note.clone())));
+        while stage.world.transport.calls().len() < 4 {
+            assert!(futures_util::poll!(&mut four).is_pending());
+            tokio::task::yield_now().await;
+        }
+        let refused = call(&stage, account, notes[4].clone()).await.unwrap_err();
+        assert_eq!((refused.kind.status(), refused.retry_after_ms.is_some()), (503, true), "{refused:?}");
+        stage.world.transport.release();
+        assert_eq!(four.await, [Ok(200), Ok(200), Ok(200), Ok(200)]);
+        assert_eq!(call(&stage, account, notes[4].clone()).await, Ok(200), "room was given back");
+        assert_eq!(stage.world.transport.calls().len(), 5);
+    }
+
+    async fn what_a_notification_tells_of_has_a_measure_in_all(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |call| {
+            let model::Call::Http(http) = call else { panic!("no mail leaves") };
+            let padding = " ".repeat(7 << 20);
+            match http.url.rsplit('/').next() {
+                Some("attachments") => http_answer(200, format!(r#"{{"data": [{{"filename": "a", "download_url": "https://files.example/a"}}]}}{padding}"#)),
+                Some("a") => Ok(model::Answer::Http(model::HttpAnswer { status: 200, is_truncated: true, ..Default::default() })),
+                _ => http_answer(200, format!(r#"{{"headers": {{}}, "from": "ada@mail.test", "attachments": [{{}}]}}{padding}"#)),
+            }
+        }))
+        .await;
+        let settings = json!({ "api_key": "re_12345678_abcdefghijklmnop", "webhook_secret": format!("whsec_{}", STANDARD.encode("secret")), "reply_domain": "reply.acme.example" });
+        let account = stage.account("resend", settings, Some("Acme <news@acme.example>")).await;
+        assert_eq!(call(&stage, account, mail_waits(&stage, 1)).await, Ok(200));
+        let calls = stage.world.transport.calls();
+        let most: Vec<_> = calls.iter().map(|call| match &**call { model::Call::Http(http) => http.answer_max >> 20, _ => 0 }).collect();
+        assert_eq!(most, [8, 8, 33], "the file gets what the texts left of 48");
+        assert_eq!(log(&stage).await[0]["verdict"], "unreadable");
     }
 
     async fn the_log_forgets_after_a_month(db: TestDb) {
