@@ -2,7 +2,8 @@
 //!
 //! STOP puts the address on the suppression list before anything else can be accepted or claimed for it, notes the withdrawal on the contact, and is confirmed once, by one message
 //! without marketing through the same account. A provider that answers by itself is only mirrored. START lifts what STOP did and nothing else. In a mail only their own words count, no mail
-//! is answered with a mail, and what a machine wrote by itself asks for nothing.
+//! is answered with a mail, and what a machine wrote by itself asks for nothing. Whom a mail is from is only what it says, so a mail that answers one of ours speaks for the address that one
+//! went to.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use model::{
     Blocks, Channel, ConsentMethod, ConsentState, Content, Ids, SmsContent, SuppressionId, SuppressionReason,
     TelegramContent, Timestamp, WhatsappContent,
 };
-use store::{Tx, consents, inbound::Inbound, suppressions::Suppression};
+use store::{Tx, consents, inbound::Inbound, messages, suppressions::Suppression};
 
 use super::{
     bar::{self, HELP_REPLY, STOP_REPLY},
@@ -20,6 +21,13 @@ use super::{
     words::{Language, Wish, answer, wish},
 };
 use crate::{directory::Tenant, inbound as messages_in, writes::Writes};
+
+/// What somebody wrote, and the address it speaks for.
+struct Said<'a> {
+    m: &'a Inbound,
+    address: String,
+    text: &'a str,
+}
 
 /// Acts on what somebody wrote, if it is a word that acts.
 pub(crate) async fn act(
@@ -48,9 +56,10 @@ pub(crate) async fn act(
         }
         Some(Wish::Word(keyword, language)) => (keyword, language),
     };
+    let said = Said { m, address: address(tx, m, &body).await?, text };
     let is_news = match keyword {
-        Keyword::Stop => stop(tx, writes, tenant, m, text, now, ids).await?,
-        Keyword::Start => start(tx, writes, tenant, m, text, now, ids).await?,
+        Keyword::Stop => stop(tx, writes, tenant, &said, now, ids).await?,
+        Keyword::Start => start(tx, writes, tenant, &said, now, ids).await?,
         Keyword::Help => true,
     };
     if is_news && m.channel != Channel::Email && body.keyword.is_none() && tenant.consent.settings.answers_keywords {
@@ -59,34 +68,45 @@ pub(crate) async fn act(
     Ok(())
 }
 
+/// The address somebody speaks for: in a mail that answers one of ours, the one that was written to; else the one they write from.
+async fn address(tx: &mut Tx, m: &Inbound, body: &messages_in::Body) -> Result<String, store::Error> {
+    if let (Channel::Email, Some(answered)) = (m.channel, body.in_reply_to_message_id) {
+        let found = messages::find(tx, m.tenant_id, answered).await?;
+        if let Some(message) = found.filter(|message| message.channel == Channel::Email) {
+            return Ok(message.address);
+        }
+    }
+    Ok(m.address.clone())
+}
+
 /// Answers whether the address was not stopped before: only then it is confirmed.
 async fn stop(
     tx: &mut Tx,
     writes: &mut Writes,
     tenant: &Tenant,
-    m: &Inbound,
-    text: &str,
+    said: &Said<'_>,
     now: Timestamp,
     ids: &Ids,
 ) -> Result<bool, store::Error> {
+    let channel = said.m.channel;
     let blocks = match tenant.consent.settings.stop_scope {
-        StopScope::All => bar::blocks(m.channel, SuppressionReason::OptedOut),
+        StopScope::All => bar::blocks(channel, SuppressionReason::OptedOut),
         StopScope::Program => Blocks::Marketing,
     };
     let candidate = Suppression {
         tenant_id: tenant.id,
-        channel: m.channel,
-        address: bar::key(m.channel, &m.address),
+        channel,
+        address: bar::key(channel, &said.address),
         reason: SuppressionReason::OptedOut,
         id: SuppressionId::from_ulid(ids.ulid(now)),
         blocks,
         source: "recipient".to_owned(),
-        detail: Some(format!("They wrote: {}", short(text))),
+        detail: Some(format!("They wrote: {}", short(said.text))),
         message_id: None,
         created_at: now,
     };
     let new = suppressions::add(tx, writes, tenant, vec![candidate], now, ids).await?;
-    note(tx, writes, tenant, m, ConsentState::OptedOut, text, now, ids).await?;
+    note(tx, writes, tenant, said, ConsentState::OptedOut, now, ids).await?;
     Ok(!new.is_empty())
 }
 
@@ -95,31 +115,29 @@ async fn start(
     tx: &mut Tx,
     writes: &mut Writes,
     tenant: &Tenant,
-    m: &Inbound,
-    text: &str,
+    said: &Said<'_>,
     now: Timestamp,
     ids: &Ids,
 ) -> Result<bool, store::Error> {
-    let is_lifted = records::lift_opt_out(tx, writes, tenant, m.channel, &m.address, now, ids).await?;
+    let is_lifted = records::lift_opt_out(tx, writes, tenant, said.m.channel, &said.address, now, ids).await?;
     if is_lifted {
-        note(tx, writes, tenant, m, ConsentState::OptedIn, text, now, ids).await?;
+        note(tx, writes, tenant, said, ConsentState::OptedIn, now, ids).await?;
     }
     Ok(is_lifted)
 }
 
 /// Notes it on the contacts who are reached there.
-#[allow(clippy::too_many_arguments, reason = "each is a different fact")]
 async fn note(
     tx: &mut Tx,
     writes: &mut Writes,
     tenant: &Tenant,
-    m: &Inbound,
+    said: &Said<'_>,
     state: ConsentState,
-    text: &str,
     now: Timestamp,
     ids: &Ids,
 ) -> Result<(), store::Error> {
-    for person in consents::people_at(tx, tenant.id, m.channel, &m.address).await? {
+    let Said { m, address, text } = said;
+    for person in consents::people_at(tx, tenant.id, m.channel, address).await? {
         let mut record = records::draft(tenant.id, person.id, m.channel, state, ConsentMethod::Keyword, ids, now);
         record.text_shown = Some(short(text));
         record.evidence = Some(m.id.to_string());

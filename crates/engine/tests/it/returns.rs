@@ -39,6 +39,13 @@ async fn sent(db: &TestDb) -> (Stage, AccountId, MessageId, String) {
     (stage, account, id, address)
 }
 
+/// The reply address a mail left with.
+fn reply_address(data: &[u8]) -> String {
+    let text = String::from_utf8_lossy(data);
+    let (before, _) = text.split_once("@reply.acme.example").expect("asks for answers to an address of its own");
+    format!("{}@reply.acme.example", &before[before.rfind("r+").unwrap()..])
+}
+
 fn bounce(to: &str, status: &str, original: &str) -> String {
     format!(
         "From: MAILER-DAEMON@mx.mail.test\r\nTo: {to}\r\nSubject: Undelivered\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=\"b\"\r\n\r\n\
@@ -95,6 +102,34 @@ testkit::both! {
         assert_eq!(stage.status(id).await, "sent");
         let log = log(&stage).await;
         assert_eq!((log.len(), &log[0]["account_id"], &log[0]["observed"]), (1, &json!(account), &json!(0)));
+    }
+
+    async fn a_stop_by_mail_speaks_for_the_address_that_was_written_to(db: TestDb) {
+        let seen = Arc::new(Mutex::new(String::new()));
+        let note = Arc::clone(&seen);
+        let stage = Stage::in_world(World::answering(&db, move |call| {
+            if let Call::Smtp(smtp) = call {
+                *note.lock().unwrap() = reply_address(&smtp.data);
+            }
+            smtp_accepted()
+        }))
+        .await;
+        let settings = json!({
+            "host": "mx.acme.example", "security": "none", "port": 25, "bounce_secret": "a-secret-for-bounces", "reply_domain": "reply.acme.example",
+        });
+        stage.account("smtp", settings, Some("tickets@acme.example")).await;
+        let content = json!({ "subject": "News", "text": "Hello" });
+        stage.send(json!({ "to": { "email": "ada@mail.test" }, "channel": "email", "content": content })).await;
+        stage.dispatch().await;
+        let (door, address) = (Returns(Arc::clone(&stage.engine)), seen.lock().unwrap().clone());
+        let wrote = |id: &str, from: &str, text: &str| {
+            brought(&address, format!("From: {from}\r\nTo: {address}\r\nMessage-ID: <{id}>\r\nSubject: Re: News\r\n\r\n{text}\r\n"))
+        };
+        assert_eq!(door.take(wrote("1@mail.test", "grace@other.test", "STOP")).await, Welcome::Yes);
+        let list = suppressed(&stage).await;
+        assert_eq!((list.as_array().unwrap().len(), &list[0]["address"]), (1, &json!("ada@mail.test")));
+        assert_eq!(door.take(wrote("2@mail.test", "grace@other.test", "START")).await, Welcome::Yes);
+        assert_eq!(suppressed(&stage).await, json!([]));
     }
 
     async fn reports_may_be_posted_and_name_their_mail(db: TestDb) {
