@@ -308,7 +308,7 @@ pub struct Sent {
     pub channel: Channel,
     /// About what.
     pub topic: Option<String>,
-    /// When it was sent, or is due, or was accepted.
+    /// When it was sent, or is due, or was accepted; of a reminder, when it was planned for.
     pub at: Timestamp,
     /// True once the provider took it.
     pub is_sent: bool,
@@ -332,7 +332,8 @@ pub async fn marketing_since(
     tx.rows_many(sql, &given).await?.into_iter().map(sent).collect()
 }
 
-/// Messages of contacts about topics, for whatever purpose, that were accepted since `since` (by id) and were not withdrawn, held back or refused.
+/// Messages of contacts about topics, for whatever purpose, that were accepted since `since` (by id) and were not withdrawn, held back, refused or sent back. Each counts
+/// at the time it was planned for, so that one that left late does not push away the next.
 pub async fn about_topics_since(
     tx: &mut Tx,
     tenant: TenantId,
@@ -345,9 +346,9 @@ pub async fn about_topics_since(
         given.row([&tenant, contact, topic, &since]);
     }
     let sql =
-        "SELECT m.id, m.contact_id, COALESCE(m.sent_at, m.due_at, m.send_at, m.created_at), m.sent_at, m.channel, m.topic FROM {given}
+        "SELECT m.id, m.contact_id, COALESCE(m.send_at, m.created_at), m.sent_at, m.channel, m.topic FROM {given}
         JOIN messages AS m ON m.tenant_id = given.tenant_id AND m.contact_id = given.contact_id AND m.id >= given.since AND m.topic = given.topic
-        WHERE m.status NOT IN (3, 4, 5, 8)";
+        WHERE m.status NOT IN (3, 4, 5, 8, 10)";
     tx.rows_many(sql, &given).await?.into_iter().map(sent).collect()
 }
 

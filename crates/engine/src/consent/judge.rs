@@ -465,6 +465,8 @@ mod tests {
             (Some("weekly"), None, "2026-11-22T08:00:00Z", "reminder_frequency"),
             (Some("weekly"), None, "2026-11-21T20:00:00Z", "go"),
             (Some("monthly"), None, "2026-11-01T08:00:00Z", "reminder_frequency"),
+            // Months have 28 days at least, and so have four weeks.
+            (Some("monthly"), None, "2026-10-31T20:00:00Z", "go"),
             (Some("monthly"), None, "2026-10-29T08:00:00Z", "go"),
             (Some("custom"), Some(3), "2026-11-26T08:00:00Z", "reminder_frequency"),
             (Some("custom"), Some(3), "2026-11-25T20:00:00Z", "go"),

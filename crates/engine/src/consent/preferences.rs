@@ -27,6 +27,9 @@ const REMINDER_DAYS_MAX: u32 = 366;
 const CAP_MESSAGES_MAX: u32 = 1_000;
 const CAP_DAYS_MAX: u32 = 90;
 
+/// Days between two monthly reminders at least: from the 1st of February to that of March, and from one first Monday to the next, it may be no more.
+const MONTH_DAYS: u32 = 28;
+
 /// How often a contact is reminded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -35,7 +38,7 @@ pub enum Frequency {
     Daily,
     /// Once a week at most.
     Weekly,
-    /// Once a month at most.
+    /// Once a month at most: every 28 days.
     Monthly,
     /// Every so many days at most: `every_days`.
     Custom,
@@ -59,7 +62,7 @@ impl Reminders {
         match self.frequency {
             Frequency::Daily => 1,
             Frequency::Weekly => 7,
-            Frequency::Monthly => 30,
+            Frequency::Monthly => MONTH_DAYS,
             Frequency::Custom => self.every_days.unwrap_or(1),
         }
     }

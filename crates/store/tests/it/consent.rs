@@ -158,14 +158,18 @@ testkit::both! {
             async move { write!(db, |tx| consents::about_topics_since(tx, tenant, &asked, MessageId::from_ulid(since)).await?) }
         };
         assert!(about(ACME, asked.to_vec(), 0).await.is_empty());
-        for (id, topic, status) in [(1, "payment_reminders", Status::Sent), (2, "news", Status::Sent), (3, "payment_reminders", Status::Suppressed), (4, "payment_reminders", Status::Queued)] {
+        for (id, topic, status) in [(1, "payment_reminders", Status::Sent), (2, "news", Status::Sent), (3, "payment_reminders", Status::Suppressed), (4, "payment_reminders", Status::Queued), (5, "payment_reminders", Status::Bounced)] {
             let mut m = Message::new(ACME, MessageId::from_ulid(id), Channel::Sms, "+4915112345678".to_owned(), ContentId(1), at(id as i64));
             (m.contact_id, m.topic, m.status) = (Some(ADA), Some(topic.to_owned()), status);
+            if status == Status::Sent {
+                // Planned for one time, it left only later.
+                (m.send_at, m.sent_at) = (Some(at(id as i64 + 20)), Some(at(id as i64 + 900)));
+            }
             write!(db, |tx| messages::insert_many(tx, &[m]).await?);
         }
         let mut found: Vec<_> = about(ACME, asked.to_vec(), 0).await.into_iter().map(|sent| (sent.message_id.ulid(), sent.at, sent.is_sent)).collect();
         found.sort_unstable();
-        assert_eq!(found, [(1, at(1), false), (4, at(4), false)], "what was held back does not count");
+        assert_eq!(found, [(1, at(21), true), (4, at(4), false)], "what was held back or came back does not count");
         assert_eq!(about(ACME, asked.to_vec(), 2).await.len(), 1);
         assert!(about(OTHER, asked.to_vec(), 0).await.is_empty());
     }
