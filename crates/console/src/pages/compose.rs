@@ -115,9 +115,9 @@ async fn reader_of(cx: &Cx, form: &Form) -> Result<Option<ContactId>, Error> {
         return Ok(None);
     }
     let found = people(cx, &to).await?;
-    let is_theirs = |contact: &&contacts::ContactView| {
-        [&contact.email, &contact.phone].into_iter().flatten().any(|own| own.eq_ignore_ascii_case(&to))
-    };
+    let channel = Some(channel_of(form));
+    let is_theirs =
+        |contact: &&contacts::ContactView| address(contact, channel).is_some_and(|own| own.eq_ignore_ascii_case(&to));
     Ok(found.iter().find(is_theirs).map(|contact| contact.id))
 }
 
@@ -131,6 +131,16 @@ async fn people(cx: &Cx, q: &str) -> Result<Vec<contacts::ContactView>, Error> {
     }
 }
 
+/// Where somebody is reached over a channel, as far as it can be typed.
+fn address(contact: &contacts::ContactView, channel: Option<Channel>) -> Option<&str> {
+    match channel {
+        Some(Channel::Email) => contact.email.as_deref(),
+        Some(Channel::Whatsapp) => contact.whatsapp.as_deref().or(contact.phone.as_deref()),
+        Some(Channel::Telegram | Channel::Webhook) | None => None,
+        Some(Channel::Sms | Channel::Voice) => contact.phone.as_deref(),
+    }
+}
+
 /// Proposes people for what was typed as the recipient.
 pub(crate) async fn recipients(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     cx.tenant()?;
@@ -138,13 +148,8 @@ pub(crate) async fn recipients(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let typed = wanted.to.unwrap_or_default();
     let is_worth_it = typed.trim().chars().count() > 1 && cx.may("contacts:read");
     let found = if is_worth_it { people(&cx, typed.trim()).await? } else { Vec::new() };
-    let address = |contact: &contacts::ContactView| match wanted.channel {
-        Some(Channel::Email) => contact.email.clone(),
-        Some(Channel::Whatsapp) => contact.whatsapp.clone().or_else(|| contact.phone.clone()),
-        Some(Channel::Telegram | Channel::Webhook) | None => None,
-        Some(Channel::Sms | Channel::Voice) => contact.phone.clone(),
-    };
-    let reached = found.iter().filter_map(|contact| Some((address(contact)?, super::contacts::name(contact))));
+    let reached =
+        found.iter().filter_map(|contact| Some((address(contact, wanted.channel)?, super::contacts::name(contact))));
     Ok(answer(html! { @for (address, name) in reached { option value=(address) { (name) } } }))
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct View {
     received: Option<Received>,
     plan: Option<SubscriptionView>,
     alerts: Vec<AlertView>,
-    alerts_open: i64,
+    alerts_firing: i64,
     newest: Vec<Message>,
     needs: Vec<Need>,
 }
@@ -160,7 +160,7 @@ impl View {
             received: None,
             plan: None,
             alerts: Vec::new(),
-            alerts_open: 0,
+            alerts_firing: 0,
             newest: Vec::new(),
             needs: accounts.iter().filter_map(needs_account).collect(),
             accounts,
@@ -174,10 +174,12 @@ impl View {
             view.received = Some(Received::read(cx).await?);
         }
         if cx.may("alerts:read") {
-            let open = alerts::count_open(engine.parts(), caller).await?;
-            view.alerts_open = open.firing + open.acknowledged;
-            let query =
-                AlertQuery { state: Some(AlertStateFilter::Open), limit: Some(ALERTS_SHOWN), ..AlertQuery::default() };
+            view.alerts_firing = alerts::count_open(engine.parts(), caller).await?.firing;
+            let query = AlertQuery {
+                state: Some(AlertStateFilter::Firing),
+                limit: Some(ALERTS_SHOWN),
+                ..AlertQuery::default()
+            };
             view.alerts = alerts::list(engine.parts(), caller, &query).await?.data;
         }
         if cx.may("plans:read") {
@@ -357,7 +359,7 @@ fn needs(needs: &[Need]) -> Markup {
 fn alerts_card(cx: &Cx, view: &View) -> Markup {
     html! {
         @if !view.alerts.is_empty() {
-            (parts::card_flush("Alerts", Some(html! { @if view.alerts_open > view.alerts.len() as i64 { span."muted small num" { (format::number(view.alerts_open)) " open" } } (link_button(super::alerts::PATH, "small", None, "See alerts")) }), html! {
+            (parts::card_flush("Alerts", Some(html! { @if view.alerts_firing > view.alerts.len() as i64 { span."muted small num" { (format::number(view.alerts_firing)) " firing" } } (link_button(super::alerts::PATH, "small", None, "See alerts")) }), html! {
                 @for alert in &view.alerts {
                     article.finding aria-label=(alert.title) {
                         div."row apart" { div.row { (super::alerts::state(alert)) span."strong break" dir="auto" { (alert.title) } } span."muted small" { (cx.here().at(alert.fired_at)) } }

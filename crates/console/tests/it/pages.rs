@@ -243,6 +243,9 @@ both! {
         assert_eq!(sent.status, 303, "{}", sent.text);
         stage.pass(12_000).await;
         assert!(visitor.get(sent.location()).await.text.contains(">Read<"));
+        let elsewhere: Vec<_> = filled.iter().copied().map(|(name, value)| match name { "to" => (name, "rosa@example.com"), "key" => (name, "k2"), _ => (name, value) }).collect();
+        let refused = visitor.post("/console/compose", &elsewhere).await;
+        assert_eq!(refused.status, 422, "an address of another channel is not hers on this one: {}", refused.location());
         let viewer = Visitor::with_role(&stage, "viewer").await;
         assert_eq!(viewer.get("/console/compose/recipients?channel=sms&to=rosa").await.status, 403);
     }

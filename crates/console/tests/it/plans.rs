@@ -1,6 +1,6 @@
 //! Plans, quotas and the operator's invoices: given and changed by the operator, seen by the tenant.
 
-use engine::invoices::closing;
+use engine::{invoices::closing, keys::Caller};
 use serde_json::json;
 use testkit::{Stage, both};
 
@@ -75,6 +75,11 @@ both! {
         let outside = visitor.get(&format!("/console/tenants/{}", stage.tenant)).await;
         in_order("tenant", &outside);
         assert!(outside.text.contains("Change it inside") && outside.text.contains("Used up"), "{}", outside.text);
+        let inside = std::mem::replace(&mut stage.caller, Caller::system(None));
+        let looker = Visitor::with_role(&stage, "support").await;
+        stage.caller = inside;
+        let seen = looker.get(&format!("/console/tenants/{}", stage.tenant)).await.text;
+        assert!(seen.contains("See it inside") && !seen.contains("Change it inside"), "{seen}");
         let token = outside.token();
         let into = [("csrf", token.as_str()), ("tenant", &stage.tenant.to_string()), ("next", "/console/billing/plan")];
         assert_eq!(visitor.post_bare("/console/enter", &into).await.location(), "/console/billing/plan");
