@@ -209,6 +209,7 @@ mod tests {
                 attempt_id: model::AttemptId::from_ulid(1),
                 attempt,
                 channel: model::Channel::Email,
+                names_sender: false,
                 to: &model::Address::Email("a@example.com".parse().unwrap()),
                 content: &Content::Email(email),
                 files: &[],

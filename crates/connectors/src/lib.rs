@@ -201,6 +201,8 @@ pub struct Outgoing<'a> {
     pub attempt: u32,
     /// Over which channel.
     pub channel: Channel,
+    /// True when whoever sends it chose its sender: it leaves as no other.
+    pub names_sender: bool,
     /// To whom.
     pub to: &'a Address,
     /// What it says.

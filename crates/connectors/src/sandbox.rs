@@ -252,7 +252,7 @@ impl manage::Registrations for Sandbox {
         String::new()
     }
 
-    fn concerns(&self, _cx: &Cx<'_>) -> bool {
+    fn concerns(&self, _cx: &Cx<'_>, _names_sender: bool) -> bool {
         false
     }
 }

@@ -204,6 +204,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { registrations::run(&engine).await }),
     },
     Job {
+        name: "free_numbers",
+        every_ms: 60_000,
+        run: |engine| Box::pin(async move { registrations::free_numbers(&engine).await }),
+    },
+    Job {
         name: "read_whatsapp_templates",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { whatsapp_templates::resync(&engine).await }),

@@ -29,7 +29,7 @@ use store::{
 };
 use utoipa::ToSchema;
 
-pub use self::work::run;
+pub use self::work::{free_numbers, run};
 use self::{gate::CONFIGURE, profile::BusinessProfile};
 use crate::{
     Engine, Error, ErrorKind, Parts,
@@ -384,7 +384,8 @@ pub async fn submit(
     Ok(reply)
 }
 
-/// Forgets a registration here: its numbers go back to the pool, and what was made at the provider stays there. Needs the scope `registrations:write`.
+/// Forgets a registration here: its numbers go back to the pool, and what was made at the provider stays there. Not while it is worked on, because what is just being made would be lost;
+/// and not once it is approved, because its account sends as what was registered, from a number that would be somebody else's. Needs the scope `registrations:write`.
 pub async fn delete(parts: &Parts, caller: &Caller, id: RegistrationId) -> Result<(), Error> {
     caller.need("registrations:write")?;
     let tenant = caller.need_tenant()?;
@@ -393,8 +394,15 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: RegistrationId) -> Resul
     let write = parts.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
-            if !registrations::remove(tx, tenant, id).await? {
-                return Err(Error::not_found("registration"));
+            let found = registrations::find(tx, tenant, id).await?;
+            let row = found.ok_or_else(|| Error::not_found("registration"))?;
+            if row.state == APPROVED && store::accounts::find(tx, tenant, row.account_id).await?.is_some() {
+                let detail = "The account sends as what was registered, from its number. Delete the account, and the registration goes with it.";
+                return Err(Error::conflict("registration_in_use", detail));
+            }
+            if !registrations::remove(tx, tenant, id, now).await? {
+                let detail = "It is being worked on at the provider. Try again in a minute.";
+                return Err(Error::conflict("registration_busy", detail));
             }
             pool::free(tx, tenant, id, now).await?;
             audit::record(tx, tenant, &ids, now, &by, "registration.deleted", id, &json!({})).await

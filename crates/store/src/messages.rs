@@ -444,17 +444,45 @@ pub async fn set_clocks(tx: &mut Tx, messages: &[Message]) -> Result<(), Error> 
     tx.update_many_later("messages", 2, &given).await
 }
 
-/// The newest message that was sent to an address over a channel, from `oldest` on, and whether it was answered: what somebody who writes from there answers.
+/// Whoever wrote to us: through which of a tenant's accounts, over which channel, and from where.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Writer {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Its account.
+    pub account_id: AccountId,
+    /// The channel.
+    pub channel: Channel,
+    /// The address they write from.
+    pub address: String,
+}
+
+/// The newest message that left through the same account to each of these, from `oldest` on, and whether it was answered: what they answer.
 pub async fn newest_sent_to(
     tx: &mut Tx,
-    tenant: TenantId,
-    channel: Channel,
-    address: &str,
+    writers: &[Writer],
     oldest: MessageId,
-) -> Result<Option<(MessageId, bool)>, Error> {
-    let sql = "SELECT id, replied_at FROM messages WHERE tenant_id = $1 AND address = $2 AND id >= $3 AND channel = $4 AND sent_at IS NOT NULL ORDER BY id DESC LIMIT 1";
-    let row = tx.row(sql, &[&tenant, &address, &oldest, &channel]).await?;
-    row.map(|mut row| Ok((row.get(0)?, row.get::<Option<Timestamp>>(1)?.is_some()))).transpose()
+) -> Result<Vec<(Writer, MessageId, bool)>, Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("account_id", Kind::Id),
+        ("channel", Kind::Int),
+        ("address", Kind::Text),
+        ("oldest", Kind::Id),
+    ]);
+    for one in writers {
+        given.row([&one.tenant_id, &one.account_id, &one.channel, &one.address, &oldest]);
+    }
+    let sql = "SELECT m.tenant_id, m.account_id, m.channel, m.address, m.id, m.replied_at FROM {given}
+        JOIN messages AS m ON m.tenant_id = given.tenant_id AND m.id = (
+            SELECT sent.id FROM messages AS sent WHERE sent.tenant_id = given.tenant_id AND sent.address = given.address AND sent.id >= given.oldest
+                AND sent.channel = given.channel AND sent.account_id = given.account_id AND sent.sent_at IS NOT NULL ORDER BY sent.id DESC LIMIT 1)";
+    let found = |mut row: Row| {
+        let writer =
+            Writer { tenant_id: row.get(0)?, account_id: row.get(1)?, channel: row.get(2)?, address: row.get(3)? };
+        Ok((writer, row.get(4)?, row.get::<Option<Timestamp>>(5)?.is_some()))
+    };
+    tx.rows_many(sql, &given).await?.into_iter().map(found).collect()
 }
 
 /// Reads many messages of any tenants: for the dispatcher.

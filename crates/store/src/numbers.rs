@@ -120,7 +120,10 @@ pub async fn of_registration(tx: &mut Tx, tenant: TenantId, id: RegistrationId) 
     tx.rows(&sql, &[&tenant, &id]).await?.into_iter().map(read).collect()
 }
 
-/// Takes a free number of the same holder whose digits begin with `start` for a registration, so that nobody else gets it.
+/// Area codes of American toll-free numbers, which are verified another way than local ones.
+pub const TOLL_FREE: [&str; 7] = ["800", "833", "844", "855", "866", "877", "888"];
+
+/// Takes a free local number of the United States of the same holder whose digits begin with `start` for a registration, so that nobody else gets it.
 pub async fn allocate(
     tx: &mut Tx,
     (connector, provider_account): (&str, &str),
@@ -128,10 +131,11 @@ pub async fn allocate(
     (tenant, registration): (TenantId, RegistrationId),
     now: Timestamp,
 ) -> Result<Option<Number>, Error> {
-    let lock = tx.dialect().skip_locked();
+    let (lock, toll_free) = (tx.dialect().skip_locked(), TOLL_FREE.map(|code| format!("'{code}'")).join(", "));
     let sql = format!(
         "WITH chosen AS MATERIALIZED (
             SELECT id FROM numbers WHERE state = 'free' AND connector = $4 AND provider_account = $5 AND number LIKE $6 AND reference IS NOT NULL
+                AND country = 'US' AND substr(number, 3, 3) NOT IN ({toll_free})
             ORDER BY number LIMIT 1 {lock})
          UPDATE numbers SET state = 'allocated', detail = NULL, allocated_to = $1, registration_id = $2, allocated_at = $3, updated_at = $3
          WHERE id IN (SELECT id FROM chosen) RETURNING {COLUMNS}"
@@ -148,9 +152,10 @@ pub async fn free(tx: &mut Tx, tenant: TenantId, id: RegistrationId, now: Timest
     tx.execute(sql, &[&now, &tenant, &id]).await.map(drop)
 }
 
-/// Gives the numbers of tenants that are gone back to the pool. Answers how many.
+/// Gives the numbers of tenants and registrations that are gone back to the pool. Answers how many.
 pub async fn free_left(tx: &mut Tx, now: Timestamp) -> Result<u64, Error> {
     let sql = "UPDATE numbers SET state = CASE WHEN state = 'allocated' THEN 'free' ELSE state END, allocated_to = NULL, registration_id = NULL, allocated_at = NULL, updated_at = $1
-        WHERE allocated_to IS NOT NULL AND allocated_to NOT IN (SELECT id FROM tenants WHERE deleted_at IS NULL)";
+        WHERE allocated_to IS NOT NULL AND (allocated_to NOT IN (SELECT id FROM tenants WHERE deleted_at IS NULL)
+            OR registration_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM registrations AS r WHERE r.tenant_id = numbers.allocated_to AND r.id = numbers.registration_id))";
     tx.execute(sql, &[&now]).await
 }

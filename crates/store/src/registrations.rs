@@ -147,9 +147,11 @@ pub async fn states(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(AccountId, Str
     rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
 }
 
-/// Forgets a registration. `false` when it is gone already.
-pub async fn remove(tx: &mut Tx, tenant: TenantId, id: RegistrationId) -> Result<bool, Error> {
-    Ok(tx.execute("DELETE FROM registrations WHERE tenant_id = $1 AND id = $2", &[&tenant, &id]).await? == 1)
+/// Forgets a registration nobody works on. `false` when somebody does, or it is gone already.
+pub async fn remove(tx: &mut Tx, tenant: TenantId, id: RegistrationId, now: Timestamp) -> Result<bool, Error> {
+    let sql =
+        "DELETE FROM registrations WHERE tenant_id = $1 AND id = $2 AND (lease_until IS NULL OR lease_until <= $3)";
+    Ok(tx.execute(sql, &[&tenant, &id, &now]).await? == 1)
 }
 
 /// Forgets the registration of an account, and answers which it was.
@@ -177,8 +179,14 @@ pub async fn lease(
     Ok(leased)
 }
 
-/// Ends a turn: others may take it again when it is due.
-pub async fn release(tx: &mut Tx, tenant: TenantId, id: RegistrationId, worker: WorkerId) -> Result<(), Error> {
-    let sql = "UPDATE registrations SET leased_by = NULL, lease_until = NULL WHERE tenant_id = $1 AND id = $2 AND leased_by = $3";
-    tx.execute(sql, &[&tenant, &id, &worker]).await.map(drop)
+/// Ends a turn: others may take it again when it is due, which is `next_at` for one that came to nothing.
+pub async fn release(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: RegistrationId,
+    worker: WorkerId,
+    next_at: Option<Timestamp>,
+) -> Result<(), Error> {
+    let sql = "UPDATE registrations SET leased_by = NULL, lease_until = NULL, next_at = COALESCE($4, next_at) WHERE tenant_id = $1 AND id = $2 AND leased_by = $3";
+    tx.execute(sql, &[&tenant, &id, &worker, &next_at]).await.map(drop)
 }

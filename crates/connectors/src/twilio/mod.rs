@@ -174,10 +174,17 @@ impl Connector for Twilio {
     }
 }
 
+/// The messaging service a message leaves through. It stands for the account's own number of texts, so a sender somebody chose, and one of WhatsApp, is not replaced by it.
+fn service<'s>(cx: &Cx<'_>, settings: &'s Settings, message: &Outgoing<'_>) -> Option<&'s str> {
+    let has_from = cx.from.is_some_and(|from| !from.is_empty());
+    let is_default = message.channel == Channel::Sms && !message.names_sender;
+    settings.messaging_service_sid.as_deref().filter(|_| is_default || !has_from)
+}
+
 /// The form fields of a message besides `To`: who sends it, and what it says.
 fn message_fields(cx: &Cx<'_>, settings: &Settings, message: &Outgoing<'_>) -> Result<content::Fields, Failure> {
-    let mut fields = vec![match &settings.messaging_service_sid {
-        Some(sid) => ("MessagingServiceSid", sid.clone()),
+    let mut fields = vec![match service(cx, settings, message) {
+        Some(sid) => ("MessagingServiceSid", sid.to_owned()),
         None => ("From", sender(cx, message.channel)?),
     }];
     fields.extend(content::fields(message.content)?);

@@ -4,6 +4,8 @@
 //! Everything made carries the registration's name, and each stage looks under it first: a request whose answer was lost may have made what is asked for, and brands and campaigns cost
 //! money. A stage also finds what was rejected and mends it, so that fixing is the same code as making.
 
+use std::cell::Cell;
+
 use model::{Answer, HttpCall, Method};
 use serde_json::{Value, json};
 
@@ -41,6 +43,12 @@ const CHANGEABLE: [&str; 9] = [
 ];
 /// The number is in this service already. <https://www.twilio.com/docs/api/errors/21710>
 const IN_SERVICE: u64 = 21710;
+/// The number is in another service. <https://www.twilio.com/docs/api/errors/21712>
+const ELSEWHERE: u64 = 21712;
+/// There is no such thing. <https://www.twilio.com/docs/api/errors/20404>
+const NOT_THERE: u64 = 20404;
+/// Services a number is looked for in: what one plan can ask, beside the rest of it.
+const SERVICES_MAX: usize = 90;
 /// Area codes of toll-free numbers, which are verified another way.
 const TOLL_FREE: [&str; 7] = ["800", "833", "844", "855", "866", "877", "888"];
 
@@ -69,9 +77,10 @@ impl Registrations for A2p {
         Settings::read(cx.settings).map(|settings| settings.account_sid).unwrap_or_default()
     }
 
-    /// Messages leave through the messaging service where one is set, whatever the sender is, and nobody here knows its numbers: it is taken for one of local numbers.
-    fn concerns(&self, cx: &Cx<'_>) -> bool {
-        if cx.settings.get("messaging_service_sid").is_some_and(|sid| !sid.is_empty()) {
+    /// Messages that chose no sender leave through the messaging service where one is set, whatever the account's own is, and nobody here knows its numbers: it is taken for one of local
+    /// numbers.
+    fn concerns(&self, cx: &Cx<'_>, names_sender: bool) -> bool {
+        if !names_sender && cx.settings.get("messaging_service_sid").is_some_and(|sid| !sid.is_empty()) {
             return true;
         }
         let Some(from) = cx.from else { return true };
@@ -562,10 +571,36 @@ fn number(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
 fn attach(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let service = at.made(&at.work.refs.service, "messaging service")?;
     let number = at.made(&at.work.refs.number_id, "number")?;
-    let call = at.post(MESSAGING_HOST, &format!("/v1/Services/{service}/PhoneNumbers"), &[("PhoneNumberSid", number)]);
-    line.ask_or(call, |refusal| refusal["code"] == json!(IN_SERVICE))?;
+    let path = format!("/v1/Services/{service}/PhoneNumbers");
+    let is_elsewhere = Cell::new(false);
+    line.ask_or(at.post(MESSAGING_HOST, &path, &[("PhoneNumberSid", number)]), |refusal| {
+        is_elsewhere.set(refusal["code"] == json!(ELSEWHERE));
+        is_elsewhere.get() || refusal["code"] == json!(IN_SERVICE)
+    })?;
+    if is_elsewhere.get() {
+        // A number of the pool is still in the service of the registration it was for.
+        take_out(at, line, service, number)?;
+        line.ask(at.post(MESSAGING_HOST, &path, &[("PhoneNumberSid", number)]))?;
+    }
     let settings = vec![("messaging_service_sid", service.to_owned())];
     Ok(Progress { settings, ..at.done(Stage::Approved, at.work.refs.clone()) })
+}
+
+/// Takes a number out of the service it is in. The number does not say which that is, so the services are asked, those of registrations first.
+fn take_out(at: &At<'_>, line: &mut Line<'_>, service: &str, number: &str) -> Result<(), Stop> {
+    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")))?;
+    let others = each(&listed, "/services").filter(|one| text(one, "/sid") != Some(service));
+    let (ours, foreign): (Vec<_>, Vec<_>) =
+        others.partition(|one| text(one, "/friendly_name").is_some_and(|name| name.starts_with("reg_")));
+    for other in ours.into_iter().chain(foreign).filter_map(|one| text(one, "/sid")).take(SERVICES_MAX) {
+        let path = format!("/v1/Services/{other}/PhoneNumbers/{number}");
+        let is_not_there = |refusal: &Value| refusal["code"] == json!(NOT_THERE);
+        if line.ask_or(at.call(Method::Delete, MESSAGING_HOST, &path), is_not_there)?.is_some() {
+            return Ok(());
+        }
+    }
+    // Perhaps somebody else took it out just now: the next request says.
+    Ok(())
 }
 
 /// Twilio's word for the form of a business.
@@ -616,14 +651,14 @@ fn service_use_case(category: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn concerns(from: Option<&str>, service: Option<&str>) -> bool {
+    fn concerns(from: Option<&str>, service: Option<&str>, names_sender: bool) -> bool {
         let mut settings = model::Values::default();
         if let Some(sid) = service {
             settings.set("messaging_service_sid", sid);
         }
         let cx =
             Cx { settings: &settings, from, base_url: None, callback_url: "", now: model::Timestamp::EPOCH, nonce: 0 };
-        A2p.concerns(&cx)
+        A2p.concerns(&cx, names_sender)
     }
 
     #[test]
@@ -643,8 +678,10 @@ mod tests {
             (Some("+447700900000"), None, false),
             (Some("whatsapp:+14155550100"), None, false),
         ] {
-            assert_eq!(concerns(from, service), expected, "{from:?} {service:?}");
+            assert_eq!(concerns(from, service, false), expected, "{from:?} {service:?}");
         }
+        assert!(!concerns(Some("+18005550100"), service, true), "it leaves as the number that was chosen");
+        assert!(concerns(Some("+14155550100"), service, true));
     }
 
     #[test]

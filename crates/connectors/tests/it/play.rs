@@ -559,6 +559,8 @@ struct MessageJson {
     to: Value,
     content: Value,
     #[serde(default)]
+    names_sender: bool,
+    #[serde(default)]
     attempt: Option<u32>,
     #[serde(default)]
     accepted_at: Option<Timestamp>,
@@ -582,6 +584,7 @@ struct FileJson {
 
 struct GivenMessage {
     channel: Channel,
+    names_sender: bool,
     to: Address,
     content: Content,
     files: Vec<File>,
@@ -603,6 +606,7 @@ impl GivenMessage {
         }
         Ok(Self {
             channel: given.channel,
+            names_sender: given.names_sender,
             to: Address::read(given.channel, &to).map_err(|error| format!("section `{section}`, to: {error}"))?,
             content,
             files,
@@ -620,6 +624,7 @@ impl GivenMessage {
             attempt_id: ATTEMPT,
             attempt: self.attempt,
             channel: self.channel,
+            names_sender: self.names_sender,
             to: &self.to,
             content: &self.content,
             files: &self.files,

@@ -125,11 +125,11 @@ pub fn choose(request: &MessageRequest, tenant: &Tenant) -> Result<(Channel, Add
             )),
         },
         Some(ChannelChoice::List(channels)) => {
-            first_usable(&given, channels, tenant, "the first listed channel with an address and an account")
+            first_usable(&given, channels, (request, tenant), "the first listed channel with an address and an account")
         }
         Some(ChannelChoice::Auto) => {
             let (order, why) = auto_order(request);
-            first_usable(&given, &order, tenant, &why)
+            first_usable(&given, &order, (request, tenant), &why)
         }
     }
 }
@@ -232,7 +232,7 @@ impl<'a> Given<'a> {
 fn first_usable(
     given: &Given<'_>,
     channels: &[Channel],
-    tenant: &Tenant,
+    (request, tenant): (&MessageRequest, &Tenant),
     why: &str,
 ) -> Result<(Channel, Address, String), Error> {
     let there: Vec<_> = channels
@@ -241,6 +241,10 @@ fn first_usable(
         .collect();
     // A channel whose messages carriers would block is passed over, unless it is the only one: then the refusal says why.
     let may_leave = |(channel, address, account): &&(Channel, Address, &Arc<Account>)| {
+        // What the request names is the only way there is.
+        if let Some((named, sender)) = named(request, tenant, *channel) {
+            return gate::refuse(tenant, named, sender, *channel, address).is_ok();
+        }
         let is_ruled = tenant.routes.about(*channel).next().is_some();
         let is_way = |way: &&Arc<Account>| match is_ruled {
             true => way.is_enabled && way.channels.contains(channel),
@@ -255,6 +259,23 @@ fn first_usable(
         let listed = channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>().join(", ");
         no_account(&format!("None of the channels {listed} has both an address in `to` and an enabled account."))
     })
+}
+
+/// The account a request names for a channel, by itself or by its sender.
+fn named<'a>(
+    request: &MessageRequest,
+    tenant: &'a Tenant,
+    channel: Channel,
+) -> Option<(&'a Account, Option<&'a Sender>)> {
+    let mut carrying = tenant.accounts.iter().filter(|account| account.channels.contains(&channel));
+    match (request.sender_id, request.account_id) {
+        (Some(id), _) => carrying.find_map(|account| {
+            let sender = account.senders.iter().find(|sender| sender.id == id)?;
+            Some((&**account, Some(&**sender)))
+        }),
+        (None, Some(id)) => carrying.find(|account| account.id == id).map(|account| (&**account, None)),
+        (None, None) => None,
+    }
 }
 
 fn no_account(detail: &str) -> Error {

@@ -17,6 +17,7 @@ use crate::{
     contacts::links::Links,
     directory::Tenant,
     once::{Repeat, Reply},
+    registrations::gate,
 };
 
 type Take = dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<bool, store::Error>> + Send + Sync;
@@ -380,6 +381,7 @@ fn is_passing(code: &str) -> bool {
             | "no_price"
             | "subscription_past_due"
             | "subscription_canceled"
+            | gate::REFUSED
     )
 }
 

@@ -1,7 +1,7 @@
 //! The transaction of callbacks: many requests of many tenants, each with its raw row, what it tells, and the events of that.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -11,7 +11,7 @@ use store::{
     Scope, Tx,
     callback_log::{self, Callback},
     inbound::{self, Inbound},
-    messages,
+    messages::{self, Writer},
 };
 
 use super::{
@@ -249,19 +249,29 @@ async fn unknown(tx: &mut Tx, items: &[&Item]) -> Result<Vec<Arrived>, Stop> {
     Ok(arrived)
 }
 
-/// What people answer who wrote: what they say they do, or the newest message that was sent to where they write from, if nobody answered it yet. Machines answer nothing.
+/// Who wrote a message.
+fn writer(m: &Inbound) -> Writer {
+    Writer { tenant_id: m.tenant_id, account_id: m.account_id, channel: m.channel, address: m.address.clone() }
+}
+
+/// What people answer who wrote: what they say they do, or the newest message that left through the same account to where they write from, if nobody answered it yet. Machines answer nothing.
 async fn replies(tx: &mut Tx, arrived: &[Arrived], now: Timestamp) -> Result<Vec<Learned>, Stop> {
+    let oldest_ms = now.plus_seconds(-ANSWERS_S).as_millis().max(0).unsigned_abs();
+    let oldest = MessageId::from_ulid(u128::from(oldest_ms) << 80);
+    let people = || arrived.iter().filter(|one| !one.is_automatic());
+    let silent = people().filter(|one| one.body.in_reply_to_message_id.is_none());
+    let writers: Vec<Writer> = silent.map(|one| writer(&one.row)).collect::<HashSet<_>>().into_iter().collect();
+    let found = messages::newest_sent_to(tx, &writers, oldest).await?.into_iter();
+    let newest: HashMap<Writer, (MessageId, bool)> =
+        found.map(|(who, id, is_answered)| (who, (id, is_answered))).collect();
     let mut learned: Vec<Learned> = Vec::new();
-    for one in arrived.iter().filter(|one| !one.is_automatic()) {
+    for one in people() {
         let m = &one.row;
         let message_id = match one.body.in_reply_to_message_id {
             Some(answered) => answered,
             None => {
-                let oldest_ms = now.plus_seconds(-ANSWERS_S).as_millis().max(0).unsigned_abs();
-                let oldest = MessageId::from_ulid(u128::from(oldest_ms) << 80);
-                let found = messages::newest_sent_to(tx, m.tenant_id, m.channel, &m.address, oldest).await?;
-                let Some((message_id, false)) = found else { continue };
-                message_id
+                let Some((message_id, false)) = newest.get(&writer(m)) else { continue };
+                *message_id
             }
         };
         if learned.iter().any(|learned| learned.message_id == message_id) {

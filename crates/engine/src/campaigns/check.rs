@@ -8,7 +8,9 @@ mod count;
 mod facts;
 mod permitted;
 
-use model::{Money, TenantId, Timestamp};
+use std::sync::Arc;
+
+use model::{Channel, Money, TenantId, Timestamp};
 use serde::Serialize;
 use store::{campaign_checks::CampaignCheck, campaigns::Campaign};
 use utoipa::ToSchema;
@@ -18,7 +20,10 @@ pub use self::count::run;
 use self::facts::{Approval, Facts};
 use super::{definition::NewCampaign, work};
 use crate::{
-    Engine, Error, ErrorKind, FieldError, content_rules, directory::Tenant, keys::Caller, registrations::gate,
+    Engine, Error, ErrorKind, FieldError, content_rules,
+    directory::{Account, Tenant},
+    keys::Caller,
+    registrations::gate,
 };
 
 /// Messages a second where neither the provider nor the tenant says a rate: what one node sends over a provider that answers quickly.
@@ -168,6 +173,9 @@ fn registration(facts: &Facts) -> Option<Line> {
             return line("registration", Level::Warning, ready, detail, Some("USE_WHATSAPP_TEMPLATE"));
         }
         None => {}
+    }
+    if facts.channel != Channel::Sms {
+        return None;
     }
     let (action, is_approved) = facts.registration;
     if let Some((count, words)) = facts.tally.refused.get(gate::REFUSED) {
@@ -374,11 +382,15 @@ pub(super) async fn before_start(engine: &Engine, row: &Campaign, now: Timestamp
     Ok(check.state != count::DONE && can_be_blocked_by_one(&new, &tenant))
 }
 
-/// True when a recipient nobody has looked at may block the campaign: by having no consent, by what its fields say, or by its price.
+/// True when a recipient nobody has looked at may block the campaign: by having no consent, by what its fields say, by its price, or by being where carriers want the business registered.
 fn can_be_blocked_by_one(new: &NewCampaign, tenant: &Tenant) -> bool {
     let is_marketing = new.purpose.unwrap_or(model::Purpose::Marketing) == model::Purpose::Marketing;
     let costs = tenant.billing.is_some() || tenant.subscription.is_some();
-    (is_marketing && !new.remove_without_consent) || tenant.rules.is_some() || costs
+    // By a rule it may leave through any of the accounts.
+    let may_carry = |account: &&Arc<Account>| account.is_enabled && account.channels.contains(&Channel::Sms);
+    let is_missing = |account: &Arc<Account>| tenant.registered.missing(account.id).is_some();
+    let unregistered = new.channel == Channel::Sms && tenant.accounts.iter().filter(may_carry).any(is_missing);
+    (is_marketing && !new.remove_without_consent) || tenant.rules.is_some() || costs || unregistered
 }
 
 /// Counts the whole audience of a campaign that was started. `None` while that goes on.

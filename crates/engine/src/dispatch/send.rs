@@ -321,6 +321,7 @@ fn outgoing(ready: &Ready) -> Outgoing<'_> {
         attempt_id: message.id.attempt(ready.part.flight.number),
         attempt: ready.part.flight.number,
         channel: message.channel,
+        names_sender: message.sender_id.is_some(),
         to: &ready.to,
         content: &ready.content,
         files: &ready.files,

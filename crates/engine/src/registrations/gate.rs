@@ -55,7 +55,7 @@ fn concerns(account: &Account, sender: Option<&Sender>) -> bool {
         now: Timestamp::EPOCH,
         nonce: 0,
     };
-    account.connector.registrations().is_some_and(|offered| offered.concerns(&cx))
+    account.connector.registrations().is_some_and(|offered| offered.concerns(&cx, sender.is_some()))
 }
 
 /// What to do before a message may leave this way; `None` when nothing stands in its way.

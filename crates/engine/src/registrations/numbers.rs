@@ -150,6 +150,13 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewNum
     if !offers || new.connector == crate::demo::CONNECTOR {
         faults.add("/connector", "expected the id of a provider that registers businesses: twilio");
     }
+    let national = new.number.as_str().strip_prefix("+1").unwrap_or_default();
+    if numbers::TOLL_FREE.iter().any(|code| national.starts_with(code)) {
+        faults.add(
+            "/number",
+            "a local number: toll-free ones are verified another way, and no registration can take them",
+        );
+    }
     for (pointer, text) in [("/provider_account", &new.provider_account), ("/reference", &new.reference)] {
         if text.is_empty() || text.len() > REFERENCE_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
             faults.add(pointer, format!("1 to {REFERENCE_MAX} characters as the provider shows them"));

@@ -13,7 +13,7 @@ use store::{
 
 use super::{APPROVED, IN_PROGRESS, OPERATOR_NEEDED, REJECTED, view};
 use crate::{
-    Engine, Error,
+    Engine, Error, ErrorKind,
     accounts::changes,
     audit,
     directory::{Account, Tenant},
@@ -21,10 +21,11 @@ use crate::{
     provider,
 };
 
-/// Registrations taken in one run of the job: each makes some ten requests.
-const LEASES: i64 = 10;
-/// How long one is ours, in milliseconds: many times what a turn takes.
-const LEASE_MS: i64 = 300_000;
+/// Turns of one run of the job, one after another: each makes some ten requests.
+const TURNS: u64 = 10;
+/// How long a registration is ours, in milliseconds: more than the longest turn takes, which asks 110 times ([`STEPS_MAX`](connectors::manage::STEPS_MAX)) and waits 30 seconds for each
+/// answer. Were it over sooner, another node would buy the same number once more.
+const LEASE_MS: i64 = 3_600_000;
 /// Wait before a review is asked about again, in milliseconds: reviews take days, and providers ask not to be asked more often.
 const REVIEW_MS: i64 = 5 * 60_000;
 /// Wait before a provider that could not be asked is asked again, in milliseconds.
@@ -34,31 +35,44 @@ const DOWN_MAX: u32 = 10;
 /// Wait between two stages, in milliseconds: carriers' registries take one request a second.
 const NEXT_MS: i64 = 1_000;
 
-/// Works on registrations whose time has come. Answers how many. Run every second.
+/// Works on registrations whose time has come, each leased for its own turn. Answers how many. Run every two seconds.
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
+    for count in 0..TURNS {
+        if !next(engine).await? {
+            return Ok(count);
+        }
+    }
+    Ok(TURNS)
+}
+
+/// Gives the numbers of tenants and registrations that are gone back to the pool. Answers how many. Run every minute.
+pub async fn free_numbers(engine: &Engine) -> Result<u64, Error> {
+    let now = engine.ports.clock.now();
+    let free = engine.ports.db.write(Scope::System, move |tx| Box::pin(numbers::free_left(tx, now)));
+    let freed: Result<u64, store::Error> = free.await;
+    Ok(freed?)
+}
+
+/// The turn of the registration that is due longest. False when none is.
+async fn next(engine: &Engine) -> Result<bool, Error> {
     let (now, worker) = (engine.ports.clock.now(), engine.worker);
     let until = now.plus_millis(LEASE_MS);
-    let lease = engine.ports.db.write(Scope::System, move |tx| {
-        Box::pin(async move {
-            numbers::free_left(tx, now).await?;
-            registrations::lease(tx, worker, now, until, LEASES).await
-        })
-    });
-    let leased: Vec<Registration> = lease.await.map_err(|error: store::Error| Error::from(error))?;
-    let count = leased.len() as u64;
-    for row in leased {
-        let (tenant, id) = (row.tenant_id, row.id);
-        if let Err(error) = turn(engine, row).await {
-            tracing::warn!(registration.id = %id, %error, "A registration could not be worked on and will be tried again");
-        }
-        let release = engine
-            .ports
-            .db
-            .write(Scope::Tenant(tenant), move |tx| Box::pin(registrations::release(tx, tenant, id, worker)));
-        let released: Result<(), store::Error> = release.await;
-        released?;
+    let lease =
+        engine.ports.db.write(Scope::System, move |tx| Box::pin(registrations::lease(tx, worker, now, until, 1)));
+    let leased: Result<Vec<Registration>, store::Error> = lease.await;
+    let Some(row) = leased?.pop() else { return Ok(false) };
+    let (tenant, id) = (row.tenant_id, row.id);
+    let done = turn(engine, row).await;
+    if let Err(error) = &done {
+        tracing::warn!(registration.id = %id, %error, "A registration could not be worked on and will be tried again");
     }
-    Ok(count)
+    let later = done.err().map(|_| engine.ports.clock.now().plus_millis(DOWN_MS));
+    let release = engine
+        .ports
+        .db
+        .write(Scope::Tenant(tenant), move |tx| Box::pin(registrations::release(tx, tenant, id, worker, later)));
+    let released: Result<(), store::Error> = release.await;
+    released.map(|()| true).map_err(Error::from)
 }
 
 /// One stage of one registration.
@@ -66,11 +80,12 @@ async fn turn(engine: &Engine, row: Registration) -> Result<(), Error> {
     let parts = engine.parts();
     let now = parts.ports.clock.now();
     let driven = match provider::account(parts, row.tenant_id, row.account_id).await {
-        Ok(account) => match stage(engine, &row, &account).await? {
-            Ok(progress) => Ok((progress, account)),
-            Err(failure) => Err(failure),
+        Ok(account) => match stage(engine, &row, &account).await {
+            Ok(Ok(progress)) => Ok((progress, account)),
+            Ok(Err(failure)) => Err(failure),
+            Err(error) => Err(trouble(error)),
         },
-        Err(error) => Err(Failure::new(FailureKind::Account, error.code, error.detail)),
+        Err(error) => Err(trouble(error)),
     };
     let (mut after, mut settings) = (row.clone(), Vec::new());
     let mut bought = None;
@@ -84,6 +99,15 @@ async fn turn(engine: &Engine, row: Registration) -> Result<(), Error> {
     }
     after.updated_at = now;
     write(engine, row, after, settings, bought, now).await
+}
+
+/// What an error of our own means for a registration: an account that is gone or cannot be opened is somebody's to mend, and everything else may pass.
+fn trouble(error: Error) -> Failure {
+    let kind = match error.kind {
+        ErrorKind::NotFound | ErrorKind::Conflict => FailureKind::Account,
+        _ => FailureKind::Unavailable,
+    };
+    Failure::new(kind, error.code, error.detail)
 }
 
 /// Drives the plan of the stage a registration is in.
@@ -211,12 +235,16 @@ async fn write(
                 if is_decided {
                     tenants::bump(tx, Some(tenant_id)).await?;
                 }
-                // Whoever changed or deleted it meanwhile wins; what was made at the provider is found again under its name.
-                if !registrations::update(tx, &after, before.updated_at).await? {
-                    return Ok(Vec::new());
+                // Whoever changed it meanwhile wins; what was made at the provider is found again under its name.
+                let is_written = registrations::update(tx, &after, before.updated_at).await?;
+                // With its account it may have been deleted: nobody will look for the number it bought.
+                let is_gone = !is_written && registrations::find(tx, tenant_id, id).await?.is_none();
+                if let Some(holder) = bought.filter(|_| is_written || is_gone) {
+                    let registration = is_written.then_some(&after);
+                    keep_number(tx, &parts, &after.refs, registration, holder, tenant.is_demo, now).await?;
                 }
-                if let Some(holder) = bought {
-                    keep_number(tx, &parts, &after, holder, tenant.is_demo, now).await?;
+                if !is_written {
+                    return Ok(Vec::new());
                 }
                 if after.state == APPROVED {
                     equip(tx, &parts, &after, &settings, now).await?;
@@ -260,16 +288,17 @@ async fn tell(
     provider::tell(tx, tenant, "registration.changed", &shown, now, ids, shard).await
 }
 
-/// Puts the number of a registration into the pool. Fictional ones of demo tenants are nobody's to give away.
+/// Puts the number of a registration into the pool; as a free one when that is gone. Fictional ones of demo tenants are nobody's to give away.
 async fn keep_number(
     tx: &mut Tx,
     parts: &crate::Parts,
-    row: &Registration,
+    refs: &str,
+    registration: Option<&Registration>,
     (connector, provider_account): (String, String),
     is_demo: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let refs: References = serde_json::from_str(&row.refs).map_err(Error::internal)?;
+    let refs: References = serde_json::from_str(refs).map_err(Error::internal)?;
     let Some(number) = refs.number.filter(|_| !is_demo && refs.number_id.is_some()) else { return Ok(()) };
     let kept = numbers::Number {
         id: NumberId::from_ulid(parts.ports.ids.ulid(now)),
@@ -278,11 +307,11 @@ async fn keep_number(
         connector,
         provider_account,
         reference: refs.number_id,
-        state: "allocated".to_owned(),
+        state: if registration.is_some() { "allocated" } else { "free" }.to_owned(),
         detail: None,
-        allocated_to: Some(row.tenant_id),
-        registration_id: Some(row.id),
-        allocated_at: Some(now),
+        allocated_to: registration.map(|row| row.tenant_id),
+        registration_id: registration.map(|row| row.id),
+        allocated_at: registration.map(|_| now),
         created_at: now,
         updated_at: now,
     };
@@ -352,6 +381,15 @@ mod tests {
         }
         fail(&mut row, down(), now);
         assert_eq!((row.state.as_str(), row.failures, row.next_at), (OPERATOR_NEEDED, 10, None));
+    }
+
+    #[test]
+    fn only_what_is_wrong_with_the_account_is_laid_to_it() {
+        let kind = |error: Error| trouble(error).kind;
+        assert_eq!(kind(Error::not_found("account")), FailureKind::Account);
+        assert_eq!(kind(Error::conflict("account_unusable", "Its settings cannot be read.")), FailureKind::Account);
+        assert_eq!(kind(Error::new(ErrorKind::Unavailable, "busy", "The database is busy.")), FailureKind::Unavailable);
+        assert_eq!(kind(Error::internal("it cannot be read")), FailureKind::Unavailable);
     }
 
     #[test]

@@ -104,6 +104,20 @@ impl Twilio {
         self.stage.try_send(message, None).await
     }
 
+    /// Buys a number by hand.
+    async fn buy(&self, digits: &str) -> Value {
+        let call = HttpCall::new(
+            Method::Post,
+            format!("https://api.twilio.com/2010-04-01/Accounts/{SID}/IncomingPhoneNumbers.json"),
+        );
+        let call = call
+            .basic_auth(SID, &model::Secret::new("0123456789abcdef0123456789abcdef"))
+            .body("application/x-www-form-urlencoded", format!("PhoneNumber=%2B{digits}"));
+        let bought = self.stage.world.ports.transport.exchange(Arc::new(Call::Http(call))).await;
+        let Ok(Answer::Http(bought)) = bought else { panic!("it is bought") };
+        serde_json::from_slice(&bought.body).unwrap()
+    }
+
     /// How often something was made at Twilio.
     fn made(&self, path: &str) -> usize {
         let is_it = |call: &Arc<Call>| matches!(&**call, Call::Http(http) if http.method == Method::Post && http.url.ends_with(path));
@@ -247,7 +261,7 @@ testkit::both! {
         let line = campaign_line(&twilio).await;
         assert_eq!(line["level"], "ok", "{line}");
 
-        // The number is in the operator's pool, and free again once the registration is gone.
+        // The number is in the operator's pool, and free again once the account is gone: until then it sends as what was registered.
         let operator = Caller::system(None);
         let pool = async || {
             let page = numbers::list(twilio.stage.engine.parts(), &operator, None, None, None).await.unwrap();
@@ -255,7 +269,9 @@ testkit::both! {
         };
         let seen = pool().await;
         assert_eq!((seen[0]["state"].as_str(), seen[0]["provider_account"].as_str()), (Some("allocated"), Some(SID)), "{seen}");
-        registrations::delete(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap();
+        let refused = registrations::delete(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap_err();
+        assert_eq!((refused.code, pool().await[0]["state"].as_str()), ("registration_in_use", Some("allocated")));
+        engine::accounts::delete(twilio.stage.engine.parts(), &twilio.stage.caller, twilio.account).await.unwrap();
         assert_eq!(pool().await[0]["state"], "free");
         assert_eq!(registrations::get(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap_err().code, "not_found");
     }
@@ -349,11 +365,7 @@ testkit::both! {
         let elsewhere = add("+12125550191", SID, "PN3").await;
         twilio.fill(whole()).await;
         // A number bought at Twilio by hand: the simulator has to know it, too.
-        let call = HttpCall::new(Method::Post, format!("https://api.twilio.com/2010-04-01/Accounts/{SID}/IncomingPhoneNumbers.json"))
-            .basic_auth(SID, &model::Secret::new("0123456789abcdef0123456789abcdef"))
-            .body("application/x-www-form-urlencoded", "PhoneNumber=%2B16285550192");
-        let Ok(Answer::Http(bought)) = twilio.stage.world.ports.transport.exchange(Arc::new(Call::Http(call))).await else { panic!("it is bought") };
-        let bought: Value = serde_json::from_slice(&bought.body).unwrap();
+        let bought = twilio.buy("16285550192").await;
         let mine = add("+16285550192", SID, bought["sid"].as_str().unwrap()).await;
         let id = twilio.begin().await;
         let done = twilio.settle(id).await;
@@ -392,6 +404,146 @@ testkit::both! {
         // A list of channels knows that a rule has a way.
         assert_eq!(ask("+14155550177", json!(["sms", "whatsapp"])).await["channel"], "sms");
         assert_eq!(ask("+447700900123", json!("sms")).await["account_id"], json!(twilio.account), "elsewhere nothing is asked");
+    }
+
+    async fn a_list_of_channels_asks_for_what_the_message_names(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        twilio.begin().await;
+        twilio.stage.account("sandbox", json!({}), None).await;
+        let second = twilio.stage.account("twilio", settings(), Some("+18005550199")).await;
+        twilio.buy("18335550188").await;
+        let sender = json!({"account_id": twilio.account, "from": "+18335550188", "channels": ["sms"]});
+        let sender = engine::senders::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, serde_json::from_value(sender).unwrap()).await;
+        let sender = body(sender)["id"].clone();
+        let ask = async |name: &str, value: &Value| {
+            let mut message = json!({
+                "channel": ["sms", "email"], "to": {"phone": "+14155550177", "email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hi"}, "dry_run": true,
+            });
+            message[name] = value.clone();
+            twilio.stage.try_send(message, None).await.unwrap()["channel"].clone()
+        };
+        assert_eq!(ask("topic", &json!("news")).await, "email", "the default account is not registered");
+        assert_eq!(ask("account_id", &json!(second)).await, "sms", "another account needs no registration");
+        assert_eq!(ask("sender_id", &sender).await, "sms", "nor does a toll-free sender of the first");
+    }
+
+    async fn a_campaign_waits_for_the_registration_and_leaves_nobody_out(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let (engine, caller) = (&twilio.stage.engine, &twilio.stage.caller);
+        let new = serde_json::from_value(json!({"phone": "+14155550177"})).unwrap();
+        let person = body(contacts::create(engine, caller, &Repeat::NONE, new).await)["id"].clone();
+        let new = json!({"name": "News", "channel": "sms", "purpose": "transactional", "audience": {"contact_ids": [person]}, "content": {"text": "Doors open at 7 pm"}});
+        let made = body(campaigns::create(engine, caller, &Repeat::NONE, serde_json::from_value(new).unwrap()).await);
+        let campaign: model::CampaignId = made["id"].as_str().unwrap().parse().unwrap();
+        campaigns::start(engine, caller, &Repeat::NONE, campaign, None).await.unwrap();
+        // The registration is begun between the start and the first message.
+        twilio.fill(whole()).await;
+        let id = twilio.begin().await;
+        let seen = async || serde_json::to_value(campaigns::get(engine, caller, campaign).await.unwrap()).unwrap();
+        for _ in 0..8 {
+            campaigns::work::run(engine).await.unwrap();
+        }
+        let waiting = seen().await;
+        assert_eq!((&waiting["state"], &waiting["accepted"], &waiting["excluded"]), (&json!("sending"), &json!(0), &json!(0)), "{waiting}");
+        assert!(waiting["problem"].as_str().unwrap().contains("registration_required"), "{waiting}");
+        assert_eq!(twilio.settle(id).await["state"], "approved");
+        for _ in 0..8 {
+            campaigns::work::run(engine).await.unwrap();
+        }
+        let done = seen().await;
+        assert_eq!((&done["accepted"], &done["excluded"]), (&json!(1), &json!(0)), "{done}");
+    }
+
+    async fn a_large_campaign_is_counted_before_it_meets_the_carriers(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        twilio.begin().await;
+        let (engine, caller, tenant, now) = (&twilio.stage.engine, &twilio.stage.caller, twilio.stage.tenant, twilio.stage.world.ports.clock.now());
+        let list = body(contacts::lists::create(engine, caller, &Repeat::NONE, serde_json::from_value(json!({"name": "All"})).unwrap()).await);
+        let list: model::ListId = list["id"].as_str().unwrap().parse().unwrap();
+        // More than are counted at once; only the last is in the United States.
+        let phone = |n: u128| if n == 6_199 { "+14155550177".to_owned() } else { format!("+4915112{n:06}") };
+        let person = |n: u128| store::contacts::Contact { phone: Some(phone(n)), ..store::contacts::Contact::new(tenant, model::ContactId::from_ulid(n + 1), now) };
+        let people: Vec<store::contacts::Contact> = (0..6_200).map(person).collect();
+        let write = twilio.stage.world.ports.db.write(store::Scope::System, move |tx| {
+            Box::pin(async move {
+                store::contacts::insert_many(tx, &people).await?;
+                store::contacts::mark(tx, tenant).await?;
+                let ids: Vec<_> = people.iter().map(|contact| contact.id).collect();
+                store::lists::add(tx, tenant, list, &ids, now).await?;
+                store::tenants::bump(tx, Some(tenant)).await
+            })
+        });
+        let filled: Result<_, store::Error> = write.await;
+        filled.unwrap();
+        engine.directory.refresh().await.unwrap();
+        let new = json!({"name": "News", "channel": "sms", "purpose": "transactional", "audience": {"lists": [list]}, "content": {"text": "Doors open at 7 pm"}});
+        let made = body(campaigns::create(engine, caller, &Repeat::NONE, serde_json::from_value(new).unwrap()).await);
+        let campaign: model::CampaignId = made["id"].as_str().unwrap().parse().unwrap();
+        campaigns::start(engine, caller, &Repeat::NONE, campaign, None).await.unwrap();
+        let seen = serde_json::to_value(campaigns::get(engine, caller, campaign).await.unwrap()).unwrap();
+        assert_eq!((&seen["state"], &seen["stage"]), (&json!("sending"), &json!("checking")), "{seen}");
+    }
+
+    async fn the_checklist_speaks_of_american_carriers_for_texts_only(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let (engine, caller) = (&twilio.stage.engine, &twilio.stage.caller);
+        let new = serde_json::from_value(json!({"phone": "+14155550177"})).unwrap();
+        let person = body(contacts::create(engine, caller, &Repeat::NONE, new).await)["id"].clone();
+        let new = json!({"name": "Call", "channel": "voice", "purpose": "transactional", "audience": {"contact_ids": [person]}, "content": {"say": "Doors open at 7 pm"}});
+        let made = body(campaigns::create(engine, caller, &Repeat::NONE, serde_json::from_value(new).unwrap()).await);
+        let report = campaigns::check::check(engine, caller, made["id"].as_str().unwrap().parse().unwrap()).await.unwrap();
+        assert!(report.lines.iter().all(|line| line.code != "registration"), "{:?}", serde_json::to_value(&report.lines));
+    }
+
+    async fn registrations_are_leased_one_at_a_time_and_not_deleted_meanwhile(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let id = twilio.begin().await;
+        let second = twilio.stage.account("twilio", settings(), Some("+14155550124")).await;
+        let new = serde_json::from_value(json!({"account_id": second})).unwrap();
+        let other: RegistrationId = body(registrations::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, new).await)["id"].as_str().unwrap().parse().unwrap();
+        // Another node is in the middle of the first, and takes longer than five minutes.
+        let lease = async |until: u64| {
+            let now = twilio.stage.world.ports.clock.now();
+            let until = now.plus_millis(until as i64);
+            let write = twilio.stage.world.ports.db.write(store::Scope::System, move |tx| {
+                Box::pin(async move { tx.execute("UPDATE registrations SET leased_by = $1, lease_until = $2 WHERE id = $3", &[&store::inflight::WorkerId(99), &until, &id]).await })
+            });
+            let done: Result<u64, store::Error> = write.await;
+            done.unwrap()
+        };
+        lease(600_000).await;
+        let refused = registrations::delete(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap_err();
+        assert_eq!((refused.kind.status(), refused.code), (409, "registration_busy"));
+        assert_eq!(registrations::run(&twilio.stage.engine).await.unwrap(), 1, "the other one's turn only");
+        assert_eq!(twilio.registration(id).await["stage"], "profile");
+        assert_ne!(twilio.registration(other).await["stage"], "profile");
+        lease(0).await;
+        registrations::delete(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap();
+    }
+
+    async fn a_pool_number_comes_out_of_its_old_service(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let first = twilio.begin().await;
+        let number = twilio.settle(first).await["number"].clone();
+        // The account goes; its number stays in the service that was made for it at Twilio, and is free here.
+        engine::accounts::delete(twilio.stage.engine.parts(), &twilio.stage.caller, twilio.account).await.unwrap();
+        let second = twilio.stage.account("twilio", settings(), Some("+14155550124")).await;
+        let new = serde_json::from_value(json!({"account_id": second, "area_code": "628"})).unwrap();
+        let id: RegistrationId = body(registrations::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, new).await)["id"].as_str().unwrap().parse().unwrap();
+        let done = twilio.settle(id).await;
+        assert_eq!((done["state"].as_str(), &done["number"]), (Some("approved"), &number), "{done}");
+        assert_eq!(twilio.made("/IncomingPhoneNumbers.json"), 1, "none was bought");
+    }
+
+    async fn the_pool_takes_no_toll_free_numbers(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let new = json!({"number": "+18445550190", "connector": "twilio", "provider_account": SID, "reference": "PN2"});
+        let refused = numbers::create(twilio.stage.engine.parts(), &Caller::system(None), &Repeat::NONE, serde_json::from_value(new).unwrap()).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/number");
     }
 
     async fn a_deleted_account_leaves_its_number_to_others(db: TestDb) {

@@ -116,8 +116,8 @@ testkit::both! {
             let states = registrations::states(tx, ACME).await?;
             assert_eq!(states[0], (AccountId::from_ulid(7), "operator_needed".to_owned(), row.id));
             assert_eq!(states.len(), 2);
-            assert!(!registrations::remove(tx, OTHER, row.id).await?);
-            assert!(registrations::remove(tx, ACME, row.id).await?);
+            assert!(!registrations::remove(tx, OTHER, row.id, at(9)).await?);
+            assert!(registrations::remove(tx, ACME, row.id, at(9)).await?);
             assert_eq!(registrations::find(tx, ACME, row.id).await?, None);
             assert_eq!(registrations::remove_of_account(tx, OTHER, AccountId::from_ulid(8)).await?, None);
             assert_eq!(registrations::remove_of_account(tx, ACME, AccountId::from_ulid(8)).await?, Some(RegistrationId::from_ulid(3)));
@@ -134,12 +134,16 @@ testkit::both! {
             assert!(registrations::lease(tx, ME, at(4), at(60), 10).await?.is_empty(), "none is due");
             let mine = registrations::lease(tx, ME, at(5), at(60), 1).await?;
             assert_eq!(mine.iter().map(|row| row.id.ulid()).collect::<Vec<_>>(), [1]);
+            assert!(!registrations::remove(tx, ACME, RegistrationId::from_ulid(1), at(59)).await?, "it is worked on");
             let theirs = registrations::lease(tx, ELSE, at(6), at(60), 10).await?;
             assert_eq!(theirs.iter().map(|row| row.id.ulid()).collect::<Vec<_>>(), [2], "a tenant that is gone has no work");
-            registrations::release(tx, ACME, RegistrationId::from_ulid(1), ELSE).await?;
+            registrations::release(tx, ACME, RegistrationId::from_ulid(1), ELSE, Some(at(90))).await?;
             assert!(registrations::lease(tx, ELSE, at(7), at(60), 10).await?.iter().all(|row| row.id.ulid() == 2));
-            registrations::release(tx, ACME, RegistrationId::from_ulid(1), ME).await?;
+            registrations::release(tx, ACME, RegistrationId::from_ulid(1), ME, None).await?;
             assert_eq!(registrations::lease(tx, ELSE, at(8), at(60), 10).await?.len(), 2);
+            registrations::release(tx, ACME, RegistrationId::from_ulid(2), ELSE, Some(at(30))).await?;
+            assert_eq!(registrations::find(tx, ACME, RegistrationId::from_ulid(2)).await?.and_then(|row| row.next_at), Some(at(30)), "it came to nothing");
+            assert_eq!(registrations::lease(tx, ELSE, at(29), at(60), 10).await?.len(), 1);
             Ok::<_, Error>(())
         })).await.unwrap();
     }
@@ -153,6 +157,10 @@ testkit::both! {
             numbers::insert(tx, &Number { reference: None, ..number(4, "+14155550100", "AC1") }).await?;
             let (newest, for_acme) = (NumberId::from_ulid(u128::MAX), (ACME, RegistrationId::from_ulid(5)));
             assert_eq!(numbers::allocate(tx, ("twilio", "AC2"), "+1", for_acme, at(7)).await?, None, "another holder's");
+            // What carriers do not register is not taken, although nothing else is free.
+            numbers::insert(tx, &number(6, "+18005550103", "AC3")).await?;
+            numbers::insert(tx, &Number { country: "CA".to_owned(), ..number(7, "+12045550104", "AC3") }).await?;
+            assert_eq!(numbers::allocate(tx, ("twilio", "AC3"), "+1", for_acme, at(7)).await?, None, "toll-free, and Canadian");
             let got = numbers::allocate(tx, ("twilio", "AC1"), "+1415", for_acme, at(7)).await?.unwrap();
             let wanted = Number {
                 state: "allocated".to_owned(), allocated_to: Some(ACME), registration_id: Some(for_acme.1), allocated_at: Some(at(7)), updated_at: at(7),
@@ -164,8 +172,8 @@ testkit::both! {
             assert_eq!(numbers::of_registration(tx, OTHER, for_acme.1).await?, []);
             assert_eq!(numbers::find_by_number(tx, "+14155550101").await?, Some(wanted.clone()));
             let ids = |rows: Vec<Number>| rows.into_iter().map(|row| row.id.ulid()).collect::<Vec<_>>();
-            assert_eq!(ids(numbers::list(tx, None, newest, 10).await?), [4, 3, 1]);
-            assert_eq!(ids(numbers::list(tx, Some("free"), newest, 10).await?), [4, 3]);
+            assert_eq!(ids(numbers::list(tx, None, newest, 10).await?), [7, 6, 4, 3, 1]);
+            assert_eq!(ids(numbers::list(tx, Some("free"), newest, 10).await?), [7, 6, 4, 3]);
             assert_eq!(ids(numbers::list(tx, Some("free"), NumberId::from_ulid(4), 10).await?), [3]);
 
             numbers::free(tx, OTHER, for_acme.1, at(9)).await?;
@@ -180,6 +188,14 @@ testkit::both! {
             assert_eq!(numbers::free_left(tx, at(10)).await?, 1);
             assert_eq!(numbers::find(tx, wanted.id).await?.map(|row| (row.state, row.allocated_to)), Some(("free".to_owned(), None)));
             assert_eq!(numbers::free_left(tx, at(11)).await?, 0);
+            // Nor has a registration that is gone.
+            registrations::insert(tx, &registration(ACME, 5, 7)).await?;
+            let kept = Number { allocated_to: Some(ACME), ..left };
+            numbers::update(tx, &kept).await?;
+            assert_eq!(numbers::free_left(tx, at(12)).await?, 0);
+            registrations::remove(tx, ACME, for_acme.1, at(12)).await?;
+            assert_eq!(numbers::free_left(tx, at(13)).await?, 1);
+            assert_eq!(numbers::find(tx, wanted.id).await?.map(|row| (row.state, row.registration_id)), Some(("free".to_owned(), None)));
             Ok::<_, Error>(())
         })).await.unwrap();
     }

@@ -151,6 +151,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
         }
         ("POST", ["Services", _, "Compliance", "Usa2p", sid]) => edit_campaign(cx, sid, &fields),
         ("POST", ["Services", service, "PhoneNumbers"]) => attach(cx, service, &fields),
+        ("DELETE", ["Services", service, "PhoneNumbers", number]) => take_out(cx, service, number),
         _ => Err(missing()),
     }
 }
@@ -514,6 +515,17 @@ fn attach(cx: &mut Cx<'_>, service: &str, fields: &Fields) -> Result<Reply, Repl
     kept.keep(cx);
     let shown = json!({"sid": number, "account_sid": cx.get("account_sid"), "service_sid": service, "phone_number": one["phone_number"], "country_code": "US"});
     Ok(Reply::json(201, &shown))
+}
+
+fn take_out(cx: &mut Cx<'_>, service: &str, number: &str) -> Result<Reply, Reply> {
+    let mut kept = Kept::of(cx);
+    kept.find("services", service)?;
+    if text(kept.find("numbers", number)?, "/service") != service {
+        return Err(missing());
+    }
+    kept.change("numbers", number, &[("service", json!(""))])?;
+    kept.keep(cx);
+    Ok(Reply::empty(204))
 }
 
 /// Answers below the account's own path: addresses and numbers. `None` for what is not kept here.
