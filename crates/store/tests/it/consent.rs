@@ -165,7 +165,8 @@ testkit::both! {
                 // Planned for one time, it left only later.
                 (m.send_at, m.sent_at) = (Some(at(id as i64 + 20)), Some(at(id as i64 + 900)));
             }
-            write!(db, |tx| messages::insert_many(tx, &[m]).await?);
+            let rows = [m];
+            write!(db, |tx| { messages::insert_many(tx, &rows).await?; messages::update_many(tx, &rows).await? });
         }
         let mut found: Vec<_> = about(ACME, asked.to_vec(), 0).await.into_iter().map(|sent| (sent.message_id.ulid(), sent.at, sent.is_sent)).collect();
         found.sort_unstable();
