@@ -119,16 +119,19 @@ pub struct AnalyticsRow {
 
 impl Engine {
     /// Tells figures over time, as JSON: the tenant's, or everybody's for an operator outside of any. Needs the scope `usage:read`.
+    #[crate::boxed]
     pub async fn analytics(&self, caller: &Caller, query: &AnalyticsQuery) -> Result<Vec<u8>, Error> {
         to_json(&self.analytics_view(caller, query).await?)
     }
 
     /// The same as a CSV table, without totals.
+    #[crate::boxed]
     pub async fn analytics_csv(&self, caller: &Caller, query: &AnalyticsQuery) -> Result<Vec<u8>, Error> {
         Ok(table(&self.analytics_view(caller, query).await?))
     }
 
     /// The same for pages.
+    #[crate::boxed]
     pub async fn analytics_view(&self, caller: &Caller, query: &AnalyticsQuery) -> Result<AnalyticsView, Error> {
         caller.need("usage:read")?;
         let is_all = caller.is_operator && caller.tenant.is_none();

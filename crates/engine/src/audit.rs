@@ -125,6 +125,7 @@ pub struct Verified {
 }
 
 /// Verifies every tenant's log, and the operator's.
+#[crate::boxed]
 pub async fn verify(db: &Db) -> Result<Verified, Error> {
     let owners = db.read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(audit::owners(tx).await?) })).await?;
     let mut verified = Verified { logs: owners.len(), ..Verified::default() };
@@ -244,6 +245,7 @@ const LIST: &str = "audit";
 
 /// Writes the caller's log into a file of up to 10,000 entries, newest first; the query's `limit` is not looked at. That somebody took it is an entry itself.
 /// Needs the scope `audit:read`.
+#[crate::boxed]
 pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: Format) -> Result<Export, Error> {
     caller.need("audit:read")?;
     let before = query.cursor.as_deref().map_or(Ok(u128::MAX), |cursor| read_cursor(LIST, cursor))?;
@@ -286,6 +288,7 @@ fn table(rows: Vec<audit::Entry>) -> Vec<u8> {
 }
 
 /// Writes down that somebody took data out: which, and how many rows.
+#[crate::boxed]
 pub async fn note_export(parts: &Parts, caller: &Caller, action: &'static str, rows: usize) -> Result<(), Error> {
     note(parts, caller, action, caller.owner(), serde_json::json!({"rows": rows})).await
 }
@@ -307,6 +310,7 @@ pub async fn note(
 }
 
 /// Lists the caller's log, newest first, without a filter. Needs the scope `audit:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -318,6 +322,7 @@ pub async fn list(
 }
 
 /// Lists those entries of the caller's log that are asked for, newest first. Needs the scope `audit:read`.
+#[crate::boxed]
 pub async fn search(parts: &Parts, caller: &Caller, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
     caller.need("audit:read")?;
     let window = Window::read(LIST, query.limit, query.cursor.as_deref())?;

@@ -94,6 +94,7 @@ pub struct Verified {
 }
 
 /// Checks everything.
+#[crate::boxed]
 pub async fn verify(db: &Db) -> Result<Verified, Error> {
     let mut verified = Verified::default();
     let mut before = TenantId::from_ulid(u128::MAX);
@@ -576,6 +577,7 @@ fn look_at_bill(row: &Invoice, ends: &mut BTreeMap<TenantId, Timestamp>, found: 
 }
 
 /// Checks everything when the last check of the installation, by whichever process, is a day ago; a new installation has its first one a day later. Answers whether it did.
+#[crate::boxed]
 pub async fn daily(engine: &Arc<Engine>) -> Result<bool, Error> {
     let now = engine.ports.clock.now().as_millis();
     let write = engine.ports.db.write(Scope::System, move |tx| {
@@ -607,6 +609,7 @@ pub(crate) async fn findings(tx: &mut Tx) -> Result<Option<BTreeMap<TenantId, i6
 }
 
 /// Checks everything and tells the operator's log and each tenant's events of what does not add up. Answers how many differences there are.
+#[crate::boxed]
 pub async fn watch(engine: &Arc<Engine>) -> Result<u64, Error> {
     let verified = verify(&engine.ports.db).await?;
     let mut by_tenant: BTreeMap<TenantId, Vec<&Difference>> = BTreeMap::new();

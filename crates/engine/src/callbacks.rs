@@ -146,6 +146,7 @@ pub struct Room(#[allow(dead_code, reason = "held for its drop")] Option<OwnedSe
 impl Engine {
     /// How large a request to an account's path may be, and room for it: 404 as for [`Engine::callback`], 503 while too many large ones are being taken. `announced` is how large it says it is:
     /// events may come to where mails come, and take no room.
+    #[crate::boxed]
     pub async fn callback_body_max(
         &self,
         account_id: AccountId,
@@ -172,6 +173,7 @@ impl Engine {
     ///
     /// 404 for an account that is unknown, deleted or never called; 413 over [`BODY_MAX`]; 401 when it cannot be verified; 503 when it cannot be decided or stored
     /// now, so that the provider tries again.
+    #[crate::boxed]
     pub async fn callback(
         &self,
         account_id: AccountId,

@@ -261,6 +261,7 @@ pub(crate) fn json(row: &Inbound) -> String {
 
 impl Engine {
     /// Lists messages people sent to the tenant, newest first, as JSON. Needs the scope `messages:read`.
+    #[crate::boxed]
     pub async fn inbound_messages(&self, caller: &Caller, query: &InboundQuery) -> Result<Vec<u8>, Error> {
         caller.need("messages:read")?;
         let tenant = caller.need_tenant()?;
@@ -282,6 +283,7 @@ impl Engine {
     }
 
     /// Reads one of them, as JSON. Needs the scope `messages:read`.
+    #[crate::boxed]
     pub async fn inbound_message(&self, caller: &Caller, id: InboundId) -> Result<Vec<u8>, Error> {
         caller.need("messages:read")?;
         let tenant = caller.need_tenant()?;

@@ -294,6 +294,7 @@ fn check_text(pointer: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Lists invoices and credit notes, newest first: the tenant's, or everybody's for an operator outside of any. Needs the scope `invoices:read`.
+#[crate::boxed]
 pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Result<Page<InvoiceView>, Error> {
     caller.need("invoices:read")?;
     let window = Window::read("invoices", query.limit, query.cursor.as_deref())?;
@@ -310,6 +311,7 @@ pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Re
 }
 
 /// Reads an invoice. Needs the scope `invoices:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<InvoiceView, Error> {
     caller.need("invoices:read")?;
     view(&found(engine, caller, id).await?)
@@ -335,11 +337,13 @@ pub(crate) async fn found(engine: &Engine, caller: &Caller, id: InvoiceId) -> Re
 }
 
 /// Issues a draft: it gets its number and is final. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
 pub async fn issue(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId) -> Result<Reply, Error> {
     act(engine, caller, repeat, id, Act::Issue).await
 }
 
 /// Records a payment. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
 pub async fn pay(
     engine: &Engine,
     caller: &Caller,
@@ -353,6 +357,7 @@ pub async fn pay(
 }
 
 /// Takes an invoice back: a draft is dropped, and of an issued one a credit note is written. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
 pub async fn void(
     engine: &Engine,
     caller: &Caller,

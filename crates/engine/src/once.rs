@@ -183,6 +183,7 @@ where
 }
 
 /// The answer to an earlier request with the same key, if there was one. For work that cannot be done inside of [`once`]'s transaction, before it is begun.
+#[crate::boxed]
 pub async fn replay(parts: &Parts, caller: &Caller, repeat: &Repeat) -> Result<Option<Reply>, Error> {
     let Some(key) = repeat.key.clone() else { return Ok(None) };
     let (owner, scope) = (caller.owner(), caller.reach());
@@ -288,6 +289,7 @@ impl Drop for RunningGuard {
 }
 
 /// Removes answers older than a day, in small transactions. Run every hour; killed anywhere, the next run begins anew.
+#[crate::boxed]
 pub async fn purge(parts: &Parts) -> Result<u64, Error> {
     let before = parts.ports.clock.now().plus_seconds(-KEPT_S);
     let (mut removed, mut after) = (0, Some((TenantId::from_ulid(0), String::new())));

@@ -183,6 +183,7 @@ fn difference(r: Record) -> ReconciliationDifference {
 }
 
 /// Begins to hold an account's messages against its provider's records. Needs the scope `usage:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewReconciliation) -> Result<Reply, Error> {
     caller.need("usage:write")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
@@ -267,6 +268,7 @@ fn day(at: Timestamp, later_s: i64) -> Timestamp {
 }
 
 /// Lists reconciliations, newest first. Needs the scope `usage:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -283,6 +285,7 @@ pub async fn list(
 }
 
 /// Shows a reconciliation. Needs the scope `usage:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<ReconciliationView, Error> {
     caller.need("usage:read")?;
     find(parts, caller, id).await.map(view)
@@ -297,6 +300,7 @@ async fn find(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Re
 }
 
 /// What a reconciliation found to differ, as far as it is: in the order of the provider's ids, or of the days. Needs the scope `usage:read`.
+#[crate::boxed]
 pub async fn differences(
     parts: &Parts,
     caller: &Caller,
@@ -311,6 +315,7 @@ pub async fn differences(
 }
 
 /// The same as a CSV table. Needs the scope `usage:read`.
+#[crate::boxed]
 pub async fn differences_csv(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Vec<u8>, Error> {
     let mut csv = Csv::with_header(&["kind", "record", "message_id", "at", "ours", "theirs", "currency"]);
     for d in differences(parts, caller, id).await? {

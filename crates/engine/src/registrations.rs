@@ -239,6 +239,7 @@ async fn complete(tx: &mut Tx, tenant: model::TenantId) -> Result<connectors::ma
 }
 
 /// Begins a registration of the tenant's business for an account. Needs the scope `registrations:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewRegistration) -> Result<Reply, Error> {
     caller.need("registrations:write")?;
     let tenant = caller.need_tenant()?;
@@ -294,6 +295,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewR
 }
 
 /// Lists registrations, newest first: a tenant its own, the operator those of all tenants that need somebody to look. Needs the scope `registrations:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -319,6 +321,7 @@ pub async fn list(
 }
 
 /// Reads one of the tenant's registrations. Needs the scope `registrations:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: RegistrationId) -> Result<RegistrationView, Error> {
     caller.need("registrations:read")?;
     let tenant = caller.need_tenant()?;
@@ -327,6 +330,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: RegistrationId) -> Result<R
 }
 
 /// Submits a registration again: what was rejected with the business profile as it is now, what stopped for want of the provider from where it was. Needs the scope `registrations:write`.
+#[crate::boxed]
 pub async fn submit(
     engine: &Engine,
     caller: &Caller,
@@ -386,6 +390,7 @@ pub async fn submit(
 
 /// Forgets a registration here: its numbers go back to the pool, and what was made at the provider stays there. Not while it is worked on, because what is just being made would be lost;
 /// and not once it is approved, because its account sends as what was registered, from a number that would be somebody else's. Needs the scope `registrations:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: RegistrationId) -> Result<(), Error> {
     caller.need("registrations:write")?;
     let tenant = caller.need_tenant()?;

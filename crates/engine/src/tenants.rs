@@ -186,6 +186,7 @@ pub(crate) fn outside(caller: &Caller) -> Caller {
 }
 
 /// Makes a tenant. Needs an operator with the scope `tenants:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewTenant) -> Result<Reply, Error> {
     caller.need_operator("tenants:write")?;
     let now = parts.ports.clock.now();
@@ -200,6 +201,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewTen
 }
 
 /// Makes a tenant with a first API key that may do everything, for the command line.
+#[crate::boxed]
 pub async fn create_with_key(
     parts: &Parts,
     caller: &Caller,
@@ -222,6 +224,7 @@ pub async fn create_with_key(
 }
 
 /// Lists tenants, newest first. Needs an operator with the scope `tenants:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -240,12 +243,14 @@ pub async fn list(
 }
 
 /// Reads one tenant. Needs an operator with the scope `tenants:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: TenantId) -> Result<TenantView, Error> {
     caller.need_operator("tenants:read")?;
     find(parts, id).await
 }
 
 /// Reads the tenant the caller acts in. Needs the scope `tenant:read`.
+#[crate::boxed]
 pub async fn own(parts: &Parts, caller: &Caller) -> Result<TenantView, Error> {
     caller.need("tenant:read")?;
     find(parts, caller.need_tenant()?).await
@@ -260,6 +265,7 @@ async fn find(parts: &Parts, id: TenantId) -> Result<TenantView, Error> {
 }
 
 /// Changes a tenant. Needs an operator with the scope `tenants:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, id: TenantId, change: TenantPatch) -> Result<TenantView, Error> {
     caller.need_operator("tenants:write")?;
     let now = parts.ports.clock.now();
@@ -299,6 +305,7 @@ fn changed(before: tenants::Tenant, change: TenantPatch, now: Timestamp) -> Resu
 }
 
 /// Deletes a tenant: it is suspended and hidden, and its keys stop working; everything it has is removed soon after. Needs an operator with the scope `tenants:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: TenantId) -> Result<(), Error> {
     caller.need_operator("tenants:write")?;
     end(parts, caller, id).await

@@ -265,11 +265,13 @@ impl Group {
 
 impl Engine {
     /// Tells the usage of a month, as JSON: the tenant's, or everybody's for an operator outside of any. Needs the scope `usage:read`.
+    #[crate::boxed]
     pub async fn usage(&self, caller: &Caller, query: &UsageQuery) -> Result<Vec<u8>, Error> {
         to_json(&self.usage_view(caller, query).await?)
     }
 
     /// The same as a CSV table, without totals.
+    #[crate::boxed]
     pub async fn usage_csv(&self, caller: &Caller, query: &UsageQuery) -> Result<Vec<u8>, Error> {
         Ok(table(&self.usage_view(caller, query).await?))
     }

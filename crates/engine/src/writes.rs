@@ -202,6 +202,7 @@ impl Writes {
     }
 
     /// Writes everything. `shard` spreads the usage rows of busy tenants over writers.
+    #[crate::boxed]
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
         let costs = charge::settle(tx, &self.outcomes).await?;
         quota::apply(tx, &self.quotas).await?;

@@ -80,6 +80,7 @@ pub(crate) fn may_send(caller: &Caller, request: &MessageRequest, tenant: &Tenan
 
 impl Engine {
     /// Accepts one message (`POST /v1/messages`). Answers 202 with the message once it is on disk, or 200 with an explanation for a dry run.
+    #[crate::boxed]
     pub async fn send(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
         caller.need("messages:write")?;
         let tenant_id = caller.need_tenant()?;
@@ -168,6 +169,7 @@ impl Engine {
     }
 
     /// Accepts up to 1,000 messages (`POST /v1/messages/batch`). Each is read, planned and answered by itself; those that pass are written together.
+    #[crate::boxed]
     pub async fn send_batch(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
         caller.need("messages:write")?;
         let tenant_id = caller.need_tenant()?;

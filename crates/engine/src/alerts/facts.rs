@@ -177,6 +177,7 @@ fn reach_s(rules: &[Rule]) -> Option<i64> {
 }
 
 /// Reads what a tenant's rules are judged by. The last full hour is only compared with those of past weeks when `is_new_hour`.
+#[crate::boxed]
 pub async fn of_tenant(
     tx: &mut Tx,
     tenant: &Tenant,
@@ -392,6 +393,7 @@ async fn spent(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Spent, Er
 }
 
 /// Reads what the operator's rules are judged by: the same, by provider instead of account. `connectors` says which connector an account in trouble has.
+#[crate::boxed]
 pub async fn of_operator(
     tx: &mut Tx,
     rules: &[Rule],

@@ -39,6 +39,7 @@ pub(crate) async fn is_pending(tx: &mut Tx) -> Result<bool, store::Error> {
 }
 
 /// Counts everybody's messages again if an upgrade asks for it. Answers how many sums were other ones. Killed half-way, it begins anew; two nodes that do so at once do no harm.
+#[crate::boxed]
 pub async fn recount_pending(engine: &Engine) -> Result<u64, Error> {
     let db = &engine.ports.db;
     let is_pending = db.read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(is_pending(tx).await?) }));
@@ -76,6 +77,7 @@ struct Step {
 impl Engine {
     /// Counts all of a tenant's messages again and answers how many sums were wrong, none of which is afterwards: also those of messages from before there were sums. Each step
     /// counts the messages of some slots while nothing else is counted, so the new sums are exact. What was summed of messages that have since been removed is left as it is.
+    #[crate::boxed]
     pub async fn recount(&self, tenant: TenantId) -> Result<u64, Error> {
         let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
             Box::pin(async move {

@@ -427,6 +427,7 @@ async fn histories(
 }
 
 /// Moves messages on that were sent and did not arrive in time. Run every second; answers how many were looked at.
+#[crate::boxed]
 pub async fn move_on(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let due = engine

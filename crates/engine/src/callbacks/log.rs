@@ -141,6 +141,7 @@ fn text(bytes: Vec<u8>) -> Result<String, Vec<u8>> {
 
 impl Engine {
     /// Lists what providers sent to the tenant's accounts, newest first, as JSON. Needs the scope `callbacks:read`.
+    #[crate::boxed]
     pub async fn callback_log(&self, caller: &Caller, query: &CallbackQuery) -> Result<Vec<u8>, Error> {
         caller.need("callbacks:read")?;
         let tenant = caller.need_tenant()?;
@@ -157,6 +158,7 @@ impl Engine {
     }
 
     /// Reads one request with its whole body, as JSON. Needs the scope `callbacks:read`.
+    #[crate::boxed]
     pub async fn callback_entry(&self, caller: &Caller, id: CallbackId) -> Result<Vec<u8>, Error> {
         caller.need("callbacks:read")?;
         let tenant = caller.need_tenant()?;
@@ -170,6 +172,7 @@ impl Engine {
 
     /// Forgets requests older than 30 days, in small transactions, and reports nobody asked for within a week. Run every hour; killed anywhere, the next run begins
     /// anew. Answers how many requests.
+    #[crate::boxed]
     pub async fn purge_callbacks(&self) -> Result<u64, Error> {
         let early = self.ports.clock.now().plus_seconds(-EARLY_KEPT_S);
         let forget = self

@@ -190,6 +190,7 @@ async fn went_through(tx: &mut Tx, tenant: TenantId, message: MessageId, account
 
 /// Applies early reports whose id became known in the very moment they were kept: on PostgreSQL two transactions can pass each other there. Run every few
 /// seconds; answers how many.
+#[crate::boxed]
 pub async fn rematch(engine: &Engine) -> Result<usize, Error> {
     let find =
         engine.ports.db.read(Scope::System, |tx| Box::pin(async move { reports::known_early(tx, REMATCH_PAGE).await }));

@@ -342,6 +342,7 @@ impl CheckReport {
 }
 
 /// Checks a campaign anew (`POST /v1/campaigns/{id}/check`), unless a count of its audience is under way: then that one is shown. Needs the scope `campaigns:read`.
+#[crate::boxed]
 pub async fn check(engine: &Engine, caller: &Caller, id: model::CampaignId) -> Result<CheckReport, Error> {
     let tenant = super::reader(caller)?;
     let row = super::read_one(engine, tenant, id).await?;
@@ -355,6 +356,7 @@ pub async fn check(engine: &Engine, caller: &Caller, id: model::CampaignId) -> R
 
 /// Shows the checklist of a campaign (`GET /v1/campaigns/{id}/check`): the count that is under way or was made of a large audience within the last hour, otherwise a new one. Needs the scope
 /// `campaigns:read`.
+#[crate::boxed]
 pub async fn current(engine: &Engine, caller: &Caller, id: model::CampaignId) -> Result<CheckReport, Error> {
     let tenant = super::reader(caller)?;
     let row = super::read_one(engine, tenant, id).await?;

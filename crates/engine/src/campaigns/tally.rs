@@ -68,6 +68,7 @@ pub fn count(sum: i64) -> u64 {
 }
 
 /// Reads what became of a campaign's messages, by variant, in their order; a variant nobody got is left out.
+#[crate::boxed]
 pub async fn read(tx: &mut Tx, campaign: &Campaign, now: Timestamp) -> Result<Vec<Tally>, Error> {
     let began = campaign.started_at.unwrap_or(campaign.created_at);
     let ended = campaign.ended_at.unwrap_or(now);

@@ -140,12 +140,14 @@ pub(super) async fn need_stripe(parts: &Parts) -> Result<Stripe, Error> {
 }
 
 /// Shows how payments are taken. Needs an operator with the scope `credits:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller) -> Result<PaymentSettings, Error> {
     caller.need_operator("credits:read")?;
     Ok(view(parts, stripe(parts).await?.as_ref()))
 }
 
 /// Changes how payments are taken. Needs an operator with the scope `credits:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, change: PaymentSettingsPatch) -> Result<PaymentSettings, Error> {
     caller.need_operator("credits:write")?;
     let now = parts.ports.clock.now();

@@ -156,6 +156,7 @@ pub(super) fn new(
 }
 
 /// Buys credit: records what the operator was paid, or opens a page at Stripe. Needs the scope `purchases:write`; recording needs an operator.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase) -> Result<Reply, Error> {
     caller.need("purchases:write")?;
     match new.reference.clone() {
@@ -208,7 +209,7 @@ pub(super) async fn record(
                 entry: Some(open.ledger.entries),
                 ..self::new(tenant, id, amount, &currency, &by.actor(), now)
             };
-            charge::write(tx, [(tenant, open)], &[]).await?;
+            charge::write(tx, [(tenant, open)]).await?;
             rows::put(tx, tenant, &row).await?;
             let detail = json!({ "kind": "purchase", "amount_micros": amount, "reference": reference });
             audit::record(tx, tenant, &ids, now, &by, "credits.purchased", tenant, &detail).await?;
@@ -306,6 +307,7 @@ pub(super) async fn currency(parts: &Parts, tenant: TenantId) -> Result<String, 
 }
 
 /// Lists a tenant's purchases, newest first. Needs the scope `purchases:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -322,6 +324,7 @@ pub async fn list(
 }
 
 /// Shows a purchase. Needs the scope `purchases:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: PurchaseId) -> Result<PurchaseView, Error> {
     caller.need("purchases:read")?;
     let tenant = caller.need_tenant()?;

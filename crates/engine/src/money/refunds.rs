@@ -105,6 +105,7 @@ fn view(r: &Refund, currency: &str) -> RefundView {
 }
 
 /// Gives money back: takes it from the credit, and has Stripe pay it out when it came through it. Needs an operator with the scope `credits:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRefund) -> Result<Reply, Error> {
     caller.need_operator("credits:write")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
@@ -128,7 +129,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRef
             let amount = new.amount_micros;
             open.post(Book::Available, Book::Purchased, amount, by_hand("refund", &new.reason, &by.actor(), now));
             let currency = open.ledger.currency.clone();
-            charge::write(tx, [(tenant, open)], &[]).await?;
+            charge::write(tx, [(tenant, open)]).await?;
             let is_outside = purchase.as_ref().is_none_or(|purchase| purchase.provider != STRIPE);
             let row = Refund {
                 tenant_id: tenant,
@@ -206,6 +207,7 @@ fn check_reach(open: &Open, new: &NewRefund) -> Result<(), Error> {
 }
 
 /// Lists money given back, newest first. Needs the scope `credits:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -325,6 +327,7 @@ async fn goes_on(
 }
 
 /// Asks Stripe for refunds that were written, and for what there is to know about purchases. Run every few seconds; answers how many were looked at.
+#[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, |tx| {
         Box::pin(
@@ -482,7 +485,7 @@ where
             let ledger = ledger_to_write(tx, tenant, now).await?;
             let mut open = charge::begin(tx, ledger, now).await?;
             let told = work(tx, &mut open, now).await?;
-            charge::write(tx, [(tenant, open)], &[]).await?;
+            charge::write(tx, [(tenant, open)]).await?;
             match told {
                 Some((kind, data)) => provider::tell(tx, &row, kind, &data, now, &ids, shard).await,
                 None => Ok(Vec::new()),

@@ -80,6 +80,7 @@ pub struct LineError {
 }
 
 /// Makes a price list of a table, or only says what would come of it. Needs an operator with the scope `prices:write`.
+#[crate::boxed]
 pub async fn import(parts: &Parts, caller: &Caller, repeat: &Repeat, table: PriceTable) -> Result<Reply, Error> {
     caller.need_operator("prices:write")?;
     let (rows, lines, mut faults) = read(&table.csv)?;
@@ -113,6 +114,7 @@ fn told(faults: Faults) -> Result<(), Error> {
 }
 
 /// A price list as a table; the newest when no version is named. Needs the scope `prices:read`; only an operator sees what providers take.
+#[crate::boxed]
 pub async fn export(parts: &Parts, caller: &Caller, version: Option<i64>) -> Result<Vec<u8>, Error> {
     let list = prices::get(parts, caller, version).await?;
     Ok(write(&list.rows))

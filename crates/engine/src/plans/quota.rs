@@ -364,6 +364,7 @@ pub struct QuotaView {
 }
 
 /// What a tenant has used of its plan, channel by channel; empty without one.
+#[crate::boxed]
 pub async fn used(parts: &Parts, tenant: &Tenant) -> Result<Vec<QuotaView>, Error> {
     let Some(subscribed) = &tenant.subscription else { return Ok(Vec::new()) };
     let (id, now) = (tenant.id, parts.ports.clock.now());
@@ -386,6 +387,7 @@ pub async fn used(parts: &Parts, tenant: &Tenant) -> Result<Vec<QuotaView>, Erro
 }
 
 /// What a tenant has used of its plan on one channel; `None` when nothing limits it there. For a campaign's check.
+#[crate::boxed]
 pub async fn on_channel(parts: &Parts, tenant: &Tenant, channel: Channel) -> Result<Option<QuotaView>, Error> {
     Ok(used(parts, tenant).await?.into_iter().find(|quota| quota.channel == channel))
 }

@@ -49,6 +49,7 @@ const TRIES_MAX: i64 = 10;
 const DAYS_MAX: i64 = 70;
 
 /// Carries reconciliations on. Run every second; answers how many steps were made.
+#[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     let read = engine
         .ports

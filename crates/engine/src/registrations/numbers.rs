@@ -143,6 +143,7 @@ fn view(row: numbers::Number) -> NumberView {
 }
 
 /// Adds a number to the pool. Needs an operator with the scope `numbers:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewNumber) -> Result<Reply, Error> {
     caller.need_operator("numbers:write")?;
     let mut faults = Faults::default();
@@ -206,6 +207,7 @@ fn outside(caller: &Caller) -> Caller {
 }
 
 /// Lists the pool, newest first. Needs an operator with the scope `numbers:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -225,6 +227,7 @@ pub async fn list(
 }
 
 /// Reads one number. Needs an operator with the scope `numbers:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: NumberId) -> Result<NumberView, Error> {
     caller.need_operator("numbers:read")?;
     let read = parts.ports.db.read(Scope::System, move |tx| Box::pin(numbers::find(tx, id)));
@@ -232,6 +235,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: NumberId) -> Result<NumberV
 }
 
 /// Puts a number aside, or frees it. Needs an operator with the scope `numbers:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, id: NumberId, change: NumberPatch) -> Result<NumberView, Error> {
     caller.need_operator("numbers:write")?;
     let (now, ids, by) = (parts.ports.clock.now(), Arc::clone(&parts.ports.ids), outside(caller));

@@ -308,6 +308,7 @@ fn shown(row: Option<Row>) -> Result<BusinessProfileView, Error> {
 }
 
 /// Shows who the tenant's business is. Needs the scope `registrations:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller) -> Result<BusinessProfileView, Error> {
     caller.need("registrations:read")?;
     let tenant = caller.need_tenant()?;
@@ -316,6 +317,7 @@ pub async fn get(engine: &Engine, caller: &Caller) -> Result<BusinessProfileView
 }
 
 /// Changes who the tenant's business is, by a JSON Merge Patch. Needs the scope `registrations:write`; `us_sms` is the operator's to say.
+#[crate::boxed]
 pub async fn patch(engine: &Engine, caller: &Caller, body: &[u8]) -> Result<BusinessProfileView, Error> {
     caller.need("registrations:write")?;
     let tenant = caller.need_tenant()?;

@@ -36,6 +36,7 @@ const DOWN_MAX: u32 = 10;
 const NEXT_MS: i64 = 1_000;
 
 /// Works on registrations whose time has come, each leased for its own turn. Answers how many. Run every two seconds.
+#[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
     for count in 0..TURNS {
         if !next(engine).await? {
@@ -46,6 +47,7 @@ pub async fn run(engine: &Engine) -> Result<u64, Error> {
 }
 
 /// Gives the numbers of tenants and registrations that are gone back to the pool. Answers how many. Run every minute.
+#[crate::boxed]
 pub async fn free_numbers(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let free = engine.ports.db.write(Scope::System, move |tx| Box::pin(numbers::free_left(tx, now)));
