@@ -25,8 +25,10 @@ const MESSAGING_HOST: &str = "https://messaging.twilio.com";
 const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
 const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
 const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
-/// Rows of a list read at once, which is the most: what we look for is among the newest.
-const PAGE: &str = "PageSize=1000";
+/// Rows of a list read at once: with all they say, two hundred stay well below the largest answer we read.
+const PAGE: &str = "PageSize=200";
+/// Pages of a list read at most, so that the four lists of the longest stage fit into one plan: three thousand rows, where an account per tenant has a few.
+const PAGES_MAX: usize = 15;
 /// Messages a month up to which a business counts as low-volume, and its brand needs no vetting: 6,000 a day is the carriers' mark, and few send every day.
 const LOW_VOLUME: u32 = 15_000;
 /// What can be changed of a campaign that failed.
@@ -49,8 +51,6 @@ const ELSEWHERE: u64 = 21712;
 const NOT_THERE: u64 = 20404;
 /// Services a number is looked for in: what one plan can ask, beside the rest of it.
 const SERVICES_MAX: usize = 90;
-/// Area codes of toll-free numbers, which are verified another way.
-const TOLL_FREE: [&str; 7] = ["800", "833", "844", "855", "866", "877", "888"];
 
 pub(super) struct A2p;
 
@@ -85,7 +85,8 @@ impl Registrations for A2p {
         }
         let Some(from) = cx.from else { return true };
         let national = from.strip_prefix("+1").filter(|national| national.len() == 10);
-        national.is_some_and(|national| !TOLL_FREE.iter().any(|code| national.starts_with(code)))
+        // Toll-free numbers are verified another way.
+        national.is_some_and(|national| !model::is_toll_free(national))
     }
 }
 
@@ -139,8 +140,51 @@ impl At<'_> {
 }
 
 /// The one of a list under the registration's name, by the part it plays.
-fn named<'a>(list: &'a Value, pointer: &str, name: &str) -> Option<&'a Value> {
-    each(list, pointer).find(|one| text(one, "/friendly_name") == Some(name))
+fn named<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
+    rows.iter().find(|one| text(one, "/friendly_name") == Some(name))
+}
+
+/// The rows of a list, page by page, until there are `enough`. A list that does not end is refused: what was made before could be among what was not read, and would be paid for twice.
+fn rows(
+    line: &mut Line<'_>,
+    first: HttpCall,
+    pointer: &str,
+    enough: impl Fn(&[Value]) -> bool,
+) -> Result<Vec<Value>, Stop> {
+    let (mut rows, mut next) = (Vec::new(), Some(first.clone()));
+    for _ in 0..PAGES_MAX {
+        let Some(call) = next.take() else { return Ok(rows) };
+        let page = line.ask(call)?;
+        rows.extend(each(&page, pointer).cloned());
+        if enough(&rows) {
+            return Ok(rows);
+        }
+        next = next_page(&first, &page);
+    }
+    match next {
+        None => Ok(rows),
+        Some(_) => {
+            let path = first.url.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+            let detail = format!(
+                "Twilio lists more than {} {path}, which is more than are looked through. Delete what is no longer needed, or use an account of the tenant's own.",
+                rows.len()
+            );
+            Err(Stop::Refused(model::Failure::new(model::FailureKind::Account, "too_many_rows", detail)))
+        }
+    }
+}
+
+/// Where a list goes on. Of what Twilio names only the query is followed: the rest is known.
+fn next_page(first: &HttpCall, page: &Value) -> Option<HttpCall> {
+    let next = text(page, "/meta/next_page_url").or_else(|| text(page, "/next_page_uri"))?;
+    let (_, query) = next.split_once('?')?;
+    let path = first.url.split('?').next()?;
+    Some(HttpCall { url: format!("{path}?{query}"), ..first.clone() })
+}
+
+/// The rows of a list until one has the name.
+fn until_named(line: &mut Line<'_>, first: HttpCall, pointer: &str, name: &str) -> Result<Vec<Value>, Stop> {
+    rows(line, first, pointer, |rows| named(rows, name).is_some())
 }
 
 fn sid(made: &Value) -> Result<String, Stop> {
@@ -149,10 +193,16 @@ fn sid(made: &Value) -> Result<String, Stop> {
 }
 
 /// Makes or mends somebody the bundles are about.
-fn end_user(at: &At<'_>, line: &mut Line<'_>, listed: &Value, kind: &str, attributes: &Value) -> Result<String, Stop> {
+fn end_user(
+    at: &At<'_>,
+    line: &mut Line<'_>,
+    listed: &[Value],
+    kind: &str,
+    attributes: &Value,
+) -> Result<String, Stop> {
     let name = format!("{} {kind}", at.work.name);
     let attributes = attributes.to_string();
-    let call = match named(listed, "/results", &name) {
+    let call = match named(listed, &name) {
         Some(known) => {
             let sid = text(known, "/sid").unwrap_or_default();
             at.post(TRUST_HOST, &format!("/v1/EndUsers/{sid}"), &[("Attributes", &attributes)])
@@ -165,10 +215,17 @@ fn end_user(at: &At<'_>, line: &mut Line<'_>, listed: &Value, kind: &str, attrib
     sid(&line.ask(call)?)
 }
 
+/// The account's people and businesses, until this registration's of these kinds are among them.
+fn end_users(at: &At<'_>, line: &mut Line<'_>, kinds: &[&str]) -> Result<Vec<Value>, Stop> {
+    let names: Vec<String> = kinds.iter().map(|kind| format!("{} {kind}", at.work.name)).collect();
+    let first = at.get(TRUST_HOST, &format!("/v1/EndUsers?{PAGE}"));
+    rows(line, first, "/results", |rows| names.iter().all(|name| named(rows, name).is_some()))
+}
+
 /// The two the customer profile is about.
 fn business_and_owner(at: &At<'_>, line: &mut Line<'_>) -> Result<[String; 2], Stop> {
     let b = at.work.business;
-    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/EndUsers?{PAGE}")))?;
+    let listed = end_users(at, line, &["customer_profile_business_information", "authorized_representative_1"])?;
     let information = json!({
         "business_name": b.legal_name, "website_url": b.website, "business_regions_of_operation": "USA_AND_CANADA", "business_type": business_type(b.kind),
         "business_registration_identifier": "EIN", "business_registration_number": b.ein, "business_identity": "direct_customer",
@@ -186,7 +243,8 @@ fn business_and_owner(at: &At<'_>, line: &mut Line<'_>) -> Result<[String; 2], S
 /// Where the business is, as a document.
 fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
     let place = &at.work.business.address;
-    let listed = line.ask(at.own(Method::Get, &format!("/Addresses.json?{PAGE}")))?;
+    let first = at.own(Method::Get, &format!("/Addresses.json?{PAGE}"));
+    let listed = until_named(line, first, "/addresses", at.work.name)?;
     let pairs = [
         ("CustomerName", at.work.business.legal_name.as_str()),
         ("Street", &place.street),
@@ -195,7 +253,7 @@ fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
         ("PostalCode", &place.postal_code),
         ("FriendlyName", at.work.name),
     ];
-    let call = match named(&listed, "/addresses", at.work.name) {
+    let call = match named(&listed, at.work.name) {
         Some(known) => {
             let sid = text(known, "/sid").unwrap_or_default();
             form(at.own(Method::Post, &format!("/Addresses/{sid}.json")), &pairs)
@@ -207,8 +265,9 @@ fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
         }
     };
     let address = sid(&line.ask(call)?)?;
-    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/SupportingDocuments?{PAGE}")))?;
-    if let Some(known) = named(&listed, "/results", at.work.name) {
+    let first = at.get(TRUST_HOST, &format!("/v1/SupportingDocuments?{PAGE}"));
+    let listed = until_named(line, first, "/results", at.work.name)?;
+    if let Some(known) = named(&listed, at.work.name) {
         return sid(known);
     }
     let attributes = json!({ "address_sids": address }).to_string();
@@ -220,10 +279,11 @@ fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
 /// Puts things into a bundle that are not in it.
 fn assign(at: &At<'_>, line: &mut Line<'_>, bundle: &str, objects: &[&str]) -> Result<(), Stop> {
     let path = format!("/v1/{bundle}/EntityAssignments");
-    let there = line.ask(at.get(TRUST_HOST, &format!("{path}?{PAGE}")))?;
+    let is_in = |rows: &[Value], object: &str| rows.iter().any(|one| text(one, "/object_sid") == Some(object));
+    let first = at.get(TRUST_HOST, &format!("{path}?{PAGE}"));
+    let there = rows(line, first, "/results", |rows| objects.iter().all(|object| is_in(rows, object)))?;
     for object in objects {
-        let is_there = each(&there, "/results").any(|one| text(one, "/object_sid") == Some(object));
-        if !is_there {
+        if !is_in(&there, object) {
             line.ask(at.post(TRUST_HOST, &path, &[("ObjectSid", object)]))?;
         }
     }
@@ -316,8 +376,12 @@ fn reasons(of: &Value) -> Vec<Reason> {
 
 fn profile(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let name = at.work.name;
-    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/CustomerProfiles?PolicySid={PROFILE_POLICY}&{PAGE}")))?;
-    let known = named(&listed, "/results", name);
+    if let Some(found) = by_hand(at, line)? {
+        return Ok(found);
+    }
+    let first = at.get(TRUST_HOST, &format!("/v1/CustomerProfiles?PolicySid={PROFILE_POLICY}&{PAGE}"));
+    let listed = until_named(line, first, "/results", name)?;
+    let known = named(&listed, name);
     let mut refs = at.work.refs.clone();
     let profile = match known {
         Some(known) => sid(known)?,
@@ -371,8 +435,9 @@ fn profile_review(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
 fn trust(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let (name, business) = (at.work.name, at.work.business);
     let profile = at.made(&at.work.refs.profile, "customer profile")?;
-    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/TrustProducts?PolicySid={TRUST_POLICY}&{PAGE}")))?;
-    let known = named(&listed, "/results", name);
+    let first = at.get(TRUST_HOST, &format!("/v1/TrustProducts?PolicySid={TRUST_POLICY}&{PAGE}"));
+    let listed = until_named(line, first, "/results", name)?;
+    let known = named(&listed, name);
     let mut refs = at.work.refs.clone();
     let trust = match known {
         Some(known) => sid(known)?,
@@ -386,7 +451,7 @@ fn trust(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     if known.is_some_and(|known| is_under_way(text(known, "/status"))) {
         return Ok(at.done(Stage::Brand, refs));
     }
-    let users = line.ask(at.get(TRUST_HOST, &format!("/v1/EndUsers?{PAGE}")))?;
+    let users = end_users(at, line, &["us_a2p_messaging_profile_information"])?;
     let mut attributes = json!({ "company_type": company_type(business.kind) });
     if let Some((exchange, ticker)) = &business.listed {
         attributes["stock_exchange"] = json!(exchange);
@@ -409,9 +474,10 @@ fn brand(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let mut refs = at.work.refs.clone();
     let profile = at.made(&at.work.refs.profile, "customer profile")?;
     let trust = at.made(&at.work.refs.trust, "trust product")?;
-    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations?{PAGE}")))?;
-    let is_ours = |one: &&Value| text(one, "/customer_profile_bundle_sid") == Some(profile);
-    let Some(known) = each(&listed, "/data").find(is_ours) else {
+    let is_ours = |one: &Value| text(one, "/customer_profile_bundle_sid") == Some(profile);
+    let first = at.get(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations?{PAGE}"));
+    let listed = rows(line, first, "/data", |rows| rows.iter().any(is_ours))?;
+    let Some(known) = listed.iter().find(|one| is_ours(one)) else {
         let quick = if at.work.business.monthly_volume <= LOW_VOLUME { "true" } else { "false" };
         let pairs = [
             ("CustomerProfileBundleSid", profile),
@@ -449,8 +515,9 @@ fn service(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
         refs.service = Some(own.clone());
         return Ok(at.done(Stage::Campaign, refs));
     }
-    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")))?;
-    let service = match named(&listed, "/services", at.work.name) {
+    let first = at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}"));
+    let listed = until_named(line, first, "/services", at.work.name)?;
+    let service = match named(&listed, at.work.name) {
         Some(known) => sid(known)?,
         None => {
             let pairs = [
@@ -472,8 +539,9 @@ fn campaign(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let brand = at.made(&at.work.refs.brand, "brand")?;
     let service = at.made(&at.work.refs.service, "messaging service")?;
     let path = format!("/v1/Services/{service}/Compliance/Usa2p");
-    let listed = line.ask(at.get(MESSAGING_HOST, &format!("{path}?{PAGE}")))?;
-    let known = each(&listed, "/compliance").find(|one| text(one, "/brand_registration_sid") == Some(brand));
+    let is_ours = |one: &Value| text(one, "/brand_registration_sid") == Some(brand);
+    let listed = campaigns(at, line, service, is_ours)?;
+    let known = listed.iter().find(|one| is_ours(one));
     let pairs = campaign_pairs(at.work.business);
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let campaign = match known {
@@ -494,6 +562,39 @@ fn campaign(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     };
     refs.campaign = Some(campaign);
     Ok(at.done(Stage::CampaignReview, refs))
+}
+
+/// The campaigns of a service, until the one that is looked for is among them.
+fn campaigns(
+    at: &At<'_>,
+    line: &mut Line<'_>,
+    service: &str,
+    is_it: impl Fn(&Value) -> bool,
+) -> Result<Vec<Value>, Stop> {
+    let first = at.get(MESSAGING_HOST, &format!("/v1/Services/{service}/Compliance/Usa2p?{PAGE}"));
+    rows(line, first, "/compliance", |rows| rows.iter().any(&is_it))
+}
+
+/// A business that somebody registered by hand, in Twilio's console: the service the account names has a campaign then. It is taken over, and nothing is made or paid for again.
+fn by_hand(at: &At<'_>, line: &mut Line<'_>) -> Result<Option<Progress>, Stop> {
+    let Some(service) = at.settings.messaging_service_sid.as_deref().filter(|sid| !sid.is_empty()) else {
+        return Ok(None);
+    };
+    let is_usable = |one: &Value| text(one, "/brand_registration_sid").is_some() && text(one, "/sid").is_some();
+    let listed = campaigns(at, line, service, is_usable)?;
+    let Some(known) = listed.iter().find(|one| is_usable(one)) else { return Ok(None) };
+    let refs = References {
+        brand: text(known, "/brand_registration_sid").map(str::to_owned),
+        service: Some(service.to_owned()),
+        campaign: Some(sid(known)?),
+        ..at.work.refs.clone()
+    };
+    // One that failed is mended where campaigns are.
+    let stage = match text(known, "/campaign_status") {
+        Some("FAILED") => Stage::Campaign,
+        _ => Stage::CampaignReview,
+    };
+    Ok(Some(at.done(stage, refs)))
 }
 
 /// What a campaign says, in a form's fields.
@@ -538,10 +639,20 @@ fn number(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     if refs.number_id.is_some() {
         return Ok(at.done(Stage::Attach, refs));
     }
+    // A service of the tenant's own may have its numbers, which are the tenant's own too: none is bought, and none is ours to keep.
+    let own = at.settings.messaging_service_sid.as_deref().filter(|own| refs.service.as_deref() == Some(own));
+    if let Some(own) = own {
+        let path = format!("/v1/Services/{own}/PhoneNumbers?PageSize=20");
+        let listed = line.ask(at.get(MESSAGING_HOST, &path))?;
+        if each(&listed, "/phone_numbers").next().is_some() {
+            return Ok(at.done(Stage::Approved, refs));
+        }
+    }
     let query: String =
         url::form_urlencoded::Serializer::new(String::new()).append_pair("FriendlyName", at.work.name).finish();
-    let listed = line.ask(at.own(Method::Get, &format!("/IncomingPhoneNumbers.json?{query}&{PAGE}")))?;
-    let bought = match named(&listed, "/incoming_phone_numbers", at.work.name) {
+    let first = at.own(Method::Get, &format!("/IncomingPhoneNumbers.json?{query}&{PAGE}"));
+    let listed = until_named(line, first, "/incoming_phone_numbers", at.work.name)?;
+    let bought = match named(&listed, at.work.name) {
         Some(known) => known.clone(),
         None => {
             let area = at.work.area_code.map(|code| format!("AreaCode={code}&")).unwrap_or_default();
@@ -588,8 +699,8 @@ fn attach(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
 
 /// Takes a number out of the service it is in. The number does not say which that is, so the services are asked, those of registrations first.
 fn take_out(at: &At<'_>, line: &mut Line<'_>, service: &str, number: &str) -> Result<(), Stop> {
-    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")))?;
-    let others = each(&listed, "/services").filter(|one| text(one, "/sid") != Some(service));
+    let listed = rows(line, at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")), "/services", |_| false)?;
+    let others = listed.iter().filter(|one| text(one, "/sid") != Some(service));
     let (ours, foreign): (Vec<_>, Vec<_>) =
         others.partition(|one| text(one, "/friendly_name").is_some_and(|name| name.starts_with("reg_")));
     for other in ours.into_iter().chain(foreign).filter_map(|one| text(one, "/sid")).take(SERVICES_MAX) {

@@ -490,11 +490,5 @@ async fn read<T: Send + 'static>(
 
 /// The uploaded files a content shows.
 fn media_of(content: &Content) -> Vec<AttachmentId> {
-    let media = match content {
-        Content::Sms(sms) => &sms.media,
-        Content::Whatsapp(whatsapp) => &whatsapp.media,
-        Content::Telegram(telegram) => &telegram.media,
-        Content::Email(_) | Content::Voice(_) | Content::Webhook(_) => return Vec::new(),
-    };
-    media.iter().filter_map(|media| media.attachment_id).collect()
+    content.media().iter().filter_map(|media| media.attachment_id).collect()
 }

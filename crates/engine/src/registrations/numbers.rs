@@ -151,7 +151,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewNum
         faults.add("/connector", "expected the id of a provider that registers businesses: twilio");
     }
     let national = new.number.as_str().strip_prefix("+1").unwrap_or_default();
-    if numbers::TOLL_FREE.iter().any(|code| national.starts_with(code)) {
+    if model::is_toll_free(national) {
         faults.add(
             "/number",
             "a local number: toll-free ones are verified another way, and no registration can take them",

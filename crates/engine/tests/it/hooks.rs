@@ -42,6 +42,7 @@ pub async fn neighbour(stage: &Stage) -> Stage {
         transport: std::sync::Arc::clone(&stage.world.transport),
         blobs: std::sync::Arc::clone(&stage.world.blobs),
         zone: std::sync::Arc::clone(&stage.world.zone),
+        base_urls: stage.world.base_urls.clone(),
     };
     let caller = tidings_engine::keys::Caller::system(Some(tenant));
     Stage { world, engine: std::sync::Arc::clone(&stage.engine), tenant, caller }

@@ -9,6 +9,7 @@ mod accounts;
 mod alert_kinds;
 mod alerts;
 mod analytics;
+mod asking;
 mod attachments;
 mod audit;
 mod books;

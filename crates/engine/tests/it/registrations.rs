@@ -32,6 +32,7 @@ struct Twilio {
     stage: Stage,
     mood: Arc<Mutex<Mood>>,
     account: AccountId,
+    simulator: Arc<Simulator>,
 }
 
 impl Twilio {
@@ -45,10 +46,19 @@ impl Twilio {
         });
         let transport: Arc<dyn model::Transport> = world.ports.transport.clone();
         let simulator = Simulator::new(world.ports.clock.clone(), Ids::seeded(9), transport);
-        assert!(slot.set(simulator).is_ok());
+        assert!(slot.set(Arc::clone(&simulator)).is_ok());
         let stage = Stage::in_world(world).await;
         let account = stage.account("twilio", settings(), Some("+14155550123")).await;
-        Self { stage, mood, account }
+        Self { stage, mood, account, simulator }
+    }
+
+    /// Goes on with one more of the tenant's accounts at the same account of Twilio's.
+    async fn another(&mut self, service: Option<&str>) {
+        let mut with = settings();
+        if let Some(service) = service {
+            with["messaging_service_sid"] = service.into();
+        }
+        self.account = self.stage.account("twilio", with, Some("+14155550124")).await;
     }
 
     fn mood(&self, mood: Mood) {
@@ -274,6 +284,51 @@ testkit::both! {
         engine::accounts::delete(twilio.stage.engine.parts(), &twilio.stage.caller, twilio.account).await.unwrap();
         assert_eq!(pool().await[0]["state"], "free");
         assert_eq!(registrations::get(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap_err().code, "not_found");
+    }
+
+    async fn lists_of_many_pages_are_read_until_what_was_made_is_found(db: TestDb) {
+        let mut twilio = Twilio::new(&db).await;
+        twilio.simulator.set("twilio", "page_max", "1");
+        twilio.fill(whole()).await;
+        let first = twilio.begin().await;
+        assert_eq!(twilio.settle(first).await["state"], "approved");
+        // Everything of the second lies behind what the first made, and the answers that told of it are lost.
+        twilio.another(None).await;
+        let second = twilio.begin().await;
+        for what in ["/v1/CustomerProfiles", "/v1/a2p/BrandRegistrations", "/v1/Services", "/Compliance/Usa2p", "/IncomingPhoneNumbers.json"] {
+            twilio.mood(Mood { drops: Some(what), ..Mood::default() });
+            for _ in 0..60 {
+                if twilio.mood.lock().unwrap().drops.is_none() {
+                    break;
+                }
+                twilio.minutes(5).await;
+            }
+            assert!(twilio.mood.lock().unwrap().drops.is_none(), "{what} was not asked for: {}", twilio.registration(second).await);
+        }
+        let done = twilio.settle(second).await;
+        assert_eq!(done["state"], "approved", "{done}");
+        for what in ["/v1/CustomerProfiles", "/v1/a2p/BrandRegistrations", "/v1/Services", "/Compliance/Usa2p", "/IncomingPhoneNumbers.json"] {
+            assert_eq!(twilio.made(what), 2, "{what}");
+        }
+    }
+
+    async fn a_business_registered_by_hand_is_taken_over_and_not_paid_for_again(db: TestDb) {
+        let mut twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let first = twilio.begin().await;
+        let made = twilio.settle(first).await;
+        let service = made["references"]["service"].as_str().unwrap().to_owned();
+        // For the second account that service is somebody else's work: it names the service, and nothing else is known of it.
+        twilio.another(Some(&service)).await;
+        let second = twilio.begin().await;
+        let done = twilio.settle(second).await;
+        assert_eq!((done["state"].as_str(), done["number"].as_str()), (Some("approved"), None), "{done}");
+        for what in ["service", "campaign", "brand"] {
+            assert_eq!(done["references"][what], made["references"][what], "{what}");
+        }
+        for what in ["/v1/CustomerProfiles", "/v1/TrustProducts", "/v1/a2p/BrandRegistrations", "/v1/Services", "/Compliance/Usa2p", "/IncomingPhoneNumbers.json"] {
+            assert_eq!(twilio.made(what), 1, "{what}");
+        }
     }
 
     async fn what_is_rejected_is_mended_and_goes_on_where_it_was(db: TestDb) {

@@ -28,6 +28,8 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "callback_url", default: "" },
     Setting { name: a2p::KEPT, default: "" },
     Setting { name: "contents", default: "[]" },
+    // Most rows of a list on one page.
+    Setting { name: "page_max", default: "1000" },
 ];
 /// Most pictures of one message.
 const MEDIA_MAX: usize = 10;
@@ -99,7 +101,7 @@ impl Provider for Twilio {
                     wanted.is_none_or(|wanted| wanted == cx.get("from")) && asked.get("FriendlyName").is_empty();
                 let mut numbers = if is_ours { vec![number(cx, cx.get("callback_url"))] } else { Vec::new() };
                 numbers.extend(a2p::bought(cx, &asked));
-                Ok(Reply::json(200, &json!({ "incoming_phone_numbers": numbers })))
+                Ok(a2p::listed(cx, request, "incoming_phone_numbers", &numbers))
             }
             ("POST", ["IncomingPhoneNumbers", id]) if id.trim_end_matches(".json") == NUMBER => {
                 let url = request.form().get("SmsUrl").to_owned();

@@ -23,6 +23,9 @@ const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
 const PRIMARY: &str = "BU000000000000000000000000000000aa";
 /// Area codes with no number left to buy.
 const SOLD_OUT: &str = "212";
+/// Rows on a page unless more are asked for, and at most.
+const PAGE_USUAL: usize = 50;
+const PAGE_MAX: usize = 1_000;
 
 fn missing() -> Reply {
     error(404, 20404, "The requested resource was not found")
@@ -70,9 +73,26 @@ impl Kept {
     }
 }
 
-/// A list under its name, with what Twilio puts beside it.
-fn listed(name: &str, all: &[Value]) -> Reply {
-    Reply::json(200, &json!({name: all, "meta": {"page": 0, "page_size": 1000, "next_page_url": null, "key": name}}))
+/// A page of a list under its name, with where the list goes on. <https://www.twilio.com/docs/usage/twilios-response#pagination>
+pub(super) fn listed(cx: &Cx<'_>, request: &Request, name: &str, all: &[Value]) -> Reply {
+    let asked = request.parameters();
+    let number = |name: &str, otherwise: usize| asked.get(name).parse().unwrap_or(otherwise);
+    let most = cx.get("page_max").parse().unwrap_or(PAGE_MAX).max(1);
+    let (page, size) = (number("Page", 0), number("PageSize", PAGE_USUAL).clamp(1, most));
+    let shown: Vec<&Value> = all.iter().skip(page.saturating_mul(size)).take(size).collect();
+    let is_last = page.saturating_add(1).saturating_mul(size) >= all.len();
+    let kept = request.query.split('&').filter(|pair| !pair.starts_with("Page=") && !pair.starts_with("PageToken="));
+    let kept: Vec<&str> = kept.filter(|pair| !pair.is_empty()).collect();
+    let next = (!is_last).then(|| format!("{}?{}&Page={}&PageToken=PT{page}", request.path, kept.join("&"), page + 1));
+    let body = match request.path.ends_with(".json") {
+        true => json!({name: shown, "page": page, "page_size": size, "next_page_uri": next}),
+        false => {
+            let host = request.header("host");
+            let next = next.map(|next| format!("http://{host}{next}"));
+            json!({name: shown, "meta": {"page": page, "page_size": size, "next_page_url": next, "key": name}})
+        }
+    };
+    Reply::json(200, &body)
 }
 
 /// True once a review that began at `since` is over.
@@ -91,10 +111,9 @@ fn needed<'a>(fields: &'a Fields, name: &str) -> Result<&'a str, Reply> {
 /// Answers below `/v1`: Trust Hub and messaging.
 pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Result<Reply, Reply> {
     let fields = request.form();
-    let asked = request.parameters();
     match (request.method.as_str(), path) {
-        ("GET", ["CustomerProfiles"]) => Ok(bundles(cx, "profiles", &asked)),
-        ("GET", ["TrustProducts"]) => Ok(bundles(cx, "products", &asked)),
+        ("GET", ["CustomerProfiles"]) => Ok(bundles(cx, "profiles", request)),
+        ("GET", ["TrustProducts"]) => Ok(bundles(cx, "products", request)),
         ("POST", ["CustomerProfiles"]) => new_bundle(cx, "profiles", PROFILE_POLICY, &fields),
         ("POST", ["TrustProducts"]) => new_bundle(cx, "products", TRUST_POLICY, &fields),
         ("GET", [kind @ ("CustomerProfiles" | "TrustProducts"), sid]) => {
@@ -105,7 +124,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
         ("GET", ["CustomerProfiles" | "TrustProducts", sid, "EntityAssignments"]) => {
             let kept = Kept::of(cx);
             let all: Vec<Value> = kept.all("assignments").iter().filter(|one| one["bundle"] == *sid).cloned().collect();
-            Ok(listed("results", &all))
+            Ok(listed(cx, request, "results", &all))
         }
         ("POST", [kind @ ("CustomerProfiles" | "TrustProducts"), sid, "EntityAssignments"]) => {
             assign(cx, kept_as(kind), sid, &fields)
@@ -113,15 +132,15 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
         ("POST", [kind @ ("CustomerProfiles" | "TrustProducts"), sid, "Evaluations"]) => {
             evaluate(cx, kept_as(kind), sid, &fields)
         }
-        ("GET", ["EndUsers"]) => Ok(listed("results", Kept::of(cx).all("users"))),
+        ("GET", ["EndUsers"]) => Ok(listed(cx, request, "results", Kept::of(cx).all("users"))),
         ("POST", ["EndUsers"]) => new_object(cx, "users", "IT", &fields),
         ("POST", ["EndUsers", sid]) => change_user(cx, sid, &fields),
-        ("GET", ["SupportingDocuments"]) => Ok(listed("results", Kept::of(cx).all("documents"))),
+        ("GET", ["SupportingDocuments"]) => Ok(listed(cx, request, "results", Kept::of(cx).all("documents"))),
         ("POST", ["SupportingDocuments"]) => new_object(cx, "documents", "RD", &fields),
         ("GET", ["a2p", "BrandRegistrations"]) => {
             let kept = Kept::of(cx);
             let all: Vec<Value> = kept.all("brands").iter().map(|one| brand(cx, one)).collect();
-            Ok(listed("data", &all))
+            Ok(listed(cx, request, "data", &all))
         }
         ("POST", ["a2p", "BrandRegistrations"]) => new_brand(cx, &fields),
         ("GET", ["a2p", "BrandRegistrations", sid]) => {
@@ -129,7 +148,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
             Ok(Reply::json(200, &brand(cx, kept.find("brands", sid)?)))
         }
         ("POST", ["a2p", "BrandRegistrations", sid]) => again(cx, sid),
-        ("GET", ["Services"]) => Ok(listed("services", Kept::of(cx).all("services"))),
+        ("GET", ["Services"]) => Ok(listed(cx, request, "services", Kept::of(cx).all("services"))),
         ("POST", ["Services"]) => new_service(cx, &fields),
         ("GET", ["Services", sid]) => Ok(Reply::json(200, Kept::of(cx).find("services", sid)?)),
         ("POST", ["Services", sid]) => {
@@ -143,13 +162,19 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
             let kept = Kept::of(cx);
             let own = kept.all("campaigns").iter().filter(|one| one["messaging_service_sid"] == *service);
             let all: Vec<Value> = own.map(|one| campaign(cx, one)).collect();
-            Ok(listed("compliance", &all))
+            Ok(listed(cx, request, "compliance", &all))
         }
         ("POST", ["Services", service, "Compliance", "Usa2p"]) => new_campaign(cx, service, &fields),
         ("GET", ["Services", _, "Compliance", "Usa2p", sid]) => {
             Ok(Reply::json(200, &campaign(cx, Kept::of(cx).find("campaigns", sid)?)))
         }
         ("POST", ["Services", _, "Compliance", "Usa2p", sid]) => edit_campaign(cx, sid, &fields),
+        ("GET", ["Services", service, "PhoneNumbers"]) => {
+            let kept = Kept::of(cx);
+            let in_it: Vec<Value> =
+                kept.all("numbers").iter().filter(|one| one["service"] == *service).cloned().collect();
+            Ok(listed(cx, request, "phone_numbers", &in_it))
+        }
         ("POST", ["Services", service, "PhoneNumbers"]) => attach(cx, service, &fields),
         ("DELETE", ["Services", service, "PhoneNumbers", number]) => take_out(cx, service, number),
         _ => Err(missing()),
@@ -160,7 +185,8 @@ fn kept_as(kind: &str) -> &'static str {
     if kind == "TrustProducts" { "products" } else { "profiles" }
 }
 
-fn bundles(cx: &Cx<'_>, kind: &str, asked: &Fields) -> Reply {
+fn bundles(cx: &Cx<'_>, kind: &str, request: &Request) -> Reply {
+    let asked = request.parameters();
     let kept = Kept::of(cx);
     let mut all: Vec<Value> = kept.all(kind).iter().map(|one| decided(cx, one)).collect();
     if kind == "profiles" {
@@ -173,7 +199,7 @@ fn bundles(cx: &Cx<'_>, kind: &str, asked: &Fields) -> Reply {
         wanted.is_empty() || one[field] == wanted
     };
     all.retain(|one| holds(one, "PolicySid", "policy_sid") && holds(one, "Status", "status"));
-    listed("results", &all)
+    listed(cx, request, "results", &all)
 }
 
 fn new_bundle(cx: &mut Cx<'_>, kind: &str, policy: &str, fields: &Fields) -> Result<Reply, Reply> {
@@ -532,7 +558,7 @@ fn take_out(cx: &mut Cx<'_>, service: &str, number: &str) -> Result<Reply, Reply
 pub(super) fn own(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Option<Result<Reply, Reply>> {
     let fields = request.form();
     Some(match (request.method.as_str(), path) {
-        ("GET", ["Addresses.json"]) => Ok(listed("addresses", Kept::of(cx).all("addresses"))),
+        ("GET", ["Addresses.json"]) => Ok(listed(cx, request, "addresses", Kept::of(cx).all("addresses"))),
         ("POST", ["Addresses.json"]) => new_address(cx, &fields),
         ("POST", ["Addresses", sid]) => change_address(cx, sid.trim_end_matches(".json"), &fields),
         ("GET", ["AvailablePhoneNumbers", "US", "Local.json"]) => Ok(available(cx, &request.parameters())),
