@@ -22,8 +22,8 @@ fn body(reply: Result<Reply, engine::Error>) -> Value {
 /// What Twilio does besides answering.
 #[derive(Default)]
 struct Mood {
-    /// The answer to the next request to make something there is lost, although it was made.
-    drops: Option<&'static str>,
+    /// The answer to the next request to make something at each of these is lost, although it was made.
+    drops: Vec<&'static str>,
     /// Nothing is answered but this.
     status: Option<u16>,
 }
@@ -175,8 +175,8 @@ fn ask(simulator: &Simulator, http: &HttpCall, mood: &Mutex<Mood>) -> Result<Ans
         body: http.body.clone(),
     };
     let reply = simulator.turn(&request).reply.expect("it answers");
-    if method == "POST" && mood.drops.is_some_and(|end| path.ends_with(end)) {
-        mood.drops = None;
+    if let Some(lost) = mood.drops.iter().position(|end| method == "POST" && path.ends_with(end)) {
+        mood.drops.remove(lost);
         return broken_after("connection_reset");
     }
     http_answer(reply.status, reply.body)
@@ -295,19 +295,12 @@ testkit::both! {
         // Everything of the second lies behind what the first made, and the answers that told of it are lost.
         twilio.another(None).await;
         let second = twilio.begin().await;
-        for what in ["/v1/CustomerProfiles", "/v1/a2p/BrandRegistrations", "/v1/Services", "/Compliance/Usa2p", "/IncomingPhoneNumbers.json"] {
-            twilio.mood(Mood { drops: Some(what), ..Mood::default() });
-            for _ in 0..60 {
-                if twilio.mood.lock().unwrap().drops.is_none() {
-                    break;
-                }
-                twilio.minutes(5).await;
-            }
-            assert!(twilio.mood.lock().unwrap().drops.is_none(), "{what} was not asked for: {}", twilio.registration(second).await);
-        }
+        let makes = ["v1/CustomerProfiles", "v1/a2p/BrandRegistrations", "v1/Services", "Compliance/Usa2p", "IncomingPhoneNumbers.json"];
+        twilio.mood(Mood { drops: makes.to_vec(), ..Mood::default() });
         let done = twilio.settle(second).await;
         assert_eq!(done["state"], "approved", "{done}");
-        for what in ["/v1/CustomerProfiles", "/v1/a2p/BrandRegistrations", "/v1/Services", "/Compliance/Usa2p", "/IncomingPhoneNumbers.json"] {
+        assert!(twilio.mood.lock().unwrap().drops.is_empty());
+        for what in makes {
             assert_eq!(twilio.made(what), 2, "{what}");
         }
     }
@@ -392,8 +385,8 @@ testkit::both! {
         twilio.fill(whole()).await;
         let id = twilio.begin().await;
         for lost in ["/CustomerProfiles", "/EndUsers", "/TrustProducts", "/BrandRegistrations", "/Services", "/Usa2p", "/IncomingPhoneNumbers.json", "/PhoneNumbers"] {
-            twilio.mood(Mood { drops: Some(lost), ..Mood::default() });
-            let is_lost = || twilio.mood.lock().unwrap().drops.is_none();
+            twilio.mood(Mood { drops: vec![lost], ..Mood::default() });
+            let is_lost = || twilio.mood.lock().unwrap().drops.is_empty();
             for _ in 0..40 {
                 twilio.minutes(1).await;
                 if is_lost() {
