@@ -791,7 +791,7 @@ pub(crate) fn price_list() -> Value {
 /// A tenant's credit.
 pub(crate) fn credits() -> Value {
     json!({
-        "mode": "prepaid", "available": {"amount_micros": 49_991_000, "currency": "USD"}, "reserved": {"amount_micros": 0, "currency": "USD"},
+        "mode": "prepaid", "available": {"amount_micros": 49_991_000, "currency": "USD"}, "debt": {"amount_micros": 0, "currency": "USD"}, "reserved": {"amount_micros": 0, "currency": "USD"},
         "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
         "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
         "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
@@ -812,7 +812,7 @@ pub(crate) fn credit_entry() -> Value {
 pub(crate) fn credit_purchase() -> Value {
     json!({
         "id": "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "provider": "stripe", "state": "open", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
-        "refunded": {"amount_micros": 0, "currency": "USD"}, "reference": null, "url": "https://checkout.stripe.com/c/pay/cs_live_a1B2", "failure": null,
+        "refunded": {"amount_micros": 0, "currency": "USD"}, "disputed": {"amount_micros": 0, "currency": "USD"}, "disputes": [], "reference": null, "url": "https://checkout.stripe.com/c/pay/cs_live_a1B2", "failure": null,
         "is_top_up": false, "entry": null, "created_at": "2026-11-28T09:00:00Z", "updated_at": "2026-11-28T09:00:00Z",
     })
 }
@@ -829,7 +829,7 @@ pub(crate) fn credit_refund() -> Value {
 /// Our records held against a provider's.
 pub(crate) fn reconciliation() -> Value {
     json!({
-        "id": "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "account_id": ACCOUNT, "source": "messages", "state": "done", "starts_at": "2026-11-01T00:00:00Z",
+        "id": "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "account_id": ACCOUNT, "source": "messages", "channel": null, "state": "done", "starts_at": "2026-11-01T00:00:00Z",
         "ends_at": "2026-12-01T00:00:00Z", "ours": 20_412, "theirs": 20_411, "matched": 20_411, "missing_here": 0, "missing_there": 1, "price_differences": 3,
         "accuracy_ppm": 999_951, "is_accurate": true, "cost_ours": {"amount_micros": 153_082_500, "currency": "USD"},
         "cost_theirs": {"amount_micros": 153_090_000, "currency": "USD"}, "failure": null, "created_at": "2026-12-01T09:00:00Z", "updated_at": "2026-12-01T09:01:00Z",

@@ -10,6 +10,7 @@
 pub mod book;
 pub mod charge;
 pub mod credits;
+pub mod disputes;
 pub mod ledger;
 pub mod marks;
 pub mod payment_events;

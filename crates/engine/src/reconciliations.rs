@@ -10,7 +10,7 @@ pub mod work;
 
 use std::sync::Arc;
 
-use model::{AccountId, MessageId, Money, ReconciliationId, Timestamp};
+use model::{AccountId, Channel, MessageId, Money, ReconciliationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
@@ -58,6 +58,11 @@ pub struct NewReconciliation {
     #[serde(default)]
     #[schema(example = "sid,date_sent,price,currency\nSM1,2026-11-21T09:30:00Z,-0.0075,USD\n")]
     pub csv: Option<String>,
+    /// The channel the table's messages went over, when it holds those of one alone: a table of calls, `voice`. Left out: a table of messages over every channel but calls, which providers
+    /// export apart.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "voice")]
+    pub channel: Option<Channel>,
 }
 
 /// A comparison.
@@ -73,6 +78,9 @@ pub struct ReconciliationView {
     /// Where the provider's records come from: `messages` (one by one), `statistics` (counts by day), or `csv`.
     #[schema(example = "messages")]
     pub source: String,
+    /// The one channel that was compared, when a table was of one alone.
+    #[schema(value_type = Option<String>, example = "voice")]
+    pub channel: Option<Channel>,
     /// `running`, `done` or `failed`.
     #[schema(example = "done")]
     pub state: String,
@@ -149,6 +157,7 @@ fn view(r: Reconciliation) -> ReconciliationView {
         id: r.id,
         account_id: r.account_id,
         source: r.source,
+        channel: r.channel,
         state: r.state,
         starts_at: r.starts_at,
         ends_at: r.ends_at,
@@ -194,6 +203,12 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
     if new.ends_at > now {
         faults.add("/ends_at", "not in the future: what is yet to be sent cannot be compared");
     }
+    if new.channel.is_some() && new.csv.is_none() {
+        faults.add("/channel", "belongs to a table: leave it out, or send `csv`");
+    }
+    if new.channel == Some(Channel::Webhook) {
+        faults.add("/channel", "events to endpoints leave through no provider");
+    }
     faults.end()?;
     let account = provider::named_account(parts, tenant, new.account_id).await?;
     let source = match &new.csv {
@@ -219,6 +234,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         id: ReconciliationId::from_ulid(parts.ports.ids.ulid(now)),
         account_id: new.account_id,
         source: source.to_owned(),
+        channel: new.channel,
         state: "running".to_owned(),
         starts_at,
         ends_at,
@@ -239,6 +255,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         actor: caller.actor(),
         created_at: now,
         updated_at: now,
+        next_at: Some(now),
     };
     let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
     once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
@@ -251,7 +268,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
             rows::put(tx, tenant, &row).await?;
             rows::put_records(tx, tenant, row.id, &records).await?;
             rows::remove_oldest(tx, tenant, KEPT).await?;
-            let detail = json!({ "account_id": row.account_id, "starts_at": row.starts_at, "ends_at": row.ends_at, "source": row.source });
+            let detail = json!({ "account_id": row.account_id, "starts_at": row.starts_at, "ends_at": row.ends_at, "source": row.source, "channel": row.channel });
             audit::record(tx, tenant, &ids, now, &by, "reconciliation.started", row.id, &detail).await?;
             Ok(view(row))
         })

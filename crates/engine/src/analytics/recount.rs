@@ -1,5 +1,7 @@
 //! Counting all messages again: `tidings recount`. While the installation runs, in bounded steps, each of which is exact. After an upgrade that lets sums tell more, a job does so
 //! by itself, once.
+//!
+//! Whoever counts takes locks in one order: messages, then their sums by slot, by day and by month. A step here does the same, so that it waits for those who change messages and never with them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +11,7 @@ use store::{
     Scope, Tx, fallbacks, installation,
     message_counters::{self, Counts, Filter, SLOT_S, Split, Table},
     messages::{self, Message},
-    tenants,
+    tenants, usage,
 };
 
 use super::{
@@ -101,7 +103,24 @@ impl Engine {
             wrong += step.wrong;
             from = step.next;
         }
-        Ok(wrong + self.recount_days(tenant).await?)
+        wrong += self.recount_days(tenant).await?;
+        Ok(wrong + self.recount_months(tenant, oldest).await?)
+    }
+
+    /// Makes the sums by month what those by slot come to, from the month of the oldest message on. Answers how many were wrong.
+    async fn recount_months(&self, tenant: TenantId, oldest: Timestamp) -> Result<u64, Error> {
+        let (mut wrong, mut month) = (0, oldest.month());
+        let last = self.ports.clock.now().month();
+        while month <= last {
+            let (from, until) = crate::usage::span(&month, None)?;
+            let name = month.clone();
+            let write = self.ports.db.write(Scope::Tenant(tenant), move |tx| {
+                Box::pin(async move { self::month(tx, tenant, &name, from, until).await })
+            });
+            wrong += write.await?;
+            month = until.month();
+        }
+        Ok(wrong)
     }
 
     /// Makes the sums by day what those by slot come to, a week at a time. Answers how many were wrong.
@@ -130,7 +149,39 @@ fn first_id(at: Timestamp) -> u128 {
 
 /// Counts the messages of as many whole slots as a step may, from `from` on.
 async fn step(tx: &mut Tx, tenant: TenantId, zone: &TimeZone, from: Timestamp) -> Result<Step, Error> {
+    set_clocks(tx, tenant, zone, from).await?;
     message_counters::lock(tx).await?;
+    let (all, until) = of_slots(tx, tenant, from).await?;
+    let is_over = until.is_none();
+    let until = until.unwrap_or(Filter::everything().until);
+    let sums = counted(tx, tenant, &all).await?;
+    let filter = Filter { from, until, ..Filter::default() };
+    let kept = message_counters::sums(tx, Some(tenant), &filter, Split::FULL, i64::MAX).await?;
+    let kept: Sums = kept.into_iter().filter(|(_, counts)| *counts != Counts::default()).collect();
+    let wrong = differing(&sums, &kept);
+    if wrong > 0 {
+        message_counters::remove(tx, Table::Slots, tenant, from, until).await?;
+        message_counters::add_to(tx, Table::Slots, 0, &sums).await?;
+    }
+    Ok(Step { wrong, next: (!is_over).then_some(until) })
+}
+
+/// Notes what the tenant's clock showed on messages of a step that do not say so: their rows are locked, in the order in which everybody does, before the sums are.
+async fn set_clocks(tx: &mut Tx, tenant: TenantId, zone: &TimeZone, from: Timestamp) -> Result<(), Error> {
+    let (all, _) = of_slots(tx, tenant, from).await?;
+    let unset: Vec<_> = all.iter().filter(|m| m.clock.is_none()).map(|m| (tenant, m.id)).collect();
+    if unset.is_empty() {
+        return Ok(());
+    }
+    let mut locked = messages::lock_many(tx, &unset).await?;
+    for m in &mut locked {
+        m.clock = Some(period::clock(zone, m.created_at));
+    }
+    Ok(messages::set_clocks(tx, &locked).await?)
+}
+
+/// The messages of as many whole slots as a step may count, from `from` on, and where they end; `None` when there are no more.
+async fn of_slots(tx: &mut Tx, tenant: TenantId, from: Timestamp) -> Result<(Vec<Message>, Option<Timestamp>), Error> {
     let mut all: Vec<Message> = Vec::new();
     let mut after = MessageId::from_ulid(first_id(from).saturating_sub(1));
     let is_over = loop {
@@ -144,28 +195,40 @@ async fn step(tx: &mut Tx, tenant: TenantId, zone: &TimeZone, from: Timestamp) -
         }
     };
     // The last slot may go on in the next step.
-    let until = if is_over {
-        Filter::everything().until
-    } else {
-        all.last().map_or(from, |last| message_counters::slot(last.created_at))
-    };
-    all.retain(|m| m.created_at >= from && m.created_at < until && m.channel != Channel::Webhook);
-    let mut unset: Vec<Message> = Vec::new();
-    for m in all.iter_mut().filter(|m| m.clock.is_none()) {
-        m.clock = Some(period::clock(zone, m.created_at));
-        unset.push(m.clone());
-    }
-    messages::set_clocks(tx, &unset).await?;
-    let sums = counted(tx, tenant, &all).await?;
+    let until = all.last().map(|last| message_counters::slot(last.created_at)).filter(|_| !is_over);
+    let is_in = |m: &Message| m.created_at >= from && until.is_none_or(|until| m.created_at < until);
+    all.retain(|m| is_in(m) && m.channel != Channel::Webhook);
+    Ok((all, until))
+}
+
+/// Sums of a month again, from those by slot.
+async fn month(tx: &mut Tx, tenant: TenantId, name: &str, from: Timestamp, until: Timestamp) -> Result<u64, Error> {
+    message_counters::lock(tx).await?;
+    let split = Split { channel: true, provider: true, purpose: true, ..Split::default() };
     let filter = Filter { from, until, ..Filter::default() };
-    let kept = message_counters::sums(tx, Some(tenant), &filter, Split::FULL, i64::MAX).await?;
-    let kept: Sums = kept.into_iter().filter(|(_, counts)| *counts != Counts::default()).collect();
-    let wrong = differing(&sums, &kept);
-    if wrong > 0 {
-        message_counters::remove(tx, Table::Slots, tenant, from, until).await?;
-        message_counters::add_to(tx, Table::Slots, 0, &sums).await?;
+    let slots = message_counters::sums(tx, Some(tenant), &filter, split, i64::MAX).await?;
+    let key = |key: message_counters::Key| usage::Key {
+        tenant_id: tenant,
+        month: name.to_owned(),
+        channel: key.channel,
+        provider: key.provider,
+        purpose: key.purpose,
+    };
+    let zero = usage::Counts::default();
+    let right: BTreeMap<usage::Key, usage::Counts> = slots
+        .into_iter()
+        .map(|(slot, counts)| (key(slot), counts.outcome))
+        .filter(|(_, counts)| *counts != zero)
+        .collect();
+    let kept = usage::of_month(tx, tenant, name).await?;
+    let kept: BTreeMap<_, _> = kept.into_iter().filter(|(_, counts)| *counts != zero).collect();
+    let missing = right.iter().filter(|(key, counts)| kept.get(*key) != Some(*counts)).count();
+    let strange = kept.keys().filter(|key| !right.contains_key(*key)).count();
+    if missing + strange > 0 {
+        usage::remove(tx, tenant, name).await?;
+        usage::add_many(tx, 0, &right).await?;
     }
-    Ok(Step { wrong, next: (!is_over).then_some(until) })
+    Ok((missing + strange) as u64)
 }
 
 /// Sums by day again of the week that begins with a day, from those by slot.

@@ -81,6 +81,8 @@ pub struct Finished {
     pub exchange: Option<String>,
     /// How long the exchange took, in milliseconds; `None` when there was none.
     pub took_ms: Option<i64>,
+    /// How much was handed to the provider, in bytes; `None` when nothing was.
+    pub bytes: Option<i64>,
     /// Set by apply.
     pub finished_at: Timestamp,
 }

@@ -5,6 +5,7 @@
 //! dies leaves its rows in `inflight`; [`crate::recovery`] finds them. Several processes on one PostgreSQL pass over each other's locked rows.
 
 pub mod exchange;
+mod handed;
 pub mod lanes;
 mod send;
 

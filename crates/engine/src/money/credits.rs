@@ -46,6 +46,9 @@ pub struct Credits {
     /// What can be spent and was paid for, or is to be.
     #[schema(value_type = Object)]
     pub available: Money,
+    /// What the tenant owes: how far what was paid for is below zero, because a payment was disputed or given back after it was spent. Nothing prepaid is accepted before it is paid.
+    #[schema(value_type = Object)]
+    pub debt: Money,
     /// What can be spent and was given for a time; it is spent first.
     #[schema(value_type = Object)]
     pub promotional: Money,
@@ -96,7 +99,7 @@ pub struct CreditEntry {
     /// Counts up from 1 without gaps.
     #[schema(example = 1)]
     pub number: i64,
-    /// `purchase`, `refund`, `refund_failed`, `adjustment`, `grant`, `expire`, `reserve`, `settle`, `release` or `correct`.
+    /// `purchase`, `refund`, `refund_failed`, `dispute`, `dispute_returned`, `adjustment`, `grant`, `expire`, `reserve`, `settle`, `release` or `correct`.
     #[schema(example = "purchase")]
     pub kind: String,
     /// The book it was taken from: `available`, `promotional`, `reserved`, `revenue`, `purchased`, `adjusted` or `granted`.
@@ -224,6 +227,7 @@ fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
     Credits {
         mode: BillingMode::from_stored(&l.mode),
         available: money(l.available),
+        debt: money(debt(l)),
         promotional: money(l.promo),
         reserved: money(l.reserved),
         spent: money(l.revenue),
@@ -234,6 +238,14 @@ fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
         low_at_micros: l.low_at,
         top_up: top_up(l),
         differences,
+    }
+}
+
+/// Who pays ahead and is below zero owes that; who pays afterwards owes by the invoice.
+fn debt(l: &Ledger) -> i64 {
+    match BillingMode::from_stored(&l.mode) {
+        BillingMode::Prepaid => l.available.min(0).saturating_neg(),
+        BillingMode::None | BillingMode::Postpaid => 0,
     }
 }
 

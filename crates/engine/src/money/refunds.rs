@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use connectors::stripe::{self, KEY_KEPT_S, Payment, RefundState, Refunded};
+use connectors::stripe::{self, Disputed, KEY_KEPT_S, Payment, RefundState, Refunded};
 use model::{Failure, FailureKind, Money, PurchaseId, RefundId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use super::{
     charge,
     credits::{AMOUNT_MAX, check_text, ledger_to_write},
+    disputes,
     ledger::{Book, Open},
     payments::{self, STRIPE, Stripe, check_amount},
     purchases::{ACTOR, Told, by_hand, in_words},
@@ -174,7 +175,8 @@ async fn part_of(
         let detail = format!("This purchase is {}: only what was paid can be given back.", row.state);
         return Err(Error::conflict("purchase_not_paid", detail));
     }
-    let left = row.amount - row.refunded;
+    // What the payer's bank took is gone already.
+    let left = row.amount - row.refunded - disputes::views(&row).1;
     if amount > left {
         return Err(Error::invalid("/amount_micros", format!("only {left} millionths of that purchase are left")));
     }
@@ -402,18 +404,18 @@ async fn at_stripe(
     payments::ask(parts, stripe, |cx| stripe::refund(cx, &pays, &key, payment), stripe::refunded).await
 }
 
-/// Asks what there is to know about a purchase: what was given back of it, and what it was paid with.
+/// Asks what there is to know about a purchase: what was given back of it, whether it is disputed, and what it was paid with.
 async fn look(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Error> {
     let (tenant, id, looks) = (row.tenant_id, row.id, row.looks);
     let found = match &row.payment {
-        None => Ok((Vec::new(), None)),
+        None => Ok(Seen::default()),
         Some(payment) => seen(engine.parts(), stripe, payment, row.saves_method).await,
     };
-    let (refunds, kept) = match found {
+    let Seen { refunds, disputes, kept } = match found {
         Ok(found) => found,
         Err(failure) if matches!(failure.kind, FailureKind::Content) => {
             tracing::error!(purchase.id = %id, code = failure.code, "Stripe does not show a payment: {}", in_words(&failure));
-            (Vec::new(), None)
+            Seen::default()
         }
         Err(failure) => {
             tracing::warn!(purchase.id = %id, code = failure.code, "Could not ask Stripe about a purchase");
@@ -424,6 +426,12 @@ async fn look(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Err
         let ids = Arc::clone(&engine.ports.ids);
         settle(engine, tenant, move |tx, open, now| {
             Box::pin(async move { said(tx, tenant, open, &refund, &ids, now).await })
+        })
+        .await?;
+    }
+    for dispute in disputes {
+        settle(engine, tenant, move |tx, open, now| {
+            Box::pin(async move { disputes::said(tx, tenant, open, id, &dispute, now).await })
         })
         .await?;
     }
@@ -454,18 +462,34 @@ async fn look(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Err
     .await
 }
 
-async fn seen(
-    parts: &Parts,
-    stripe: &Stripe,
-    payment: &str,
-    saves_method: bool,
-) -> Result<(Vec<Refunded>, Option<stripe::Kept>), Failure> {
+/// What there is at Stripe about a payment.
+#[derive(Default)]
+struct Seen {
+    refunds: Vec<Refunded>,
+    disputes: Vec<Disputed>,
+    kept: Option<stripe::Kept>,
+}
+
+async fn seen(parts: &Parts, stripe: &Stripe, payment: &str, saves_method: bool) -> Result<Seen, Failure> {
     let refunds = payments::ask(parts, stripe, |cx| Ok(stripe::refunds(cx, payment)), stripe::all_refunds).await?;
     let kept = match saves_method {
         true => payments::ask(parts, stripe, |cx| Ok(stripe::method(cx, payment)), stripe::kept).await?,
         false => None,
     };
-    Ok((refunds, kept))
+    let disputes = payments::ask(parts, stripe, |cx| Ok(stripe::disputes(cx, payment)), stripe::all_disputes).await;
+    let disputes = match disputes {
+        // A key that may see refunds and no disputes: what it may see counts.
+        Err(failure) if failure.kind == FailureKind::Account => {
+            tracing::error!(
+                code = failure.code,
+                "Stripe shows no disputes to the operator's key: {}",
+                in_words(&failure)
+            );
+            Vec::new()
+        }
+        disputes => disputes?,
+    };
+    Ok(Seen { refunds, disputes, kept })
 }
 
 /// Does something about a tenant's purchases under its ledger's lock, and tells the tenant what happened.

@@ -2,7 +2,9 @@
 //! <https://docs.stripe.com/api>
 //!
 //! The page is `POST /stripe/c/pay/{session}` with `outcome` (`paid`, `later`, `arrived`, `bounced`, `declined` or `expired`) and `card`, one of Stripe's own test numbers; somebody on Stripe's
-//! pages who gives money back is `POST /stripe/dashboard/refunds`. Events go to the setting `callback_url`.
+//! pages who gives money back is `POST /stripe/dashboard/refunds`, and a payer who goes to the bank is `POST /stripe/bank/disputes` (see [`disputes`]). Events go to the setting `callback_url`.
+
+mod disputes;
 
 use model::{HttpCall, Method};
 use serde_json::{Map, Value, json};
@@ -24,6 +26,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "sessions", default: "[]" },
     Setting { name: "payments", default: "[]" },
     Setting { name: "refunds", default: "[]" },
+    Setting { name: disputes::KEPT, default: "[]" },
     Setting { name: "answers", default: "[]" },
 ];
 /// The least that can be paid, in cents.
@@ -64,6 +67,7 @@ impl Provider for Stripe {
         match (request.method.as_str(), &request.segments()[..]) {
             ("POST", ["c", "pay", id]) => return page(cx, id, &request.form()),
             ("POST", ["dashboard", "refunds"]) => return refund(cx, &request.form()),
+            ("POST", ["bank", "disputes"]) => return disputes::turn(cx, &request.form()),
             _ => {}
         }
         if request.bearer() != cx.get("secret_key") {
@@ -82,12 +86,10 @@ impl Provider for Stripe {
                 shown(Some(intent))
             }
             ("GET", ["v1", "refunds"]) => {
-                let payment = request.parameters().get("payment_intent").to_owned();
-                let mut found = cx.list("refunds");
-                found.retain(|refund| payment.is_empty() || refund["payment_intent"] == payment.as_str());
-                found.reverse();
-                let list = json!({"object": "list", "url": "/v1/refunds", "has_more": false, "data": found});
-                Ok(Reply::json(200, &list))
+                Ok(list(cx, "refunds", "/v1/refunds", request.parameters().get("payment_intent")))
+            }
+            ("GET", ["v1", "disputes"]) => {
+                Ok(list(cx, disputes::KEPT, "/v1/disputes", request.parameters().get("payment_intent")))
             }
             _ => Err(error(404, "invalid_request_error", "resource_missing", "Unrecognized request URL.")),
         }
@@ -104,6 +106,14 @@ impl Provider for Stripe {
     fn report(&self, _: &Cx<'_>, _: &Message, _: Stage) -> Option<HttpCall> {
         None
     }
+}
+
+/// What there is of a payment, the newest first; of all payments without one.
+fn list(cx: &Cx<'_>, name: &str, url: &str, payment: &str) -> Reply {
+    let mut found = cx.list(name);
+    found.retain(|one| payment.is_empty() || one["payment_intent"] == payment);
+    found.reverse();
+    Reply::json(200, &json!({"object": "list", "url": url, "has_more": false, "data": found}))
 }
 
 fn missing() -> Reply {

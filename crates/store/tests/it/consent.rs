@@ -187,7 +187,7 @@ testkit::both! {
         let account = AccountId::from_ulid(7);
         let route = |position: u32| FormerRoute {
             tenant_id: ACME, message_id: message, position, channel: Channel::Whatsapp, address: "+49".to_owned(), account_id: account, connector: "twilio".to_owned(),
-            provider_message_id: Some(format!("SM{position}")), sent_at: Some(at(1)), segments: None, failure: None, last_attempt: position + 1, left_at: at(2),
+            provider_message_id: Some(format!("SM{position}")), sent_at: Some(at(1)), segments: None, bytes: Some(7), failure: None, last_attempt: position + 1, left_at: at(2),
         };
         let rows = [route(1), route(0)];
         write!(db, |tx| fallbacks::leave_many(tx, &rows).await?);
