@@ -493,6 +493,12 @@ pub async fn grants(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Gra
     tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read_grant).collect()
 }
 
+/// What all of a tenant's grants have left together.
+pub async fn grants_left(tx: &mut Tx, tenant: TenantId) -> Result<i64, Error> {
+    let sql = "SELECT CAST(COALESCE(SUM(rest), 0) AS BIGINT) FROM credit_grants WHERE tenant_id = $1";
+    tx.row(sql, &[&tenant]).await?.map_or(Ok(0), |mut row| row.get(0))
+}
+
 /// Grants before `before`, newest first.
 pub async fn grants_before(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> Result<Vec<Grant>, Error> {
     let sql =

@@ -167,6 +167,8 @@ testkit::both! {
         assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 9).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3), grant(ACME, 2, 90, 50)]);
         assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 2).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3)]);
         assert_eq!(write!(db, |tx| credits::grants_before(tx, ACME, 7, 1).await?), [grant(ACME, 5, 40, 0)]);
+        let all: i64 = write!(db, |tx| credits::grants(tx, ACME, 99).await?).iter().map(|grant| grant.rest).sum();
+        assert_eq!(write!(db, |tx| credits::grants_left(tx, ACME).await?), all);
         let ended = async |at: i64| write!(db, |tx| credits::with_ended_grants(tx, Timestamp::from_seconds(at), 9).await?);
         assert_eq!(ended(59).await, []);
         assert_eq!(ended(60).await, [ACME]);
