@@ -230,6 +230,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Get, "/v1/numbers", Operator("numbers:read")),
     op(Get, "/v1/numbers/{id}", Operator("numbers:read")),
     op(Patch, "/v1/numbers/{id}", Operator("numbers:write")),
+    op(Delete, "/v1/numbers/{id}", Operator("numbers:write")),
     counts_itself(op(Post, "/v1/messages", Tenant("messages:write"))),
     counts_itself(op(Post, "/v1/messages/batch", Tenant("messages:write"))),
     op(Get, "/v1/messages", Tenant("messages:read")),

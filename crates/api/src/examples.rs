@@ -427,6 +427,7 @@ pub fn callback() -> Value {
         "headers": [["content-type", "application/x-www-form-urlencoded"], ["x-twilio-signature", "\u{2022}\u{2022}\u{2022}\u{2022}"]],
         "body": "MessageSid=SM1&MessageStatus=delivered", "body_encoding": "utf-8", "size": 38, "verdict": "valid", "detail": null,
         "observed": 1, "unmatched": 0, "repeats": 0,
+        "told": [{"fact": "delivered", "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "inbound_message_id": null}],
     })
 }
 
@@ -868,8 +869,8 @@ pub(crate) fn subscription() -> Value {
     json!({
         "state": "active", "plan": plan(),
         "quotas": [
-            {"channel": "email", "included": 50_000, "overage_micros": null, "limit": 50_000, "used": 12_408, "remaining": 37_592, "resets_at": "2026-11-30T23:00:00Z"},
-            {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "resets_at": "2026-11-30T23:00:00Z"},
+            {"channel": "email", "included": 50_000, "overage_micros": null, "limit": 50_000, "used": 12_408, "remaining": 37_592, "level": "enough", "resets_at": "2026-11-30T23:00:00Z"},
+            {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "level": "enough", "resets_at": "2026-11-30T23:00:00Z"},
         ],
         "trial_ends_at": null, "past_due_since": null, "marketing_stops_at": null, "canceled_at": null,
         "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},
@@ -901,7 +902,7 @@ pub(crate) fn invoice() -> Value {
         ],
         "net": {"amount_micros": 52_710_000, "currency": "EUR"}, "taxes": [{"name": "VAT", "rate_ppm": 190_000, "amount_micros": 10_010_000}],
         "total": {"amount_micros": 62_720_000, "currency": "EUR"}, "payment_details": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "reason": null,
-        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "paid_at": null, "payment_reference": null, "voided_at": null, "mailed_at": null,
+        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "is_overdue": false, "paid_at": null, "payment_reference": null, "voided_at": null, "mailed_at": null,
         "created_at": "2026-12-01T00:00:00Z", "updated_at": "2026-12-01T00:00:00Z",
     })
 }

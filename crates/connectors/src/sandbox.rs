@@ -252,6 +252,10 @@ impl manage::Registrations for Sandbox {
         String::new()
     }
 
+    fn release(&self, _cx: &Cx<'_>, _reference: &str, _answers: &[Answer]) -> Plan<()> {
+        Ok(Next::Done(()))
+    }
+
     fn concerns(&self, _cx: &Cx<'_>, _names_sender: bool) -> bool {
         false
     }

@@ -47,6 +47,58 @@ pub struct AuditEntry {
     pub ip: Option<String>,
 }
 
+/// What entries are about: a noun, and the words before the dot of the actions that are about it. [`record`] takes no others, so the list is whole; new ones are added here.
+pub const NOUNS: &[(&str, &[&str])] = &[
+    ("account", &["account"]),
+    ("alert", &["alert"]),
+    ("alert_rule", &["alert_rule"]),
+    ("api_key", &["api_key"]),
+    ("attachment", &["attachment"]),
+    ("audit_log", &["audit_log"]),
+    ("billing_settings", &["billing_settings"]),
+    ("branding", &["branding"]),
+    ("business_profile", &["business_profile"]),
+    ("campaign", &["campaign", "campaign_recipients"]),
+    ("consent", &["consent"]),
+    ("consent_policy", &["consent_policy"]),
+    ("contact", &["contact", "contacts"]),
+    ("contact_attribute", &["contact_attribute"]),
+    ("content_rule", &["content_rule"]),
+    ("credits", &["credits"]),
+    ("demo_tenant", &["demo_tenant"]),
+    ("domain", &["domain"]),
+    ("endpoint", &["endpoint"]),
+    ("invoice", &["invoice"]),
+    ("list", &["list"]),
+    ("message", &["message", "dead_letters"]),
+    ("number", &["number"]),
+    ("payment_settings", &["payment_settings"]),
+    ("plan", &["plan"]),
+    ("preferences", &["preferences"]),
+    ("prices", &["prices"]),
+    ("reconciliation", &["reconciliation"]),
+    ("registration", &["registration"]),
+    ("retention", &["retention"]),
+    ("route", &["route"]),
+    ("schedule", &["schedule"]),
+    ("segment", &["segment"]),
+    ("sender", &["sender"]),
+    ("session", &["session"]),
+    ("subscription", &["subscription"]),
+    ("suppression", &["suppression", "suppressions"]),
+    ("template", &["template"]),
+    ("tenant", &["tenant"]),
+    ("topic", &["topic"]),
+    ("user", &["user"]),
+    ("whatsapp_template", &["whatsapp_template"]),
+];
+
+/// The noun an action is about.
+pub fn noun(action: &str) -> Option<&'static str> {
+    let word = action.split('.').next().unwrap_or_default();
+    NOUNS.iter().find(|(_, words)| words.contains(&word)).map(|(noun, _)| *noun)
+}
+
 /// Writes one entry into `tenant`'s log ([`crate::vault::OPERATOR`] for the operator's own).
 #[allow(clippy::too_many_arguments, reason = "each is a different fact, and a struct would repeat them at every call")]
 pub async fn record(
@@ -59,6 +111,7 @@ pub async fn record(
     subject: impl std::fmt::Display + Send,
     detail: &Value,
 ) -> Result<(), Error> {
+    debug_assert!(noun(action).is_some(), "{action} is about a noun that is not in NOUNS");
     let entry = audit::Entry {
         tenant,
         id: AuditId::from_ulid(ids.ulid(now)),
@@ -197,6 +250,12 @@ pub struct AuditQuery {
     /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
     #[param(example = "account.*")]
     pub action: Option<String>,
+    /// Only what is about this noun, whatever was done: `account`, `campaign`, `suppression` and so on; an unknown one is refused with all there are.
+    #[param(example = "suppression")]
+    pub about: Option<String>,
+    /// Only with this text in the subject, the actor or the detail, in any case of Latin letters. The newest 100,000 entries before `until` and `cursor` are looked through.
+    #[param(example = "acme.example")]
+    pub q: Option<String>,
     /// Only what was done to this one: an id.
     #[param(example = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X")]
     pub subject: Option<String>,
@@ -218,7 +277,8 @@ const TEXT_MAX: usize = 200;
 
 impl AuditQuery {
     fn filter(&self) -> Result<audit::Filter, Error> {
-        for (pointer, text) in [("?actor", &self.actor), ("?action", &self.action), ("?subject", &self.subject)] {
+        let texts = [("?actor", &self.actor), ("?action", &self.action), ("?subject", &self.subject), ("?q", &self.q)];
+        for (pointer, text) in texts {
             if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > TEXT_MAX || text.contains('\0')) {
                 return Err(malformed(pointer, format!("1 to {TEXT_MAX} bytes")));
             }
@@ -227,10 +287,19 @@ impl AuditQuery {
             Some(start) => audit::Action::BeginsWith(start.to_owned()),
             None => audit::Action::Is(action.clone()),
         });
+        let words = self.about.as_ref().map(|about| {
+            NOUNS.iter().find(|(noun, _)| noun == about).map(|(_, words)| *words).ok_or_else(|| {
+                let nouns = NOUNS.iter().map(|(noun, _)| *noun).collect::<Vec<_>>().join(", ");
+                malformed("?about", format!("nothing is written about that; there are {nouns}"))
+            })
+        });
+        let words = words.transpose()?.unwrap_or_default();
         Ok(audit::Filter {
             actor: self.actor.clone(),
             action,
+            nouns: words.iter().map(|word| format!("{word}.")).collect(),
             subject: self.subject.clone(),
+            text: self.q.clone(),
             since: self.since,
             until: self.until,
         })

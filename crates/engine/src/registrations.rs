@@ -419,9 +419,6 @@ pub(crate) async fn load(tx: &mut Tx, tenant: model::TenantId) -> Result<gate::R
     let states = registrations::states(tx, tenant).await?;
     Ok(gate::Registered {
         policy: profile.map_or(profile::UsSms::default(), |row| profile::UsSms::from_stored(&row.us_sms)),
-        states: states
-            .into_iter()
-            .map(|(account, state, _)| (account, RegistrationState::from_stored(&state)))
-            .collect(),
+        states: states.into_iter().map(|(account, state)| (account, RegistrationState::from_stored(&state))).collect(),
     })
 }

@@ -432,6 +432,20 @@ pub async fn after(tx: &mut Tx, tenant: TenantId, after: MessageId, limit: i64) 
     tx.rows(&sql, &[&tenant, &after, &limit]).await?.into_iter().map(Message::read).collect()
 }
 
+/// The messages of one of the tenant's campaigns with ids above `after`, oldest first.
+pub async fn of_campaign(
+    tx: &mut Tx,
+    tenant: TenantId,
+    campaign: CampaignId,
+    after: MessageId,
+    limit: i64,
+) -> Result<Vec<Message>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM messages WHERE tenant_id = $1 AND campaign_id = $2 AND id > $3 ORDER BY id LIMIT $4"
+    );
+    tx.rows(&sql, &[&tenant, &campaign, &after, &limit]).await?.into_iter().map(Message::read).collect()
+}
+
 /// Notes what the tenant's clock showed when messages were accepted that do not say so.
 pub async fn set_clocks(tx: &mut Tx, messages: &[Message]) -> Result<(), Error> {
     let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("clock", Kind::Int)]);

@@ -100,10 +100,9 @@ pub async fn lock(tx: &mut Tx, id: NumberId) -> Result<Option<Number>, Error> {
     tx.row(&sql, &[&id]).await?.map(read).transpose()
 }
 
-/// The number with these digits.
-pub async fn find_by_number(tx: &mut Tx, number: &str) -> Result<Option<Number>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM numbers WHERE number = $1");
-    tx.row(&sql, &[&number]).await?.map(read).transpose()
+/// Takes a number out of the pool. `false` when it is not in it.
+pub async fn remove(tx: &mut Tx, id: NumberId) -> Result<bool, Error> {
+    Ok(tx.execute("DELETE FROM numbers WHERE id = $1", &[&id]).await? == 1)
 }
 
 /// The pool, newest first, from before `before`; only those in a state, where one is given.

@@ -140,11 +140,11 @@ pub async fn stuck(tx: &mut Tx, before: RegistrationId, limit: i64) -> Result<Ve
     tx.rows(&sql, &[&before, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// Account, state and stage of all of the tenant's registrations: at most one per account.
-pub async fn states(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(AccountId, String, RegistrationId)>, Error> {
-    let sql = "SELECT account_id, state, id FROM registrations WHERE tenant_id = $1 ORDER BY id";
+/// Account and state of all of the tenant's registrations: at most one per account.
+pub async fn states(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(AccountId, String)>, Error> {
+    let sql = "SELECT account_id, state FROM registrations WHERE tenant_id = $1 ORDER BY id";
     let rows = tx.rows(sql, &[&tenant]).await?;
-    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 /// Forgets a registration nobody works on. `false` when somebody does, or it is gone already.

@@ -142,7 +142,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(registrations::get, registrations::delete))
         .routes(routes!(registrations::submit))
         .routes(routes!(registrations::create_number, registrations::list_numbers))
-        .routes(routes!(registrations::get_number, registrations::patch_number))
+        .routes(routes!(registrations::get_number, registrations::patch_number, registrations::delete_number))
         .routes(routes!(connectors::list))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))

@@ -152,3 +152,30 @@ pub(crate) async fn patch_number(
     let change: NumberPatch = read(&body)?;
     answer::json(&numbers::patch(app.engine().parts(), &caller, id, change).await?)
 }
+
+/// How a number is removed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReleaseQuery {
+    /// True to give it back to the provider as well, through any account of who holds it there: nothing is paid for it any more, and somebody else may get it.
+    #[serde(default)]
+    #[param(default = false)]
+    release: bool,
+}
+
+/// Removes a number
+///
+/// Takes it out of the pool; with `release` it is given back to the provider. Refused with 409 while it is with a tenant. When the provider does not answer, the number is put aside
+/// (`retired`), and this can be asked again.
+#[utoipa::path(delete, path = "/v1/numbers/{id}", operation_id = "delete_number", tag = "Registration", params(ReleaseQuery),
+    responses((status = 204, description = "It is not in the pool any more.")))]
+pub(crate) async fn delete_number(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<NumberId>,
+    Args(query): Args<ReleaseQuery>,
+) -> Answer {
+    numbers::remove(app.engine().parts(), &caller, id, query.release).await?;
+    answer::nothing()
+}

@@ -60,6 +60,7 @@ const ELSEWHERE: &[(Verb, &str, &str)] = &[
     (Post, "/v1/invoices/{id}/payment", "invoices: nothing is due on the walk's bill"),
     (Post, "/v1/invoices/{id}/send", "invoices: the walk's customer has no address"),
     (Patch, "/v1/numbers/{id}", "registrations: numbers are made in the operator's own pool"),
+    (Delete, "/v1/numbers/{id}", "registrations: numbers are made in the operator's own pool"),
     (Post, "/v1/reconciliations", "reconciliations: the walk's accounts have no records"),
     (Post, "/v1/registrations/10dlc", "registrations: the walk's account has begun one already"),
     (Post, "/v1/registrations/10dlc/{id}/submit", "registrations: nothing was rejected on the walk"),
@@ -99,6 +100,29 @@ fn changes(operation: &Operation) -> bool {
 /// Entries of all logs so far.
 async fn entries(api: &Api) -> u64 {
     engine::audit::verify(&api.stage.world.ports.db).await.unwrap().entries
+}
+
+/// The details of the newest entry of any log.
+async fn newest(db: &TestDb) -> Value {
+    let read = db.db.read(store::Scope::System, |tx| {
+        Box::pin(async move {
+            let row = tx.row("SELECT detail FROM audit_log ORDER BY id DESC LIMIT 1", &[]).await?;
+            row.map(|mut row| row.get::<String>(0)).transpose()
+        })
+    });
+    let detail: Result<Option<String>, store::Error> = read.await;
+    serde_json::from_str(&detail.unwrap().unwrap()).unwrap()
+}
+
+/// Whether a value stands somewhere as it was and as it is.
+fn tells_before_and_after(detail: &Value) -> bool {
+    match detail {
+        Value::Object(fields) => {
+            (fields.contains_key("from") && fields.contains_key("to")) || fields.values().any(tells_before_and_after)
+        }
+        Value::Array(all) => all.iter().any(tells_before_and_after),
+        _ => false,
+    }
 }
 
 /// A tenant with one of everything, and its key.
@@ -265,11 +289,22 @@ fn every_change_leaves_an_entry() {
                     missing.push(format!("{what} does not work here: {}", seen.text()));
                 } else if entries(&api).await == before {
                     missing.push(format!("{what} left no entry"));
+                } else if operation.method == Patch && !tells_before_and_after(&newest(&db).await) {
+                    missing.push(format!("{what} does not say what was before: {}", newest(&db).await));
                 }
             }
         }
         assert_eq!(missing, Vec::<String>::new());
         assert!(walked > 70, "{walked}");
+        let read = db.db.read(store::Scope::System, |tx| {
+            Box::pin(async move {
+                let rows = tx.rows("SELECT DISTINCT action FROM audit_log", &[]).await?;
+                rows.into_iter().map(|mut row| row.get::<String>(0)).collect::<Result<Vec<_>, store::Error>>()
+            })
+        });
+        let actions = read.await.unwrap();
+        let strange: Vec<_> = actions.iter().filter(|action| engine::audit::noun(action).is_none()).collect();
+        assert!(actions.len() > 50 && strange.is_empty(), "about no noun of the list: {strange:?}");
         assert_eq!(engine::audit::verify(&db.db).await.unwrap().broken, Vec::<String>::new());
     });
 }

@@ -17,6 +17,9 @@ pub trait Registrations: Sync + Send {
     /// Who holds this account's numbers at the provider: only accounts of the same holder can be given a number of the pool.
     fn holder(&self, cx: &Cx<'_>) -> String;
 
+    /// Gives a number of this holder back to the provider, by what it is called there. Nothing is the matter when it is not there any more.
+    fn release(&self, cx: &Cx<'_>, reference: &str, answers: &[Answer]) -> Plan<()>;
+
     /// True when messages of this sender reach the United States only once it is registered: local numbers, not toll-free ones or short codes. `names_sender` says that the messages
     /// chose it, so that they leave as no other.
     fn concerns(&self, cx: &Cx<'_>, names_sender: bool) -> bool;

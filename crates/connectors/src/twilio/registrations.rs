@@ -77,6 +77,15 @@ impl Registrations for A2p {
         Settings::read(cx.settings).map(|settings| settings.account_sid).unwrap_or_default()
     }
 
+    /// It leaves its messaging service by itself. <https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource#delete-an-incomingphonenumber-resource>
+    fn release(&self, cx: &Cx<'_>, reference: &str, answers: &[Answer]) -> Plan<()> {
+        let settings = Settings::read(cx.settings)?;
+        walk(NAME, answers, |line| {
+            let call = request(cx, &settings, Method::Delete, &format!("/IncomingPhoneNumbers/{reference}.json"));
+            line.ask_or(call, |refusal| refusal["code"] == json!(NOT_THERE)).map(drop)
+        })
+    }
+
     /// Messages that chose no sender leave through the messaging service where one is set, whatever the account's own is, and nobody here knows its numbers: it is taken for one of local
     /// numbers.
     fn concerns(&self, cx: &Cx<'_>, names_sender: bool) -> bool {

@@ -165,15 +165,13 @@ fn name(invoice: &InvoiceView) -> &str {
 }
 
 fn badge(cx: &Cx, invoice: &InvoiceView) -> Markup {
-    let is_late = invoice.due_at.is_some_and(|at| at < cx.here().now);
     let tone = match invoice.state {
         InvoiceState::Draft | InvoiceState::Void => Tone::Plain,
-        InvoiceState::Issued if is_late => Tone::Bad,
+        InvoiceState::Issued if invoice.is_overdue => Tone::Bad,
         InvoiceState::Issued => Tone::Info,
         InvoiceState::Paid => Tone::Good,
     };
-    let word =
-        if invoice.state == InvoiceState::Issued && is_late { "Overdue" } else { words_of(invoice.state.as_str()) };
+    let word = if invoice.is_overdue { "Overdue" } else { words_of(invoice.state.as_str()) };
     html! { span.row { (parts::badge(tone, word)) @if invoice.kind == InvoiceKind::CreditNote { (parts::tag("Credit note")) } } }
 }
 

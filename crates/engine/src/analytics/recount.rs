@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use model::{Channel, MessageId, TenantId, Timestamp};
+use model::{CampaignId, Channel, MessageId, TenantId, Timestamp};
 use store::{
     Scope, Tx, fallbacks, installation,
     message_counters::{self, Counts, Filter, SLOT_S, Split, Table},
@@ -26,43 +26,60 @@ const STEP_MAX: usize = 20_000;
 const DAY_S: i64 = 86_400;
 /// Sums by day are made anew a week at a time: some thousands of sums by slot.
 const WEEK_S: i64 = 7 * DAY_S;
-/// Tenants read at once.
-const TENANTS_PAGE: i64 = 500;
-/// Under which name the installation keeps that sums are to be counted again: [`ALL`], or [`DONE`]. A migration writes it.
+/// Under which name the installation keeps that sums are to be counted again: `all`, a tenant's id while those of older tenants still are, or [`DONE`]. A migration writes it.
 const PENDING: &str = "sums_to_recount";
-const ALL: &str = "all";
 const DONE: &str = "done";
 
-/// Whether sums were made by an earlier version and do not tell everything yet.
-pub(crate) async fn is_pending(tx: &mut Tx) -> Result<bool, store::Error> {
-    Ok(installation::find(tx, PENDING).await?.as_deref() == Some(ALL))
+/// How far counting again after an upgrade has come.
+struct Place {
+    /// As the installation keeps it.
+    kept: String,
+    /// The tenants from this one on, the newest first, are counted.
+    before: TenantId,
 }
 
-/// Counts everybody's messages again if an upgrade asks for it. Answers how many sums were other ones. Killed half-way, it begins anew; two nodes that do so at once do no harm.
+/// `None` when nothing is to be counted again.
+async fn place(tx: &mut Tx) -> Result<Option<Place>, store::Error> {
+    let kept = installation::find(tx, PENDING).await?.filter(|kept| kept != DONE);
+    Ok(kept.map(|kept| Place { before: kept.parse().unwrap_or(TenantId::from_ulid(u128::MAX)), kept }))
+}
+
+/// Whether sums of anybody were made by an earlier version and do not tell everything yet.
+pub(crate) async fn is_pending(tx: &mut Tx) -> Result<bool, store::Error> {
+    Ok(place(tx).await?.is_some())
+}
+
+/// Whether the tenant's sums were made by an earlier version. Those by half hour are right in what they tell, which is neither cost nor replies nor variants of campaigns; there are none by
+/// day but of what came since.
+pub(crate) async fn is_pending_for(tx: &mut Tx, tenant: TenantId) -> Result<bool, store::Error> {
+    Ok(place(tx).await?.is_some_and(|place| tenant < place.before))
+}
+
+/// Counts everybody's messages again if an upgrade asks for it, tenant by tenant. Answers how many sums were other ones. Killed half-way, it goes on with the tenant it was at; two nodes
+/// that do so at once do no harm.
 pub async fn recount_pending(engine: &Engine) -> Result<u64, Error> {
     let db = &engine.ports.db;
-    let is_pending = db.read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(is_pending(tx).await?) }));
-    if !is_pending.await? {
-        return Ok(0);
-    }
-    let (mut corrected, mut before) = (0, TenantId::from_ulid(u128::MAX));
+    let mut corrected = 0;
     loop {
-        let read = db.read(Scope::System, move |tx| {
-            Box::pin(async move { Ok::<_, Error>(tenants::list(tx, before, TENANTS_PAGE).await?) })
+        let read = db.read(Scope::System, |tx| {
+            Box::pin(async move {
+                let Some(place) = place(tx).await? else { return Ok::<_, Error>(None) };
+                let next = tenants::list(tx, place.before, 1).await?.into_iter().next();
+                Ok(Some((place.kept, next.map(|tenant| tenant.id))))
+            })
         });
-        let page = read.await?;
-        let Some(last) = page.last() else { break };
-        before = last.id;
-        for tenant in page {
-            corrected += engine.recount(tenant.id).await?;
+        let Some((kept, next)) = read.await? else { return Ok(corrected) };
+        if let Some(tenant) = next {
+            corrected += engine.recount(tenant).await?;
+        }
+        let reached = next.map_or_else(|| DONE.to_owned(), |tenant| tenant.to_string());
+        let write = db.write(Scope::System, move |tx| {
+            Box::pin(async move { Ok::<_, Error>(installation::replace(tx, PENDING, &kept, &reached).await?) })
+        });
+        if write.await? && next.is_none() {
+            tracing::info!(corrected, "Counted all messages again after an upgrade");
         }
     }
-    let write = db.write(Scope::System, |tx| {
-        Box::pin(async move { Ok::<_, Error>(installation::replace(tx, PENDING, ALL, DONE).await?) })
-    });
-    write.await?;
-    tracing::info!(corrected, "Counted all messages again after an upgrade");
-    Ok(corrected)
 }
 
 /// What one step came to.
@@ -85,10 +102,12 @@ impl Engine {
             })
         });
         let (oldest, first) = read.await?;
-        let Some(oldest) = oldest.map(message_counters::slot) else { return Ok(0) };
-        // Sums older than the oldest message tell of messages that were removed, perhaps some of its slot among them.
-        let is_cut = first.is_some_and(|first| first < oldest);
-        let mut from = Some(if is_cut { oldest.plus_seconds(SLOT_S) } else { oldest });
+        // Without messages what is kept by half hour stays, and the days are made of it.
+        let mut from = oldest.map(message_counters::slot).map(|oldest| {
+            // Sums older than the oldest message tell of messages that were removed, perhaps some of its slot among them.
+            let is_cut = first.is_some_and(|first| first < oldest);
+            if is_cut { oldest.plus_seconds(SLOT_S) } else { oldest }
+        });
         let zone = self.directory.tenant(tenant).await?.map_or(TimeZone::UTC, |tenant| tenant.consent.zone.clone());
         let mut wrong = 0;
         while let Some(begin) = from {
@@ -193,6 +212,19 @@ fn differing(right: &Sums, kept: &Sums) -> u64 {
     let missing = right.iter().filter(|(key, counts)| kept.get(*key) != Some(*counts)).count();
     let strange = kept.keys().filter(|key| !right.contains_key(*key)).count();
     (missing + strange) as u64
+}
+
+/// The sums of one campaign's messages, counted one by one: for as long as those that are kept do not tell everything.
+pub(crate) async fn count_campaign(tx: &mut Tx, tenant: TenantId, campaign: CampaignId) -> Result<Sums, Error> {
+    let (mut sums, mut after) = (Sums::new(), MessageId::from_ulid(0));
+    loop {
+        let page = messages::of_campaign(tx, tenant, campaign, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(sums) };
+        after = last.id;
+        for (key, counts) in counted(tx, tenant, &page).await? {
+            *sums.entry(key).or_default() += counts;
+        }
+    }
 }
 
 async fn counted(tx: &mut Tx, tenant: TenantId, all: &[Message]) -> Result<Sums, Error> {

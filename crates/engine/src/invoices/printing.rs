@@ -147,7 +147,7 @@ pub async fn send(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Invoice
 
 /// Hands an invoice to the engine as a mail. It is on disk when this returns; `occasion` makes a repeated one the same.
 async fn post(engine: &Engine, row: &Invoice, occasion: &str) -> Result<MessageId, Error> {
-    let seen: InvoiceView = view(row)?;
+    let seen: InvoiceView = view(row, engine.ports.clock.now())?;
     let Some(number) = seen.number else {
         return Err(Error::conflict("invoice_state", "A draft cannot be sent; issue it first."));
     };

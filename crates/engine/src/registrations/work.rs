@@ -91,7 +91,7 @@ async fn turn(engine: &Engine, row: Registration) -> Result<(), Error> {
     let mut bought = None;
     match driven {
         Ok((progress, account)) => {
-            bought = progress.refs.number.clone().map(|_| holder(engine, &account));
+            bought = progress.refs.number.clone().map(|_| holder(&account, now));
             settings = progress.settings.clone();
             advance(&mut after, progress, now);
         }
@@ -142,13 +142,13 @@ async fn stage(
 }
 
 /// Who holds an account's numbers: the connector and its own word for it.
-fn holder(engine: &Engine, account: &Account) -> (String, String) {
+pub(super) fn holder(account: &Account, now: Timestamp) -> (String, String) {
     let cx = connectors::Cx {
         settings: &account.values,
         from: account.from.as_deref(),
         base_url: None,
         callback_url: &account.callback_url,
-        now: engine.ports.clock.now(),
+        now,
         nonce: 0,
     };
     let holder = account.connector.registrations().map(|offered| offered.holder(&cx)).unwrap_or_default();
@@ -157,7 +157,7 @@ fn holder(engine: &Engine, account: &Account) -> (String, String) {
 
 /// Takes a free number of the same holder from the pool, so that none has to be bought. One that was taken before a crash is found again.
 async fn allocate(engine: &Engine, row: &Registration, account: &Account, refs: &mut References) -> Result<(), Error> {
-    let (connector, holder) = holder(engine, account);
+    let (connector, holder) = holder(account, engine.ports.clock.now());
     let start = format!("+1{}", row.area_code.as_deref().unwrap_or_default());
     let (tenant, id, now) = (row.tenant_id, row.id, engine.ports.clock.now());
     let write = engine.ports.db.write(Scope::System, move |tx| {

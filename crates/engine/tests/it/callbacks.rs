@@ -115,6 +115,7 @@ testkit::both! {
         assert_eq!(log.len(), 1);
         assert_eq!((&log[0]["verdict"], &log[0]["observed"], &log[0]["unmatched"]), (&json!("valid"), &json!(1), &json!(0)));
         assert!(log[0]["body"].as_str().unwrap().contains("MessageStatus=delivered"));
+        assert_eq!(log[0]["told"], json!([{ "fact": "delivered", "message_id": id, "inbound_message_id": null }]));
         recount(&stage).await;
     }
 
@@ -236,6 +237,7 @@ testkit::both! {
         assert_eq!((stage.status(id).await, told(&stage).await), ("sent", vec!["message.sent".to_owned()]));
         let seen = log(&other).await;
         assert!(seen.iter().all(|row| row["unmatched"] == json!(1)), "{seen:?}");
+        assert!(seen.iter().all(|row| row["told"][0]["message_id"].is_null() && row["told"][0]["fact"].is_string()), "{seen:?}");
         assert!(log(&stage).await.is_empty());
     }
 

@@ -193,7 +193,9 @@ testkit::both! {
         close(&stage).await;
         set_clock(&stage, "2026-12-15T01:59:59Z");
         assert_eq!(closing::note_overdue(&stage.engine).await.unwrap(), 0);
+        assert!(!all(&stage).await[0].is_overdue);
         set_clock(&stage, "2026-12-15T02:00:00Z");
+        assert!(all(&stage).await[0].is_overdue, "the invoice says so at the same instant");
         assert_eq!((closing::note_overdue(&stage.engine).await.unwrap(), closing::note_overdue(&stage.engine).await.unwrap()), (1, 0));
         let seen = subscribe(&stage, json!({})).await;
         assert_eq!(seen.past_due_since, Some("2026-12-15T02:00:00Z".parse().unwrap()));
@@ -203,6 +205,7 @@ testkit::both! {
         assert_eq!(stage.try_send(marketing.clone(), None).await.unwrap_err().code, "subscription_past_due");
         stage.send(sms(1)).await;
         pay(&stage, &all(&stage).await[0]).await.unwrap();
+        assert!(!all(&stage).await[0].is_overdue, "what is paid is not");
         assert_eq!(subscribe(&stage, json!({})).await.past_due_since, None);
         assert_ne!(stage.try_send(marketing, None).await.map_err(|error| error.code), Err("subscription_past_due"));
         assert_eq!(told(&stage).await, ["invoice.issued", "invoice.overdue", "invoice.paid"]);

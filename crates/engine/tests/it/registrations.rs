@@ -118,6 +118,18 @@ impl Twilio {
         serde_json::from_slice(&bought.body).unwrap()
     }
 
+    /// How many numbers were bought and not given back.
+    async fn bought(&self) -> usize {
+        let url = format!("https://api.twilio.com/2010-04-01/Accounts/{SID}/IncomingPhoneNumbers.json?FriendlyName=");
+        let call =
+            HttpCall::new(Method::Get, url).basic_auth(SID, &model::Secret::new("0123456789abcdef0123456789abcdef"));
+        let listed = self.stage.world.ports.transport.exchange(Arc::new(Call::Http(call))).await;
+        let Ok(Answer::Http(listed)) = listed else { panic!("they are listed") };
+        let listed: Value = serde_json::from_slice(&listed.body).unwrap();
+        // One is there from the beginning.
+        listed["incoming_phone_numbers"].as_array().unwrap().len() - 1
+    }
+
     /// How often something was made at Twilio.
     fn made(&self, path: &str) -> usize {
         let is_it = |call: &Arc<Call>| matches!(&**call, Call::Http(http) if http.method == Method::Post && http.url.ends_with(path));
@@ -165,7 +177,7 @@ fn ask(simulator: &Simulator, http: &HttpCall, mood: &Mutex<Mood>) -> Result<Ans
         body: http.body.clone(),
     };
     let reply = simulator.turn(&request).reply.expect("it answers");
-    if method == "POST" && mood.drops.is_some_and(|end| path.ends_with(end)) {
+    if (method == "POST" || method == "DELETE") && mood.drops.is_some_and(|end| path.ends_with(end)) {
         mood.drops = None;
         return broken_after("connection_reset");
     }
@@ -537,6 +549,52 @@ testkit::both! {
         let done = twilio.settle(id).await;
         assert_eq!((done["state"].as_str(), &done["number"]), (Some("approved"), &number), "{done}");
         assert_eq!(twilio.made("/IncomingPhoneNumbers.json"), 1, "none was bought");
+    }
+
+    async fn a_number_is_given_back_when_the_operator_says_so(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let (parts, operator) = (twilio.stage.engine.parts(), Caller::system(None));
+        twilio.fill(whole()).await;
+        let id = twilio.begin().await;
+        assert_eq!(twilio.settle(id).await["state"], "approved");
+        let only = async || numbers::list(parts, &operator, None, None, None).await.unwrap().data.remove(0);
+        let number = only().await;
+        let refused = numbers::remove(parts, &operator, number.id, true).await.unwrap_err();
+        assert_eq!((refused.kind.status(), refused.code), (409, "number_allocated"), "{}", refused.detail);
+        assert_eq!(only().await, number, "nothing happened to it");
+        let aside = serde_json::from_value(json!({"state": "retired"})).unwrap();
+        numbers::patch(parts, &operator, number.id, aside).await.unwrap();
+        // The provider does not answer: the number stays aside, and can be given back later.
+        twilio.mood(Mood { status: Some(500), ..Mood::default() });
+        assert_eq!(numbers::remove(parts, &operator, number.id, true).await.unwrap_err().code, "provider_unavailable");
+        assert_eq!(only().await.state, numbers::NumberState::Retired);
+        // Then it does what it was asked, and the answer is lost.
+        twilio.mood(Mood { drops: Some(".json"), ..Mood::default() });
+        assert_eq!(numbers::remove(parts, &operator, number.id, true).await.unwrap_err().code, "provider_unavailable");
+        assert_eq!(twilio.bought().await, 0, "it is given back there");
+        numbers::remove(parts, &operator, number.id, true).await.unwrap();
+        assert_eq!(numbers::get(parts, &operator, number.id).await.unwrap_err().code, "not_found");
+        let told = engine::audit::list(parts, &operator, Some(1), None).await.unwrap().data.remove(0);
+        assert_eq!((told.action.as_str(), &told.detail["number"]), ("number.released", &json!(number.number)));
+        assert_eq!(numbers::remove(parts, &operator, number.id, true).await.unwrap_err().code, "not_found");
+    }
+
+    async fn a_number_nobody_here_holds_is_removed_here_only(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let (parts, operator) = (twilio.stage.engine.parts(), Caller::system(None));
+        let new = json!({"number": "+14155550190", "connector": "twilio", "provider_account": "AC00000000000000000000000000000077", "reference": "PN2"});
+        let made = body(numbers::create(parts, &operator, &Repeat::NONE, serde_json::from_value(new).unwrap()).await);
+        let id: NumberId = made["id"].as_str().unwrap().parse().unwrap();
+        let member = Caller { is_operator: false, ..twilio.stage.caller.clone() };
+        assert_eq!(numbers::remove(parts, &member, id, false).await.unwrap_err().code, "operator_only");
+        let refused = numbers::remove(parts, &operator, id, true).await.unwrap_err();
+        assert_eq!((refused.code, refused.detail.contains("AC00000000000000000000000000000077")), ("number_account_missing", true));
+        assert_eq!(numbers::get(parts, &operator, id).await.unwrap().state, numbers::NumberState::Free);
+        numbers::remove(parts, &operator, id, false).await.unwrap();
+        assert_eq!(numbers::get(parts, &operator, id).await.unwrap_err().code, "not_found");
+        assert!(twilio.stage.world.transport.calls().iter().all(|call| !matches!(&**call, Call::Http(http) if http.method == Method::Delete)), "nothing was asked of the provider");
+        let told = engine::audit::list(parts, &operator, Some(1), None).await.unwrap().data.remove(0);
+        assert_eq!(told.action, "number.removed");
     }
 
     async fn the_pool_takes_no_toll_free_numbers(db: TestDb) {

@@ -63,5 +63,11 @@ testkit::both! {
         let mut operator = Client::new(server.url(), OPERATOR_KEY);
         let numbers = operator.get("/v1/numbers?state=allocated");
         assert_eq!((&numbers["data"][0]["number"], &numbers["data"][0]["registration_id"]), (&approved["number"], &begun["id"]));
+        let number = format!("/v1/numbers/{}", numbers["data"][0]["id"].as_str().unwrap());
+        let refused = operator.ask("DELETE", &format!("{number}?release=true"), &[], &json!({}));
+        assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("number_allocated")));
+        operator.ask("PATCH", &number, &[], &json!({"state": "retired"})).success();
+        operator.ask("DELETE", &format!("{number}?release=true"), &[], &json!({})).success();
+        assert_eq!(operator.ask("GET", &number, &[], &json!({})).status, 404);
     }
 }

@@ -537,8 +537,19 @@ pub(super) fn own(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Option<R
         ("POST", ["Addresses", sid]) => change_address(cx, sid.trim_end_matches(".json"), &fields),
         ("GET", ["AvailablePhoneNumbers", "US", "Local.json"]) => Ok(available(cx, &request.parameters())),
         ("POST", ["IncomingPhoneNumbers.json"]) => buy(cx, &fields),
+        ("DELETE", ["IncomingPhoneNumbers", sid]) => give_back(cx, sid.trim_end_matches(".json")),
         _ => return None,
     })
+}
+
+fn give_back(cx: &mut Cx<'_>, sid: &str) -> Result<Reply, Reply> {
+    let mut kept = Kept::of(cx);
+    kept.find("numbers", sid)?;
+    if let Some(all) = kept.0["numbers"].as_array_mut() {
+        all.retain(|one| one["sid"] != sid);
+    }
+    kept.keep(cx);
+    Ok(Reply::empty(204))
 }
 
 /// Numbers that were bought, the newest first.
