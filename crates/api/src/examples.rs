@@ -47,7 +47,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "senders" => ("sender", SENDER),
         "routes" => ("route", ROUTE),
         "domains" => ("domain", DOMAIN),
-        "10dlc" => ("registration", REGISTRATION),
+        "10dlc" | "toll-free" => ("registration", REGISTRATION),
         "numbers" => ("number", NUMBER),
         "messages" => ("message", MESSAGE),
         "contacts" => ("contact", CONTACT),
@@ -192,13 +192,27 @@ pub fn business_profile() -> Value {
 pub fn registration() -> Value {
     json!({
         "id": REGISTRATION, "tenant_id": TENANT, "account_id": ACCOUNT, "state": "in_progress", "stage": "brand_review", "next_action": "WAIT_FOR_APPROVAL", "reasons": [],
-        "problem": null, "failures": 0, "area_code": "415", "number": null,
+        "problem": null, "failures": 0, "area_code": "415", "number": null, "kind": "10dlc", "toll_free": null,
         "references": {
             "profile": "BU00000000000000000000000000000001", "trust": "BU00000000000000000000000000000002", "brand": "BN00000000000000000000000000000001",
-            "service": null, "campaign": null, "number_id": null,
+            "service": null, "campaign": null, "number_id": null, "verification": null,
         },
         "submitted_at": CREATED, "approved_at": null, "next_at": "2026-11-21T09:35:00.000000Z", "created_at": CREATED, "updated_at": CREATED,
     })
+}
+
+/// The verification of a toll-free number.
+pub fn toll_free() -> Value {
+    let mut verification = registration();
+    verification["kind"] = json!("toll_free");
+    verification["stage"] = json!("verification_review");
+    verification["area_code"] = Value::Null;
+    verification["number"] = json!("+18005550100");
+    verification["toll_free"] = json!({"opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"], "additional_information": null});
+    verification["references"] = json!({
+        "profile": null, "trust": null, "brand": null, "service": null, "campaign": null, "number_id": null, "verification": "HH00000000000000000000000000000001",
+    });
+    verification
 }
 
 /// A number of the pool.

@@ -457,7 +457,7 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
             let (before, what) = (row.state.clone(), act.event());
             act.perform(tx, &mut row, now, &inner).await?;
-            let detail = json!({ "state": [before, row.state], "number": row.number });
+            let detail = json!({ "state": {"from": before, "to": row.state}, "number": row.number });
             audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
             tell(tx, &tenant, &row, what, &ids, now, shard).await?;
             view(&row, now)

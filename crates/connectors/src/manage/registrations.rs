@@ -1,4 +1,4 @@
-//! Registering a business with American carriers (10DLC) through a provider, from its profile to a number that may send.
+//! Registering a business with American carriers through a provider: local numbers (10DLC), from its profile to a number that may send; and the verification of toll-free numbers.
 //!
 //! A registration is a row of *stages*, each one plan. A stage may be begun again at any point, after a crash as well as after a lost answer: it looks for what is there under the
 //! registration's name before it makes anything, because some of it costs money. What was made is kept in [`References`] by the engine between stages.
@@ -20,6 +20,9 @@ pub trait Registrations: Sync + Send {
     /// Gives a number of this holder back to the provider, by what it is called there. Nothing is the matter when it is not there any more.
     fn release(&self, cx: &Cx<'_>, reference: &str, answers: &[Answer]) -> Plan<()>;
 
+    /// The toll-free number messages of this sender leave as, where such numbers are verified.
+    fn toll_free<'a>(&self, cx: &Cx<'a>, names_sender: bool) -> Option<&'a str>;
+
     /// True when messages of this sender reach the United States only once it is registered: local numbers, not toll-free ones or short codes. `names_sender` says that the messages
     /// chose it, so that they leave as no other.
     fn concerns(&self, cx: &Cx<'_>, names_sender: bool) -> bool;
@@ -36,6 +39,8 @@ pub struct Work<'a> {
     pub business: &'a Business,
     /// Area code the number is to have, where that was said.
     pub area_code: Option<&'a str>,
+    /// The toll-free number that is to be verified, for the stages that do so.
+    pub toll_free: Option<&'a TollFree>,
     /// What was made so far.
     pub refs: &'a References,
     /// When it was last submitted.
@@ -66,13 +71,17 @@ pub enum Stage {
     Number,
     /// The number is put into the service.
     Attach,
+    /// The verification of a toll-free number is asked for.
+    Verification,
+    /// The provider verifies the number.
+    VerificationReview,
     /// Messages may leave.
     Approved,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Profile,
         Self::ProfileReview,
         Self::Trust,
@@ -83,6 +92,8 @@ impl Stage {
         Self::CampaignReview,
         Self::Number,
         Self::Attach,
+        Self::Verification,
+        Self::VerificationReview,
         Self::Approved,
     ];
 
@@ -99,6 +110,8 @@ impl Stage {
             Self::CampaignReview => "campaign_review",
             Self::Number => "number",
             Self::Attach => "attach",
+            Self::Verification => "verification",
+            Self::VerificationReview => "verification_review",
             Self::Approved => "approved",
         }
     }
@@ -115,6 +128,7 @@ impl Stage {
             Self::ProfileReview => Self::Profile,
             Self::BrandReview => Self::Brand,
             Self::CampaignReview => Self::Campaign,
+            Self::VerificationReview => Self::Verification,
             stage => stage,
         }
     }
@@ -145,6 +159,9 @@ pub struct References {
     /// The number in E.164 form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
+    /// The verification of a toll-free number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<String>,
 }
 
 /// What came of a stage.
@@ -181,6 +198,35 @@ pub struct Reason {
     /// The fields of the business profile it is about, as JSON pointers, where that is known.
     #[serde(default)]
     pub pointers: Vec<String>,
+}
+
+/// A toll-free number to be verified, and how people agree to be written to from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TollFree {
+    /// In E.164 form.
+    pub number: String,
+    /// How people agree.
+    pub opt_in: OptIn,
+    /// Pictures that show it, where anybody can see them.
+    pub images: Vec<String>,
+    /// What else the provider should know.
+    pub note: Option<String>,
+}
+
+/// How people agree to be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptIn {
+    /// They say so.
+    Verbal,
+    /// In a form on a website.
+    WebForm,
+    /// In a form on paper.
+    PaperForm,
+    /// They write first.
+    ViaText,
+    /// They scan a code.
+    MobileQrCode,
 }
 
 /// A business, complete.

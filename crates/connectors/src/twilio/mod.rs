@@ -19,6 +19,7 @@ mod records;
 mod registrations;
 mod sender;
 mod templates;
+mod toll_free;
 mod voice;
 
 use model::{

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use model::{Answer, HttpCall, Method};
 use serde_json::{Value, json};
 
-use super::{Settings, callbacks::NAME, request};
+use super::{Settings, callbacks::NAME, request, toll_free};
 use crate::{
     Cx,
     manage::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 const TRUST_HOST: &str = "https://trusthub.twilio.com";
-const MESSAGING_HOST: &str = "https://messaging.twilio.com";
+pub(super) const MESSAGING_HOST: &str = "https://messaging.twilio.com";
 /// Twilio's policies, the same in every account. <https://www.twilio.com/docs/trust-hub/trusthub-rest-api/policies>
 const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
 const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
@@ -69,6 +69,8 @@ impl Registrations for A2p {
             Stage::CampaignReview => campaign_review(&at, line),
             Stage::Number => number(&at, line),
             Stage::Attach => attach(&at, line),
+            Stage::Verification => toll_free::verification(&at, line),
+            Stage::VerificationReview => toll_free::review(&at, line),
             Stage::Approved => Ok(at.done(Stage::Approved, work.refs.clone())),
         })
     }
@@ -86,23 +88,43 @@ impl Registrations for A2p {
         })
     }
 
+    fn toll_free<'a>(&self, cx: &Cx<'a>, names_sender: bool) -> Option<&'a str> {
+        if !names_sender && has_service(cx) {
+            return None;
+        }
+        cx.from.filter(|from| is_toll_free(from))
+    }
+
     /// Messages that chose no sender leave through the messaging service where one is set, whatever the account's own is, and nobody here knows its numbers: it is taken for one of local
     /// numbers.
     fn concerns(&self, cx: &Cx<'_>, names_sender: bool) -> bool {
-        if !names_sender && cx.settings.get("messaging_service_sid").is_some_and(|sid| !sid.is_empty()) {
+        if !names_sender && has_service(cx) {
             return true;
         }
         let Some(from) = cx.from else { return true };
-        let national = from.strip_prefix("+1").filter(|national| national.len() == 10);
-        national.is_some_and(|national| !TOLL_FREE.iter().any(|code| national.starts_with(code)))
+        national(from).is_some() && !is_toll_free(from)
     }
 }
 
+/// Messages that chose no sender leave through a messaging service, whose numbers nobody here knows.
+fn has_service(cx: &Cx<'_>) -> bool {
+    cx.settings.get("messaging_service_sid").is_some_and(|sid| !sid.is_empty())
+}
+
+/// A North American number without its country.
+fn national(from: &str) -> Option<&str> {
+    from.strip_prefix("+1").filter(|national| national.len() == 10)
+}
+
+fn is_toll_free(from: &str) -> bool {
+    national(from).is_some_and(|national| TOLL_FREE.iter().any(|code| national.starts_with(code)))
+}
+
 /// What every stage works with.
-struct At<'a> {
+pub(super) struct At<'a> {
     cx: &'a Cx<'a>,
     settings: &'a Settings,
-    work: &'a Work<'a>,
+    pub(super) work: &'a Work<'a>,
 }
 
 impl At<'_> {
@@ -112,34 +134,34 @@ impl At<'_> {
         call
     }
 
-    fn get(&self, host: &str, path: &str) -> HttpCall {
+    pub(super) fn get(&self, host: &str, path: &str) -> HttpCall {
         self.call(Method::Get, host, path)
     }
 
-    fn post(&self, host: &str, path: &str, pairs: &[(&str, &str)]) -> HttpCall {
+    pub(super) fn post(&self, host: &str, path: &str, pairs: &[(&str, &str)]) -> HttpCall {
         form(self.call(Method::Post, host, path), pairs)
     }
 
     /// Below the account's own path.
-    fn own(&self, method: Method, path: &str) -> HttpCall {
+    pub(super) fn own(&self, method: Method, path: &str) -> HttpCall {
         request(self.cx, self.settings, method, path)
     }
 
-    fn done(&self, stage: Stage, refs: References) -> Progress {
+    pub(super) fn done(&self, stage: Stage, refs: References) -> Progress {
         Progress { stage, refs, result: StageResult::Done, settings: Vec::new() }
     }
 
-    fn waits(&self) -> Progress {
+    pub(super) fn waits(&self) -> Progress {
         let refs = self.work.refs.clone();
         Progress { stage: self.work.stage, refs, result: StageResult::Waits(None), settings: Vec::new() }
     }
 
-    fn rejected(&self, refs: References, reasons: Vec<Reason>) -> Progress {
+    pub(super) fn rejected(&self, refs: References, reasons: Vec<Reason>) -> Progress {
         Progress { stage: self.work.stage, refs, result: StageResult::Rejected(reasons), settings: Vec::new() }
     }
 
     /// What was to be made before; a registration that lacks it cannot go on.
-    fn made<'r>(&self, what: &'r Option<String>, name: &str) -> Result<&'r str, Stop> {
+    pub(super) fn made<'r>(&self, what: &'r Option<String>, name: &str) -> Result<&'r str, Stop> {
         what.as_deref().ok_or_else(|| {
             let detail = format!("The registration's {name} is not known; submit it again.");
             Stop::Refused(model::Failure::new(model::FailureKind::Content, "incomplete_registration", detail))
@@ -152,7 +174,7 @@ fn named<'a>(list: &'a Value, pointer: &str, name: &str) -> Option<&'a Value> {
     each(list, pointer).find(|one| text(one, "/friendly_name") == Some(name))
 }
 
-fn sid(made: &Value) -> Result<String, Stop> {
+pub(super) fn sid(made: &Value) -> Result<String, Stop> {
     let sid = text(made, "/sid").map(str::to_owned);
     sid.ok_or_else(|| Stop::Refused(crate::manage::unreadable(NAME)))
 }
@@ -688,6 +710,11 @@ mod tests {
             (Some("whatsapp:+14155550100"), None, false),
         ] {
             assert_eq!(concerns(from, service, false), expected, "{from:?} {service:?}");
+        }
+        for (from, expected) in
+            [("+18005550100", true), ("+14155550100", false), ("+448005550100", false), ("ACME", false)]
+        {
+            assert_eq!(is_toll_free(from), expected, "{from}");
         }
         assert!(!concerns(Some("+18005550100"), service, true), "it leaves as the number that was chosen");
         assert!(concerns(Some("+14155550100"), service, true));

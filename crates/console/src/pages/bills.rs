@@ -118,7 +118,7 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
             cell(html! { (invoice.month) }),
             cell(html! { span.wide-text dir="auto" { (invoice.plan) } }),
             figure(&format::money(&invoice.total)),
-            cell(badge(&cx, invoice)),
+            cell(badge(invoice)),
             cell(
                 html! { @match invoice.due_at { Some(at) if invoice.state == InvoiceState::Issued => (cx.here().day(at)), _ => span.muted { "–" } } },
             ),
@@ -164,7 +164,7 @@ fn name(invoice: &InvoiceView) -> &str {
     invoice.number.as_deref().unwrap_or("Draft")
 }
 
-fn badge(cx: &Cx, invoice: &InvoiceView) -> Markup {
+fn badge(invoice: &InvoiceView) -> Markup {
     let tone = match invoice.state {
         InvoiceState::Draft | InvoiceState::Void => Tone::Plain,
         InvoiceState::Issued if invoice.is_overdue => Tone::Bad,
@@ -200,7 +200,7 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
     let body = html! {
         @if let Some(reason) = &invoice.reason { (parts::notice(Tone::Info, "Why it was taken back", html! { p dir="auto" { (reason) } })) }
         section.tiles aria-label="Sums" {
-            (parts::tile("Total", &format::money(&invoice.total), Some(badge(&cx, &invoice))))
+            (parts::tile("Total", &format::money(&invoice.total), Some(badge(&invoice))))
             (parts::tile("Month", &invoice.month, Some(html! { "plan " span dir="auto" { (invoice.plan) } })))
             @if let Some(at) = invoice.due_at { (parts::tile("Due", &cx.here().date(at), invoice.paid_at.map(|at| html! { "paid " (cx.here().day(at)) }))) }
         }

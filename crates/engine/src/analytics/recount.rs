@@ -102,12 +102,12 @@ impl Engine {
             })
         });
         let (oldest, first) = read.await?;
+        let has_messages = oldest.is_some();
         // Without messages what is kept by half hour stays, and the days are made of it.
-        let mut from = oldest.map(message_counters::slot).map(|oldest| {
-            // Sums older than the oldest message tell of messages that were removed, perhaps some of its slot among them.
-            let is_cut = first.is_some_and(|first| first < oldest);
-            if is_cut { oldest.plus_seconds(SLOT_S) } else { oldest }
-        });
+        let Some(oldest) = oldest.or(first).map(message_counters::slot) else { return self.recount_days(tenant).await };
+        // Sums older than the oldest message tell of messages that were removed, perhaps some of its slot among them.
+        let is_cut = first.is_some_and(|first| first < oldest);
+        let mut from = has_messages.then(|| if is_cut { oldest.plus_seconds(SLOT_S) } else { oldest });
         let zone = self.directory.tenant(tenant).await?.map_or(TimeZone::UTC, |tenant| tenant.consent.zone.clone());
         let mut wrong = 0;
         while let Some(begin) = from {

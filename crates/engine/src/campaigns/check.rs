@@ -388,7 +388,7 @@ fn can_be_blocked_by_one(new: &NewCampaign, tenant: &Tenant) -> bool {
     let costs = tenant.billing.is_some() || tenant.subscription.is_some();
     // By a rule it may leave through any of the accounts.
     let may_carry = |account: &&Arc<Account>| account.is_enabled && account.channels.contains(&Channel::Sms);
-    let is_missing = |account: &Arc<Account>| tenant.registered.missing(account.id).is_some();
+    let is_missing = |account: &Arc<Account>| tenant.registered.holds_back(account.id);
     let unregistered = new.channel == Channel::Sms && tenant.accounts.iter().filter(may_carry).any(is_missing);
     (is_marketing && !new.remove_without_consent) || tenant.rules.is_some() || costs || unregistered
 }

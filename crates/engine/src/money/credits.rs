@@ -342,10 +342,13 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
                 ..after
             };
             rows::put(tx, tenant, &after).await?;
-            let detail = json!({
-                "mode": [before.mode, after.mode], "low_at_micros": [before.low_at, after.low_at], "top_up": [before.top_up_at, after.top_up_at],
-                "top_up_amount_micros": [before.top_up_amount, after.top_up_amount], "top_up_monthly_max_micros": [before.top_up_month_max, after.top_up_month_max],
-            });
+            let told = |l: &Ledger| {
+                json!({
+                    "mode": l.mode, "low_at_micros": l.low_at, "top_up_below_micros": l.top_up_at, "top_up_amount_micros": l.top_up_amount,
+                    "top_up_monthly_max_micros": l.top_up_month_max,
+                })
+            };
+            let detail = audit::difference(&told(&before), &told(&after));
             audit::record(tx, tenant, &ids, now, &by, "credits.updated", tenant, &detail).await
         })
     });

@@ -18,7 +18,7 @@ use crate::{
     keys::Caller,
     names::Faults,
     patch::Patch,
-    vault::{OPERATOR, Place, Vault},
+    vault::{Fingerprints, OPERATOR, Place, Vault},
 };
 
 /// The word for Stripe in JSON, SQL and the configuration's `connectors.<id>.base_url`.
@@ -166,11 +166,12 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: PaymentSettingsPatch)
                 None => None,
             };
             rows::put_settings(tx, STRIPE, row.as_ref()).await?;
-            let hint = |stripe: &Option<Stripe>, of: fn(&Stripe) -> &Secret| stripe.as_ref().map(|s| of(s).hint());
-            let detail = json!({
-                "stripe.secret_key": [hint(&before, |s| &s.secret_key), hint(&after, |s| &s.secret_key)],
-                "stripe.webhook_secret": [hint(&before, |s| &s.webhook_secret), hint(&after, |s| &s.webhook_secret)],
-            });
+            let prints = Fingerprints::of_tenant(tx, &vault, &ids, OPERATOR, now).await?;
+            let told = |stripe: &Option<Stripe>| {
+                let print = |of: fn(&Stripe) -> &Secret| stripe.as_ref().map(|s| prints.of(of(s).reveal()));
+                json!({ "stripe.secret_key": print(|s| &s.secret_key), "stripe.webhook_secret": print(|s| &s.webhook_secret) })
+            };
+            let detail = audit::difference(&told(&before), &told(&after));
             audit::record(tx, OPERATOR, &ids, now, &by, "payment_settings.updated", STRIPE, &detail).await?;
             Ok(after)
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connectors::manage::{Business, Progress, Reason, References, Stage, StageResult, Work};
+use connectors::manage::{Business, Progress, Reason, References, Stage, StageResult, TollFree, Work};
 use model::{Channel, Failure, FailureKind, NumberId, Timestamp};
 use serde_json::json;
 use store::{
@@ -129,12 +129,15 @@ async fn stage(
     if stage == Stage::Number && refs.number_id.is_none() {
         allocate(engine, row, account, &mut refs).await?;
     }
+    let toll_free: Option<TollFree> =
+        row.toll_free.as_deref().map(serde_json::from_str).transpose().map_err(Error::internal)?;
     let name = row.id.to_string();
     let work = Work {
         name: &name,
         stage,
         business: &business,
         area_code: row.area_code.as_deref(),
+        toll_free: toll_free.as_ref(),
         refs: &refs,
         submitted_at: row.submitted_at,
     };
@@ -352,6 +355,9 @@ mod tests {
             tenant_id: TenantId::from_ulid(1),
             id: RegistrationId::from_ulid(2),
             account_id: AccountId::from_ulid(3),
+            kind: "10dlc".to_owned(),
+            sender: String::new(),
+            toll_free: None,
             state: IN_PROGRESS.to_owned(),
             stage: "brand".to_owned(),
             refs: "{}".to_owned(),

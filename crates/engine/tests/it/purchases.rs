@@ -449,7 +449,7 @@ testkit::both! {
         let shown = serde_json::to_string(&payments::get(shop.parts(), &operator).await.unwrap()).unwrap();
         assert!(shown.contains("••••ated") && !shown.contains("sk_test_simulated"), "{shown}");
         let kept = crate::setting::column(&db, "SELECT detail FROM audit_log").await;
-        assert!(kept.contains("stripe.secret_key") && !kept.contains("sk_test_simulated"), "{kept}");
+        assert!(kept.contains(r#""stripe.secret_key":{"from":null,"to":"secret:"#) && !kept.contains("sk_test_simulated") && !kept.contains("ated\""), "{kept}");
         let mine = payments::get(shop.parts(), &tidings_engine::keys::Caller { is_operator: false, ..shop.stage.caller.clone() }).await;
         assert_eq!(mine.unwrap_err().code, "operator_only");
     }

@@ -597,6 +597,109 @@ testkit::both! {
         assert_eq!(told.action, "number.removed");
     }
 
+    async fn a_toll_free_number_is_verified_and_sends_only_then(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let toll_free = twilio.stage.account("twilio", settings(), Some("+18005550177")).await;
+        twilio.buy("18005550177").await;
+        let from_it = async |twilio: &Twilio| {
+            let message = json!({"channel": "sms", "to": {"phone": "+14155550177"}, "account_id": toll_free, "content": {"text": "Hi"}});
+            twilio.stage.try_send(message, None).await.map_err(|error| (error.code, error.action))
+        };
+        let new = json!({"account_id": toll_free, "opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"]});
+        let ask = async |twilio: &Twilio, new: &Value| {
+            let new = serde_json::from_value(new.clone()).unwrap();
+            registrations::toll_free::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, new).await
+        };
+        assert_eq!(ask(&twilio, &new).await.unwrap_err().code, "business_profile_incomplete");
+        twilio.fill(whole()).await;
+        let local = ask(&twilio, &json!({"account_id": twilio.account, "opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"]})).await.unwrap_err();
+        assert_eq!(local.errors[0].pointer, "/number", "its sender is a local number");
+        from_it(&twilio).await.unwrap();
+        // The answer to what makes it is lost.
+        twilio.mood(Mood { drops: Some("Tollfree/Verifications"), ..Mood::default() });
+        let begun = body(ask(&twilio, &new).await);
+        assert_eq!((&begun["kind"], &begun["number"], &begun["stage"]), (&json!("toll_free"), &json!("+18005550177"), &json!("verification")));
+        assert_eq!(ask(&twilio, &new).await.unwrap_err().code, "registration_exists");
+        let id: RegistrationId = begun["id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(from_it(&twilio).await.unwrap_err(), ("registration_required", Some("WAIT_FOR_APPROVAL")));
+        twilio.sms("+14155550177").await.unwrap();
+        let member = &twilio.stage.caller;
+        let seen = async || {
+            let view = registrations::toll_free::get(twilio.stage.engine.parts(), member, id).await.unwrap();
+            serde_json::to_value(view).unwrap()
+        };
+        for _ in 0..12 {
+            twilio.minutes(5).await;
+        }
+        let done = seen().await;
+        assert_eq!((&done["state"], &done["stage"], &done["next_action"]), (&json!("approved"), &json!("approved"), &Value::Null), "{done}");
+        assert!(done["references"]["verification"].as_str().unwrap().starts_with("HH"), "{done}");
+        assert_eq!(twilio.made("/Tollfree/Verifications"), 1, "it is asked for once");
+        from_it(&twilio).await.unwrap();
+        assert_eq!(twilio.events().await, ["verification_review", "approved"]);
+        // The pool has nothing to do with it, and the lists are apart.
+        assert!(numbers::list(twilio.stage.engine.parts(), &Caller::system(None), None, None, None).await.unwrap().data.is_empty());
+        assert!(registrations::list(twilio.stage.engine.parts(), member, None, None).await.unwrap().data.is_empty());
+        assert_eq!(registrations::get(twilio.stage.engine.parts(), member, id).await.unwrap_err().code, "not_found");
+        assert_eq!(registrations::toll_free::list(twilio.stage.engine.parts(), member, None, None).await.unwrap().data.len(), 1);
+        registrations::toll_free::delete(twilio.stage.engine.parts(), member, id).await.unwrap();
+        from_it(&twilio).await.unwrap();
+    }
+
+    async fn a_verification_that_was_rejected_is_mended_or_asked_for_anew(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.buy("18885550144").await;
+        let says = |words: &str| json!({"use_case": {"description": format!("{words} news about the events of a venue, to people who asked.")}});
+        twilio.fill(whole()).await;
+        twilio.fill(says("Vague")).await;
+        let new = json!({"account_id": twilio.account, "number": "+18885550144", "opt_in_type": "verbal", "opt_in_image_urls": ["https://acme.example/opt-in.png"], "additional_information": "Since 1990."});
+        let new = serde_json::from_value(new).unwrap();
+        let begun = body(registrations::toll_free::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, new).await);
+        let id: RegistrationId = begun["id"].as_str().unwrap().parse().unwrap();
+        let settled = async || {
+            for _ in 0..12 {
+                twilio.minutes(5).await;
+            }
+            let view = registrations::toll_free::get(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap();
+            serde_json::to_value(view).unwrap()
+        };
+        let submit = async |again: Value| {
+            let again = serde_json::from_value(again).unwrap();
+            registrations::toll_free::submit(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, id, again).await
+        };
+        let rejected = settled().await;
+        assert_eq!((&rejected["state"], &rejected["next_action"], &rejected["reasons"][0]["code"]), (&json!("rejected"), &json!("UPDATE_BUSINESS_INFO"), &json!("30489")), "{rejected}");
+        assert_eq!(submit(json!({"opt_in_image_urls": []})).await.unwrap_err().errors[0].pointer, "/opt_in_image_urls");
+        // What Twilio lets be mended is mended.
+        twilio.fill(says("Forbidden")).await;
+        let again = body(submit(json!({"opt_in_type": "paper_form", "additional_information": null})).await);
+        assert_eq!((&again["stage"], &again["toll_free"]["opt_in_type"], &again["toll_free"]["additional_information"]), (&json!("verification"), &json!("paper_form"), &Value::Null), "{again}");
+        let first = rejected["references"]["verification"].clone();
+        let rejected = settled().await;
+        assert_eq!((&rejected["state"], &rejected["references"]["verification"]), (&json!("rejected"), &first), "{rejected}");
+        // What it does not is asked for anew.
+        twilio.fill(says("Good")).await;
+        submit(json!({})).await.unwrap();
+        let done = settled().await;
+        assert_eq!(done["state"], "approved", "{done}");
+        assert_ne!(done["references"]["verification"], first);
+        let told: Vec<_> = engine::audit::list(twilio.stage.engine.parts(), &twilio.stage.caller, Some(200), None).await.unwrap().data.into_iter().map(|entry| entry.action).collect();
+        assert_eq!(told.iter().filter(|action| *action == "registration.submitted").count(), 2);
+    }
+
+    async fn a_toll_free_number_the_account_does_not_have_is_rejected(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let new = json!({"account_id": twilio.account, "number": "+18665550111", "opt_in_type": "via_text", "opt_in_image_urls": ["https://acme.example/opt-in.png"]});
+        let new = serde_json::from_value(new).unwrap();
+        let begun = body(registrations::toll_free::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, new).await);
+        twilio.minutes(5).await;
+        let view = registrations::toll_free::get(twilio.stage.engine.parts(), &twilio.stage.caller, begun["id"].as_str().unwrap().parse().unwrap()).await.unwrap();
+        let seen = serde_json::to_value(view).unwrap();
+        assert_eq!((&seen["state"], &seen["reasons"][0]["code"], &seen["reasons"][0]["pointers"]), (&json!("rejected"), &json!("number_not_there"), &json!(["/number"])), "{seen}");
+        assert_eq!(twilio.made("/Tollfree/Verifications"), 0);
+    }
+
     async fn the_pool_takes_no_toll_free_numbers(db: TestDb) {
         let twilio = Twilio::new(&db).await;
         let new = json!({"number": "+18445550190", "connector": "twilio", "provider_account": SID, "reference": "PN2"});

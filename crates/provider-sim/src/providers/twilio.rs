@@ -3,6 +3,7 @@
 
 mod a2p;
 mod content;
+mod toll_free;
 
 use model::{HttpCall, Method};
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::error;
+use super::{error, toll_free};
 use crate::{
     fields::Fields,
     provider::{Cx, iso, text},
@@ -24,32 +24,32 @@ const PRIMARY: &str = "BU000000000000000000000000000000aa";
 /// Area codes with no number left to buy.
 const SOLD_OUT: &str = "212";
 
-fn missing() -> Reply {
+pub(super) fn missing() -> Reply {
     error(404, 20404, "The requested resource was not found")
 }
 
-fn bad(code: u32, words: &str) -> Reply {
+pub(super) fn bad(code: u32, words: &str) -> Reply {
     error(400, code, words)
 }
 
 /// Everything kept, by kind.
-struct Kept(Value);
+pub(super) struct Kept(Value);
 
 impl Kept {
-    fn of(cx: &Cx<'_>) -> Self {
+    pub(super) fn of(cx: &Cx<'_>) -> Self {
         let kept = cx.kept(KEPT);
         Self(if kept.is_object() { kept } else { json!({}) })
     }
 
-    fn all(&self, kind: &str) -> &[Value] {
+    pub(super) fn all(&self, kind: &str) -> &[Value] {
         self.0[kind].as_array().map_or(&[], Vec::as_slice)
     }
 
-    fn find(&self, kind: &str, sid: &str) -> Result<&Value, Reply> {
+    pub(super) fn find(&self, kind: &str, sid: &str) -> Result<&Value, Reply> {
         self.all(kind).iter().find(|one| one["sid"] == sid).ok_or_else(missing)
     }
 
-    fn change(&mut self, kind: &str, sid: &str, changes: &[(&str, Value)]) -> Result<Value, Reply> {
+    pub(super) fn change(&mut self, kind: &str, sid: &str, changes: &[(&str, Value)]) -> Result<Value, Reply> {
         let all = self.0[kind].as_array_mut().ok_or_else(missing)?;
         let one = all.iter_mut().find(|one| one["sid"] == sid).ok_or_else(missing)?;
         for (name, value) in changes {
@@ -58,30 +58,30 @@ impl Kept {
         Ok(one.clone())
     }
 
-    fn add(&mut self, kind: &str, one: Value) {
+    pub(super) fn add(&mut self, kind: &str, one: Value) {
         match self.0[kind].as_array_mut() {
             Some(all) => all.push(one),
             None => self.0[kind] = json!([one]),
         }
     }
 
-    fn keep(self, cx: &mut Cx<'_>) {
+    pub(super) fn keep(self, cx: &mut Cx<'_>) {
         cx.keep(KEPT, &self.0);
     }
 }
 
 /// A list under its name, with what Twilio puts beside it.
-fn listed(name: &str, all: &[Value]) -> Reply {
+pub(super) fn listed(name: &str, all: &[Value]) -> Reply {
     Reply::json(200, &json!({name: all, "meta": {"page": 0, "page_size": 1000, "next_page_url": null, "key": name}}))
 }
 
 /// True once a review that began at `since` is over.
-fn is_over(cx: &Cx<'_>, since: &Value) -> bool {
+pub(super) fn is_over(cx: &Cx<'_>, since: &Value) -> bool {
     let step_us = i64::try_from(cx.step_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
     since.as_i64().is_some_and(|since| cx.now.as_micros() >= since.saturating_add(step_us))
 }
 
-fn needed<'a>(fields: &'a Fields, name: &str) -> Result<&'a str, Reply> {
+pub(super) fn needed<'a>(fields: &'a Fields, name: &str) -> Result<&'a str, Reply> {
     match fields.get(name) {
         "" => Err(bad(20001, &format!("Missing required parameter {name}"))),
         value => Ok(value),
@@ -151,7 +151,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
         }
         ("POST", ["Services", _, "Compliance", "Usa2p", sid]) => edit_campaign(cx, sid, &fields),
         ("POST", ["Services", service, "PhoneNumbers"]) => attach(cx, service, &fields),
-        ("DELETE", ["Services", service, "PhoneNumbers", number]) => take_out(cx, service, number),
+        (_, ["Tollfree", "Verifications", rest @ ..]) => toll_free::answer(cx, request, rest),
         _ => Err(missing()),
     }
 }
