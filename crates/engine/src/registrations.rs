@@ -19,7 +19,7 @@ mod work;
 
 use std::sync::Arc;
 
-use connectors::manage::{Reason, References, Stage};
+use connectors::manage::{Business, BusinessKind, Reason, References, Stage};
 use model::{AccountId, Channel, RegistrationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -179,7 +179,7 @@ pub struct RegistrationView {
     pub kind: RegistrationKind,
     /// Where it is.
     pub state: RegistrationState,
-    /// What is done next: `profile`, `profile_review`, `trust`, `brand`, `brand_review`, `service`, `campaign`, `campaign_review`, `number`, `attach` or `approved`; for a toll-free number
+    /// What is done next: `profile`, `profile_review`, `trust`, `brand`, `brand_review`, `code`, `service`, `campaign`, `campaign_review`, `number`, `attach` or `approved`; for a toll-free number
     /// `verification`, `verification_review` or `approved`.
     #[schema(example = "brand_review")]
     pub stage: String,
@@ -188,7 +188,7 @@ pub struct RegistrationView {
     pub next_action: Option<&'static str>,
     /// Why it was rejected.
     pub reasons: Vec<RejectionReason>,
-    /// What went wrong the last time the provider was asked.
+    /// What went wrong the last time the provider was asked, or what somebody has to do elsewhere.
     pub problem: Option<String>,
     /// How often in a row it could not be asked.
     pub failures: u32,
@@ -432,6 +432,13 @@ pub async fn submit(
     .await
 }
 
+/// True while a sole proprietor has to answer a text message, which can be sent again.
+fn waits_for_answer(row: &Registration) -> bool {
+    let business = serde_json::from_str::<Business>(&row.business).ok();
+    row.stage == Stage::BrandReview.as_str()
+        && business.is_some_and(|business| business.kind == BusinessKind::SoleProprietor)
+}
+
 /// Submits a registration of a kind again; `change` writes down what is said anew about one that was rejected.
 async fn submit_of(
     engine: &Engine,
@@ -460,6 +467,7 @@ async fn submit_of(
                     row.submitted_at = now;
                 }
                 OPERATOR_NEEDED => {}
+                IN_PROGRESS if waits_for_answer(&row) => row.stage = Stage::Code.as_str().to_owned(),
                 state => {
                     let detail = match state {
                         APPROVED => "This registration is approved; there is nothing to submit.",

@@ -74,7 +74,8 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<Reg
 
 /// Submits a 10DLC registration again
 ///
-/// One that was rejected begins anew at the stage that was refused, with the business profile as it is now. One that stopped because the provider did not answer goes on where it was.
+/// One that was rejected begins anew at the stage that was refused, with the business profile as it is now. One that stopped because the provider did not answer goes on where it was. While a
+/// sole proprietor has to answer the registry's text message (`brand_review`), another one is sent.
 #[utoipa::path(post, path = "/v1/registrations/10dlc/{id}/submit", operation_id = "submit_registration", tag = "Registration",
     request_body(content = Resubmission, example = json!({"area_code": "628"})),
     responses((status = 200, description = "It goes on.", body = RegistrationView, example = json!(examples::registration()))))]

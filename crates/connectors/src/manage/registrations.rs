@@ -61,6 +61,8 @@ pub enum Stage {
     Brand,
     /// The registry reviews the brand.
     BrandReview,
+    /// A sole proprietor is asked once more to show that the mobile number is theirs.
+    Code,
     /// The messaging service the messages leave through is made.
     Service,
     /// The campaign is registered: what is sent, and how people agreed to it.
@@ -81,12 +83,13 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Profile,
         Self::ProfileReview,
         Self::Trust,
         Self::Brand,
         Self::BrandReview,
+        Self::Code,
         Self::Service,
         Self::Campaign,
         Self::CampaignReview,
@@ -105,6 +108,7 @@ impl Stage {
             Self::Trust => "trust",
             Self::Brand => "brand",
             Self::BrandReview => "brand_review",
+            Self::Code => "code",
             Self::Service => "service",
             Self::Campaign => "campaign",
             Self::CampaignReview => "campaign_review",
@@ -184,6 +188,8 @@ pub enum StageResult {
     Done,
     /// Somebody else has to decide; asked again at this instant, or when it usually pays.
     Waits(Option<Timestamp>),
+    /// Somebody has to do something elsewhere, which these words say; asked again when it usually pays.
+    Asks(String),
     /// It was rejected, for these reasons.
     Rejected(Vec<Reason>),
 }
@@ -238,7 +244,7 @@ pub struct Business {
     pub dba: Option<String>,
     /// Its form.
     pub kind: BusinessKind,
-    /// Employer Identification Number, `NN-NNNNNNN`.
+    /// Employer Identification Number, `NN-NNNNNNN`; empty for a sole proprietor.
     pub ein: String,
     /// Of the provider's list, in lower case.
     pub industry: String,
@@ -262,6 +268,8 @@ pub struct Business {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BusinessKind {
+    /// One person without an EIN, who is known by a mobile number.
+    SoleProprietor,
     /// One person who has an EIN.
     SoleProprietorship,
     /// A partnership.

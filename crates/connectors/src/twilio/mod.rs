@@ -18,6 +18,7 @@ mod numbers;
 mod records;
 mod registrations;
 mod sender;
+mod sole_proprietor;
 mod templates;
 mod toll_free;
 mod voice;

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use model::{Answer, HttpCall, Method};
 use serde_json::{Value, json};
 
-use super::{Settings, callbacks::NAME, request, toll_free};
+use super::{Settings, callbacks::NAME, request, sole_proprietor, toll_free};
 use crate::{
     Cx,
     manage::{
@@ -19,12 +19,12 @@ use crate::{
     read::text,
 };
 
-const TRUST_HOST: &str = "https://trusthub.twilio.com";
+pub(super) const TRUST_HOST: &str = "https://trusthub.twilio.com";
 pub(super) const MESSAGING_HOST: &str = "https://messaging.twilio.com";
 /// Twilio's policies, the same in every account. <https://www.twilio.com/docs/trust-hub/trusthub-rest-api/policies>
 const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
 const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
-const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
+pub(super) const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
 /// Rows of a list read at once, which is the most: what we look for is among the newest.
 const PAGE: &str = "PageSize=1000";
 /// Messages a month up to which a business counts as low-volume, and its brand needs no vetting: 6,000 a day is the carriers' mark, and few send every day.
@@ -58,7 +58,11 @@ impl Registrations for A2p {
     fn advance(&self, cx: &Cx<'_>, work: &Work<'_>, answers: &[Answer]) -> Plan<Progress> {
         let settings = Settings::read(cx.settings)?;
         let at = At { cx, settings: &settings, work };
+        let is_person = is_person(work.business);
         walk(NAME, answers, |line| match work.stage {
+            Stage::Profile if is_person => sole_proprietor::profile(&at, line),
+            Stage::Trust if is_person => sole_proprietor::trust(&at, line),
+            Stage::Code => sole_proprietor::code(&at, line),
             Stage::Profile => profile(&at, line),
             Stage::ProfileReview => profile_review(&at, line),
             Stage::Trust => trust(&at, line),
@@ -215,7 +219,7 @@ fn business_and_owner(at: &At<'_>, line: &mut Line<'_>) -> Result<[String; 2], S
 }
 
 /// Where the business is, as a document.
-fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
+pub(super) fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
     let place = &at.work.business.address;
     let listed = line.ask(at.own(Method::Get, &format!("/Addresses.json?{PAGE}")))?;
     let pairs = [
@@ -249,7 +253,7 @@ fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
 }
 
 /// Puts things into a bundle that are not in it.
-fn assign(at: &At<'_>, line: &mut Line<'_>, bundle: &str, objects: &[&str]) -> Result<(), Stop> {
+pub(super) fn assign(at: &At<'_>, line: &mut Line<'_>, bundle: &str, objects: &[&str]) -> Result<(), Stop> {
     let path = format!("/v1/{bundle}/EntityAssignments");
     let there = line.ask(at.get(TRUST_HOST, &format!("{path}?{PAGE}")))?;
     for object in objects {
@@ -262,7 +266,7 @@ fn assign(at: &At<'_>, line: &mut Line<'_>, bundle: &str, objects: &[&str]) -> R
 }
 
 /// Has a bundle evaluated; what is wrong with it, in Twilio's words.
-fn evaluate(at: &At<'_>, line: &mut Line<'_>, bundle: &str, policy: &str) -> Result<Vec<Reason>, Stop> {
+pub(super) fn evaluate(at: &At<'_>, line: &mut Line<'_>, bundle: &str, policy: &str) -> Result<Vec<Reason>, Stop> {
     let path = format!("/v1/{bundle}/Evaluations");
     let found = line.ask(at.post(TRUST_HOST, &path, &[("PolicySid", policy)]))?;
     if text(&found, "/status") == Some("compliant") {
@@ -366,17 +370,11 @@ fn profile(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
         // It was submitted, and the answer was lost.
         return Ok(at.done(Stage::ProfileReview, refs));
     }
-    let primaries = format!("/v1/CustomerProfiles?PolicySid={PRIMARY_POLICY}&Status=twilio-approved&PageSize=20");
-    let primaries = line.ask(at.get(TRUST_HOST, &primaries))?;
-    let Some(primary) = each(&primaries, "/results").find_map(|one| text(one, "/sid")) else {
-        let detail = "The Twilio account has no approved primary customer profile, which only its owner can make, in Twilio's console under Trust Hub.";
-        let failure = model::Failure::new(model::FailureKind::Account, "no_primary_profile", detail);
-        return Err(Stop::Refused(failure));
-    };
+    let primary = primary(at, line)?;
     let [business, owner] = business_and_owner(at, line)?;
     let document = address(at, line)?;
     let bundle = format!("CustomerProfiles/{profile}");
-    assign(at, line, &bundle, &[&business, &owner, &document, primary])?;
+    assign(at, line, &bundle, &[&business, &owner, &document, &primary])?;
     let wrong = evaluate(at, line, &bundle, PROFILE_POLICY)?;
     if !wrong.is_empty() {
         return Ok(at.rejected(refs, wrong));
@@ -385,7 +383,19 @@ fn profile(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     Ok(at.done(Stage::ProfileReview, refs))
 }
 
-fn is_under_way(status: Option<&str>) -> bool {
+/// The account's own profile, made by hand, which every other one hangs on.
+pub(super) fn primary(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
+    let primaries = format!("/v1/CustomerProfiles?PolicySid={PRIMARY_POLICY}&Status=twilio-approved&PageSize=20");
+    let primaries = line.ask(at.get(TRUST_HOST, &primaries))?;
+    let primary = each(&primaries, "/results").find_map(|one| text(one, "/sid"));
+    primary.map(str::to_owned).ok_or_else(|| {
+        let detail = "The Twilio account has no approved primary customer profile, which only its owner can make, in Twilio's console under Trust Hub.";
+        let failure = model::Failure::new(model::FailureKind::Account, "no_primary_profile", detail);
+        Stop::Refused(failure)
+    })
+}
+
+pub(super) fn is_under_way(status: Option<&str>) -> bool {
     matches!(status, Some("pending-review" | "in-review" | "twilio-approved"))
 }
 
@@ -450,12 +460,17 @@ fn brand(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
             ("BrandType", "STANDARD"),
             ("SkipAutomaticSecVet", quick),
         ];
+        let pairs = if is_person(at.work.business) { sole_proprietor::brand(profile, trust) } else { pairs.to_vec() };
         refs.brand = Some(sid(&line.ask(at.post(MESSAGING_HOST, "/v1/a2p/BrandRegistrations", &pairs))?)?);
         return Ok(at.done(Stage::BrandReview, refs));
     };
     let brand = sid(known)?;
     if text(known, "/status") == Some("FAILED") {
-        business_and_owner(at, line)?;
+        if is_person(at.work.business) {
+            sole_proprietor::mend(at, line)?;
+        } else {
+            business_and_owner(at, line)?;
+        }
         line.ask(at.post(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations/{brand}"), &[]))?;
     }
     refs.brand = Some(brand);
@@ -470,8 +485,13 @@ fn brand_review(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
         Some("FAILED" | "SUSPENDED" | "DELETION_PENDING" | "DELETION_FAILED") => {
             at.rejected(at.work.refs.clone(), reasons(&found))
         }
+        _ if is_person(at.work.business) => sole_proprietor::asks(at),
         _ => at.waits(),
     })
+}
+
+fn is_person(business: &Business) -> bool {
+    business.kind == BusinessKind::SoleProprietor
 }
 
 fn service(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
@@ -509,7 +529,10 @@ fn campaign(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let campaign = match known {
         None => {
-            let code = at.work.business.use_case.category.to_ascii_uppercase();
+            let code = match is_person(at.work.business) {
+                true => sole_proprietor::USE_CASE.to_owned(),
+                false => at.work.business.use_case.category.to_ascii_uppercase(),
+            };
             let more = [("BrandRegistrationSid", brand), ("UsAppToPersonUsecase", code.as_str())];
             let all: Vec<_> = more.into_iter().chain(pairs).collect();
             sid(&line.ask(at.post(MESSAGING_HOST, &path, &all))?)?
@@ -637,7 +660,7 @@ fn take_out(at: &At<'_>, line: &mut Line<'_>, service: &str, number: &str) -> Re
 /// Twilio's word for the form of a business.
 const fn business_type(kind: BusinessKind) -> &'static str {
     match kind {
-        BusinessKind::SoleProprietorship => "Sole Proprietorship",
+        BusinessKind::SoleProprietor | BusinessKind::SoleProprietorship => "Sole Proprietorship",
         BusinessKind::Partnership => "Partnership",
         BusinessKind::Llc => "Limited Liability Corporation",
         BusinessKind::Llp => "Limited Liability Partnership",

@@ -128,13 +128,17 @@ fn pairs(business: &Business, toll_free: &TollFree) -> Vec<(&'static str, String
         ("BusinessContactEmail", owner.email.clone()),
         ("BusinessContactPhone", owner.phone.clone()),
         ("BusinessType", business_type(business.kind).to_owned()),
-        ("BusinessRegistrationNumber", business.ein.clone()),
-        ("BusinessRegistrationAuthority", "EIN".to_owned()),
-        ("BusinessRegistrationCountry", place.country.clone()),
         ("PrivacyPolicyUrl", case.privacy_policy_url.clone()),
         ("TermsAndConditionsUrl", case.terms_url.clone()),
         ("AgeGatedContent", case.is_age_gated.to_string()),
     ];
+    if !business.ein.is_empty() {
+        pairs.extend([
+            ("BusinessRegistrationNumber", business.ein.clone()),
+            ("BusinessRegistrationAuthority", "EIN".to_owned()),
+            ("BusinessRegistrationCountry", place.country.clone()),
+        ]);
+    }
     pairs.extend(toll_free.images.iter().map(|url| ("OptInImageUrls", url.clone())));
     let more = [
         ("DoingBusinessAs", &business.dba),
@@ -178,7 +182,7 @@ fn category(word: &str) -> &'static str {
 
 const fn business_type(kind: BusinessKind) -> &'static str {
     match kind {
-        BusinessKind::SoleProprietorship => "SOLE_PROPRIETOR",
+        BusinessKind::SoleProprietor | BusinessKind::SoleProprietorship => "SOLE_PROPRIETOR",
         BusinessKind::PublicCorporation => "PUBLIC_PROFIT",
         BusinessKind::NonProfit => "NON_PROFIT",
         BusinessKind::Government => "GOVERNMENT",

@@ -189,6 +189,7 @@ fn advance(row: &mut Registration, progress: Progress, now: Timestamp) {
         }
         StageResult::Done => row.next_at = Some(now.plus_millis(NEXT_MS)),
         StageResult::Waits(at) => row.next_at = Some(at.unwrap_or_else(|| now.plus_millis(REVIEW_MS))),
+        StageResult::Asks(words) => (row.problem, row.next_at) = (Some(words), Some(now.plus_millis(REVIEW_MS))),
         StageResult::Rejected(reasons) => reject(row, &reasons),
     }
 }

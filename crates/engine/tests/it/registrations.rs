@@ -597,6 +597,31 @@ testkit::both! {
         assert_eq!(told.action, "number.removed");
     }
 
+    async fn one_person_is_registered_by_a_mobile_number(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let person = json!({
+            "legal_name": "Ada Silent", "dba": null, "business_type": "sole_proprietor", "ein": null,
+            "owner": {"last_name": "Silent", "title": null, "position": null},
+        });
+        assert_eq!(twilio.fill(person).await["is_complete"], true);
+        let id = twilio.begin().await;
+        for _ in 0..12 {
+            twilio.minutes(5).await;
+        }
+        // Twilio wrote to the number, and nobody answered.
+        let waiting = twilio.registration(id).await;
+        assert_eq!((&waiting["state"], &waiting["stage"], &waiting["next_action"]), (&json!("in_progress"), &json!("brand_review"), &json!("WAIT_FOR_APPROVAL")), "{waiting}");
+        assert!(waiting["problem"].as_str().unwrap().contains("+14155550123"), "{waiting}");
+        assert_eq!(waiting["failures"], 0);
+        assert_eq!(twilio.submit(id).await.unwrap()["stage"], "code");
+        let done = twilio.settle(id).await;
+        assert_eq!((&done["state"], &done["problem"]), (&json!("approved"), &Value::Null), "{done}");
+        assert_eq!((twilio.made("/SmsOtp"), twilio.made("/a2p/BrandRegistrations")), (1, 1));
+        twilio.sms("+14155550177").await.unwrap();
+        assert_eq!(twilio.submit(id).await.unwrap_err().code, "registration_under_way");
+    }
+
     async fn a_toll_free_number_is_verified_and_sends_only_then(db: TestDb) {
         let twilio = Twilio::new(&db).await;
         let toll_free = twilio.stage.account("twilio", settings(), Some("+18005550177")).await;

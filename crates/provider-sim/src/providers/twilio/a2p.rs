@@ -18,6 +18,9 @@ use crate::{
 pub(super) const KEPT: &str = "a2p";
 const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
 const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
+/// The same for one person without an EIN.
+const STARTER_POLICY: &str = "RN806dd6cd175f314e1f96a9727ee271f4";
+const SOLE_POLICY: &str = "RN670d5d2e282a6130ae063b234b6019c8";
 const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
 /// The account's own profile, which its owner made by hand.
 const PRIMARY: &str = "BU000000000000000000000000000000aa";
@@ -95,8 +98,8 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
     match (request.method.as_str(), path) {
         ("GET", ["CustomerProfiles"]) => Ok(bundles(cx, "profiles", &asked)),
         ("GET", ["TrustProducts"]) => Ok(bundles(cx, "products", &asked)),
-        ("POST", ["CustomerProfiles"]) => new_bundle(cx, "profiles", PROFILE_POLICY, &fields),
-        ("POST", ["TrustProducts"]) => new_bundle(cx, "products", TRUST_POLICY, &fields),
+        ("POST", ["CustomerProfiles"]) => new_bundle(cx, "profiles", &[PROFILE_POLICY, STARTER_POLICY], &fields),
+        ("POST", ["TrustProducts"]) => new_bundle(cx, "products", &[TRUST_POLICY, SOLE_POLICY], &fields),
         ("GET", [kind @ ("CustomerProfiles" | "TrustProducts"), sid]) => {
             let shown = bundle(cx, &Kept::of(cx), kept_as(kind), sid)?;
             Ok(Reply::json(200, &shown))
@@ -129,6 +132,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
             Ok(Reply::json(200, &brand(cx, kept.find("brands", sid)?)))
         }
         ("POST", ["a2p", "BrandRegistrations", sid]) => again(cx, sid),
+        ("POST", ["a2p", "BrandRegistrations", sid, "SmsOtp"]) => write_again(cx, sid),
         ("GET", ["Services"]) => Ok(listed("services", Kept::of(cx).all("services"))),
         ("POST", ["Services"]) => new_service(cx, &fields),
         ("GET", ["Services", sid]) => Ok(Reply::json(200, Kept::of(cx).find("services", sid)?)),
@@ -151,6 +155,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
         }
         ("POST", ["Services", _, "Compliance", "Usa2p", sid]) => edit_campaign(cx, sid, &fields),
         ("POST", ["Services", service, "PhoneNumbers"]) => attach(cx, service, &fields),
+        ("DELETE", ["Services", service, "PhoneNumbers", number]) => take_out(cx, service, number),
         (_, ["Tollfree", "Verifications", rest @ ..]) => toll_free::answer(cx, request, rest),
         _ => Err(missing()),
     }
@@ -176,11 +181,12 @@ fn bundles(cx: &Cx<'_>, kind: &str, asked: &Fields) -> Reply {
     listed("results", &all)
 }
 
-fn new_bundle(cx: &mut Cx<'_>, kind: &str, policy: &str, fields: &Fields) -> Result<Reply, Reply> {
+fn new_bundle(cx: &mut Cx<'_>, kind: &str, policies: &[&str], fields: &Fields) -> Result<Reply, Reply> {
     let (name, mail) = (needed(fields, "FriendlyName")?, needed(fields, "Email")?);
-    match needed(fields, "PolicySid")? {
+    let policy = needed(fields, "PolicySid")?;
+    match policy {
         PRIMARY_POLICY => return Err(bad(20001, "Primary customer profile creation is restricted via API")),
-        given if given != policy => return Err(bad(20001, "Invalid PolicySid")),
+        given if !policies.contains(&given) => return Err(bad(20001, "Invalid PolicySid")),
         _ => {}
     }
     let one = json!({
@@ -220,11 +226,11 @@ fn decided(cx: &Cx<'_>, one: &Value) -> Value {
 fn business_name(kept: &Kept, bundle: &str) -> String {
     let objects: Vec<&Value> =
         kept.all("assignments").iter().filter(|one| one["bundle"] == bundle).map(|one| &one["object_sid"]).collect();
-    let about = kept
-        .all("users")
-        .iter()
-        .find(|user| objects.contains(&&user["sid"]) && user["type"] == "customer_profile_business_information");
-    about.map(|user| text(user, "/attributes/business_name").to_owned()).unwrap_or_default()
+    let of_type =
+        |wanted: &str| kept.all("users").iter().find(|user| objects.contains(&&user["sid"]) && user["type"] == wanted);
+    let business = of_type("customer_profile_business_information").map(|user| text(user, "/attributes/business_name"));
+    let person = of_type("starter_customer_profile_information").map(|user| text(user, "/attributes/last_name"));
+    business.or(person).unwrap_or_default().to_owned()
 }
 
 fn submit(cx: &mut Cx<'_>, kind: &str, sid: &str, fields: &Fields) -> Result<Reply, Reply> {
@@ -278,7 +284,15 @@ fn lacking(kept: &Kept, kind: &str, sid: &str) -> Vec<Value> {
             .flat_map(|kind| kept.all(kind))
             .find(|one| one["type"] == wanted && objects.contains(&text(one, "/sid")))
     };
+    let policy = kept.find(kind, sid).ok().map(|bundle| text(bundle, "/policy_sid")).unwrap_or_default();
     let wanted: &[(&str, &[&str])] = match kind {
+        "products" if policy == SOLE_POLICY => {
+            &[("sole_proprietor_information", &["brand_name", "vertical", "mobile_phone_number"])]
+        }
+        "profiles" if policy == STARTER_POLICY => &[
+            ("starter_customer_profile_information", &["first_name", "last_name", "email", "phone_number"]),
+            ("customer_profile_address", &["address_sids"]),
+        ],
         "products" => &[("us_a2p_messaging_profile_information", &["company_type"])],
         _ => &[
             (
@@ -361,7 +375,11 @@ fn new_brand(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {
     let mut kept = Kept::of(cx);
     let (profile, product) = (needed(fields, "CustomerProfileBundleSid")?, needed(fields, "A2PProfileBundleSid")?);
     let approved = bundle(cx, &kept, "profiles", profile)?;
-    kept.find("products", product)?;
+    let is_person = approved["policy_sid"] == STARTER_POLICY;
+    let is_sole = fields.get("BrandType") == "SOLE_PROPRIETOR";
+    if is_person != is_sole || is_sole != (kept.find("products", product)?["policy_sid"] == SOLE_POLICY) {
+        return Err(bad(21717, "The bundles do not fit the type of the brand"));
+    }
     if approved["status"] != "twilio-approved" {
         return Err(bad(21717, "The customer profile bundle is not approved"));
     }
@@ -382,7 +400,10 @@ fn new_brand(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {
 fn brand(cx: &Cx<'_>, one: &Value) -> Value {
     let mut shown = one.clone();
     let name = text(one, "/reviewed_name");
-    let (status, identity) = match (is_over(cx, &one["submitted"]), name.starts_with("Brandless")) {
+    // Nobody answers the first text message to somebody whose name begins with `Silent`.
+    let waits = one["brand_type"] == "SOLE_PROPRIETOR" && name.starts_with("Silent") && one["written"].is_null();
+    let is_over = !waits && is_over(cx, &one["submitted"]);
+    let (status, identity) = match (is_over, name.starts_with("Brandless")) {
         (false, _) => ("PENDING", "SELF_DECLARED"),
         (true, false) => ("APPROVED", "VERIFIED"),
         (true, true) => ("FAILED", "UNVERIFIED"),
@@ -409,6 +430,19 @@ fn again(cx: &mut Cx<'_>, sid: &str) -> Result<Reply, Reply> {
     let shown = kept.change("brands", sid, &[("submitted", json!(cx.now.as_micros())), ("reviewed_name", name)])?;
     kept.keep(cx);
     Ok(Reply::json(202, &shown))
+}
+
+/// Writes to a sole proprietor once more.
+fn write_again(cx: &mut Cx<'_>, sid: &str) -> Result<Reply, Reply> {
+    let mut kept = Kept::of(cx);
+    let now = brand(cx, kept.find("brands", sid)?);
+    if now["brand_type"] != "SOLE_PROPRIETOR" || now["status"] != "PENDING" {
+        return Err(bad(21717, "This brand does not wait for a text message to be answered"));
+    }
+    let at = json!(cx.now.as_micros());
+    kept.change("brands", sid, &[("written", at.clone()), ("submitted", at)])?;
+    kept.keep(cx);
+    Ok(Reply::json(201, &json!({"account_sid": cx.get("account_sid"), "brand_registration_sid": sid})))
 }
 
 fn new_service(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {
@@ -448,6 +482,9 @@ fn new_campaign(cx: &mut Cx<'_>, service: &str, fields: &Fields) -> Result<Reply
     let case = needed(fields, "UsAppToPersonUsecase")?;
     let of = needed(fields, "BrandRegistrationSid")?;
     let registered = brand(cx, kept.find("brands", of)?);
+    if (registered["brand_type"] == "SOLE_PROPRIETOR") != (case == "SOLE_PROPRIETOR") {
+        return Err(bad(21717, "The use case is not available to this brand"));
+    }
     if registered["status"] != "APPROVED" {
         return Err(bad(21717, "The brand is not approved"));
     }
