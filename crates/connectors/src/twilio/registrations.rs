@@ -24,7 +24,7 @@ pub(super) const MESSAGING_HOST: &str = "https://messaging.twilio.com";
 /// Twilio's policies, the same in every account. <https://www.twilio.com/docs/trust-hub/trusthub-rest-api/policies>
 const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
 const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
-pub(super) const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
+const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
 /// Rows of a list read at once, which is the most: what we look for is among the newest.
 const PAGE: &str = "PageSize=1000";
 /// Messages a month up to which a business counts as low-volume, and its brand needs no vetting: 6,000 a day is the carriers' mark, and few send every day.

@@ -98,8 +98,8 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
     match (request.method.as_str(), path) {
         ("GET", ["CustomerProfiles"]) => Ok(bundles(cx, "profiles", &asked)),
         ("GET", ["TrustProducts"]) => Ok(bundles(cx, "products", &asked)),
-        ("POST", ["CustomerProfiles"]) => new_bundle(cx, "profiles", &[PROFILE_POLICY, STARTER_POLICY], &fields),
-        ("POST", ["TrustProducts"]) => new_bundle(cx, "products", &[TRUST_POLICY, SOLE_POLICY], &fields),
+        ("POST", ["CustomerProfiles"]) => new_bundle(cx, "profiles", PROFILE_POLICY, &fields),
+        ("POST", ["TrustProducts"]) => new_bundle(cx, "products", TRUST_POLICY, &fields),
         ("GET", [kind @ ("CustomerProfiles" | "TrustProducts"), sid]) => {
             let shown = bundle(cx, &Kept::of(cx), kept_as(kind), sid)?;
             Ok(Reply::json(200, &shown))
@@ -127,12 +127,12 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
             Ok(listed("data", &all))
         }
         ("POST", ["a2p", "BrandRegistrations"]) => new_brand(cx, &fields),
+        ("POST", ["a2p", "BrandRegistrations", sid, "SmsOtp"]) => write_again(cx, sid),
         ("GET", ["a2p", "BrandRegistrations", sid]) => {
             let kept = Kept::of(cx);
             Ok(Reply::json(200, &brand(cx, kept.find("brands", sid)?)))
         }
         ("POST", ["a2p", "BrandRegistrations", sid]) => again(cx, sid),
-        ("POST", ["a2p", "BrandRegistrations", sid, "SmsOtp"]) => write_again(cx, sid),
         ("GET", ["Services"]) => Ok(listed("services", Kept::of(cx).all("services"))),
         ("POST", ["Services"]) => new_service(cx, &fields),
         ("GET", ["Services", sid]) => Ok(Reply::json(200, Kept::of(cx).find("services", sid)?)),
@@ -181,12 +181,13 @@ fn bundles(cx: &Cx<'_>, kind: &str, asked: &Fields) -> Reply {
     listed("results", &all)
 }
 
-fn new_bundle(cx: &mut Cx<'_>, kind: &str, policies: &[&str], fields: &Fields) -> Result<Reply, Reply> {
+fn new_bundle(cx: &mut Cx<'_>, kind: &str, business: &str, fields: &Fields) -> Result<Reply, Reply> {
     let (name, mail) = (needed(fields, "FriendlyName")?, needed(fields, "Email")?);
+    let person = if kind == "profiles" { STARTER_POLICY } else { SOLE_POLICY };
     let policy = needed(fields, "PolicySid")?;
     match policy {
         PRIMARY_POLICY => return Err(bad(20001, "Primary customer profile creation is restricted via API")),
-        given if !policies.contains(&given) => return Err(bad(20001, "Invalid PolicySid")),
+        given if given != business && given != person => return Err(bad(20001, "Invalid PolicySid")),
         _ => {}
     }
     let one = json!({
