@@ -98,6 +98,26 @@ customElements.define("file-list", class extends HTMLElement {
   }
 });
 
+// <file-text for="…">: puts what a chosen file says into a field, where it can be looked at before it is sent.
+customElements.define("file-text", class extends HTMLElement {
+  connectedCallback() {
+    const input = this.querySelector("input[type=file]"), field = document.getElementById(this.getAttribute("for"));
+    input?.addEventListener("change", async () => {
+      if (!input.files.length || !field) return;
+      field.value = await input.files[0].text();
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+});
+
+// <lead-on>: goes on to where the link inside of it leads, and leaves no step back to this page. Forms cannot lead to other sites: the policy forbids it.
+customElements.define("lead-on", class extends HTMLElement {
+  connectedCallback() {
+    const link = this.querySelector("a[data-lead]");
+    if (link) window.location.replace(link.href);
+  }
+});
+
 // <mail-preview>: posts its form into the frame, which has a stricter policy of its own, whenever the form has been still for a moment.
 customElements.define("mail-preview", class extends HTMLElement {
   connectedCallback() {

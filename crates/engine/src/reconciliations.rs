@@ -310,6 +310,52 @@ pub async fn differences(
     Ok(read.await?.into_iter().map(difference).collect())
 }
 
+/// A kind of difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// Only the provider has the message.
+    MissingHere,
+    /// Only we have it.
+    MissingThere,
+    /// Both have it, at different prices.
+    Price,
+    /// The messages of a day, where the provider only counts.
+    Count,
+}
+
+impl Difference {
+    /// The word in JSON and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingHere => "missing_here",
+            Self::MissingThere => "missing_there",
+            Self::Price => "price",
+            Self::Count => "count",
+        }
+    }
+}
+
+/// The same a part at a time, for a page: of one kind or of all, those after the record `after`. Needs the scope `usage:read`.
+pub async fn differences_after(
+    parts: &Parts,
+    caller: &Caller,
+    id: ReconciliationId,
+    kind: Option<Difference>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<ReconciliationDifference>, Error> {
+    caller.need("usage:read")?;
+    let tenant = find(parts, caller, id).await?.tenant_id;
+    let (after, limit) = (after.to_owned(), limit.clamp(1, TABLE_MAX));
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let kind = kind.map(Difference::as_str);
+            Ok::<_, Error>(rows::records(tx, tenant, id, kind, &after, limit).await?)
+        })
+    });
+    Ok(read.await?.into_iter().map(difference).collect())
+}
+
 /// The same as a CSV table. Needs the scope `usage:read`.
 pub async fn differences_csv(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Vec<u8>, Error> {
     let mut csv = Csv::with_header(&["kind", "record", "message_id", "at", "ours", "theirs", "currency"]);

@@ -74,12 +74,15 @@ impl Side {
     }
 
     fn tabs(&self, cx: &Cx, here: &str) -> Markup {
-        if self.is_operators {
-            parts::tabs("Invoices", &[(OPERATOR_PATH, "Invoices"), (SETTINGS, "How they are written")], here)
-        } else {
-            billing::tabs(cx, here)
-        }
+        if self.is_operators { operators_tabs(here) } else { billing::tabs(cx, here) }
     }
+}
+
+/// The parts of what the operator bills and is paid.
+pub(super) fn operators_tabs(here: &str) -> Markup {
+    let all =
+        [(OPERATOR_PATH, "Invoices"), (SETTINGS, "How they are written"), (super::payments::PATH, "How they are paid")];
+    parts::tabs("Invoices", &all, here)
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -20,7 +20,7 @@ use model::{Channel, ContactId, TemplateId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::channels;
+use super::{channels, schedules};
 use crate::{
     App,
     cx::{Answer, Cx, Posted, Query, check_token, decoded, html as answer, read_body},
@@ -225,12 +225,13 @@ fn composer(cx: &Cx, channel: Channel, offer: &Offer, form: &Form, faults: &Faul
                         div.form data-when="template=" { (says(channel, form, faults)) }
                         @if channel == Channel::Email { (files(cx, form, faults)) }
                         div #variables { (variables(form, &offer.names)) }
-                        details.more id="options" open[["account_id", "purpose", "send_at", "reply_to"].iter().any(|name| faults.at(name).is_some()) || form.filled("send_at").is_some()] {
+                        details.more id="options" open[["account_id", "purpose", "send_at", "reply_to"].iter().chain(&schedules::NAMES).any(|name| faults.at(name).is_some()) || form.filled("send_at").is_some() || form.filled("repeat").is_some()] {
                             summary { "Options" }
                             div."form spaced" {
                                 (Field::text("account_id", "Through").with(Control::Choice(of)).draw(form, faults))
                                 (Field::text("purpose", "Purpose").with(Control::Choice(purposes)).required().draw(form, faults))
                                 (Field::text("send_at", "Send later").with(Control::When).help("In your own time zone. Empty sends now.").draw(form, faults))
+                                (schedules::fields(form, faults))
                                 @if channel == Channel::Email { (Field::text("content/reply_to", "Answers go to").with(Control::Email).draw(form, faults)) }
                             }
                         }
@@ -255,7 +256,7 @@ fn template_choice(offer: &Offer, form: &Form, faults: &Faults) -> Markup {
 }
 
 /// The fields that show their own errors.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 14] = [
     "to",
     "template",
     "content/subject",
@@ -267,6 +268,9 @@ const NAMES: [&str; 11] = [
     "purpose",
     "send_at",
     "content/reply_to",
+    "repeat",
+    "schedule_name",
+    "ends_at",
 ];
 
 fn recipient(channel: Channel) -> Field<'static> {
@@ -572,6 +576,9 @@ pub(crate) async fn file(State(app): State<App>, request: Request) -> Answer {
 pub(crate) async fn send(Posted { cx, form }: Posted) -> Answer {
     cx.tenant()?;
     cx.caller.need("messages:write")?;
+    if form.filled("repeat").is_some() {
+        return repeat(&cx, &form).await;
+    }
     let key = IdempotencyKey::parse(&format!("console-{}", form.text("key"))).ok();
     let sent = match request(&form, &cx, false).await {
         Ok(request) => cx.engine().send(&cx.caller, &bytes(&request), key).await,
@@ -583,6 +590,22 @@ pub(crate) async fn send(Posted { cx, form }: Posted) -> Answer {
             Ok(cx.done(&format!("/console/messages/{}", made.id), "Accepted. This page follows what becomes of it."))
         }
         Err(error) if error.kind.status() < 500 => again(&cx, &form, &error).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the message repeat instead of sending it.
+async fn repeat(cx: &Cx, form: &Form) -> Answer {
+    let made = match request(form, cx, false).await {
+        Ok(message) => schedules::make(cx, form, message).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(reply) => {
+            let made: Made = read::json(&reply.body)?;
+            Ok(cx.done(&format!("{}/{}", schedules::PATH, made.id), "It repeats from now on. What comes stands here."))
+        }
+        Err(error) if error.kind.status() < 500 => again(cx, form, &error).await,
         Err(error) => Err(error.into()),
     }
 }

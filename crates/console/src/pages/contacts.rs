@@ -1,22 +1,25 @@
 //! Contacts: found, added, changed, and each with everything that was said between them and the tenant.
 
-use axum::extract::Path;
+use axum::{body::Body, extract::Path, response::Response};
 use engine::{
     contacts::{
         self, ContactPatch, ContactQuery, ContactView, NewContact,
         attributes::{self, AttributeType, AttributeView},
+        export::{Export, ExportQuery},
         lists::{self, ListView, NewList},
     },
     once::Repeat,
     page::Page,
     patch::Patch,
 };
+use http::{HeaderValue, header};
 use maud::{Markup, html};
 use model::{Channel, ContactId, ListId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
+    App,
     cx::{Answer, Cx, Posted, Query},
     form::{self, Faults, Form},
     format,
@@ -42,6 +45,7 @@ pub(super) fn tabs(here: &str) -> Markup {
             ("/console/segments", "Segments"),
             ("/console/suppressions", "Suppressed"),
             ("/console/contacts/import", "Import"),
+            (super::rules::PATH, "Rules and fields"),
         ],
         here,
     )
@@ -66,7 +70,10 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let page = contacts::list(cx.engine(), &cx.caller, &query).await?;
     let lists = lists::list(cx.engine(), &cx.caller, Some(200), None).await?.data;
     let may = cx.may("contacts:write");
+    let list = wanted.list.map(|id| id.to_string()).unwrap_or_default();
+    let export = table::address("/console/contacts/export", [("list", list.as_str())]);
     let actions = html! {
+        @if !page.data.is_empty() { (link_button(&export, "", Some("file"), if list.is_empty() { "Export" } else { "Export this list" })) }
         @if may {
             (link_button("/console/contacts/import", "", Some("upload"), "Import"))
             (link_button("/console/contacts/new", "primary", Some("plus"), "Add contact"))
@@ -121,6 +128,22 @@ fn body(cx: &Cx, wanted: &Wanted, page: &Page<ContactView>, lists: &[ListView]) 
             }
         }
     }
+}
+
+/// Hands out contacts, all or those of a list, as a table that is made while it is read.
+pub(crate) async fn export(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    cx.tenant()?;
+    let query = ExportQuery { list_id: wanted.list, ..ExportQuery::default() };
+    let export = Export::begin(cx.engine(), &cx.caller, &query).await?;
+    let pieces = futures_util::stream::try_unfold((cx.app, export), |(app, mut export): (App, Export)| async move {
+        let piece = export.next(app.engine()).await?;
+        Ok::<_, engine::Error>(piece.map(|piece| (piece, (app, export))))
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"contacts.csv\""));
+    Ok(response)
 }
 
 /// What a contact is called by: the best of what is known.
@@ -374,7 +397,7 @@ async fn page<'a>(
     Ok(shell::Page {
         above: ABOVE,
         actions: Some(actions),
-        tabs: cx.may("consent:read").then(|| super::consent::tabs(contact.id, false)),
+        tabs: cx.may("consent:read").then(|| super::consent::tabs(cx, contact.id, &path)),
         is_live: true,
         ..shell::Page::new(title, Section::Contacts, body)
     })

@@ -34,7 +34,12 @@ const SHOWN: u32 = 200;
 pub(super) fn tabs(here: &str) -> Markup {
     parts::tabs(
         "Channels",
-        &[("/console/channels", "Accounts"), (PATH, "Senders and domains"), (super::routing::PATH, "Routing")],
+        &[
+            ("/console/channels", "Accounts"),
+            (PATH, "Senders and domains"),
+            (super::routing::PATH, "Routing"),
+            (super::registrations::PATH, "Registration"),
+        ],
         here,
     )
 }

@@ -139,6 +139,15 @@ pub(super) async fn need_stripe(parts: &Parts) -> Result<Stripe, Error> {
     })
 }
 
+/// Whether tenants can pay by themselves. Needs the scope `purchases:read`.
+pub async fn are_taken(parts: &Parts, caller: &Caller) -> Result<bool, Error> {
+    caller.need("purchases:read")?;
+    let read = parts.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::settings(tx, STRIPE).await?.is_some()) })
+    });
+    read.await
+}
+
 /// Shows how payments are taken. Needs an operator with the scope `credits:read`.
 pub async fn get(parts: &Parts, caller: &Caller) -> Result<PaymentSettings, Error> {
     caller.need_operator("credits:read")?;

@@ -25,14 +25,15 @@ const URL_MAX: usize = 2_048;
 const DESCRIPTION: (usize, usize) = (40, 4_096);
 /// Shortest and longest text on how people agree.
 const FLOW: (usize, usize) = (40, 2_048);
-/// Samples: how many, and how long each.
-const SAMPLES: (usize, usize) = (2, 5);
+/// Samples: how many, at least and at most.
+pub const SAMPLES: (usize, usize) = (2, 5);
+/// How long each of them.
 const SAMPLE: (usize, usize) = (20, 1_024);
 /// Shortest and longest answer to a keyword.
 const ANSWER: (usize, usize) = (20, 320);
 
 /// What carriers call a business's line of work.
-const INDUSTRIES: &[&str] = &[
+pub const INDUSTRIES: &[&str] = &[
     "agriculture",
     "automotive",
     "banking",
@@ -66,7 +67,7 @@ const INDUSTRIES: &[&str] = &[
     "travel",
 ];
 /// What carriers call what is sent. Those that need another contract with them are left out.
-const CATEGORIES: &[&str] = &[
+pub const CATEGORIES: &[&str] = &[
     "2fa",
     "account_notification",
     "customer_care",
@@ -80,7 +81,8 @@ const CATEGORIES: &[&str] = &[
     "public_service_announcement",
     "security_alert",
 ];
-const POSITIONS: &[&str] = &["ceo", "cfo", "director", "general_counsel", "gm", "vp"];
+/// What carriers call who answers for a business.
+pub const POSITIONS: &[&str] = &["ceo", "cfo", "director", "general_counsel", "gm", "vp"];
 const KINDS: &[(&str, BusinessKind)] = &[
     ("sole_proprietorship", BusinessKind::SoleProprietorship),
     ("partnership", BusinessKind::Partnership),
@@ -398,6 +400,11 @@ fn ein(text: &str) -> Option<String> {
     let digits: String = text.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
     let is_one = digits.len() == 9 && digits.bytes().all(|b| b.is_ascii_digit()) && !NEVER.contains(&&digits[..2]);
     is_one.then(|| format!("{}-{}", &digits[..2], &digits[2..]))
+}
+
+/// The words for the forms a business can have.
+pub fn business_types() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(word, _)| *word)
 }
 
 fn kind(word: Option<&str>) -> Option<BusinessKind> {

@@ -1,8 +1,8 @@
 //! Stripe, as far as credit is bought through it: Checkout sessions and the page they are paid on, payments with a kept method, refunds, idempotency keys, and signed events.
 //! <https://docs.stripe.com/api>
 //!
-//! The page is `POST /stripe/c/pay/{session}` with `outcome` (`paid`, `later`, `arrived`, `bounced`, `declined` or `expired`) and `card`, one of Stripe's own test numbers; somebody on Stripe's
-//! pages who gives money back is `POST /stripe/dashboard/refunds`. Events go to the setting `callback_url`.
+//! The page can be opened in a browser. What happens on it is `POST /stripe/c/pay/{session}` with `outcome` (`paid`, `later`, `arrived`, `bounced`, `declined` or `expired`) and `card`, one of
+//! Stripe's own test numbers; somebody on Stripe's pages who gives money back is `POST /stripe/dashboard/refunds`. Events go to the setting `callback_url`.
 
 use model::{HttpCall, Method};
 use serde_json::{Map, Value, json};
@@ -62,7 +62,15 @@ impl Provider for Stripe {
 
     fn answer(&self, cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
         match (request.method.as_str(), &request.segments()[..]) {
-            ("POST", ["c", "pay", id]) => return page(cx, id, &request.form()),
+            ("GET", ["c", "pay", id]) => return to_pay(cx, id),
+            ("POST", ["c", "pay", id]) => {
+                let session = page(cx, id, &request.form())?;
+                return if request.header("accept").contains("text/html") {
+                    back(&session)
+                } else {
+                    shown(Some(session))
+                };
+            }
             ("POST", ["dashboard", "refunds"]) => return refund(cx, &request.form()),
             _ => {}
         }
@@ -217,7 +225,7 @@ fn session(cx: &mut Cx<'_>, form: &Fields) -> Result<Reply, Reply> {
 }
 
 /// What somebody does on the page.
-fn page(cx: &mut Cx<'_>, id: &str, form: &Fields) -> Result<Reply, Reply> {
+fn page(cx: &mut Cx<'_>, id: &str, form: &Fields) -> Result<Value, Reply> {
     let mut sessions = cx.list("sessions");
     let mut session = find(&sessions, id).ok_or_else(missing)?;
     let mut payments = cx.list("payments");
@@ -273,7 +281,32 @@ fn page(cx: &mut Cx<'_>, id: &str, form: &Fields) -> Result<Reply, Reply> {
     tell(cx, session_event, &session);
     cx.keep("sessions", &sessions.into());
     cx.keep("payments", &payments.into());
-    shown(Some(session))
+    Ok(session)
+}
+
+/// The page itself, for somebody with a browser: what can happen on it, one button each.
+fn to_pay(cx: &Cx<'_>, id: &str) -> Result<Reply, Reply> {
+    let session = find(&cx.list("sessions"), id).ok_or_else(missing)?;
+    let cents = session["amount_total"].as_i64().unwrap_or(0);
+    let amount = format!("{}.{:02} {}", cents / 100, cents % 100, text(&session, "/currency").to_uppercase());
+    let buttons = if session["status"] == "open" {
+        "<button name=\"outcome\" value=\"paid\">Pay</button> <button name=\"outcome\" value=\"later\">Pay by debit, which takes days</button> <button name=\"outcome\" value=\"declined\">Be declined</button>"
+    } else {
+        "This page is over."
+    };
+    let cancel = text(&session, "/cancel_url").replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Pay {amount}</title><main><h1>Pay {amount}</h1><p>The simulator's page: no money moves.</p>\
+         <form method=\"post\">{buttons}</form><p><a href=\"{cancel}\">Back without paying</a></p></main></html>"
+    );
+    Ok(Reply::of(200, "text/html; charset=utf-8", html))
+}
+
+/// Leads a browser back to where the session says; whoever was declined can try again.
+fn back(session: &Value) -> Result<Reply, Reply> {
+    let is_open = session["status"] == "open";
+    let to = text(session, if is_open { "/url" } else { "/success_url" });
+    Ok(Reply::empty(303).header("location", to))
 }
 
 /// The payment of a session, as it begins.

@@ -4,6 +4,7 @@ use connectors::Spec;
 use engine::{
     accounts::{AccountStats, AccountView},
     analytics::{AnalyticsView, Figures},
+    registrations::RegistrationView,
 };
 use maud::{Markup, html};
 
@@ -11,7 +12,10 @@ use super::{DAYS, View};
 use crate::{
     cx::Cx,
     form, format,
-    pages::analytics::{Periods, lost, under_way},
+    pages::{
+        analytics::{Periods, lost, under_way},
+        registrations,
+    },
     parts::{
         self, Tone,
         chart::{self, Series},
@@ -61,6 +65,21 @@ pub(super) fn tested(result: Option<&Result<Test, String>>) -> Markup {
             }
         },
     }
+}
+
+/// Where its registration with American carriers stands.
+pub(super) fn registration_card(one: &RegistrationView) -> Markup {
+    let path = format!("{}/{}", registrations::PATH, one.id);
+    parts::card(
+        "Registration",
+        Some(registrations::state(one.state)),
+        html! {
+            div."row apart" {
+                p.muted { @if let Some(number) = &one.number { "Sends to the United States from " span.num { (number) } "." } @else { "With American carriers." } }
+                a.small href=(path) { "See its stages" }
+            }
+        },
+    )
 }
 
 /// Where the provider reports to.
