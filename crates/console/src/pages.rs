@@ -19,6 +19,7 @@ mod imports;
 mod invoices;
 mod keys;
 mod letters;
+mod lists;
 mod logs;
 mod me;
 mod message;
@@ -125,8 +126,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/contacts/{id}/data/merge", post(personal::join))
         .route("/console/contacts/{id}/data/erase", post(personal::erase))
         .route("/console/contacts/{id}/data/{export}", get(personal::file))
-        .route("/console/lists", get(contacts::lists_page).post(contacts::create_list))
-        .route("/console/lists/{id}/delete", post(contacts::delete_list))
+        .route("/console/lists", get(lists::all).post(lists::create))
+        .route("/console/lists/{id}", get(lists::show).post(lists::update))
+        .route("/console/lists/{id}/{action}", post(lists::act))
         .route("/console/contacts/{id}/consent", get(consent::show).post(consent::record))
         .route("/console/contacts/{id}/preferences", post(consent::prefer))
         .route("/console/suppressions", get(suppressions::list).post(suppressions::add))

@@ -6,7 +6,7 @@ use engine::{
         self, ContactPatch, ContactQuery, ContactView, NewContact,
         attributes::{self, AttributeType, AttributeView},
         export::{Export, ExportQuery},
-        lists::{self, ListView, NewList},
+        lists::{self, ListView},
     },
     once::Repeat,
     page::Page,
@@ -41,7 +41,7 @@ pub(super) fn tabs(here: &str) -> Markup {
         "Contacts",
         &[
             (PATH, "All"),
-            ("/console/lists", "Lists"),
+            (super::lists::PATH, "Lists"),
             ("/console/segments", "Segments"),
             ("/console/suppressions", "Suppressed"),
             ("/console/contacts/import", "Import"),
@@ -462,71 +462,4 @@ pub(crate) async fn update(Path(id): Path<String>, Posted { cx, form }: Posted) 
 pub(crate) async fn delete(Path(id): Path<String>, Posted { cx, .. }: Posted) -> Answer {
     contacts::delete(cx.engine(), &cx.caller, super::id(&id)?).await?;
     Ok(cx.done(PATH, "The contact was deleted."))
-}
-
-/// Shows the lists.
-pub(crate) async fn lists_page(cx: Cx) -> Answer {
-    cx.tenant()?;
-    let lists = lists::list(cx.engine(), &cx.caller, Some(200), None).await?.data;
-    let may = cx.may("contacts:write");
-    let row = |list: &ListView| Row {
-        href: Some(format!("{PATH}?list={}", list.id)),
-        cells: vec![
-            cell(html! { span.wide-text { (list.name) } }),
-            cell(html! { span.wide-text { (list.description) } }),
-            table::number(list.contacts),
-            cell(cx.here().day(list.created_at)),
-            cell(html! {
-                @if may {
-                    @let dialog = format!("delete-{}", list.id);
-                    button."button small danger" type="button" data-opens=(dialog) aria-label={ "Delete " (list.name) } { "Delete" }
-                    (parts::dialog(&Dialog { id: &dialog, title: &format!("Delete “{}”?", list.name), action: &format!("/console/lists/{}/delete", list.id), csrf: cx.csrf(),
-                        body: html! { p.muted { "Its contacts stay." } }, yes: "Delete list", is_dangerous: true }))
-                }
-            }),
-        ],
-    };
-    let new = html! { button."button primary" type="button" data-opens="new-list" { (icon("plus")) "Add list" } };
-    let body = html! {
-        section.card aria-label="Lists" {
-            @if lists.is_empty() {
-                (parts::empty("list", "No lists", "A list names contacts by hand or by import: “Newsletter”, “Season tickets”.", may.then(|| new.clone())))
-            } @else {
-                (table::table(Table { caption: "Lists", columns: &["Name", "For", "Contacts", "Made", ""], rows: lists.iter().map(row).collect() }))
-            }
-        }
-        @if may {
-            (parts::dialog(&Dialog { id: "new-list", title: "Add list", action: "/console/lists", csrf: cx.csrf(), body: html! {
-                (Field::text("name", "Name").required().draw(&Form::default(), &Faults::default()))
-                (Field::text("description", "For").draw(&Form::default(), &Faults::default()))
-            }, yes: "Add list", is_dangerous: false }))
-        }
-    };
-    let actions = (may && !lists.is_empty()).then_some(new);
-    Ok(cx.page(shell::Page {
-        actions,
-        tabs: Some(tabs("/console/lists")),
-        ..shell::Page::new("Lists", Section::Contacts, body)
-    }))
-}
-
-/// Adds a list.
-pub(crate) async fn create_list(Posted { cx, form }: Posted) -> Answer {
-    cx.tenant()?;
-    let new =
-        NewList { name: form.text("name").to_owned(), description: form.filled("description").map(str::to_owned) };
-    match lists::create(cx.engine(), &cx.caller, &Repeat::NONE, new).await {
-        Ok(_) => Ok(cx.done("/console/lists", "The list was added.")),
-        Err(error) if matches!(error.kind.status(), 409 | 422) => Ok(cx.refused("/console/lists", &error.detail)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Deletes a list.
-pub(crate) async fn delete_list(Path(id): Path<String>, Posted { cx, .. }: Posted) -> Answer {
-    match lists::delete(cx.engine(), &cx.caller, super::id(&id)?).await {
-        Ok(()) => Ok(cx.done("/console/lists", "The list was deleted.")),
-        Err(error) if error.kind.status() == 409 => Ok(cx.refused("/console/lists", &error.detail)),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -113,8 +113,12 @@ pub(crate) async fn file(cx: Cx, Path((id, name)): Path<(String, String)>) -> An
     Ok(response)
 }
 
-/// The one contact a text means, or what is wrong with it.
-async fn find(cx: &Cx, text: &str, not: ContactId) -> Result<Result<ContactId, &'static str>, Fault> {
+/// The one contact a text means, other than one of them, or what is wrong with it.
+pub(super) async fn find(
+    cx: &Cx,
+    text: &str,
+    not: Option<ContactId>,
+) -> Result<Result<ContactId, &'static str>, Fault> {
     if let Ok(id) = text.parse::<ContactId>() {
         return match contacts::get(cx.engine(), &cx.caller, id).await {
             Ok(contact) => Ok(Ok(contact.id)),
@@ -132,14 +136,14 @@ async fn find(cx: &Cx, text: &str, not: ContactId) -> Result<Result<ContactId, &
     };
     let is_whole = |contact: &&ContactView| {
         let known = [&contact.email, &contact.phone, &contact.whatsapp, &contact.external_id];
-        contact.id != not
+        Some(contact.id) != not
             && known.iter().any(|known| known.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(text)))
     };
     let mut whole = found.iter().filter(is_whole);
     Ok(match (whole.next(), whole.next()) {
         (Some(one), None) => Ok(one.id),
         (Some(_), Some(_)) => Err("several contacts have it: write the id of the one you mean"),
-        (None, _) => Err("no other contact has it"),
+        (None, _) => Err(if not.is_some() { "no other contact has it" } else { "no contact has it" }),
     })
 }
 
@@ -150,7 +154,7 @@ pub(crate) async fn join(Path(id): Path<String>, Posted { cx, form }: Posted) ->
     let id: ContactId = super::id(&id)?;
     let contact = contacts::get(cx.engine(), &cx.caller, id).await?;
     let mut faults = Faults::default();
-    match find(&cx, form.text("from"), id).await? {
+    match find(&cx, form.text("from"), Some(id)).await? {
         Err(why) => faults.add("from", why),
         Ok(from) => match merge::merge(cx.engine(), &cx.caller, &Repeat::NONE, id, MergeRequest { from }).await {
             Ok(_) => {

@@ -98,3 +98,37 @@ both! {
         assert!(!page.contains(">match_reports<") && page.contains("No fields of your own"), "{page}");
     }
 }
+
+both! {
+    async fn a_list_shows_who_is_on_it_and_takes_them_by_address(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        visitor.post("/console/lists", &[("name", HOSTILE), ("description", HOSTILE)]).await;
+        let all = visitor.get("/console/lists").await;
+        in_order("lists", &all);
+        let path = all.text.split_once("class=\"cover\" href=\"").unwrap().1.split('"').next().unwrap().to_owned();
+        let empty = visitor.get(&path).await;
+        in_order(&path, &empty);
+        assert!(empty.text.contains("Nobody is on it") && !empty.text.contains("Export"), "{}", empty.text);
+        let ada = visitor.post("/console/contacts", &[("name", HOSTILE), ("email", "ada@example.com")]).await.location().to_owned();
+        let wrong = visitor.post(&format!("{path}/add"), &[("contact", "bob@example.com")]).await;
+        assert!(wrong.status == 422 && wrong.text.contains("f-contact-error") && wrong.text.contains("no contact has it") && wrong.text.contains("&lt;script&gt;"), "{}", wrong.text);
+        assert_eq!(visitor.post(&format!("{path}/add"), &[("contact", "ADA@example.com")]).await.location(), path);
+        let page = visitor.get(&path).await;
+        in_order(&path, &page);
+        assert!(page.text.contains("1 contact<") && page.text.contains(&ada), "{}", page.text);
+        let wrong = visitor.post(&path, &[("name", ""), ("description", "x")]).await;
+        assert!(wrong.status == 422 && wrong.text.contains("f-name-error"), "{}", wrong.text);
+        assert_eq!(visitor.post(&path, &[("name", "Newsletter"), ("description", "")]).await.location(), path);
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        assert!(!viewer.get(&path).await.text.contains("Take off"));
+        let id = ada.rsplit('/').next().unwrap();
+        for action in ["add", "remove", "delete"] {
+            assert_eq!(viewer.post(&format!("{path}/{action}"), &[("contact", id)]).await.status, 403, "{action}");
+        }
+        visitor.post(&format!("{path}/remove"), &[("contact", id)]).await;
+        assert!(visitor.get(&path).await.text.contains("Nobody is on it"));
+        assert_eq!(visitor.post(&format!("{path}/delete"), &[]).await.location(), "/console/lists");
+        assert_eq!((visitor.get(&path).await.status.as_u16(), visitor.get(&ada).await.status.as_u16()), (404, 200), "its contacts stay");
+    }
+}

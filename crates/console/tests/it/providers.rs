@@ -29,8 +29,8 @@ both! {
         assert!(visitor.get(&format!("/console/channels/{account}")).await.text.contains(&path));
         let page = visitor.get(&path).await;
         in_order(&path, &page);
-        assert!(page.text.contains("gone@example.com") && page.text.contains("At SendGrid"), "{}", page.text);
-        assert!(page.text.contains("1,234") && page.text.contains("2026-11-20"), "{}", page.text);
+        assert!(page.text.contains("gone@example.com") && page.text.contains("At Twilio SendGrid"), "{}", page.text);
+        assert!(page.text.contains("1,200") && page.text.contains("2026-11-20"), "{}", page.text);
         let other = visitor.get(&format!("{path}?list=complaints")).await;
         in_order(&path, &other);
         assert!(other.text.contains("Nobody is on it"), "{}", other.text);

@@ -37,6 +37,8 @@ both! {
         assert_eq!(visitor.post(&format!("{path}/skip"), &[("at", "never")]).await.status, 404);
         stage.world.clock.advance_ms(3 * 86_400_000);
         stage.tick().await;
+        // Nobody stays signed in for so long.
+        let visitor = Visitor::new(&stage).await;
         let page = visitor.get(&path).await;
         in_order(&path, &page);
         assert!(page.text.contains(">Accepted<") && page.text.contains("/console/messages/msg_"), "{}", page.text);

@@ -17,6 +17,7 @@ export const PAGES = [
   ["import", "/console/contacts/import"],
   ["contact-rules", "/console/contacts/rules"],
   ["lists", "/console/lists"],
+  ["list", { list: "/console/lists", link: "tbody a.cover" }],
   ["contact", { list: "/console/contacts", link: "tbody a.cover" }],
   ["contact-consent", { list: "/console/contacts", link: "tbody a.cover", rest: "/consent" }],
   ["contact-data", { list: "/console/contacts", link: "tbody a.cover", rest: "/data" }],
