@@ -251,6 +251,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/operator/plans/{id}", get(plans::show).post(plans::update))
         .route("/console/operator/prices", get(prices::list).post(prices::create))
         .route("/console/operator/prices/new", get(prices::new))
+        .route("/console/operator/prices/try", post(prices::try_out))
         .route("/console/tenants", get(tenants::list).post(tenants::create))
         .route("/console/tenants/new", get(tenants::new))
         .route("/console/tenants/{id}", get(tenants::show).post(tenants::update))

@@ -12,7 +12,7 @@ use engine::{
 };
 use http::{HeaderValue, header};
 use maud::{Markup, html};
-use model::{Money, Timestamp};
+use model::{Money, PurchaseId, Timestamp};
 use serde::Deserialize;
 
 use super::{
@@ -94,11 +94,13 @@ const fn mode_words(mode: BillingMode) -> &'static str {
 
 fn numbers(credits: &Credits) -> Markup {
     let note = |words: &'static str| Some(html! { (words) });
+    let promotional = Some(&credits.promotional).filter(|money| money.amount_micros > 0);
+    let mode = html! { (mode_words(credits.mode)) @if let Some(more) = promotional { ", and " (format::money(more)) " promotional" } };
     html! {
+        @if credits.available.amount_micros < 0 && credits.mode == BillingMode::Prepaid { (parts::notice(Tone::Bad, "There is a debt", html! { p { "Credit is below zero, because a payment was disputed or given back after it was spent. Nothing is accepted before it is paid." } })) }
         @for difference in &credits.differences { (parts::notice(Tone::Bad, "The books do not add up", html! { p { (difference) } })) }
         section.tiles #credit aria-label="Credit" hx-get=(PATH) hx-trigger="news from:body" hx-select="#credit" hx-swap="outerHTML" {
-            (parts::tile("Available", &format::money(&credits.available), note(mode_words(credits.mode))))
-            @if credits.granted.amount_micros > 0 || credits.promotional.amount_micros > 0 { (parts::tile("Promotional", &format::money(&credits.promotional), note("spent first, and ends"))) }
+            (parts::tile("Available", &format::money(&credits.available), Some(mode)))
             (parts::tile("Set aside", &format::money(&credits.reserved), note("for messages under way")))
             (parts::tile("Spent", &format::money(&credits.spent), note("on messages that were sent")))
             (parts::tile("Bought", &format::money(&credits.purchased), note("so far")))
@@ -119,6 +121,8 @@ fn kind(entry: &CreditEntry) -> Markup {
         "grant" => (Tone::Special, "Promotion"),
         "expire" => (Tone::Plain, "Promotion ended"),
         "refund" => (Tone::Warn, "Paid back"),
+        "dispute" => (Tone::Bad, "Disputed"),
+        "dispute_returned" => (Tone::Good, "Dispute returned"),
         "refund_failed" => (Tone::Bad, "Paying back failed"),
         other => return parts::badge(Tone::Plain, &format::words(other)),
     };
@@ -136,8 +140,17 @@ fn signed(entry: &CreditEntry) -> String {
 }
 
 fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
+    // What Stripe's word brought names the purchase first.
+    let purchase = |entry: &CreditEntry| {
+        let first = entry.reference.as_deref()?.split(' ').next()?;
+        first.parse::<PurchaseId>().ok()
+    };
     let row = |entry: &CreditEntry| Row {
-        href: entry.message_id.as_ref().map(|id| format!("/console/messages/{id}")),
+        href: match (&entry.message_id, purchase(entry)) {
+            (Some(id), _) => Some(format!("/console/messages/{id}")),
+            (None, Some(id)) => Some(format!("{}/{id}", purchases::PATH)),
+            (None, None) => None,
+        },
         cells: vec![
             cell(html! { (format::number(entry.number)) }),
             cell(kind(entry)),
@@ -145,6 +158,7 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
             table::figure(&format::amount(entry.available_after_micros)),
             table::figure(&format::amount(entry.reserved_after_micros)),
             cell(html! { @match (&entry.reference, &entry.message_id) {
+                (Some(reference), _) if purchase(entry).is_some() => span title=(reference) { "Paid online" },
                 (Some(reference), _) => span.wide-text dir="auto" title=(reference) { (reference) },
                 (None, Some(_)) => "A message",
                 (None, None) => span.muted { "–" },

@@ -19,7 +19,7 @@ use engine::{
     patch::Patch,
 };
 use maud::{Markup, html};
-use model::{Money, PurchaseId};
+use model::{Money, PurchaseId, Timestamp};
 use serde::Deserialize;
 
 use super::billing;
@@ -119,7 +119,7 @@ fn page<'a>(cx: &Cx, view: &View, marks: &Form, faults: &Faults) -> shell::Page<
         }
         div."columns even" {
             (marks_card(cx, view, marks, faults))
-            (method_card(cx, view))
+            div #paid-with hx-get=(PATH) hx-trigger="news from:body" hx-select="#paid-with" hx-swap="outerHTML" { (method_card(cx, view)) }
         }
         @if !view.refunds.is_empty() { (refunds_card(cx, &view.refunds)) }
     };
@@ -185,6 +185,73 @@ fn state(purchase: &PurchaseView) -> Markup {
     parts::badge(tone, word)
 }
 
+/// What a payer asked their bank for: the parts of the purchase's answer that tell of it.
+#[derive(Debug, Default, Deserialize)]
+struct Disputes {
+    #[serde(default)]
+    disputes: Vec<Dispute>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize)]
+struct Dispute {
+    id: String,
+    state: String,
+    reason: String,
+    amount: Money,
+    taken: Money,
+    respond_by: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+impl Dispute {
+    /// Whether the bank has not decided yet.
+    fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "warning" | "open" | "under_review")
+    }
+
+    fn badge(&self) -> Markup {
+        let (tone, word) = match self.state.as_str() {
+            "warning" => (Tone::Warn, "The bank asks"),
+            "open" => (Tone::Bad, "To be answered"),
+            "under_review" => (Tone::Info, "The bank decides"),
+            "won" => (Tone::Good, "Won"),
+            "lost" => (Tone::Bad, "Lost"),
+            "dropped" => (Tone::Plain, "Dropped"),
+            other => return parts::badge(Tone::Plain, &format::words(other)),
+        };
+        parts::badge(tone, word)
+    }
+}
+
+fn disputes(purchase: &PurchaseView) -> Vec<Dispute> {
+    let read = serde_json::to_value(purchase).and_then(serde_json::from_value::<Disputes>);
+    read.unwrap_or_default().disputes
+}
+
+/// What payers' banks were asked to give back, and what it took from the credit.
+fn disputes_card(cx: &Cx, disputes: &[Dispute]) -> Markup {
+    let row = |one: &Dispute| Row {
+        href: None,
+        cells: vec![
+            cell(html! { span."strong num" { (format::money(&one.amount)) } div.sub { code.break { (one.id) } } }),
+            cell(
+                html! { (one.badge()) @if let Some(at) = one.respond_by.filter(|_| one.state == "open") { div.sub { "by the operator until " (cx.here().at(at)) } } },
+            ),
+            cell(html! { (format::words(&one.reason)) }),
+            figure(&format::money(&one.taken)),
+            cell(cx.here().at(one.created_at)),
+        ],
+    };
+    let columns = &["Amount", "State", "Why", "Taken from the credit", "Since"];
+    html! {
+        @if !disputes.is_empty() {
+            @if disputes.iter().any(Dispute::is_open) { (parts::notice(Tone::Warn, "Its payer asked the bank for the money", html! { p { "The amount was taken from the credit, and comes back should the bank decide so." } })) }
+            (parts::card_flush("Disputes", None, table::table(Table { caption: "Disputes of this payment, oldest first", columns, rows: disputes.iter().map(row).collect() })))
+        }
+    }
+}
+
 /// The page a purchase can still be paid on, when it is one.
 fn pay_url(purchase: &PurchaseView) -> Option<&str> {
     purchase.url.as_deref().filter(|url| url.starts_with("https://") || url.starts_with("http://"))
@@ -204,7 +271,9 @@ fn rows(cx: &Cx, view: &View) -> Markup {
         href: Some(format!("{PATH}/{}", purchase.id)),
         cells: vec![
             cell(html! { span."strong num" { (format::money(&purchase.amount)) } }),
-            cell(state(purchase)),
+            cell(
+                html! { (state(purchase)) @if disputes(purchase).iter().any(Dispute::is_open) { " " (parts::badge(Tone::Bad, "Disputed")) } },
+            ),
             figure(&if purchase.refunded.amount_micros > 0 {
                 format::money(&purchase.refunded)
             } else {
@@ -496,6 +565,7 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(paying): Query<Pa
                 (parts::tile("Amount", &format::money(&purchase.amount), Some(state(&purchase))))
                 (parts::tile("Given back", &format::money(&purchase.refunded), Some(html! { "so far" })))
             }
+            (disputes_card(&cx, &disputes(&purchase)))
             (parts::card("About it", None, parts::facts([
                 ("How", html! { (way(&purchase)) }),
                 ("Reference", html! { @match &purchase.reference { Some(words) => span.break dir="auto" { (words) }, None => span.muted { "–" } } }),
@@ -652,6 +722,26 @@ mod tests {
         assert_eq!(check("1.005", "USD"), Err("USD is paid in steps of 0.01".to_owned()));
         assert_eq!(check("100.50", "JPY"), Err("JPY is paid in steps of 1.00".to_owned()));
         assert_eq!(check("much", "USD"), Err("write an amount such as 50.00".to_owned()));
+    }
+
+    #[test]
+    fn disputes_are_read_out_of_the_answer_and_told_in_words() {
+        let money = |micros: i64| serde_json::json!({"amount_micros": micros, "currency": "USD"});
+        let one = |state: &str| {
+            serde_json::json!({
+                "id": "du_1", "state": state, "reason": "product_not_received", "amount": money(5_000_000), "taken": money(5_000_000),
+                "respond_by": "2026-12-01T00:00:00Z", "created_at": "2026-11-29T00:00:00Z", "updated_at": "2026-11-29T00:00:00Z",
+            })
+        };
+        let answer =
+            serde_json::json!({"id": "pur_1", "state": "paid", "disputes": [one("open"), one("won"), one("news")]});
+        let read: Disputes = serde_json::from_value(answer).unwrap();
+        assert_eq!(read.disputes.iter().map(Dispute::is_open).collect::<Vec<_>>(), [true, false, false]);
+        let words = read.disputes.iter().map(|one| one.badge().into_string()).collect::<String>();
+        for word in ["To be answered", "Won", "News"] {
+            assert!(words.contains(word), "{word}: {words}");
+        }
+        assert!(serde_json::from_value::<Disputes>(serde_json::json!({"id": "pur_1"})).unwrap().disputes.is_empty());
     }
 
     #[test]

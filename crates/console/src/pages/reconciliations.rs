@@ -136,7 +136,7 @@ fn state(one: &ReconciliationView) -> Markup {
 }
 
 /// The months that can be chosen, the running one first: value and words.
-fn months(now: Timestamp) -> Vec<(String, String)> {
+pub(super) fn months(now: Timestamp) -> Vec<(String, String)> {
     let today = now.jiff().to_zoned(TimeZone::UTC).date();
     (0..MONTHS)
         .filter_map(|back| today.first_of_month().checked_sub(back.months()).ok())

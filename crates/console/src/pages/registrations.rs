@@ -349,7 +349,7 @@ fn reason_line(reason: &RejectionReason) -> Markup {
     html! {
         li {
             span.break dir="auto" { (reason.detail) } " " code { (reason.code) }
-            @for pointer in &reason.pointers { " " a.inline href=(profile::at(pointer)) { (profile::label_of(pointer)) } }
+            @if !reason.pointers.is_empty() { " Look at " @for (at, pointer) in reason.pointers.iter().enumerate() { @if at > 0 { ", " } a.inline href=(profile::at(pointer)) { (profile::label_of(pointer)) } } "." }
         }
     }
 }

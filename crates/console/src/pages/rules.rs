@@ -134,7 +134,9 @@ fn rules_card(cx: &Cx, may: bool, form: &Form, faults: &Faults) -> Markup {
                     div.fields-2 {
                         (draw(Field::text(NAMES[0], "Marketing waits from").example("22:00").help("On the contact's own clock. Who chose hours of their own keeps them.")))
                         (draw(Field::text(NAMES[1], "Until").example("09:00")))
-                        (draw(Field::text(NAMES[2], "At most so many marketing messages").with(Control::Number).example("3").help("To one contact, over all channels.")))
+                    }
+                    div.fields-2 {
+                        (draw(Field::text(NAMES[2], "Marketing messages at most").with(Control::Number).example("3").help("To one contact, over all channels.")))
                         (draw(Field::text(NAMES[3], "In so many days").with(Control::Number).example("7")))
                     }
                     div.checks { @for (name, label, help) in BOXES { (check(name, "true", form.is_on(name), label, help)) } }

@@ -41,6 +41,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("/console/operator/plans", "plans:write"),
     ("/console/operator/invoices/settings", "invoices:write"),
     ("/console/operator/prices", "prices:write"),
+    ("/console/operator/prices/try", "prices:write"),
     ("/console/tenants", "tenants:write"),
     ("/console/demos", "demo-tenants:write"),
 ];

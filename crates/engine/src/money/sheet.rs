@@ -95,6 +95,13 @@ pub async fn import(parts: &Parts, caller: &Caller, repeat: &Repeat, table: Pric
     prices::create(parts, caller, repeat, new).await
 }
 
+/// The rows of a table, to try them out. What is wrong is told line by line.
+pub fn rows(csv: &str) -> Result<Vec<PriceRow>, Error> {
+    let (rows, _, faults) = read(csv)?;
+    told(faults)?;
+    Ok(rows)
+}
+
 /// Ends the check of a table: everything wrong with it is wrong with one field, line by line.
 fn told(faults: Faults) -> Result<(), Error> {
     let mut told = Faults::default();
