@@ -117,7 +117,7 @@ fn page<'a>(
                 form method="post" action={ (path) "/remove" } {
                     (form::token(cx.csrf()))
                     input type="hidden" name="contact" value=(contact.id);
-                    button."button small" type="submit" aria-label={ "Take " (contacts::name(contact)) " off the list" } { "Take off" }
+                    button."button small" type="submit" aria-label={ "Take off: " (contacts::name(contact)) } { "Take off" }
                 }
             } }),
         ],
