@@ -112,8 +112,10 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
 
 fn page<'a>(cx: &Cx, view: &View, marks: &Form, faults: &Faults) -> shell::Page<'a> {
     let again = table::address(PATH, [("back", view.back.as_str())]);
+    // Stripe's word may come while the page is on its way to the browser, before it listens: somebody who waits for their money asks again.
+    let asks = if is_awaited(view) { "news from:body, every 2s" } else { "news from:body" };
     let body = html! {
-        div.stack.loose #purchases hx-get=(again) hx-trigger="news from:body" hx-select="#purchases" hx-swap="outerHTML" {
+        div.stack.loose #purchases hx-get=(again) hx-trigger=(asks) hx-select="#purchases" hx-swap="outerHTML" {
             (came_back(view))
             (rows(cx, view))
         }
@@ -132,11 +134,20 @@ fn page<'a>(cx: &Cx, view: &View, marks: &Form, faults: &Faults) -> shell::Page<
     }
 }
 
+/// The purchase somebody comes back from: the newest that was asked for.
+fn newest(view: &View) -> Option<&PurchaseView> {
+    let mut all = view.purchases.data.iter().filter(|_| view.is_first);
+    all.find(|purchase| !purchase.is_top_up && purchase.provider == payments::STRIPE)
+}
+
+/// Whether somebody says that they paid, and nobody has confirmed it yet.
+fn is_awaited(view: &View) -> bool {
+    view.back == "paid" && newest(view).is_some_and(|purchase| purchase.state == "open")
+}
+
 /// A word to whoever comes back from the payment page. What it says is what is known, not what the address says.
 fn came_back(view: &View) -> Markup {
-    let newest =
-        view.purchases.data.iter().find(|purchase| !purchase.is_top_up && purchase.provider == payments::STRIPE);
-    let Some(newest) = newest.filter(|_| view.is_first) else { return html! {} };
+    let Some(newest) = newest(view) else { return html! {} };
     let amount = format::money(&newest.amount);
     match (view.back.as_str(), newest.state.as_str()) {
         ("paid" | "canceled", "paid") => parts::notice(

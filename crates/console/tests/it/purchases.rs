@@ -73,6 +73,7 @@ both! {
             let page = visitor.get(&format!("{PATH}?back={back}")).await;
             in_order(back, &page);
             assert!(page.text.contains(words) && !page.text.contains("Your payment arrived"), "{back}: {}", page.text);
+            assert_eq!(page.text.contains("every 2s"), back == "paid", "only whoever paid waits");
         }
         let viewer = Visitor::with_role(&stage, "viewer").await;
         for path in [PATH.to_owned(), format!("{PATH}/new")] {
