@@ -129,6 +129,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Patch, "/v1/tenants/{id}", Operator("tenants:write")),
     op(Delete, "/v1/tenants/{id}", Operator("tenants:write")),
     op(Get, "/v1/tenant", Tenant("tenant:read")),
+    op(Patch, "/v1/tenant", Tenant("tenant:write")),
     op(Post, "/v1/api-keys", Owner("keys:write")),
     op(Get, "/v1/api-keys", Owner("keys:read")),
     op(Delete, "/v1/api-keys/{id}", Owner("keys:write")),

@@ -1,4 +1,4 @@
-//! Tenants: the operator's customers. Made, changed, suspended and deleted by the operator only.
+//! Tenants: the operator's customers. Made, suspended and deleted by the operator only; what a tenant is called and where it is at home, its own administrators change, too.
 //!
 //! A suspended tenant can still look at what it has; accept refuses its messages and the dispatcher holds back what is queued. A deleted tenant is gone for
 //! everybody at once: its keys answer 401, its callbacks 404; its rows follow in bounded steps (`removal`).
@@ -81,6 +81,31 @@ pub struct TenantPatch {
     #[serde(default)]
     #[schema(value_type = Option<u32>)]
     pub per_second: Patch<u32>,
+}
+
+/// Changes a tenant makes of itself. What it pays in, how much it may ask and whether it may send is the operator's.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTenantPatch {
+    /// Name for people.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub name: Patch<String>,
+    /// IANA time zone; `null` for UTC.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub timezone: Patch<String>,
+    /// ISO 3166-1 alpha-2 country; `null` for none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub default_country: Patch<String>,
+}
+
+impl From<OwnTenantPatch> for TenantPatch {
+    fn from(change: OwnTenantPatch) -> Self {
+        let OwnTenantPatch { name, timezone, default_country } = change;
+        Self { name, timezone, default_country, ..Self::default() }
+    }
 }
 
 /// A tenant as people see it.
@@ -262,6 +287,16 @@ async fn find(parts: &Parts, id: TenantId) -> Result<TenantView, Error> {
 /// Changes a tenant. Needs an operator with the scope `tenants:write`.
 pub async fn patch(parts: &Parts, caller: &Caller, id: TenantId, change: TenantPatch) -> Result<TenantView, Error> {
     caller.need_operator("tenants:write")?;
+    change_to(parts, caller, id, change).await
+}
+
+/// Changes the tenant the caller acts in. Needs the scope `tenant:write`.
+pub async fn patch_own(parts: &Parts, caller: &Caller, change: OwnTenantPatch) -> Result<TenantView, Error> {
+    caller.need("tenant:write")?;
+    change_to(parts, caller, caller.need_tenant()?, change.into()).await
+}
+
+async fn change_to(parts: &Parts, caller: &Caller, id: TenantId, change: TenantPatch) -> Result<TenantView, Error> {
     let now = parts.ports.clock.now();
     let (ids, by) = (Arc::clone(&parts.ports.ids), outside(caller));
     let write = parts.ports.db.write(Scope::System, move |tx| {

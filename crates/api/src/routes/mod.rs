@@ -169,7 +169,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(oidc::arrive))
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get, tenants::patch, tenants::delete))
-        .routes(routes!(tenants::own))
+        .routes(routes!(tenants::own, tenants::patch_own))
         .routes(routes!(demo_tenants::create, demo_tenants::list))
         .routes(routes!(demo_tenants::get, demo_tenants::delete))
         .routes(routes!(demo_tenants::link))
