@@ -23,6 +23,7 @@ use crate::{
     Engine, Error, ErrorKind, FieldError, content_rules,
     directory::{Account, Tenant},
     keys::Caller,
+    money,
     registrations::gate,
 };
 
@@ -190,7 +191,7 @@ fn registration(facts: &Facts) -> Option<Line> {
     }
     let from = account.from.as_deref().unwrap_or("its sender");
     let detail = format!(
-        "{american} recipients are in the United States, where carriers block local numbers that are not registered (10DLC). Register the business with POST /v1/registrations/10dlc, or see at the provider that {from} is registered."
+        "{american} recipients are in the United States, where carriers block local numbers that are not registered (10DLC). Register the business, or see at the provider that {from} is registered."
     );
     line("registration", Level::Warning, american, detail, Some("CONFIGURE_BUSINESS_INFO"))
 }
@@ -287,7 +288,9 @@ fn credit(facts: &Facts) -> Option<Line> {
     let (spendable, currency) = (credit.spendable, &credit.currency);
     if need > spendable {
         let detail = format!(
-            "It needs {need} micros of {currency}, and {spendable} are available. Buy credit, or send to fewer recipients."
+            "It needs {}, and {} are available. Buy credit, or send to fewer recipients.",
+            money::words(need, currency),
+            money::words(spendable, currency)
         );
         return line("credit", Level::Blocking, facts.tally.ready, detail, Some("ADD_CREDIT"));
     }
@@ -297,7 +300,7 @@ fn credit(facts: &Facts) -> Option<Line> {
 fn cost(facts: &Facts) -> Option<Line> {
     let segments = facts.tally.segments;
     let parts = if segments > 0 { format!(" The texts make {segments} parts.") } else { String::new() };
-    let costs = facts.tally.cost.iter().map(|(currency, micros)| format!("{micros} micros of {currency}"));
+    let costs = facts.tally.cost.iter().map(|(currency, micros)| money::words(*micros, currency));
     let costs = costs.collect::<Vec<_>>().join(" and ");
     let detail = if costs.is_empty() {
         format!("The cost is not known before the provider names its price.{parts}")

@@ -267,6 +267,25 @@ async fn must_exist(tx: &mut Tx, tenant: TenantId, ids: &[ContactId]) -> Result<
     if bad.is_empty() { Ok(()) } else { Err(Error::invalid_fields(bad)) }
 }
 
+/// The lists a contact is on, by name. Needs the scope `contacts:read`.
+pub async fn of_contact(engine: &Engine, caller: &Caller, contact: ContactId) -> Result<Vec<ListView>, Error> {
+    let tenant = reader(caller)?;
+    let read = engine.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move {
+            contacts::find(tx, tenant, contact).await?.ok_or_else(super::no_such)?;
+            let mut on = Vec::new();
+            for id in lists::of_contact(tx, tenant, contact).await? {
+                let list = found(tx, tenant, id).await?;
+                on.push(view(tx, &list).await?);
+            }
+            Ok::<_, Error>(on)
+        })
+    });
+    let mut on = read.await?;
+    on.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(on)
+}
+
 /// Lists the contacts on a list, newest first. Needs the scope `contacts:read`.
 pub async fn members(
     engine: &Engine,

@@ -102,8 +102,9 @@ pub(crate) fn afford<'a>(
     let money = |amount_micros| Money { amount_micros, currency: billing.currency.clone() };
     let available = open.spendable();
     let detail = format!(
-        "This needs {need} micros of {}, and {available} are available. Buy credit, or send to fewer recipients. Nothing was accepted.",
-        billing.currency
+        "This needs {}, and {} are available. Buy credit, or send to fewer recipients. Nothing was accepted.",
+        super::words(need, &billing.currency),
+        super::words(available, &billing.currency)
     );
     let mut refusal = Error::new(ErrorKind::Payment, "insufficient_credit", detail).with_action("ADD_CREDIT");
     refusal.shortfall = Some(Box::new((money(need), money(available))));
