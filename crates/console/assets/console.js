@@ -153,12 +153,22 @@ function choose(options, index) {
 let openDetails = [];
 document.addEventListener("htmx:beforeSwap", (event) => {
   openDetails = [...document.querySelectorAll("details[id][open]")].map((details) => details.id);
-  if (event.detail.xhr.status === 401) { window.location.reload(); event.detail.shouldSwap = false; }
-  if (event.detail.xhr.status === 422) { event.detail.shouldSwap = true; event.detail.isError = false; }
+  const { xhr, requestConfig } = event.detail;
+  // A session that ended: the browser has followed to the door, which must not appear in a corner of this page.
+  const isDoor = xhr.responseURL && new URL(xhr.responseURL).pathname === "/console/sign-in";
+  if (xhr.status === 401 || isDoor) { window.location.reload(); event.detail.shouldSwap = false; return; }
+  if (xhr.status === 422) { event.detail.shouldSwap = true; event.detail.isError = false; }
+  // What a window asked for and nobody can mend there stands where it would without script: on a page of its own.
+  else if (xhr.status >= 400 && requestConfig?.elt?.closest?.("dialog:not(.palette)")) { event.detail.shouldSwap = true; event.detail.isError = false; event.detail.target = document.body; }
 });
 document.addEventListener("htmx:afterSettle", (event) => {
   for (const id of openDetails) document.getElementById(id)?.setAttribute("open", "");
   if (palette()?.contains(event.target)) { const options = [...palette().querySelectorAll("[role=option]")]; if (options.length) choose(options, 0); }
+});
+
+// On a narrow screen tabs scroll: the one that is open is where it can be seen.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const tab of document.querySelectorAll(".tabs [aria-current]")) tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.clientWidth) / 2;
 });
 
 // A form that was changed and not saved asks before it is left.

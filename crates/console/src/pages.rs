@@ -1,6 +1,7 @@
 //! Every page: a handler that asks the engine, and functions from what it answers to markup. One file per place in the navigation.
 
 mod account;
+mod actions;
 mod alerts;
 mod analytics;
 mod billing;
@@ -19,6 +20,7 @@ mod imports;
 mod invoices;
 mod keys;
 mod letters;
+mod lists;
 mod logs;
 mod me;
 mod message;
@@ -93,8 +95,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/invoices/{id}/document", get(invoices::document))
         .route("/console/compose", get(compose::show).post(compose::send))
         .route("/console/compose/recipients", get(compose::recipients))
-        .route("/console/compose/preview", post(compose::preview))
-        .route("/console/compose/mail", post(compose::mail))
+        .route("/console/compose/preview", post(compose::preview::show))
+        .route("/console/compose/mail", post(compose::preview::mail))
         .route("/console/compose/files", post(compose::file))
         .route("/console/contacts", get(contacts::list).post(contacts::create))
         .route("/console/contacts/new", get(contacts::new))
@@ -106,8 +108,10 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/contacts/import/{id}/cancel", post(imports::cancel))
         .route("/console/contacts/{id}", get(contacts::show).post(contacts::update))
         .route("/console/contacts/{id}/delete", post(contacts::delete))
-        .route("/console/lists", get(contacts::lists_page).post(contacts::create_list))
-        .route("/console/lists/{id}/delete", post(contacts::delete_list))
+        .route("/console/contacts/{id}/lists", post(lists::change_members))
+        .route("/console/lists", get(lists::show_all).post(lists::create))
+        .route("/console/lists/{id}", get(lists::show).post(lists::update))
+        .route("/console/lists/{id}/delete", post(lists::delete))
         .route("/console/contacts/{id}/consent", get(consent::show).post(consent::record))
         .route("/console/contacts/{id}/preferences", post(consent::prefer))
         .route("/console/suppressions", get(suppressions::list).post(suppressions::add))
@@ -122,7 +126,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/senders/{id}/{action}", post(senders::act))
         .route("/console/routing", get(routing::show))
         .route("/console/routing/new", get(routing::new).post(routing::create))
-        .route("/console/routing/try", post(routing::try_out))
+        .route("/console/routing/try", post(routing::trial::try_out))
         .route("/console/routing/{id}", get(routing::edit).post(routing::update))
         .route("/console/routing/{id}/{action}", post(routing::act))
         .route("/console/segments", get(segments::list).post(segments::create))

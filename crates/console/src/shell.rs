@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::{
     BASE, assets,
     cx::{Cx, Look},
-    form,
+    form, format,
     parts::{self, Tone, icon, link_button},
 };
 
@@ -380,7 +380,7 @@ pub(crate) fn error(error: &Error) -> Markup {
                     header { a.brand href=(BASE) { (mark()) "Tidings" } }
                     main #main {
                         div.panel {
-                            div { h1 { (title) } p.lead { (error.detail) } }
+                            div { h1 { (title) } p.lead { (format::spoken(&error.detail)) } }
                             div.row { (link_button(BASE, "primary", None, "Go to the start")) }
                             p."muted small" { "Code " code { (error.code) } }
                         }

@@ -53,6 +53,7 @@ pub(crate) async fn new(cx: Cx, Path(id): Path<String>, Query(wanted): Query<Wan
         .channels
         .iter()
         .filter(|channel| wanted.channel.is_none_or(|only| only == **channel) || spec.channels.len() == 1)
+        .filter(|channel| cx.may_manage(&[**channel]))
     {
         form.set("channels", channel.as_str());
         if !taken.contains(channel) {
@@ -291,7 +292,7 @@ fn page<'a>(cx: &Cx, title: &'a str, view: &View, form: &Form, faults: &Faults) 
     let account = &view.account;
     let spec = registry::find(&account.connector).map(|connector| connector.spec());
     let path = format!("/console/channels/{}", account.id);
-    let may_change = cx.may("accounts:write");
+    let may_change = cx.may_manage(&account.channels);
     let actions = html! {
         @if may_change {
             (parts::act(&format!("{path}/{}", if account.enabled { "disable" } else { "enable" }), cx.csrf(), "", None, if account.enabled { "Disable" } else { "Enable" }))

@@ -62,7 +62,7 @@ fn cards(cx: &Cx, accounts: &[AccountView]) -> Markup {
                         @if of.is_empty() {
                             div.row.apart.padded {
                                 span.muted { "No account yet." }
-                                @if cx.may("accounts:write") { (link_button(&format!("/console/channels/new?channel={channel}"), "small", Some("plus"), &format!("Set up {}", format::channel(channel)))) }
+                                @if cx.may_manage(&[channel]) { (link_button(&format!("/console/channels/new?channel={channel}"), "small", Some("plus"), &format!("Set up {}", format::channel(channel)))) }
                             }
                         } @else {
                             ul.lines { @for account in of { (line(channel, account)) } }
@@ -118,8 +118,10 @@ pub(crate) async fn choose(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let title = wanted
         .channel
         .map_or_else(|| "Add account".to_owned(), |channel| format!("Set up {}", format::channel(channel)));
-    let fits =
-        |connector: &&dyn Connector| wanted.channel.is_none_or(|channel| connector.spec().channels.contains(&channel));
+    let is_theirs = |connector: &&dyn Connector| connector.spec().channels.iter().any(|one| cx.may_manage(&[*one]));
+    let fits = |connector: &&dyn Connector| {
+        wanted.channel.is_none_or(|channel| connector.spec().channels.contains(&channel)) && is_theirs(connector)
+    };
     let mut found: Vec<&dyn Connector> =
         registry::listed().filter(fits).filter(|c| !is_demo || c.spec().id == "sandbox").collect();
     // The one that needs nothing comes last: people who have a provider look for its name first.

@@ -457,7 +457,7 @@ fn campaigns_card(campaigns: &[CampaignView]) -> Markup {
                         li.line {
                             div.row.apart {
                                 a.clip dir="auto" href={ "/console/campaigns/" (campaign.id) } { (campaign.name) }
-                                span.row { span."num muted" { (campaign.progress_percent) " %" } (super::campaigns::state(campaign.state)) }
+                                span.row { span."num muted" { (campaign.progress_percent) " %" } (super::campaigns::state(campaign)) }
                             }
                             (super::campaigns::progress(campaign))
                         }

@@ -196,7 +196,7 @@ pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry], people: &[(String, St
             cell(
                 html! { span.break { @if entry.actor == "system" { "The program" } @else if let Some(name) = who(&entry.actor) { span dir="auto" title=(entry.actor) { (name) } } @else { code { (entry.actor) } } } },
             ),
-            cell(html! { code.break { (entry.subject) } }),
+            cell(subject(&entry.subject)),
             cell(html! {
                 @match entry.detail.as_object() {
                     Some(object) if !object.is_empty() => details.more { summary { (format::count(object.len() as i64, "detail", "details")) } (parts::code(&pretty(&entry.detail))) },
@@ -211,6 +211,34 @@ pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry], people: &[(String, St
         columns: &["What", "Who", "To what", "Details", "When"],
         rows: entries.iter().map(row).collect(),
     })
+}
+
+/// Where the things are that entries name by their id.
+const PLACES: &[(&str, &str)] = &[
+    ("acc_", "/console/channels"),
+    ("alr_", "/console/alerts/rules"),
+    ("cmp_", "/console/campaigns"),
+    ("con_", "/console/contacts"),
+    ("crl_", "/console/settings/content"),
+    ("lst_", "/console/lists"),
+    ("msg_", "/console/messages"),
+    ("rte_", "/console/routing"),
+    ("sch_", "/console/schedules"),
+    ("seg_", "/console/segments"),
+    ("tpl_", "/console/templates"),
+    ("usr_", "/console/settings/users"),
+    ("whk_", "/console/settings/webhooks"),
+];
+
+/// What an entry is about, with a link where it has a page. It may be gone by now.
+fn subject(subject: &str) -> Markup {
+    let place = PLACES.iter().find(|(prefix, _)| subject.starts_with(prefix));
+    html! {
+        @match place {
+            Some((_, path)) => a href={ (path) "/" (subject) } { code.break { (subject) } },
+            None => code.break { (subject) },
+        }
+    }
 }
 
 fn pretty(value: &Value) -> String {

@@ -67,11 +67,11 @@ pub(crate) async fn queue(cx: Cx) -> Answer {
             cells: vec![
                 cell(html! { span.wide-text { (lane.tenant) } }),
                 cell(html! { span.strong.break { (lane.account) } div.sub { (provider(&lane.connector)) } }),
-                cell(html! { span.num { (format::number(lane.waiting)) @if lane.waiting >= WAITING_MAX { "+" } } }),
-                cell(html! { span.num { (format::number(lane.in_flight)) } }),
+                table::figure(&format!("{}{}", format::number(lane.waiting), if lane.waiting >= WAITING_MAX { "+" } else { "" })),
+                table::number(lane.in_flight),
                 cell(html! {
                     @if lane.first_due_at > now { span.muted { "due " (cx.here().distance(lane.first_due_at)) } }
-                    @else if now.millis_since(lane.first_due_at) > 60_000 { (parts::badge(Tone::Warn, &format!("waits since {}", cx.here().distance(lane.first_due_at)))) }
+                    @else if now.millis_since(lane.first_due_at) > 60_000 { (parts::badge(Tone::Warn, &format!("waits for {}", format::duration(now.millis_since(lane.first_due_at))))) }
                     @else { (parts::badge(Tone::Good, "Flowing")) }
                 }),
             ],

@@ -131,8 +131,8 @@ async fn campaign_lines(cx: &Cx, q: &str) -> Result<Vec<Line>, engine::Error> {
     let line = |campaign: campaigns::CampaignView| Line {
         path: format!("/console/campaigns/{}", campaign.id),
         picture: "megaphone",
+        end: super::campaigns::state(&campaign),
         name: campaign.name,
-        end: super::campaigns::state(campaign.state),
     };
     Ok(found.take(SHOWN_MAX).map(line).collect())
 }

@@ -46,12 +46,13 @@ pub(crate) async fn show(cx: Cx) -> Answer {
     let accounts = accounts::list(parts_of, caller, Some(channels::ALL), None).await?.data;
     let senders = senders::list(parts_of, caller, None, Some(SHOWN), None).await?.data;
     let domains = domains::list(parts_of, caller, Some(SHOWN), None).await?.data;
-    let may = cx.may("accounts:write") && !accounts.is_empty();
+    let theirs: Vec<AccountView> =
+        accounts.iter().filter(|account| cx.may_manage(&account.channels)).cloned().collect();
     let actions = html! {
-        @if may {
-            button.button type="button" data-opens="new-domain" { (icon("plus")) "Add domain" }
+        @if !theirs.is_empty() {
+            @if theirs.iter().any(|account| account.channels.contains(&Channel::Email)) { button.button type="button" data-opens="new-domain" { (icon("plus")) "Add domain" } }
             button."button primary" type="button" data-opens="new-sender" { (icon("plus")) "Add sender" }
-            (add_dialogs(&cx, &accounts))
+            (add_dialogs(&cx, &theirs))
         }
     };
     let body = html! {
@@ -73,6 +74,11 @@ pub(crate) async fn show(cx: Cx) -> Answer {
 
 fn account_name(accounts: &[AccountView], id: AccountId) -> &str {
     accounts.iter().find(|account| account.id == id).map_or("another account", |account| account.name.as_str())
+}
+
+/// Whether somebody may change what lies on an account.
+fn may_change(cx: &Cx, accounts: &[AccountView], id: AccountId) -> bool {
+    accounts.iter().find(|account| account.id == id).is_some_and(|account| cx.may_manage(&account.channels))
 }
 
 fn add_dialogs(cx: &Cx, accounts: &[AccountView]) -> Markup {
@@ -100,8 +106,8 @@ fn add_dialogs(cx: &Cx, accounts: &[AccountView]) -> Markup {
 }
 
 fn senders_card(cx: &Cx, senders: &[SenderView], accounts: &[AccountView]) -> Markup {
-    let may = cx.may("accounts:write");
     let row = |sender: &SenderView| {
+        let may = may_change(cx, accounts, sender.account_id);
         let (tone, words) = match sender.state {
             SenderState::Verified => (Tone::Good, "Verified"),
             SenderState::Refused => (Tone::Bad, "Refused"),
@@ -162,7 +168,7 @@ fn state(word: &str) -> Markup {
 }
 
 fn domain_card(cx: &Cx, domain: &DomainView, accounts: &[AccountView]) -> Markup {
-    let may = cx.may("accounts:write");
+    let may = may_change(cx, accounts, domain.account_id);
     let path = format!("{PATH}/domains/{}", domain.id);
     let row = |record: &engine::domains::RecordView| Row {
         href: None,
@@ -225,7 +231,7 @@ fn whatsapp_card(cx: &Cx, account: &AccountView, templates: &[WhatsappTemplateVi
             cell(cx.here().at(template.synced_at)),
         ],
     };
-    let sync = html! { @if cx.may("accounts:write") { (link_button(&format!("{PATH}/whatsapp/{}/new", account.id), "small", Some("plus"), "New template")) (parts::act(&format!("{PATH}/whatsapp/{}", account.id), cx.csrf(), "small", Some("retry"), "Ask the provider")) } };
+    let sync = html! { @if cx.may_manage(&account.channels) { (link_button(&format!("{PATH}/whatsapp/{}/new", account.id), "small", Some("plus"), "New template")) (parts::act(&format!("{PATH}/whatsapp/{}", account.id), cx.csrf(), "small", Some("retry"), "Ask the provider")) } };
     parts::card_flush(
         &format!("WhatsApp templates of {}", account.name),
         Some(sync),

@@ -3,9 +3,11 @@
 
 extern crate tidings_console as console;
 
+mod access;
 mod alerts;
 mod billing;
 mod campaigns;
+mod details;
 mod insight;
 mod invoices;
 mod outline;

@@ -22,6 +22,8 @@ const CHANGES: &[(&str, &str)] = &[
     ("/console/segments", "contacts:write"),
     ("/console/suppressions", "consent:write"),
     ("/console/channels/new/sandbox", "accounts:write"),
+    ("/console/settings", "tenant:write"),
+    ("/console/lists", "contacts:write"),
     ("/console/settings/keys", "keys:write"),
     ("/console/settings/webhooks", "webhooks:write"),
     ("/console/settings/branding", "templates:write"),

@@ -28,7 +28,7 @@ pub(super) fn test_card(cx: &Cx, view: &View, path: &str) -> Markup {
             div.body {
                 div #test role="status" { (tested(view.tested.as_ref())) }
             }
-            @if cx.may("accounts:write") {
+            @if cx.may_manage(&view.account.channels) {
                 footer {
                     form method="post" action={ (path) "/test" } hx-post={ (path) "/test" } hx-target="#test" hx-disabled-elt="find button" {
                         (form::token(cx.csrf()))
