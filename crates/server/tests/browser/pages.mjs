@@ -15,10 +15,12 @@ export const PAGES = [
   ["contact-new", "/console/contacts/new"],
   ["import", "/console/contacts/import"],
   ["lists", "/console/lists"],
+  ["list", { list: "/console/lists", link: "tbody a.cover" }],
   ["contact", { list: "/console/contacts", link: "tbody a.cover" }],
   ["contact-consent", { list: "/console/contacts", link: "tbody a.cover", rest: "/consent" }],
   ["segments", "/console/segments"],
   ["segment-new", "/console/segments/new"],
+  ["segment", { list: "/console/segments", link: "tbody a.cover" }],
   ["suppressions", "/console/suppressions"],
   ["campaigns", "/console/campaigns"],
   ["campaign-new", "/console/campaigns/new"],
@@ -37,6 +39,7 @@ export const PAGES = [
   ["account", { list: "/console/channels", link: ".lines a.line" }],
   ["routing", "/console/routing"],
   ["route-new", "/console/routing/new"],
+  ["route", { list: "/console/routing", link: 'a[href*="/console/routing/rte_"]' }],
   ["alerts", "/console/alerts"],
   ["alert-rules", "/console/alerts/rules"],
   ["alert-rule", { list: "/console/alerts/rules", link: "tbody a.cover" }],
@@ -50,19 +53,23 @@ export const PAGES = [
   ["prices-own", "/console/billing/prices"],
   ["settings", "/console/settings"],
   ["users", "/console/settings/users"],
+  ["user", { list: "/console/settings/users", link: "tbody a.cover" }],
   ["user-new", "/console/settings/users/new"],
   ["me", "/console/me"],
   ["keys", "/console/settings/keys"],
   ["key-new", "/console/settings/keys/new"],
   ["webhooks", "/console/settings/webhooks"],
+  ["webhook", { list: "/console/settings/webhooks", link: "tbody a.cover" }],
   ["webhook-new", "/console/settings/webhooks/new"],
   ["branding", "/console/settings/branding"],
   ["content-rules", "/console/settings/content"],
+  ["content-rule", { list: "/console/settings/content", link: "tbody a.cover" }],
   ["content-rule-new", "/console/settings/content/new"],
   ["retention", "/console/settings/retention"],
   ["audit", "/console/settings/audit"],
   ["audit-none", "/console/settings/audit?about=domain&q=zzz"],
   ["callbacks", "/console/settings/callbacks"],
+  ["callback", { list: "/console/settings/callbacks", link: "tbody a.cover" }],
   ["tenants", "/console/tenants"],
   ["tenant-new", "/console/tenants/new"],
   ["tenant", { list: "/console/tenants", link: "tbody a.cover" }],
@@ -83,12 +90,17 @@ export const PAGES = [
   ["nothing", "/console/nothing-here"],
 ];
 
-/** Goes to a page of the list above; answers false when the list it is found through is empty. */
-export async function visit(page, where) {
-  if (typeof where === "string") { await page.goto(where); return true; }
+/** The address of a page of the list above; null when the list it is found through is empty. */
+export async function find(page, where) {
+  if (typeof where === "string") return where;
   await page.goto(where.list);
   const link = page.locator(where.link).first();
-  if (await link.count() === 0) return false;
-  await page.goto(await link.getAttribute("href") + (where.rest ?? ""));
-  return true;
+  return await link.count() === 0 ? null : await link.getAttribute("href") + (where.rest ?? "");
+}
+
+/** Goes to a page of the list above; answers false when the list it is found through is empty. */
+export async function visit(page, where) {
+  const address = await find(page, where);
+  if (address) await page.goto(address);
+  return address !== null;
 }
