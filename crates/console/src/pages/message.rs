@@ -292,6 +292,12 @@ fn outcome_badge(outcome: &str) -> Markup {
         "accepted" => parts::badge(Tone::Good, "Accepted by the provider"),
         "under_way" => parts::badge(Tone::Info, "Under way"),
         "unknown" => parts::badge(Tone::Warn, "No usable answer"),
+        "recipient" => parts::badge(Tone::Bad, "The address does not work"),
+        "opted_out" => parts::badge(Tone::Bad, "They want no more"),
+        "content" => parts::badge(Tone::Bad, "The content was refused"),
+        "throttled" => parts::badge(Tone::Warn, "Too fast for the provider"),
+        "unavailable" => parts::badge(Tone::Warn, "The provider was out of order"),
+        "account" => parts::badge(Tone::Bad, "The account was refused"),
         other => parts::badge(Tone::Bad, &format::words(other)),
     }
 }

@@ -20,7 +20,9 @@ pub use self::count::run;
 use self::facts::{Approval, Facts};
 use super::{definition::NewCampaign, work};
 use crate::{
-    Engine, Error, ErrorKind, FieldError, content_rules,
+    Engine, Error, ErrorKind, FieldError,
+    alerts::measure::duration as spoken,
+    content_rules,
     directory::{Account, Tenant},
     keys::Caller,
     money,
@@ -132,9 +134,7 @@ fn channel_ready(facts: &Facts) -> Option<Line> {
             let detail = format!("The account {} is paused; messages wait until it works again.", account.name);
             line("channel_ready", Level::Warning, everybody, detail, Some("UPDATE_ACCOUNT"))
         }
-        Ok((account, _)) => {
-            line("channel_ready", Level::Ok, 0, format!("{} goes through {}.", facts.channel, account.name), None)
-        }
+        Ok((account, _)) => line("channel_ready", Level::Ok, 0, format!("It goes through {}.", account.name), None),
     }
 }
 
@@ -322,7 +322,13 @@ fn pace(facts: &Facts) -> Option<(u64, u64)> {
 
 fn duration(facts: &Facts) -> Option<Line> {
     let (rate, seconds) = pace(facts)?;
-    line("estimated_duration", Level::Ok, seconds, format!("About {seconds} seconds, at {rate} a second."), None)
+    line(
+        "estimated_duration",
+        Level::Ok,
+        seconds,
+        format!("About {}, at {rate} a second.", spoken(seconds.cast_signed())),
+        None,
+    )
 }
 
 impl CheckReport {
