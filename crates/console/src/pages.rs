@@ -25,6 +25,7 @@ mod logs;
 mod me;
 mod message;
 mod messages;
+mod on_lists;
 mod operator;
 pub(crate) mod palette;
 mod plans;
@@ -108,7 +109,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/contacts/import/{id}/cancel", post(imports::cancel))
         .route("/console/contacts/{id}", get(contacts::show).post(contacts::update))
         .route("/console/contacts/{id}/delete", post(contacts::delete))
-        .route("/console/contacts/{id}/lists", post(lists::change_members))
+        .route("/console/contacts/{id}/lists", post(on_lists::change))
         .route("/console/lists", get(lists::show_all).post(lists::create))
         .route("/console/lists/{id}", get(lists::show).post(lists::update))
         .route("/console/lists/{id}/delete", post(lists::delete))

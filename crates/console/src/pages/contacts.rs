@@ -16,7 +16,7 @@ use model::{Channel, ContactId, ListId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::lists as lists_page;
+use super::on_lists;
 use crate::{
     cx::{Answer, Cx, Posted, Query},
     form::{self, Faults, Form},
@@ -381,7 +381,7 @@ async fn page<'a>(
                     div.padded #said hx-get=[cursor.is_none().then_some(path.as_str())] hx-trigger="news from:body" hx-select="#said" hx-swap="outerHTML" { (timeline(events)) }
                     @if story.next_cursor.is_some() || cursor.is_some() { (table::pager(&Pages { path: &path, query: &[], is_first: cursor.is_none(), next: story.next_cursor.as_deref(), shown: story.data.len() })) }
                 } }))
-                (lists_page::of_contact(cx, contact.id, &on, &every))
+                (on_lists::card(cx, contact.id, &on, &every))
             }
         }
     };

@@ -156,7 +156,6 @@ async fn furnish(stage: &Stage, visitor: &Visitor, name: &str) -> Vec<(&'static 
     pages.extend([
         ("contact", contact),
         ("contact-consent", consent),
-        ("list", format!("/console/lists/{list}")),
         ("template", template.clone()),
         ("template-compare", format!("{template}/compare?from=1&to=2")),
         ("campaign-draft", draft.clone()),

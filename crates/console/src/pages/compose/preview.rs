@@ -12,6 +12,7 @@ use crate::{
     cx::{Answer, Cx, Posted, html as answer},
     form::{Faults, Form},
     format,
+    pages::actions,
     parts::{self, Tone},
     read::{self, DryRun},
 };
@@ -29,7 +30,7 @@ pub(crate) async fn show(Posted { cx, form }: Posted) -> Answer {
     let names = names_of(&cx, &form).await?;
     let shown = match explained {
         Ok(reply) => explanation(&cx, &read::json::<DryRun>(&reply.body)?),
-        Err(error) if error.kind.status() < 500 => still_missing(&form, &error),
+        Err(error) if error.kind.status() < 500 => still_missing(&cx, &form, &error),
         Err(error) => return Err(error.into()),
     };
     Ok(answer(html! {
@@ -39,7 +40,7 @@ pub(crate) async fn show(Posted { cx, form }: Posted) -> Answer {
     }))
 }
 
-fn still_missing(form: &Form, error: &Error) -> Markup {
+fn still_missing(cx: &Cx, form: &Form, error: &Error) -> Markup {
     let faults = Faults::of(error);
     let is_blank = form.filled("to").is_none();
     let lines: Vec<String> = faults.rest::<&str>(&[]).collect();
@@ -50,7 +51,10 @@ fn still_missing(form: &Form, error: &Error) -> Markup {
             @if is_blank {
                 p.muted { "Write something, and this says over which way it leaves, when, and what it looks like." }
             } @else {
-                (parts::notice(Tone::Warn, "It cannot be sent like this", html! { @for line in lines { p { (line) } } }))
+                (parts::notice(Tone::Warn, "It cannot be sent like this", html! {
+                    @for line in lines { p { (line) } }
+                    @if let Some(action) = error.action { p { (actions::link(cx, action)) } }
+                }))
             }
         },
     )
