@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use engine::{accounts, campaigns, contacts, once::Repeat};
 use maud::{Markup, html};
-use model::{Failure, MessageId, Status};
+use model::{Failure, FailureKind, MessageId, Status};
 use serde_json::Value;
 
 use crate::{
@@ -27,7 +27,7 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Answer {
     let title = message.to.clone();
     Ok(cx.page(shell::Page {
         above: &[("/console/messages", "Messages")],
-        actions: Some(actions(&cx, &message)),
+        actions: Some(actions(&cx, &message, &story)),
         is_live: true,
         ..shell::Page::new(&title, Section::Messages, body(&cx, &message, &story, &names))
     }))
@@ -63,7 +63,7 @@ fn named(path: &str, id: impl std::fmt::Display, name: Option<&String>) -> Marku
     html! { @match name { Some(name) => a.break dir="auto" href={ (path) "/" (id) } { (name) }, None => code.break { (id) } } }
 }
 
-fn actions(cx: &Cx, message: &Message) -> Markup {
+fn actions(cx: &Cx, message: &Message, story: &Timeline) -> Markup {
     let path = format!("/console/messages/{}", message.id);
     html! {
         @if cx.may_send(message.channel) && matches!(message.status, Status::Scheduled | Status::Queued) {
@@ -78,7 +78,19 @@ fn actions(cx: &Cx, message: &Message) -> Markup {
                 is_dangerous: true,
             }))
         }
-        @if cx.may_send(message.channel) && message.status == Status::Failed { (parts::act(&format!("{path}/retry"), cx.csrf(), "primary", Some("retry"), "Send again")) }
+        @if cx.may_send(message.channel) && is_dead_letter(message, story) { (parts::act(&format!("{path}/retry"), cx.csrf(), "primary", Some("retry"), "Send again")) }
+    }
+}
+
+/// Whether it was given up after every try, so that it can be sent again; what its recipient or its content stood against cannot.
+fn is_dead_letter(message: &Message, story: &Timeline) -> bool {
+    let is_asked_about = story.data.iter().any(|entry| matches!(entry, Entry::NextQuestion { .. }));
+    match (message.status, message.failure.as_ref().map(|failure| failure.kind)) {
+        (Status::Failed, Some(kind)) => {
+            !matches!(kind, FailureKind::Recipient | FailureKind::OptedOut | FailureKind::Content)
+        }
+        (Status::Unknown, _) => !is_asked_about,
+        _ => false,
     }
 }
 

@@ -98,9 +98,10 @@ both! {
         let refused = visitor.post("/console/compose", &mail).await;
         assert!(refused.status == 422 && refused.text.contains("You may not send over E-mail"), "{}", refused.text);
         // Buttons of messages follow the channel, too.
-        let text = stage.send(json!({"to": {"phone": "+15005550004"}, "channel": "sms", "content": {"text": "x"}})).await;
-        let mail = stage.send(json!({"to": {"email": "content@example.com"}, "content": {"subject": "x", "text": "x"}})).await;
-        stage.pass(5_000).await;
+        let other = stage.account("sandbox", json!({}), None).await;
+        let text = stage.send(json!({"to": {"phone": "+15005550006"}, "channel": "sms", "content": {"text": "x"}})).await;
+        let mail = stage.send(json!({"to": {"email": "unavailable@example.com"}, "account_id": other, "content": {"subject": "x", "text": "x"}})).await;
+        stage.pass(30_000).await;
         for (id, is_offered) in [(text, true), (mail, false)] {
             let path = format!("/console/messages/{id}");
             assert_eq!(visitor.get(&path).await.text.contains("Send again"), is_offered, "{path}");

@@ -93,9 +93,12 @@ async fn furnish(stage: &Stage, visitor: &Visitor, name: &str) -> Vec<(&'static 
     let bounced =
         stage.send(json!({"to": {"email": "bounce@example.com"}, "content": {"subject": "Hi", "text": name}})).await;
     stage.pass(20_000).await;
-    let dead =
+    let refused =
         stage.send(json!({"to": {"email": "content@example.com"}, "content": {"subject": "Hi", "text": name}})).await;
-    stage.pass(20_000).await;
+    let dead = stage
+        .send(json!({"to": {"email": "unavailable@example.com"}, "content": {"subject": "Hi", "text": name}}))
+        .await;
+    stage.pass(60_000).await;
 
     let file = visitor
         .upload(
@@ -164,6 +167,7 @@ async fn furnish(stage: &Stage, visitor: &Visitor, name: &str) -> Vec<(&'static 
         ("campaign-sent", sent),
         ("message-read", format!("/console/messages/{read}")),
         ("message-bounced", format!("/console/messages/{bounced}")),
+        ("message-refused", format!("/console/messages/{refused}")),
         ("message-dead", format!("/console/messages/{dead}")),
         ("dead-letters", "/console/dead-letters".to_owned()),
     ]);

@@ -204,7 +204,7 @@ both! {
 
     async fn the_composer_explains_and_sends_once(db: TestDb) {
         let stage = Stage::new(&db).await;
-        stage.account("sandbox", json!({}), None).await;
+        let account = stage.account("sandbox", json!({}), None).await;
         let visitor = Visitor::new(&stage).await;
         let said = [("channel", "sms"), ("key", "k1"), ("to", "+1 202 555 0123"), ("content/text", "Hello {{ name }} €"), ("known", "")];
         let shown = visitor.post("/console/compose/preview", &said).await;
@@ -217,6 +217,10 @@ both! {
         assert_eq!((sent.status.as_u16(), sent.location()), (303, again.location()), "the same form sent twice is one message");
         let refused = visitor.post("/console/compose", &[("channel", "sms"), ("key", "k2"), ("to", "nobody"), ("content/text", "x")]).await;
         assert!(refused.status == 422 && refused.text.contains("id=\"f-to-error\""), "{}", refused.text);
+        // What stands in the way leads to where it is put right.
+        visitor.post(&format!("/console/channels/{account}/disable"), &[]).await;
+        let shown = visitor.post("/console/compose/preview", &filled).await;
+        assert!(shown.text.contains("It cannot be sent like this") && shown.text.contains("href=\"/console/channels"), "{}", shown.text);
     }
 
     async fn a_template_is_sent_to_somebody_found_by_name(db: TestDb) {

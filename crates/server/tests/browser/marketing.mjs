@@ -63,7 +63,7 @@ export async function marketing({ page, story, ask }) {
     await accessible(page, "refused-window");
     await dialog.getByLabel("Address or number").fill("nobody@example.com");
     await dialog.getByRole("button", { name: "Suppress it" }).click();
-    await page.getByRole("cell", { name: "nobody@example.com" }).waitFor();
+    await page.getByRole("cell", { name: "nobody@example.com", exact: true }).waitFor();
     nothingWrong(page);
   });
 
