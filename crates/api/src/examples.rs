@@ -47,7 +47,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "senders" => ("sender", SENDER),
         "routes" => ("route", ROUTE),
         "domains" => ("domain", DOMAIN),
-        "10dlc" => ("registration", REGISTRATION),
+        "10dlc" | "toll-free" => ("registration", REGISTRATION),
         "numbers" => ("number", NUMBER),
         "messages" => ("message", MESSAGE),
         "contacts" => ("contact", CONTACT),
@@ -192,13 +192,27 @@ pub fn business_profile() -> Value {
 pub fn registration() -> Value {
     json!({
         "id": REGISTRATION, "tenant_id": TENANT, "account_id": ACCOUNT, "state": "in_progress", "stage": "brand_review", "next_action": "WAIT_FOR_APPROVAL", "reasons": [],
-        "problem": null, "failures": 0, "area_code": "415", "number": null,
+        "problem": null, "failures": 0, "area_code": "415", "number": null, "kind": "10dlc", "toll_free": null,
         "references": {
             "profile": "BU00000000000000000000000000000001", "trust": "BU00000000000000000000000000000002", "brand": "BN00000000000000000000000000000001",
-            "service": null, "campaign": null, "number_id": null,
+            "service": null, "campaign": null, "number_id": null, "verification": null,
         },
         "submitted_at": CREATED, "approved_at": null, "next_at": "2026-11-21T09:35:00.000000Z", "created_at": CREATED, "updated_at": CREATED,
     })
+}
+
+/// The verification of a toll-free number.
+pub fn toll_free() -> Value {
+    let mut verification = registration();
+    verification["kind"] = json!("toll_free");
+    verification["stage"] = json!("verification_review");
+    verification["area_code"] = Value::Null;
+    verification["number"] = json!("+18005550100");
+    verification["toll_free"] = json!({"opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"], "additional_information": null});
+    verification["references"] = json!({
+        "profile": null, "trust": null, "brand": null, "service": null, "campaign": null, "number_id": null, "verification": "HH00000000000000000000000000000001",
+    });
+    verification
 }
 
 /// A number of the pool.
@@ -427,6 +441,7 @@ pub fn callback() -> Value {
         "headers": [["content-type", "application/x-www-form-urlencoded"], ["x-twilio-signature", "\u{2022}\u{2022}\u{2022}\u{2022}"]],
         "body": "MessageSid=SM1&MessageStatus=delivered", "body_encoding": "utf-8", "size": 38, "verdict": "valid", "detail": null,
         "observed": 1, "unmatched": 0, "repeats": 0,
+        "told": [{"fact": "delivered", "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "inbound_message_id": null}],
     })
 }
 
@@ -791,7 +806,7 @@ pub(crate) fn price_list() -> Value {
 /// A tenant's credit.
 pub(crate) fn credits() -> Value {
     json!({
-        "mode": "prepaid", "available": {"amount_micros": 49_991_000, "currency": "USD"}, "reserved": {"amount_micros": 0, "currency": "USD"},
+        "mode": "prepaid", "available": {"amount_micros": 49_991_000, "currency": "USD"}, "debt": {"amount_micros": 0, "currency": "USD"}, "reserved": {"amount_micros": 0, "currency": "USD"},
         "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
         "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
         "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
@@ -812,7 +827,7 @@ pub(crate) fn credit_entry() -> Value {
 pub(crate) fn credit_purchase() -> Value {
     json!({
         "id": "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "provider": "stripe", "state": "open", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
-        "refunded": {"amount_micros": 0, "currency": "USD"}, "reference": null, "url": "https://checkout.stripe.com/c/pay/cs_live_a1B2", "failure": null,
+        "refunded": {"amount_micros": 0, "currency": "USD"}, "disputed": {"amount_micros": 0, "currency": "USD"}, "disputes": [], "reference": null, "url": "https://checkout.stripe.com/c/pay/cs_live_a1B2", "failure": null,
         "is_top_up": false, "entry": null, "created_at": "2026-11-28T09:00:00Z", "updated_at": "2026-11-28T09:00:00Z",
     })
 }
@@ -829,7 +844,7 @@ pub(crate) fn credit_refund() -> Value {
 /// Our records held against a provider's.
 pub(crate) fn reconciliation() -> Value {
     json!({
-        "id": "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "account_id": ACCOUNT, "source": "messages", "state": "done", "starts_at": "2026-11-01T00:00:00Z",
+        "id": "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "account_id": ACCOUNT, "source": "messages", "channel": null, "state": "done", "starts_at": "2026-11-01T00:00:00Z",
         "ends_at": "2026-12-01T00:00:00Z", "ours": 20_412, "theirs": 20_411, "matched": 20_411, "missing_here": 0, "missing_there": 1, "price_differences": 3,
         "accuracy_ppm": 999_951, "is_accurate": true, "cost_ours": {"amount_micros": 153_082_500, "currency": "USD"},
         "cost_theirs": {"amount_micros": 153_090_000, "currency": "USD"}, "failure": null, "created_at": "2026-12-01T09:00:00Z", "updated_at": "2026-12-01T09:01:00Z",
@@ -868,8 +883,8 @@ pub(crate) fn subscription() -> Value {
     json!({
         "state": "active", "plan": plan(),
         "quotas": [
-            {"channel": "email", "included": 50_000, "overage_micros": null, "limit": 50_000, "used": 12_408, "remaining": 37_592, "resets_at": "2026-11-30T23:00:00Z"},
-            {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "resets_at": "2026-11-30T23:00:00Z"},
+            {"channel": "email", "included": 50_000, "overage_micros": null, "limit": 50_000, "used": 12_408, "remaining": 37_592, "level": "enough", "resets_at": "2026-11-30T23:00:00Z"},
+            {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "level": "enough", "resets_at": "2026-11-30T23:00:00Z"},
         ],
         "trial_ends_at": null, "past_due_since": null, "marketing_stops_at": null, "canceled_at": null,
         "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},
@@ -901,7 +916,7 @@ pub(crate) fn invoice() -> Value {
         ],
         "net": {"amount_micros": 52_710_000, "currency": "EUR"}, "taxes": [{"name": "VAT", "rate_ppm": 190_000, "amount_micros": 10_010_000}],
         "total": {"amount_micros": 62_720_000, "currency": "EUR"}, "payment_details": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "reason": null,
-        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "paid_at": null, "payment_reference": null, "voided_at": null, "mailed_at": null,
+        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "is_overdue": false, "paid_at": null, "payment_reference": null, "voided_at": null, "mailed_at": null,
         "created_at": "2026-12-01T00:00:00Z", "updated_at": "2026-12-01T00:00:00Z",
     })
 }

@@ -18,7 +18,7 @@ const HTML_MAX: usize = 256 * 1024;
 /// Bytes kept of the subject.
 const SUBJECT_MAX: usize = 998;
 /// Files kept: more are an archive.
-const FILES_MAX: usize = 50;
+pub(crate) const FILES_MAX: usize = 50;
 /// Ids of mails a letter refers to that are looked at, nearest first.
 const REFERENCES_MAX: usize = 20;
 /// Bytes of such an id: what mail servers allow for a line.
@@ -54,6 +54,8 @@ pub(crate) struct Letter<'a> {
     pub html: Option<String>,
     /// What is attached.
     pub files: Vec<InboundFile>,
+    /// How many more files it has that were not brought here.
+    pub left_out: usize,
     /// The message the provider says it answers.
     pub answers: Option<MessageId>,
 }
@@ -109,6 +111,7 @@ pub(crate) fn whole(cx: &Cx<'_>, secret: Option<&Secret>, raw: &[u8], recipients
             text: Some(text).filter(|text| !text.is_empty()),
             html: Some(html).filter(|html| !html.is_empty()),
             files,
+            left_out: mail.attachment_count().saturating_sub(FILES_MAX),
             recipients,
             answers: None,
             head: mail.clone(),
@@ -131,7 +134,7 @@ pub(crate) fn head<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) ->
 
 /// Turns a letter into what somebody wrote.
 pub(crate) fn read(cx: &Cx<'_>, secret: Option<&Secret>, letter: Letter<'_>) -> Vec<Observed> {
-    let Letter { head, recipients, text, html, files, answers } = letter;
+    let Letter { head, recipients, text, html, files, left_out, answers } = letter;
     if is_report(&head) {
         return Vec::new();
     }
@@ -153,7 +156,9 @@ pub(crate) fn read(cx: &Cx<'_>, secret: Option<&Secret>, letter: Letter<'_>) -> 
         (None, None) => String::new(),
     };
     let text = cut(text.replace("\r\n", "\n"), TEXT_MAX);
+    let left_out = left_out + files.len().saturating_sub(FILES_MAX);
     let mail = InboundMail {
+        files_left_out: u32::try_from(left_out).unwrap_or(u32::MAX),
         subject: cut(head.subject().unwrap_or_default().to_owned(), SUBJECT_MAX),
         new_text: own_words(&text).to_owned(),
         html: html.map(|html| cut(html, HTML_MAX)),

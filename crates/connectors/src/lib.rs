@@ -47,7 +47,7 @@ mod whatsapp_cloud;
 use bytes::Bytes;
 use model::{
     Address, Answer, AttachmentRef, AttemptId, BadSetting, Call, Channel, Content, EmailAddress, Fact, Failure,
-    FailureKind, HttpCall, MessageId, Money, Phone, Timestamp, Values,
+    FailureKind, HttpCall, Media, MessageId, Money, Phone, Timestamp, Values,
 };
 
 pub use spec::{Limits, Spec};
@@ -70,6 +70,12 @@ pub trait Connector: Sync + Send {
     /// Refuses at accept what an account with these settings cannot carry (`content` failures whose detail names the field). The content is rendered; its attachments
     /// say how large they are.
     fn can_carry(&self, _settings: &Values, _content: &Content) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Refuses at accept an uploaded file that is too large for the provider, or of a type it does not take, as this kind of media. Its name, type and size are known then,
+    /// its bytes are not; [`Connector::send`] looks again. Not asked about media by URL, which the provider fetches itself.
+    fn can_upload(&self, _media: &Media, _file: &AttachmentRef) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -541,6 +547,8 @@ pub struct InboundMail {
     pub html: Option<String>,
     /// What is attached.
     pub files: Vec<InboundFile>,
+    /// How many more files it had than are kept.
+    pub files_left_out: u32,
     /// The ids of the mails it refers to, nearest first, without angle brackets.
     pub references: Vec<String>,
     /// Our message that it answers, where the address it came to says so.

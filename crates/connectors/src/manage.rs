@@ -24,8 +24,8 @@ pub use numbers::{NumberState, Numbers};
 pub(crate) use read::{absolute, each, form, get, json_body, refused, reply, status, unreadable};
 pub use records::{Record, RecordPage, Records};
 pub use registrations::{
-    Business, BusinessKind, Officer, Place, Progress, Reason, References, Registrations, Stage, StageResult, UseCase,
-    Work,
+    Business, BusinessKind, Officer, OptIn, Place, Progress, Reason, References, Registrations, Stage, StageResult,
+    TollFree, UseCase, Work,
 };
 pub use templates::{NewTemplate, Template, TemplateStatus, Templates};
 

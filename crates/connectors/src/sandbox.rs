@@ -223,8 +223,9 @@ pub const REJECTED: &str = "Rejected";
 /// Plays a registration: it waits for a while and is approved, with a number of those kept for fiction (555-0100 to 555-0199).
 impl manage::Registrations for Sandbox {
     fn advance(&self, cx: &Cx<'_>, work: &Work<'_>, _answers: &[Answer]) -> Plan<Progress> {
+        let is_toll_free = matches!(work.stage, Stage::Verification | Stage::VerificationReview);
         let mut progress = Progress {
-            stage: Stage::CampaignReview,
+            stage: if is_toll_free { Stage::VerificationReview } else { Stage::CampaignReview },
             refs: work.refs.clone(),
             result: StageResult::Done,
             settings: Vec::new(),
@@ -237,6 +238,8 @@ impl manage::Registrations for Sandbox {
             let pointers = vec!["/legal_name".to_owned()];
             progress.result =
                 StageResult::Rejected(vec![Reason { code: "sandbox_rejected".to_owned(), detail, pointers }]);
+        } else if is_toll_free {
+            progress.stage = Stage::Approved;
         } else {
             let area = work.area_code.unwrap_or("415");
             // The last two digits come from the name, so that a registration keeps its number.
@@ -250,6 +253,14 @@ impl manage::Registrations for Sandbox {
 
     fn holder(&self, _cx: &Cx<'_>) -> String {
         String::new()
+    }
+
+    fn release(&self, _cx: &Cx<'_>, _reference: &str, _answers: &[Answer]) -> Plan<()> {
+        Ok(Next::Done(()))
+    }
+
+    fn toll_free<'a>(&self, _cx: &Cx<'a>, _names_sender: bool) -> Option<&'a str> {
+        None
     }
 
     fn concerns(&self, _cx: &Cx<'_>, _names_sender: bool) -> bool {

@@ -13,6 +13,7 @@ mod figures;
 mod insights;
 mod mails;
 mod request;
+mod sender;
 
 use model::{
     Answer, BadSetting, Call, Channel, Content, EmailAddress, Failure, FailureKind, HttpAnswer, HttpCall, MessageId,
@@ -155,11 +156,13 @@ impl Connector for Ses {
     fn test(&self, cx: &Cx<'_>) -> Result<Vec<Probe>, Failure> {
         let settings = Settings::read(cx.settings)?;
         let url = format!("{}/v2/email/account", base(cx, &settings));
-        Ok(vec![Probe { name: "Credentials", call: sign(cx, &settings, HttpCall::new(Method::Get, url))? }])
+        let account = Probe { name: "Credentials", call: sign(cx, &settings, HttpCall::new(Method::Get, url))? };
+        Ok(std::iter::once(account).chain(sender::probe(cx, &settings)?).collect())
     }
 
     fn tested(&self, cx: &Cx<'_>, probe: &Probe, answer: &Answer) -> Vec<Check> {
         match http(answer) {
+            _ if probe.name == sender::NAME => vec![sender::check(cx, answer)],
             Ok(http) if http.status == 200 => account(probe.name, http),
             Ok(http) => {
                 let failure = errors::failure(http, cx.now);

@@ -5,7 +5,7 @@
 //! message id is acceptance and nothing more: opted-out numbers and a spent budget may still be given one. Delivery is told only through CloudWatch
 //! Logs, which a tenant may forward to the account's callback URL ([`reports`]); without that a message ends as `sent`.
 //!
-//! Refused here: media, and texts above the provider's 1,600 characters.
+//! Refused here: media, and texts above the provider's 1,600 bytes.
 
 mod errors;
 mod reports;
@@ -70,7 +70,7 @@ impl Setting for SmsType {
 const SERVICE: &str = "sns";
 /// The version of SNS's API, the only one there is.
 const VERSION: &str = "2010-03-31";
-/// Longest text of one `Publish`, in characters. <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+/// Longest text of one `Publish`, in bytes of UTF-8. <https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html>
 const TEXT_MAX: usize = 1600;
 /// Lengths of a sender's name. <https://docs.aws.amazon.com/sns/latest/dg/sms_sending-overview.html>
 const NAME: std::ops::RangeInclusive<usize> = 3..=11;
@@ -283,8 +283,9 @@ fn text(content: &Content) -> Result<&str, Failure> {
     if sms.text.is_empty() {
         return Err(refused("/content/text", "is empty"));
     }
-    if sms.text.chars().count() > TEXT_MAX {
-        return Err(refused("/content/text", &format!("is longer than Amazon SNS's {TEXT_MAX} characters")));
+    if sms.text.len() > TEXT_MAX {
+        let detail = format!("is longer than Amazon SNS's {TEXT_MAX} bytes; letters beyond ASCII take two and more");
+        return Err(refused("/content/text", &detail));
     }
     Ok(&sms.text)
 }
@@ -377,9 +378,9 @@ mod tests {
     #[test]
     fn texts() {
         let sms = |text: String| Content::Sms(SmsContent { text, media: Vec::new() });
-        assert_eq!(text(&sms("ä".repeat(1600))), Ok("ä".repeat(1600).as_str()));
+        assert_eq!(text(&sms("ä".repeat(800))), Ok("ä".repeat(800).as_str()));
         let field = |content: &Content| text(content).unwrap_err().detail.split(':').next().unwrap().to_owned();
-        assert_eq!(field(&sms("ä".repeat(1601))), "/content/text");
+        assert_eq!(field(&sms("ä".repeat(801))), "/content/text");
         assert_eq!(field(&sms(String::new())), "/content/text");
         let media = vec![Media {
             kind: MediaKind::Image,

@@ -1,4 +1,4 @@
-//! Stripe, as far as credit is bought and given back through it: Checkout sessions, payments with a kept method, refunds, and the events Stripe posts about them. No channel of
+//! Stripe, as far as credit is bought and given back through it: Checkout sessions, payments with a kept method, refunds, disputes, and the events Stripe posts about them. No channel of
 //! messages, so no [`Connector`](crate::Connector); the same kind of code otherwise: requests built and answers read, pure.
 //!
 //! Amounts travel in the currency's smallest unit. Every request that moves money carries an idempotency key of ours, so that one without an answer can be repeated.
@@ -9,7 +9,10 @@ use model::{Answer, Failure, FailureKind, HttpCall, Method, Secret, Timestamp};
 use serde_json::Value;
 use url::form_urlencoded;
 
+mod disputes;
+
 use crate::read;
+pub use disputes::{DisputeState, Disputed, all_disputes, disputes};
 
 /// Stripe's API.
 const HOST: &str = "https://api.stripe.com";
@@ -195,7 +198,7 @@ pub enum About {
     Refused(Paid, String),
     /// A refund changed.
     Refund(Refunded),
-    /// Money of a payment went back: which refunds there are is to be asked.
+    /// Money of a payment went back, or its payer's bank wants it back: which refunds and disputes there are is to be asked.
     Returned {
         /// Stripe's id of the payment.
         payment: String,
@@ -460,7 +463,13 @@ pub fn event(body: &[u8]) -> Option<Event> {
         "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
             refund_of(object).map_or(About::Other, About::Refund)
         }
-        "charge.refunded" => read::text(object, "/payment_intent")
+        // What a dispute came to is asked, so that its events may come in any order.
+        "charge.refunded"
+        | "charge.dispute.created"
+        | "charge.dispute.updated"
+        | "charge.dispute.funds_withdrawn"
+        | "charge.dispute.funds_reinstated"
+        | "charge.dispute.closed" => read::text(object, "/payment_intent")
             .map_or(About::Other, |payment| About::Returned { payment: payment.to_owned() }),
         _ => About::Other,
     };
@@ -625,6 +634,13 @@ mod tests {
         );
         let charge = json!({ "id": "ch_1", "payment_intent": "pi_1", "amount_refunded": 700, "currency": "usd" });
         assert_eq!(about("charge.refunded", charge), About::Returned { payment: "pi_1".to_owned() });
+        for kind in ["created", "updated", "funds_withdrawn", "funds_reinstated", "closed"] {
+            let dispute = json!({"id": "du_1", "object": "dispute", "amount": 1_000, "currency": "usd", "charge": "ch_1", "payment_intent": "pi_1", "status": "needs_response"});
+            assert_eq!(
+                about(&format!("charge.dispute.{kind}"), dispute),
+                About::Returned { payment: "pi_1".to_owned() }
+            );
+        }
         assert_eq!(about("customer.created", json!({})), About::Other);
         assert_eq!(event(b"{}"), None);
     }

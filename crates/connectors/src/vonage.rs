@@ -3,8 +3,8 @@
 //!
 //! [`messages`] says what a content becomes in the Messages API and what cannot be carried (WhatsApp's richer kinds are in [`rich`]), [`sms`] is the
 //! SMS API, [`voice`] the calls, [`errors`] the tables of codes, [`callback`] checks and reads Vonage's requests to us ([`signature`] is how the SMS
-//! API signs), [`account`] is the account's test. Every request carries our attempt id, which Vonage repeats in its reports; of calls alone it can also
-//! be asked, by their id, so an attempt without an answer is `unknown` until a report settles it.
+//! API signs), [`account`] is the account's test. Every request carries our attempt id, which Vonage repeats in its reports. It can be asked about calls, by their id,
+//! and about messages through [`reports`] where the account pays for that; elsewhere an attempt without an answer is `unknown` until a report settles it.
 //!
 //! A long text is several messages to the SMS API, each with a receipt of its own under the same attempt. Statuses only rise, so such a message
 //! counts as delivered once its first part is, and as failed when none is. The Messages API adds the parts up itself.
@@ -17,6 +17,7 @@ mod callbacks;
 mod errors;
 mod messages;
 mod numbers;
+mod reports;
 mod rich;
 mod signature;
 mod sms;
@@ -58,6 +59,8 @@ settings! {
         entity_id: Option<String> = "DLT entity ID";
         /// India only: the id of the registered template all SMS of this account follow.
         content_id: Option<String> = "DLT content ID";
+        /// Looks messages up in Vonage's Reports API when nothing is heard of them for five minutes, and soon when an answer is lost. Vonage charges for each look.
+        reports: bool = "Look messages up", default "false";
     }
 }
 
@@ -236,17 +239,23 @@ impl Connector for Vonage {
         account::checks(cx, probe, answer)
     }
 
-    /// Only calls can be asked about, and only with an application.
+    /// Calls with an application, messages where the account pays for it.
     fn can_poll(&self, settings: &Values) -> bool {
-        Settings::read(settings).is_ok_and(|settings| settings.application_id.is_some())
+        Settings::read(settings).is_ok_and(|settings| settings.application_id.is_some() || settings.reports)
     }
 
     fn poll(&self, cx: &Cx<'_>, asked: &Asked<'_>) -> Option<Call> {
-        voice::ask(cx, asked)
+        match asked.channel {
+            Channel::Voice => voice::ask(cx, asked),
+            _ => reports::ask(cx, &Settings::read(cx.settings).ok()?, asked),
+        }
     }
 
-    fn polled(&self, _cx: &Cx<'_>, _asked: &Asked<'_>, answer: &Answer) -> Polled {
-        voice::polled(answer)
+    fn polled(&self, _cx: &Cx<'_>, asked: &Asked<'_>, answer: &Answer) -> Polled {
+        match asked.channel {
+            Channel::Voice => voice::polled(answer),
+            _ => reports::read(asked, answer),
+        }
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {

@@ -98,6 +98,26 @@ customElements.define("file-list", class extends HTMLElement {
   }
 });
 
+// <file-text for="…">: puts what a chosen file says into a field, where it can be looked at before it is sent.
+customElements.define("file-text", class extends HTMLElement {
+  connectedCallback() {
+    const input = this.querySelector("input[type=file]"), field = document.getElementById(this.getAttribute("for"));
+    input?.addEventListener("change", async () => {
+      if (!input.files.length || !field) return;
+      field.value = await input.files[0].text();
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+});
+
+// <lead-on>: goes on to where the link inside of it leads, and leaves no step back to this page. Forms cannot lead to other sites: the policy forbids it.
+customElements.define("lead-on", class extends HTMLElement {
+  connectedCallback() {
+    const link = this.querySelector("a[data-lead]");
+    if (link) window.location.replace(link.href);
+  }
+});
+
 // <mail-preview>: posts its form into the frame, which has a stricter policy of its own, whenever the form has been still for a moment.
 customElements.define("mail-preview", class extends HTMLElement {
   connectedCallback() {
@@ -153,12 +173,22 @@ function choose(options, index) {
 let openDetails = [];
 document.addEventListener("htmx:beforeSwap", (event) => {
   openDetails = [...document.querySelectorAll("details[id][open]")].map((details) => details.id);
-  if (event.detail.xhr.status === 401) { window.location.reload(); event.detail.shouldSwap = false; }
-  if (event.detail.xhr.status === 422) { event.detail.shouldSwap = true; event.detail.isError = false; }
+  const { xhr, requestConfig } = event.detail;
+  // A session that ended: the browser has followed to the door, which must not appear in a corner of this page.
+  const isDoor = xhr.responseURL && new URL(xhr.responseURL).pathname === "/console/sign-in";
+  if (xhr.status === 401 || isDoor) { window.location.reload(); event.detail.shouldSwap = false; return; }
+  if (xhr.status === 422) { event.detail.shouldSwap = true; event.detail.isError = false; }
+  // What a window asked for and nobody can mend there stands where it would without script: on a page of its own.
+  else if (xhr.status >= 400 && requestConfig?.elt?.closest?.("dialog:not(.palette)")) { event.detail.shouldSwap = true; event.detail.isError = false; event.detail.target = document.body; }
 });
 document.addEventListener("htmx:afterSettle", (event) => {
   for (const id of openDetails) document.getElementById(id)?.setAttribute("open", "");
   if (palette()?.contains(event.target)) { const options = [...palette().querySelectorAll("[role=option]")]; if (options.length) choose(options, 0); }
+});
+
+// On a narrow screen tabs scroll: the one that is open is where it can be seen.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const tab of document.querySelectorAll(".tabs [aria-current]")) tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.clientWidth) / 2;
 });
 
 // A form that was changed and not saved asks before it is left.

@@ -8,6 +8,7 @@ use axum::{
 use bytes::Bytes;
 use engine::{
     Engine, Error, ErrorKind,
+    access::Permission,
     keys::Caller,
     tenants::{self, TenantView},
 };
@@ -15,16 +16,16 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::tz::TimeZone;
 use maud::Markup;
-use model::TenantId;
+use model::{Channel, TenantId};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 use crate::{
     App,
     form::{self, Form},
-    format::Here,
+    format::{self, Here},
     guard,
-    parts::Tone,
+    parts::{self, Tone},
     session::{self, Person},
     shell,
 };
@@ -51,6 +52,8 @@ pub(crate) struct Look {
     pub(crate) here: Here,
     /// A word about what was just done.
     pub(crate) said: Option<(Tone, String)>,
+    /// Whether a window on a page asks, by script: it is told what is wrong without the page being left.
+    pub(crate) is_dialog: bool,
 }
 
 impl Look {
@@ -63,7 +66,8 @@ impl Look {
         };
         let zone = session::cookie(headers, "zone").and_then(|zone| TimeZone::get(&decoded(&zone)).ok());
         let said = session::cookie(headers, SAID).and_then(|text| read_said(&text));
-        Self { theme, here: Here { zone: zone.unwrap_or(TimeZone::UTC), now: app.engine().ports.clock.now() }, said }
+        let here = Here { zone: zone.unwrap_or(TimeZone::UTC), now: app.engine().ports.clock.now() };
+        Self { theme, here, said, is_dialog: guard::is_dialog(headers) }
     }
 }
 
@@ -104,6 +108,17 @@ impl Cx {
         self.caller.need(scope).is_ok()
     }
 
+    /// Whether somebody may send over a channel.
+    pub(crate) fn may_send(&self, channel: Channel) -> bool {
+        self.may("messages:write") && self.caller.need_permission(Permission::Send(channel)).is_ok()
+    }
+
+    /// Whether somebody may set up what carries these channels: each of them.
+    pub(crate) fn may_manage(&self, channels: &[Channel]) -> bool {
+        let is_theirs = |channel: &Channel| self.caller.need_permission(Permission::Manage(*channel)).is_ok();
+        self.may("accounts:write") && channels.iter().all(is_theirs)
+    }
+
     /// The person outside of any tenant: what the operator's pages act as. Others are nobody there.
     pub(crate) fn outside(&self) -> Caller {
         self.person.outside.clone().unwrap_or_else(|| Caller {
@@ -131,6 +146,11 @@ impl Cx {
     /// A page in the shell.
     pub(crate) fn page(&self, page: shell::Page<'_>) -> Response {
         let mut response = html(shell::page(self, page));
+        if self.look.is_dialog {
+            // What was asked for in a window is a page: it takes the place of the one the window is on.
+            response.headers_mut().insert("hx-retarget", HeaderValue::from_static("body"));
+            response.headers_mut().insert("hx-reswap", HeaderValue::from_static("innerHTML show:window:top"));
+        }
         if self.look.said.is_some() {
             response.headers_mut().append(header::SET_COOKIE, session::set_cookie(SAID, "", Some(0), self.is_secure()));
         }
@@ -149,15 +169,20 @@ impl Cx {
         self.told(to, "good", said)
     }
 
-    /// Goes to a page and says there what could not be done.
+    /// Says what could not be done: in the window that asked, which keeps what was typed, or else on a page to go to.
     pub(crate) fn refused(&self, to: &str, said: &str) -> Response {
+        if self.look.is_dialog {
+            let mut response = html(parts::notice(Tone::Bad, "", maud::html! { p { (format::spoken(said)) } }));
+            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+            return response;
+        }
         self.told(to, "bad", said)
     }
 
     fn told(&self, to: &str, tone: &str, said: &str) -> Response {
         /// Characters of a text in a cookie: a header has room for a few kilobytes.
         const SAID_MAX: usize = 400;
-        let said: String = said.chars().take(SAID_MAX).collect();
+        let said: String = format::spoken(said).chars().take(SAID_MAX).collect();
         let mut response = go(to);
         let cookie = session::set_cookie(SAID, &format!("{tone}.{}", encoded(&said)), Some(60), self.is_secure());
         response.headers_mut().append(header::SET_COOKIE, cookie);

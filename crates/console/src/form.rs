@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use engine::FieldError;
 use maud::{Markup, html};
 
+use crate::format;
+
 /// Largest form, in bytes: a mail's HTML and text with room to spare.
 pub(crate) const FORM_MAX: usize = 2 * 1024 * 1024;
 /// The field that carries the session's token.
@@ -76,8 +78,9 @@ pub(crate) struct Faults {
 impl Faults {
     /// What an error says about a form. Errors that no form can mend are not asked for here.
     pub(crate) fn of(error: &engine::Error) -> Self {
-        let whole = error.errors.is_empty().then(|| error.detail.clone());
-        Self { fields: error.errors.clone(), whole }
+        let whole = error.errors.is_empty().then(|| format::spoken(&error.detail));
+        let said = |fault: &FieldError| FieldError::new(fault.pointer.clone(), format::spoken(&fault.detail));
+        Self { fields: error.errors.iter().map(said).collect(), whole }
     }
 
     /// Something wrong that the console itself noticed.

@@ -70,6 +70,31 @@ pub(crate) fn duration(ms: i64) -> String {
     }
 }
 
+/// Units a length of time is written in, the largest first: seconds, the word, and others that are understood.
+const SPANS: [(i64, &str, &[&str]); 4] = [
+    (86_400, "d", &["day", "days"]),
+    (3_600, "h", &["hour", "hours"]),
+    (60, "min", &["m", "minute", "minutes"]),
+    (1, "s", &["sec", "second", "seconds"]),
+];
+
+/// A length of time as a form has it: exact, in the largest unit that fits: `4 h`, `90 min`.
+pub(crate) fn span(seconds: i64) -> String {
+    let fits = |(size, ..): &&(i64, &str, &[&str])| seconds >= *size && seconds % *size == 0;
+    let (size, unit, _) = SPANS.iter().find(fits).unwrap_or(&SPANS[3]);
+    format!("{} {unit}", seconds / size)
+}
+
+/// Reads a length of time, in seconds; a bare number is seconds.
+pub(crate) fn read_span(text: &str) -> Option<i64> {
+    let text = text.trim().to_lowercase();
+    let length = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (count, unit) = (text[..length].parse::<i64>().ok()?, text[length..].trim());
+    let is_it = |(_, word, others): &&(i64, &str, &[&str])| *word == unit || others.contains(&unit);
+    let size = if unit.is_empty() { 1 } else { SPANS.iter().find(is_it)?.0 };
+    count.checked_mul(size)
+}
+
 /// Bytes, rounded for people.
 pub(crate) fn bytes(value: u64) -> String {
     match value {
@@ -173,6 +198,57 @@ pub(crate) fn words(word: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
+/// What the engine says to programs as well, without the operations of the API it names: people have pages for them.
+pub(crate) fn spoken(text: &str) -> String {
+    let mut text = text.to_owned();
+    let mut from = 0;
+    while let Some((start, end)) = operation(&text, from) {
+        let before = text[..start].trim_end();
+        let word = before.rsplit(' ').next().unwrap_or_default();
+        let cut = match word {
+            "with" | "at" => before.len() - word.len()..end,
+            // "the records that GET … shows": the verb goes, too.
+            "that" => before.len() - word.len()..next_word(&text, end),
+            _ => match clause(&text, start, end) {
+                Some(cut) => cut,
+                None => {
+                    from = end;
+                    continue;
+                }
+            },
+        };
+        let (head, tail) = (text[..cut.start].trim_end().to_owned(), text[cut.end..].to_owned());
+        from = head.len();
+        text = head + &tail;
+    }
+    text
+}
+
+/// Where the next operation (`POST /v1/contacts`) is named, and where its path ends.
+fn operation(text: &str, from: usize) -> Option<(usize, usize)> {
+    let at = from + text.get(from..)?.find(" /v1/")?;
+    let verb = ["GET", "POST", "PATCH", "DELETE"].into_iter().find(|verb| text[..at].ends_with(verb));
+    let Some(verb) = verb else { return operation(text, at + 1) };
+    let path = &text[at + 1..];
+    let length = path.find([' ', ',', ';', ')']).unwrap_or(path.len());
+    let length = path[..length].trim_end_matches(['.', ':']).len();
+    Some((at - verb.len(), at + 1 + length))
+}
+
+fn next_word(text: &str, from: usize) -> usize {
+    let rest = text[from..].trim_start();
+    let skipped = text[from..].len() - rest.len();
+    from + skipped + rest.find([' ', ',', ';', '.']).unwrap_or(rest.len())
+}
+
+/// The half sentence around an operation, with the mark that sets it off; `None` when it is all there is.
+fn clause(text: &str, start: usize, end: usize) -> Option<std::ops::Range<usize>> {
+    let mark = ["; ", ". ", ": "].into_iter().filter_map(|mark| text[..start].rfind(mark)).max()?;
+    let over = text[end..].find(['.', ';']).map_or(text.len(), |length| end + length);
+    let is_sentence = text[mark..].starts_with('.');
+    Some(if is_sentence { mark + 1..(over + 1).min(text.len()) } else { mark..over })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +281,41 @@ mod tests {
         assert_eq!([read_amount("12,5"), read_amount(" 3 ")], [Some(12_500_000), Some(3_000_000)]);
         for odd in ["", "abc", ".5", "1.2.3", "1,234.50", "0.0000001", "--1", "99999999999999"] {
             assert_eq!(read_amount(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_as_they_are_written() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (90, "90 s"), (5_400, "90 min"), (14_400, "4 h"), (86_400, "1 d")]
+        {
+            assert_eq!((span(seconds), read_span(text)), (text.to_owned(), Some(seconds)));
+        }
+        let read = ["3600", " 2 Hours ", "15minutes", "7 days"].map(read_span);
+        assert_eq!(read, [Some(3_600), Some(7_200), Some(900), Some(604_800)]);
+        for odd in ["", "soon", "-1 h", "1.5 h", "4 weeks", "999999999999999999 d"] {
+            assert_eq!(read_span(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn people_are_not_told_of_operations() {
+        for (said, expected) in [
+            ("Nothing to cut here: https://acme.example/v1/x.", "Nothing to cut here: https://acme.example/v1/x."),
+            ("Change it, or merge the two with POST /v1/contacts/{id}/merge.", "Change it, or merge the two."),
+            ("upload the file with POST /v1/attachments, or give it", "upload the file, or give it"),
+            ("there is no such connector; GET /v1/connectors lists them", "there is no such connector"),
+            ("Pay it; GET /v1/invoices lists what is open.", "Pay it."),
+            ("It takes days. See GET /v1/registrations/10dlc.", "It takes days."),
+            ("Publish the records that GET /v1/domains shows, and verify it.", "Publish the records, and verify it."),
+            ("see the reasons at GET /v1/x, change it", "see the reasons, change it"),
+            (
+                "Say who you are with PATCH /v1/business-profile, then begin with POST /v1/registrations/10dlc.",
+                "Say who you are, then begin.",
+            ),
+            ("GET /v1/x says why", "GET /v1/x says why"),
+        ] {
+            assert_eq!(spoken(said), expected);
         }
     }
 

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::App;
+use crate::{App, parts};
 
 /// Nothing inline, nothing from elsewhere, no frames but our own previews.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
@@ -21,6 +21,7 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     request.extensions_mut().insert(later.clone());
     let id = app.engine().ports.ids.ulid(app.engine().ports.clock.now());
     let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_dialog = is_dialog(request.headers());
     let mut response = if is_change && !is_own(request.headers()) {
         plain(
             StatusCode::FORBIDDEN,
@@ -29,6 +30,13 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     } else {
         next.run(request).await
     };
+    if is_dialog && response.status().is_redirection() {
+        // A script would follow by itself and put what it finds into the window; the browser shall go there.
+        *response.status_mut() = StatusCode::OK;
+        if let Some(to) = response.headers_mut().remove(header::LOCATION) {
+            response.headers_mut().insert("hx-redirect", to);
+        }
+    }
     let headers = response.headers_mut();
     if let Some(cookie) = later.0.get() {
         headers.append(header::SET_COOKIE, cookie.clone());
@@ -47,6 +55,12 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     let id = format!("req_{}", &model::MessageId::from_ulid(id).to_string()[model::MessageId::PREFIX.len() + 1..]);
     headers.insert("x-request-id", HeaderValue::from_str(&id).expect("a ULID is a valid header"));
     response
+}
+
+/// Whether a window on a page asks, by script.
+pub(crate) fn is_dialog(headers: &HeaderMap) -> bool {
+    let target = headers.get("hx-target").and_then(|target| target.to_str().ok());
+    target.is_some_and(|target| target.ends_with(parts::SAID))
 }
 
 /// What has to go out with whatever the answer is: a session's token that was replaced while the request came in.

@@ -1,6 +1,7 @@
 //! Every page: a handler that asks the engine, and functions from what it answers to markup. One file per place in the navigation.
 
 mod account;
+mod actions;
 mod alerts;
 mod analytics;
 mod billing;
@@ -19,16 +20,25 @@ mod imports;
 mod invoices;
 mod keys;
 mod letters;
+mod lists;
 mod logs;
 mod me;
 mod message;
 mod messages;
+mod on_lists;
 mod operator;
 pub(crate) mod palette;
+mod payments;
+mod personal;
 mod plans;
 mod prices;
+mod purchases;
+mod reconciliations;
+mod registrations;
 mod retention;
 mod routing;
+mod rules;
+mod schedules;
 mod segments;
 mod senders;
 mod settings;
@@ -86,6 +96,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/dead-letters/retry", post(letters::retry_all))
         .route("/console/dead-letters/export", get(letters::export))
         .route("/console/inbound", get(letters::inbound))
+        .route("/console/schedules", get(schedules::list))
+        .route("/console/schedules/{id}", get(schedules::show))
+        .route("/console/schedules/{id}/{action}", post(schedules::act))
         .route("/console/invoices", get(invoices::list).post(invoices::send))
         .route("/console/invoices/new", get(invoices::new))
         .route("/console/invoices/more", post(invoices::more))
@@ -93,8 +106,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/invoices/{id}/document", get(invoices::document))
         .route("/console/compose", get(compose::show).post(compose::send))
         .route("/console/compose/recipients", get(compose::recipients))
-        .route("/console/compose/preview", post(compose::preview))
-        .route("/console/compose/mail", post(compose::mail))
+        .route("/console/compose/preview", post(compose::preview::show))
+        .route("/console/compose/mail", post(compose::preview::mail))
         .route("/console/compose/files", post(compose::file))
         .route("/console/contacts", get(contacts::list).post(contacts::create))
         .route("/console/contacts/new", get(contacts::new))
@@ -104,10 +117,21 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/contacts/import/{id}", get(imports::follow))
         .route("/console/contacts/import/{id}/errors", get(imports::errors))
         .route("/console/contacts/import/{id}/cancel", post(imports::cancel))
+        .route("/console/contacts/export", get(contacts::export))
+        .route("/console/contacts/rules", get(rules::show).post(rules::save))
+        .route("/console/contacts/rules/{what}", post(rules::add))
+        .route("/console/contacts/rules/{what}/{name}/delete", post(rules::remove))
         .route("/console/contacts/{id}", get(contacts::show).post(contacts::update))
         .route("/console/contacts/{id}/delete", post(contacts::delete))
-        .route("/console/lists", get(contacts::lists_page).post(contacts::create_list))
-        .route("/console/lists/{id}/delete", post(contacts::delete_list))
+        .route("/console/contacts/{id}/lists", post(on_lists::change))
+        .route("/console/contacts/{id}/data", get(personal::show))
+        .route("/console/contacts/{id}/data/export", post(personal::ask))
+        .route("/console/contacts/{id}/data/merge", post(personal::join))
+        .route("/console/contacts/{id}/data/erase", post(personal::erase))
+        .route("/console/contacts/{id}/data/{export}", get(personal::file))
+        .route("/console/lists", get(lists::all).post(lists::create))
+        .route("/console/lists/{id}", get(lists::show).post(lists::update))
+        .route("/console/lists/{id}/{action}", post(lists::act))
         .route("/console/contacts/{id}/consent", get(consent::show).post(consent::record))
         .route("/console/contacts/{id}/preferences", post(consent::prefer))
         .route("/console/suppressions", get(suppressions::list).post(suppressions::add))
@@ -122,7 +146,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/senders/{id}/{action}", post(senders::act))
         .route("/console/routing", get(routing::show))
         .route("/console/routing/new", get(routing::new).post(routing::create))
-        .route("/console/routing/try", post(routing::try_out))
+        .route("/console/routing/try", post(routing::trial::try_out))
         .route("/console/routing/{id}", get(routing::edit).post(routing::update))
         .route("/console/routing/{id}/{action}", post(routing::act))
         .route("/console/segments", get(segments::list).post(segments::create))
@@ -150,6 +174,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/channels/new/{connector}", get(account::new).post(account::create))
         .route("/console/channels/{id}", get(account::show).post(account::update))
         .route("/console/channels/{id}/test", post(account::test))
+        .route("/console/channels/{id}/provider", get(account::provider::show))
+        .route("/console/channels/{id}/provider/callbacks", post(account::provider::set))
         .route("/console/channels/{id}/enable", post(account::enable))
         .route("/console/channels/{id}/disable", post(account::disable))
         .route("/console/channels/{id}/delete", post(account::delete))
@@ -197,7 +223,27 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/billing/invoices/{id}", get(bills::show))
         .route("/console/billing/invoices/{id}/document", get(bills::document))
         .route("/console/billing/invoices/{id}/{action}", post(bills::act))
+        .route("/console/billing/purchases", get(purchases::list).post(purchases::buy))
+        .route("/console/billing/purchases/new", get(purchases::new))
+        .route("/console/billing/purchases/marks", post(purchases::mark))
+        .route("/console/billing/purchases/{id}", get(purchases::show))
+        .route("/console/billing/purchases/{id}/refund", post(purchases::refund))
+        .route("/console/billing/payment-method/forget", post(purchases::forget))
         .route("/console/billing/{action}", post(billing::act))
+        .route("/console/reconciliations", get(reconciliations::list).post(reconciliations::create))
+        .route("/console/reconciliations/new", get(reconciliations::new))
+        .route("/console/reconciliations/{id}", get(reconciliations::show))
+        .route("/console/reconciliations/{id}/differences.csv", get(reconciliations::export))
+        .route("/console/registration", get(registrations::show).post(registrations::create))
+        .route("/console/registration/profile", get(registrations::profile::show).post(registrations::profile::save))
+        .route("/console/registration/{id}", get(registrations::one))
+        .route("/console/registration/{id}/{action}", post(registrations::act))
+        .route("/console/operator/registrations", get(registrations::stuck))
+        .route("/console/operator/numbers", get(registrations::numbers::list).post(registrations::numbers::create))
+        .route("/console/operator/numbers/new", get(registrations::numbers::new))
+        .route("/console/operator/numbers/{id}", get(registrations::numbers::show).post(registrations::numbers::update))
+        .route("/console/operator/payments", get(payments::show).post(payments::save))
+        .route("/console/operator/payments/remove", post(payments::remove))
         .route("/console/operator/invoices", get(bills::list))
         .route("/console/operator/invoices/settings", get(bills::settings_page).post(bills::save_settings))
         .route("/console/operator/invoices/{id}", get(bills::show))
@@ -208,6 +254,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/operator/plans/{id}", get(plans::show).post(plans::update))
         .route("/console/operator/prices", get(prices::list).post(prices::create))
         .route("/console/operator/prices/new", get(prices::new))
+        .route("/console/operator/prices/try", post(prices::try_out))
         .route("/console/tenants", get(tenants::list).post(tenants::create))
         .route("/console/tenants/new", get(tenants::new))
         .route("/console/tenants/{id}", get(tenants::show).post(tenants::update))

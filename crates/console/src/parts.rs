@@ -193,15 +193,20 @@ pub(crate) struct Dialog<'a> {
     pub(crate) is_dangerous: bool,
 }
 
-/// A window with a form.
+/// How the id of the place ends where a window says what was wrong with what was typed into it.
+pub(crate) const SAID: &str = "-said";
+
+/// A window with a form. With script, a refusal is told in it (see [`crate::cx::Cx::refused`]), so that nothing typed is lost; without, on the page behind it.
 pub(crate) fn dialog(d: &Dialog<'_>) -> Markup {
     let class = if d.is_dangerous { "button danger" } else { "button primary" };
+    let said = format!("{}{SAID}", d.id);
     html! {
         dialog id=(d.id) aria-labelledby={ (d.id) "-title" } {
-            form method="post" action=(d.action) {
+            form method="post" action=(d.action) hx-post=(d.action) hx-target={ "#" (said) } hx-swap="innerHTML" hx-select="unset" hx-disabled-elt="find button[type=submit]" {
                 (crate::form::token(d.csrf))
                 div.body {
                     h2.strong id={ (d.id) "-title" } { (d.title) }
+                    div id=(said) role="status" {}
                     (d.body)
                 }
                 footer {

@@ -142,6 +142,8 @@ pub(crate) struct Counts {
     pub(crate) bounced: i64,
     pub(crate) unknown: i64,
     pub(crate) segments: i64,
+    pub(crate) recipients: i64,
+    pub(crate) bytes: i64,
 }
 
 /// What a provider sent.

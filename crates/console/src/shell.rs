@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::{
     BASE, assets,
     cx::{Cx, Look},
-    form,
+    form, format,
     parts::{self, Tone, icon, link_button},
 };
 
@@ -41,6 +41,8 @@ pub(crate) enum Section {
     Demos,
     /// Operator: every tenant's accounts.
     Health,
+    /// Operator: registrations that need somebody, and numbers.
+    Registrations,
     /// Operator: what waits.
     Queue,
     /// Operator: what is the matter with the installation.
@@ -102,12 +104,50 @@ const OPERATOR: &[Place] = &[
     place(Section::Demos, "/console/demos", "Demos", "beaker", "demo-tenants:read"),
     place(Section::Health, "/console/operator/accounts", "Accounts", "pulse", "tenants:read"),
     place(Section::Queue, "/console/operator/queue", "Queue", "clock", "tenants:read"),
+    place(Section::Registrations, "/console/operator/registrations", "Registrations", "shield", "registrations:read"),
     place(Section::OperatorAlerts, "/console/operator/alerts", "Operator's alerts", "alert", "alerts:read"),
     place(Section::Plans, "/console/operator/plans", "Plans", "list", "plans:read"),
     place(Section::Bills, "/console/operator/invoices", "Invoices", "file", "invoices:read"),
     place(Section::Prices, "/console/operator/prices", "Prices", "card", "prices:read"),
     place(Section::System, "/console/operator/system", "System", "server", "tenants:read"),
 ];
+
+/// Parts of places inside of a tenant that the palette finds by their own name.
+const INSIDE_PARTS: &[Place] = &[
+    place(
+        Section::Contacts,
+        "/console/contacts/rules",
+        "Rules of consent, topics and fields",
+        "people",
+        "consent:read",
+    ),
+    place(Section::Messages, "/console/schedules", "Repeating messages", "clock", "messages:read"),
+    place(
+        Section::Channels,
+        "/console/registration",
+        "Registration with American carriers",
+        "shield",
+        "registrations:read",
+    ),
+    place(Section::Channels, "/console/registration/profile", "The business", "building", "registrations:read"),
+    place(Section::Usage, "/console/billing", "Credit", "card", "credits:read"),
+    place(Section::Usage, "/console/billing/purchases", "Purchases of credit", "card", "purchases:read"),
+    place(Section::Usage, "/console/billing/purchases/new", "Buy credit", "card", "purchases:write"),
+    place(Section::Usage, "/console/reconciliations", "Reconciliation", "check", "usage:read"),
+    place(Section::Usage, "/console/reconciliations/new", "Compare records", "check", "usage:write"),
+];
+
+/// The same for the operator.
+const OPERATOR_PARTS: &[Place] = &[
+    place(Section::Registrations, "/console/operator/numbers", "Numbers", "phone", "numbers:read"),
+    place(Section::Bills, "/console/operator/payments", "How invoices and credit are paid", "card", "credits:read"),
+];
+
+/// The parts of places this person can go to, for the palette.
+pub(crate) fn parts_of_places(cx: &Cx) -> impl Iterator<Item = &'static Place> {
+    let inside = INSIDE_PARTS.iter().filter(|place| cx.tenant.is_some() && cx.may(place.scope));
+    inside.chain(OPERATOR_PARTS.iter().filter(|place| cx.may_outside(place.scope)))
+}
 
 /// Every place this person can go, for the navigation and the palette.
 pub(crate) fn places(cx: &Cx) -> (Vec<&'static Place>, Vec<&'static Place>) {
@@ -380,7 +420,7 @@ pub(crate) fn error(error: &Error) -> Markup {
                     header { a.brand href=(BASE) { (mark()) "Tidings" } }
                     main #main {
                         div.panel {
-                            div { h1 { (title) } p.lead { (error.detail) } }
+                            div { h1 { (title) } p.lead { (format::spoken(&error.detail)) } }
                             div.row { (link_button(BASE, "primary", None, "Go to the start")) }
                             p."muted small" { "Code " code { (error.code) } }
                         }

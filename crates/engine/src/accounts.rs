@@ -115,6 +115,7 @@ pub struct AccountPatch {
 }
 
 /// Adds an account. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAccount) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -131,6 +132,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAcc
 }
 
 /// Lists the tenant's accounts, newest first. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -158,6 +160,7 @@ pub async fn list(
 }
 
 /// Reads one of the tenant's accounts. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: AccountId) -> Result<AccountView, Error> {
     caller.need("accounts:read")?;
     let tenant = caller.need_tenant()?;
@@ -172,6 +175,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: AccountId) -> Result<Accoun
 }
 
 /// Changes an account. New settings or a new sender end a pause. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, id: AccountId, change: AccountPatch) -> Result<AccountView, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -186,12 +190,14 @@ pub async fn patch(parts: &Parts, caller: &Caller, id: AccountId, change: Accoun
 }
 
 /// Deletes an account and its stored secrets. Refused while messages wait for it or are on their way. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: AccountId) -> Result<(), Error> {
     remove(parts, caller, id, false).await
 }
 
 /// Deletes an account although messages may wait for it or be on their way: those that wait take the channel's default account instead, or become dead letters
 /// ([`crate::waiting::reroute`]). Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn force_delete(parts: &Parts, caller: &Caller, id: AccountId) -> Result<(), Error> {
     remove(parts, caller, id, true).await
 }

@@ -12,17 +12,20 @@ use std::collections::BTreeMap;
 use model::{AccountId, CampaignId, Channel, Money, Purpose, TemplateId, TenantId, Timestamp};
 use serde::Serialize;
 use store::{
-    Scope,
-    message_counters::{self, Counts, Key, Split, Table},
+    Scope, Tx,
+    message_counters::{self, Counts, Filter, Key, Split, Table},
 };
 use utoipa::ToSchema;
 
 use self::{
     figures::Sum,
     period::Zone,
-    query::{by_day, filter, group_by, split},
+    query::{by_day, by_month, filter, group_by, split},
 };
-pub(crate) use self::{figures::quantile, recount::is_pending};
+pub(crate) use self::{
+    figures::quantile,
+    recount::{count_campaign, is_pending, is_pending_for},
+};
 pub use self::{
     figures::{Figures, Reasons},
     query::{AnalyticsQuery, Dimension, Interval},
@@ -119,16 +122,19 @@ pub struct AnalyticsRow {
 
 impl Engine {
     /// Tells figures over time, as JSON: the tenant's, or everybody's for an operator outside of any. Needs the scope `usage:read`.
+    #[crate::boxed]
     pub async fn analytics(&self, caller: &Caller, query: &AnalyticsQuery) -> Result<Vec<u8>, Error> {
         to_json(&self.analytics_view(caller, query).await?)
     }
 
     /// The same as a CSV table, without totals.
+    #[crate::boxed]
     pub async fn analytics_csv(&self, caller: &Caller, query: &AnalyticsQuery) -> Result<Vec<u8>, Error> {
         Ok(table(&self.analytics_view(caller, query).await?))
     }
 
     /// The same for pages.
+    #[crate::boxed]
     pub async fn analytics_view(&self, caller: &Caller, query: &AnalyticsQuery) -> Result<AnalyticsView, Error> {
         caller.need("usage:read")?;
         let is_all = caller.is_operator && caller.tenant.is_none();
@@ -146,31 +152,22 @@ impl Engine {
         let (since, until) = (filter.from, filter.until);
         // Days are those of each tenant's clock, so everybody's together are read by slot.
         let days = tenant.and_then(|_| by_day(&filter, interval, &zone, now));
-        let is_by_day = days.is_some();
-        let (table, filter) = days.map_or((Table::Slots, filter), |days| (Table::Days, days));
+        let inner = zone.clone();
         let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
-            Box::pin(async move { message_counters::sums_of(tx, table, tenant, &filter, split, SUMS_MAX).await })
+            Box::pin(async move {
+                let reading = Reading { tenant, zone: inner, interval, split };
+                let (Some(tenant), Some(days)) = (tenant, days) else {
+                    return reading.sums(tx, Table::Slots, &[filter]).await;
+                };
+                if !is_pending_for(tx, tenant).await? {
+                    return reading.sums(tx, Table::Days, &[days]).await;
+                }
+                // There are no sums by day yet, and by slot there are more than are read at once.
+                let first = message_counters::first(tx, tenant).await?.unwrap_or(now);
+                reading.sums(tx, Table::Slots, &by_month(&filter, first, now)).await
+            })
         });
-        let sums = read.await.map_err(Error::from)?;
-        let too_much = || {
-            let detail = format!(
-                "the answer would have more than {ROWS_MAX} rows, or be made of more than {SUMS_MAX} sums; ask for fewer groups, a shorter time or longer periods"
-            );
-            malformed("?group_by", detail)
-        };
-        if sums.len() as i64 == SUMS_MAX {
-            return Err(too_much());
-        }
-        let mut totals = Sum::default();
-        let mut groups: BTreeMap<Key, Sum> = BTreeMap::new();
-        for (mut key, counts) in sums {
-            let currency = std::mem::take(&mut key.currency);
-            totals.add(&currency, counts);
-            // A query cut off in the middle of a period shows the period from its beginning, not from where it was cut.
-            let at = if is_by_day { zone.day_of(key.at) } else { key.at };
-            key.at = zone.begin(at, interval);
-            groups.entry(key).or_default().add(&currency, counts);
-        }
+        let Some((mut groups, totals)) = read.await? else { return Err(too_much()) };
         // What moved on to another account or channel leaves nothing where it was.
         groups.retain(|_, sum| sum.counts != Counts::default());
         if groups.len() > ROWS_MAX {
@@ -180,6 +177,49 @@ impl Engine {
         // Keys are in order by tenant first; people read a table by time.
         data.sort_by_key(|row| row.period);
         Ok(AnalyticsView { since, until, timezone: zone.name(), interval, group_by, data, totals: totals.into() })
+    }
+}
+
+fn too_much() -> Error {
+    let detail = format!(
+        "the answer would have more than {ROWS_MAX} rows, or be made of more than {SUMS_MAX} sums; ask for fewer groups, a shorter time or longer periods"
+    );
+    malformed("?group_by", detail)
+}
+
+/// How sums are read and put together.
+struct Reading {
+    tenant: Option<TenantId>,
+    zone: Zone,
+    interval: Interval,
+    split: Split,
+}
+
+impl Reading {
+    /// The sums of each period and group, and of all; `None` where that would take too long. Each of `parts` is read by itself.
+    async fn sums(
+        &self,
+        tx: &mut Tx,
+        table: Table,
+        parts: &[Filter],
+    ) -> Result<Option<(BTreeMap<Key, Sum>, Sum)>, Error> {
+        let mut totals = Sum::default();
+        let mut groups: BTreeMap<Key, Sum> = BTreeMap::new();
+        for filter in parts {
+            let sums = message_counters::sums_of(tx, table, self.tenant, filter, self.split, SUMS_MAX).await?;
+            if sums.len() as i64 == SUMS_MAX {
+                return Ok(None);
+            }
+            for (mut key, counts) in sums {
+                let currency = std::mem::take(&mut key.currency);
+                totals.add(&currency, counts);
+                // A query cut off in the middle of a period shows the period from its beginning, not from where it was cut.
+                let at = if table == Table::Days { self.zone.day_of(key.at) } else { key.at };
+                key.at = self.zone.begin(at, self.interval);
+                groups.entry(key).or_default().add(&currency, counts);
+            }
+        }
+        Ok(Some((groups, totals)))
     }
 }
 

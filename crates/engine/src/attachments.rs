@@ -4,9 +4,9 @@
 //! after the last row (see [`store::attachments`]). A message names the file by row and hash; its bytes are held until it has long left, also when the tenant deletes
 //! the upload meanwhile.
 //!
-//! - `attach` (here, called by accept): a request's files become references.
+//! - `attach` and `uploads` (here, called by accept): a request's files become references, and those its media name are known by name, type and size.
 //! - `files` (module `cache`, called by dispatch): references become bytes, each file read once for a whole campaign.
-//! - `uploads`: what `/v1/attachments` does. `jobs`: what nobody needs any more goes.
+//! - module `uploads`: what `/v1/attachments` does. `jobs`: what nobody needs any more goes.
 
 mod cache;
 mod check;
@@ -19,7 +19,7 @@ use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use model::{AttachmentId, AttachmentRef, Channel, TenantId, Timestamp};
+use model::{AttachmentId, AttachmentRef, Channel, Content, TenantId, Timestamp};
 use store::{Scope, attachments};
 
 pub(crate) use cache::FileCache;
@@ -53,9 +53,8 @@ struct Given<'a> {
 }
 
 impl Engine {
-    /// Turns the files of a request into references, storing what is new. Costs nothing when there are none.
+    /// Turns the files of a request into references, storing what is new; a dry run stores and holds nothing. Costs nothing when there are none.
     pub(crate) async fn attach(&self, tenant: TenantId, request: &MessageRequest) -> Result<Vec<AttachmentRef>, Error> {
-        self.hold_media(tenant, request).await?;
         let in_content = files_in_content(request);
         let given: Vec<Given<'_>> = numbered("/attachments", &request.attachments)
             .chain(numbered("/content/attachments", &in_content))
@@ -72,7 +71,8 @@ impl Engine {
             return Err(Error::invalid_fields(bad));
         }
         let now = self.ports.clock.now();
-        let until = request.send_at.map_or(now, |at| at.max(now)).plus_seconds(HOLD_S);
+        let leaves_at = request.send_at.map_or(now, |at| at.max(now));
+        let until = (!request.dry_run).then(|| leaves_at.plus_seconds(HOLD_S));
         let uploaded = self.uploaded(tenant, &given, until).await?;
         let mut files = Vec::with_capacity(given.len());
         let mut total: u64 = 0;
@@ -90,27 +90,38 @@ impl Engine {
         Ok(files)
     }
 
-    /// Refuses uploads in `content.media` that are not there, and holds the others until the message has long left.
-    async fn hold_media(&self, tenant: TenantId, request: &MessageRequest) -> Result<(), Error> {
-        let wanted = media_in_content(request);
+    /// What is known of the uploads among a content's media. Refuses those that are not there; with `hold_until`, holds the others for a message that leaves by then.
+    pub(crate) async fn uploads(
+        &self,
+        tenant: TenantId,
+        content: &Content,
+        hold_until: Option<Timestamp>,
+    ) -> Result<Vec<AttachmentRef>, Error> {
+        let media = content.media().iter().enumerate();
+        let wanted: Vec<_> = media.filter_map(|(index, one)| Some((index, one.attachment_id?))).collect();
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let until = request.send_at.map_or(self.ports.clock.now(), |at| at.max(self.ports.clock.now()));
         let ids: Vec<AttachmentId> = wanted.iter().map(|(_, id)| *id).collect();
         let read = self.ports.db.read(Scope::Tenant(tenant), move |tx| {
             Box::pin(async move { Ok::<_, Error>(attachments::find_many(tx, tenant, &ids).await?) })
         });
         let found = read.await?;
+        let mut uploads = Vec::with_capacity(wanted.len());
         for (index, id) in wanted {
             let nobody =
                 || Error::invalid(format!("/content/media/{index}/attachment_id"), "there is no such attachment");
             let file = found.iter().find(|file| file.id == id).ok_or_else(nobody)?;
-            if !self.hold_file(file, until.plus_seconds(HOLD_S)).await? {
+            let is_held = match hold_until {
+                Some(until) => self.hold_file(file, until.plus_seconds(HOLD_S)).await?,
+                None => true,
+            };
+            if !is_held {
                 return Err(nobody());
             }
+            uploads.push(reference(file));
         }
-        Ok(())
+        Ok(uploads)
     }
 
     async fn attach_one(
@@ -118,7 +129,7 @@ impl Engine {
         tenant: TenantId,
         given: &Given<'_>,
         uploaded: &HashMap<AttachmentId, attachments::Attachment>,
-        until: Timestamp,
+        until: Option<Timestamp>,
     ) -> Result<AttachmentRef, Error> {
         let request = given.request;
         let stored = match (&request.attachment_id, &request.content_base64, &request.url) {
@@ -127,18 +138,24 @@ impl Engine {
                 let bytes = decode(&format!("{}/content_base64", given.pointer), text)?;
                 let (filename, content_type) = (request.filename.as_deref(), request.content_type.as_deref());
                 let (filename, content_type) = (filename.unwrap_or_default(), content_type.unwrap_or_default());
-                self.keep_for_message(tenant, filename, content_type, bytes, until).await?
+                match until {
+                    Some(until) => self.keep_for_message(tenant, filename, content_type, bytes, until).await?,
+                    None => self.unkept(tenant, filename, content_type, &bytes),
+                }
             }
-            (None, None, Some(url)) => self.fetch(tenant, given, url, until).await?,
+            (None, None, Some(url)) => {
+                let nothing_fetched =
+                    || Error::invalid(&given.pointer, "a dry run fetches nothing; leave files given by URL out");
+                self.fetch(tenant, given, url, until.ok_or_else(nothing_fetched)?).await?
+            }
             (None, None, None) => return Err(Error::internal("a file without a source passed its check")),
         };
+        let named = reference(&stored);
         Ok(AttachmentRef {
-            attachment_id: stored.id,
-            filename: request.filename.clone().unwrap_or(stored.filename),
-            content_type: request.content_type.clone().unwrap_or(stored.content_type),
-            sha256: stored.sha256,
-            size: stored.size,
+            filename: request.filename.clone().unwrap_or(named.filename),
+            content_type: request.content_type.clone().unwrap_or(named.content_type),
             content_id: request.content_id.clone(),
+            ..named
         })
     }
 
@@ -147,7 +164,7 @@ impl Engine {
         &self,
         tenant: TenantId,
         given: &[Given<'_>],
-        until: Timestamp,
+        until: Option<Timestamp>,
     ) -> Result<HashMap<AttachmentId, attachments::Attachment>, Error> {
         let mut ids: Vec<_> = given.iter().filter_map(|given| given.request.attachment_id).collect();
         ids.sort_unstable();
@@ -160,7 +177,11 @@ impl Engine {
         });
         let mut found = HashMap::new();
         for file in read.await? {
-            if self.hold_file(&file, until).await? {
+            let is_held = match until {
+                Some(until) => self.hold_file(&file, until).await?,
+                None => true,
+            };
+            if is_held {
                 found.insert(file.id, file);
             }
         }
@@ -181,24 +202,16 @@ fn files_in_content(request: &MessageRequest) -> Vec<AttachmentRequest> {
     serde_json::from_str::<EmailRequest>(raw.get()).map(|email| email.attachments).unwrap_or_default()
 }
 
-/// The uploads a message names as media, with their places. What is wrong with the content otherwise is said by the plan.
-fn media_in_content(request: &MessageRequest) -> Vec<(usize, AttachmentId)> {
-    #[derive(serde::Deserialize)]
-    struct Looked {
-        #[serde(default)]
-        media: Vec<One>,
+/// A stored file as a message names it.
+fn reference(file: &attachments::Attachment) -> AttachmentRef {
+    AttachmentRef {
+        attachment_id: file.id,
+        filename: file.filename.clone(),
+        content_type: file.content_type.clone(),
+        sha256: file.sha256.clone(),
+        size: file.size,
+        content_id: None,
     }
-    #[derive(serde::Deserialize)]
-    struct One {
-        attachment_id: Option<AttachmentId>,
-    }
-    let raw = request
-        .content
-        .as_ref()
-        .filter(|raw| raw.get().contains("\"media\"") && raw.get().contains("\"attachment_id\""));
-    let looked = raw.and_then(|raw| serde_json::from_str::<Looked>(raw.get()).ok());
-    let media = looked.map(|looked| looked.media).unwrap_or_default();
-    media.into_iter().enumerate().filter_map(|(index, one)| Some((index, one.attachment_id?))).collect()
 }
 
 fn numbered<'a>(base: &'static str, files: &'a [AttachmentRequest]) -> impl Iterator<Item = Given<'a>> {

@@ -47,6 +47,58 @@ pub struct AuditEntry {
     pub ip: Option<String>,
 }
 
+/// What entries are about: a noun, and the words before the dot of the actions that are about it. [`record`] takes no others, so the list is whole; new ones are added here.
+pub const NOUNS: &[(&str, &[&str])] = &[
+    ("account", &["account"]),
+    ("alert", &["alert"]),
+    ("alert_rule", &["alert_rule"]),
+    ("api_key", &["api_key"]),
+    ("attachment", &["attachment"]),
+    ("audit_log", &["audit_log"]),
+    ("billing_settings", &["billing_settings"]),
+    ("branding", &["branding"]),
+    ("business_profile", &["business_profile"]),
+    ("campaign", &["campaign", "campaign_recipients"]),
+    ("consent", &["consent"]),
+    ("consent_policy", &["consent_policy"]),
+    ("contact", &["contact", "contacts"]),
+    ("contact_attribute", &["contact_attribute"]),
+    ("content_rule", &["content_rule"]),
+    ("credits", &["credits"]),
+    ("demo_tenant", &["demo_tenant"]),
+    ("domain", &["domain"]),
+    ("endpoint", &["endpoint"]),
+    ("invoice", &["invoice"]),
+    ("list", &["list"]),
+    ("message", &["message", "dead_letters"]),
+    ("number", &["number"]),
+    ("payment_settings", &["payment_settings"]),
+    ("plan", &["plan"]),
+    ("preferences", &["preferences"]),
+    ("prices", &["prices"]),
+    ("reconciliation", &["reconciliation"]),
+    ("registration", &["registration"]),
+    ("retention", &["retention"]),
+    ("route", &["route"]),
+    ("schedule", &["schedule"]),
+    ("segment", &["segment"]),
+    ("sender", &["sender"]),
+    ("session", &["session"]),
+    ("subscription", &["subscription"]),
+    ("suppression", &["suppression", "suppressions"]),
+    ("template", &["template"]),
+    ("tenant", &["tenant"]),
+    ("topic", &["topic"]),
+    ("user", &["user"]),
+    ("whatsapp_template", &["whatsapp_template"]),
+];
+
+/// The noun an action is about.
+pub fn noun(action: &str) -> Option<&'static str> {
+    let word = action.split('.').next().unwrap_or_default();
+    NOUNS.iter().find(|(_, words)| words.contains(&word)).map(|(noun, _)| *noun)
+}
+
 /// Writes one entry into `tenant`'s log ([`crate::vault::OPERATOR`] for the operator's own).
 #[allow(clippy::too_many_arguments, reason = "each is a different fact, and a struct would repeat them at every call")]
 pub async fn record(
@@ -59,6 +111,7 @@ pub async fn record(
     subject: impl std::fmt::Display + Send,
     detail: &Value,
 ) -> Result<(), Error> {
+    debug_assert!(noun(action).is_some(), "{action} is about a noun that is not in NOUNS");
     let entry = audit::Entry {
         tenant,
         id: AuditId::from_ulid(ids.ulid(now)),
@@ -125,6 +178,7 @@ pub struct Verified {
 }
 
 /// Verifies every tenant's log, and the operator's.
+#[crate::boxed]
 pub async fn verify(db: &Db) -> Result<Verified, Error> {
     let owners = db.read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(audit::owners(tx).await?) })).await?;
     let mut verified = Verified { logs: owners.len(), ..Verified::default() };
@@ -197,6 +251,12 @@ pub struct AuditQuery {
     /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
     #[param(example = "account.*")]
     pub action: Option<String>,
+    /// Only what is about this noun, whatever was done: `account`, `campaign`, `suppression` and so on; an unknown one is refused with all there are.
+    #[param(example = "suppression")]
+    pub about: Option<String>,
+    /// Only with this text in the subject, the actor or the detail, in any case of Latin letters. The newest 100,000 entries before `until` and `cursor` are looked through.
+    #[param(example = "acme.example")]
+    pub q: Option<String>,
     /// Only what was done to this one: an id.
     #[param(example = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X")]
     pub subject: Option<String>,
@@ -218,7 +278,8 @@ const TEXT_MAX: usize = 200;
 
 impl AuditQuery {
     fn filter(&self) -> Result<audit::Filter, Error> {
-        for (pointer, text) in [("?actor", &self.actor), ("?action", &self.action), ("?subject", &self.subject)] {
+        let texts = [("?actor", &self.actor), ("?action", &self.action), ("?subject", &self.subject), ("?q", &self.q)];
+        for (pointer, text) in texts {
             if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > TEXT_MAX || text.contains('\0')) {
                 return Err(malformed(pointer, format!("1 to {TEXT_MAX} bytes")));
             }
@@ -227,10 +288,19 @@ impl AuditQuery {
             Some(start) => audit::Action::BeginsWith(start.to_owned()),
             None => audit::Action::Is(action.clone()),
         });
+        let words = self.about.as_ref().map(|about| {
+            NOUNS.iter().find(|(noun, _)| noun == about).map(|(_, words)| *words).ok_or_else(|| {
+                let nouns = NOUNS.iter().map(|(noun, _)| *noun).collect::<Vec<_>>().join(", ");
+                malformed("?about", format!("nothing is written about that; there are {nouns}"))
+            })
+        });
+        let words = words.transpose()?.unwrap_or_default();
         Ok(audit::Filter {
             actor: self.actor.clone(),
             action,
+            nouns: words.iter().map(|word| format!("{word}.")).collect(),
             subject: self.subject.clone(),
+            text: self.q.clone(),
             since: self.since,
             until: self.until,
         })
@@ -244,6 +314,7 @@ const LIST: &str = "audit";
 
 /// Writes the caller's log into a file of up to 10,000 entries, newest first; the query's `limit` is not looked at. That somebody took it is an entry itself.
 /// Needs the scope `audit:read`.
+#[crate::boxed]
 pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: Format) -> Result<Export, Error> {
     caller.need("audit:read")?;
     let before = query.cursor.as_deref().map_or(Ok(u128::MAX), |cursor| read_cursor(LIST, cursor))?;
@@ -286,6 +357,7 @@ fn table(rows: Vec<audit::Entry>) -> Vec<u8> {
 }
 
 /// Writes down that somebody took data out: which, and how many rows.
+#[crate::boxed]
 pub async fn note_export(parts: &Parts, caller: &Caller, action: &'static str, rows: usize) -> Result<(), Error> {
     note(parts, caller, action, caller.owner(), serde_json::json!({"rows": rows})).await
 }
@@ -307,6 +379,7 @@ pub async fn note(
 }
 
 /// Lists the caller's log, newest first, without a filter. Needs the scope `audit:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -318,6 +391,7 @@ pub async fn list(
 }
 
 /// Lists those entries of the caller's log that are asked for, newest first. Needs the scope `audit:read`.
+#[crate::boxed]
 pub async fn search(parts: &Parts, caller: &Caller, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
     caller.need("audit:read")?;
     let window = Window::read(LIST, query.limit, query.cursor.as_deref())?;

@@ -42,6 +42,7 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
     }
 
     /// Hands in one item that counts `weight` and waits for its result. `None` when the batch was lost to a panic.
+    #[crate::boxed]
     pub async fn submit(&self, item: I, weight: usize) -> Option<O> {
         let (answer, answered) = oneshot::channel();
         let starts = {

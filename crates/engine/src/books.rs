@@ -1,11 +1,14 @@
 //! Checking the books: everything that is billed is counted again from what happened, and every difference is told. `tidings doctor --ledger`, and a job once a day.
 //!
 //! For each tenant: usage and the counters by half hour against a recount of the messages, what was used of the plan likewise, messages called sent against
-//! attempts on record; each ledger's entries against one another and its balances, each message's charge against its entries and against what became of it; and invoices against
+//! attempts on record; each ledger's entries against one another, its balances, what is left of its grants and the purchases they came from, each message's charge against its entries and against what became of it; and invoices against
 //! their lines, their series of numbers and the months they follow. Messages are read in pages and differences are few, so memory does not grow with what there is.
 //!
 //! Nothing holds a snapshot of the database for longer than one page, one half hour of messages or one statement takes, however much a tenant has. What goes on meanwhile makes sums seem to
 //! differ, so what seems to is counted once more by itself, in one snapshot of that half hour or month: only what differs then is told.
+
+mod bills;
+mod ledgers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +16,13 @@ use std::{
     sync::Arc,
 };
 
-use model::{BoxFuture, Channel, InvoiceId, MessageId, Status, TenantId, Timestamp};
+use model::{BoxFuture, Channel, MessageId, Status, TenantId, Timestamp};
 use serde::Serialize;
 use store::{
-    Db, Scope, Tx, charge_counters,
-    credits::{self, Charge, Entry},
+    Db, Scope, Tx,
+    credits::{self, Charge},
     fallbacks::{self, FormerRoute},
     installation,
-    invoices::{self, Invoice},
     message_counters::{self, Table},
     messages::{self, Message},
     quotas::{self, Counter},
@@ -31,9 +33,7 @@ use store::{
 use crate::{
     Engine, Error,
     analytics::{self, count},
-    demo,
-    invoices::{Body, InvoiceState},
-    money::ledger::{self, RELEASED, RESERVED, SETTLED},
+    money::ledger::{RELEASED, RESERVED, SETTLED},
     plans::quota,
     vault::OPERATOR,
     writes::Writes,
@@ -94,6 +94,7 @@ pub struct Verified {
 }
 
 /// Checks everything.
+#[crate::boxed]
 pub async fn verify(db: &Db) -> Result<Verified, Error> {
     let mut verified = Verified::default();
     let mut before = TenantId::from_ulid(u128::MAX);
@@ -112,7 +113,7 @@ pub async fn verify(db: &Db) -> Result<Verified, Error> {
             verified.differences.extend(of_tenant.differences);
         }
     }
-    let read = db.read(Scope::System, |tx| Box::pin(async move { bills(tx).await }));
+    let read = db.read(Scope::System, |tx| Box::pin(async move { bills::look(tx).await }));
     let of_bills = read.await?;
     verified.invoices = of_bills.invoices;
     verified.differences.extend(of_bills.differences);
@@ -174,7 +175,7 @@ async fn look(db: &Db, tenant: TenantId) -> Result<Verified, Error> {
     for id in read(db, tenant, move |tx| Box::pin(recounts::taken_and_not_sent(tx, tenant, limit))).await? {
         found.add(of, "attempts", || format!("a provider took {id}, and it is not called sent"));
     }
-    look_at_ledger(db, tenant, &mut found).await?;
+    ledgers::look(db, tenant, &mut found).await?;
     Ok(found.verified)
 }
 
@@ -405,177 +406,8 @@ fn misjudged(m: &Message, charge: Option<&Charge>) -> Option<String> {
         .then(|| format!("it says it cost {:?} millionths, and {} were charged", m.cost_micros, charge.charged))
 }
 
-async fn look_at_ledger(db: &Db, tenant: TenantId, found: &mut Found) -> Result<(), Error> {
-    let of = Some(tenant);
-    let balances = read(db, tenant, move |tx| {
-        Box::pin(async move {
-            let Some(ledger) = credits::find(tx, tenant).await? else { return Ok(None) };
-            Ok(Some((ledger, credits::sums(tx, tenant).await?, charge_counters::total(tx, tenant).await?)))
-        })
-    });
-    let Some((ledger, (reserved, charged), counted)) = balances.await? else { return Ok(()) };
-    if !ledger::balances(&ledger) {
-        found.add(of, "ledger", || {
-            "available, reserved and spent do not add up to what was purchased and adjusted".to_owned()
-        });
-    }
-    if (reserved, charged) != (ledger.reserved, ledger.revenue) {
-        found.add(of, "ledger", || {
-            format!(
-                "the charges come to {reserved} set aside and {charged} spent, the balances say {} and {}",
-                ledger.reserved, ledger.revenue
-            )
-        });
-    }
-    if counted != ledger.revenue {
-        found.add(of, "ledger", || {
-            format!("by channel and country {counted} were charged, the ledger has charged {}", ledger.revenue)
-        });
-    }
-    // Newest first: each entry's balances follow from those of the one before it. Entries do not change, so those up to the balances that were read are the same in every snapshot.
-    let mut later = Later { number: ledger.entries + 1, available: ledger.available, reserved: ledger.reserved };
-    let mut before = ledger.entries + 1;
-    loop {
-        let page = read(db, tenant, move |tx| Box::pin(credits::entries(tx, tenant, before, PAGE))).await?;
-        let Some(last) = page.last() else { break };
-        before = last.number;
-        found.verified.entries += page.len() as u64;
-        for entry in &page {
-            later.follows(entry, tenant, found);
-        }
-    }
-    if (later.number, later.available, later.reserved) != (1, 0, 0) {
-        found.add(of, "ledger", || {
-            format!(
-                "before entry {} there are {} available and {} set aside instead of nothing",
-                later.number, later.available, later.reserved
-            )
-        });
-    }
-    for wrong in read(db, tenant, move |tx| Box::pin(recounts::mischarged(tx, tenant, TOLD_MAX as i64))).await? {
-        found.add(of, "charge", || {
-            let charge = wrong.charge.as_ref().map_or("there is no charge".to_owned(), |(state, quoted, charged)| {
-                format!("its charge of {quoted} is {state} with {charged}")
-            });
-            format!(
-                "{}: its entries leave {} set aside and charge {}, and {charge}",
-                wrong.message_id, wrong.aside, wrong.paid
-            )
-        });
-    }
-    Ok(())
-}
-
-/// What the entry that is looked at next must lead to.
-struct Later {
-    number: i64,
-    available: i64,
-    reserved: i64,
-}
-
-impl Later {
-    fn follows(&mut self, entry: &Entry, tenant: TenantId, found: &mut Found) {
-        let of = Some(tenant);
-        if entry.number != self.number - 1 {
-            found.add(of, "ledger", || format!("the entries between {} and {} are missing", entry.number, self.number));
-        } else if (entry.available, entry.reserved) != (self.available, self.reserved) {
-            found.add(of, "ledger", || {
-                format!(
-                    "after entry {} there are {} available and {} set aside, and what follows begins with {} and {}",
-                    entry.number, entry.available, entry.reserved, self.available, self.reserved
-                )
-            });
-        }
-        if entry.amount < 0 || entry.from_book == entry.to_book {
-            found.add(of, "ledger", || format!("entry {} moves nothing from one book to another", entry.number));
-        }
-        let change = |book: &str| {
-            let to = if entry.to_book == book { entry.amount } else { 0 };
-            let from = if entry.from_book == book { entry.amount } else { 0 };
-            to - from
-        };
-        self.number = entry.number;
-        self.available = entry.available - change("available");
-        self.reserved = entry.reserved - change("reserved");
-    }
-}
-
-/// Checks invoices and their numbers.
-async fn bills(tx: &mut Tx) -> Result<Verified, Error> {
-    let mut found = Found::default();
-    let mut numbers: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    let series = invoices::series(tx).await?;
-    let mut ends: BTreeMap<TenantId, Timestamp> = BTreeMap::new();
-    let mut after = InvoiceId::from_ulid(0);
-    loop {
-        let page = invoices::page(tx, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.id;
-        for row in &page {
-            found.verified.invoices += 1;
-            look_at_bill(row, &mut ends, &mut found)?;
-            let numbered = row.number.as_deref().and_then(|number| {
-                let of = series.iter().filter(|(name, _)| number.starts_with(name.as_str()));
-                let (name, _) = of.max_by_key(|(name, _)| name.len())?;
-                Some((name.clone(), number[name.len()..].parse().ok()?))
-            });
-            match numbered {
-                Some((name, number)) => numbers.entry(name).or_default().push(number),
-                // A demo's is for show, and goes with its tenant.
-                None if row.number.as_deref().is_some_and(|number| !number.starts_with(demo::bill::SERIES)) => {
-                    found.add(Some(row.tenant_id), "invoice", || format!("{} is of no series", name(row)));
-                }
-                None => {}
-            }
-        }
-    }
-    for (name, last) in series {
-        let mut given = numbers.remove(&name).unwrap_or_default();
-        given.sort_unstable();
-        for number in (1..=last).filter(|number| given.binary_search(number).is_err()) {
-            found.add(None, "invoice", || format!("the number {name}{number:06} was given and has no invoice"));
-        }
-        for number in given.iter().filter(|number| **number > last) {
-            found.add(None, "invoice", || format!("the number {name}{number:06} was never given"));
-        }
-    }
-    Ok(found.verified)
-}
-
-fn name(row: &Invoice) -> String {
-    row.number.clone().unwrap_or_else(|| row.id.to_string())
-}
-
-fn look_at_bill(row: &Invoice, ends: &mut BTreeMap<TenantId, Timestamp>, found: &mut Found) -> Result<(), Error> {
-    let of = Some(row.tenant_id);
-    let body = Body::from_stored(&row.body)?;
-    let net: i64 = body.lines.iter().map(|line| line.amount_micros).sum();
-    let total = net + body.taxes.iter().map(|tax| tax.amount_micros).sum::<i64>();
-    if net != body.net || total != row.total {
-        found.add(of, "invoice", || {
-            format!(
-                "{}: its lines come to {net} and {total} with taxes, it says {} and {}",
-                name(row),
-                body.net,
-                row.total
-            )
-        });
-    }
-    let has_number = row.number.is_some();
-    let is_draft = row.state == InvoiceState::Draft.as_str();
-    if (is_draft && has_number) || (!is_draft && !has_number && row.state != InvoiceState::Void.as_str()) {
-        found.add(of, "invoice", || format!("{} is {}, and its number does not fit that", name(row), row.state));
-    }
-    if row.of_id.is_none() {
-        if ends.get(&row.tenant_id).is_some_and(|end| row.starts_at < *end) {
-            found.add(of, "invoice", || format!("{} bills again what an earlier invoice billed", name(row)));
-        }
-        ends.insert(row.tenant_id, row.ends_at);
-    }
-    Ok(())
-}
-
 /// Checks everything when the last check of the installation, by whichever process, is a day ago; a new installation has its first one a day later. Answers whether it did.
+#[crate::boxed]
 pub async fn daily(engine: &Arc<Engine>) -> Result<bool, Error> {
     let now = engine.ports.clock.now().as_millis();
     let write = engine.ports.db.write(Scope::System, move |tx| {
@@ -607,6 +439,7 @@ pub(crate) async fn findings(tx: &mut Tx) -> Result<Option<BTreeMap<TenantId, i6
 }
 
 /// Checks everything and tells the operator's log and each tenant's events of what does not add up. Answers how many differences there are.
+#[crate::boxed]
 pub async fn watch(engine: &Arc<Engine>) -> Result<u64, Error> {
     let verified = verify(&engine.ports.db).await?;
     let mut by_tenant: BTreeMap<TenantId, Vec<&Difference>> = BTreeMap::new();

@@ -247,6 +247,7 @@ pub(crate) async fn load(tx: &mut Tx, tenant: TenantId) -> Result<Branding, Erro
 }
 
 /// A tenant's uploaded logo, for documents. `None` when it has none, or none that a document can show; one that lies at a URL is not fetched.
+#[crate::boxed]
 pub async fn logo(engine: &Engine, tenant: TenantId, branding: &Branding) -> Result<Option<Picture>, Error> {
     let Some(id) = branding.logo_attachment_id else { return Ok(None) };
     let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
@@ -267,6 +268,7 @@ async fn shown(tx: &mut Tx, tenant: TenantId) -> Result<BrandingView, Error> {
 }
 
 /// Shows the tenant's branding. Needs the scope `templates:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller) -> Result<BrandingView, Error> {
     caller.need("templates:read")?;
     let tenant = caller.need_tenant()?;
@@ -274,6 +276,7 @@ pub async fn get(engine: &Engine, caller: &Caller) -> Result<BrandingView, Error
 }
 
 /// Changes the tenant's branding by a JSON Merge Patch. Needs the scope `templates:write`.
+#[crate::boxed]
 pub async fn patch(engine: &Engine, caller: &Caller, body: &[u8]) -> Result<BrandingView, Error> {
     caller.need("templates:write")?;
     let tenant = caller.need_tenant()?;

@@ -5,7 +5,7 @@
 //! share the transaction, and each is answered after the commit, so a provider that got its 2xx never has to be asked again. A repeated request finds its
 //! key there and changes nothing. A request that is not the provider's is answered 401 and leaves a line in the log, so many a minute and no more.
 //!
-//! Mails that people write come the same way, and are larger: only to addresses nobody can guess, a few at once. What a provider tells of and keeps is fetched before it is stored, and
+//! Mails that people write come the same way, and are larger: only to addresses nobody can guess, a few at once ([`rooms`]). What a provider tells of and keeps is fetched before it is stored, and
 //! files are stored before the message that names them.
 //!
 //! Reports find their message by the attempt id we gave the provider to echo, or by the provider's own id. Those about an id that is not known yet are kept: the provider may be
@@ -19,6 +19,7 @@ mod log;
 pub mod mail;
 mod matching;
 mod record;
+mod rooms;
 mod write;
 
 use std::{
@@ -30,13 +31,14 @@ use bytes::Bytes;
 use connectors::{Cx, Inbound, NOT_FETCHED, Observed, Reply, Request, Verdict};
 use model::{AccountId, Answer, Call, CallbackId, Failure, FailureKind, Timestamp};
 use store::callback_log::Callback;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 pub(crate) use self::write::{Committed, Item, write};
-use self::{fetch::Fetched, record::Logged, write::Written};
+use self::{fetch::Fetched, record::Logged, rooms::Rooms, write::Written};
 pub use self::{
     log::{CallbackQuery, CallbackView, VerdictWord},
     matching::rematch,
+    rooms::Room,
 };
 use crate::{
     Engine, Error, ErrorKind,
@@ -50,12 +52,10 @@ use crate::{
 pub const BODY_MAX: usize = connectors::CALLBACK_MAX;
 /// Bytes of a body that the log keeps: of a mail, what it says without most of its files.
 const LOGGED_MAX: usize = 256 * 1024;
-/// Requests beyond [`BODY_MAX`], and those that make us fetch as much, that are in memory at once: each with up to [`FETCHED_MAX`].
-const LARGE_MAX: usize = 4;
 /// Why a large request is not taken now.
 const FULL: &str = "Too many mails are being taken at this moment.";
-/// Calls made to fetch what a request tells of: a mail's texts, the list of its files, and twenty of them.
-const FETCHES_MAX: usize = 22;
+/// Calls made to fetch what a request tells of: a mail's texts, the list of its files, and as many of them as are kept.
+const FETCHES_MAX: usize = 52;
 /// Bytes fetched for one request: what one mail has at most.
 const FETCHED_MAX: usize = 48 << 20;
 /// Requests and what they tell in one transaction: bounds how long the first of them waits for the last.
@@ -94,7 +94,7 @@ pub(crate) struct Callbacks {
     fetched: Fetched,
     invalid: PerMinute,
     follows: Arc<Semaphore>,
-    large: Arc<Semaphore>,
+    rooms: Arc<Rooms>,
 }
 
 impl Callbacks {
@@ -105,7 +105,7 @@ impl Callbacks {
             fetched: Fetched::default(),
             invalid: PerMinute::new(INVALID_PER_MINUTE),
             follows: Arc::new(Semaphore::new(FOLLOWS_MAX)),
-            large: Arc::new(Semaphore::new(LARGE_MAX)),
+            rooms: Arc::default(),
         }
     }
 }
@@ -140,12 +140,10 @@ struct Addressee {
     inbound: &'static dyn Inbound,
 }
 
-/// Leave to hold a large request in memory, until it is dropped.
-pub struct Room(#[allow(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
-
 impl Engine {
     /// How large a request to an account's path may be, and room for it: 404 as for [`Engine::callback`], 503 while too many large ones are being taken. `announced` is how large it says it is:
     /// events may come to where mails come, and take no room.
+    #[crate::boxed]
     pub async fn callback_body_max(
         &self,
         account_id: AccountId,
@@ -153,25 +151,21 @@ impl Engine {
         announced: Option<u64>,
     ) -> Result<(usize, Room), Error> {
         if announced.is_some_and(|size| size <= BODY_MAX as u64) {
-            return Ok((BODY_MAX, Room(None)));
+            return Ok((BODY_MAX, Room::NONE));
         }
         let to = self.addressee(account_id).await?;
         let max = to.inbound.body_max(&self.callback_cx(&to.account, self.ports.clock.now()), path);
         if max <= BODY_MAX {
-            return Ok((max, Room(None)));
+            return Ok((max, Room::NONE));
         }
-        Ok((max, self.room().ok_or_else(|| not_now(FULL))?))
-    }
-
-    /// Room for one more large request; `None` while there is none.
-    fn room(&self) -> Option<Room> {
-        Arc::clone(&self.callbacks.large).try_acquire_owned().ok().map(|seat| Room(Some(seat)))
+        Ok((max, self.callbacks.rooms.enter(to.tenant.id).ok_or_else(|| not_now(FULL))?))
     }
 
     /// Takes a provider's request about an account (`/hooks/{account_id}` and below) and answers what the provider wants to hear, once it is on disk.
     ///
     /// 404 for an account that is unknown, deleted or never called; 413 over [`BODY_MAX`]; 401 when it cannot be verified; 503 when it cannot be decided or stored
     /// now, so that the provider tries again.
+    #[crate::boxed]
     pub async fn callback(
         &self,
         account_id: AccountId,
@@ -201,7 +195,7 @@ impl Engine {
         let raw = request.as_request();
         let (read, room) = match self.missing(&to, &cx, &raw).await {
             Ok((answers, room)) => (to.inbound.read_with(&cx, &raw, &answers), room),
-            Err(failure) => (Err(failure), Room(None)),
+            Err(failure) => (Err(failure), Room::NONE),
         };
         let (logged, mut observed) = match read {
             Ok(observed) => (Logged::Valid, observed),
@@ -267,10 +261,10 @@ impl Engine {
     /// Fetches what a request tells of and does not hold, with the room it takes: a small notification may tell of as much as a large request holds.
     async fn missing(&self, to: &Addressee, cx: &Cx<'_>, raw: &Request<'_>) -> Result<(Vec<Answer>, Room), Failure> {
         let not_fetched = |detail: String| Failure::new(FailureKind::Unavailable, NOT_FETCHED, detail);
-        let (mut answers, mut left, mut room) = (Vec::new(), FETCHED_MAX, Room(None));
+        let (mut answers, mut left, mut room) = (Vec::new(), FETCHED_MAX, Room::NONE);
         while let Some(mut call) = to.inbound.missing(cx, raw, &answers)? {
-            if room.0.is_none() {
-                room = self.room().ok_or_else(|| not_fetched(FULL.to_owned()))?;
+            if !room.is_some() {
+                room = self.callbacks.rooms.enter(to.tenant.id).ok_or_else(|| not_fetched(FULL.to_owned()))?;
             }
             let mut is_shortened = false;
             if let Call::Http(http) = &mut call {

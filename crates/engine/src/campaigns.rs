@@ -107,6 +107,7 @@ pub struct WinnerRequest {
 }
 
 /// Makes a draft. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewCampaign) -> Result<Reply, Error> {
     let tenant_id = writer(caller)?;
     let now = engine.ports.clock.now();
@@ -157,6 +158,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewC
 }
 
 /// Makes a draft that is the same as a campaign. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn duplicate(engine: &Engine, caller: &Caller, repeat: &Repeat, id: CampaignId) -> Result<Reply, Error> {
     let tenant = writer(caller)?;
     let now = engine.ports.clock.now();
@@ -204,6 +206,7 @@ pub async fn duplicate(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Ca
 }
 
 /// The tenant's campaigns, newest first. Needs the scope `campaigns:read`.
+#[crate::boxed]
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -225,12 +228,14 @@ pub async fn list(
 }
 
 /// One campaign. Needs the scope `campaigns:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<CampaignView, Error> {
     let tenant = reader(caller)?;
     view::campaign(&read_one(engine, tenant, id).await?, engine.ports.clock.now())
 }
 
 /// Changes a draft. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn patch(
     engine: &Engine,
     caller: &Caller,
@@ -268,6 +273,7 @@ pub async fn patch(
 }
 
 /// Deletes a campaign that is not under way; its messages stay. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<(), Error> {
     let tenant = writer(caller)?;
     let (ids, now, by) = (Arc::clone(&engine.ports.ids), engine.ports.clock.now(), caller.clone());
@@ -284,6 +290,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<
 }
 
 /// Starts a campaign now (`/send`) or lets it start by itself (`/schedule`). Refused with the counts while something blocks it. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn start(
     engine: &Engine,
     caller: &Caller,
@@ -300,6 +307,7 @@ pub async fn start(
 }
 
 /// Lets a campaign start by itself: at one instant, at a time of each recipient's clock, or again and again. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn schedule(
     engine: &Engine,
     caller: &Caller,
@@ -314,6 +322,7 @@ pub async fn schedule(
 }
 
 /// As [`start`], where the caller chooses anew what becomes of recipients without consent. `when`: the first time, and how it goes on. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn start_with(
     engine: &Engine,
     caller: &Caller,
@@ -358,6 +367,7 @@ pub async fn start_with(
 }
 
 /// Stops a campaign and holds what waits. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn pause(engine: &Engine, caller: &Caller, repeat: &Repeat, id: CampaignId) -> Result<Reply, Error> {
     let now = engine.ports.clock.now();
     act(engine, caller, repeat, id, "campaign.paused", move |row, _| {
@@ -369,6 +379,7 @@ pub async fn pause(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Campai
 }
 
 /// Goes on with a paused campaign. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn resume(engine: &Engine, caller: &Caller, repeat: &Repeat, id: CampaignId) -> Result<Reply, Error> {
     let now = engine.ports.clock.now();
     act(engine, caller, repeat, id, "campaign.resumed", move |row, _| {
@@ -381,6 +392,7 @@ pub async fn resume(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Campa
 }
 
 /// Ends a campaign; what waits is withdrawn, what left has left. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn cancel(engine: &Engine, caller: &Caller, repeat: &Repeat, id: CampaignId) -> Result<Reply, Error> {
     let now = engine.ports.clock.now();
     act(engine, caller, repeat, id, "campaign.canceled", move |row, _| {
@@ -392,6 +404,7 @@ pub async fn cancel(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Campa
 }
 
 /// Chooses the variant everybody else gets, before or at the end of a test. Needs the scope `campaigns:write`.
+#[crate::boxed]
 pub async fn choose(
     engine: &Engine,
     caller: &Caller,
@@ -418,6 +431,7 @@ pub async fn choose(
 }
 
 /// How a campaign goes. Needs the scope `campaigns:read`.
+#[crate::boxed]
 pub async fn stats(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<CampaignStats, Error> {
     let tenant = reader(caller)?;
     let now = engine.ports.clock.now();
@@ -434,6 +448,7 @@ pub async fn stats(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<C
 }
 
 /// What became of each recipient, the latest contact first. Needs the scope `campaigns:read`.
+#[crate::boxed]
 pub async fn recipients(
     engine: &Engine,
     caller: &Caller,
@@ -459,6 +474,7 @@ pub const EXPORT_MAX: usize = 10_000;
 const RECIPIENTS: &str = "campaign_recipients";
 
 /// What became of each recipient, as a table of up to [`EXPORT_MAX`] rows and where the next one begins. Needs the scope `campaigns:read`.
+#[crate::boxed]
 pub async fn export(
     engine: &Engine,
     caller: &Caller,

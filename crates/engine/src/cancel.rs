@@ -27,6 +27,7 @@ impl Engine {
     /// Withdraws one of the tenant's messages before it leaves (`POST /v1/messages/{id}/cancel`). Answers 200 with the message. Needs the scope `messages:write`.
     ///
     /// 409 `message_in_flight` while an attempt is under way, 409 `message_not_cancelable` once the message has an end.
+    #[crate::boxed]
     pub async fn cancel(&self, caller: &Caller, repeat: &Repeat, id: MessageId) -> Result<Reply, Error> {
         caller.need("messages:write")?;
         let tenant_id = caller.need_tenant()?;

@@ -72,6 +72,7 @@ pub struct ContactQuery {
 }
 
 /// Adds a contact. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewContact) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let id = ContactId::from_ulid(engine.ports.ids.ulid(now));
@@ -99,6 +100,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewC
 }
 
 /// Reads a contact. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: ContactId) -> Result<ContactView, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| {
@@ -111,6 +113,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: ContactId) -> Result<Cont
 }
 
 /// Lists contacts, newest first. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn list(engine: &Engine, caller: &Caller, query: &ContactQuery) -> Result<Page<ContactView>, Error> {
     let tenant = reader(caller)?;
     let window = Window::read("contacts", query.limit, query.cursor.as_deref())?;
@@ -151,6 +154,7 @@ pub(crate) async fn audience(
 }
 
 /// Changes a contact. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn patch(
     engine: &Engine,
     caller: &Caller,
@@ -182,6 +186,7 @@ pub async fn patch(
 }
 
 /// Removes a contact and its places in lists; its messages stay. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: ContactId) -> Result<(), Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let work = Work::new(engine, &tenant, caller, now);

@@ -302,6 +302,7 @@ fn found(rules: Vec<ContentRule>, id: ContentRuleId) -> Result<ContentRule, Erro
 }
 
 /// Makes a rule. Needs the scope `content-rules:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewContentRule) -> Result<Reply, Error> {
     let tenant = writer(caller)?;
     let now = engine.ports.clock.now();
@@ -364,6 +365,7 @@ fn refuse_many_words(known: &[ContentRule], rule: &Rule, except: Option<ContentR
 }
 
 /// The tenant's rules, oldest first, all on one page. Needs the scope `content-rules:read`.
+#[crate::boxed]
 pub async fn list(engine: &Engine, caller: &Caller) -> Result<Page<ContentRuleView>, Error> {
     let tenant = reader(caller)?;
     let read = engine
@@ -375,6 +377,7 @@ pub async fn list(engine: &Engine, caller: &Caller) -> Result<Page<ContentRuleVi
 }
 
 /// One rule. Needs the scope `content-rules:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: ContentRuleId) -> Result<ContentRuleView, Error> {
     let tenant = reader(caller)?;
     let read = engine
@@ -385,6 +388,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: ContentRuleId) -> Result<
 }
 
 /// Changes a rule. Needs the scope `content-rules:write`.
+#[crate::boxed]
 pub async fn patch(engine: &Engine, caller: &Caller, id: ContentRuleId, body: &[u8]) -> Result<ContentRuleView, Error> {
     let tenant = writer(caller)?;
     let change: ContentRulePatch = request::read(body, "")?;
@@ -424,6 +428,7 @@ pub async fn patch(engine: &Engine, caller: &Caller, id: ContentRuleId, body: &[
 }
 
 /// Removes a rule. Needs the scope `content-rules:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: ContentRuleId) -> Result<(), Error> {
     let tenant = writer(caller)?;
     let now = engine.ports.clock.now();

@@ -18,22 +18,34 @@ pub fn of(channel: Channel, address: &str) -> Option<[u8; 2]> {
     if let Some(national) = digits.strip_prefix('1') {
         return north_american(national);
     }
-    let code: i32 = calling_code(digits)?.parse().ok()?;
-    let mut regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(code)?;
-    let is_shared = regions.len() > 1;
-    let first = regions.next()? as u16;
-    let told_apart = if is_shared { region(address) } else { None };
-    iso(told_apart.unwrap_or(first))
+    let code = known(calling_code(digits)?)?;
+    let told_apart = if code.is_shared { region(address) } else { None };
+    iso(told_apart.unwrap_or(code.first))
 }
 
 /// The calling code a number begins with, given its digits: no calling code begins another, so the first that is one is the right one.
 pub fn calling_code(digits: &str) -> Option<&str> {
     let codes = (1..=CALLING_CODE_MAX).filter_map(|len| digits.get(..len));
-    codes.into_iter().find(|code| {
-        let is_known = |code| {
-            PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(code).is_some_and(|regions| regions.len() > 0)
-        };
-        *code == "1" || code.parse().is_ok_and(is_known)
+    codes.into_iter().find(|code| *code == "1" || known(code).is_some())
+}
+
+/// What the library knows of a calling code.
+#[derive(Clone, Copy)]
+struct Code {
+    /// The first of its regions.
+    first: u16,
+    /// True when it has others.
+    is_shared: bool,
+}
+
+/// Looked up once each: every message asks several times.
+fn known(code: &str) -> Option<Code> {
+    static CODES: [OnceLock<Option<Code>>; 1_000] = [const { OnceLock::new() }; 1_000];
+    let number: u16 = code.parse().ok()?;
+    *CODES.get(usize::from(number))?.get_or_init(|| {
+        let mut regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(i32::from(number))?;
+        let is_shared = regions.len() > 1;
+        Some(Code { first: regions.next()? as u16, is_shared })
     })
 }
 

@@ -83,6 +83,7 @@ fn shown(m: &Message, now: Timestamp) -> DeadLetterView<'_> {
 
 impl Engine {
     /// Lists the tenant's dead letters, newest message first, as JSON. Needs the scope `messages:read`.
+    #[crate::boxed]
     pub async fn dead_letters(&self, caller: &Caller, query: &DeadLetterQuery) -> Result<Vec<u8>, Error> {
         let window = Window::read("dead_letters", query.limit, query.cursor.as_deref())?;
         let rows = self.read_dead_letters(caller, query, window.before, window.rows()).await?;

@@ -102,6 +102,7 @@ fn view(row: DemoTenant, name: String, link: Option<String>) -> DemoTenantView {
 }
 
 /// Makes a demo tenant with its owner and a link that signs in as them, and fills it. Needs an operator with the scope `demo-tenants:write`.
+#[crate::boxed]
 pub async fn create(
     engine: &Arc<Engine>,
     caller: &Caller,
@@ -166,6 +167,7 @@ async fn fill_now(engine: &Arc<Engine>, id: TenantId) {
 }
 
 /// Lists demo tenants, newest first. Needs an operator with the scope `demo-tenants:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -188,6 +190,7 @@ pub async fn list(
 }
 
 /// Reads a demo tenant. Needs an operator with the scope `demo-tenants:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: TenantId) -> Result<DemoTenantView, Error> {
     caller.need_operator("demo-tenants:read")?;
     find(parts, id).await
@@ -204,6 +207,7 @@ async fn find(parts: &Parts, id: TenantId) -> Result<DemoTenantView, Error> {
 }
 
 /// Makes another link that signs in as the owner; the one before is good no longer. Needs an operator with the scope `demo-tenants:write`.
+#[crate::boxed]
 pub async fn link(parts: &Parts, caller: &Caller, repeat: &Repeat, id: TenantId) -> Result<Reply, Error> {
     caller.need_operator("demo-tenants:write")?;
     let by = tenants::outside(caller);
@@ -224,6 +228,7 @@ pub async fn link(parts: &Parts, caller: &Caller, repeat: &Repeat, id: TenantId)
 }
 
 /// Deletes a demo tenant before its time. Needs an operator with the scope `demo-tenants:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: TenantId) -> Result<(), Error> {
     caller.need_operator("demo-tenants:write")?;
     find(parts, id).await?;
@@ -247,6 +252,7 @@ pub(crate) async fn end_old(parts: &Parts) -> Result<(), Error> {
 }
 
 /// Carries on with demo tenants whose filling was interrupted. Answers how many stages were done.
+#[crate::boxed]
 pub async fn fill_all(engine: &Arc<Engine>) -> Result<u64, Error> {
     let since = engine.ports.clock.now().plus_seconds(-FILLED_WITHIN_S);
     let read = engine.ports.db.read(Scope::System, move |tx| {
@@ -264,6 +270,7 @@ pub async fn fill_all(engine: &Arc<Engine>) -> Result<u64, Error> {
 }
 
 /// Does every stage that is left of a tenant's filling and answers how many those were.
+#[crate::boxed]
 pub async fn fill(engine: &Arc<Engine>, tenant: TenantId) -> Result<u64, Error> {
     let mut done = 0;
     loop {

@@ -238,6 +238,7 @@ impl Directory {
     }
 
     /// The tenant, unless it is unknown or deleted.
+    #[crate::boxed]
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, Error> {
         let cached = self.state().tenants.get(&id).map(|tenant| Arc::clone(tenant));
         if cached.is_some() {
@@ -262,11 +263,13 @@ impl Directory {
     }
 
     /// One of a tenant's accounts, unless it is unknown, deleted or another tenant's.
+    #[crate::boxed]
     pub async fn account(&self, tenant: TenantId, account: AccountId) -> Result<Option<Arc<Account>>, Error> {
         Ok(self.tenant(tenant).await?.and_then(|tenant| tenant.account(account).map(Arc::clone)))
     }
 
     /// The account a provider's callback names, with its tenant.
+    #[crate::boxed]
     pub async fn account_by_id(&self, account: AccountId) -> Result<Option<(Arc<Tenant>, Arc<Account>)>, Error> {
         let cached = self.state().owners.get(&account).map(|owner| *owner);
         let owner = match cached {
@@ -286,6 +289,7 @@ impl Directory {
     }
 
     /// The API key with this SHA-256, unless it is unknown or revoked. It may have expired.
+    #[crate::boxed]
     pub async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<Arc<ApiKey>>, Error> {
         let cached = self.state().keys.get(hash).map(|key| Arc::clone(key));
         if cached.is_some() {
@@ -316,6 +320,7 @@ impl Directory {
     }
 
     /// Looks for changes of configuration, also by other nodes, and drops what changed. `true` when something did. Run every second.
+    #[crate::boxed]
     pub async fn refresh(&self) -> Result<bool, Error> {
         let known = self.version();
         let (version, changed) = self
@@ -345,6 +350,7 @@ impl Directory {
     }
 
     /// Makes sure that nothing cached is older than `version`. When the database does not answer, everything is dropped instead.
+    #[crate::boxed]
     pub async fn refresh_to(&self, version: i64) {
         if self.version() < version {
             self.catch_up().await;
@@ -352,6 +358,7 @@ impl Directory {
     }
 
     /// Notices a change this node has just committed. Cannot fail: when the database does not answer, everything is dropped instead.
+    #[crate::boxed]
     pub async fn catch_up(&self) {
         if let Err(error) = self.refresh().await {
             tracing::warn!(%error, "Cannot read what changed; the directory begins anew");
@@ -504,6 +511,7 @@ pub fn settings_place(tenant: TenantId, row: &str) -> Place<'_> {
 }
 
 /// Opens an account's settings.
+#[crate::boxed]
 pub async fn open_settings(tx: &mut Tx, vault: &Vault, row: &accounts::Account) -> Result<Values, Error> {
     let id = row.id.to_string();
     let plain = vault.open(tx, &settings_place(row.tenant, &id), &row.settings).await?;

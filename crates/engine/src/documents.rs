@@ -182,6 +182,7 @@ pub fn invoice(document: &InvoiceDocument) -> Result<Vec<u8>, Unwritable> {
 }
 
 /// Draws an invoice as [`invoice`] does, on a thread that may be kept busy.
+#[crate::boxed]
 pub async fn draw(document: InvoiceDocument) -> Result<Vec<u8>, Error> {
     let drawn = tokio::task::spawn_blocking(move || invoice(&document)).await;
     drawn.map_err(Error::internal)?.map_err(Error::internal)

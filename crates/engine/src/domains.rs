@@ -80,6 +80,7 @@ pub struct DomainView {
 }
 
 /// Makes a domain known. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewDomain) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -182,6 +183,7 @@ async fn insert(
 }
 
 /// Lists the tenant's domains, newest first. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -198,12 +200,14 @@ pub async fn list(
 }
 
 /// Reads one of the tenant's domains. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: DomainId) -> Result<DomainView, Error> {
     caller.need("accounts:read")?;
     find(parts, caller.need_tenant()?, id).await.map(view)
 }
 
 /// Looks the domain's records up and asks the provider, now. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn verify(engine: &Engine, caller: &Caller, repeat: &Repeat, id: DomainId) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -217,6 +221,7 @@ pub async fn verify(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Domai
 }
 
 /// Forgets a domain, here and at the provider, with its keys. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: DomainId) -> Result<(), Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;

@@ -105,6 +105,7 @@ pub struct RotateSecret {
 }
 
 /// Adds an endpoint; the answer shows its signing secret this once. Needs the scope `webhooks:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewEndpoint) -> Result<Reply, Error> {
     let tenant = writer(caller)?;
     let now = engine.ports.clock.now();
@@ -140,6 +141,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewE
 }
 
 /// Lists the tenant's endpoints, newest first. Needs the scope `webhooks:read`.
+#[crate::boxed]
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -160,6 +162,7 @@ pub async fn list(
 }
 
 /// Reads one of the tenant's endpoints. Needs the scope `webhooks:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: EndpointId) -> Result<EndpointView, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| {
@@ -172,6 +175,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: EndpointId) -> Result<End
 }
 
 /// Changes an endpoint. Switching it on, or giving it another URL, ends its pause: what waits is tried at once. Needs the scope `webhooks:write`.
+#[crate::boxed]
 pub async fn patch(
     engine: &Engine,
     caller: &Caller,
@@ -205,6 +209,7 @@ pub async fn patch(
 }
 
 /// Deletes an endpoint and its secrets, and withdraws what waits for it. Needs the scope `webhooks:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: EndpointId) -> Result<(), Error> {
     let tenant = writer(caller)?;
     let now = engine.ports.clock.now();
@@ -222,6 +227,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: EndpointId) -> Result<
 }
 
 /// Gives an endpoint a new secret, shown this once; former ones sign beside it until the overlap ends. Needs the scope `webhooks:write`.
+#[crate::boxed]
 pub async fn rotate_secret(
     engine: &Engine,
     caller: &Caller,

@@ -114,6 +114,7 @@ impl Engine {
     }
 
     /// A tenant with its accounts, and the version of the configuration it is at least as new as. A tenant that is gone is not found.
+    #[crate::boxed]
     pub async fn tenant(&self, id: TenantId) -> Result<(i64, Arc<Tenant>), Error> {
         let version = self.directory.version();
         let tenant = self.directory.tenant(id).await?.ok_or_else(|| Error::not_found("tenant"))?;

@@ -110,6 +110,10 @@ pub struct MailBody {
     pub html: Option<String>,
     /// What is attached, to be read under `/v1/attachments/{id}`.
     pub attachments: Vec<MailFile>,
+    /// How many files it had besides those: beyond the first 50, beyond 40 MiB, or empty.
+    #[serde(default)]
+    #[schema(example = 0)]
+    pub attachments_left_out: u32,
     /// The ids of the mails it refers to, nearest first.
     pub references: Vec<String>,
     /// True for what a machine wrote by itself, such as a note of absence: no keyword in it is acted on.
@@ -176,6 +180,7 @@ impl Arrived {
             new_text: mail.new_text,
             html: mail.html,
             attachments: files,
+            attachments_left_out: mail.files_left_out,
             references: mail.references,
             is_automatic: mail.is_automatic,
         });
@@ -261,6 +266,7 @@ pub(crate) fn json(row: &Inbound) -> String {
 
 impl Engine {
     /// Lists messages people sent to the tenant, newest first, as JSON. Needs the scope `messages:read`.
+    #[crate::boxed]
     pub async fn inbound_messages(&self, caller: &Caller, query: &InboundQuery) -> Result<Vec<u8>, Error> {
         caller.need("messages:read")?;
         let tenant = caller.need_tenant()?;
@@ -282,6 +288,7 @@ impl Engine {
     }
 
     /// Reads one of them, as JSON. Needs the scope `messages:read`.
+    #[crate::boxed]
     pub async fn inbound_message(&self, caller: &Caller, id: InboundId) -> Result<Vec<u8>, Error> {
         caller.need("messages:read")?;
         let tenant = caller.need_tenant()?;

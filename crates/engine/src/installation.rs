@@ -114,6 +114,7 @@ pub struct System {
 
 impl Engine {
     /// Accounts of any tenants that are paused or fail, worst first. For the operator, with the scope `tenants:read`.
+    #[crate::boxed]
     pub async fn troubled_accounts(&self, caller: &Caller) -> Result<Vec<TroubledAccount>, Error> {
         caller.need_operator("tenants:read")?;
         let read = self.ports.db.read(Scope::System, move |tx| {
@@ -147,6 +148,7 @@ impl Engine {
     }
 
     /// The accounts something waits for, the longest wait first. For the operator, with the scope `tenants:read`.
+    #[crate::boxed]
     pub async fn waiting_accounts(&self, caller: &Caller) -> Result<Vec<WaitingAccount>, Error> {
         caller.need_operator("tenants:read")?;
         let read = self.ports.db.read(Scope::System, move |tx| {
@@ -182,6 +184,7 @@ impl Engine {
     }
 
     /// The tenants with dead letters, most of them first. For the operator, with the scope `tenants:read`.
+    #[crate::boxed]
     pub async fn dead_letters_by_tenant(&self, caller: &Caller) -> Result<Vec<DeadLetters>, Error> {
         caller.need_operator("tenants:read")?;
         let read = self.ports.db.read(Scope::System, move |tx| {
@@ -203,6 +206,7 @@ impl Engine {
     }
 
     /// What the program stands on. For the operator, with the scope `tenants:read`.
+    #[crate::boxed]
     pub async fn system(&self, caller: &Caller) -> Result<System, Error> {
         caller.need_operator("tenants:read")?;
         let (schema, rows) = self

@@ -226,6 +226,7 @@ struct Sheet {
 }
 
 /// Sends an invoice. Needs the scope `messages:write`.
+#[crate::boxed]
 pub async fn create(
     engine: &Engine,
     caller: &Caller,
@@ -352,6 +353,7 @@ fn base(new: &NewInvoiceDelivery) -> Result<MessageRequest, Error> {
 }
 
 /// Draws the PDF that would be sent, and sends nothing. Needs the scope `messages:write`.
+#[crate::boxed]
 pub async fn preview(engine: &Engine, caller: &Caller, new: NewInvoiceDelivery) -> Result<Bytes, Error> {
     caller.need("messages:write")?;
     let (_, tenant) = engine.tenant(caller.need_tenant()?).await?;
@@ -492,6 +494,7 @@ async fn latest(engine: &Engine, tenant: TenantId, number: &str) -> Result<Optio
 }
 
 /// The tenant's sent invoices, newest first. Needs the scope `messages:read`.
+#[crate::boxed]
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -512,6 +515,7 @@ pub async fn list(
 }
 
 /// One sent invoice with what became of it. Needs the scope `messages:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: InvoiceDeliveryId) -> Result<InvoiceDeliveryView, Error> {
     caller.need("messages:read")?;
     let tenant = caller.need_tenant()?;
@@ -526,6 +530,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: InvoiceDeliveryId) -> Res
 }
 
 /// The PDF of a sent invoice. Needs the scope `messages:read`.
+#[crate::boxed]
 pub async fn document(engine: &Engine, caller: &Caller, id: InvoiceDeliveryId) -> Result<AttachmentContent, Error> {
     caller.need("messages:read")?;
     let tenant = caller.need_tenant()?;

@@ -195,6 +195,9 @@ pub struct InvoiceView {
     /// Until when it is to be paid.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub due_at: Option<Timestamp>,
+    /// Whether it should have been paid by now.
+    #[schema(example = false)]
+    pub is_overdue: bool,
     /// When it was paid.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub paid_at: Option<Timestamp>,
@@ -214,7 +217,7 @@ pub struct InvoiceView {
     pub updated_at: Timestamp,
 }
 
-fn view(row: &Invoice) -> Result<InvoiceView, Error> {
+fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
     let body = Body::from_stored(&row.body)?;
     let money = |amount_micros| Money { amount_micros, currency: row.currency.clone() };
     Ok(InvoiceView {
@@ -239,6 +242,7 @@ fn view(row: &Invoice) -> Result<InvoiceView, Error> {
         reason: body.reason,
         issued_at: row.issued_at,
         due_at: row.due_at,
+        is_overdue: row.state == InvoiceState::Issued.as_str() && row.due_at.is_some_and(|at| at <= now),
         paid_at: row.paid_at,
         payment_reference: row.payment.clone(),
         voided_at: row.voided_at,
@@ -294,6 +298,7 @@ fn check_text(pointer: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Lists invoices and credit notes, newest first: the tenant's, or everybody's for an operator outside of any. Needs the scope `invoices:read`.
+#[crate::boxed]
 pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Result<Page<InvoiceView>, Error> {
     caller.need("invoices:read")?;
     let window = Window::read("invoices", query.limit, query.cursor.as_deref())?;
@@ -305,14 +310,16 @@ pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Re
         })
     });
     let found: Vec<Invoice> = read.await?;
-    let page = window.page(found, |row| row.id.ulid(), |row| view(&row));
+    let now = engine.ports.clock.now();
+    let page = window.page(found, |row| row.id.ulid(), |row| view(&row, now));
     Ok(Page { data: page.data.into_iter().collect::<Result<_, _>>()?, next_cursor: page.next_cursor })
 }
 
 /// Reads an invoice. Needs the scope `invoices:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<InvoiceView, Error> {
     caller.need("invoices:read")?;
-    view(&found(engine, caller, id).await?)
+    view(&found(engine, caller, id).await?, engine.ports.clock.now())
 }
 
 /// The row of an invoice the caller may see.
@@ -335,11 +342,13 @@ pub(crate) async fn found(engine: &Engine, caller: &Caller, id: InvoiceId) -> Re
 }
 
 /// Issues a draft: it gets its number and is final. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
 pub async fn issue(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId) -> Result<Reply, Error> {
     act(engine, caller, repeat, id, Act::Issue).await
 }
 
 /// Records a payment. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
 pub async fn pay(
     engine: &Engine,
     caller: &Caller,
@@ -353,6 +362,7 @@ pub async fn pay(
 }
 
 /// Takes an invoice back: a draft is dropped, and of an issued one a credit note is written. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
 pub async fn void(
     engine: &Engine,
     caller: &Caller,
@@ -452,10 +462,10 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
             let (before, what) = (row.state.clone(), act.event());
             act.perform(tx, &mut row, now, &inner).await?;
-            let detail = json!({ "state": [before, row.state], "number": row.number });
+            let detail = json!({ "state": {"from": before, "to": row.state}, "number": row.number });
             audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
             tell(tx, &tenant, &row, what, &ids, now, shard).await?;
-            view(&row)
+            view(&row, now)
         })
     });
     let reply = reply.await?;
@@ -560,7 +570,7 @@ pub(crate) async fn tell(
     shard: i64,
 ) -> Result<(), Error> {
     let mut writes = Writes::default();
-    let data = serde_json::to_string(&view(row)?).map_err(Error::internal)?;
+    let data = serde_json::to_string(&view(row, now)?).map_err(Error::internal)?;
     writes.event(tenant, what, data, now, ids);
     Ok(writes.write(tx, shard).await?)
 }

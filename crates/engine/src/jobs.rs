@@ -298,6 +298,7 @@ pub(crate) fn periods() -> impl Iterator<Item = (&'static str, u64)> {
 }
 
 /// Runs the dispatcher and all jobs until `stop` turns true; then finishes what is in flight and says goodbye.
+#[crate::boxed]
 pub async fn run(engine: Arc<Engine>, stop: watch::Receiver<bool>) {
     if let Err(error) = recovery::beat(&engine).await {
         tracing::warn!(%error, "Cannot announce this process");

@@ -200,6 +200,7 @@ impl Caller {
 }
 
 /// Recognises a caller by the bearer of `Authorization`, the header `Tidings-Tenant` and the address it comes from. Reads memory on the usual path.
+#[crate::boxed]
 pub async fn authenticate(
     parts: &Parts,
     bearer: Option<&str>,
@@ -320,6 +321,7 @@ impl LastUsed {
 }
 
 /// Writes down when keys were last used. Run every few seconds; what a crash loses is a minute of `last_used_at`.
+#[crate::boxed]
 pub async fn flush_last_used(parts: &Parts) -> Result<u64, Error> {
     let mut written = 0;
     for step in parts.directory.last_used.take().chunks(TOUCHES_PER_STEP) {

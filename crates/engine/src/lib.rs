@@ -4,6 +4,10 @@
 //! and the transport → `apply` (the only writer of message state) → provider callbacks → `apply` again. Called by `api` and `server`; reaches the world only through the
 //! [`Ports`] it is given, so a test or the simulator can put its own behind them.
 
+/// Boxes the future of an async function, so that its body is compiled here, once. The compiler makes an async body anew in every crate that awaits it; the API, the
+/// console and the program each had a copy of the whole engine without this.
+pub(crate) use async_recursion::async_recursion as boxed;
+
 pub mod accept;
 pub mod access;
 pub mod accounts;

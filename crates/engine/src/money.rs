@@ -10,6 +10,7 @@
 pub mod book;
 pub mod charge;
 pub mod credits;
+pub mod disputes;
 pub mod ledger;
 pub mod marks;
 pub mod payment_events;
@@ -23,6 +24,16 @@ pub mod what_if;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// An amount for people: `12.50 EUR`, with as many decimals as a price of a fraction of a cent needs.
+pub(crate) fn words(micros: i64, currency: &str) -> String {
+    let (whole, part) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
+    let mut decimals = format!("{part:06}");
+    while decimals.len() > 2 && decimals.ends_with('0') {
+        decimals.pop();
+    }
+    format!("{}{whole}.{decimals} {currency}", if micros < 0 { "-" } else { "" })
+}
 
 /// How a tenant pays for its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,4 +74,15 @@ pub struct Billing {
     pub mode: BillingMode,
     /// The ledger's currency.
     pub currency: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn amounts_are_said_to_the_last_digit_that_counts() {
+        let said = [0, 12_500_000, -7_500, 1_000_001].map(|micros| words(micros, "EUR"));
+        assert_eq!(said, ["0.00 EUR", "12.50 EUR", "-0.0075 EUR", "1.000001 EUR"]);
+    }
 }

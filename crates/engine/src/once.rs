@@ -126,22 +126,40 @@ pub fn judge(answered: &Answered, fingerprint: &[u8; 32], now: Timestamp) -> Res
 /// Does `work` once per key, in one transaction with the answer it is kept under. Answers `status` and what `work` returned as JSON.
 ///
 /// `work` runs at most once per call. It runs within the caller's reach: a tenant's rows, or everybody's for an operator outside of any tenant.
-pub async fn once<T, W>(
+pub fn once<'a, T, W>(
+    parts: &'a Parts,
+    caller: &'a Caller,
+    repeat: &'a Repeat,
+    status: u16,
+    secrecy: Secrecy,
+    work: W,
+) -> BoxFuture<'a, Result<Reply, Error>>
+where
+    T: Serialize + Send + 'static,
+    W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Error>> + Send + 'static,
+{
+    let work: Work = Box::new(move |tx| {
+        let doing = work(tx);
+        Box::pin(async move { to_json(&doing.await?) })
+    });
+    Box::pin(run(parts, caller, repeat, status, secrecy, work))
+}
+
+/// Work whose answer is JSON already, so that what follows is compiled once and not for every kind of answer.
+type Work = Box<dyn for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<Vec<u8>, Error>> + Send>;
+
+async fn run(
     parts: &Parts,
     caller: &Caller,
     repeat: &Repeat,
     status: u16,
     secrecy: Secrecy,
-    work: W,
-) -> Result<Reply, Error>
-where
-    T: Serialize + Send + 'static,
-    W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Error>> + Send + 'static,
-{
+    work: Work,
+) -> Result<Reply, Error> {
     let scope = caller.reach();
     let Some(key) = &repeat.key else {
-        let done = parts.ports.db.write(scope, work).await?;
-        return Ok(Reply { status, body: to_json(&done)?, replayed: false });
+        let body = parts.ports.db.write(scope, work).await?;
+        return Ok(Reply { status, body, replayed: false });
     };
     let owner = caller.owner();
     let _running = parts.running.begin(owner, key).ok_or_else(in_use)?;
@@ -156,7 +174,7 @@ where
                     Judged::Expired => idempotency::remove(tx, &before).await?,
                 }
             }
-            let body = to_json(&work(tx).await?)?;
+            let body = work(tx).await?;
             let kept = match secrecy {
                 Secrecy::Plain => Kept { bytes: body.clone(), data_key_id: None },
                 Secrecy::Sealed => vault.seal(tx, &ids, now, &place(owner, inner_key.as_str()), &body).await?.into(),
@@ -183,6 +201,7 @@ where
 }
 
 /// The answer to an earlier request with the same key, if there was one. For work that cannot be done inside of [`once`]'s transaction, before it is begun.
+#[crate::boxed]
 pub async fn replay(parts: &Parts, caller: &Caller, repeat: &Repeat) -> Result<Option<Reply>, Error> {
     let Some(key) = repeat.key.clone() else { return Ok(None) };
     let (owner, scope) = (caller.owner(), caller.reach());
@@ -288,6 +307,7 @@ impl Drop for RunningGuard {
 }
 
 /// Removes answers older than a day, in small transactions. Run every hour; killed anywhere, the next run begins anew.
+#[crate::boxed]
 pub async fn purge(parts: &Parts) -> Result<u64, Error> {
     let before = parts.ports.clock.now().plus_seconds(-KEPT_S);
     let (mut removed, mut after) = (0, Some((TenantId::from_ulid(0), String::new())));

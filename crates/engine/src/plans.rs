@@ -213,6 +213,7 @@ fn check_allowance(allowance: &Allowance, before: &[Allowance], pointer: &str, f
 }
 
 /// Makes a plan. Needs an operator with the scope `plans:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPlan) -> Result<Reply, Error> {
     caller.need_operator("plans:write")?;
     let now = parts.ports.clock.now();
@@ -233,6 +234,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPla
 }
 
 /// Lists plans, newest first: all of them for an operator outside of any tenant, else those that are offered and the tenant's own. Needs the scope `plans:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -251,6 +253,7 @@ pub async fn list(
 }
 
 /// Reads a plan the caller may see. Needs the scope `plans:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: PlanId) -> Result<PlanView, Error> {
     caller.need("plans:read")?;
     let tenant = caller.tenant;
@@ -266,6 +269,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: PlanId) -> Result<PlanView,
 }
 
 /// Changes a plan. Needs an operator with the scope `plans:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, id: PlanId, change: PlanPatch) -> Result<PlanView, Error> {
     caller.need_operator("plans:write")?;
     let now = parts.ports.clock.now();

@@ -119,6 +119,7 @@ fn address(q: &str) -> String {
 
 impl Engine {
     /// Reads one of the tenant's messages, as JSON. Needs the scope `messages:read`.
+    #[crate::boxed]
     pub async fn message(&self, caller: &Caller, id: MessageId) -> Result<Vec<u8>, Error> {
         caller.need("messages:read")?;
         let tenant = caller.need_tenant()?;
@@ -134,6 +135,7 @@ impl Engine {
     }
 
     /// Lists the tenant's messages, newest first, as JSON. Needs the scope `messages:read`.
+    #[crate::boxed]
     pub async fn messages(&self, caller: &Caller, query: &ListQuery) -> Result<Vec<u8>, Error> {
         caller.need("messages:read")?;
         let tenant_id = caller.need_tenant()?;
@@ -156,6 +158,7 @@ impl Engine {
     }
 
     /// Tells what became of one of the tenant's messages, oldest first, as JSON. Needs the scope `messages:read`.
+    #[crate::boxed]
     pub async fn timeline(&self, caller: &Caller, id: MessageId) -> Result<Vec<u8>, Error> {
         caller.need("messages:read")?;
         let tenant = caller.need_tenant()?;

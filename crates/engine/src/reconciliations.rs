@@ -10,7 +10,7 @@ pub mod work;
 
 use std::sync::Arc;
 
-use model::{AccountId, MessageId, Money, ReconciliationId, Timestamp};
+use model::{AccountId, Channel, MessageId, Money, ReconciliationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
@@ -58,6 +58,11 @@ pub struct NewReconciliation {
     #[serde(default)]
     #[schema(example = "sid,date_sent,price,currency\nSM1,2026-11-21T09:30:00Z,-0.0075,USD\n")]
     pub csv: Option<String>,
+    /// The channel the table's messages went over, when it holds those of one alone: a table of calls, `voice`. Left out: a table of messages over every channel but calls, which providers
+    /// export apart.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "voice")]
+    pub channel: Option<Channel>,
 }
 
 /// A comparison.
@@ -73,6 +78,9 @@ pub struct ReconciliationView {
     /// Where the provider's records come from: `messages` (one by one), `statistics` (counts by day), or `csv`.
     #[schema(example = "messages")]
     pub source: String,
+    /// The one channel that was compared, when a table was of one alone.
+    #[schema(value_type = Option<String>, example = "voice")]
+    pub channel: Option<Channel>,
     /// `running`, `done` or `failed`.
     #[schema(example = "done")]
     pub state: String,
@@ -149,6 +157,7 @@ fn view(r: Reconciliation) -> ReconciliationView {
         id: r.id,
         account_id: r.account_id,
         source: r.source,
+        channel: r.channel,
         state: r.state,
         starts_at: r.starts_at,
         ends_at: r.ends_at,
@@ -183,6 +192,7 @@ fn difference(r: Record) -> ReconciliationDifference {
 }
 
 /// Begins to hold an account's messages against its provider's records. Needs the scope `usage:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewReconciliation) -> Result<Reply, Error> {
     caller.need("usage:write")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
@@ -193,6 +203,12 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
     }
     if new.ends_at > now {
         faults.add("/ends_at", "not in the future: what is yet to be sent cannot be compared");
+    }
+    if new.channel.is_some() && new.csv.is_none() {
+        faults.add("/channel", "belongs to a table: leave it out, or send `csv`");
+    }
+    if new.channel == Some(Channel::Webhook) {
+        faults.add("/channel", "events to endpoints leave through no provider");
     }
     faults.end()?;
     let account = provider::named_account(parts, tenant, new.account_id).await?;
@@ -219,6 +235,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         id: ReconciliationId::from_ulid(parts.ports.ids.ulid(now)),
         account_id: new.account_id,
         source: source.to_owned(),
+        channel: new.channel,
         state: "running".to_owned(),
         starts_at,
         ends_at,
@@ -239,6 +256,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         actor: caller.actor(),
         created_at: now,
         updated_at: now,
+        next_at: Some(now),
     };
     let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
     once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
@@ -251,7 +269,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
             rows::put(tx, tenant, &row).await?;
             rows::put_records(tx, tenant, row.id, &records).await?;
             rows::remove_oldest(tx, tenant, KEPT).await?;
-            let detail = json!({ "account_id": row.account_id, "starts_at": row.starts_at, "ends_at": row.ends_at, "source": row.source });
+            let detail = json!({ "account_id": row.account_id, "starts_at": row.starts_at, "ends_at": row.ends_at, "source": row.source, "channel": row.channel });
             audit::record(tx, tenant, &ids, now, &by, "reconciliation.started", row.id, &detail).await?;
             Ok(view(row))
         })
@@ -267,6 +285,7 @@ fn day(at: Timestamp, later_s: i64) -> Timestamp {
 }
 
 /// Lists reconciliations, newest first. Needs the scope `usage:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -283,6 +302,7 @@ pub async fn list(
 }
 
 /// Shows a reconciliation. Needs the scope `usage:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<ReconciliationView, Error> {
     caller.need("usage:read")?;
     find(parts, caller, id).await.map(view)
@@ -297,6 +317,7 @@ async fn find(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Re
 }
 
 /// What a reconciliation found to differ, as far as it is: in the order of the provider's ids, or of the days. Needs the scope `usage:read`.
+#[crate::boxed]
 pub async fn differences(
     parts: &Parts,
     caller: &Caller,
@@ -310,7 +331,55 @@ pub async fn differences(
     Ok(read.await?.into_iter().map(difference).collect())
 }
 
+/// A kind of difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// Only the provider has the message.
+    MissingHere,
+    /// Only we have it.
+    MissingThere,
+    /// Both have it, at different prices.
+    Price,
+    /// The messages of a day, where the provider only counts.
+    Count,
+}
+
+impl Difference {
+    /// The word in JSON and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingHere => "missing_here",
+            Self::MissingThere => "missing_there",
+            Self::Price => "price",
+            Self::Count => "count",
+        }
+    }
+}
+
+/// The same a part at a time, for a page: of one kind or of all, those after the record `after`. Needs the scope `usage:read`.
+#[crate::boxed]
+pub async fn differences_after(
+    parts: &Parts,
+    caller: &Caller,
+    id: ReconciliationId,
+    kind: Option<Difference>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<ReconciliationDifference>, Error> {
+    caller.need("usage:read")?;
+    let tenant = find(parts, caller, id).await?.tenant_id;
+    let (after, limit) = (after.to_owned(), limit.clamp(1, TABLE_MAX));
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let kind = kind.map(Difference::as_str);
+            Ok::<_, Error>(rows::records(tx, tenant, id, kind, &after, limit).await?)
+        })
+    });
+    Ok(read.await?.into_iter().map(difference).collect())
+}
+
 /// The same as a CSV table. Needs the scope `usage:read`.
+#[crate::boxed]
 pub async fn differences_csv(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Vec<u8>, Error> {
     let mut csv = Csv::with_header(&["kind", "record", "message_id", "at", "ours", "theirs", "currency"]);
     for d in differences(parts, caller, id).await? {

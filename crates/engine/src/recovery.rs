@@ -17,6 +17,7 @@ pub const GONE_AFTER_MS: i64 = 30_000;
 const PAGE: i64 = 500;
 
 /// Says that this process is alive.
+#[crate::boxed]
 pub async fn beat(engine: &Engine) -> Result<(), Error> {
     let (worker, now) = (engine.worker, engine.ports.clock.now());
     let was_known = engine
@@ -37,6 +38,7 @@ pub async fn beat(engine: &Engine) -> Result<(), Error> {
 
 /// Recovers the attempts of processes that are gone. `only_self_lives`: nobody else can be alive, as when a server has just locked its SQLite database; then nothing is
 /// waited for. Answers how many attempts.
+#[crate::boxed]
 pub async fn recover(engine: &Engine, only_self_lives: bool) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let seen_before = if only_self_lives { now } else { now.plus_millis(-GONE_AFTER_MS) };
@@ -70,6 +72,7 @@ pub async fn recover(engine: &Engine, only_self_lives: bool) -> Result<u64, Erro
 }
 
 /// Says goodbye, and forgets processes that are long gone.
+#[crate::boxed]
 pub async fn leave(engine: &Engine, is_leaving: bool) -> Result<(), Error> {
     let worker = is_leaving.then_some(engine.worker);
     let seen_before = Timestamp::plus_millis(engine.ports.clock.now(), -2 * GONE_AFTER_MS);

@@ -14,11 +14,12 @@
 pub(crate) mod gate;
 pub mod numbers;
 pub mod profile;
+pub mod toll_free;
 mod work;
 
 use std::sync::Arc;
 
-use connectors::manage::{Reason, References, Stage};
+use connectors::manage::{Business, BusinessKind, Reason, References, Stage};
 use model::{AccountId, Channel, RegistrationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -118,6 +119,31 @@ pub struct RejectionReason {
     pub pointers: Vec<String>,
 }
 
+/// What is registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub enum RegistrationKind {
+    /// A business with American carriers, for local numbers.
+    #[serde(rename = "10dlc")]
+    TenDlc,
+    /// A toll-free number is verified.
+    #[serde(rename = "toll_free")]
+    TollFree,
+}
+
+impl RegistrationKind {
+    /// The word in JSON and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TenDlc => "10dlc",
+            Self::TollFree => "toll_free",
+        }
+    }
+
+    fn from_stored(word: &str) -> Self {
+        if word == Self::TollFree.as_str() { Self::TollFree } else { Self::TenDlc }
+    }
+}
+
 /// What was made at the provider, in its own ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RegistrationReferences {
@@ -133,6 +159,8 @@ pub struct RegistrationReferences {
     pub campaign: Option<String>,
     /// The number's id.
     pub number_id: Option<String>,
+    /// The verification of a toll-free number.
+    pub verification: Option<String>,
 }
 
 /// A registration.
@@ -147,9 +175,12 @@ pub struct RegistrationView {
     /// The account it is for.
     #[schema(value_type = String)]
     pub account_id: AccountId,
+    /// What is registered.
+    pub kind: RegistrationKind,
     /// Where it is.
     pub state: RegistrationState,
-    /// What is done next: `profile`, `profile_review`, `trust`, `brand`, `brand_review`, `service`, `campaign`, `campaign_review`, `number`, `attach` or `approved`.
+    /// What is done next: `profile`, `profile_review`, `trust`, `brand`, `brand_review`, `code`, `service`, `campaign`, `campaign_review`, `number`, `attach` or `approved`; for a toll-free number
+    /// `verification`, `verification_review` or `approved`.
     #[schema(example = "brand_review")]
     pub stage: String,
     /// What to do: `WAIT_FOR_APPROVAL` or `UPDATE_BUSINESS_INFO`.
@@ -157,7 +188,7 @@ pub struct RegistrationView {
     pub next_action: Option<&'static str>,
     /// Why it was rejected.
     pub reasons: Vec<RejectionReason>,
-    /// What went wrong the last time the provider was asked.
+    /// What went wrong the last time the provider was asked, or what somebody has to do elsewhere.
     pub problem: Option<String>,
     /// How often in a row it could not be asked.
     pub failures: u32,
@@ -166,6 +197,8 @@ pub struct RegistrationView {
     /// The number, once there is one.
     #[schema(example = "+14155550100")]
     pub number: Option<String>,
+    /// How people agree to be written to from a toll-free number.
+    pub toll_free: Option<toll_free::TollFreeOptIn>,
     /// What was made at the provider.
     pub references: RegistrationReferences,
     /// When it was last submitted.
@@ -191,8 +224,11 @@ fn view(row: Registration) -> RegistrationView {
     let reasons: Vec<Reason> = serde_json::from_str(&row.reasons).unwrap_or_default();
     let reasons =
         reasons.into_iter().map(|r| RejectionReason { code: r.code, detail: r.detail, pointers: r.pointers }).collect();
+    let kind = RegistrationKind::from_stored(&row.kind);
     RegistrationView {
         id: row.id,
+        kind,
+        toll_free: row.toll_free.as_deref().and_then(toll_free::shown),
         tenant_id: row.tenant_id,
         account_id: row.account_id,
         state,
@@ -202,7 +238,7 @@ fn view(row: Registration) -> RegistrationView {
         problem: row.problem,
         failures: row.failures,
         area_code: row.area_code,
-        number: refs.number,
+        number: refs.number.or(Some(row.sender).filter(|_| kind == RegistrationKind::TollFree)),
         references: RegistrationReferences {
             profile: refs.profile,
             trust: refs.trust,
@@ -210,6 +246,7 @@ fn view(row: Registration) -> RegistrationView {
             service: refs.service,
             campaign: refs.campaign,
             number_id: refs.number_id,
+            verification: refs.verification,
         },
         submitted_at: row.submitted_at,
         approved_at: row.approved_at,
@@ -239,6 +276,7 @@ async fn complete(tx: &mut Tx, tenant: model::TenantId) -> Result<connectors::ma
 }
 
 /// Begins a registration of the tenant's business for an account. Needs the scope `registrations:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewRegistration) -> Result<Reply, Error> {
     caller.need("registrations:write")?;
     let tenant = caller.need_tenant()?;
@@ -254,7 +292,28 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewR
     if account.connector.registrations().is_none() || !account.channels.contains(&Channel::Sms) {
         return Err(provider::not_offered(&account, "/account_id", "registration with American carriers"));
     }
-    let (id, now) = (account.id, parts.ports.clock.now());
+    let begun =
+        Begun { kind: RegistrationKind::TenDlc, stage: Stage::Profile, area_code: new.area_code, toll_free: None };
+    begin(parts, caller, repeat, tenant, account.id, begun).await
+}
+
+/// How a registration begins.
+struct Begun {
+    kind: RegistrationKind,
+    stage: Stage,
+    area_code: Option<String>,
+    toll_free: Option<connectors::manage::TollFree>,
+}
+
+async fn begin(
+    parts: &Parts,
+    caller: &Caller,
+    repeat: &Repeat,
+    tenant: model::TenantId,
+    id: AccountId,
+    begun: Begun,
+) -> Result<Reply, Error> {
+    let now = parts.ports.clock.now();
     let (inner, by) = (parts.clone(), caller.clone());
     let reply = once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
@@ -265,11 +324,14 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewR
                 tenant_id: tenant,
                 id: RegistrationId::from_ulid(inner.ports.ids.ulid(now)),
                 account_id: id,
+                kind: begun.kind.as_str().to_owned(),
+                sender: begun.toll_free.as_ref().map(|asked| asked.number.clone()).unwrap_or_default(),
+                toll_free: begun.toll_free.map(|asked| json!(asked).to_string()),
                 state: IN_PROGRESS.to_owned(),
-                stage: Stage::Profile.as_str().to_owned(),
+                stage: begun.stage.as_str().to_owned(),
                 refs: "{}".to_owned(),
                 business: json!(business).to_string(),
-                area_code: new.area_code,
+                area_code: begun.area_code,
                 reasons: "[]".to_owned(),
                 problem: None,
                 failures: 0,
@@ -280,10 +342,13 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewR
                 updated_at: now,
             };
             if !registrations::insert(tx, &row).await? {
-                let detail = "This account has a registration already. Change the business profile and submit that one again, or delete it first.";
+                let detail = match begun.kind {
+                    RegistrationKind::TenDlc => "This account has a registration already. Change the business profile and submit that one again, or delete it first.",
+                    RegistrationKind::TollFree => "This number has a registration already. Change what was wrong and submit that one again, or delete it first.",
+                };
                 return Err(Error::conflict("registration_exists", detail));
             }
-            let detail = json!({"account_id": id, "area_code": row.area_code});
+            let detail = json!({"kind": begun.kind, "account_id": id, "area_code": row.area_code, "number": row.sender});
             audit::record(tx, tenant, &inner.ports.ids, now, &by, "registration.begun", row.id, &detail).await?;
             Ok(view(row))
         })
@@ -294,9 +359,20 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewR
 }
 
 /// Lists registrations, newest first: a tenant its own, the operator those of all tenants that need somebody to look. Needs the scope `registrations:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<RegistrationView>, Error> {
+    list_of(parts, caller, RegistrationKind::TenDlc, limit, cursor).await
+}
+
+async fn list_of(
+    parts: &Parts,
+    caller: &Caller,
+    kind: RegistrationKind,
     limit: Option<u32>,
     cursor: Option<&str>,
 ) -> Result<Page<RegistrationView>, Error> {
@@ -305,13 +381,13 @@ pub async fn list(
     if tenant.is_none() {
         caller.need_operator("registrations:read")?;
     }
-    let window = Window::read("registrations", limit, cursor)?;
+    let window = Window::read(kind.as_str(), limit, cursor)?;
     let before = RegistrationId::from_ulid(window.before);
     let read = parts.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move {
             match tenant {
-                Some(tenant) => registrations::list(tx, tenant, before, window.rows()).await,
-                None => registrations::stuck(tx, before, window.rows()).await,
+                Some(tenant) => registrations::list(tx, tenant, kind.as_str(), before, window.rows()).await,
+                None => registrations::stuck(tx, kind.as_str(), before, window.rows()).await,
             }
         })
     });
@@ -319,14 +395,30 @@ pub async fn list(
 }
 
 /// Reads one of the tenant's registrations. Needs the scope `registrations:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: RegistrationId) -> Result<RegistrationView, Error> {
+    get_of(parts, caller, RegistrationKind::TenDlc, id).await
+}
+
+/// A registration of this kind.
+fn found(row: Option<Registration>, kind: RegistrationKind) -> Result<Registration, Error> {
+    row.filter(|row| row.kind == kind.as_str()).ok_or_else(|| Error::not_found("registration"))
+}
+
+async fn get_of(
+    parts: &Parts,
+    caller: &Caller,
+    kind: RegistrationKind,
+    id: RegistrationId,
+) -> Result<RegistrationView, Error> {
     caller.need("registrations:read")?;
     let tenant = caller.need_tenant()?;
     let read = parts.ports.db.read(caller.reach(), move |tx| Box::pin(registrations::find(tx, tenant, id)));
-    read.await?.map(view).ok_or_else(|| Error::not_found("registration"))
+    found(read.await?, kind).map(view)
 }
 
 /// Submits a registration again: what was rejected with the business profile as it is now, what stopped for want of the provider from where it was. Needs the scope `registrations:write`.
+#[crate::boxed]
 pub async fn submit(
     engine: &Engine,
     caller: &Caller,
@@ -334,29 +426,52 @@ pub async fn submit(
     id: RegistrationId,
     again: Resubmission,
 ) -> Result<Reply, Error> {
+    let mut faults = Faults::default();
+    area_code(&mut faults, again.area_code.as_deref());
+    caller.need("registrations:write")?;
+    faults.end()?;
+    submit_of(engine, caller, repeat, RegistrationKind::TenDlc, id, move |row| {
+        row.area_code = again.area_code.or(row.area_code.take());
+    })
+    .await
+}
+
+/// True while a sole proprietor has to answer a text message, which can be sent again.
+fn waits_for_answer(row: &Registration) -> bool {
+    let business = serde_json::from_str::<Business>(&row.business).ok();
+    row.stage == Stage::BrandReview.as_str()
+        && business.is_some_and(|business| business.kind == BusinessKind::SoleProprietor)
+}
+
+/// Submits a registration of a kind again; `change` writes down what is said anew about one that was rejected.
+async fn submit_of(
+    engine: &Engine,
+    caller: &Caller,
+    repeat: &Repeat,
+    kind: RegistrationKind,
+    id: RegistrationId,
+    change: impl FnOnce(&mut Registration) + Send + 'static,
+) -> Result<Reply, Error> {
     caller.need("registrations:write")?;
     let tenant = caller.need_tenant()?;
     changes::may_manage(caller, &[Channel::Sms])?;
-    let mut faults = Faults::default();
-    area_code(&mut faults, again.area_code.as_deref());
-    faults.end()?;
     let parts = engine.parts();
     let (now, ids, by) = (parts.ports.clock.now(), Arc::clone(&parts.ports.ids), caller.clone());
     let reply = once(parts, caller, repeat, 200, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
-            let found = registrations::find(tx, tenant, id).await?;
-            let mut row = found.ok_or_else(|| Error::not_found("registration"))?;
+            let mut row = found(registrations::find(tx, tenant, id).await?, kind)?;
             let seen = row.updated_at;
             match row.state.as_str() {
                 REJECTED => {
                     row.business = json!(complete(tx, tenant).await?).to_string();
-                    row.area_code = again.area_code.or(row.area_code);
+                    change(&mut row);
                     let stage = Stage::from_stored(&row.stage).unwrap_or(Stage::Profile);
                     row.stage = stage.again().as_str().to_owned();
                     row.submitted_at = now;
                 }
                 OPERATOR_NEEDED => {}
+                IN_PROGRESS if waits_for_answer(&row) => row.stage = Stage::Code.as_str().to_owned(),
                 state => {
                     let detail = match state {
                         APPROVED => "This registration is approved; there is nothing to submit.",
@@ -386,7 +501,12 @@ pub async fn submit(
 
 /// Forgets a registration here: its numbers go back to the pool, and what was made at the provider stays there. Not while it is worked on, because what is just being made would be lost;
 /// and not once it is approved, because its account sends as what was registered, from a number that would be somebody else's. Needs the scope `registrations:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: RegistrationId) -> Result<(), Error> {
+    delete_of(parts, caller, RegistrationKind::TenDlc, id).await
+}
+
+async fn delete_of(parts: &Parts, caller: &Caller, kind: RegistrationKind, id: RegistrationId) -> Result<(), Error> {
     caller.need("registrations:write")?;
     let tenant = caller.need_tenant()?;
     changes::may_manage(caller, &[Channel::Sms])?;
@@ -394,9 +514,10 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: RegistrationId) -> Resul
     let write = parts.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
-            let found = registrations::find(tx, tenant, id).await?;
-            let row = found.ok_or_else(|| Error::not_found("registration"))?;
-            if row.state == APPROVED && store::accounts::find(tx, tenant, row.account_id).await?.is_some() {
+            let row = found(registrations::find(tx, tenant, id).await?, kind)?;
+            // A toll-free number stays what it is: the account's own.
+            let is_ours = kind == RegistrationKind::TenDlc;
+            if is_ours && row.state == APPROVED && store::accounts::find(tx, tenant, row.account_id).await?.is_some() {
                 let detail = "The account sends as what was registered, from its number. Delete the account, and the registration goes with it.";
                 return Err(Error::conflict("registration_in_use", detail));
             }
@@ -416,12 +537,17 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: RegistrationId) -> Resul
 /// What was decided about a tenant's registrations, for the directory.
 pub(crate) async fn load(tx: &mut Tx, tenant: model::TenantId) -> Result<gate::Registered, Error> {
     let profile = business_profiles::find(tx, tenant).await?;
-    let states = registrations::states(tx, tenant).await?;
-    Ok(gate::Registered {
+    let mut registered = gate::Registered {
         policy: profile.map_or(profile::UsSms::default(), |row| profile::UsSms::from_stored(&row.us_sms)),
-        states: states
-            .into_iter()
-            .map(|(account, state, _)| (account, RegistrationState::from_stored(&state)))
-            .collect(),
-    })
+        ..gate::Registered::default()
+    };
+    for (account, sender, state) in registrations::states(tx, tenant).await? {
+        let state = RegistrationState::from_stored(&state);
+        if sender.is_empty() {
+            registered.states.insert(account, state);
+        } else {
+            registered.toll_free.insert((account, sender), state);
+        }
+    }
+    Ok(registered)
 }

@@ -184,6 +184,7 @@ async fn shown(tx: &mut store::Tx, tenant: TenantId) -> Result<RetentionView, Er
 }
 
 /// Shows how long things are kept. Needs the scope `retention:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller) -> Result<RetentionView, Error> {
     caller.need("retention:read")?;
     let tenant = caller.need_tenant()?;
@@ -191,6 +192,7 @@ pub async fn get(engine: &Engine, caller: &Caller) -> Result<RetentionView, Erro
 }
 
 /// Changes how long things are kept: what is older goes from now on. Needs the scope `retention:write`.
+#[crate::boxed]
 pub async fn patch(engine: &Engine, caller: &Caller, body: &[u8]) -> Result<RetentionView, Error> {
     caller.need("retention:write")?;
     let tenant = caller.need_tenant()?;

@@ -319,6 +319,7 @@ async fn found(tx: &mut Tx, tenant: TenantId, id: RouteId) -> Result<(routes::Ro
 }
 
 /// Makes a rule. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewRoute) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -357,6 +358,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewR
 }
 
 /// Lists the tenant's rules, of one channel or of all, in the order they are asked. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn list(engine: &Engine, caller: &Caller, channel: Option<Channel>) -> Result<RouteList, Error> {
     caller.need("accounts:read")?;
     let tenant = caller.need_tenant()?;
@@ -369,6 +371,7 @@ pub async fn list(engine: &Engine, caller: &Caller, channel: Option<Channel>) ->
 }
 
 /// Reads one of the tenant's rules. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: RouteId) -> Result<RouteView, Error> {
     caller.need("accounts:read")?;
     let tenant = caller.need_tenant()?;
@@ -382,6 +385,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: RouteId) -> Result<RouteV
 }
 
 /// Changes a rule, or moves it. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn patch(engine: &Engine, caller: &Caller, id: RouteId, change: RoutePatch) -> Result<RouteView, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -424,6 +428,7 @@ pub async fn patch(engine: &Engine, caller: &Caller, id: RouteId, change: RouteP
 }
 
 /// Removes a rule; those behind it move up. Messages it decided about go on as they were going. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: RouteId) -> Result<(), Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -450,6 +455,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: RouteId) -> Result<(),
 }
 
 /// Says what the rules would decide about a message. Nothing is sent or kept. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn try_out(engine: &Engine, caller: &Caller, trial: RouteTrial) -> Result<TrialView, Error> {
     caller.need("accounts:read")?;
     let tenant = engine.tenant(caller.need_tenant()?).await?.1;

@@ -167,6 +167,7 @@ pub struct CancelSchedule {
 }
 
 /// Makes a schedule. Its message is planned once to see whether it could be sent. Needs the scope `messages:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewSchedule) -> Result<Reply, Error> {
     caller.need("messages:write")?;
     let tenant_id = caller.need_tenant()?;
@@ -221,6 +222,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewS
 }
 
 /// The tenant's schedules, newest first. Needs the scope `messages:read`.
+#[crate::boxed]
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -237,6 +239,7 @@ pub async fn list(
 }
 
 /// One schedule. Needs the scope `messages:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: ScheduleId) -> Result<ScheduleView, Error> {
     caller.need("messages:read")?;
     let tenant = caller.need_tenant()?;
@@ -245,6 +248,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: ScheduleId) -> Result<Sch
 }
 
 /// Changes a schedule; what comes next is worked out anew. Needs the scope `messages:write`.
+#[crate::boxed]
 pub async fn patch(
     engine: &Engine,
     caller: &Caller,
@@ -275,6 +279,7 @@ pub async fn patch(
 }
 
 /// Deletes a schedule with its record; messages it brought stay. Needs the scope `messages:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: ScheduleId) -> Result<(), Error> {
     caller.need("messages:write")?;
     let tenant = caller.need_tenant()?;
@@ -290,6 +295,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: ScheduleId) -> Result<
 }
 
 /// Cancels one occurrence to come, or all of them. Needs the scope `messages:write`.
+#[crate::boxed]
 pub async fn cancel(
     engine: &Engine,
     caller: &Caller,
@@ -327,6 +333,7 @@ fn told(row: &Schedule) -> serde_json::Value {
 }
 
 /// What is to come, and what became of the latest. Needs the scope `messages:read`.
+#[crate::boxed]
 pub async fn occurrences(
     engine: &Engine,
     caller: &Caller,
@@ -358,6 +365,7 @@ pub async fn occurrences(
 }
 
 /// Fires what is due. Answers how many schedules were worked on.
+#[crate::boxed]
 pub async fn fire(engine: &Arc<Engine>) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let found = engine.ports.db.read(Scope::System, move |tx| Box::pin(schedules::due(tx, now, PAGE))).await?;

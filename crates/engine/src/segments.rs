@@ -158,6 +158,7 @@ pub(crate) async fn found(tx: &mut Tx, tenant: TenantId, id: SegmentId) -> Resul
 }
 
 /// The contacts of a segment at this instant. What it names may be gone by now: then this says so.
+#[crate::boxed]
 pub async fn audience(tx: &mut Tx, tenant: TenantId, id: SegmentId, now: Timestamp) -> Result<Audience, Error> {
     let segment = found(tx, tenant, id).await?;
     let tree: Value = serde_json::from_str(&segment.conditions).map_err(Error::internal)?;
@@ -181,6 +182,7 @@ async fn compile(tx: &mut Tx, tenant: TenantId, tree: &Value, now: Timestamp) ->
 }
 
 /// Makes a segment. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewSegment) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let mut faults = Faults::default();
@@ -210,6 +212,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewS
 }
 
 /// Lists the tenant's segments, newest first. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -227,6 +230,7 @@ pub async fn list(
 }
 
 /// Reads a segment. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: SegmentId) -> Result<SegmentView, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| Box::pin(async move { found(tx, tenant, id).await }));
@@ -234,6 +238,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: SegmentId) -> Result<Segm
 }
 
 /// Changes a segment. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn patch(
     engine: &Engine,
     caller: &Caller,
@@ -267,6 +272,7 @@ pub async fn patch(
 }
 
 /// Removes a segment; the contacts stay. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: SegmentId) -> Result<(), Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let work = Work::new(engine, &tenant, caller, now);
@@ -281,6 +287,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: SegmentId) -> Result<(
 }
 
 /// Counts the contacts of a stored segment and shows some. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn preview_stored(engine: &Engine, caller: &Caller, id: SegmentId, way: Way) -> Result<Preview, Error> {
     let tenant = reader(caller)?;
     let now = engine.ports.clock.now();
@@ -296,6 +303,7 @@ pub async fn preview_stored(engine: &Engine, caller: &Caller, id: SegmentId, way
 }
 
 /// Counts the contacts conditions describe and shows some; nothing is kept. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn preview(engine: &Engine, caller: &Caller, request: PreviewRequest) -> Result<Preview, Error> {
     let tenant = reader(caller)?;
     let now = engine.ports.clock.now();

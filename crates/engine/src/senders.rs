@@ -117,6 +117,7 @@ pub struct SenderView {
 }
 
 /// Adds a sender. Where the provider can be asked about it, it is. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewSender) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -227,6 +228,7 @@ async fn insert(
 }
 
 /// Lists the tenant's senders, of one account or of all, newest first. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -256,6 +258,7 @@ pub async fn list(
 }
 
 /// Reads one of the tenant's senders. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: SenderId) -> Result<SenderView, Error> {
     caller.need("accounts:read")?;
     let tenant = caller.need_tenant()?;
@@ -269,6 +272,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: SenderId) -> Result<SenderV
 }
 
 /// Changes a sender. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, id: SenderId, change: SenderPatch) -> Result<SenderView, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -318,6 +322,7 @@ pub async fn patch(parts: &Parts, caller: &Caller, id: SenderId, change: SenderP
 }
 
 /// Asks the provider about a sender, now. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn verify(parts: &Parts, caller: &Caller, repeat: &Repeat, id: SenderId) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -351,6 +356,7 @@ pub async fn verify(parts: &Parts, caller: &Caller, repeat: &Repeat, id: SenderI
 }
 
 /// Forgets a sender. Messages that still wait and name it fail with the reason. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: SenderId) -> Result<(), Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;

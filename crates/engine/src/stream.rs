@@ -264,6 +264,7 @@ impl Engine {
     }
 
     /// Removes events older than a week, in bounded steps. Run every minute; killed anywhere, the next run carries on.
+    #[crate::boxed]
     pub async fn purge_events(&self, now: Timestamp) -> Result<u64, Error> {
         let before = now.plus_seconds(-KEPT_S);
         let mut removed = 0;
@@ -320,6 +321,7 @@ enum Then {
 
 impl Subscription {
     /// The next frame, as soon as there is one; `None` when the server stops or the stream was open for long enough. May be dropped and called again without losing anything.
+    #[crate::boxed]
     pub async fn next(&mut self) -> Option<Frame> {
         loop {
             let open_ms = self.engine.ports.clock.now().millis_since(self.opened_at).saturating_abs();

@@ -149,6 +149,7 @@ pub struct TemplateQuery {
 }
 
 /// Makes a template with its first version as a draft. Needs the scope `templates:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewTemplate) -> Result<Reply, Error> {
     let tenant_id = writer(caller)?;
     let (_, tenant) = engine.tenant(tenant_id).await?;
@@ -187,6 +188,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewT
 }
 
 /// Lists the tenant's templates, newest first. Needs the scope `templates:read`.
+#[crate::boxed]
 pub async fn list(engine: &Engine, caller: &Caller, query: &TemplateQuery) -> Result<Page<TemplateView>, Error> {
     let tenant = reader(caller)?;
     let window = Window::read("templates", query.limit, query.cursor.as_deref())?;
@@ -201,6 +203,7 @@ pub async fn list(engine: &Engine, caller: &Caller, query: &TemplateQuery) -> Re
 }
 
 /// Reads one of the tenant's templates. Needs the scope `templates:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: TemplateId) -> Result<TemplateView, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| Box::pin(async move { find(tx, tenant, id).await }));
@@ -208,6 +211,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: TemplateId) -> Result<Tem
 }
 
 /// Changes a template's name and marks. Needs the scope `templates:write`.
+#[crate::boxed]
 pub async fn patch(
     engine: &Engine,
     caller: &Caller,
@@ -226,6 +230,7 @@ pub async fn patch(
 }
 
 /// Deletes a template: it can no longer be used, and its name is free. Messages made of it stay, and those that wait still leave. Needs the scope `templates:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: TemplateId) -> Result<(), Error> {
     let tenant = writer(caller)?;
     let now = engine.ports.clock.now();
@@ -239,6 +244,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: TemplateId) -> Result<
 }
 
 /// Writes another version, as a draft. Needs the scope `templates:write`.
+#[crate::boxed]
 pub async fn add_version(
     engine: &Engine,
     caller: &Caller,
@@ -260,6 +266,7 @@ pub async fn add_version(
 }
 
 /// Lists a template's versions, newest first. Needs the scope `templates:read`.
+#[crate::boxed]
 pub async fn versions(
     engine: &Engine,
     caller: &Caller,
@@ -281,6 +288,7 @@ pub async fn versions(
 }
 
 /// Makes a version the one that is sent: the newest, or the given one. Refuses what would fail for every message. Needs the scope `templates:write`.
+#[crate::boxed]
 pub async fn publish(
     engine: &Engine,
     caller: &Caller,
@@ -330,6 +338,7 @@ fn broken_rules(rules: &Rules, tag: &str, content: &Content) -> Vec<Warning> {
 }
 
 /// Takes the published version back: the one before it, or the given one, is sent again. Needs the scope `templates:write`.
+#[crate::boxed]
 pub async fn roll_back(
     engine: &Engine,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! Tenants: the operator's customers. Made, changed, suspended and deleted by the operator only.
+//! Tenants: the operator's customers. Made, suspended and deleted by the operator only; what a tenant is called and where it is at home, its own administrators change, too.
 //!
 //! A suspended tenant can still look at what it has; accept refuses its messages and the dispatcher holds back what is queued. A deleted tenant is gone for
 //! everybody at once: its keys answer 401, its callbacks 404; its rows follow in bounded steps (`removal`).
@@ -81,6 +81,31 @@ pub struct TenantPatch {
     #[serde(default)]
     #[schema(value_type = Option<u32>)]
     pub per_second: Patch<u32>,
+}
+
+/// Changes a tenant makes of itself. What it pays in, how much it may ask and whether it may send is the operator's.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTenantPatch {
+    /// Name for people.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub name: Patch<String>,
+    /// IANA time zone; `null` for UTC.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub timezone: Patch<String>,
+    /// ISO 3166-1 alpha-2 country; `null` for none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub default_country: Patch<String>,
+}
+
+impl From<OwnTenantPatch> for TenantPatch {
+    fn from(change: OwnTenantPatch) -> Self {
+        let OwnTenantPatch { name, timezone, default_country } = change;
+        Self { name, timezone, default_country, ..Self::default() }
+    }
 }
 
 /// A tenant as people see it.
@@ -186,6 +211,7 @@ pub(crate) fn outside(caller: &Caller) -> Caller {
 }
 
 /// Makes a tenant. Needs an operator with the scope `tenants:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewTenant) -> Result<Reply, Error> {
     caller.need_operator("tenants:write")?;
     let now = parts.ports.clock.now();
@@ -200,6 +226,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewTen
 }
 
 /// Makes a tenant with a first API key that may do everything, for the command line.
+#[crate::boxed]
 pub async fn create_with_key(
     parts: &Parts,
     caller: &Caller,
@@ -222,6 +249,7 @@ pub async fn create_with_key(
 }
 
 /// Lists tenants, newest first. Needs an operator with the scope `tenants:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -240,12 +268,14 @@ pub async fn list(
 }
 
 /// Reads one tenant. Needs an operator with the scope `tenants:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: TenantId) -> Result<TenantView, Error> {
     caller.need_operator("tenants:read")?;
     find(parts, id).await
 }
 
 /// Reads the tenant the caller acts in. Needs the scope `tenant:read`.
+#[crate::boxed]
 pub async fn own(parts: &Parts, caller: &Caller) -> Result<TenantView, Error> {
     caller.need("tenant:read")?;
     find(parts, caller.need_tenant()?).await
@@ -260,8 +290,20 @@ async fn find(parts: &Parts, id: TenantId) -> Result<TenantView, Error> {
 }
 
 /// Changes a tenant. Needs an operator with the scope `tenants:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, id: TenantId, change: TenantPatch) -> Result<TenantView, Error> {
     caller.need_operator("tenants:write")?;
+    change_to(parts, caller, id, change).await
+}
+
+/// Changes the tenant the caller acts in. Needs the scope `tenant:write`.
+#[crate::boxed]
+pub async fn patch_own(parts: &Parts, caller: &Caller, change: OwnTenantPatch) -> Result<TenantView, Error> {
+    caller.need("tenant:write")?;
+    change_to(parts, caller, caller.need_tenant()?, change.into()).await
+}
+
+async fn change_to(parts: &Parts, caller: &Caller, id: TenantId, change: TenantPatch) -> Result<TenantView, Error> {
     let now = parts.ports.clock.now();
     let (ids, by) = (Arc::clone(&parts.ports.ids), outside(caller));
     let write = parts.ports.db.write(Scope::System, move |tx| {
@@ -299,6 +341,7 @@ fn changed(before: tenants::Tenant, change: TenantPatch, now: Timestamp) -> Resu
 }
 
 /// Deletes a tenant: it is suspended and hidden, and its keys stop working; everything it has is removed soon after. Needs an operator with the scope `tenants:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: TenantId) -> Result<(), Error> {
     caller.need_operator("tenants:write")?;
     end(parts, caller, id).await

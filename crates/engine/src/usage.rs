@@ -105,9 +105,6 @@ macro_rules! usage_counts {
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
         pub struct UsageCounts { $($(#[$doc])* pub $name: i64,)+ }
 
-        impl From<Counts> for UsageCounts {
-            fn from(counts: Counts) -> Self { Self { $($name: counts.$name,)+ } }
-        }
 
         impl UsageCounts {
             const NAMES: &[&str] = &[$(stringify!($name)),+];
@@ -140,6 +137,44 @@ usage_counts! {
     unknown,
     /// Parts of sent messages (SMS).
     segments,
+    /// Addresses that were sent to: a message goes to one, over each channel it was sent.
+    recipients,
+    /// What was handed to providers, in bytes: subjects, texts and HTML as they left, and files. Of messages sent since an upgrade that counts it.
+    bytes,
+}
+
+impl From<Counts> for UsageCounts {
+    fn from(counts: Counts) -> Self {
+        let Counts {
+            accepted,
+            sent,
+            delivered,
+            read,
+            failed,
+            bounced,
+            canceled,
+            expired,
+            suppressed,
+            unknown,
+            segments,
+            bytes,
+        } = counts;
+        Self {
+            accepted,
+            sent,
+            delivered,
+            read,
+            failed,
+            bounced,
+            canceled,
+            expired,
+            suppressed,
+            unknown,
+            segments,
+            recipients: sent,
+            bytes,
+        }
+    }
 }
 
 /// Something usage is grouped by.
@@ -265,11 +300,13 @@ impl Group {
 
 impl Engine {
     /// Tells the usage of a month, as JSON: the tenant's, or everybody's for an operator outside of any. Needs the scope `usage:read`.
+    #[crate::boxed]
     pub async fn usage(&self, caller: &Caller, query: &UsageQuery) -> Result<Vec<u8>, Error> {
         to_json(&self.usage_view(caller, query).await?)
     }
 
     /// The same as a CSV table, without totals.
+    #[crate::boxed]
     pub async fn usage_csv(&self, caller: &Caller, query: &UsageQuery) -> Result<Vec<u8>, Error> {
         Ok(table(&self.usage_view(caller, query).await?))
     }
@@ -504,8 +541,8 @@ mod tests {
         assert_eq!(
             String::from_utf8(table(&view)).unwrap().lines().take(2).collect::<Vec<_>>(),
             [
-                "month,channel,accepted,sent,delivered,read,failed,bounced,canceled,expired,suppressed,unknown,segments",
-                "2026-11,email,5,0,0,0,0,0,0,0,0,0,0"
+                "month,channel,accepted,sent,delivered,read,failed,bounced,canceled,expired,suppressed,unknown,segments,recipients,bytes",
+                "2026-11,email,5,0,0,0,0,0,0,0,0,0,0,0,0"
             ]
         );
     }

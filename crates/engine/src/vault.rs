@@ -79,6 +79,7 @@ impl Vault {
     }
 
     /// Seals `plain` for `place` with the tenant's newest data key, which is made when there is none.
+    #[crate::boxed]
     pub async fn seal(
         &self,
         tx: &mut Tx,
@@ -96,6 +97,7 @@ impl Vault {
     }
 
     /// Opens what [`Vault::seal`] made for the same place. Fails when it was altered, moved, or sealed under a master key we were not given.
+    #[crate::boxed]
     pub async fn open(&self, tx: &mut Tx, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let id = data_key_id(sealed).ok_or_else(|| unreadable(place))?;
         let cached = self.opened().get(&(place.tenant, id)).map(|key| Arc::clone(key));

@@ -29,6 +29,7 @@ const ASKS_MAX: u32 = 3;
 const ASK_UNANSWERED_MS: [i64; 3] = [5_000, 15_000, 30_000];
 
 /// Expires messages whose time ran out before they left. Answers how many.
+#[crate::boxed]
 pub async fn expire(engine: &Engine) -> Result<usize, Error> {
     let now = engine.ports.clock.now();
     let expired = engine
@@ -53,6 +54,7 @@ pub async fn expire(engine: &Engine) -> Result<usize, Error> {
 }
 
 /// Sends messages that wait for a deleted account another way, or fails them with the reason. Answers how many.
+#[crate::boxed]
 pub async fn reroute(engine: &Engine) -> Result<usize, Error> {
     let stranded =
         engine.ports.db.read(Scope::System, |tx| Box::pin(async move { deliveries::stranded(tx, PAGE).await })).await?;
@@ -76,6 +78,7 @@ pub async fn reroute(engine: &Engine) -> Result<usize, Error> {
 }
 
 /// Applies the facts that have become known by themselves. Answers how many.
+#[crate::boxed]
 pub async fn later(engine: &Engine) -> Result<usize, Error> {
     let now = engine.ports.clock.now();
     let due = engine
@@ -116,6 +119,7 @@ pub async fn later(engine: &Engine) -> Result<usize, Error> {
 }
 
 /// Asks providers about messages they have not spoken of for too long, and about attempts without an answer. Answers how many were asked about.
+#[crate::boxed]
 pub async fn ask(engine: &Arc<Engine>) -> Result<usize, Error> {
     let now = engine.ports.clock.now();
     let due = engine

@@ -104,6 +104,7 @@ pub struct WhatsappTemplateSync {
 }
 
 /// Lists an account's templates as they were last read, newest first. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -124,6 +125,7 @@ pub async fn list(
 }
 
 /// Submits a template at the account's provider. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn create(
     parts: &Parts,
     caller: &Caller,
@@ -165,6 +167,7 @@ pub async fn create(
 }
 
 /// Deletes a template by name, in all its languages, here and at the provider. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: AccountId, name: &str) -> Result<(), Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -204,6 +207,7 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: AccountId, name: &str) -
 }
 
 /// Reads the account's templates at its provider, now. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn sync(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AccountId) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;
@@ -219,6 +223,7 @@ pub async fn sync(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Account
 }
 
 /// Reads the templates of accounts whose time has come. Answers how many accounts. Run every minute.
+#[crate::boxed]
 pub async fn resync(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let read = engine

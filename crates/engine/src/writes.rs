@@ -202,6 +202,7 @@ impl Writes {
     }
 
     /// Writes everything. `shard` spreads the usage rows of busy tenants over writers.
+    #[crate::boxed]
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
         let costs = charge::settle(tx, &self.outcomes).await?;
         quota::apply(tx, &self.quotas).await?;
@@ -343,6 +344,7 @@ pub fn counts(m: &Message) -> Counts {
         suppressed: one(m.status == Status::Suppressed),
         unknown: one(m.status == Status::Unknown),
         segments: if m.sent_at.is_some() { i64::from(m.segments.unwrap_or(0)) } else { 0 },
+        bytes: m.bytes.filter(|_| m.sent_at.is_some()).unwrap_or(0),
     }
 }
 
@@ -350,7 +352,7 @@ pub fn counts(m: &Message) -> Counts {
 fn template_counts(m: &Message) -> template_counters::Counts {
     let one = |at: Option<Timestamp>| i64::from(at.is_some());
     template_counters::Counts {
-        outcome: counts(m),
+        outcome: Counts { bytes: 0, ..counts(m) },
         opened: one(m.engagement.opened_at),
         clicked: one(m.engagement.clicked_at),
         machine_opened: one(m.engagement.machine_opened_at),
@@ -364,6 +366,7 @@ pub fn former_counts(former: &FormerRoute) -> Counts {
     Counts {
         sent: i64::from(is_sent),
         segments: if is_sent { i64::from(former.segments.unwrap_or(0)) } else { 0 },
+        bytes: former.bytes.filter(|_| is_sent).unwrap_or(0),
         ..Counts::default()
     }
 }

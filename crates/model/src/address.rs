@@ -27,6 +27,14 @@ impl Phone {
     }
 }
 
+/// Area codes of American toll-free numbers, which carriers verify another way than local ones.
+pub const TOLL_FREE: [&str; 7] = ["800", "833", "844", "855", "866", "877", "888"];
+
+/// True for a toll-free number of the United States, written without its country code.
+pub fn is_toll_free(national: &str) -> bool {
+    TOLL_FREE.iter().any(|code| national.starts_with(code))
+}
+
 impl FromStr for Phone {
     type Err = BadAddress;
 

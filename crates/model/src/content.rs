@@ -37,6 +37,16 @@ impl Content {
             Self::Webhook(_) => Channel::Webhook,
         }
     }
+
+    /// Its pictures, films, sounds and documents. A mail has attachments instead.
+    pub fn media(&self) -> &[Media] {
+        match self {
+            Self::Sms(sms) => &sms.media,
+            Self::Whatsapp(whatsapp) => &whatsapp.media,
+            Self::Telegram(telegram) => &telegram.media,
+            Self::Email(_) | Self::Voice(_) | Self::Webhook(_) => &[],
+        }
+    }
 }
 
 /// A mail. At least one of `text` and `html`.

@@ -21,7 +21,7 @@ mod settings;
 mod status;
 mod time;
 
-pub use address::{Address, BadAddress, ChatId, EmailAddress, Mailbox, Phone};
+pub use address::{Address, BadAddress, ChatId, EmailAddress, Mailbox, Phone, TOLL_FREE, is_toll_free};
 pub use call::{
     Answer, Broken, Call, HttpAnswer, HttpCall, Method, SmtpAnswer, SmtpCall, SmtpLogin, SmtpReply, SmtpSecurity,
     SmtpStage,

@@ -5,6 +5,7 @@
 //! We answer no mail with a mail, so a loop cannot begin here. STARTTLS (RFC 3207) is offered where a certificate is given: nothing said before it counts after it.
 
 mod peers;
+mod rooms;
 mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc};
@@ -14,12 +15,15 @@ use model::{ArrivedMail, Clock, MailDoor, Welcome};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
 };
 use tokio_rustls::TlsAcceptor;
 
-use self::peers::Peers;
 pub use self::tls::{MailTls, MailTlsError};
+use self::{
+    peers::{Peers, place},
+    rooms::{Room, Rooms},
+};
 use crate::wire::Wire;
 
 /// Mails over one connection.
@@ -38,10 +42,8 @@ const COMMAND_MAX: u64 = 2_048;
 const PIECE_MAX: u64 = 64 * 1024;
 /// Largest mail, in bytes: answers bring files, and some servers send all of the original back.
 const MAIL_MAX: usize = 40 << 20;
-/// Bytes of a mail that every connection may hold in memory: what reports and most answers have.
+/// Bytes of a mail that every connection may hold in memory: what reports and most answers have. More takes a room.
 const SMALL_MAX: usize = 1 << 20;
-/// Mails beyond [`SMALL_MAX`] that are in memory at once; whoever brings another comes again.
-const LARGE_MAX: usize = 4;
 /// Time for a TLS handshake, in milliseconds.
 const HANDSHAKE_MS: u64 = 30_000;
 /// Time for a command, in milliseconds. RFC 5321 has five minutes; who brings a report is a server and not a person.
@@ -74,7 +76,7 @@ impl MailListen {
     pub async fn run(self) {
         let Self { listener, name, kept_max, tls, door, clock, mut stop } = self;
         let peers = Arc::new(Peers::default());
-        let large = Arc::new(Semaphore::new(LARGE_MAX));
+        let rooms = Arc::new(Rooms::default());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -98,7 +100,7 @@ impl MailListen {
                 name: name.clone(),
                 kept_max,
                 tls: tls.clone(),
-                large: Arc::clone(&large),
+                rooms: Arc::clone(&rooms),
                 door: Arc::clone(&door),
                 clock: Arc::clone(&clock),
                 peers: Arc::clone(&peers),
@@ -132,7 +134,7 @@ struct Visit {
     name: String,
     kept_max: usize,
     tls: Option<Arc<MailTls>>,
-    large: Arc<Semaphore>,
+    rooms: Arc<Rooms>,
     door: Arc<dyn MailDoor>,
     clock: Arc<dyn Clock>,
     peers: Arc<Peers>,
@@ -141,7 +143,7 @@ struct Visit {
 /// What a mail's data came to.
 enum Data {
     /// With the room it takes, until it is handed over.
-    Whole(Vec<u8>, Option<OwnedSemaphorePermit>),
+    Whole(Vec<u8>, Option<Room>),
     TooLarge,
     /// It was let go: too many large ones are in memory.
     Busy,
@@ -240,7 +242,8 @@ impl Visit {
     async fn secure(mut self) -> io::Result<Self> {
         let Some(tls) = self.tls.clone() else { return Ok(self) };
         self.say("220 2.0.0 Go on\r\n").await?;
-        let (clock, acceptor) = (Arc::clone(&self.clock), TlsAcceptor::from(tls.config()));
+        let clock = Arc::clone(&self.clock);
+        let acceptor = TlsAcceptor::from(tls.config(clock.now()).await);
         let Self { stream, .. } = self;
         let secured = tokio::select! {
             secured = stream.into_inner().accept(&acceptor) => secured?,
@@ -256,7 +259,7 @@ impl Visit {
             return Ok("451 4.7.0 Too many mails this minute; try again later\r\n");
         }
         self.say("354 Go on\r\n").await?;
-        let (data, _room) = match self.data().await? {
+        let (data, _room) = match self.data(&to).await? {
             Data::Whole(data, room) => (Bytes::from(data), room),
             Data::TooLarge => return Ok("552 5.3.4 The mail is too large\r\n"),
             Data::Busy => return Ok("451 4.3.2 Too many large mails at this moment; try again later\r\n"),
@@ -294,11 +297,13 @@ impl Visit {
     }
 
     /// The mail up to its dot, without the dots that were doubled on the way. Only a dot between whole line ends ends it.
-    async fn data(&mut self) -> io::Result<Data> {
+    async fn data(&mut self, to: &str) -> io::Result<Data> {
         let clock = Arc::clone(&self.clock);
         let deadline = clock.sleep(MAIL_MS);
+        let (rooms, from) = (Arc::clone(&self.rooms), place(self.peer.ip()));
+        let enter = || rooms.enter(from, to);
         tokio::select! {
-            data = read_data(&mut self.stream, self.kept_max, &self.large) => data,
+            data = read_data(&mut self.stream, self.kept_max, &enter) => data,
             () = deadline => Err(io::ErrorKind::TimedOut.into()),
         }
     }
@@ -309,7 +314,12 @@ async fn write(line: &mut Wire, bytes: &[u8]) -> io::Result<()> {
     line.flush().await
 }
 
-async fn read_data(stream: &mut BufReader<Wire>, kept_max: usize, large: &Arc<Semaphore>) -> io::Result<Data> {
+/// `enter` answers a room for a large mail, when there is one.
+async fn read_data(
+    stream: &mut BufReader<Wire>,
+    kept_max: usize,
+    enter: &(dyn Fn() -> Option<Room> + Sync),
+) -> io::Result<Data> {
     let (mut kept, mut piece, mut size, mut is_at_start) = (Vec::new(), Vec::new(), 0_usize, true);
     let (mut room, mut is_busy) = (None, false);
     loop {
@@ -333,7 +343,7 @@ async fn read_data(stream: &mut BufReader<Wire>, kept_max: usize, large: &Arc<Se
         }
         let wanted = text.len().min(kept_max - kept.len());
         if room.is_none() && !is_busy && kept.len() + wanted > SMALL_MAX {
-            room = Arc::clone(large).try_acquire_owned().ok();
+            room = enter();
             is_busy = room.is_none();
         }
         if is_busy {

@@ -59,6 +59,9 @@ pub(crate) enum Day {
         /// The messages are taken all the same.
         #[serde(default = "yes")]
         is_taken: bool,
+        /// Nothing is reported of them either: only asking can tell.
+        #[serde(default)]
+        is_silent: bool,
     },
     /// The callbacks about the messages misbehave.
     Callbacks {
@@ -144,7 +147,7 @@ mod tests {
     fn a_rule_is_about_what_it_names() {
         let rule = |text: &str| serde_json::from_str::<Rule>(text).unwrap();
         let sends = rule(r#"{"provider": "twilio", "times": 1, "day": {"drop": {}}}"#);
-        assert_eq!(sends.day, Day::Drop { is_taken: true });
+        assert_eq!(sends.day, Day::Drop { is_taken: true, is_silent: false });
         assert!(sends.is_about("twilio", "/twilio/x", &["+1"]));
         assert!(!sends.is_about("twilio", "/twilio/x", &[]) && !sends.is_about("vonage", "/vonage/x", &["+1"]));
         let path = rule(r#"{"path": "/twilio/*/Balance.json", "day": {"error": {"status": 503}}}"#);

@@ -111,7 +111,7 @@ impl Simulator {
                 is_taken = *taken;
             }
             Some(Day::Slow { wait_ms: wait }) => wait_ms = *wait,
-            Some(Day::Drop { is_taken: taken }) => (is_dropped, is_taken) = (true, *taken),
+            Some(Day::Drop { is_taken: taken, .. }) => (is_dropped, is_taken) = (true, *taken),
             Some(Day::Callbacks { .. } | Day::Fate(_)) | None => {}
         }
         if !is_taken {
@@ -237,6 +237,9 @@ fn reports(message: &Message, now: Timestamp, day: Option<&Day>) -> Vec<Due> {
         what: What::Stage(Box::new(message.clone()), *stage),
     };
     let mut all: Vec<Due> = message.steps.iter().map(due).collect();
+    if matches!(day, Some(Day::Drop { is_silent: true, .. })) {
+        return Vec::new();
+    }
     let Some(Day::Callbacks { twice, reversed, late_ms, lost }) = day else { return all };
     if *reversed {
         let times: Vec<u64> = all.iter().rev().map(|due| due.after_ms).collect();

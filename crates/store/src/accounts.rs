@@ -140,6 +140,19 @@ pub async fn all(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Account>, Error> {
     tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
 }
 
+/// Accounts at a provider that were not deleted, behind `after`, oldest first, with whose they are. Across tenants: for what the operator does at the provider.
+pub async fn of_connector(
+    tx: &mut Tx,
+    connector: &str,
+    after: AccountId,
+    limit: i64,
+) -> Result<Vec<(TenantId, AccountId)>, Error> {
+    let sql = "SELECT a.tenant_id, a.id FROM accounts AS a JOIN tenants AS t ON t.id = a.tenant_id
+        WHERE a.connector = $1 AND a.id > $2 AND a.deleted_at IS NULL AND t.deleted_at IS NULL ORDER BY a.id LIMIT $3";
+    let rows = tx.rows(sql, &[&connector, &after, &limit]).await?;
+    rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 /// The tenant's accounts that were not deleted and are no endpoints, newest first, made before `before`.
 pub async fn list(tx: &mut Tx, tenant: TenantId, before: AccountId, limit: i64) -> Result<Vec<Account>, Error> {
     let sql = format!(

@@ -158,13 +158,20 @@ pub struct Filter {
     pub actor: Option<String>,
     /// Of this action, or of all that begin so.
     pub action: Option<Action>,
+    /// Of actions that begin with one of these.
+    pub nouns: Vec<String>,
     /// About this one.
     pub subject: Option<String>,
+    /// With this text in the subject, the actor or the detail, whatever the case of Latin letters: among the newest entries ([`SEARCHED`]).
+    pub text: Option<String>,
     /// Made from this instant on.
     pub since: Option<Timestamp>,
     /// Made before this instant.
     pub until: Option<Timestamp>,
 }
+
+/// Entries a text is looked for in, the newest ones before where a list begins: some tenths of a second.
+pub const SEARCHED: i64 = 100_000;
 
 /// Which actions are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,11 +200,10 @@ pub async fn list(
         Some(Action::Is(action)) => {
             sql.push(" AND action = ").bind(action.as_str());
         }
-        Some(Action::BeginsWith(start)) => {
-            // Not a range: the column does not compare byte by byte everywhere.
-            let length = start.chars().count() as i64;
-            sql.push(" AND substr(action, 1, CAST(").bind(length).push(" AS INTEGER)) = ").bind(start.as_str());
-        }
+        Some(Action::BeginsWith(start)) => begins_with_any(sql.push(" AND "), std::slice::from_ref(start)),
+    }
+    if !filter.nouns.is_empty() {
+        begins_with_any(sql.push(" AND "), &filter.nouns);
     }
     if let Some(subject) = &filter.subject {
         sql.push(" AND subject = ").bind(subject.as_str());
@@ -208,6 +214,27 @@ pub async fn list(
     if let Some(until) = filter.until {
         sql.push(" AND at < ").bind(until);
     }
+    if let Some(text) = &filter.text {
+        for (index, column) in ["subject", "actor", "detail"].into_iter().enumerate() {
+            sql.push(if index == 0 { " AND (" } else { " OR " }).contains_word(tx.dialect(), column, text);
+        }
+        sql.push(") AND id >= COALESCE((SELECT id FROM audit_log WHERE tenant_id = ").bind(tenant);
+        sql.push(" AND id < ").bind(before);
+        if let Some(until) = filter.until {
+            sql.push(" AND at < ").bind(until);
+        }
+        sql.push(" ORDER BY id DESC LIMIT 1 OFFSET ").bind(SEARCHED).push("), ").bind(AuditId::from_ulid(0)).push(")");
+    }
     sql.push(" ORDER BY id DESC LIMIT ").bind(limit);
     sql.rows(tx, &format!("SELECT {COLUMNS}")).await?.into_iter().map(read).collect()
+}
+
+/// Not a range: the column does not compare byte by byte everywhere.
+fn begins_with_any(sql: &mut Sql, starts: &[String]) {
+    for (index, start) in starts.iter().enumerate() {
+        let length = start.chars().count() as i64;
+        sql.push(if index == 0 { "(" } else { " OR " });
+        sql.push("substr(action, 1, CAST(").bind(length).push(" AS INTEGER)) = ").bind(start.clone());
+    }
+    sql.push(")");
 }

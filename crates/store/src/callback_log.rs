@@ -41,9 +41,11 @@ pub struct Callback {
     pub unmatched: u32,
     /// How often it came again.
     pub repeats: u32,
+    /// What it told about which messages, as JSON; `None` for nothing.
+    pub told: Option<String>,
 }
 
-const COLUMNS: &str = "tenant_id, id, account_id, received_at, method, path, query, headers, size, dedupe, verdict, detail, observed, unmatched, repeats";
+const COLUMNS: &str = "tenant_id, id, account_id, received_at, method, path, query, headers, size, dedupe, verdict, detail, observed, unmatched, repeats, told";
 
 /// Bytes of each body that a list reads: enough to recognise a request by.
 const LISTED_BODY: u32 = 2_048;
@@ -65,7 +67,8 @@ fn read(mut row: Row) -> Result<Callback, Error> {
         observed: row.get(12)?,
         unmatched: row.get(13)?,
         repeats: row.get(14)?,
-        body: row.get(15)?,
+        told: row.get(15)?,
+        body: row.get(16)?,
     })
 }
 
@@ -89,6 +92,7 @@ pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Err
         ("observed", Kind::Int),
         ("unmatched", Kind::Int),
         ("repeats", Kind::Int),
+        ("told", Kind::Text),
     ]);
     for c in callbacks {
         given.row([
@@ -108,6 +112,7 @@ pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Err
             &c.observed,
             &c.unmatched,
             &c.repeats,
+            &c.told,
         ]);
     }
     let suffix = "ON CONFLICT (account_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING";

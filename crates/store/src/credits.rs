@@ -339,7 +339,51 @@ pub async fn entries(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> 
 
 const CHARGE: &str = "tenant_id, message_id, list_version, unit, per, cost_unit, markup, category, units, reported, reported_currency, quoted, promo, former, charged, state";
 
-/// Writes charges, new or changed; their tenants are their own.
+/// Adds charges nothing became of yet; their tenants are their own. What is known of them later only has its default.
+pub async fn insert_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("message_id", Kind::Id),
+        ("list_version", Kind::Int),
+        ("unit", Kind::Int),
+        ("is_per_segment", Kind::Bool),
+        ("per", Kind::Int),
+        ("cost_unit", Kind::Int),
+        ("markup", Kind::Int),
+        ("category", Kind::Text),
+        ("units", Kind::Int),
+        ("quoted", Kind::Int),
+        ("promo", Kind::Int),
+        ("charged", Kind::Int),
+        ("state", Kind::Text),
+    ]);
+    for c in charges {
+        given.row([
+            &c.tenant_id,
+            &c.message_id,
+            &c.list_version,
+            &c.unit,
+            is_per_segment(c),
+            &c.per,
+            &c.cost_unit,
+            &c.markup,
+            &c.category,
+            &c.units,
+            &c.quoted,
+            &c.promo,
+            &c.charged,
+            &c.state,
+        ]);
+    }
+    tx.insert_many_later("message_charges", &given, "").await
+}
+
+/// What programs before `per` read.
+fn is_per_segment(charge: &Charge) -> &'static bool {
+    if charge.per == PER_SEGMENT { &true } else { &false }
+}
+
+/// Writes charges anew whose prices changed; their tenants are their own.
 pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
@@ -366,7 +410,7 @@ pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
             &c.message_id,
             &c.list_version,
             &c.unit,
-            if c.per == PER_SEGMENT { &true } else { &false },
+            is_per_segment(c),
             &c.per,
             &c.cost_unit,
             &c.markup,
@@ -491,6 +535,12 @@ pub async fn grants(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Gra
         "SELECT {GRANT} FROM (SELECT {GRANT} FROM credit_grants WHERE tenant_id = $1 ORDER BY number DESC LIMIT $2) AS newest ORDER BY expires_at, number"
     );
     tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read_grant).collect()
+}
+
+/// What all of a tenant's grants have left together.
+pub async fn grants_left(tx: &mut Tx, tenant: TenantId) -> Result<i64, Error> {
+    let sql = "SELECT CAST(COALESCE(SUM(rest), 0) AS BIGINT) FROM credit_grants WHERE tenant_id = $1";
+    tx.row(sql, &[&tenant]).await?.map_or(Ok(0), |mut row| row.get(0))
 }
 
 /// Grants before `before`, newest first.

@@ -95,6 +95,8 @@ pub struct FormerRoute {
     pub sent_at: Option<Timestamp>,
     /// Parts it was sent in.
     pub segments: Option<u32>,
+    /// What was handed to the provider, in bytes.
+    pub bytes: Option<i64>,
     /// Why it did not arrive, as JSON.
     pub failure: Option<String>,
     /// The last attempt that went this way.
@@ -103,7 +105,7 @@ pub struct FormerRoute {
     pub left_at: Timestamp,
 }
 
-const ROUTE: &str = "tenant_id, message_id, position, channel, address, account_id, connector, provider_message_id, sent_at, segments, failure, last_attempt, left_at";
+const ROUTE: &str = "tenant_id, message_id, position, channel, address, account_id, connector, provider_message_id, sent_at, segments, failure, last_attempt, left_at, bytes";
 
 fn route(mut row: Row) -> Result<FormerRoute, Error> {
     Ok(FormerRoute {
@@ -120,6 +122,7 @@ fn route(mut row: Row) -> Result<FormerRoute, Error> {
         failure: row.get(10)?,
         last_attempt: row.get(11)?,
         left_at: row.get(12)?,
+        bytes: row.get(13)?,
     })
 }
 
@@ -139,6 +142,7 @@ pub async fn leave_many(tx: &mut Tx, routes: &[FormerRoute]) -> Result<(), Error
         ("failure", Kind::Text),
         ("last_attempt", Kind::Int),
         ("left_at", Kind::Time),
+        ("bytes", Kind::Int),
     ]);
     for r in routes {
         given.row([
@@ -155,6 +159,7 @@ pub async fn leave_many(tx: &mut Tx, routes: &[FormerRoute]) -> Result<(), Error
             &r.failure,
             &r.last_attempt,
             &r.left_at,
+            &r.bytes,
         ]);
     }
     tx.insert_many_later("former_routes", &given, "").await

@@ -93,7 +93,7 @@ use std::{path::PathBuf, sync::Arc};
 use model::{BoxFuture, TenantId};
 
 pub use error::Error;
-pub use migrate::{NEWEST, migrate, tenant_tables, version};
+pub use migrate::{NEWEST, migrate, migrate_to, tenant_tables, version};
 pub use tx::{Dialect, Given, Tx};
 pub use value::{Column, Kind, Owned, Param, Row, Value};
 

@@ -146,7 +146,7 @@ macro_rules! counts {
         }
 
         const NAMES: &[&str] = &[
-            "accepted", "sent", "delivered", "read", "failed", "bounced", "canceled", "expired", "suppressed", "unknown", "segments",
+            "accepted", "sent", "delivered", "read", "failed", "bounced", "canceled", "expired", "suppressed", "unknown", "segments", "bytes",
             $(stringify!($name),)+
             "took_0", "took_1", "took_2", "took_3", "took_4", "took_5", "took_6", "took_7", "took_8", "took_9", "took_10", "took_11",
             "answer_0", "answer_1", "answer_2", "answer_3", "answer_4", "answer_5", "answer_6",
@@ -158,7 +158,7 @@ macro_rules! counts {
             let mut counts = Counts {
                 outcome: usage::Counts {
                     accepted: next()?, sent: next()?, delivered: next()?, read: next()?, failed: next()?, bounced: next()?, canceled: next()?,
-                    expired: next()?, suppressed: next()?, unknown: next()?, segments: next()?,
+                    expired: next()?, suppressed: next()?, unknown: next()?, segments: next()?, bytes: next()?,
                 },
                 $($name: next()?,)+
                 took: [0; TOOK_MS.len() + 1],
@@ -175,7 +175,7 @@ macro_rules! counts {
             ("country", Kind::Text), ("campaign_id", Kind::Id), ("template_id", Kind::Id), ("template_version", Kind::Int), ("topic", Kind::Text),
             ("variant", Kind::Int), ("currency", Kind::Text), ("clock", Kind::Int), ("shard", Kind::Int), ("accepted", Kind::Int), ("sent", Kind::Int),
             ("delivered", Kind::Int), ("read", Kind::Int), ("failed", Kind::Int), ("bounced", Kind::Int), ("canceled", Kind::Int), ("expired", Kind::Int),
-            ("suppressed", Kind::Int), ("unknown", Kind::Int), ("segments", Kind::Int), $((stringify!($name), Kind::Int),)+ ("took_0", Kind::Int),
+            ("suppressed", Kind::Int), ("unknown", Kind::Int), ("segments", Kind::Int), ("bytes", Kind::Int), $((stringify!($name), Kind::Int),)+ ("took_0", Kind::Int),
             ("took_1", Kind::Int), ("took_2", Kind::Int), ("took_3", Kind::Int), ("took_4", Kind::Int), ("took_5", Kind::Int), ("took_6", Kind::Int),
             ("took_7", Kind::Int), ("took_8", Kind::Int), ("took_9", Kind::Int), ("took_10", Kind::Int), ("took_11", Kind::Int), ("answer_0", Kind::Int),
             ("answer_1", Kind::Int), ("answer_2", Kind::Int), ("answer_3", Kind::Int), ("answer_4", Kind::Int), ("answer_5", Kind::Int), ("answer_6", Kind::Int),
@@ -190,7 +190,7 @@ macro_rules! counts {
                 given.row([
                     &k.tenant_id, &k.at, &k.channel, &k.provider, &k.account_id, &k.purpose, &k.country, &k.campaign_id, &k.template_id,
                     &k.template_version, &k.topic, &k.variant, &k.currency, &k.clock, &shard, &o.accepted, &o.sent, &o.delivered, &o.read, &o.failed,
-                    &o.bounced, &o.canceled, &o.expired, &o.suppressed, &o.unknown, &o.segments, $(&c.$name,)+ &t[0], &t[1], &t[2], &t[3], &t[4], &t[5],
+                    &o.bounced, &o.canceled, &o.expired, &o.suppressed, &o.unknown, &o.segments, &o.bytes, $(&c.$name,)+ &t[0], &t[1], &t[2], &t[3], &t[4], &t[5],
                     &t[6], &t[7], &t[8], &t[9], &t[10], &t[11], &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &a[6],
                 ]);
             }

@@ -96,6 +96,8 @@ pub struct Message {
     pub failure: Option<String>,
     /// Parts that were sent (SMS).
     pub segments: Option<u32>,
+    /// What was handed to the provider when it took it, in bytes; `None` as long as nobody knows.
+    pub bytes: Option<i64>,
     /// The price, in millionths.
     pub cost_micros: Option<i64>,
     /// The price's currency.
@@ -170,6 +172,7 @@ impl Message {
             attempts: 0,
             failure: None,
             segments: None,
+            bytes: None,
             cost_micros: None,
             cost_currency: None,
             contact_id: None,
@@ -198,7 +201,7 @@ impl Message {
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
      route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
      poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id, template_id, template_version, tracking, opened_at, clicked_at, machine_opened_at, \
-     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock";
+     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock, bytes";
 
 impl Message {
     fn read(mut row: Row) -> Result<Self, Error> {
@@ -255,6 +258,7 @@ impl Message {
             },
             variant: row.get(45)?,
             clock: row.get(46)?,
+            bytes: row.get(47)?,
         })
     }
 }
@@ -350,6 +354,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("attempts", Kind::Int),
         ("failure", Kind::Text),
         ("segments", Kind::Int),
+        ("bytes", Kind::Int),
         ("cost_micros", Kind::Int),
         ("cost_currency", Kind::Text),
         ("due_at", Kind::Time),
@@ -373,6 +378,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.attempts,
             &m.failure,
             &m.segments,
+            &m.bytes,
             &m.cost_micros,
             &m.cost_currency,
             &m.due_at,
@@ -430,6 +436,20 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, id: MessageId) -> Result<Option
 pub async fn after(tx: &mut Tx, tenant: TenantId, after: MessageId, limit: i64) -> Result<Vec<Message>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM messages WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
     tx.rows(&sql, &[&tenant, &after, &limit]).await?.into_iter().map(Message::read).collect()
+}
+
+/// The messages of one of the tenant's campaigns with ids above `after`, oldest first.
+pub async fn of_campaign(
+    tx: &mut Tx,
+    tenant: TenantId,
+    campaign: CampaignId,
+    after: MessageId,
+    limit: i64,
+) -> Result<Vec<Message>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM messages WHERE tenant_id = $1 AND campaign_id = $2 AND id > $3 ORDER BY id LIMIT $4"
+    );
+    tx.rows(&sql, &[&tenant, &campaign, &after, &limit]).await?.into_iter().map(Message::read).collect()
 }
 
 /// Notes what the tenant's clock showed when messages were accepted that do not say so.

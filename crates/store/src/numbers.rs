@@ -100,10 +100,9 @@ pub async fn lock(tx: &mut Tx, id: NumberId) -> Result<Option<Number>, Error> {
     tx.row(&sql, &[&id]).await?.map(read).transpose()
 }
 
-/// The number with these digits.
-pub async fn find_by_number(tx: &mut Tx, number: &str) -> Result<Option<Number>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM numbers WHERE number = $1");
-    tx.row(&sql, &[&number]).await?.map(read).transpose()
+/// Takes a number out of the pool. `false` when it is not in it.
+pub async fn remove(tx: &mut Tx, id: NumberId) -> Result<bool, Error> {
+    Ok(tx.execute("DELETE FROM numbers WHERE id = $1", &[&id]).await? == 1)
 }
 
 /// The pool, newest first, from before `before`; only those in a state, where one is given.
@@ -120,9 +119,6 @@ pub async fn of_registration(tx: &mut Tx, tenant: TenantId, id: RegistrationId) 
     tx.rows(&sql, &[&tenant, &id]).await?.into_iter().map(read).collect()
 }
 
-/// Area codes of American toll-free numbers, which are verified another way than local ones.
-pub const TOLL_FREE: [&str; 7] = ["800", "833", "844", "855", "866", "877", "888"];
-
 /// Takes a free local number of the United States of the same holder whose digits begin with `start` for a registration, so that nobody else gets it.
 pub async fn allocate(
     tx: &mut Tx,
@@ -131,7 +127,7 @@ pub async fn allocate(
     (tenant, registration): (TenantId, RegistrationId),
     now: Timestamp,
 ) -> Result<Option<Number>, Error> {
-    let (lock, toll_free) = (tx.dialect().skip_locked(), TOLL_FREE.map(|code| format!("'{code}'")).join(", "));
+    let (lock, toll_free) = (tx.dialect().skip_locked(), model::TOLL_FREE.map(|code| format!("'{code}'")).join(", "));
     let sql = format!(
         "WITH chosen AS MATERIALIZED (
             SELECT id FROM numbers WHERE state = 'free' AND connector = $4 AND provider_account = $5 AND number LIKE $6 AND reference IS NOT NULL

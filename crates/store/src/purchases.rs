@@ -41,6 +41,10 @@ pub struct Purchase {
     pub looked: i64,
     /// The number of the entry it brought.
     pub entry: Option<i64>,
+    /// Where its payer asked the bank for the money, as a JSON array.
+    pub disputes: String,
+    /// True while one of these is not over.
+    pub is_disputed: bool,
     /// Who asked for it.
     pub actor: String,
     /// When.
@@ -111,7 +115,7 @@ pub struct PaymentSettings {
 }
 
 const PURCHASE: &str = "tenant_id, id, provider, state, amount, currency, refunded, reference, session, payment, url, failure, is_top_up, saves_method, looks, looked, entry, actor,
-    created_at, updated_at";
+    created_at, updated_at, disputes, is_disputed";
 
 fn read(mut row: Row) -> Result<Purchase, Error> {
     let row = &mut row;
@@ -136,18 +140,21 @@ fn read(mut row: Row) -> Result<Purchase, Error> {
         actor: row.get(17)?,
         created_at: row.get(18)?,
         updated_at: row.get(19)?,
+        disputes: row.get(20)?,
+        is_disputed: row.get(21)?,
     })
 }
 
 /// Writes a purchase, new or changed. Whoever changes one holds the tenant's ledger.
 pub async fn put(tx: &mut Tx, tenant: TenantId, p: &Purchase) -> Result<(), Error> {
-    let values = (1..=20).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let values = (1..=22).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
     let sql = format!(
         "INSERT INTO credit_purchases ({PURCHASE}) VALUES ({values}) ON CONFLICT (tenant_id, id) DO UPDATE SET state = excluded.state, amount = excluded.amount,
          refunded = excluded.refunded, session = excluded.session, payment = excluded.payment, url = excluded.url, failure = excluded.failure,
-         saves_method = excluded.saves_method, looks = excluded.looks, looked = excluded.looked, entry = excluded.entry, updated_at = excluded.updated_at"
+         saves_method = excluded.saves_method, looks = excluded.looks, looked = excluded.looked, entry = excluded.entry, updated_at = excluded.updated_at,
+         disputes = excluded.disputes, is_disputed = excluded.is_disputed"
     );
-    let params: [&dyn Param; 20] = [
+    let params: [&dyn Param; 22] = [
         &tenant,
         &p.id,
         &p.provider,
@@ -168,6 +175,8 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, p: &Purchase) -> Result<(), Erro
         &p.actor,
         &p.created_at,
         &p.updated_at,
+        &p.disputes,
+        &p.is_disputed,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }
@@ -183,6 +192,12 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, before: PurchaseId, limit: i64)
     let sql =
         format!("SELECT {PURCHASE} FROM credit_purchases WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
     tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// How many purchases have a dispute that is not over, counted up to `limit`. Across tenants: for the operator's alert.
+pub async fn disputed(tx: &mut Tx, limit: i64) -> Result<i64, Error> {
+    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM credit_purchases WHERE is_disputed LIMIT $1) AS disputed";
+    tx.row(sql, &[&limit]).await?.map_or(Ok(0), |mut row| row.get(0))
 }
 
 /// What a tenant bought by itself since an instant, or may have: how many purchases, and for how much.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use model::{AccountId, MessageId, ReconciliationId, TenantId, Timestamp};
+use model::{AccountId, Channel, MessageId, ReconciliationId, TenantId, Timestamp};
 
-use crate::{Error, Given, Kind, Param, Row, Tx};
+use crate::{Error, Given, Kind, Param, Row, Tx, inflight::WorkerId, leases::Leased};
 
 /// A row of `reconciliations`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Reconciliation {
     pub source: String,
     /// `running`, `done` or `failed`.
     pub state: String,
+    /// Of which channel the records are, where they are of one alone.
+    pub channel: Option<Channel>,
     /// From when.
     pub starts_at: Timestamp,
     /// Until when.
@@ -57,6 +59,8 @@ pub struct Reconciliation {
     pub created_at: Timestamp,
     /// When it last went on.
     pub updated_at: Timestamp,
+    /// When it goes on; `None` once it is over.
+    pub next_at: Option<Timestamp>,
 }
 
 /// A row of `reconciliation_records`.
@@ -79,7 +83,7 @@ pub struct Record {
 }
 
 const COLUMNS: &str = "tenant_id, id, account_id, source, state, starts_at, ends_at, stage, place, ours, theirs, matched, missing_here, missing_there, price_differences, looked_up,
-    cost_ours, cost_theirs, currency, failure, tries, actor, created_at, updated_at";
+    cost_ours, cost_theirs, currency, failure, tries, actor, created_at, updated_at, channel, next_at";
 
 fn read(mut row: Row) -> Result<Reconciliation, Error> {
     let row = &mut row;
@@ -108,12 +112,14 @@ fn read(mut row: Row) -> Result<Reconciliation, Error> {
         actor: row.get(21)?,
         created_at: row.get(22)?,
         updated_at: row.get(23)?,
+        channel: row.get(24)?,
+        next_at: row.get(25)?,
     })
 }
 
 /// Writes a reconciliation, new or further on.
 pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<(), Error> {
-    let values = (1..=24).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let values = (1..=26).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
     let changing = [
         "state",
         "stage",
@@ -131,12 +137,13 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<()
         "failure",
         "tries",
         "updated_at",
+        "next_at",
     ];
     let sets = changing.map(|name| format!("{name} = excluded.{name}")).join(", ");
     let sql = format!(
         "INSERT INTO reconciliations ({COLUMNS}) VALUES ({values}) ON CONFLICT (tenant_id, id) DO UPDATE SET {sets}"
     );
-    let params: [&dyn Param; 24] = [
+    let params: [&dyn Param; 26] = [
         &tenant,
         &r.id,
         &r.account_id,
@@ -161,6 +168,8 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<()
         &r.actor,
         &r.created_at,
         &r.updated_at,
+        &r.channel,
+        &r.next_at,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }
@@ -190,10 +199,25 @@ pub async fn list(
     tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// Reconciliations to be carried on, those first that waited longest. Across tenants: for the job that does so.
-pub async fn running(tx: &mut Tx, limit: i64) -> Result<Vec<Reconciliation>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM reconciliations WHERE state = 'running' ORDER BY updated_at LIMIT $1");
-    tx.rows(&sql, &[&limit]).await?.into_iter().map(read).collect()
+/// Takes reconciliations of any tenants that are to go on and nobody else works on, until `until`: those first that waited longest.
+pub async fn lease(
+    tx: &mut Tx,
+    worker: WorkerId,
+    now: Timestamp,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<Reconciliation>, Error> {
+    let leased = Leased { table: "reconciliations", key: "tenant_id, id", columns: COLUMNS };
+    let rows = leased.lease(tx, worker, now, until, limit).await?;
+    let mut leased = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    leased.sort_by_key(|row| (row.next_at, row.id));
+    Ok(leased)
+}
+
+/// Ends a turn: others may take it again when it is due.
+pub async fn release(tx: &mut Tx, tenant: TenantId, id: ReconciliationId, worker: WorkerId) -> Result<(), Error> {
+    let sql = "UPDATE reconciliations SET leased_by = NULL, lease_until = NULL WHERE tenant_id = $1 AND id = $2 AND leased_by = $3";
+    tx.execute(sql, &[&tenant, &id, &worker]).await.map(drop)
 }
 
 /// Removes a tenant's reconciliations but the newest `kept`, with what they found.

@@ -11,8 +11,14 @@ pub struct Registration {
     pub tenant_id: TenantId,
     /// Which one.
     pub id: RegistrationId,
-    /// Of which account; one each.
+    /// Of which account; one each, and one for each of its toll-free numbers.
     pub account_id: AccountId,
+    /// `10dlc` or `toll_free`.
+    pub kind: String,
+    /// The toll-free number; empty for `10dlc`.
+    pub sender: String,
+    /// What is asked about a toll-free number, as JSON.
+    pub toll_free: Option<String>,
     /// `in_progress`, `rejected`, `operator_needed` or `approved`.
     pub state: String,
     /// What is done next, or what was.
@@ -41,7 +47,7 @@ pub struct Registration {
     pub updated_at: Timestamp,
 }
 
-const COLUMNS: &str = "tenant_id, id, account_id, state, stage, refs, business, area_code, reasons, problem, failures, submitted_at, approved_at, next_at, created_at, updated_at";
+const COLUMNS: &str = "tenant_id, id, account_id, state, stage, refs, business, area_code, reasons, problem, failures, submitted_at, approved_at, next_at, created_at, updated_at, kind, sender, toll_free";
 
 fn read(mut row: Row) -> Result<Registration, Error> {
     let row = &mut row;
@@ -62,15 +68,19 @@ fn read(mut row: Row) -> Result<Registration, Error> {
         next_at: row.get(13)?,
         created_at: row.get(14)?,
         updated_at: row.get(15)?,
+        kind: row.get(16)?,
+        sender: row.get(17)?,
+        toll_free: row.get(18)?,
     })
 }
 
-/// Adds a registration. `false` when the account has one.
+/// Adds a registration. `false` when the account, or the toll-free number, has one.
 pub async fn insert(tx: &mut Tx, r: &Registration) -> Result<bool, Error> {
     let sql = format!(
-        "INSERT INTO registrations ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT (tenant_id, account_id) DO NOTHING"
+        "INSERT INTO registrations ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+         ON CONFLICT (tenant_id, account_id, kind, sender) DO NOTHING"
     );
-    let params: [&dyn crate::Param; 16] = [
+    let params: [&dyn crate::Param; 19] = [
         &r.tenant_id,
         &r.id,
         &r.account_id,
@@ -87,6 +97,9 @@ pub async fn insert(tx: &mut Tx, r: &Registration) -> Result<bool, Error> {
         &r.next_at,
         &r.created_at,
         &r.updated_at,
+        &r.kind,
+        &r.sender,
+        &r.toll_free,
     ];
     Ok(tx.execute(&sql, &params).await? == 1)
 }
@@ -94,8 +107,8 @@ pub async fn insert(tx: &mut Tx, r: &Registration) -> Result<bool, Error> {
 /// Writes everything that can change, if nobody changed it since `seen`. `false` when somebody did, or it is gone.
 pub async fn update(tx: &mut Tx, r: &Registration, seen: Timestamp) -> Result<bool, Error> {
     let sql = "UPDATE registrations SET state = $1, stage = $2, refs = $3, business = $4, area_code = $5, reasons = $6, problem = $7, failures = $8, submitted_at = $9,
-        approved_at = $10, next_at = $11, updated_at = $12 WHERE tenant_id = $13 AND id = $14 AND updated_at = $15";
-    let params: [&dyn crate::Param; 15] = [
+        approved_at = $10, next_at = $11, updated_at = $12, toll_free = $16 WHERE tenant_id = $13 AND id = $14 AND updated_at = $15";
+    let params: [&dyn crate::Param; 16] = [
         &r.state,
         &r.stage,
         &r.refs,
@@ -111,6 +124,7 @@ pub async fn update(tx: &mut Tx, r: &Registration, seen: Timestamp) -> Result<bo
         &r.tenant_id,
         &r.id,
         &seen,
+        &r.toll_free,
     ];
     Ok(tx.execute(sql, &params).await? == 1)
 }
@@ -121,28 +135,31 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, id: RegistrationId) -> Result<O
     tx.row(&sql, &[&tenant, &id]).await?.map(read).transpose()
 }
 
-/// The tenant's registrations, newest first, made before `before`.
+/// The tenant's registrations of a kind, newest first, made before `before`.
 pub async fn list(
     tx: &mut Tx,
     tenant: TenantId,
+    kind: &str,
     before: RegistrationId,
     limit: i64,
 ) -> Result<Vec<Registration>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM registrations WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
-    tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
-}
-
-/// Registrations of all tenants that need the operator, newest first, made before `before`.
-pub async fn stuck(tx: &mut Tx, before: RegistrationId, limit: i64) -> Result<Vec<Registration>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM registrations WHERE state = 'operator_needed' AND id < $1 ORDER BY id DESC LIMIT $2"
+        "SELECT {COLUMNS} FROM registrations WHERE tenant_id = $1 AND kind = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
     );
-    tx.rows(&sql, &[&before, &limit]).await?.into_iter().map(read).collect()
+    tx.rows(&sql, &[&tenant, &kind, &before, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// Account, state and stage of all of the tenant's registrations: at most one per account.
-pub async fn states(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(AccountId, String, RegistrationId)>, Error> {
-    let sql = "SELECT account_id, state, id FROM registrations WHERE tenant_id = $1 ORDER BY id";
+/// Registrations of a kind, of all tenants, that need the operator, newest first, made before `before`.
+pub async fn stuck(tx: &mut Tx, kind: &str, before: RegistrationId, limit: i64) -> Result<Vec<Registration>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM registrations WHERE state = 'operator_needed' AND kind = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
+    );
+    tx.rows(&sql, &[&kind, &before, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// Account, toll-free number (empty for `10dlc`) and state of all of the tenant's registrations.
+pub async fn states(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(AccountId, String, String)>, Error> {
+    let sql = "SELECT account_id, sender, state FROM registrations WHERE tenant_id = $1 ORDER BY id";
     let rows = tx.rows(sql, &[&tenant]).await?;
     rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
 }
@@ -154,14 +171,17 @@ pub async fn remove(tx: &mut Tx, tenant: TenantId, id: RegistrationId, now: Time
     Ok(tx.execute(sql, &[&tenant, &id, &now]).await? == 1)
 }
 
-/// Forgets the registration of an account, and answers which it was.
+/// Forgets the registrations of an account, and answers which they were.
 pub async fn remove_of_account(
     tx: &mut Tx,
     tenant: TenantId,
     account: AccountId,
-) -> Result<Option<RegistrationId>, Error> {
+) -> Result<Vec<RegistrationId>, Error> {
     let sql = "DELETE FROM registrations WHERE tenant_id = $1 AND account_id = $2 RETURNING id";
-    tx.row(sql, &[&tenant, &account]).await?.map(|mut row| row.get(0)).transpose()
+    let rows = tx.rows(sql, &[&tenant, &account]).await?;
+    let mut ids = rows.into_iter().map(|mut row| row.get(0)).collect::<Result<Vec<_>, Error>>()?;
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// Takes registrations of any tenants with something to do that nobody else works on, until `until`.

@@ -84,6 +84,16 @@ impl Sql {
         self.push(&format!("{place}({column}, ")).bind(part).push(") > 0")
     }
 
+    /// The same, whatever the case of the letters A to Z.
+    pub(crate) fn contains_word(&mut self, dialect: Dialect, column: &str, part: &str) -> &mut Self {
+        let lower = match dialect {
+            Dialect::Sqlite => format!("LOWER({column})"),
+            // Other collations know more letters than SQLite does.
+            Dialect::Postgres => format!("LOWER({column} COLLATE \"C\")"),
+        };
+        self.contains(dialect, &lower, &part.to_ascii_lowercase())
+    }
+
     /// Runs `head` and this.
     pub(crate) async fn rows(&self, tx: &mut Tx, head: &str) -> Result<Vec<Row>, Error> {
         let params: Vec<&dyn Param> = self.binds.iter().map(|bind| bind as &dyn Param).collect();

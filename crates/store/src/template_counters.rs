@@ -159,6 +159,8 @@ pub async fn of_template(
                 suppressed: row.get(10)?,
                 unknown: row.get(11)?,
                 segments: row.get(12)?,
+                // What templates come to does not depend on how long they are.
+                bytes: 0,
             },
             opened: row.get(13)?,
             clicked: row.get(14)?,

@@ -92,6 +92,8 @@ counts! {
     unknown,
     /// Parts of sent messages (SMS).
     segments,
+    /// What was handed to providers of sent messages, in bytes.
+    bytes,
 }
 
 /// A tenant's sums for a month, one row per channel, provider and purpose, in that order.
@@ -122,6 +124,11 @@ pub async fn of_month_of_all(tx: &mut Tx, month: &str, limit: i64) -> Result<Vec
         sums()
     );
     tx.rows(&sql, &[&month, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// Forgets a tenant's sums of a month, to write them anew.
+pub async fn remove(tx: &mut Tx, tenant: TenantId, month: &str) -> Result<(), Error> {
+    tx.execute("DELETE FROM usage_counters WHERE tenant_id = $1 AND month = $2", &[&tenant, &month]).await.map(drop)
 }
 
 fn sums() -> String {

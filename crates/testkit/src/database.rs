@@ -51,6 +51,23 @@ where
     }
 }
 
+/// Runs `test` on a database of each engine as the Tidings of an earlier schema version left it: empty, and not migrated any further.
+pub fn on_each_older<Fut: Future<Output = ()>>(version: i64, test: impl Fn(TestDb) -> Fut) {
+    block_on(async {
+        let directory = TempDir::new();
+        let url = format!("sqlite:{}", directory.path().join("tidings.db").display());
+        let sqlite = TestDb { db: Db::open(&url).unwrap(), engine: "sqlite", url, _home: Home::Directory(directory) };
+        let home = OwnDatabase::empty().await;
+        let url = home.url();
+        let postgres = TestDb { db: Db::open(&url).unwrap(), engine: "postgres", url, _home: Home::Postgres(home) };
+        for db in [sqlite, postgres] {
+            println!("on {}", db.engine);
+            store::migrate_to(&db, version, Timestamp::EPOCH).await.unwrap();
+            test(db).await;
+        }
+    });
+}
+
 /// A fresh SQLite database in a temporary directory.
 pub async fn sqlite() -> TestDb {
     sqlite_in(TempDir::new()).await

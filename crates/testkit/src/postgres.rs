@@ -29,9 +29,17 @@ impl OwnDatabase {
         if !exists(&admin, TEMPLATE).await {
             make_template(&server, &admin).await;
         }
-        let row = admin.query_one("SELECT 'tidings_test_' || replace(gen_random_uuid()::TEXT, '-', '')", &[]).await;
-        let name: String = row.unwrap().get(0);
+        let name = fresh_name(&admin).await;
         admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")).await.unwrap();
+        Self { server, name }
+    }
+
+    /// One without a schema.
+    pub(crate) async fn empty() -> Self {
+        let server = server();
+        let admin = connect(&server).await;
+        let name = fresh_name(&admin).await;
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         Self { server, name }
     }
 
@@ -52,6 +60,11 @@ impl Drop for OwnDatabase {
         });
         let _ = dropper.join();
     }
+}
+
+async fn fresh_name(admin: &Client) -> String {
+    let row = admin.query_one("SELECT 'tidings_test_' || replace(gen_random_uuid()::TEXT, '-', '')", &[]).await;
+    row.unwrap().get(0)
 }
 
 fn server() -> Url {

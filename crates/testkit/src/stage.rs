@@ -135,7 +135,7 @@ impl Stage {
 fn engine_in(world: &World) -> Arc<Engine> {
     let config = Config {
         public_url: "https://tidings.example".to_owned(),
-        base_urls: std::collections::BTreeMap::new(),
+        base_urls: world.base_urls.clone(),
         mail_tenant: None,
         oidc: None,
         requests_per_second: None,

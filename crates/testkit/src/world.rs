@@ -1,6 +1,6 @@
 //! Everything the engine reaches, held by a test.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use engine::Ports;
 use model::{Answer, Broken, Call, Ids};
@@ -19,6 +19,8 @@ pub struct World {
     pub blobs: Arc<MemoryBlobs>,
     /// What is published in the DNS.
     pub zone: Arc<Zone>,
+    /// Where requests go instead of to the providers, by connector.
+    pub base_urls: BTreeMap<String, String>,
 }
 
 impl World {
@@ -49,6 +51,6 @@ impl World {
             blobs: Arc::<MemoryBlobs>::clone(&blobs),
             dns: Arc::<Zone>::clone(&zone),
         };
-        Self { ports, clock, transport, blobs, zone }
+        Self { ports, clock, transport, blobs, zone, base_urls: BTreeMap::new() }
     }
 }

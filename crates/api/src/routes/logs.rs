@@ -22,7 +22,7 @@ use crate::{
 
 /// Lists the audit log
 ///
-/// Who changed what, when and from where, newest first; by who did it, what was done (`account.*` for all about accounts), to what, and when. Secrets are never in it. An operator without
+/// Who changed what, when and from where, newest first; by who did it, what was done (`account.*` for all about accounts), about which noun, to what, when, and by a word. Secrets are never in it. An operator without
 /// `Tidings-Tenant` sees the installation's own.
 #[utoipa::path(get, path = "/v1/audit-log", operation_id = "list_audit_log", tag = "Logs", params(AuditQuery),
     responses((status = 200, description = "One page.", body = Page<AuditEntry>, example = json!(examples::page(examples::audit_entry())))))]
@@ -40,6 +40,11 @@ pub(crate) struct AuditFileQuery {
     /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
     #[param(example = "account.*")]
     action: Option<String>,
+    /// Only what is about this noun: `account`, `campaign`, `suppression` and so on.
+    #[param(example = "suppression")]
+    about: Option<String>,
+    /// Only with this text in the subject, the actor or the detail.
+    q: Option<String>,
     /// Only what was done to this one: an id.
     subject: Option<String>,
     /// Made at or after this instant.
@@ -70,8 +75,8 @@ pub(crate) async fn export_audit(
     Who(caller): Who,
     Args(query): Args<AuditFileQuery>,
 ) -> Answer {
-    let AuditFileQuery { actor, action, subject, since, until, cursor, format } = query;
-    let asked = AuditQuery { actor, action, subject, since, until, limit: None, cursor };
+    let AuditFileQuery { actor, action, about, q, subject, since, until, cursor, format } = query;
+    let asked = AuditQuery { actor, action, about, q, subject, since, until, limit: None, cursor };
     let parts = app.engine().parts();
     let file = audit::export(parts, &caller, &asked, format.unwrap_or(Format::Ndjson)).await?;
     let mut response = answer::bytes(StatusCode::OK, file.content_type, file.body.into());

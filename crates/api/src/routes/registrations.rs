@@ -7,6 +7,7 @@ use engine::{
         self, NewRegistration, RegistrationView, Resubmission,
         numbers::{self, NewNumber, NumberPatch, NumberState, NumberView},
         profile::{self, BusinessProfile, BusinessProfileView},
+        toll_free::{self, NewTollFree, TollFreeResubmission},
     },
 };
 use model::{NumberId, RegistrationId};
@@ -73,7 +74,8 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<Reg
 
 /// Submits a 10DLC registration again
 ///
-/// One that was rejected begins anew at the stage that was refused, with the business profile as it is now. One that stopped because the provider did not answer goes on where it was.
+/// One that was rejected begins anew at the stage that was refused, with the business profile as it is now. One that stopped because the provider did not answer goes on where it was. While a
+/// sole proprietor has to answer the registry's text message (`brand_review`), another one is sent.
 #[utoipa::path(post, path = "/v1/registrations/10dlc/{id}/submit", operation_id = "submit_registration", tag = "Registration",
     request_body(content = Resubmission, example = json!({"area_code": "628"})),
     responses((status = 200, description = "It goes on.", body = RegistrationView, example = json!(examples::registration()))))]
@@ -89,6 +91,62 @@ pub(crate) async fn submit(State(app): State<App>, Who(caller): Who, Id(id): Id<
     responses((status = 204, description = "It is deleted.")))]
 pub(crate) async fn delete(State(app): State<App>, Who(caller): Who, Id(id): Id<RegistrationId>) -> Answer {
     registrations::delete(app.engine().parts(), &caller, id).await?;
+    answer::nothing()
+}
+
+/// Begins the verification of a toll-free number
+///
+/// American carriers block messages from toll-free numbers that are not verified. What is said about the business comes from its profile; each step is told by `registration.changed`. From
+/// then on text messages from this number to the United States are refused with `registration_required` until it is approved.
+#[utoipa::path(post, path = "/v1/registrations/toll-free", operation_id = "create_toll_free_verification", tag = "Registration",
+    request_body(content = NewTollFree, example = json!({"account_id": "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X", "number": "+18005550100", "opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"]})),
+    responses((status = 201, description = "It has begun.", body = RegistrationView, example = json!(examples::toll_free()))))]
+pub(crate) async fn create_toll_free(State(app): State<App>, Who(caller): Who, post: Post) -> Answer {
+    let new: NewTollFree = read(&post.body)?;
+    answer::reply(toll_free::create(app.engine(), &caller, &post.repeat, new).await?)
+}
+
+/// Lists verifications of toll-free numbers
+///
+/// Newest first. The operator, outside of any tenant, sees those of all tenants that need somebody to look (`operator_needed`).
+#[utoipa::path(get, path = "/v1/registrations/toll-free", operation_id = "list_toll_free_verifications", tag = "Registration", params(PageQuery),
+    responses((status = 200, description = "One page.", body = Page<RegistrationView>, example = json!(examples::page(examples::toll_free())))))]
+pub(crate) async fn list_toll_free(State(app): State<App>, Who(caller): Who, Args(query): Args<PageQuery>) -> Answer {
+    answer::json(&toll_free::list(app.engine().parts(), &caller, query.limit, query.cursor.as_deref()).await?)
+}
+
+/// Shows the verification of a toll-free number
+///
+/// With its stage, and why it was rejected.
+#[utoipa::path(get, path = "/v1/registrations/toll-free/{id}", operation_id = "get_toll_free_verification", tag = "Registration",
+    responses((status = 200, description = "The verification.", body = RegistrationView, example = json!(examples::toll_free()))))]
+pub(crate) async fn get_toll_free(State(app): State<App>, Who(caller): Who, Id(id): Id<RegistrationId>) -> Answer {
+    answer::json(&toll_free::get(app.engine().parts(), &caller, id).await?)
+}
+
+/// Submits the verification of a toll-free number again
+///
+/// One that was rejected is asked for anew, with the business profile as it is now and what is said here; one that stopped because the provider did not answer goes on where it was.
+#[utoipa::path(post, path = "/v1/registrations/toll-free/{id}/submit", operation_id = "submit_toll_free_verification", tag = "Registration",
+    request_body(content = TollFreeResubmission, example = json!({"opt_in_image_urls": ["https://acme.example/opt-in-form.png"]})),
+    responses((status = 200, description = "It goes on.", body = RegistrationView, example = json!(examples::toll_free()))))]
+pub(crate) async fn submit_toll_free(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<RegistrationId>,
+    post: Post,
+) -> Answer {
+    let again: TollFreeResubmission = read(&post.body)?;
+    answer::reply(toll_free::submit(app.engine(), &caller, &post.repeat, id, again).await?)
+}
+
+/// Deletes the verification of a toll-free number
+///
+/// Here only: what the provider decided about the number stays there.
+#[utoipa::path(delete, path = "/v1/registrations/toll-free/{id}", operation_id = "delete_toll_free_verification", tag = "Registration",
+    responses((status = 204, description = "It is deleted.")))]
+pub(crate) async fn delete_toll_free(State(app): State<App>, Who(caller): Who, Id(id): Id<RegistrationId>) -> Answer {
+    toll_free::delete(app.engine().parts(), &caller, id).await?;
     answer::nothing()
 }
 
@@ -151,4 +209,31 @@ pub(crate) async fn patch_number(
 ) -> Answer {
     let change: NumberPatch = read(&body)?;
     answer::json(&numbers::patch(app.engine().parts(), &caller, id, change).await?)
+}
+
+/// How a number is removed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReleaseQuery {
+    /// True to give it back to the provider as well, through any account of who holds it there: nothing is paid for it any more, and somebody else may get it.
+    #[serde(default)]
+    #[param(default = false)]
+    release: bool,
+}
+
+/// Removes a number
+///
+/// Takes it out of the pool; with `release` it is given back to the provider. Refused with 409 while it is with a tenant. When the provider does not answer, the number is put aside
+/// (`retired`), and this can be asked again.
+#[utoipa::path(delete, path = "/v1/numbers/{id}", operation_id = "delete_number", tag = "Registration", params(ReleaseQuery),
+    responses((status = 204, description = "It is not in the pool any more.")))]
+pub(crate) async fn delete_number(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<NumberId>,
+    Args(query): Args<ReleaseQuery>,
+) -> Answer {
+    numbers::remove(app.engine().parts(), &caller, id, query.release).await?;
+    answer::nothing()
 }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use engine::{
     page::Page,
-    tenants::{self, NewTenant, TenantPatch, TenantView},
+    tenants::{self, NewTenant, OwnTenantPatch, TenantPatch, TenantView},
 };
 use model::TenantId;
 
@@ -73,4 +73,16 @@ pub(crate) async fn delete(State(app): State<App>, Who(caller): Who, Id(id): Id<
     responses((status = 200, description = "The tenant.", body = TenantView, example = json!(examples::tenant()))))]
 pub(crate) async fn own(State(app): State<App>, Who(caller): Who) -> Answer {
     answer::json(&tenants::own(app.engine().parts(), &caller).await?)
+}
+
+/// Changes the caller's own tenant
+///
+/// JSON Merge Patch of what is the tenant's own: `name`, `timezone` (schedules, quiet hours and days of analytics follow it from now on) and `default_country`. Everything else about it the operator
+/// changes with `PATCH /v1/tenants/{id}`.
+#[utoipa::path(patch, path = "/v1/tenant", operation_id = "update_own_tenant", tag = "Tenants",
+    request_body(content = OwnTenantPatch, example = json!({"name": "Acme Tickets", "timezone": "Europe/Berlin"})),
+    responses((status = 200, description = "The tenant as it is now.", body = TenantView, example = json!(examples::tenant()))))]
+pub(crate) async fn patch_own(State(app): State<App>, Who(caller): Who, Json(body): Json) -> Answer {
+    let change: OwnTenantPatch = read(&body)?;
+    answer::json(&tenants::patch_own(app.engine().parts(), &caller, change).await?)
 }

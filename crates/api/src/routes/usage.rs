@@ -47,8 +47,8 @@ pub(super) enum Format {
     responses((status = 200, description = "The usage.", content(
         (UsageView = "application/json", example = json!({
             "month": "2026-11", "group_by": ["channel", "provider"],
-            "data": [{"channel": "email", "provider": "smtp", "accepted": 120, "sent": 118, "delivered": 110, "read": 0, "failed": 1, "bounced": 4, "canceled": 1, "expired": 0, "suppressed": 0, "unknown": 0, "segments": 0}],
-            "totals": {"accepted": 120, "sent": 118, "delivered": 110, "read": 0, "failed": 1, "bounced": 4, "canceled": 1, "expired": 0, "suppressed": 0, "unknown": 0, "segments": 0},
+            "data": [{"channel": "email", "provider": "smtp", "accepted": 120, "sent": 118, "delivered": 110, "read": 0, "failed": 1, "bounced": 4, "canceled": 1, "expired": 0, "suppressed": 0, "unknown": 0, "segments": 0, "recipients": 118, "bytes": 1_415_230}],
+            "totals": {"accepted": 120, "sent": 118, "delivered": 110, "read": 0, "failed": 1, "bounced": 4, "canceled": 1, "expired": 0, "suppressed": 0, "unknown": 0, "segments": 0, "recipients": 118, "bytes": 1_415_230},
         })),
         (String = "text/csv", example = json!("month,channel,provider,accepted,sent\r\n2026-11,email,smtp,120,118\r\n"))))))]
 pub(crate) async fn get(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::access::{Access, OPERATIONS, Operation, Verb};
+use engine::keys::Caller;
 use serde_json::{Value, json};
 use testkit::TestDb;
 
@@ -60,9 +61,11 @@ const ELSEWHERE: &[(Verb, &str, &str)] = &[
     (Post, "/v1/invoices/{id}/payment", "invoices: nothing is due on the walk's bill"),
     (Post, "/v1/invoices/{id}/send", "invoices: the walk's customer has no address"),
     (Patch, "/v1/numbers/{id}", "registrations: numbers are made in the operator's own pool"),
+    (Delete, "/v1/numbers/{id}", "registrations: numbers are made in the operator's own pool"),
     (Post, "/v1/reconciliations", "reconciliations: the walk's accounts have no records"),
     (Post, "/v1/registrations/10dlc", "registrations: the walk's account has begun one already"),
     (Post, "/v1/registrations/10dlc/{id}/submit", "registrations: nothing was rejected on the walk"),
+    (Post, "/v1/registrations/toll-free/{id}/submit", "registrations: nothing was rejected on the walk"),
 ];
 
 /// Operations of people about themselves and at the door: what is theirs is known only after they proved who they are, which the tests of `crates/engine/tests/it/access.rs` do.
@@ -99,6 +102,27 @@ fn changes(operation: &Operation) -> bool {
 /// Entries of all logs so far.
 async fn entries(api: &Api) -> u64 {
     engine::audit::verify(&api.stage.world.ports.db).await.unwrap().entries
+}
+
+/// The newest entry of a tenant's log or the operator's.
+async fn newest(api: &Api, tenant: &str) -> engine::audit::AuditEntry {
+    let mut newest = Vec::new();
+    for of in [Some(tenant.parse().unwrap()), None] {
+        let page = engine::audit::list(api.stage.engine.parts(), &Caller::system(of), Some(1), None).await.unwrap();
+        newest.extend(page.data);
+    }
+    newest.into_iter().max_by_key(|entry| entry.id).unwrap()
+}
+
+/// Whether a value stands somewhere as it was and as it is.
+fn tells_before_and_after(detail: &Value) -> bool {
+    match detail {
+        Value::Object(fields) => {
+            (fields.contains_key("from") && fields.contains_key("to")) || fields.values().any(tells_before_and_after)
+        }
+        Value::Array(all) => all.iter().any(tells_before_and_after),
+        _ => false,
+    }
 }
 
 /// A tenant with one of everything, and its key.
@@ -189,6 +213,7 @@ impl<'a> Tenant<'a> {
         let id = |collection: &str| self.things.id(collection);
         Some(match (operation.method, operation.path) {
             (Patch, "/v1/accounts/{id}") => json!({"per_second": 20}),
+            (Patch, "/v1/business-profile") => json!({"dba": "Acme Shows"}),
             (Post, "/v1/campaigns") => {
                 json!({"name": "Autumn", "channel": "email", "content": {"subject": "Hi", "text": "Hello"}, "audience": {"contact_ids": [id("contacts")]}})
             }
@@ -205,6 +230,9 @@ impl<'a> Tenant<'a> {
             (Patch, "/v1/routes/{id}") => json!({"name": "Mail first"}),
             (Post, "/v1/routes") => {
                 json!({"name": "More", "channel": "email", "choose": {"by": "priority"}, "accounts": [{"account_id": id("accounts")}]})
+            }
+            (Post, "/v1/registrations/toll-free") => {
+                json!({"account_id": id("accounts"), "number": "+18885550100", "opt_in_type": "verbal", "opt_in_image_urls": ["https://acme.example/opt-in.png"]})
             }
             (Post, "/v1/senders") => json!({"account_id": id("accounts"), "from": "team@acme.example"}),
             (Post, "/v1/schedules/{id}/cancel") => json!({}),
@@ -263,8 +291,18 @@ fn every_change_leaves_an_entry() {
                 let what = format!("{} {}", operation.method.as_str(), operation.path);
                 if !seen.status.is_success() {
                     missing.push(format!("{what} does not work here: {}", seen.text()));
-                } else if entries(&api).await == before {
+                    continue;
+                }
+                if entries(&api).await == before {
                     missing.push(format!("{what} left no entry"));
+                    continue;
+                }
+                let entry = newest(&api, &tenant.id).await;
+                if engine::audit::noun(&entry.action).is_none() {
+                    missing.push(format!("{what} wrote {}, which is about no noun of the list", entry.action));
+                }
+                if operation.method == Patch && !tells_before_and_after(&entry.detail) {
+                    missing.push(format!("{what} does not say what was before: {}", entry.detail));
                 }
             }
         }

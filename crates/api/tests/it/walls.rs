@@ -27,7 +27,7 @@ pub fn nobody(collection: &str) -> String {
         "senders" => "snd",
         "routes" => "rte",
         "domains" => "dom",
-        "10dlc" => "reg",
+        "10dlc" | "toll-free" => "reg",
         "numbers" => "num",
         "callback-log" => "cbk",
         "schedules" => "sch",
@@ -159,6 +159,7 @@ pub struct Things {
     route: String,
     domain: String,
     registration: String,
+    verification: String,
     template: String,
     suppression: String,
     topic: String,
@@ -231,6 +232,8 @@ impl Things {
         assert_eq!(profile["is_complete"], true, "{profile}");
         let registration = json!({"account_id": account});
         let registration = id(api.post("/v1/registrations/10dlc", &registration).bearer(key).send().await, 201);
+        let verification = json!({"account_id": account, "number": "+18005550100", "opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"]});
+        let verification = id(api.post("/v1/registrations/toll-free", &verification).bearer(key).send().await, 201);
         let template =
             json!({"name": "hello", "channel": "email", "variants": {"en": {"subject": "Hi", "text": "Hello"}}});
         let template = id(api.post("/v1/templates", &template).bearer(key).send().await, 201);
@@ -283,6 +286,7 @@ impl Things {
             route,
             domain,
             registration,
+            verification,
             suppression,
             topic: topic["name"].as_str().unwrap().to_owned(),
             plan,
@@ -322,6 +326,7 @@ impl Things {
             "routes" => &self.route,
             "domains" => &self.domain,
             "10dlc" => &self.registration,
+            "toll-free" => &self.verification,
             // The operator's, whom this does not concern.
             "numbers" => return nobody("numbers"),
             "suppressions" => &self.suppression,

@@ -11,6 +11,7 @@ use crate::{
         self, DnsRecord, DomainAtProvider, DomainRef, DomainState, Next, Plan, RecordKind, RecordPurpose, each, get,
         reply,
     },
+    multipart,
     read::text,
 };
 
@@ -45,7 +46,15 @@ impl manage::Domains for Domains {
 pub(super) fn ask<T>(cx: &Cx<'_>, method: Method, path: &str, pairs: &[(&str, &str)]) -> Plan<T> {
     let settings = Settings::read(cx.settings)?;
     let call = call(cx, &settings, method, path);
-    Ok(Next::Call(Call::Http(if pairs.is_empty() { call } else { manage::form(call, pairs) })))
+    if pairs.is_empty() {
+        return Ok(Next::Call(Call::Http(call)));
+    }
+    let mut form = multipart::Form::new(cx.nonce);
+    for (name, value) in pairs {
+        form.text(name, value);
+    }
+    let (kind, body) = form.finish();
+    Ok(Next::Call(Call::Http(call.body(&kind, body))))
 }
 
 fn read(name: &str, body: &Value) -> Result<DomainAtProvider, Failure> {

@@ -52,6 +52,7 @@ pub(super) fn read(cx: &Cx<'_>, settings: &Settings, fields: &Fields<'_>) -> Vec
             text: text("body-plain"),
             html: text("body-html"),
             files,
+            left_out: 0,
             answers: None,
         },
     )

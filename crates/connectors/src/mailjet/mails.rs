@@ -35,6 +35,7 @@ pub(super) fn read(cx: &Cx<'_>, settings: &Settings, body: &Value) -> Vec<Observ
             text: text("Text-part"),
             html: text("Html-part"),
             files: parts.iter().filter_map(|part| file(body, part)).collect(),
+            left_out: 0,
             answers,
         },
     )

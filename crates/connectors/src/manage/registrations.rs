@@ -1,4 +1,4 @@
-//! Registering a business with American carriers (10DLC) through a provider, from its profile to a number that may send.
+//! Registering a business with American carriers through a provider: local numbers (10DLC), from its profile to a number that may send; and the verification of toll-free numbers.
 //!
 //! A registration is a row of *stages*, each one plan. A stage may be begun again at any point, after a crash as well as after a lost answer: it looks for what is there under the
 //! registration's name before it makes anything, because some of it costs money. What was made is kept in [`References`] by the engine between stages.
@@ -17,6 +17,12 @@ pub trait Registrations: Sync + Send {
     /// Who holds this account's numbers at the provider: only accounts of the same holder can be given a number of the pool.
     fn holder(&self, cx: &Cx<'_>) -> String;
 
+    /// Gives a number of this holder back to the provider, by what it is called there. Nothing is the matter when it is not there any more.
+    fn release(&self, cx: &Cx<'_>, reference: &str, answers: &[Answer]) -> Plan<()>;
+
+    /// The toll-free number messages of this sender leave as, where such numbers are verified.
+    fn toll_free<'a>(&self, cx: &Cx<'a>, names_sender: bool) -> Option<&'a str>;
+
     /// True when messages of this sender reach the United States only once it is registered: local numbers, not toll-free ones or short codes. `names_sender` says that the messages
     /// chose it, so that they leave as no other.
     fn concerns(&self, cx: &Cx<'_>, names_sender: bool) -> bool;
@@ -33,6 +39,8 @@ pub struct Work<'a> {
     pub business: &'a Business,
     /// Area code the number is to have, where that was said.
     pub area_code: Option<&'a str>,
+    /// The toll-free number that is to be verified, for the stages that do so.
+    pub toll_free: Option<&'a TollFree>,
     /// What was made so far.
     pub refs: &'a References,
     /// When it was last submitted.
@@ -53,6 +61,8 @@ pub enum Stage {
     Brand,
     /// The registry reviews the brand.
     BrandReview,
+    /// A sole proprietor is asked once more to show that the mobile number is theirs.
+    Code,
     /// The messaging service the messages leave through is made.
     Service,
     /// The campaign is registered: what is sent, and how people agreed to it.
@@ -63,12 +73,16 @@ pub enum Stage {
     Number,
     /// The number is put into the service.
     Attach,
+    /// The verification of a toll-free number is asked for.
+    Verification,
+    /// The provider verifies the number.
+    VerificationReview,
     /// Messages may leave.
     Approved,
 }
 
 impl Stage {
-    /// Every stage, in order.
+    /// The way of a business, in order.
     pub const ALL: [Self; 11] = [
         Self::Profile,
         Self::ProfileReview,
@@ -83,6 +97,9 @@ impl Stage {
         Self::Approved,
     ];
 
+    /// What only some come by: a sole proprietor who has to be asked again, and the way of a toll-free number, which ends with [`Self::Approved`], too.
+    pub const OTHERS: [Self; 3] = [Self::Code, Self::Verification, Self::VerificationReview];
+
     /// The word in JSON and SQL.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -91,18 +108,21 @@ impl Stage {
             Self::Trust => "trust",
             Self::Brand => "brand",
             Self::BrandReview => "brand_review",
+            Self::Code => "code",
             Self::Service => "service",
             Self::Campaign => "campaign",
             Self::CampaignReview => "campaign_review",
             Self::Number => "number",
             Self::Attach => "attach",
+            Self::Verification => "verification",
+            Self::VerificationReview => "verification_review",
             Self::Approved => "approved",
         }
     }
 
     /// Reads the database's word.
     pub fn from_stored(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.as_str() == word)
+        Self::ALL.into_iter().chain(Self::OTHERS).find(|stage| stage.as_str() == word)
     }
 
     /// Where a registration that was rejected here begins again, once what was wrong is mended.
@@ -112,6 +132,7 @@ impl Stage {
             Self::ProfileReview => Self::Profile,
             Self::BrandReview => Self::Brand,
             Self::CampaignReview => Self::Campaign,
+            Self::VerificationReview => Self::Verification,
             stage => stage,
         }
     }
@@ -142,6 +163,9 @@ pub struct References {
     /// The number in E.164 form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
+    /// The verification of a toll-free number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<String>,
 }
 
 /// What came of a stage.
@@ -164,6 +188,8 @@ pub enum StageResult {
     Done,
     /// Somebody else has to decide; asked again at this instant, or when it usually pays.
     Waits(Option<Timestamp>),
+    /// Somebody has to do something elsewhere, which these words say; asked again when it usually pays.
+    Asks(String),
     /// It was rejected, for these reasons.
     Rejected(Vec<Reason>),
 }
@@ -180,6 +206,35 @@ pub struct Reason {
     pub pointers: Vec<String>,
 }
 
+/// A toll-free number to be verified, and how people agree to be written to from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TollFree {
+    /// In E.164 form.
+    pub number: String,
+    /// How people agree.
+    pub opt_in: OptIn,
+    /// Pictures that show it, where anybody can see them.
+    pub images: Vec<String>,
+    /// What else the provider should know.
+    pub note: Option<String>,
+}
+
+/// How people agree to be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptIn {
+    /// They say so.
+    Verbal,
+    /// In a form on a website.
+    WebForm,
+    /// In a form on paper.
+    PaperForm,
+    /// They write first.
+    ViaText,
+    /// They scan a code.
+    MobileQrCode,
+}
+
 /// A business, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Business {
@@ -189,7 +244,7 @@ pub struct Business {
     pub dba: Option<String>,
     /// Its form.
     pub kind: BusinessKind,
-    /// Employer Identification Number, `NN-NNNNNNN`.
+    /// Employer Identification Number, `NN-NNNNNNN`; empty for a sole proprietor.
     pub ein: String,
     /// Of the provider's list, in lower case.
     pub industry: String,
@@ -213,6 +268,8 @@ pub struct Business {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BusinessKind {
+    /// One person without an EIN, who is known by a mobile number.
+    SoleProprietor,
     /// One person who has an EIN.
     SoleProprietorship,
     /// A partnership.
@@ -302,7 +359,7 @@ mod tests {
 
     #[test]
     fn stages_are_read_as_they_are_written_and_begin_again_before_their_review() {
-        for stage in Stage::ALL {
+        for stage in Stage::ALL.into_iter().chain(Stage::OTHERS) {
             assert_eq!(Stage::from_stored(stage.as_str()), Some(stage));
             assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
             assert!(!stage.again().as_str().ends_with("_review"), "{stage:?}");

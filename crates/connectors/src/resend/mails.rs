@@ -11,10 +11,10 @@ use crate::{
     letter::{self, Letter},
 };
 
-/// Files fetched of one mail.
-const FILES_MAX: usize = 20;
-/// Largest file fetched, in bytes: Resend takes mails of 40 MB.
-const FILE_MAX: usize = 40 << 20;
+/// Bytes fetched of one mail's files together: Resend takes mails of 40 MB.
+const FILES_BYTES_MAX: usize = 40 << 20;
+/// Files Resend lists at once, at most. It lists twenty unless it is asked for more.
+const LIST_MAX: usize = 100;
 /// Largest answer with a mail's texts, in bytes.
 const TEXTS_MAX: usize = 8 << 20;
 
@@ -41,14 +41,16 @@ pub(super) fn missing(cx: &Cx<'_>, event: &Value, answers: &[Answer]) -> Result<
     if !has_files {
         return Ok(None);
     }
-    let Some(list) = answers.get(1) else { return get("/attachments", TEXTS_MAX) };
+    let Some(list) = answers.get(1) else {
+        return get(&format!("/attachments?limit={LIST_MAX}"), TEXTS_MAX);
+    };
     let list = body(list)?;
     match files(&list).get(answers.len() - 2) {
         None => Ok(None),
         Some(file) => {
             let url = email::text(file, "/download_url").unwrap_or_default();
             let mut call = HttpCall::new(Method::Get, url);
-            call.answer_max = FILE_MAX;
+            call.answer_max = FILES_BYTES_MAX;
             // The address carries its own proof, and may lead anywhere; where the operator put somebody in Resend's place, to that one's host.
             call.is_untrusted = cx.base_url.is_none_or(|base| !url.starts_with(base));
             Ok(Some(Call::Http(call)))
@@ -76,6 +78,7 @@ pub(super) fn read(
             bytes: answered(answer)?.body.clone(),
         });
     }
+    let all = mail.get("attachments").and_then(Value::as_array).map_or(0, Vec::len);
     // The headers as they came, and what is missing there of those that Resend keeps apart.
     let apart = [("From", "from"), ("Subject", "subject"), ("Message-ID", "message_id")];
     let mut lines: Vec<(&str, &str)> = Vec::new();
@@ -101,15 +104,24 @@ pub(super) fn read(
             recipients,
             text: text("text"),
             html: text("html"),
+            left_out: all.saturating_sub(kept.len()),
             files: kept,
             answers: None,
         },
     ))
 }
 
-fn files(list: &Value) -> &[Value] {
+/// The files that are fetched: as many as are kept of a mail, and no more than fit. A large one in between is passed over rather than what follows it.
+fn files(list: &Value) -> Vec<&Value> {
+    let mut room = FILES_BYTES_MAX as u64;
+    let fits = |file: &&Value| {
+        let size = file.get("size").and_then(Value::as_u64).unwrap_or(0);
+        let left = room.checked_sub(size);
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
     let all = list.get("data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    &all[..all.len().min(FILES_MAX)]
+    all.iter().filter(fits).take(letter::FILES_MAX).collect()
 }
 
 fn body(answer: &Answer) -> Result<Value, Failure> {

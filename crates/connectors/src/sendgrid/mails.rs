@@ -41,8 +41,15 @@ pub(super) fn read(cx: &Cx<'_>, settings: &Settings, fields: &Fields<'_>) -> Vec
         bytes: Bytes::copy_from_slice(&part.bytes),
     };
     let files = fields.files().map(file).collect();
-    let letter =
-        Letter { head: head.into_owned(), recipients, text: text("text"), html: text("html"), files, answers: None };
+    let letter = Letter {
+        head: head.into_owned(),
+        recipients,
+        text: text("text"),
+        html: text("html"),
+        files,
+        left_out: 0,
+        answers: None,
+    };
     letter::read(cx, secret, letter)
 }
 

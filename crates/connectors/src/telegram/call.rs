@@ -1,6 +1,6 @@
 //! Builds the request for one part of a message: JSON, or a multipart form when files are uploaded.
 
-use model::{Call, ChatId, Failure, FailureKind, HttpCall, Location, Media, MediaKind};
+use model::{AttachmentRef, Call, ChatId, Failure, FailureKind, HttpCall, Location, Media, MediaKind};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -10,9 +10,9 @@ use super::{
 use crate::{Cx, File, Outgoing, multipart};
 
 /// Largest picture Telegram takes as an upload, in bytes.
-const PHOTO_MAX: usize = 10 << 20;
+const PHOTO_MAX: u64 = 10 << 20;
 /// Largest other file, in bytes.
-const FILE_MAX: usize = 50 << 20;
+const FILE_MAX: u64 = 50 << 20;
 /// Time for a request that uploads files, in milliseconds: 50 MB over a line of 5 Mbit/s and some more.
 const UPLOAD_TIMEOUT_MS: u64 = 120_000;
 
@@ -54,6 +54,23 @@ fn method(kind: MediaKind) -> (&'static str, &'static str) {
         MediaKind::Audio => ("sendAudio", "audio"),
         MediaKind::Document => ("sendDocument", "document"),
     }
+}
+
+/// Refuses a file of `size` bytes that Telegram does not take as this kind of media. It has no list of types, but a photo is a picture.
+/// <https://core.telegram.org/bots/api#sending-files>
+pub(super) fn check_file(kind: MediaKind, file: &AttachmentRef, size: u64) -> Result<(), Failure> {
+    let name = &file.filename;
+    let most = if kind == MediaKind::Image { PHOTO_MAX } else { FILE_MAX };
+    if size > most {
+        let detail = format!("{name} has {size} bytes, and Telegram takes {most} here ({} MB).", most >> 20);
+        return Err(Failure::new(FailureKind::Content, "file_too_large", detail));
+    }
+    if kind == MediaKind::Image && !file.content_type.to_ascii_lowercase().starts_with("image/") {
+        let detail =
+            format!("{name} is {}; Telegram takes pictures as photos. Send it as a document.", file.content_type);
+        return Err(Failure::new(FailureKind::Content, "file_type", detail));
+    }
+    Ok(())
 }
 
 fn keyboard(parts: &Parts<'_>) -> Value {
@@ -104,11 +121,7 @@ impl<'a> Form<'a> {
                     )
                 },
             )?;
-        let most = if media.kind == MediaKind::Image { PHOTO_MAX } else { FILE_MAX };
-        if file.bytes.len() > most {
-            let detail = format!("{} is larger than the {} MB Telegram takes.", file.reference.filename, most >> 20);
-            return Err(Failure::new(FailureKind::Content, "file_too_large", detail));
-        }
+        check_file(media.kind, &file.reference, file.bytes.len() as u64)?;
         let filename = media.filename.as_deref().unwrap_or(&file.reference.filename);
         self.uploads.push((field.to_owned(), Upload { file, filename }));
         Ok(Value::from(format!("attach://{field}")))

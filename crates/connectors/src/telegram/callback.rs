@@ -219,6 +219,12 @@ mod tests {
             let given = is_valid(Some(&vectors.secret_token), &vectors.header_name, vector.header.as_deref());
             assert_eq!(given, vector.valid, "{:?}", vector.header);
         }
+        for at in 0..vectors.secret_token.len() {
+            let mut bent = vectors.secret_token.as_bytes().to_vec();
+            bent[at] ^= 1;
+            let bent = String::from_utf8(bent).unwrap();
+            assert!(!is_valid(Some(&vectors.secret_token), &vectors.header_name, Some(&bent)), "byte {at}");
+        }
         // Without a secret on the account nothing can be shown to come from Telegram, whatever the request says.
         for header in [None, Some(""), Some("abc_DEF-123")] {
             assert!(!is_valid(None, &vectors.header_name, header));

@@ -18,8 +18,8 @@ mod errors;
 mod parts;
 
 use model::{
-    Address, Answer, BadSetting, Call, Channel, ChatId, Content, Failure, FailureKind, HttpCall, Method, Secret,
-    Values, settings,
+    Address, Answer, AttachmentRef, BadSetting, Call, Channel, ChatId, Content, Failure, FailureKind, HttpCall, Media,
+    Method, Secret, Values, settings,
 };
 
 use crate::{Check, Connector, Cx, Inbound, Limits, Outgoing, Probe, Spec, Step, manage};
@@ -82,6 +82,10 @@ impl Connector for Telegram {
 
     fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         parts::of(content).map(drop)
+    }
+
+    fn can_upload(&self, media: &Media, file: &AttachmentRef) -> Result<(), Failure> {
+        call::check_file(media.kind, file, file.size)
     }
 
     fn send(&self, cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<Call, Failure> {

@@ -312,6 +312,29 @@ mod tests {
             };
             let given = is_valid(&vectors.auth_token, &vector.url, kind, body, &vector.signature);
             assert_eq!(given, vector.valid, "{}", vector.name);
+            if vector.valid {
+                changed(&vectors.auth_token, (&vector.url, kind, body, &vector.signature), &vector.name);
+            }
+        }
+    }
+
+    /// One byte changed, wherever it is.
+    fn changed(token: &str, (url, kind, body, signature): (&str, &str, &str, &str), name: &str) {
+        let bent = |text: &str, at: usize| {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'Z' { b'Y' } else { b'Z' };
+            String::from_utf8(bytes).unwrap()
+        };
+        let whole = |text: &str| (0..text.len()).filter(|at| text.as_bytes()[*at].is_ascii()).collect::<Vec<_>>();
+        for at in whole(url) {
+            assert!(!is_valid(token, &bent(url, at), kind, body, signature), "{name}: byte {at} of the URL");
+        }
+        for at in whole(body) {
+            assert!(!is_valid(token, url, kind, &bent(body, at), signature), "{name}: byte {at} of the body");
+        }
+        // The last letter before the padding holds bits that are not used.
+        for at in 0..signature.len() - 2 {
+            assert!(!is_valid(token, url, kind, body, &bent(signature, at)), "{name}: byte {at} of the signature");
         }
     }
 

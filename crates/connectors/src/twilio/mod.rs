@@ -18,7 +18,9 @@ mod numbers;
 mod records;
 mod registrations;
 mod sender;
+mod sole_proprietor;
 mod templates;
+mod toll_free;
 mod voice;
 
 use model::{

@@ -1,6 +1,9 @@
-//! The account's messages as Twilio lists them, with the price of each. Calls have a list of their own and are not read.
+//! The account's messages and calls as Twilio lists them, with the price of each: first all messages, then all calls. A call is in its list once it was dialled; one that still waits
+//! is found by its SID.
 //! <https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources>
+//! <https://www.twilio.com/docs/voice/api/call-resource#read-multiple-call-resources>
 
+use jiff::civil::Date;
 use model::{Answer, Call, FailureKind, Method, Timestamp};
 use serde_json::Value;
 use url::form_urlencoded;
@@ -11,31 +14,38 @@ use crate::{
     manage::{self, Next, Period, Plan, Record, RecordPage, Records},
 };
 
-/// Messages of one page: some 300 KiB, well within what is read of an answer.
+/// Messages or calls of one page: some 300 KiB, well within what is read of an answer.
 const PAGE: &str = "250";
 /// What stands before the query in the address of the next page.
 const LIST: &str = "/Messages.json?";
+const CALLS: &str = "/Calls.json?";
 
 pub(super) struct Messages;
 
 impl Records for Messages {
     fn page(&self, cx: &Cx<'_>, period: &Period, after: Option<&str>, answers: &[Answer]) -> Plan<RecordPage> {
+        // A page of calls is named with its list, one of messages by its query alone.
+        let is_calls = after.is_some_and(|after| after.starts_with(CALLS));
         if answers.is_empty() {
-            let first = || {
-                let mut query = form_urlencoded::Serializer::new(String::new());
+            return match after {
+                Some(after) if is_calls => ask(cx, after),
+                Some(after) => ask(cx, &format!("{LIST}{after}")),
                 // On or after the first day, and on or before the last, in GMT.
-                query.append_pair("DateSent>", &period.from).append_pair("DateSent<", &period.to);
-                query.append_pair("PageSize", PAGE).finish()
+                None => ask(cx, &first(LIST, ("DateSent>", &period.from), ("DateSent<", &period.to))),
             };
-            return ask(cx, &format!("{LIST}{}", after.map_or_else(first, str::to_owned)));
         }
         let body = manage::reply("Twilio", answers, 0)?;
-        let all = body["messages"].as_array().ok_or_else(|| manage::unreadable("Twilio"))?;
-        let next = answer::text(&body, "next_page_uri").and_then(|uri| uri.split_once(LIST));
-        Ok(Next::Done(RecordPage {
-            records: all.iter().filter(is_ours).filter_map(record).collect(),
-            next: next.map(|(_, query)| query.to_owned()),
-        }))
+        let (name, list) = if is_calls { ("calls", CALLS) } else { ("messages", LIST) };
+        let all = body[name].as_array().ok_or_else(|| manage::unreadable("Twilio"))?;
+        let next = answer::text(&body, "next_page_uri").and_then(|uri| uri.split_once(list)).map(|(_, query)| query);
+        let next = match next {
+            Some(query) if is_calls => Some(format!("{CALLS}{query}")),
+            Some(query) => Some(query.to_owned()),
+            None if is_calls => None,
+            // Begun on or after the first day, and before the one after the last, in UTC.
+            None => Some(first(CALLS, ("StartTime>", &period.from), ("StartTime<", &day_after(&period.to)))),
+        };
+        Ok(Next::Done(RecordPage { records: all.iter().filter(is_ours).filter_map(record).collect(), next }))
     }
 
     fn one(&self, cx: &Cx<'_>, id: &str, answers: &[Answer]) -> Plan<Option<Record>> {
@@ -43,7 +53,8 @@ impl Records for Messages {
             if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
                 return Ok(Next::Done(None));
             }
-            return ask(cx, &format!("/Messages/{id}.json"));
+            let resource = if id.starts_with("CA") { "Calls" } else { "Messages" };
+            return ask(cx, &format!("/{resource}/{id}.json"));
         }
         match manage::reply("Twilio", answers, 0) {
             Ok(message) => Ok(Next::Done(record(&message))),
@@ -51,6 +62,18 @@ impl Records for Messages {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// The first page of a list.
+fn first(list: &str, from: (&str, &str), to: (&str, &str)) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair(from.0, from.1).append_pair(to.0, to.1).append_pair("PageSize", PAGE);
+    format!("{list}{}", query.finish())
+}
+
+fn day_after(day: &str) -> String {
+    let next = day.parse::<Date>().ok().and_then(|day| day.tomorrow().ok());
+    next.map_or_else(|| day.to_owned(), |day| day.to_string())
 }
 
 fn ask<T>(cx: &Cx<'_>, path: &str) -> Plan<T> {
@@ -65,7 +88,7 @@ fn is_ours(message: &&Value) -> bool {
 fn record(message: &Value) -> Option<Record> {
     Some(Record {
         provider_message_id: answer::text(message, "sid")?.to_owned(),
-        at: date(message, "date_sent").or_else(|| date(message, "date_created")),
+        at: ["date_sent", "start_time", "date_created"].into_iter().find_map(|name| date(message, name)),
         price: answer::price(message),
         segments: answer::segments(message),
     })
@@ -95,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_followed_and_what_was_received_is_left_out() {
+    fn pages_of_both_lists_are_followed_and_what_was_received_is_left_out() {
         let mut values = Values::default();
         values.set("account_sid", "AC1");
         values.set("auth_token", "t");
@@ -131,9 +154,40 @@ mod tests {
         let next = url(Messages.page(&cx, &period, page.next.as_deref(), &[]));
         assert!(next.ends_with("/Messages.json?PageSize=250&Page=1&PageToken=PASM3"), "{next}");
         let last = json!({"messages": [], "next_page_uri": null});
-        assert!(
-            matches!(Messages.page(&cx, &period, None, &answered(&last)), Ok(Next::Done(page)) if page.next.is_none())
+        let Next::Done(page) = Messages.page(&cx, &period, page.next.as_deref(), &answered(&last)).unwrap() else {
+            panic!()
+        };
+        let calls = url(Messages.page(&cx, &period, page.next.as_deref(), &[]));
+        assert_eq!(
+            calls,
+            "https://api.twilio.com/2010-04-01/Accounts/AC1/Calls.json?StartTime%3E=2026-11-01&StartTime%3C=2026-12-02&PageSize=250"
         );
+        let call = |sid: &str, direction: &str| {
+            json!({
+                "sid": sid, "direction": direction, "price": "-0.200", "price_unit": "USD", "duration": "64", "start_time": "Sat, 21 Nov 2026 09:30:00 +0000",
+                "date_created": "Sat, 21 Nov 2026 09:29:00 +0000",
+            })
+        };
+        let body = json!({
+            "calls": [call("CA1", "outbound-api"), call("CA2", "inbound")],
+            "next_page_uri": "/2010-04-01/Accounts/AC1/Calls.json?PageSize=250&Page=1&PageToken=PACA1",
+        });
+        let Next::Done(page) = Messages.page(&cx, &period, page.next.as_deref(), &answered(&body)).unwrap() else {
+            panic!()
+        };
+        assert_eq!(page.records.len(), 1);
+        let record = &page.records[0];
+        assert_eq!(
+            (record.provider_message_id.as_str(), record.at),
+            ("CA1", Some(Timestamp::from_seconds(1_795_253_400)))
+        );
+        assert_eq!(record.price.as_ref().map(|price| price.amount_micros), Some(200_000));
+        let next = url(Messages.page(&cx, &period, page.next.as_deref(), &[]));
+        assert!(next.ends_with("/Accounts/AC1/Calls.json?PageSize=250&Page=1&PageToken=PACA1"), "{next}");
+        let last = json!({"calls": [], "next_page_uri": null});
+        let end = Messages.page(&cx, &period, page.next.as_deref(), &answered(&last));
+        assert!(matches!(end, Ok(Next::Done(page)) if page.next.is_none()));
+        assert!(url(Messages.one(&cx, "CA1", &[])).ends_with("/Accounts/AC1/Calls/CA1.json"));
         assert!(url(Messages.one(&cx, "SM1", &[])).ends_with("/Accounts/AC1/Messages/SM1.json"));
         assert!(matches!(Messages.one(&cx, "../x", &[]), Ok(Next::Done(None))));
         let missing = [Answer::Http(HttpAnswer { status: 404, body: "{}".into(), ..HttpAnswer::default() })];

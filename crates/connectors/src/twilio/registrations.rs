@@ -9,7 +9,7 @@ use std::cell::Cell;
 use model::{Answer, HttpCall, Method};
 use serde_json::{Value, json};
 
-use super::{Settings, callbacks::NAME, request};
+use super::{Settings, callbacks::NAME, request, sole_proprietor, toll_free};
 use crate::{
     Cx,
     manage::{
@@ -19,14 +19,16 @@ use crate::{
     read::text,
 };
 
-const TRUST_HOST: &str = "https://trusthub.twilio.com";
-const MESSAGING_HOST: &str = "https://messaging.twilio.com";
+pub(super) const TRUST_HOST: &str = "https://trusthub.twilio.com";
+pub(super) const MESSAGING_HOST: &str = "https://messaging.twilio.com";
 /// Twilio's policies, the same in every account. <https://www.twilio.com/docs/trust-hub/trusthub-rest-api/policies>
 const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
 const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
 const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
-/// Rows of a list read at once, which is the most: what we look for is among the newest.
-const PAGE: &str = "PageSize=1000";
+/// Rows of a list read at once: with all they say, two hundred stay well below the largest answer we read.
+const PAGE: &str = "PageSize=200";
+/// Pages of a list read at most, so that the four lists of the longest stage fit into one plan: three thousand rows, where an account per tenant has a few.
+const PAGES_MAX: usize = 15;
 /// Messages a month up to which a business counts as low-volume, and its brand needs no vetting: 6,000 a day is the carriers' mark, and few send every day.
 const LOW_VOLUME: u32 = 15_000;
 /// What can be changed of a campaign that failed.
@@ -49,8 +51,6 @@ const ELSEWHERE: u64 = 21712;
 const NOT_THERE: u64 = 20404;
 /// Services a number is looked for in: what one plan can ask, beside the rest of it.
 const SERVICES_MAX: usize = 90;
-/// Area codes of toll-free numbers, which are verified another way.
-const TOLL_FREE: [&str; 7] = ["800", "833", "844", "855", "866", "877", "888"];
 
 pub(super) struct A2p;
 
@@ -58,7 +58,11 @@ impl Registrations for A2p {
     fn advance(&self, cx: &Cx<'_>, work: &Work<'_>, answers: &[Answer]) -> Plan<Progress> {
         let settings = Settings::read(cx.settings)?;
         let at = At { cx, settings: &settings, work };
+        let is_person = is_person(work.business);
         walk(NAME, answers, |line| match work.stage {
+            Stage::Profile if is_person => sole_proprietor::profile(&at, line),
+            Stage::Trust if is_person => sole_proprietor::trust(&at, line),
+            Stage::Code => sole_proprietor::code(&at, line),
             Stage::Profile => profile(&at, line),
             Stage::ProfileReview => profile_review(&at, line),
             Stage::Trust => trust(&at, line),
@@ -69,6 +73,8 @@ impl Registrations for A2p {
             Stage::CampaignReview => campaign_review(&at, line),
             Stage::Number => number(&at, line),
             Stage::Attach => attach(&at, line),
+            Stage::Verification => toll_free::verification(&at, line),
+            Stage::VerificationReview => toll_free::review(&at, line),
             Stage::Approved => Ok(at.done(Stage::Approved, work.refs.clone())),
         })
     }
@@ -77,23 +83,52 @@ impl Registrations for A2p {
         Settings::read(cx.settings).map(|settings| settings.account_sid).unwrap_or_default()
     }
 
+    /// It leaves its messaging service by itself. <https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource#delete-an-incomingphonenumber-resource>
+    fn release(&self, cx: &Cx<'_>, reference: &str, answers: &[Answer]) -> Plan<()> {
+        let settings = Settings::read(cx.settings)?;
+        walk(NAME, answers, |line| {
+            let call = request(cx, &settings, Method::Delete, &format!("/IncomingPhoneNumbers/{reference}.json"));
+            line.ask_or(call, |refusal| refusal["code"] == json!(NOT_THERE)).map(drop)
+        })
+    }
+
+    fn toll_free<'a>(&self, cx: &Cx<'a>, names_sender: bool) -> Option<&'a str> {
+        if !names_sender && has_service(cx) {
+            return None;
+        }
+        cx.from.filter(|from| is_toll_free(from))
+    }
+
     /// Messages that chose no sender leave through the messaging service where one is set, whatever the account's own is, and nobody here knows its numbers: it is taken for one of local
     /// numbers.
     fn concerns(&self, cx: &Cx<'_>, names_sender: bool) -> bool {
-        if !names_sender && cx.settings.get("messaging_service_sid").is_some_and(|sid| !sid.is_empty()) {
+        if !names_sender && has_service(cx) {
             return true;
         }
         let Some(from) = cx.from else { return true };
-        let national = from.strip_prefix("+1").filter(|national| national.len() == 10);
-        national.is_some_and(|national| !TOLL_FREE.iter().any(|code| national.starts_with(code)))
+        national(from).is_some() && !is_toll_free(from)
     }
 }
 
+/// Messages that chose no sender leave through a messaging service, whose numbers nobody here knows.
+fn has_service(cx: &Cx<'_>) -> bool {
+    cx.settings.get("messaging_service_sid").is_some_and(|sid| !sid.is_empty())
+}
+
+/// A North American number without its country.
+fn national(from: &str) -> Option<&str> {
+    from.strip_prefix("+1").filter(|national| national.len() == 10)
+}
+
+fn is_toll_free(from: &str) -> bool {
+    national(from).is_some_and(model::is_toll_free)
+}
+
 /// What every stage works with.
-struct At<'a> {
+pub(super) struct At<'a> {
     cx: &'a Cx<'a>,
     settings: &'a Settings,
-    work: &'a Work<'a>,
+    pub(super) work: &'a Work<'a>,
 }
 
 impl At<'_> {
@@ -103,34 +138,34 @@ impl At<'_> {
         call
     }
 
-    fn get(&self, host: &str, path: &str) -> HttpCall {
+    pub(super) fn get(&self, host: &str, path: &str) -> HttpCall {
         self.call(Method::Get, host, path)
     }
 
-    fn post(&self, host: &str, path: &str, pairs: &[(&str, &str)]) -> HttpCall {
+    pub(super) fn post(&self, host: &str, path: &str, pairs: &[(&str, &str)]) -> HttpCall {
         form(self.call(Method::Post, host, path), pairs)
     }
 
     /// Below the account's own path.
-    fn own(&self, method: Method, path: &str) -> HttpCall {
+    pub(super) fn own(&self, method: Method, path: &str) -> HttpCall {
         request(self.cx, self.settings, method, path)
     }
 
-    fn done(&self, stage: Stage, refs: References) -> Progress {
+    pub(super) fn done(&self, stage: Stage, refs: References) -> Progress {
         Progress { stage, refs, result: StageResult::Done, settings: Vec::new() }
     }
 
-    fn waits(&self) -> Progress {
+    pub(super) fn waits(&self) -> Progress {
         let refs = self.work.refs.clone();
         Progress { stage: self.work.stage, refs, result: StageResult::Waits(None), settings: Vec::new() }
     }
 
-    fn rejected(&self, refs: References, reasons: Vec<Reason>) -> Progress {
+    pub(super) fn rejected(&self, refs: References, reasons: Vec<Reason>) -> Progress {
         Progress { stage: self.work.stage, refs, result: StageResult::Rejected(reasons), settings: Vec::new() }
     }
 
     /// What was to be made before; a registration that lacks it cannot go on.
-    fn made<'r>(&self, what: &'r Option<String>, name: &str) -> Result<&'r str, Stop> {
+    pub(super) fn made<'r>(&self, what: &'r Option<String>, name: &str) -> Result<&'r str, Stop> {
         what.as_deref().ok_or_else(|| {
             let detail = format!("The registration's {name} is not known; submit it again.");
             Stop::Refused(model::Failure::new(model::FailureKind::Content, "incomplete_registration", detail))
@@ -139,20 +174,69 @@ impl At<'_> {
 }
 
 /// The one of a list under the registration's name, by the part it plays.
-fn named<'a>(list: &'a Value, pointer: &str, name: &str) -> Option<&'a Value> {
-    each(list, pointer).find(|one| text(one, "/friendly_name") == Some(name))
+fn named<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
+    rows.iter().find(|one| text(one, "/friendly_name") == Some(name))
 }
 
-fn sid(made: &Value) -> Result<String, Stop> {
+/// The rows of a list, page by page, until there are `enough`. A list that does not end is refused: what was made before could be among what was not read, and would be paid for twice.
+fn rows(
+    line: &mut Line<'_>,
+    first: HttpCall,
+    pointer: &str,
+    enough: impl Fn(&[Value]) -> bool,
+) -> Result<Vec<Value>, Stop> {
+    let (mut rows, mut next) = (Vec::new(), Some(first.clone()));
+    for _ in 0..PAGES_MAX {
+        let Some(call) = next.take() else { return Ok(rows) };
+        let page = line.ask(call)?;
+        rows.extend(each(&page, pointer).cloned());
+        if enough(&rows) {
+            return Ok(rows);
+        }
+        next = next_page(&first, &page);
+    }
+    match next {
+        None => Ok(rows),
+        Some(_) => {
+            let path = first.url.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+            let detail = format!(
+                "Twilio lists more than {} {path}, which is more than are looked through. Delete what is no longer needed, or use an account of the tenant's own.",
+                rows.len()
+            );
+            Err(Stop::Refused(model::Failure::new(model::FailureKind::Account, "too_many_rows", detail)))
+        }
+    }
+}
+
+/// Where a list goes on. Of what Twilio names only the query is followed: the rest is known.
+fn next_page(first: &HttpCall, page: &Value) -> Option<HttpCall> {
+    let next = text(page, "/meta/next_page_url").or_else(|| text(page, "/next_page_uri"))?;
+    let (_, query) = next.split_once('?')?;
+    let path = first.url.split('?').next()?;
+    Some(HttpCall { url: format!("{path}?{query}"), ..first.clone() })
+}
+
+/// The rows of a list until one has the name.
+fn until_named(line: &mut Line<'_>, first: HttpCall, pointer: &str, name: &str) -> Result<Vec<Value>, Stop> {
+    rows(line, first, pointer, |rows| named(rows, name).is_some())
+}
+
+pub(super) fn sid(made: &Value) -> Result<String, Stop> {
     let sid = text(made, "/sid").map(str::to_owned);
     sid.ok_or_else(|| Stop::Refused(crate::manage::unreadable(NAME)))
 }
 
 /// Makes or mends somebody the bundles are about.
-fn end_user(at: &At<'_>, line: &mut Line<'_>, listed: &Value, kind: &str, attributes: &Value) -> Result<String, Stop> {
+fn end_user(
+    at: &At<'_>,
+    line: &mut Line<'_>,
+    listed: &[Value],
+    kind: &str,
+    attributes: &Value,
+) -> Result<String, Stop> {
     let name = format!("{} {kind}", at.work.name);
     let attributes = attributes.to_string();
-    let call = match named(listed, "/results", &name) {
+    let call = match named(listed, &name) {
         Some(known) => {
             let sid = text(known, "/sid").unwrap_or_default();
             at.post(TRUST_HOST, &format!("/v1/EndUsers/{sid}"), &[("Attributes", &attributes)])
@@ -165,10 +249,17 @@ fn end_user(at: &At<'_>, line: &mut Line<'_>, listed: &Value, kind: &str, attrib
     sid(&line.ask(call)?)
 }
 
+/// The account's people and businesses, until this registration's of these kinds are among them.
+fn end_users(at: &At<'_>, line: &mut Line<'_>, kinds: &[&str]) -> Result<Vec<Value>, Stop> {
+    let names: Vec<String> = kinds.iter().map(|kind| format!("{} {kind}", at.work.name)).collect();
+    let first = at.get(TRUST_HOST, &format!("/v1/EndUsers?{PAGE}"));
+    rows(line, first, "/results", |rows| names.iter().all(|name| named(rows, name).is_some()))
+}
+
 /// The two the customer profile is about.
 fn business_and_owner(at: &At<'_>, line: &mut Line<'_>) -> Result<[String; 2], Stop> {
     let b = at.work.business;
-    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/EndUsers?{PAGE}")))?;
+    let listed = end_users(at, line, &["customer_profile_business_information", "authorized_representative_1"])?;
     let information = json!({
         "business_name": b.legal_name, "website_url": b.website, "business_regions_of_operation": "USA_AND_CANADA", "business_type": business_type(b.kind),
         "business_registration_identifier": "EIN", "business_registration_number": b.ein, "business_identity": "direct_customer",
@@ -184,9 +275,10 @@ fn business_and_owner(at: &At<'_>, line: &mut Line<'_>) -> Result<[String; 2], S
 }
 
 /// Where the business is, as a document.
-fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
+pub(super) fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
     let place = &at.work.business.address;
-    let listed = line.ask(at.own(Method::Get, &format!("/Addresses.json?{PAGE}")))?;
+    let first = at.own(Method::Get, &format!("/Addresses.json?{PAGE}"));
+    let listed = until_named(line, first, "/addresses", at.work.name)?;
     let pairs = [
         ("CustomerName", at.work.business.legal_name.as_str()),
         ("Street", &place.street),
@@ -195,7 +287,7 @@ fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
         ("PostalCode", &place.postal_code),
         ("FriendlyName", at.work.name),
     ];
-    let call = match named(&listed, "/addresses", at.work.name) {
+    let call = match named(&listed, at.work.name) {
         Some(known) => {
             let sid = text(known, "/sid").unwrap_or_default();
             form(at.own(Method::Post, &format!("/Addresses/{sid}.json")), &pairs)
@@ -207,8 +299,9 @@ fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
         }
     };
     let address = sid(&line.ask(call)?)?;
-    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/SupportingDocuments?{PAGE}")))?;
-    if let Some(known) = named(&listed, "/results", at.work.name) {
+    let first = at.get(TRUST_HOST, &format!("/v1/SupportingDocuments?{PAGE}"));
+    let listed = until_named(line, first, "/results", at.work.name)?;
+    if let Some(known) = named(&listed, at.work.name) {
         return sid(known);
     }
     let attributes = json!({ "address_sids": address }).to_string();
@@ -218,12 +311,13 @@ fn address(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
 }
 
 /// Puts things into a bundle that are not in it.
-fn assign(at: &At<'_>, line: &mut Line<'_>, bundle: &str, objects: &[&str]) -> Result<(), Stop> {
+pub(super) fn assign(at: &At<'_>, line: &mut Line<'_>, bundle: &str, objects: &[&str]) -> Result<(), Stop> {
     let path = format!("/v1/{bundle}/EntityAssignments");
-    let there = line.ask(at.get(TRUST_HOST, &format!("{path}?{PAGE}")))?;
+    let is_in = |rows: &[Value], object: &str| rows.iter().any(|one| text(one, "/object_sid") == Some(object));
+    let first = at.get(TRUST_HOST, &format!("{path}?{PAGE}"));
+    let there = rows(line, first, "/results", |rows| objects.iter().all(|object| is_in(rows, object)))?;
     for object in objects {
-        let is_there = each(&there, "/results").any(|one| text(one, "/object_sid") == Some(object));
-        if !is_there {
+        if !is_in(&there, object) {
             line.ask(at.post(TRUST_HOST, &path, &[("ObjectSid", object)]))?;
         }
     }
@@ -231,7 +325,7 @@ fn assign(at: &At<'_>, line: &mut Line<'_>, bundle: &str, objects: &[&str]) -> R
 }
 
 /// Has a bundle evaluated; what is wrong with it, in Twilio's words.
-fn evaluate(at: &At<'_>, line: &mut Line<'_>, bundle: &str, policy: &str) -> Result<Vec<Reason>, Stop> {
+pub(super) fn evaluate(at: &At<'_>, line: &mut Line<'_>, bundle: &str, policy: &str) -> Result<Vec<Reason>, Stop> {
     let path = format!("/v1/{bundle}/Evaluations");
     let found = line.ask(at.post(TRUST_HOST, &path, &[("PolicySid", policy)]))?;
     if text(&found, "/status") == Some("compliant") {
@@ -316,8 +410,12 @@ fn reasons(of: &Value) -> Vec<Reason> {
 
 fn profile(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let name = at.work.name;
-    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/CustomerProfiles?PolicySid={PROFILE_POLICY}&{PAGE}")))?;
-    let known = named(&listed, "/results", name);
+    if let Some(found) = by_hand(at, line)? {
+        return Ok(found);
+    }
+    let first = at.get(TRUST_HOST, &format!("/v1/CustomerProfiles?PolicySid={PROFILE_POLICY}&{PAGE}"));
+    let listed = until_named(line, first, "/results", name)?;
+    let known = named(&listed, name);
     let mut refs = at.work.refs.clone();
     let profile = match known {
         Some(known) => sid(known)?,
@@ -335,17 +433,11 @@ fn profile(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
         // It was submitted, and the answer was lost.
         return Ok(at.done(Stage::ProfileReview, refs));
     }
-    let primaries = format!("/v1/CustomerProfiles?PolicySid={PRIMARY_POLICY}&Status=twilio-approved&PageSize=20");
-    let primaries = line.ask(at.get(TRUST_HOST, &primaries))?;
-    let Some(primary) = each(&primaries, "/results").find_map(|one| text(one, "/sid")) else {
-        let detail = "The Twilio account has no approved primary customer profile, which only its owner can make, in Twilio's console under Trust Hub.";
-        let failure = model::Failure::new(model::FailureKind::Account, "no_primary_profile", detail);
-        return Err(Stop::Refused(failure));
-    };
+    let primary = primary(at, line)?;
     let [business, owner] = business_and_owner(at, line)?;
     let document = address(at, line)?;
     let bundle = format!("CustomerProfiles/{profile}");
-    assign(at, line, &bundle, &[&business, &owner, &document, primary])?;
+    assign(at, line, &bundle, &[&business, &owner, &document, &primary])?;
     let wrong = evaluate(at, line, &bundle, PROFILE_POLICY)?;
     if !wrong.is_empty() {
         return Ok(at.rejected(refs, wrong));
@@ -354,7 +446,19 @@ fn profile(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     Ok(at.done(Stage::ProfileReview, refs))
 }
 
-fn is_under_way(status: Option<&str>) -> bool {
+/// The account's own profile, made by hand, which every other one hangs on.
+pub(super) fn primary(at: &At<'_>, line: &mut Line<'_>) -> Result<String, Stop> {
+    let primaries = format!("/v1/CustomerProfiles?PolicySid={PRIMARY_POLICY}&Status=twilio-approved&PageSize=20");
+    let primaries = line.ask(at.get(TRUST_HOST, &primaries))?;
+    let primary = each(&primaries, "/results").find_map(|one| text(one, "/sid"));
+    primary.map(str::to_owned).ok_or_else(|| {
+        let detail = "The Twilio account has no approved primary customer profile, which only its owner can make, in Twilio's console under Trust Hub.";
+        let failure = model::Failure::new(model::FailureKind::Account, "no_primary_profile", detail);
+        Stop::Refused(failure)
+    })
+}
+
+pub(super) fn is_under_way(status: Option<&str>) -> bool {
     matches!(status, Some("pending-review" | "in-review" | "twilio-approved"))
 }
 
@@ -371,8 +475,9 @@ fn profile_review(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
 fn trust(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let (name, business) = (at.work.name, at.work.business);
     let profile = at.made(&at.work.refs.profile, "customer profile")?;
-    let listed = line.ask(at.get(TRUST_HOST, &format!("/v1/TrustProducts?PolicySid={TRUST_POLICY}&{PAGE}")))?;
-    let known = named(&listed, "/results", name);
+    let first = at.get(TRUST_HOST, &format!("/v1/TrustProducts?PolicySid={TRUST_POLICY}&{PAGE}"));
+    let listed = until_named(line, first, "/results", name)?;
+    let known = named(&listed, name);
     let mut refs = at.work.refs.clone();
     let trust = match known {
         Some(known) => sid(known)?,
@@ -386,7 +491,7 @@ fn trust(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     if known.is_some_and(|known| is_under_way(text(known, "/status"))) {
         return Ok(at.done(Stage::Brand, refs));
     }
-    let users = line.ask(at.get(TRUST_HOST, &format!("/v1/EndUsers?{PAGE}")))?;
+    let users = end_users(at, line, &["us_a2p_messaging_profile_information"])?;
     let mut attributes = json!({ "company_type": company_type(business.kind) });
     if let Some((exchange, ticker)) = &business.listed {
         attributes["stock_exchange"] = json!(exchange);
@@ -409,9 +514,10 @@ fn brand(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let mut refs = at.work.refs.clone();
     let profile = at.made(&at.work.refs.profile, "customer profile")?;
     let trust = at.made(&at.work.refs.trust, "trust product")?;
-    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations?{PAGE}")))?;
-    let is_ours = |one: &&Value| text(one, "/customer_profile_bundle_sid") == Some(profile);
-    let Some(known) = each(&listed, "/data").find(is_ours) else {
+    let is_ours = |one: &Value| text(one, "/customer_profile_bundle_sid") == Some(profile);
+    let first = at.get(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations?{PAGE}"));
+    let listed = rows(line, first, "/data", |rows| rows.iter().any(is_ours))?;
+    let Some(known) = listed.iter().find(|one| is_ours(one)) else {
         let quick = if at.work.business.monthly_volume <= LOW_VOLUME { "true" } else { "false" };
         let pairs = [
             ("CustomerProfileBundleSid", profile),
@@ -419,12 +525,17 @@ fn brand(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
             ("BrandType", "STANDARD"),
             ("SkipAutomaticSecVet", quick),
         ];
+        let pairs = if is_person(at.work.business) { sole_proprietor::brand(profile, trust) } else { pairs.to_vec() };
         refs.brand = Some(sid(&line.ask(at.post(MESSAGING_HOST, "/v1/a2p/BrandRegistrations", &pairs))?)?);
         return Ok(at.done(Stage::BrandReview, refs));
     };
     let brand = sid(known)?;
     if text(known, "/status") == Some("FAILED") {
-        business_and_owner(at, line)?;
+        if is_person(at.work.business) {
+            sole_proprietor::mend(at, line)?;
+        } else {
+            business_and_owner(at, line)?;
+        }
         line.ask(at.post(MESSAGING_HOST, &format!("/v1/a2p/BrandRegistrations/{brand}"), &[]))?;
     }
     refs.brand = Some(brand);
@@ -439,8 +550,13 @@ fn brand_review(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
         Some("FAILED" | "SUSPENDED" | "DELETION_PENDING" | "DELETION_FAILED") => {
             at.rejected(at.work.refs.clone(), reasons(&found))
         }
+        _ if is_person(at.work.business) => sole_proprietor::asks(at),
         _ => at.waits(),
     })
+}
+
+fn is_person(business: &Business) -> bool {
+    business.kind == BusinessKind::SoleProprietor
 }
 
 fn service(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
@@ -449,8 +565,9 @@ fn service(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
         refs.service = Some(own.clone());
         return Ok(at.done(Stage::Campaign, refs));
     }
-    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")))?;
-    let service = match named(&listed, "/services", at.work.name) {
+    let first = at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}"));
+    let listed = until_named(line, first, "/services", at.work.name)?;
+    let service = match named(&listed, at.work.name) {
         Some(known) => sid(known)?,
         None => {
             let pairs = [
@@ -472,13 +589,17 @@ fn campaign(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     let brand = at.made(&at.work.refs.brand, "brand")?;
     let service = at.made(&at.work.refs.service, "messaging service")?;
     let path = format!("/v1/Services/{service}/Compliance/Usa2p");
-    let listed = line.ask(at.get(MESSAGING_HOST, &format!("{path}?{PAGE}")))?;
-    let known = each(&listed, "/compliance").find(|one| text(one, "/brand_registration_sid") == Some(brand));
+    let is_ours = |one: &Value| text(one, "/brand_registration_sid") == Some(brand);
+    let listed = campaigns(at, line, service, is_ours)?;
+    let known = listed.iter().find(|one| is_ours(one));
     let pairs = campaign_pairs(at.work.business);
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let campaign = match known {
         None => {
-            let code = at.work.business.use_case.category.to_ascii_uppercase();
+            let code = match is_person(at.work.business) {
+                true => sole_proprietor::USE_CASE.to_owned(),
+                false => at.work.business.use_case.category.to_ascii_uppercase(),
+            };
             let more = [("BrandRegistrationSid", brand), ("UsAppToPersonUsecase", code.as_str())];
             let all: Vec<_> = more.into_iter().chain(pairs).collect();
             sid(&line.ask(at.post(MESSAGING_HOST, &path, &all))?)?
@@ -494,6 +615,39 @@ fn campaign(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     };
     refs.campaign = Some(campaign);
     Ok(at.done(Stage::CampaignReview, refs))
+}
+
+/// The campaigns of a service, until the one that is looked for is among them.
+fn campaigns(
+    at: &At<'_>,
+    line: &mut Line<'_>,
+    service: &str,
+    is_it: impl Fn(&Value) -> bool,
+) -> Result<Vec<Value>, Stop> {
+    let first = at.get(MESSAGING_HOST, &format!("/v1/Services/{service}/Compliance/Usa2p?{PAGE}"));
+    rows(line, first, "/compliance", |rows| rows.iter().any(&is_it))
+}
+
+/// A business that somebody registered by hand, in Twilio's console: the service the account names has a campaign then. It is taken over, and nothing is made or paid for again.
+fn by_hand(at: &At<'_>, line: &mut Line<'_>) -> Result<Option<Progress>, Stop> {
+    let Some(service) = at.settings.messaging_service_sid.as_deref().filter(|sid| !sid.is_empty()) else {
+        return Ok(None);
+    };
+    let is_usable = |one: &Value| text(one, "/brand_registration_sid").is_some() && text(one, "/sid").is_some();
+    let listed = campaigns(at, line, service, is_usable)?;
+    let Some(known) = listed.iter().find(|one| is_usable(one)) else { return Ok(None) };
+    let refs = References {
+        brand: text(known, "/brand_registration_sid").map(str::to_owned),
+        service: Some(service.to_owned()),
+        campaign: Some(sid(known)?),
+        ..at.work.refs.clone()
+    };
+    // One that failed is mended where campaigns are.
+    let stage = match text(known, "/campaign_status") {
+        Some("FAILED") => Stage::Campaign,
+        _ => Stage::CampaignReview,
+    };
+    Ok(Some(at.done(stage, refs)))
 }
 
 /// What a campaign says, in a form's fields.
@@ -538,10 +692,20 @@ fn number(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
     if refs.number_id.is_some() {
         return Ok(at.done(Stage::Attach, refs));
     }
+    // A service of the tenant's own may have its numbers, which are the tenant's own too: none is bought, and none is ours to keep.
+    let own = at.settings.messaging_service_sid.as_deref().filter(|own| refs.service.as_deref() == Some(own));
+    if let Some(own) = own {
+        let path = format!("/v1/Services/{own}/PhoneNumbers?PageSize=20");
+        let listed = line.ask(at.get(MESSAGING_HOST, &path))?;
+        if each(&listed, "/phone_numbers").next().is_some() {
+            return Ok(at.done(Stage::Approved, refs));
+        }
+    }
     let query: String =
         url::form_urlencoded::Serializer::new(String::new()).append_pair("FriendlyName", at.work.name).finish();
-    let listed = line.ask(at.own(Method::Get, &format!("/IncomingPhoneNumbers.json?{query}&{PAGE}")))?;
-    let bought = match named(&listed, "/incoming_phone_numbers", at.work.name) {
+    let first = at.own(Method::Get, &format!("/IncomingPhoneNumbers.json?{query}&{PAGE}"));
+    let listed = until_named(line, first, "/incoming_phone_numbers", at.work.name)?;
+    let bought = match named(&listed, at.work.name) {
         Some(known) => known.clone(),
         None => {
             let area = at.work.area_code.map(|code| format!("AreaCode={code}&")).unwrap_or_default();
@@ -588,8 +752,8 @@ fn attach(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
 
 /// Takes a number out of the service it is in. The number does not say which that is, so the services are asked, those of registrations first.
 fn take_out(at: &At<'_>, line: &mut Line<'_>, service: &str, number: &str) -> Result<(), Stop> {
-    let listed = line.ask(at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")))?;
-    let others = each(&listed, "/services").filter(|one| text(one, "/sid") != Some(service));
+    let listed = rows(line, at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")), "/services", |_| false)?;
+    let others = listed.iter().filter(|one| text(one, "/sid") != Some(service));
     let (ours, foreign): (Vec<_>, Vec<_>) =
         others.partition(|one| text(one, "/friendly_name").is_some_and(|name| name.starts_with("reg_")));
     for other in ours.into_iter().chain(foreign).filter_map(|one| text(one, "/sid")).take(SERVICES_MAX) {
@@ -606,7 +770,7 @@ fn take_out(at: &At<'_>, line: &mut Line<'_>, service: &str, number: &str) -> Re
 /// Twilio's word for the form of a business.
 const fn business_type(kind: BusinessKind) -> &'static str {
     match kind {
-        BusinessKind::SoleProprietorship => "Sole Proprietorship",
+        BusinessKind::SoleProprietor | BusinessKind::SoleProprietorship => "Sole Proprietorship",
         BusinessKind::Partnership => "Partnership",
         BusinessKind::Llc => "Limited Liability Corporation",
         BusinessKind::Llp => "Limited Liability Partnership",
@@ -679,6 +843,11 @@ mod tests {
             (Some("whatsapp:+14155550100"), None, false),
         ] {
             assert_eq!(concerns(from, service, false), expected, "{from:?} {service:?}");
+        }
+        for (from, expected) in
+            [("+18005550100", true), ("+14155550100", false), ("+448005550100", false), ("ACME", false)]
+        {
+            assert_eq!(is_toll_free(from), expected, "{from}");
         }
         assert!(!concerns(Some("+18005550100"), service, true), "it leaves as the number that was chosen");
         assert!(concerns(Some("+14155550100"), service, true));

@@ -3,11 +3,16 @@
 use model::{Answer, Call, Failure, HttpAnswer, HttpCall, Method};
 use url::form_urlencoded;
 
-use super::{REST_HOST, Settings, voice_call};
+use super::{
+    REST_HOST, Settings,
+    callbacks::{found, number, numbers_call},
+    voice_call,
+};
 use crate::{Check, Cx, Probe, read};
 
 const CREDENTIALS: &str = "Credentials";
 const APPLICATION: &str = "Application";
+const SENDER: &str = "Sender";
 
 pub(super) fn probes(cx: &Cx<'_>) -> Result<Vec<Probe>, Failure> {
     let settings = Settings::read(cx.settings)?;
@@ -17,6 +22,9 @@ pub(super) fn probes(cx: &Cx<'_>) -> Result<Vec<Probe>, Failure> {
         .finish();
     let balance = HttpCall::new(Method::Get, format!("{}/account/get-balance?{query}", cx.base_or(REST_HOST)));
     let mut probes = vec![Probe { name: CREDENTIALS, call: Call::Http(balance) }];
+    if let Some(number) = number(cx) {
+        probes.push(Probe { name: SENDER, call: Call::Http(numbers_call(cx, &settings, number)) });
+    }
     if settings.application_id.is_some() {
         // Asking for calls costs nothing and shows that Vonage believes the application's tokens.
         let calls = voice_call(cx, &settings, Method::Get, "?page_size=1")?;
@@ -31,6 +39,7 @@ pub(super) fn checks(cx: &Cx<'_>, probe: &Probe, answer: &Answer) -> Vec<Check> 
     };
     match probe.name {
         APPLICATION => vec![application(http)],
+        SENDER => vec![own_number(cx, http)],
         _ => credentials(cx, http),
     }
 }
@@ -54,14 +63,39 @@ fn credentials(cx: &Cx<'_>, http: &HttpAnswer) -> Vec<Check> {
         true => Check::ok("Balance", shown),
         false => Check::failed("Balance", format!("{shown}. Top up the account in Vonage's dashboard.")),
     };
-    vec![Check::ok(CREDENTIALS, "Key and secret work."), balance, sender(cx), callbacks(cx)]
+    let mut checks = vec![Check::ok(CREDENTIALS, "Key and secret work."), balance];
+    // Of a number Vonage is asked; there is no list of names.
+    if number(cx).is_none() {
+        checks.push(named(cx));
+    }
+    checks.push(callbacks(cx));
+    checks
 }
 
-fn sender(cx: &Cx<'_>) -> Check {
-    const NAME: &str = "Sender";
+fn named(cx: &Cx<'_>) -> Check {
     match cx.from {
-        Some(from) => Check::ok(NAME, format!("Messages leave from {from}.")),
-        None => Check::failed(NAME, "There is no sender. Set `from` to a number of the account, or for SMS to a name."),
+        Some(from) => Check::ok(SENDER, format!("SMS leave from {from}, where the country allows it.")),
+        None => {
+            Check::failed(SENDER, "There is no sender. Set `from` to a number of the account, or for SMS to a name.")
+        }
+    }
+}
+
+/// In many countries Vonage lets any number send, so one that is not the account's is worth a word and no failure.
+fn own_number(cx: &Cx<'_>, http: &HttpAnswer) -> Check {
+    let number = number(cx).unwrap_or_default();
+    match http.status {
+        200 if found(&read::json(http), number).is_some() => {
+            Check::ok(SENDER, format!("{number} is a number of this Vonage account."))
+        }
+        200 => Check::ok(
+            SENDER,
+            format!(
+                "{number} is no number of this Vonage account; many countries refuse it then. Rent it, or use one of the account's."
+            ),
+        ),
+        401 | 403 => Check::failed(SENDER, "Vonage rejected the API key or secret. Update the account."),
+        status => Check::failed(SENDER, format!("Vonage answered HTTP {status}. Try again later.")),
     }
 }
 

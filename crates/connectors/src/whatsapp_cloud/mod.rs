@@ -16,7 +16,7 @@ mod numbers;
 mod request;
 mod templates;
 
-use model::{Answer, BadSetting, Call, Channel, Content, Failure, Secret, Values, settings};
+use model::{Answer, AttachmentRef, BadSetting, Call, Channel, Content, Failure, Media, Secret, Values, settings};
 
 use crate::{
     Check, Connector, Cx, Inbound, Limits, Outgoing, Probe, Spec, Step, manage, read::bad, read::is_key, whatsapp,
@@ -94,6 +94,10 @@ impl Connector for WhatsappCloud {
 
     fn can_carry(&self, _settings: &Values, content: &Content) -> Result<(), Failure> {
         request::check(whatsapp::says(content)?)
+    }
+
+    fn can_upload(&self, media: &Media, file: &AttachmentRef) -> Result<(), Failure> {
+        request::check_file(media.kind, file, file.size)
     }
 
     fn send(&self, cx: &Cx<'_>, message: &Outgoing<'_>) -> Result<Call, Failure> {

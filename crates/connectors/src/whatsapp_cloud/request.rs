@@ -2,12 +2,14 @@
 //! <https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages>
 
 use aws_lc_rs::hmac;
-use model::{Call, Failure, FailureKind, HttpCall, Location, Media, MediaKind, Method, WhatsappTemplate};
+use model::{
+    AttachmentRef, Call, Failure, FailureKind, HttpCall, Location, Media, MediaKind, Method, WhatsappTemplate,
+};
 use serde_json::{Map, Value, json};
 
 use super::{HOST, Settings};
 use crate::{
-    Cx, File, Outgoing, hook, multipart, phone,
+    Cx, Outgoing, hook, multipart, phone,
     whatsapp::{self, Above, Says, refused},
 };
 
@@ -16,7 +18,7 @@ const UPLOAD_TIMEOUT_MS: u64 = 120_000;
 
 /// What Meta takes of one kind of file: the largest size in bytes, and the media types, all for none.
 /// <https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types>
-fn takes(kind: MediaKind) -> (usize, &'static [&'static str]) {
+fn takes(kind: MediaKind) -> (u64, &'static [&'static str]) {
     match kind {
         MediaKind::Image => (5 << 20, &["image/jpeg", "image/png"]),
         MediaKind::Video => (16 << 20, &["video/mp4", "video/3gpp"]),
@@ -69,8 +71,8 @@ fn upload(cx: &Cx<'_>, message: &Outgoing<'_>, media: &Media) -> Result<Call, Fa
         let detail = "The uploaded file of the message is gone. Upload it again.";
         Failure::new(FailureKind::Content, "attachment_missing", detail)
     })?;
-    check_file(media.kind, file)?;
-    let kind = media_type(file);
+    check_file(media.kind, &file.reference, file.bytes.len() as u64)?;
+    let kind = media_type(&file.reference);
     let mut form = multipart::Form::new(cx.nonce);
     form.text("messaging_product", "whatsapp");
     form.text("type", kind);
@@ -84,19 +86,21 @@ fn upload(cx: &Cx<'_>, message: &Outgoing<'_>, media: &Media) -> Result<Call, Fa
 }
 
 /// The media type without parameters such as the character set.
-fn media_type(file: &File) -> &str {
-    file.reference.content_type.split(';').next().unwrap_or_default().trim()
+fn media_type(file: &AttachmentRef) -> &str {
+    file.content_type.split(';').next().unwrap_or_default().trim()
 }
 
-fn check_file(kind: MediaKind, file: &File) -> Result<(), Failure> {
+/// Refuses a file of `size` bytes that Meta does not take as this kind of media.
+pub(super) fn check_file(kind: MediaKind, file: &AttachmentRef, size: u64) -> Result<(), Failure> {
     let (size_max, types) = takes(kind);
-    let name = &file.reference.filename;
-    if file.bytes.len() > size_max {
-        let detail = format!("{name} is larger than the {} MB WhatsApp takes.", size_max >> 20);
+    let name = &file.filename;
+    if size > size_max {
+        let detail = format!("{name} has {size} bytes, and WhatsApp takes {size_max} here ({} MB).", size_max >> 20);
         return Err(Failure::new(FailureKind::Content, "file_too_large", detail));
     }
-    if !types.is_empty() && !types.contains(&media_type(file)) {
-        let detail = format!("{name} is {}; WhatsApp takes {} here.", media_type(file), types.join(", "));
+    let given = media_type(file).to_ascii_lowercase();
+    if !types.is_empty() && !types.contains(&given.as_str()) {
+        let detail = format!("{name} is {given}; WhatsApp takes {} here.", types.join(", "));
         return Err(Failure::new(FailureKind::Content, "file_type", detail));
     }
     Ok(())
@@ -216,8 +220,7 @@ fn proof(app_secret: &str, access_token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use model::{AttachmentId, AttachmentRef};
+    use model::AttachmentId;
 
     #[test]
     fn the_proof_is_metas() {
@@ -228,24 +231,24 @@ mod tests {
         assert_ne!(vectors["appsecret_proof"]["proof"], proof(secret, "EAAtesttokem"));
     }
 
-    fn file(content_type: &str, size: usize) -> File {
-        let reference = AttachmentRef {
+    fn file(content_type: &str) -> AttachmentRef {
+        AttachmentRef {
             attachment_id: AttachmentId::from_ulid(1),
             filename: "a".to_owned(),
             content_type: content_type.to_owned(),
             sha256: String::new(),
-            size: size as u64,
+            size: 0,
             content_id: None,
-        };
-        File { reference, bytes: Bytes::from(vec![0; size]) }
+        }
     }
 
     #[test]
     fn files_have_metas_types_and_sizes() {
         let code =
-            |kind, content_type, size| check_file(kind, &file(content_type, size)).map_err(|failure| failure.code);
+            |kind, content_type, size| check_file(kind, &file(content_type), size).map_err(|failure| failure.code);
         for (kind, content_type, mega) in [
             (MediaKind::Image, "image/jpeg", 5),
+            (MediaKind::Image, "Image/PNG", 5),
             (MediaKind::Video, "video/mp4", 16),
             (MediaKind::Audio, "audio/ogg; codecs=opus", 16),
             (MediaKind::Document, "application/x-anything", 100),

@@ -7,6 +7,7 @@ mod case_file;
 mod cases;
 mod contract;
 mod laws;
+mod limits;
 mod mime;
 mod pages;
 mod play;

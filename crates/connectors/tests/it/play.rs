@@ -429,16 +429,21 @@ impl Player<'_> {
             }
             Task::Register { stage, refs } => {
                 let offered = connector.registrations().ok_or(missing)?;
-                let business = business();
+                let (business, toll_free) = (business(), toll_free());
                 let work = manage::Work {
                     name: "reg_01M7YQ1WE00000000000000REG",
                     stage,
                     business: &business,
                     area_code: Some("415"),
+                    toll_free: Some(&toll_free),
                     refs: &refs,
                     submitted_at: cx.now,
                 };
                 self.drive(|answers| offered.advance(cx, &work, answers))
+            }
+            Task::ReleaseNumber { reference } => {
+                let offered = connector.registrations().ok_or(missing)?;
+                self.drive(|answers| offered.release(cx, &reference, answers))
             }
             Task::Statistics { from, to } => {
                 let offered = connector.figures().ok_or(missing)?;
@@ -534,6 +539,16 @@ fn business() -> manage::Business {
     }
 }
 
+/// The toll-free number of every case about verification.
+fn toll_free() -> manage::TollFree {
+    manage::TollFree {
+        number: "+18005550100".to_owned(),
+        opt_in: manage::OptIn::WebForm,
+        images: vec!["https://acme.example/opt-in.png".to_owned(), "https://acme.example/thanks.png".to_owned()],
+        note: Some("The form is behind the login.".to_owned()),
+    }
+}
+
 /// What a `do` section asks for.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -548,6 +563,7 @@ enum Task {
     CreateTemplate(manage::NewTemplate),
     RemoveTemplate { name: String, id: String },
     Register { stage: manage::Stage, refs: manage::References },
+    ReleaseNumber { reference: String },
     Statistics { from: String, to: String },
     Suppressions { list: manage::Suppression, after: Option<String> },
 }

@@ -234,7 +234,7 @@ fn message(message: &InboundMessage) -> String {
 }
 
 fn mail(text: &mut String, mail: &InboundMail) {
-    let InboundMail { subject, new_text, html, files, references, answers, is_automatic } = mail;
+    let InboundMail { subject, new_text, html, files, files_left_out, references, answers, is_automatic } = mail;
     field(text, "subject", Some(subject));
     field(text, "new_text", Some(new_text).filter(|words| !words.is_empty()));
     field(text, "html", html.as_ref());
@@ -243,6 +243,7 @@ fn mail(text: &mut String, mail: &InboundMail) {
         let id = content_id.as_ref().map(|id| format!(" <{id}>")).unwrap_or_default();
         field(text, "file", Some(format!("{filename} ({content_type}, {} bytes){id}", bytes.len())));
     }
+    field(text, "files left out", Some(files_left_out).filter(|count| **count > 0));
     for id in references {
         field(text, "refers to", Some(id));
     }

@@ -1,5 +1,6 @@
 //! One account: its form, drawn from the connector's own declaration, its test, where its provider reports to, what it is doing, and its end.
 
+pub(crate) mod provider;
 mod watch;
 
 use std::str::FromStr as _;
@@ -12,6 +13,7 @@ use engine::{
     analytics::{AnalyticsQuery, AnalyticsView, Interval},
     once::Repeat,
     patch::Patch,
+    registrations::RegistrationView,
     routing::figures::CircuitState,
 };
 use http::HeaderMap;
@@ -20,7 +22,7 @@ use model::{AccountId, Channel, FieldKind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{analytics::Periods, home::account_state};
+use super::{analytics::Periods, home::account_state, registrations};
 use crate::{
     cx::{Answer, Cx, Fault, Posted, Query, html as answer},
     form::{self, Faults, Form},
@@ -53,6 +55,7 @@ pub(crate) async fn new(cx: Cx, Path(id): Path<String>, Query(wanted): Query<Wan
         .channels
         .iter()
         .filter(|channel| wanted.channel.is_none_or(|only| only == **channel) || spec.channels.len() == 1)
+        .filter(|channel| cx.may_manage(&[**channel]))
     {
         form.set("channels", channel.as_str());
         if !taken.contains(channel) {
@@ -233,6 +236,8 @@ struct View {
     /// By day; none for somebody who may not see figures.
     figures: Option<(Periods, AnalyticsView)>,
     health: AccountHealth,
+    /// Of its business with American carriers, where there is one.
+    registration: Option<RegistrationView>,
     tested: Option<Result<Test, String>>,
     refused: Option<Error>,
 }
@@ -266,7 +271,8 @@ impl View {
         } else {
             None
         };
-        Ok(Self { account, stats, figures, health, tested: None, refused: None })
+        let registration = registrations::by_account(cx).await?.remove(&id);
+        Ok(Self { account, stats, figures, health, registration, tested: None, refused: None })
     }
 }
 
@@ -291,8 +297,9 @@ fn page<'a>(cx: &Cx, title: &'a str, view: &View, form: &Form, faults: &Faults) 
     let account = &view.account;
     let spec = registry::find(&account.connector).map(|connector| connector.spec());
     let path = format!("/console/channels/{}", account.id);
-    let may_change = cx.may("accounts:write");
+    let may_change = cx.may_manage(&account.channels);
     let actions = html! {
+        @if spec.is_some() { (provider::link(account.id)) }
         @if may_change {
             (parts::act(&format!("{path}/{}", if account.enabled { "disable" } else { "enable" }), cx.csrf(), "", None, if account.enabled { "Disable" } else { "Enable" }))
             button."button danger" type="button" data-opens="delete" { (icon("trash")) "Delete" }
@@ -326,6 +333,7 @@ fn page<'a>(cx: &Cx, title: &'a str, view: &View, form: &Form, faults: &Faults) 
             div.stack {
                 (watch::test_card(cx, view, &path))
                 @if let Some(spec) = spec { (watch::callback_card(account, spec)) }
+                @if let Some(one) = &view.registration { (watch::registration_card(one)) }
                 (health_card(cx, &view.health))
                 (watch::stats_card(&view.stats, account))
             }

@@ -328,12 +328,12 @@ fn stored(rule: &AlertRuleView) -> Form {
         ("threshold", rule.threshold.to_string()),
         ("channel", rule.channel.map(|channel| channel.to_string()).unwrap_or_default()),
         ("account_id", rule.account_id.map(|id| id.to_string()).unwrap_or_default()),
-        ("for_s", rule.for_s.to_string()),
-        ("quiet_s", rule.quiet_s.to_string()),
+        ("for_s", format::span(rule.for_s)),
+        ("quiet_s", format::span(rule.quiet_s)),
         ("deliver", rule.deliver.iter().map(line).collect::<Vec<_>>().join("\n")),
     ]);
     if let Some(over_s) = rule.over_s {
-        form.set("over_s", over_s.to_string());
+        form.set("over_s", format::span(over_s));
     }
     if let Some(at_least) = rule.at_least {
         form.set("at_least", at_least.to_string());
@@ -379,14 +379,14 @@ fn rule_page<'a>(
                     (Field::text("name", "Name").required().draw(form, faults))
                     div.fields-2 {
                         @if rule.unit != AlertUnit::None { (Field::text("threshold", "From where on").required().with(Control::Number).help(&unit(rule.unit)).draw(form, faults)) }
-                        @if rule.over_s.is_some() { (Field::text("over_s", "Looks back over").required().with(Control::Number).help("In seconds: 3600 is an hour, 86400 a day.").draw(form, faults)) }
+                        @if rule.over_s.is_some() { (Field::text("over_s", "Looks back over").required().example("1 h").help("Such as 30 min, 6 h or 1 d.").draw(form, faults)) }
                         @if rule.at_least.is_some() { (Field::text("at_least", "Fewer messages say nothing").required().with(Control::Number).draw(form, faults)) }
                         @if is_by_account {
                             (Field::text("channel", "Channel").plain().with(Control::Choice(channels)).draw(form, faults))
                             (Field::text("account_id", "Account").plain().with(Control::Choice(of_accounts)).draw(form, faults))
                         }
-                        (Field::text("for_s", "Must be so for").required().with(Control::Number).help("In seconds, before it fires.").draw(form, faults))
-                        (Field::text("quiet_s", "Quiet period").required().with(Control::Number).help("In seconds: for how long nothing more is said about the same account or channel.").draw(form, faults))
+                        (Field::text("for_s", "Must be so for").required().example("5 min").help("Before it fires: 0 s for at once.").draw(form, faults))
+                        (Field::text("quiet_s", "Quiet period").required().example("4 h").help("For how long nothing more is said about the same account or channel.").draw(form, faults))
                     }
                     (Field::text("deliver", "Who is told by letter").with(Control::Area { rows: 3 }).example("email admins").help("One on each line: email, sms or telegram, and where to. “email admins” is everybody with the role admin or owner. Endpoints and streams are told in any case.").draw(form, faults))
                     (check("enabled", "on", form.is_on("enabled"), "It watches", "Without this it is kept and finds nothing."))
@@ -427,12 +427,12 @@ pub(crate) async fn update(uri: Uri, Path(id): Path<String>, Posted { cx, form }
     let change = AlertRulePatch {
         name: Patch::Set(form.text("name").to_owned()),
         threshold: if rule.unit == AlertUnit::None { Patch::Keep } else { number(&form, "threshold", &mut faults) },
-        over_s: if rule.over_s.is_some() { number(&form, "over_s", &mut faults) } else { Patch::Keep },
+        over_s: if rule.over_s.is_some() { span(&form, "over_s", &mut faults) } else { Patch::Keep },
         at_least: if rule.at_least.is_some() { number(&form, "at_least", &mut faults) } else { Patch::Keep },
         channel: if is_by_account { word(&form, "channel", &mut faults) } else { Patch::Keep },
         account_id: if is_by_account { word(&form, "account_id", &mut faults) } else { Patch::Keep },
-        for_s: number(&form, "for_s", &mut faults),
-        quiet_s: number(&form, "quiet_s", &mut faults),
+        for_s: span(&form, "for_s", &mut faults),
+        quiet_s: span(&form, "quiet_s", &mut faults),
         enabled: Patch::Set(form.is_on("enabled")),
         deliver: Patch::Set(read_receivers(form.text("deliver"), &mut faults)),
     };
@@ -458,6 +458,17 @@ fn number<T: std::str::FromStr>(form: &Form, name: &str, faults: &mut Faults) ->
         Ok(number) => Patch::Set(number),
         Err(_) => {
             faults.add(name, "write a number");
+            Patch::Keep
+        }
+    }
+}
+
+/// A length of time, as the engine wants it in seconds.
+fn span(form: &Form, name: &str, faults: &mut Faults) -> Patch<i64> {
+    match format::read_span(form.text(name)) {
+        Some(seconds) => Patch::Set(seconds),
+        None => {
+            faults.add(name, "write a whole number and a unit, such as 30 min, 6 h or 1 d");
             Patch::Keep
         }
     }

@@ -4,7 +4,7 @@ use engine::{
     Error,
     money::{
         BillingMode,
-        credits::{self, CreditEntry, Credits, CreditsPatch, NewAdjustment, NewPurchase},
+        credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, NewPurchase},
         prices,
     },
     once::{IdempotencyKey, Repeat, fingerprint},
@@ -12,10 +12,13 @@ use engine::{
 };
 use http::{HeaderValue, header};
 use maud::{Markup, html};
-use model::{Money, Timestamp};
+use model::{Money, PurchaseId, Timestamp};
 use serde::Deserialize;
 
-use super::prices::{lists_of, rows_table};
+use super::{
+    prices::{lists_of, rows_table},
+    purchases,
+};
 use crate::{
     cx::{Answer, Cx, Posted, Query},
     form::{Faults, Form},
@@ -30,6 +33,8 @@ use crate::{
 pub(super) const PATH: &str = "/console/billing";
 /// Movements on a page.
 const ROWS: u32 = 50;
+/// Promotional credit shown beside them: the newest.
+const GRANTS: u32 = 20;
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
@@ -43,7 +48,9 @@ pub(super) fn tabs(cx: &Cx, here: &str) -> Markup {
         (super::subscription::PATH, "Plan", "plans:read"),
         (super::bills::PATH, "Invoices", "invoices:read"),
         (PATH, "Credit", "credits:read"),
+        (purchases::PATH, "Purchases", "purchases:read"),
         (PRICES, "Prices", "prices:read"),
+        (super::reconciliations::PATH, "Reconciliation", "usage:read"),
     ];
     let mine: Vec<(&str, &str)> =
         all.iter().filter(|(.., scope)| cx.may(scope)).map(|(path, name, _)| (*path, *name)).collect();
@@ -57,6 +64,8 @@ pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     cx.tenant()?;
     let credits = credits::get(cx.engine().parts(), &cx.caller, false).await?;
     let entries = credits::entries(cx.engine().parts(), &cx.caller, Some(ROWS), wanted.cursor.as_deref()).await?;
+    let grants = credits::grants(cx.engine().parts(), &cx.caller, Some(GRANTS), None).await?.data;
+    let can_pay = purchases::can_pay(&cx).await?;
     let body = html! {
         (numbers(&credits))
         @if credits.mode == BillingMode::None && credits.entries == 0 {
@@ -64,10 +73,11 @@ pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
                 (parts::empty("card", "Messages are not charged", "The operator does not bill this tenant for its messages. Once it does, every movement of credit stands here.", None))
             }
         } @else { (statement(&cx, &entries, wanted.cursor.is_none())) }
+        @if !grants.is_empty() { (promotional(&cx, &grants)) }
     };
     Ok(cx.page(shell::Page {
         lead: Some(html! { "Every message's price is set aside when it is accepted, and charged once it was sent." }),
-        actions: Some(actions(&cx, &credits)),
+        actions: Some(actions(&cx, &credits, can_pay)),
         tabs: Some(tabs(&cx, PATH)),
         is_live: true,
         ..shell::Page::new("Credit", Section::Usage, body)
@@ -84,10 +94,13 @@ const fn mode_words(mode: BillingMode) -> &'static str {
 
 fn numbers(credits: &Credits) -> Markup {
     let note = |words: &'static str| Some(html! { (words) });
+    let promotional = Some(&credits.promotional).filter(|money| money.amount_micros > 0);
+    let mode = html! { (mode_words(credits.mode)) @if let Some(more) = promotional { ", and " (format::money(more)) " promotional" } };
     html! {
+        @if credits.available.amount_micros < 0 && credits.mode == BillingMode::Prepaid { (parts::notice(Tone::Bad, "There is a debt", html! { p { "Credit is below zero, because a payment was disputed or given back after it was spent. Nothing is accepted before it is paid." } })) }
         @for difference in &credits.differences { (parts::notice(Tone::Bad, "The books do not add up", html! { p { (difference) } })) }
         section.tiles #credit aria-label="Credit" hx-get=(PATH) hx-trigger="news from:body" hx-select="#credit" hx-swap="outerHTML" {
-            (parts::tile("Available", &format::money(&credits.available), note(mode_words(credits.mode))))
+            (parts::tile("Available", &format::money(&credits.available), Some(mode)))
             (parts::tile("Set aside", &format::money(&credits.reserved), note("for messages under way")))
             (parts::tile("Spent", &format::money(&credits.spent), note("on messages that were sent")))
             (parts::tile("Bought", &format::money(&credits.purchased), note("so far")))
@@ -104,6 +117,13 @@ fn kind(entry: &CreditEntry) -> Markup {
         "reserve" => (Tone::Plain, "Set aside"),
         "settle" => (Tone::Info, "Charged"),
         "release" => (Tone::Plain, "Given back"),
+        "correct" => (Tone::Info, "Put right"),
+        "grant" => (Tone::Special, "Promotion"),
+        "expire" => (Tone::Plain, "Promotion ended"),
+        "refund" => (Tone::Warn, "Paid back"),
+        "dispute" => (Tone::Bad, "Disputed"),
+        "dispute_returned" => (Tone::Good, "Dispute returned"),
+        "refund_failed" => (Tone::Bad, "Paying back failed"),
         other => return parts::badge(Tone::Plain, &format::words(other)),
     };
     parts::badge(tone, words)
@@ -111,7 +131,7 @@ fn kind(entry: &CreditEntry) -> Markup {
 
 /// The amount as it changes what can be spent; a charge takes from what was set aside.
 fn signed(entry: &CreditEntry) -> String {
-    let is_out = entry.from == "available";
+    let is_out = matches!(entry.from.as_str(), "available" | "promotional");
     let amount = Money {
         amount_micros: if is_out { -entry.amount.amount_micros } else { entry.amount.amount_micros },
         currency: entry.amount.currency.clone(),
@@ -120,8 +140,17 @@ fn signed(entry: &CreditEntry) -> String {
 }
 
 fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
+    // What Stripe's word brought names the purchase first.
+    let purchase = |entry: &CreditEntry| {
+        let first = entry.reference.as_deref()?.split(' ').next()?;
+        first.parse::<PurchaseId>().ok()
+    };
     let row = |entry: &CreditEntry| Row {
-        href: entry.message_id.as_ref().map(|id| format!("/console/messages/{id}")),
+        href: match (&entry.message_id, purchase(entry)) {
+            (Some(id), _) => Some(format!("/console/messages/{id}")),
+            (None, Some(id)) => Some(format!("{}/{id}", purchases::PATH)),
+            (None, None) => None,
+        },
         cells: vec![
             cell(html! { (format::number(entry.number)) }),
             cell(kind(entry)),
@@ -129,6 +158,7 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
             table::figure(&format::amount(entry.available_after_micros)),
             table::figure(&format::amount(entry.reserved_after_micros)),
             cell(html! { @match (&entry.reference, &entry.message_id) {
+                (Some(reference), _) if purchase(entry).is_some() => span title=(reference) { "Paid online" },
                 (Some(reference), _) => span.wide-text dir="auto" title=(reference) { (reference) },
                 (None, Some(_)) => "A message",
                 (None, None) => span.muted { "–" },
@@ -151,7 +181,29 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
     )
 }
 
-fn actions(cx: &Cx, credits: &Credits) -> Markup {
+/// What was given for a time, and what is left of it.
+fn promotional(cx: &Cx, grants: &[CreditGrant]) -> Markup {
+    let row = |grant: &CreditGrant| Row {
+        href: None,
+        cells: vec![
+            cell(html! { span."strong wide-text" dir="auto" title=(grant.reference) { (grant.reference) } }),
+            table::figure(&format::money(&grant.amount)),
+            table::figure(&format::money(&grant.left)),
+            cell(
+                html! { (cx.here().day(grant.expires_at)) @if grant.expires_at <= cx.here().now { " " (parts::badge(Tone::Plain, "Over")) } },
+            ),
+        ],
+    };
+    let columns = &["Why", "Given", "Left", "Ends"];
+    let rows = grants.iter().map(row).collect();
+    parts::card_flush(
+        "Promotional credit",
+        Some(html! { span."muted small" { "Spent before what was paid for" } }),
+        table::table(Table { caption: "Promotional credit, newest first", columns, rows }),
+    )
+}
+
+fn actions(cx: &Cx, credits: &Credits, can_pay: bool) -> Markup {
     let is_demo = cx.tenant.as_ref().is_some_and(|tenant| tenant.is_demo);
     let may = cx.caller.need_operator("credits:write").is_ok() && !is_demo;
     let (form, none, csrf) = (Form::default(), Faults::default(), cx.csrf());
@@ -162,7 +214,8 @@ fn actions(cx: &Cx, credits: &Credits) -> Markup {
         @if may {
             button.button type="button" data-opens="mode" { "How it pays" }
             button.button type="button" data-opens="adjust" { "Adjust" }
-            button."button primary" type="button" data-opens="purchase" { "Record a purchase" }
+            button.button type="button" data-opens="grant" { "Give promotional credit" }
+            button.button.primary[!can_pay] type="button" data-opens="purchase" { "Record a purchase" }
             (parts::dialog(&Dialog { id: "purchase", title: "Record a purchase", action: &format!("{PATH}/purchase"), csrf, yes: "Record it", is_dangerous: false,
                 body: html! {
                     (key())
@@ -177,6 +230,14 @@ fn actions(cx: &Cx, credits: &Credits) -> Markup {
                     (Field::text("adjust_amount", "Amount").required().example("−2.50").draw(&form, &none))
                     (Field::text("reason", "Reason").required().draw(&form, &none))
                 } }))
+            (parts::dialog(&Dialog { id: "grant", title: "Give promotional credit", action: &format!("{PATH}/grant"), csrf, yes: "Give it", is_dangerous: false,
+                body: html! {
+                    (key())
+                    p.muted { "In " (currency) ". It is spent before what was paid for; what is left of it is taken back when it ends." }
+                    (Field::text("grant_amount", "Amount").required().example("10.00").draw(&form, &none))
+                    (Field::text("grant_until", "Ends").required().with(Control::When).draw(&form, &none))
+                    (Field::text("grant_reason", "Why").required().example("Welcome").draw(&form, &none))
+                } }))
             (parts::dialog(&Dialog { id: "mode", title: "How does this tenant pay?", action: &format!("{PATH}/mode"), csrf, yes: "Save", is_dangerous: false,
                 body: html! {
                     p.muted { "Counts for messages accepted from now on; the others keep their price." }
@@ -184,12 +245,14 @@ fn actions(cx: &Cx, credits: &Credits) -> Markup {
                         .draw(&Form::of([("mode", credits.mode.as_str())]), &none))
                 } }))
         }
+        @if can_pay { (link_button(purchases::NEW, "primary", Some("card"), "Buy credit")) }
     }
 }
 
 /// What makes the same form sent twice one movement: the key its page gave it, and what it says.
 fn repeat(action: &str, form: &Form) -> Repeat {
-    let said = ["amount", "reference", "adjust_amount", "reason"].map(|name| form.text(name)).join("\n");
+    let fields = ["amount", "reference", "adjust_amount", "reason", "grant_amount", "grant_until", "grant_reason"];
+    let said = fields.map(|name| form.text(name)).join("\n");
     Repeat {
         key: IdempotencyKey::parse(&format!("console-{}", form.text("key"))).ok(),
         fingerprint: fingerprint("POST", &format!("{PATH}/{action}"), said.as_bytes()),
@@ -224,6 +287,14 @@ pub(crate) async fn act(
                 credits::adjust(parts, caller, &once, new).await.map(|_| "The credit was adjusted.")
             }
             Err(error) => Err(error),
+        },
+        "grant" => match (amount("grant_amount"), cx.here().read_local(form.text("grant_until"))) {
+            (Ok(amount_micros), Some(expires_at)) => {
+                let new = NewGrant { amount_micros, expires_at, reference: form.text("grant_reason").to_owned() };
+                credits::grant(parts, caller, &once, new).await.map(|_| "The promotional credit was given.")
+            }
+            (Err(error), _) => Err(error),
+            (_, None) => Err(Error::invalid("/grant_until", "say when it ends")),
         },
         "mode" => {
             let mode = match form.text("mode") {

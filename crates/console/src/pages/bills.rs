@@ -74,12 +74,15 @@ impl Side {
     }
 
     fn tabs(&self, cx: &Cx, here: &str) -> Markup {
-        if self.is_operators {
-            parts::tabs("Invoices", &[(OPERATOR_PATH, "Invoices"), (SETTINGS, "How they are written")], here)
-        } else {
-            billing::tabs(cx, here)
-        }
+        if self.is_operators { operators_tabs(here) } else { billing::tabs(cx, here) }
     }
+}
+
+/// The parts of what the operator bills and is paid.
+pub(super) fn operators_tabs(here: &str) -> Markup {
+    let all =
+        [(OPERATOR_PATH, "Invoices"), (SETTINGS, "How they are written"), (super::payments::PATH, "How they are paid")];
+    parts::tabs("Invoices", &all, here)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,7 +121,7 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
             cell(html! { (invoice.month) }),
             cell(html! { span.wide-text dir="auto" { (invoice.plan) } }),
             figure(&format::money(&invoice.total)),
-            cell(badge(&cx, invoice)),
+            cell(badge(invoice)),
             cell(
                 html! { @match invoice.due_at { Some(at) if invoice.state == InvoiceState::Issued => (cx.here().day(at)), _ => span.muted { "–" } } },
             ),
@@ -164,16 +167,14 @@ fn name(invoice: &InvoiceView) -> &str {
     invoice.number.as_deref().unwrap_or("Draft")
 }
 
-fn badge(cx: &Cx, invoice: &InvoiceView) -> Markup {
-    let is_late = invoice.due_at.is_some_and(|at| at < cx.here().now);
+fn badge(invoice: &InvoiceView) -> Markup {
     let tone = match invoice.state {
         InvoiceState::Draft | InvoiceState::Void => Tone::Plain,
-        InvoiceState::Issued if is_late => Tone::Bad,
+        InvoiceState::Issued if invoice.is_overdue => Tone::Bad,
         InvoiceState::Issued => Tone::Info,
         InvoiceState::Paid => Tone::Good,
     };
-    let word =
-        if invoice.state == InvoiceState::Issued && is_late { "Overdue" } else { words_of(invoice.state.as_str()) };
+    let word = if invoice.is_overdue { "Overdue" } else { words_of(invoice.state.as_str()) };
     html! { span.row { (parts::badge(tone, word)) @if invoice.kind == InvoiceKind::CreditNote { (parts::tag("Credit note")) } } }
 }
 
@@ -202,7 +203,7 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
     let body = html! {
         @if let Some(reason) = &invoice.reason { (parts::notice(Tone::Info, "Why it was taken back", html! { p dir="auto" { (reason) } })) }
         section.tiles aria-label="Sums" {
-            (parts::tile("Total", &format::money(&invoice.total), Some(badge(&cx, &invoice))))
+            (parts::tile("Total", &format::money(&invoice.total), Some(badge(&invoice))))
             (parts::tile("Month", &invoice.month, Some(html! { "plan " span dir="auto" { (invoice.plan) } })))
             @if let Some(at) = invoice.due_at { (parts::tile("Due", &cx.here().date(at), invoice.paid_at.map(|at| html! { "paid " (cx.here().day(at)) }))) }
         }

@@ -12,7 +12,7 @@ use crate::{
     shell::{self, Section},
 };
 
-const PATH: &str = "/console/settings/branding";
+pub(super) const PATH: &str = "/console/settings/branding";
 /// Fields that are texts of their own in the request.
 const TEXTS: [&str; 9] = [
     "name",

@@ -39,7 +39,7 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
             cell(
                 html! { span.row { (icon(parts::channel_icon(campaign.channel))) (format::channel(campaign.channel)) } },
             ),
-            cell(state(campaign.state)),
+            cell(state(campaign)),
             cell(progress(campaign)),
             cell(
                 html! { @match campaign.started_at.or(campaign.scheduled_at) { Some(at) => (cx.here().at(at)), None => span.muted { "–" } } },
@@ -66,11 +66,18 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     }))
 }
 
+/// Whether everybody's message is made and only the last have not left.
+fn is_finishing(campaign: &CampaignView) -> bool {
+    let done = campaign.accepted + campaign.excluded;
+    campaign.state == CampaignState::Sending && campaign.recipients > 0 && done >= campaign.recipients
+}
+
 /// Where a campaign stands, as a badge.
-pub(super) fn state(state: CampaignState) -> Markup {
-    let (tone, words) = match state {
+pub(super) fn state(campaign: &CampaignView) -> Markup {
+    let (tone, words) = match campaign.state {
         CampaignState::Draft => (Tone::Plain, "Draft"),
         CampaignState::Scheduled => (Tone::Info, "Scheduled"),
+        CampaignState::Sending if is_finishing(campaign) => (Tone::Info, "Finishing"),
         CampaignState::Sending => (Tone::Info, "Sending"),
         CampaignState::Paused => (Tone::Warn, "Paused"),
         CampaignState::Sent => (Tone::Good, "Sent"),

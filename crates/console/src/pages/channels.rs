@@ -1,12 +1,17 @@
 //! Channels: a card for each with its accounts and their state, and the choice of a provider for a new account.
 
+use std::collections::BTreeMap;
+
 use connectors::{Connector, registry};
-use engine::accounts::{self, AccountState, AccountView};
+use engine::{
+    accounts::{self, AccountState, AccountView},
+    registrations::RegistrationView,
+};
 use maud::{Markup, html};
-use model::Channel;
+use model::{AccountId, Channel};
 use serde::Deserialize;
 
-use super::home::account_state;
+use super::{home::account_state, registrations};
 use crate::{
     cx::{Answer, Cx, Query},
     format,
@@ -38,17 +43,21 @@ pub(super) fn of_people() -> impl Iterator<Item = Channel> {
 pub(crate) async fn show(cx: Cx) -> Answer {
     cx.tenant()?;
     let accounts = accounts::list(cx.engine().parts(), &cx.caller, Some(ALL), None).await?.data;
+    let registered = registrations::by_account(&cx).await?;
     let actions = html! { @if cx.may("accounts:write") { (link_button("/console/channels/new", "primary", Some("plus"), "Add account")) } };
     Ok(cx.page(shell::Page {
         lead: Some(html! { "Your own accounts with providers. A channel sends through its default account." }),
         actions: Some(actions),
         tabs: Some(super::senders::tabs("/console/channels")),
         is_live: true,
-        ..shell::Page::new("Channels", Section::Channels, cards(&cx, &accounts))
+        ..shell::Page::new("Channels", Section::Channels, cards(&cx, &accounts, &registered))
     }))
 }
 
-fn cards(cx: &Cx, accounts: &[AccountView]) -> Markup {
+/// The registration of each account that has one.
+type Registered = BTreeMap<AccountId, RegistrationView>;
+
+fn cards(cx: &Cx, accounts: &[AccountView], registered: &Registered) -> Markup {
     html! {
         div.stack #channels hx-get="/console/channels" hx-trigger="news from:body" hx-select="#channels" hx-swap="outerHTML" {
             @for channel in of_people() {
@@ -56,16 +65,16 @@ fn cards(cx: &Cx, accounts: &[AccountView]) -> Markup {
                 section.card aria-label=(format::channel(channel)) {
                     header {
                         div.row { span.glyph { (icon(parts::channel_icon(channel))) } div { h2 { (format::channel(channel)) } span."muted small" { (purpose(channel)) } } }
-                        (channel_state(channel, &of))
+                        (channel_state(channel, &of, registered))
                     }
                     div."body flush" {
                         @if of.is_empty() {
                             div.row.apart.padded {
                                 span.muted { "No account yet." }
-                                @if cx.may("accounts:write") { (link_button(&format!("/console/channels/new?channel={channel}"), "small", Some("plus"), &format!("Set up {}", format::channel(channel)))) }
+                                @if cx.may_manage(&[channel]) { (link_button(&format!("/console/channels/new?channel={channel}"), "small", Some("plus"), &format!("Set up {}", format::channel(channel)))) }
                             }
                         } @else {
-                            ul.lines { @for account in of { (line(channel, account)) } }
+                            ul.lines { @for account in of { (line(channel, account, registered.get(&account.id))) } }
                         }
                     }
                 }
@@ -74,8 +83,14 @@ fn cards(cx: &Cx, accounts: &[AccountView]) -> Markup {
     }
 }
 
-fn channel_state(channel: Channel, of: &[&AccountView]) -> Markup {
+fn channel_state(channel: Channel, of: &[&AccountView], registered: &Registered) -> Markup {
     let default = of.iter().find(|account| account.default_for.contains(&channel));
+    let registration = default.and_then(|account| registered.get(&account.id)).filter(|_| channel == Channel::Sms);
+    if let Some(pending) = registration.and_then(|registration| registrations::pending(registration.state))
+        && default.is_some_and(|account| account.state == AccountState::Ready)
+    {
+        return pending;
+    }
     match default {
         None if of.is_empty() => parts::badge(Tone::Plain, "Not set up"),
         None => parts::badge(Tone::Warn, "No default account"),
@@ -87,7 +102,8 @@ fn channel_state(channel: Channel, of: &[&AccountView]) -> Markup {
     }
 }
 
-fn line(channel: Channel, account: &AccountView) -> Markup {
+fn line(channel: Channel, account: &AccountView, registration: Option<&RegistrationView>) -> Markup {
+    let pending = registration.filter(|_| channel == Channel::Sms).and_then(|one| registrations::pending(one.state));
     let provider =
         registry::find(&account.connector).map_or(account.connector.as_str(), |connector| connector.spec().name);
     html! {
@@ -99,6 +115,9 @@ fn line(channel: Channel, account: &AccountView) -> Markup {
                 }
                 span."muted small clip" { (provider) @if let Some(from) = &account.from { " · " (from) } }
                 (account_state(account))
+            }
+            @if let (Some(badge), Some(one)) = (pending, registration) {
+                p."small padded-line" { (badge) " " a href={ (registrations::PATH) "/" (one.id) } { "Registration with American carriers" } }
             }
             @if let Some(pause) = &account.pause { p."small trouble" { (pause.detail) } }
         }
@@ -118,8 +137,10 @@ pub(crate) async fn choose(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let title = wanted
         .channel
         .map_or_else(|| "Add account".to_owned(), |channel| format!("Set up {}", format::channel(channel)));
-    let fits =
-        |connector: &&dyn Connector| wanted.channel.is_none_or(|channel| connector.spec().channels.contains(&channel));
+    let is_theirs = |connector: &&dyn Connector| connector.spec().channels.iter().any(|one| cx.may_manage(&[*one]));
+    let fits = |connector: &&dyn Connector| {
+        wanted.channel.is_none_or(|channel| connector.spec().channels.contains(&channel)) && is_theirs(connector)
+    };
     let mut found: Vec<&dyn Connector> =
         registry::listed().filter(fits).filter(|c| !is_demo || c.spec().id == "sandbox").collect();
     // The one that needs nothing comes last: people who have a provider look for its name first.

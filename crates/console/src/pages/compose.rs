@@ -1,4 +1,6 @@
-//! The composer: one message over one channel, with a preview and an explanation of what would happen, made by the same dry run the API offers.
+//! The composer: one message over one channel; `preview` explains what would happen.
+
+pub(crate) mod preview;
 
 use std::str::FromStr as _;
 
@@ -14,20 +16,19 @@ use engine::{
     once::{IdempotencyKey, Repeat},
     templates::{self, TemplateQuery, TemplateView},
 };
-use http::{HeaderValue, header};
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use model::{Channel, ContactId, TemplateId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::channels;
+use super::{channels, schedules};
 use crate::{
     App,
     cx::{Answer, Cx, Posted, Query, check_token, decoded, html as answer, read_body},
     form::{self, Faults, Form},
     format,
-    parts::{self, Control, Field, Tone, icon, link_button},
-    read::{self, DryRun, Made, Upload},
+    parts::{self, Control, Field, icon, link_button},
+    read::{self, Made, Upload},
     shell::{self, Section},
 };
 
@@ -40,9 +41,6 @@ const TEMPLATES: u32 = 200;
 const VERSIONS: u32 = 100;
 /// People proposed for what was typed.
 const PROPOSED: u32 = 8;
-/// A mail's preview may show its own styles and pictures, and do nothing.
-const MAIL_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data: https: http:; font-src https: data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'";
-
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
     channel: Option<Channel>,
@@ -54,9 +52,10 @@ pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     cx.tenant()?;
     cx.caller.need("messages:write")?;
     let accounts = accounts_of(&cx).await?;
-    let first =
-        channels::of_people().find(|channel| accounts.iter().any(|account| account.default_for.contains(channel)));
-    let channel = wanted.channel.filter(|channel| *channel != Channel::Webhook).or(first).unwrap_or(Channel::Email);
+    let theirs = || channels::of_people().filter(|channel| cx.may_send(*channel));
+    let first = theirs().find(|channel| accounts.iter().any(|account| account.default_for.contains(channel)));
+    let wanted_channel = wanted.channel.filter(|channel| *channel != Channel::Webhook);
+    let channel = wanted_channel.or(first).or_else(|| theirs().next()).unwrap_or(Channel::Email);
     let form = Form::of([
         ("channel", channel.as_str().to_owned()),
         ("key", cx.engine().ports.ids.token(24)),
@@ -173,23 +172,26 @@ fn page<'a>(cx: &Cx, channel: Channel, offer: &Offer, form: &Form, faults: &Faul
     let is_set_up = offer.accounts.iter().any(|account| carries(&account)) || !cx.may("accounts:read");
     let tabs = html! {
         nav.tabs aria-label="Channel" {
-            @for other in channels::of_people() {
+            @for other in channels::of_people().filter(|other| *other == channel || cx.may_send(*other)) {
                 a href={ (PATH) "?channel=" (other) } aria-current=[(other == channel).then_some("page")] { (format::channel(other)) }
             }
         }
     };
-    let body = if is_set_up {
+    let body = if !cx.may_send(channel) {
+        let words = format!("You may not send over {}", format::channel(channel));
+        html! { section.card { (parts::empty("shield", &words, "An administrator of the tenant can give you the right to.", None)) } }
+    } else if is_set_up {
         html! {
             div.columns.even {
                 (composer(cx, channel, offer, form, faults))
                 div.stack.sticky {
-                    @if channel == Channel::Email { (mail_card()) }
+                    @if channel == Channel::Email { (preview::mail_card()) }
                     div #explanation aria-live="polite" { (parts::card("What will happen", None, html! { p.muted { "Write something, and this says over which way it leaves, when, and what it looks like." } })) }
                 }
             }
         }
     } else {
-        let next = html! { @if cx.may("accounts:write") { (link_button(&format!("/console/channels/new?channel={channel}"), "primary", Some("plus"), &format!("Set up {}", format::channel(channel)))) } };
+        let next = html! { @if cx.may_manage(&[channel]) { (link_button(&format!("/console/channels/new?channel={channel}"), "primary", Some("plus"), &format!("Set up {}", format::channel(channel)))) } };
         html! { section.card { (parts::empty(parts::channel_icon(channel), &format!("{} is not set up", format::channel(channel)), "Connect a provider, or begin with the sandbox, which acts out deliveries and sends nothing.", Some(next))) } }
     };
     shell::Page { tabs: Some(tabs), ..shell::Page::new("Compose", Section::Compose, body) }
@@ -225,12 +227,13 @@ fn composer(cx: &Cx, channel: Channel, offer: &Offer, form: &Form, faults: &Faul
                         div.form data-when="template=" { (says(channel, form, faults)) }
                         @if channel == Channel::Email { (files(cx, form, faults)) }
                         div #variables { (variables(form, &offer.names)) }
-                        details.more id="options" open[["account_id", "purpose", "send_at", "reply_to"].iter().any(|name| faults.at(name).is_some()) || form.filled("send_at").is_some()] {
+                        details.more id="options" open[["account_id", "purpose", "send_at", "reply_to"].iter().chain(&schedules::NAMES).any(|name| faults.at(name).is_some()) || form.filled("send_at").is_some() || form.filled("repeat").is_some()] {
                             summary { "Options" }
                             div."form spaced" {
                                 (Field::text("account_id", "Through").with(Control::Choice(of)).draw(form, faults))
                                 (Field::text("purpose", "Purpose").with(Control::Choice(purposes)).required().draw(form, faults))
                                 (Field::text("send_at", "Send later").with(Control::When).help("In your own time zone. Empty sends now.").draw(form, faults))
+                                (schedules::fields(form, faults))
                                 @if channel == Channel::Email { (Field::text("content/reply_to", "Answers go to").with(Control::Email).draw(form, faults)) }
                             }
                         }
@@ -255,7 +258,7 @@ fn template_choice(offer: &Offer, form: &Form, faults: &Faults) -> Markup {
 }
 
 /// The fields that show their own errors.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 14] = [
     "to",
     "template",
     "content/subject",
@@ -267,6 +270,9 @@ const NAMES: [&str; 11] = [
     "purpose",
     "send_at",
     "content/reply_to",
+    "repeat",
+    "schedule_name",
+    "ends_at",
 ];
 
 fn recipient(channel: Channel) -> Field<'static> {
@@ -419,130 +425,8 @@ fn written(form: &Form, cx: &Cx, is_dry: bool, names: Vec<String>, reader: Optio
     Ok(request)
 }
 
-/// Explains what would happen.
-pub(crate) async fn preview(Posted { cx, form }: Posted) -> Answer {
-    cx.caller.need("messages:write")?;
-    let explained = match request(&form, &cx, true).await {
-        Ok(request) => cx.engine().send(&cx.caller, &bytes(&request), None).await,
-        Err(error) => Err(error),
-    };
-    let names = names_of(&cx, &form).await?;
-    let shown = match explained {
-        Ok(reply) => explanation(&cx, &read::json::<DryRun>(&reply.body)?),
-        Err(error) if error.kind.status() < 500 => still_missing(&form, &error),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(answer(html! {
-        (shown)
-        // Only when the placeholders changed, so that nobody loses the field they type into.
-        @if form.text("known") != names.join(" ") { div #variables hx-swap-oob="innerHTML" { (variables(&form, &names)) } }
-    }))
-}
-
 fn bytes(request: &Value) -> Vec<u8> {
     request.to_string().into_bytes()
-}
-
-fn still_missing(form: &Form, error: &Error) -> Markup {
-    let faults = Faults::of(error);
-    let is_blank = form.filled("to").is_none();
-    let lines: Vec<String> = faults.rest::<&str>(&[]).collect();
-    parts::card(
-        "What will happen",
-        None,
-        html! {
-            @if is_blank {
-                p.muted { "Write something, and this says over which way it leaves, when, and what it looks like." }
-            } @else {
-                (parts::notice(Tone::Warn, "It cannot be sent like this", html! { @for line in lines { p { (line) } } }))
-            }
-        },
-    )
-}
-
-fn explanation(cx: &Cx, run: &DryRun) -> Markup {
-    let text = |name: &str| run.content.get(name).and_then(Value::as_str).unwrap_or_default();
-    let said = if run.channel == Channel::Voice { text("say") } else { text("text") };
-    let provider =
-        connectors::registry::find(&run.connector).map_or(run.connector.as_str(), |connector| connector.spec().name);
-    let leaves = if run.status == "scheduled" {
-        html! { (cx.here().at(run.leaves_at)) ", " (cx.here().distance(run.leaves_at)) }
-    } else {
-        html! { "At once" }
-    };
-    let mut rows = vec![
-        ("To", html! { span.break { (run.to) } }),
-        ("Through", html! { (provider) }),
-        ("Because", html! { (run.route) }),
-        ("Leaves", leaves),
-    ];
-    if run.channel == Channel::Email {
-        rows.insert(1, ("Subject", html! { span.break dir="auto" { (text("subject")) } }));
-    }
-    if run.channel == Channel::Sms {
-        let size = model::segments(said);
-        let (alphabet, most) = match size.encoding {
-            model::Encoding::Gsm7 => ("GSM-7", if size.count > 1 { 153 } else { 160 }),
-            model::Encoding::Ucs2 => ("Unicode", if size.count > 1 { 67 } else { 70 }),
-        };
-        let parts = run.segments.unwrap_or(size.count);
-        rows.push(("Parts", html! { strong { (format::count(i64::from(parts), "part", "parts")) } " · " (size.units) " of " (i64::from(size.count) * most) " characters, " (alphabet) }));
-    }
-    html! {
-        (parts::card("What will happen", None, parts::facts(rows)))
-        @if run.channel != Channel::Email {
-            section.card.spaced aria-label="Preview" { header { h2 { "Preview" } } div.body { div.phone { div class={ "bubble " (run.channel) } dir="auto" { (said) } } } }
-        }
-    }
-}
-
-fn mail_card() -> Markup {
-    html! {
-        section.card aria-label="Preview" {
-            header { h2 { "Preview" } }
-            iframe.mail-frame name="mail-frame" title="The mail as it will look" sandbox="" {}
-            mail-preview form="compose" action={ (PATH) "/mail" } frame="mail-frame" {}
-        }
-    }
-}
-
-/// Shows a mail as it will look, as a document of its own that can do nothing.
-pub(crate) async fn mail(Posted { cx, form }: Posted) -> Answer {
-    cx.caller.need("messages:write")?;
-    let mut trial = request(&Form::of([("channel", "email"), ("to", "preview@example.com")]), &cx, true).await?;
-    let wanted = request(&form, &cx, true).await.unwrap_or_else(|_| json!({}));
-    for name in ["content", "variables", "account_id", "template"] {
-        if let Some(value) = wanted.get(name) {
-            trial[name] = value.clone();
-        }
-    }
-    if let Some(trial) = trial.as_object_mut().filter(|trial| trial.contains_key("template")) {
-        trial.remove("content");
-        // A template may speak of its reader.
-        if wanted["to"].get("contact_id").is_some() {
-            trial.insert("to".to_owned(), wanted["to"].clone());
-        }
-    }
-    let content = match cx.engine().send(&cx.caller, &bytes(&trial), None).await {
-        Ok(reply) => read::json::<DryRun>(&reply.body)?.content,
-        Err(error) if error.kind.status() < 500 => wanted.get("content").cloned().unwrap_or_default(),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(mail_document(&content))
-}
-
-/// A mail's HTML when it has some, or its text, as a document under a policy of its own.
-pub(super) fn mail_document(content: &Value) -> Response {
-    let text = |name: &str| content.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let document = match (text("html"), text("text")) {
-        (Some(source), _) => PreEscaped(source.to_owned()),
-        (None, said) => {
-            html! { body style="font: 15px/1.5 system-ui, sans-serif; margin: 20px; color: #222" { pre style="font: inherit; white-space: pre-wrap" { (said.unwrap_or_default()) } } }
-        }
-    };
-    let mut response = answer(document);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(MAIL_POLICY));
-    response
 }
 
 /// Takes a file; answers its line for the form.
@@ -572,6 +456,9 @@ pub(crate) async fn file(State(app): State<App>, request: Request) -> Answer {
 pub(crate) async fn send(Posted { cx, form }: Posted) -> Answer {
     cx.tenant()?;
     cx.caller.need("messages:write")?;
+    if form.filled("repeat").is_some() {
+        return repeat(&cx, &form).await;
+    }
     let key = IdempotencyKey::parse(&format!("console-{}", form.text("key"))).ok();
     let sent = match request(&form, &cx, false).await {
         Ok(request) => cx.engine().send(&cx.caller, &bytes(&request), key).await,
@@ -583,6 +470,22 @@ pub(crate) async fn send(Posted { cx, form }: Posted) -> Answer {
             Ok(cx.done(&format!("/console/messages/{}", made.id), "Accepted. This page follows what becomes of it."))
         }
         Err(error) if error.kind.status() < 500 => again(&cx, &form, &error).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the message repeat instead of sending it.
+async fn repeat(cx: &Cx, form: &Form) -> Answer {
+    let made = match request(form, cx, false).await {
+        Ok(message) => schedules::make(cx, form, message).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(reply) => {
+            let made: Made = read::json(&reply.body)?;
+            Ok(cx.done(&format!("{}/{}", schedules::PATH, made.id), "It repeats from now on. What comes stands here."))
+        }
+        Err(error) if error.kind.status() < 500 => again(cx, form, &error).await,
         Err(error) => Err(error.into()),
     }
 }

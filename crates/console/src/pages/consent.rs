@@ -71,7 +71,7 @@ async fn page(cx: &Cx, id: ContactId, cursor: Option<&str>, form: &Form, faults:
     };
     let page = shell::Page {
         above: &above,
-        tabs: Some(tabs(id, true)),
+        tabs: Some(tabs(cx, id, &path(id))),
         lead: Some(html! { span dir="auto" { (title) } }),
         ..shell::Page::new("Consent and preferences", Section::Contacts, body)
     };
@@ -83,13 +83,16 @@ fn contacts_name(contact: &ContactView) -> String {
 }
 
 /// The two pages of a contact.
-pub(super) fn tabs(id: ContactId, is_here: bool) -> Markup {
-    let (own, consent) = (format!("/console/contacts/{id}"), path(id));
-    parts::tabs(
-        "Contact",
-        &[(&own, "Contact"), (&consent, "Consent and preferences")],
-        if is_here { &consent } else { &own },
-    )
+pub(super) fn tabs(cx: &Cx, id: ContactId, here: &str) -> Markup {
+    let (own, consent, data) = (format!("/console/contacts/{id}"), path(id), super::personal::path(id));
+    let all = [
+        (own.as_str(), "Contact", "contacts:read"),
+        (&consent, "Consent and preferences", "consent:read"),
+        (&data, "Their data", "contacts:write"),
+    ];
+    let mine: Vec<(&str, &str)> =
+        all.iter().filter(|(.., scope)| cx.may(scope)).map(|(path, name, _)| (*path, *name)).collect();
+    parts::tabs("Contact", &mine, here)
 }
 
 async fn topics(cx: &Cx) -> Result<Vec<TopicView>, Fault> {

@@ -1,22 +1,26 @@
 //! Contacts: found, added, changed, and each with everything that was said between them and the tenant.
 
-use axum::extract::Path;
+use axum::{body::Body, extract::Path, response::Response};
 use engine::{
     contacts::{
         self, ContactPatch, ContactQuery, ContactView, NewContact,
         attributes::{self, AttributeType, AttributeView},
-        lists::{self, ListView, NewList},
+        export::{Export, ExportQuery},
+        lists::{self, ListView},
     },
     once::Repeat,
     page::Page,
     patch::Patch,
 };
+use http::{HeaderValue, header};
 use maud::{Markup, html};
 use model::{Channel, ContactId, ListId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::on_lists;
 use crate::{
+    App,
     cx::{Answer, Cx, Posted, Query},
     form::{self, Faults, Form},
     format,
@@ -38,10 +42,11 @@ pub(super) fn tabs(here: &str) -> Markup {
         "Contacts",
         &[
             (PATH, "All"),
-            ("/console/lists", "Lists"),
+            (super::lists::PATH, "Lists"),
             ("/console/segments", "Segments"),
             ("/console/suppressions", "Suppressed"),
             ("/console/contacts/import", "Import"),
+            (super::rules::PATH, "Rules and fields"),
         ],
         here,
     )
@@ -66,7 +71,10 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let page = contacts::list(cx.engine(), &cx.caller, &query).await?;
     let lists = lists::list(cx.engine(), &cx.caller, Some(200), None).await?.data;
     let may = cx.may("contacts:write");
+    let list = wanted.list.map(|id| id.to_string()).unwrap_or_default();
+    let export = table::address("/console/contacts/export", [("list", list.as_str())]);
     let actions = html! {
+        @if !page.data.is_empty() { (link_button(&export, "", Some("file"), if list.is_empty() { "Export" } else { "Export this list" })) }
         @if may {
             (link_button("/console/contacts/import", "", Some("upload"), "Import"))
             (link_button("/console/contacts/new", "primary", Some("plus"), "Add contact"))
@@ -121,6 +129,22 @@ fn body(cx: &Cx, wanted: &Wanted, page: &Page<ContactView>, lists: &[ListView]) 
             }
         }
     }
+}
+
+/// Hands out contacts, all or those of a list, as a table that is made while it is read.
+pub(crate) async fn export(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    cx.tenant()?;
+    let query = ExportQuery { list_id: wanted.list, ..ExportQuery::default() };
+    let export = Export::begin(cx.engine(), &cx.caller, &query).await?;
+    let pieces = futures_util::stream::try_unfold((cx.app, export), |(app, mut export): (App, Export)| async move {
+        let piece = export.next(app.engine()).await?;
+        Ok::<_, engine::Error>(piece.map(|piece| (piece, (app, export))))
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"contacts.csv\""));
+    Ok(response)
 }
 
 /// What a contact is called by: the best of what is known.
@@ -291,14 +315,20 @@ pub(crate) async fn create(Posted { cx, form }: Posted) -> Answer {
     }
 }
 
+/// Which part of what was said is shown.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Said {
+    cursor: Option<String>,
+}
+
 /// Shows a contact.
-pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Answer {
+pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(said): Query<Said>) -> Answer {
     cx.tenant()?;
     let contact = contacts::get(cx.engine(), &cx.caller, super::id(&id)?).await?;
     let schema = schema(&cx).await?;
     let form = stored(&contact);
     let title = name(&contact);
-    let page = page(&cx, &title, &contact, &schema, &form, &Faults::default()).await?;
+    let page = page(&cx, &title, &contact, &schema, (&form, &Faults::default()), said.cursor.as_deref()).await?;
     Ok(cx.page(page))
 }
 
@@ -333,20 +363,23 @@ async fn page<'a>(
     title: &'a str,
     contact: &ContactView,
     schema: &[AttributeView],
-    form: &Form,
-    faults: &Faults,
+    (form, faults): (&Form, &Faults),
+    cursor: Option<&str>,
 ) -> Result<shell::Page<'a>, engine::Error> {
     let path = format!("{PATH}/{}", contact.id);
     let may = cx.may("contacts:write");
-    let story = contacts::timeline(cx.engine(), &cx.caller, contact.id, Some(30), None).await?;
+    let story = contacts::timeline(cx.engine(), &cx.caller, contact.id, Some(SAID), cursor).await?;
+    let on = lists::of_contact(cx.engine(), &cx.caller, contact.id).await?;
+    let every = if may { lists::list(cx.engine(), &cx.caller, Some(200), None).await?.data } else { Vec::new() };
     let mut events = Vec::new();
     for entry in &story.data {
         events.extend(event(cx, entry.kind, entry.at, &entry.data)?);
     }
     let actions = html! {
-        @if cx.may("messages:write") {
-            @if let Some(to) = &contact.email { (link_button(&table::address("/console/compose", [("channel", "email"), ("to", to.as_str())]), "", Some("mail"), "Write")) }
-            @else if let Some(to) = &contact.phone { (link_button(&table::address("/console/compose", [("channel", "sms"), ("to", to.as_str())]), "", Some("sms"), "Write")) }
+        @if let Some(to) = contact.email.as_ref().filter(|_| cx.may_send(Channel::Email)) {
+            (link_button(&table::address("/console/compose", [("channel", "email"), ("to", to.as_str())]), "", Some("mail"), "Write"))
+        } @else if let Some(to) = contact.phone.as_ref().filter(|_| cx.may_send(Channel::Sms)) {
+            (link_button(&table::address("/console/compose", [("channel", "sms"), ("to", to.as_str())]), "", Some("sms"), "Write"))
         }
         @if may {
             button."button danger" type="button" data-opens="delete" { (icon("trash")) "Delete" }
@@ -364,21 +397,28 @@ async fn page<'a>(
                     @if may { footer { div.end { button."button primary" type="submit" { "Save" } } } }
                 }
             }
-            (parts::card("What was said", None, if events.is_empty() {
-                parts::empty("chat", "Nothing yet", "Messages to and from this contact appear here, over all channels.", None)
-            } else { html! {
-                div #said hx-get=(path) hx-trigger="news from:body" hx-select="#said" hx-swap="outerHTML" { (timeline(events)) }
-            } }))
+            div.stack {
+                (parts::card_flush("What was said", None, if events.is_empty() {
+                    parts::empty("chat", "Nothing yet", "Messages to and from this contact appear here, over all channels.", None)
+                } else { html! {
+                    div.padded #said hx-get=[cursor.is_none().then_some(path.as_str())] hx-trigger="news from:body" hx-select="#said" hx-swap="outerHTML" { (timeline(events)) }
+                    @if story.next_cursor.is_some() || cursor.is_some() { (table::pager(&Pages { path: &path, query: &[], is_first: cursor.is_none(), next: story.next_cursor.as_deref(), shown: story.data.len() })) }
+                } }))
+                (on_lists::card(cx, contact.id, &on, &every))
+            }
         }
     };
     Ok(shell::Page {
         above: ABOVE,
         actions: Some(actions),
-        tabs: cx.may("consent:read").then(|| super::consent::tabs(contact.id, false)),
+        tabs: cx.may("consent:read").then(|| super::consent::tabs(cx, contact.id, &path)),
         is_live: true,
         ..shell::Page::new(title, Section::Contacts, body)
     })
 }
+
+/// Entries of what was said on one page.
+const SAID: u32 = 30;
 
 /// What somebody sent, as far as it is shown here.
 #[derive(Debug, Deserialize)]
@@ -431,7 +471,7 @@ pub(crate) async fn update(Path(id): Path<String>, Posted { cx, form }: Posted) 
     };
     let contact = contacts::get(cx.engine(), &cx.caller, id).await?;
     let title = name(&contact);
-    let page = page(&cx, &title, &contact, &schema, &form, &faults).await?;
+    let page = page(&cx, &title, &contact, &schema, (&form, &faults), None).await?;
     Ok(cx.again(page))
 }
 
@@ -439,71 +479,4 @@ pub(crate) async fn update(Path(id): Path<String>, Posted { cx, form }: Posted) 
 pub(crate) async fn delete(Path(id): Path<String>, Posted { cx, .. }: Posted) -> Answer {
     contacts::delete(cx.engine(), &cx.caller, super::id(&id)?).await?;
     Ok(cx.done(PATH, "The contact was deleted."))
-}
-
-/// Shows the lists.
-pub(crate) async fn lists_page(cx: Cx) -> Answer {
-    cx.tenant()?;
-    let lists = lists::list(cx.engine(), &cx.caller, Some(200), None).await?.data;
-    let may = cx.may("contacts:write");
-    let row = |list: &ListView| Row {
-        href: Some(format!("{PATH}?list={}", list.id)),
-        cells: vec![
-            cell(html! { span.wide-text { (list.name) } }),
-            cell(html! { span.wide-text { (list.description) } }),
-            table::number(list.contacts),
-            cell(cx.here().day(list.created_at)),
-            cell(html! {
-                @if may {
-                    @let dialog = format!("delete-{}", list.id);
-                    button."button small danger" type="button" data-opens=(dialog) aria-label={ "Delete " (list.name) } { "Delete" }
-                    (parts::dialog(&Dialog { id: &dialog, title: &format!("Delete “{}”?", list.name), action: &format!("/console/lists/{}/delete", list.id), csrf: cx.csrf(),
-                        body: html! { p.muted { "Its contacts stay." } }, yes: "Delete list", is_dangerous: true }))
-                }
-            }),
-        ],
-    };
-    let new = html! { button."button primary" type="button" data-opens="new-list" { (icon("plus")) "Add list" } };
-    let body = html! {
-        section.card aria-label="Lists" {
-            @if lists.is_empty() {
-                (parts::empty("list", "No lists", "A list names contacts by hand or by import: “Newsletter”, “Season tickets”.", may.then(|| new.clone())))
-            } @else {
-                (table::table(Table { caption: "Lists", columns: &["Name", "For", "Contacts", "Made", ""], rows: lists.iter().map(row).collect() }))
-            }
-        }
-        @if may {
-            (parts::dialog(&Dialog { id: "new-list", title: "Add list", action: "/console/lists", csrf: cx.csrf(), body: html! {
-                (Field::text("name", "Name").required().draw(&Form::default(), &Faults::default()))
-                (Field::text("description", "For").draw(&Form::default(), &Faults::default()))
-            }, yes: "Add list", is_dangerous: false }))
-        }
-    };
-    let actions = (may && !lists.is_empty()).then_some(new);
-    Ok(cx.page(shell::Page {
-        actions,
-        tabs: Some(tabs("/console/lists")),
-        ..shell::Page::new("Lists", Section::Contacts, body)
-    }))
-}
-
-/// Adds a list.
-pub(crate) async fn create_list(Posted { cx, form }: Posted) -> Answer {
-    cx.tenant()?;
-    let new =
-        NewList { name: form.text("name").to_owned(), description: form.filled("description").map(str::to_owned) };
-    match lists::create(cx.engine(), &cx.caller, &Repeat::NONE, new).await {
-        Ok(_) => Ok(cx.done("/console/lists", "The list was added.")),
-        Err(error) if matches!(error.kind.status(), 409 | 422) => Ok(cx.refused("/console/lists", &error.detail)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Deletes a list.
-pub(crate) async fn delete_list(Path(id): Path<String>, Posted { cx, .. }: Posted) -> Answer {
-    match lists::delete(cx.engine(), &cx.caller, super::id(&id)?).await {
-        Ok(()) => Ok(cx.done("/console/lists", "The list was deleted.")),
-        Err(error) if error.kind.status() == 409 => Ok(cx.refused("/console/lists", &error.detail)),
-        Err(error) => Err(error.into()),
-    }
 }

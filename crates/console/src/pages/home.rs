@@ -9,7 +9,7 @@ use engine::{
     endpoints::{self, EndpointState},
     inbound::InboundQuery,
     money::{BillingMode, credits},
-    plans::subscription::SubscriptionView,
+    plans::{quota::QuotaLevel, subscription::SubscriptionView},
     queries::ListQuery,
 };
 use maud::{Markup, html};
@@ -232,9 +232,8 @@ fn needs_account(account: &AccountView) -> Option<Need> {
 /// Channels of the plan on which sending stops, or soon will.
 fn needs_quota(plan: &SubscriptionView) -> Vec<Need> {
     let near = plan.quotas.iter().filter_map(|quota| {
-        let (limit, left) = (quota.limit?, quota.remaining?);
-        let is_near = left == 0 || (limit > 0 && quota.used * 10 >= limit * 9);
-        is_near.then(|| Need {
+        let left = quota.remaining?;
+        (quota.level != QuotaLevel::Enough).then(|| Need {
             tone: if left == 0 { Tone::Bad } else { Tone::Warn },
             title: if left == 0 {
                 format!("The month's {} messages are used up", format::channel(quota.channel))
@@ -457,7 +456,7 @@ fn campaigns_card(campaigns: &[CampaignView]) -> Markup {
                         li.line {
                             div.row.apart {
                                 a.clip dir="auto" href={ "/console/campaigns/" (campaign.id) } { (campaign.name) }
-                                span.row { span."num muted" { (campaign.progress_percent) " %" } (super::campaigns::state(campaign.state)) }
+                                span.row { span."num muted" { (campaign.progress_percent) " %" } (super::campaigns::state(campaign)) }
                             }
                             (super::campaigns::progress(campaign))
                         }

@@ -147,23 +147,21 @@ struct Problem {
 /// Shows what the columns are and what would happen.
 pub(crate) async fn plan(cx: Cx, Path(file): Path<String>) -> Answer {
     cx.tenant()?;
-    preview(&cx, super::id(&file)?, &Form::default()).await
+    preview(&cx, super::id(&file)?, &Form::default(), None).await
 }
 
 /// Shows it again with what was changed, or begins.
 pub(crate) async fn go_on(Path(file): Path<String>, Posted { cx, form }: Posted) -> Answer {
     let id: AttachmentId = super::id(&file)?;
     if !form.is_on("begin") {
-        return preview(&cx, id, &form).await;
+        return preview(&cx, id, &form, None).await;
     }
     match import::from_attachment(cx.engine(), &cx.caller, query(&form, false), id, None, PATH).await {
         Ok(reply) => {
             let made: Made = read::json(&reply.body)?;
             Ok(cx.done(&format!("{PATH}/{}", made.id), "The import has begun."))
         }
-        Err(error) if matches!(error.kind.status(), 400 | 409 | 422) => {
-            Ok(cx.refused(&format!("{PATH}/new/{file}"), &error.detail))
-        }
+        Err(error) if matches!(error.kind.status(), 400 | 409 | 422) => preview(&cx, id, &form, Some(&error)).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -186,7 +184,8 @@ fn query(form: &Form, is_dry: bool) -> ImportQuery {
     }
 }
 
-async fn preview(cx: &Cx, file: AttachmentId, form: &Form) -> Result<Response, crate::cx::Fault> {
+/// Shows what an import would do, and why it could not begin.
+async fn preview(cx: &Cx, file: AttachmentId, form: &Form, fault: Option<&engine::Error>) -> Answer {
     let looked = import::from_attachment(cx.engine(), &cx.caller, query(form, true), file, None, PATH).await;
     let preview: Preview = match looked {
         Ok(reply) => read::json(&reply.body)?,
@@ -201,6 +200,7 @@ async fn preview(cx: &Cx, file: AttachmentId, form: &Form) -> Result<Response, c
     let body = html! {
         form.stack.loose method="post" action={ (PATH) "/new/" (file) } {
             (form::token(cx.csrf()))
+            @if let Some(error) = fault { (shell::form_faults::<&str>(&Faults::of(error), &[])) }
             (parts::card("What the columns are", Some(html! { span."muted small" { (preview.format.to_uppercase()) ", " (preview.encoding) @if let Some(between) = &preview.delimiter { ", cells between " code { (between) } } } }), html! {
                 div.fields-2 { @for (at, column) in preview.columns.iter().enumerate() { (column_field(at, column)) } }
             }))
@@ -216,11 +216,12 @@ async fn preview(cx: &Cx, file: AttachmentId, form: &Form) -> Result<Response, c
             }
         }
     };
-    Ok(cx.page(shell::Page {
+    let page = shell::Page {
         above: ABOVE,
         lead: Some(html! { "Nothing is written until you import." }),
         ..shell::Page::new("Check the file", Section::Contacts, body)
-    }))
+    };
+    Ok(if fault.is_some() { cx.again(page) } else { cx.page(page) })
 }
 
 fn column_field(at: usize, column: &Column) -> Markup {

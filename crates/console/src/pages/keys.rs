@@ -16,7 +16,7 @@ use crate::{
     form::{self, Faults, Form},
     parts::{
         self, Control, Dialog, Field, Tone, field, icon, link_button,
-        table::{self, Pages, Row, Table, cell},
+        table::{self, Pages, Row, Table, cell, labelled},
     },
     read::{self, Made},
     shell::{self, Section},
@@ -44,12 +44,14 @@ fn list_page<'a>(cx: &Cx, page: &page::Page<ApiKeyView>, is_first: bool) -> shel
         href: None,
         cells: vec![
             cell(html! { span.strong.break { (key.name) } div.sub { code { (key.hint) } } }),
-            cell(scopes(&key.scopes)),
-            cell(
+            labelled(scopes(&key.scopes)),
+            labelled(
                 html! { @if key.ip_allow_list.is_empty() { span.muted { "Everywhere" } } @else { span.break { (key.ip_allow_list.join(", ")) } } },
             ),
-            cell(html! { @match key.last_used_at { Some(at) => (cx.here().at(at)), None => span.muted { "Never" } } }),
-            cell(
+            labelled(
+                html! { @match key.last_used_at { Some(at) => (cx.here().at(at)), None => span.muted { "Never" } } },
+            ),
+            labelled(
                 html! { @match key.expires_at { Some(at) if at <= cx.here().now => (parts::badge(Tone::Warn, "Expired")), Some(at) => (cx.here().day(at)), None => span.muted { "Never" } } },
             ),
             cell(html! {

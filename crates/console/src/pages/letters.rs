@@ -51,7 +51,7 @@ pub(crate) async fn dead(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
             cell(html! { (message.attempts) }),
             cell(html! { @match message.dead_at { Some(at) => (cx.here().at(at)), None => "–" } }),
             cell(
-                html! { @if may { (parts::act(&format!("/console/messages/{}/retry", message.id), cx.csrf(), "small", None, "Send again")) } },
+                html! { @if cx.may_send(message.channel) { (parts::act(&format!("/console/messages/{}/retry", message.id), cx.csrf(), "small", None, "Send again")) } },
             ),
         ],
     };

@@ -4,7 +4,7 @@ use axum::extract::Path;
 use engine::{
     access::users,
     accounts,
-    audit::{self, AuditEntry},
+    audit::{self, AuditEntry, AuditQuery},
     callbacks::{CallbackQuery, VerdictWord},
 };
 use maud::{Markup, html};
@@ -37,94 +37,29 @@ pub(crate) struct AuditWanted {
     cursor: Option<String>,
 }
 
-/// What entries can be about: the first word of an action.
-const ABOUT: &[&str] = &[
-    "account",
-    "alert",
-    "alert_rule",
-    "api_key",
-    "branding",
-    "campaign",
-    "consent",
-    "contact",
-    "content_rule",
-    "credits",
-    "domain",
-    "endpoint",
-    "invoice",
-    "list",
-    "message",
-    "preferences",
-    "retention",
-    "route",
-    "segment",
-    "sender",
-    "session",
-    "subscription",
-    "suppression",
-    "template",
-    "tenant",
-    "user",
-    "whatsapp_template",
-];
 /// Periods to choose from: the word in the address, the words for people, and days.
 const PERIODS: &[(&str, &str, i64)] =
     &[("day", "Last 24 hours", 1), ("week", "Last 7 days", 7), ("month", "Last 30 days", 30)];
-/// Entries of a page, at least, where there are so many.
-const AUDIT_ROWS: usize = 50;
-/// Entries read at once while looking for those that match.
-const AUDIT_STEP: u32 = 200;
-/// How often that is done for one page: a look of some hundredths of a second. Beyond it a link goes on.
-const AUDIT_STEPS: usize = 10;
 
 impl AuditWanted {
     fn is_narrowed(&self) -> bool {
         self.about.is_some() || self.by.is_some() || self.period.is_some() || self.q.is_some()
     }
 
-    fn since(&self, now: Timestamp) -> Option<Timestamp> {
-        let found = PERIODS.iter().find(|(word, ..)| Some(*word) == self.period.as_deref());
-        found.map(|(.., days)| now.plus_seconds(-days * 86_400))
-    }
-
-    fn matches(&self, entry: &AuditEntry) -> bool {
-        let noun = entry.action.split('.').next().unwrap_or_default();
-        let is_about = |wanted: &String| noun == wanted || (wanted == "suppression" && noun == "suppressions");
-        let holds = |text: &str, q: &str| text.to_lowercase().contains(q);
-        let q = self.q.as_deref().map(|q| q.trim().to_lowercase());
-        self.about.as_ref().is_none_or(is_about)
-            && self.by.as_ref().is_none_or(|by| entry.actor == *by)
-            && q.is_none_or(|q| {
-                holds(&entry.subject, &q) || holds(&entry.actor, &q) || holds(&entry.detail.to_string(), &q)
-            })
-    }
-}
-
-/// Entries that match, and where to go on.
-struct Looked {
-    entries: Vec<AuditEntry>,
-    next: Option<String>,
-}
-
-async fn look(cx: &Cx, wanted: &AuditWanted) -> Result<Looked, engine::Error> {
-    let parts = cx.engine().parts();
-    if !wanted.is_narrowed() {
-        let page = audit::list(parts, &cx.caller, None, wanted.cursor.as_deref()).await?;
-        return Ok(Looked { entries: page.data, next: page.next_cursor });
-    }
-    let since = wanted.since(cx.here().now);
-    let (mut entries, mut next) = (Vec::new(), wanted.cursor.clone());
-    for _ in 0..AUDIT_STEPS {
-        let page = audit::list(parts, &cx.caller, Some(AUDIT_STEP), next.as_deref()).await?;
-        let is_past = since.is_some_and(|since| page.data.last().is_some_and(|last| last.at < since));
-        let within = page.data.into_iter().filter(|entry| since.is_none_or(|since| entry.at >= since));
-        entries.extend(within.filter(|entry| wanted.matches(entry)));
-        next = page.next_cursor.filter(|_| !is_past);
-        if next.is_none() || entries.len() >= AUDIT_ROWS {
-            break;
+    /// As the engine is asked.
+    fn query(&self, now: Timestamp) -> AuditQuery {
+        let text =
+            |value: &Option<String>| value.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+        let period = PERIODS.iter().find(|(word, ..)| Some(*word) == self.period.as_deref());
+        AuditQuery {
+            about: text(&self.about),
+            actor: text(&self.by),
+            q: text(&self.q),
+            since: period.map(|(.., days)| now.plus_seconds(-days * 86_400)),
+            cursor: self.cursor.clone(),
+            ..AuditQuery::default()
         }
     }
-    Ok(Looked { entries, next })
 }
 
 /// The people of the tenant by id, as far as this person may see them.
@@ -140,7 +75,8 @@ async fn people(cx: &Cx) -> Result<Vec<(String, String)>, engine::Error> {
 /// Lists who changed what.
 pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answer {
     cx.tenant()?;
-    let Looked { entries, next } = look(&cx, &wanted).await?;
+    let page = audit::search(cx.engine().parts(), &cx.caller, &wanted.query(cx.here().now)).await?;
+    let (entries, next) = (page.data, page.next_cursor);
     let people = people(&cx).await?;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let (about, by, period, q) = (text(&wanted.about), text(&wanted.by), text(&wanted.period), text(&wanted.q));
@@ -151,7 +87,7 @@ pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answ
             name: "about",
             label: "About anything",
             value: &about,
-            choices: ABOUT.iter().map(|noun| ((*noun).to_owned(), format::words(noun))).collect(),
+            choices: audit::NOUNS.iter().map(|(noun, _)| ((*noun).to_owned(), format::words(noun))).collect(),
         },
         Filter::Choice { name: "by", label: "By anybody", value: &by, choices: doers },
         Filter::Choice {
@@ -166,9 +102,7 @@ pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answ
         section.card aria-label="Audit log" {
             (table::filters(AUDIT, "audit", &filters))
             div #audit {
-                @if entries.is_empty() && next.is_some() {
-                    (parts::empty("search", "Nothing found yet", "Among the newest entries none matches.", Some(link_button(&table::address(AUDIT, narrowed.iter().map(|(name, value)| (*name, value.as_str())).chain([("cursor", next.as_deref().unwrap_or_default())])), "", None, "Look further back"))))
-                } @else if entries.is_empty() && wanted.is_narrowed() {
+                @if entries.is_empty() && wanted.is_narrowed() {
                     (parts::empty("search", "No entry matches", "Choose something else, or a longer time.", Some(link_button(AUDIT, "", None, "Clear the filters"))))
                 } @else if entries.is_empty() {
                     (parts::empty("log", "Nothing has been changed yet", "Every change of accounts, keys, endpoints and settings is written here, with who made it.", None))
@@ -196,7 +130,7 @@ pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry], people: &[(String, St
             cell(
                 html! { span.break { @if entry.actor == "system" { "The program" } @else if let Some(name) = who(&entry.actor) { span dir="auto" title=(entry.actor) { (name) } } @else { code { (entry.actor) } } } },
             ),
-            cell(html! { code.break { (entry.subject) } }),
+            cell(subject(&entry.subject)),
             cell(html! {
                 @match entry.detail.as_object() {
                     Some(object) if !object.is_empty() => details.more { summary { (format::count(object.len() as i64, "detail", "details")) } (parts::code(&pretty(&entry.detail))) },
@@ -211,6 +145,34 @@ pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry], people: &[(String, St
         columns: &["What", "Who", "To what", "Details", "When"],
         rows: entries.iter().map(row).collect(),
     })
+}
+
+/// Where the things are that entries name by their id.
+const PLACES: &[(&str, &str)] = &[
+    ("acc_", "/console/channels"),
+    ("alr_", "/console/alerts/rules"),
+    ("cmp_", "/console/campaigns"),
+    ("con_", "/console/contacts"),
+    ("crl_", "/console/settings/content"),
+    ("lst_", "/console/lists"),
+    ("msg_", "/console/messages"),
+    ("rte_", "/console/routing"),
+    ("sch_", "/console/schedules"),
+    ("seg_", "/console/segments"),
+    ("tpl_", "/console/templates"),
+    ("usr_", "/console/settings/users"),
+    ("whk_", "/console/settings/webhooks"),
+];
+
+/// What an entry is about, with a link where it has a page. It may be gone by now.
+fn subject(subject: &str) -> Markup {
+    let place = PLACES.iter().find(|(prefix, _)| subject.starts_with(prefix));
+    html! {
+        @match place {
+            Some((_, path)) => a href={ (path) "/" (subject) } { code.break { (subject) } },
+            None => code.break { (subject) },
+        }
+    }
 }
 
 fn pretty(value: &Value) -> String {
@@ -331,36 +293,4 @@ pub(crate) async fn callback(cx: Cx, Path(id): Path<String>) -> Answer {
         is_narrow: true,
         ..shell::Page::new("Callback", Section::Settings, body)
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use model::AuditId;
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn entries_are_found_by_noun_by_who_and_by_what_they_hold() {
-        let entry = AuditEntry {
-            id: AuditId::from_ulid(1),
-            at: Timestamp::from_seconds(1),
-            actor: "usr_1".to_owned(),
-            action: "alert_rule.updated".to_owned(),
-            subject: "alr_7".to_owned(),
-            detail: json!({"name": "Bounces"}),
-            ip: None,
-        };
-        let check = |about: &str, by: &str, q: &str, expected: bool| {
-            let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-            let wanted = AuditWanted { about: text(about), by: text(by), q: text(q), ..AuditWanted::default() };
-            assert_eq!(wanted.matches(&entry), expected, "{wanted:?}");
-        };
-        check("", "", "", true);
-        check("alert_rule", "usr_1", "bounces", true);
-        check("", "", " ALR_7 ", true);
-        check("alert", "", "", false);
-        check("", "usr_2", "", false);
-        check("", "", "clicks", false);
-    }
 }

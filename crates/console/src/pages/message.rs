@@ -1,9 +1,9 @@
 //! One message: everything that became of it, oldest first, with each request and answer as they went.
 
 use axum::extract::Path;
-use engine::{accounts, once::Repeat};
+use engine::{accounts, campaigns, contacts, once::Repeat};
 use maud::{Markup, html};
-use model::{Failure, MessageId, Status};
+use model::{Failure, FailureKind, MessageId, Status};
 use serde_json::Value;
 
 use crate::{
@@ -23,25 +23,50 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Answer {
     let id: MessageId = super::id(&id)?;
     let message: Message = read::json(&cx.engine().message(&cx.caller, id).await?)?;
     let story: Timeline = read::json(&cx.engine().timeline(&cx.caller, id).await?)?;
-    let account = match message.account_id {
-        Some(account) if cx.may("accounts:read") => {
-            accounts::get(cx.engine().parts(), &cx.caller, account).await.ok().map(|account| account.name)
-        }
-        _ => None,
-    };
+    let names = Names::read(&cx, &message).await;
     let title = message.to.clone();
     Ok(cx.page(shell::Page {
         above: &[("/console/messages", "Messages")],
-        actions: Some(actions(&cx, &message)),
+        actions: Some(actions(&cx, &message, &story)),
         is_live: true,
-        ..shell::Page::new(&title, Section::Messages, body(&cx, &message, &story, account.as_deref()))
+        ..shell::Page::new(&title, Section::Messages, body(&cx, &message, &story, &names))
     }))
 }
 
-fn actions(cx: &Cx, message: &Message) -> Markup {
+/// What the things a message belongs to are called; `None` for what is gone, or not for this person to see.
+struct Names {
+    account: Option<String>,
+    contact: Option<String>,
+    campaign: Option<String>,
+}
+
+impl Names {
+    async fn read(cx: &Cx, message: &Message) -> Self {
+        let account = match message.account_id {
+            Some(id) => accounts::get(cx.engine().parts(), &cx.caller, id).await.ok().map(|account| account.name),
+            None => None,
+        };
+        let contact = match message.contact_id {
+            Some(id) => contacts::get(cx.engine(), &cx.caller, id).await.ok().map(|one| super::contacts::name(&one)),
+            None => None,
+        };
+        let campaign = match message.campaign_id {
+            Some(id) => campaigns::get(cx.engine(), &cx.caller, id).await.ok().map(|campaign| campaign.name),
+            None => None,
+        };
+        Self { account, contact, campaign }
+    }
+}
+
+/// A link with the name of what it leads to, or what is known of it without one.
+fn named(path: &str, id: impl std::fmt::Display, name: Option<&String>) -> Markup {
+    html! { @match name { Some(name) => a.break dir="auto" href={ (path) "/" (id) } { (name) }, None => code.break { (id) } } }
+}
+
+fn actions(cx: &Cx, message: &Message, story: &Timeline) -> Markup {
     let path = format!("/console/messages/{}", message.id);
     html! {
-        @if cx.may("messages:write") && matches!(message.status, Status::Scheduled | Status::Queued) {
+        @if cx.may_send(message.channel) && matches!(message.status, Status::Scheduled | Status::Queued) {
             button."button danger" type="button" data-opens="cancel" { "Cancel message" }
             (parts::dialog(&parts::Dialog {
                 id: "cancel",
@@ -53,11 +78,23 @@ fn actions(cx: &Cx, message: &Message) -> Markup {
                 is_dangerous: true,
             }))
         }
-        @if cx.may("messages:write") && message.status == Status::Failed { (parts::act(&format!("{path}/retry"), cx.csrf(), "primary", Some("retry"), "Send again")) }
+        @if cx.may_send(message.channel) && is_dead_letter(message, story) { (parts::act(&format!("{path}/retry"), cx.csrf(), "primary", Some("retry"), "Send again")) }
     }
 }
 
-fn body(cx: &Cx, message: &Message, story: &Timeline, account: Option<&str>) -> Markup {
+/// Whether it was given up after every try, so that it can be sent again; what its recipient or its content stood against cannot.
+fn is_dead_letter(message: &Message, story: &Timeline) -> bool {
+    let is_asked_about = story.data.iter().any(|entry| matches!(entry, Entry::NextQuestion { .. }));
+    match (message.status, message.failure.as_ref().map(|failure| failure.kind)) {
+        (Status::Failed, Some(kind)) => {
+            !matches!(kind, FailureKind::Recipient | FailureKind::OptedOut | FailureKind::Content)
+        }
+        (Status::Unknown, _) => !is_asked_about,
+        _ => false,
+    }
+}
+
+fn body(cx: &Cx, message: &Message, story: &Timeline, names: &Names) -> Markup {
     let content = story.data.iter().find_map(|entry| match entry {
         Entry::Accepted { content, .. } => Some(content),
         _ => None,
@@ -70,7 +107,7 @@ fn body(cx: &Cx, message: &Message, story: &Timeline, account: Option<&str>) -> 
                     (parts::card("What happened", None, timeline(story.data.iter().filter_map(|entry| event(cx, entry)).collect())))
                 }
                 div.stack {
-                    (parts::card("Message", Some(parts::status(message.status)), facts(cx, message, account)))
+                    (parts::card("Message", Some(parts::status(message.status)), facts(cx, message, names)))
                     @if let Some(content) = content { (parts::card("Content", None, says(content))) }
                     @if let Some(metadata) = message.metadata.as_ref().filter(|value| !value.is_null()) {
                         (parts::card("Metadata", None, parts::code(&pretty(metadata))))
@@ -99,7 +136,7 @@ fn trouble(status: Status, failure: &Failure) -> Markup {
     )
 }
 
-fn facts(cx: &Cx, message: &Message, account: Option<&str>) -> Markup {
+fn facts(cx: &Cx, message: &Message, names: &Names) -> Markup {
     let here = cx.here();
     let mut rows: Vec<(&'static str, Markup)> = vec![
         ("To", html! { span.break { (message.to) } }),
@@ -112,17 +149,7 @@ fn facts(cx: &Cx, message: &Message, account: Option<&str>) -> Markup {
             html! { (format::words(message.purpose.as_str())) @if let Some(topic) = &message.topic { " · " (format::words(topic)) } },
         ),
     ];
-    if let Some(id) = message.account_id {
-        let name = account.map(str::to_owned).unwrap_or_else(|| id.to_string());
-        rows.push((
-            "Account",
-            if account.is_some() {
-                html! { a href={ "/console/channels/" (id) } { (name) } }
-            } else {
-                html! { (name) }
-            },
-        ));
-    }
+    rows.extend(message.account_id.map(|id| ("Account", named("/console/channels", id, names.account.as_ref()))));
     if let Some(connector) = &message.connector {
         rows.push((
             "Provider",
@@ -142,9 +169,9 @@ fn facts(cx: &Cx, message: &Message, account: Option<&str>) -> Markup {
     }
     rows.push(("Attempts", html! { (message.attempts) }));
     rows.extend(message.segments.map(|segments| ("Parts", html! { (segments) })));
-    rows.extend(message.cost.as_ref().map(|cost| ("Cost", html! { (money(cost)) })));
-    rows.extend(message.contact_id.map(|id| ("Contact", html! { a href={ "/console/contacts/" (id) } { (id) } })));
-    rows.extend(message.campaign_id.map(|id| ("Campaign", html! { a href={ "/console/campaigns/" (id) } { (id) } })));
+    rows.extend(message.cost.as_ref().map(|cost| ("Cost", html! { (format::money(cost)) })));
+    rows.extend(message.contact_id.map(|id| ("Contact", named("/console/contacts", id, names.contact.as_ref()))));
+    rows.extend(message.campaign_id.map(|id| ("Campaign", named("/console/campaigns", id, names.campaign.as_ref()))));
     html! {
         (parts::facts(rows))
         div.stack.tight.ids {
@@ -152,15 +179,6 @@ fn facts(cx: &Cx, message: &Message, account: Option<&str>) -> Markup {
             @if let Some(id) = &message.provider_message_id { div.field { span.label { "Provider's id" } (parts::copy_line(id, "the provider's id")) } }
         }
     }
-}
-
-/// An amount with its currency.
-pub(crate) fn money(money: &model::Money) -> String {
-    let micros = money.amount_micros;
-    let whole = micros / 1_000_000;
-    let rest = format!("{:06}", (micros % 1_000_000).unsigned_abs());
-    let rest = rest.trim_end_matches('0');
-    format!("{}.{rest:0<2} {}", format::number(whole), money.currency)
 }
 
 /// What a message says, as far as its content is known here.
@@ -229,7 +247,7 @@ fn event(cx: &Cx, entry: &Entry) -> Option<Event> {
                 at: here.at(*recorded_at),
                 detail: Some(html! {
                     @if late { p { "It happened at " (here.at(*at)) "." } }
-                    @if let Some(detail) = detail.as_ref().filter(|value| !value.is_null()) { @match detail.get("detail").and_then(Value::as_str) { Some(words) => p { (words) }, None => p { code { (detail) } } } }
+                    @if let Some(detail) = detail.as_ref().filter(|value| !value.is_null()) { (observed(detail)) }
                 }),
                 is_future: false,
             }
@@ -266,11 +284,32 @@ fn event(cx: &Cx, entry: &Entry) -> Option<Event> {
     })
 }
 
+/// What a provider told beyond the word, in words where we have them.
+fn observed(detail: &Value) -> Markup {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let failure = detail.get("failure").filter(|failure| failure.is_object());
+    html! {
+        @if let Some(words) = text(detail, "detail") { p { (words) } }
+        @else if let Some(failure) = failure {
+            p { (text(failure, "detail").unwrap_or_default()) " " @if let Some(code) = text(failure, "code") { code { (code) } } }
+            @if let Some(words) = text(failure, "provider_detail") { p { "“" (words) "”" } }
+        }
+        @else if let Some(url) = text(detail, "url") { p.break { (url) } }
+        @else { p { code { (detail) } } }
+    }
+}
+
 fn outcome_badge(outcome: &str) -> Markup {
     match outcome {
         "accepted" => parts::badge(Tone::Good, "Accepted by the provider"),
         "under_way" => parts::badge(Tone::Info, "Under way"),
         "unknown" => parts::badge(Tone::Warn, "No usable answer"),
+        "recipient" => parts::badge(Tone::Bad, "The address does not work"),
+        "opted_out" => parts::badge(Tone::Bad, "They want no more"),
+        "content" => parts::badge(Tone::Bad, "The content was refused"),
+        "throttled" => parts::badge(Tone::Warn, "Too fast for the provider"),
+        "unavailable" => parts::badge(Tone::Warn, "The provider was out of order"),
+        "account" => parts::badge(Tone::Bad, "The account was refused"),
         other => parts::badge(Tone::Bad, &format::words(other)),
     }
 }
@@ -318,20 +357,5 @@ pub(crate) async fn retry(Path(id): Path<String>, Posted { cx, .. }: Posted) -> 
         Ok(_) => Ok(cx.done(&path, "The message is in the queue again.")),
         Err(error) if error.kind.status() == 409 => Ok(cx.refused(&path, &error.detail)),
         Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_keep_their_small_change() {
-        let check = |amount_micros, expected: &str| {
-            assert_eq!(money(&model::Money { amount_micros, currency: "USD".into() }), expected);
-        };
-        check(7_500, "0.0075 USD");
-        check(12_000_000, "12.00 USD");
-        check(1_234_500_000, "1,234.50 USD");
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn tabs(here: &str) -> Markup {
             (PATH, "All"),
             ("/console/dead-letters", "Dead letters"),
             ("/console/inbound", "Received"),
+            (super::schedules::PATH, "Repeating"),
             (super::invoices::PATH, "Invoices"),
         ],
         here,

@@ -1,18 +1,20 @@
 //! The installation as the operator watches it: accounts in trouble, what waits, and what the program stands on.
 
 use engine::{
+    access::users,
     audit,
     installation::{DeadLetters, SHOWN_MAX, WAITING_MAX},
 };
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::logs;
 use crate::{
-    cx::{Answer, Cx},
+    cx::{Answer, Cx, Query},
     format,
     parts::{
         self, Tone,
-        table::{self, Row, Table, cell},
+        table::{self, Pages, Row, Table, cell},
     },
     shell::{self, Section},
 };
@@ -67,11 +69,11 @@ pub(crate) async fn queue(cx: Cx) -> Answer {
             cells: vec![
                 cell(html! { span.wide-text { (lane.tenant) } }),
                 cell(html! { span.strong.break { (lane.account) } div.sub { (provider(&lane.connector)) } }),
-                cell(html! { span.num { (format::number(lane.waiting)) @if lane.waiting >= WAITING_MAX { "+" } } }),
-                cell(html! { span.num { (format::number(lane.in_flight)) } }),
+                table::figure(&format!("{}{}", format::number(lane.waiting), if lane.waiting >= WAITING_MAX { "+" } else { "" })),
+                table::number(lane.in_flight),
                 cell(html! {
                     @if lane.first_due_at > now { span.muted { "due " (cx.here().distance(lane.first_due_at)) } }
-                    @else if now.millis_since(lane.first_due_at) > 60_000 { (parts::badge(Tone::Warn, &format!("waits since {}", cx.here().distance(lane.first_due_at)))) }
+                    @else if now.millis_since(lane.first_due_at) > 60_000 { (parts::badge(Tone::Warn, &format!("waits for {}", format::duration(now.millis_since(lane.first_due_at))))) }
                     @else { (parts::badge(Tone::Good, "Flowing")) }
                 }),
             ],
@@ -123,15 +125,47 @@ fn dead_letters(cx: &Cx, dead: &[DeadLetters]) -> Markup {
     })
 }
 
-/// Shows what the program stands on.
-pub(crate) async fn system(cx: Cx) -> Answer {
-    let caller = cx.outside();
-    let system = cx.engine().system(&caller).await?;
-    let log = if caller.need("audit:read").is_ok() {
-        audit::list(cx.engine().parts(), &caller, Some(20), None).await?.data
+/// Which part of the operator's log is shown.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    cursor: Option<String>,
+}
+
+const SYSTEM: &str = "/console/operator/system";
+/// Entries of the operator's log on one page.
+const LOGGED: u32 = 20;
+
+/// The operator's log, with the names of its staff.
+async fn log_card(cx: &Cx, cursor: Option<&str>) -> Result<Markup, engine::Error> {
+    let (parts_of, caller) = (cx.engine().parts(), cx.outside());
+    if caller.need("audit:read").is_err() {
+        return Ok(html! {});
+    }
+    let page = audit::list(parts_of, &caller, Some(LOGGED), cursor).await?;
+    let staff = if caller.need("users:read").is_ok() {
+        users::list(parts_of, &caller, Some(200), None).await?.data
     } else {
         Vec::new()
     };
+    let name =
+        |user: users::MemberView| (user.id.to_string(), if user.name.is_empty() { user.email } else { user.name });
+    let staff: Vec<(String, String)> = staff.into_iter().map(name).collect();
+    let body = html! {
+        @if page.data.is_empty() {
+            (parts::empty("log", "Nothing yet", "What the operator changes is written here.", None))
+        } @else {
+            (logs::audit_table(cx, &page.data, &staff))
+            (table::pager(&Pages { path: SYSTEM, query: &[], is_first: cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
+        }
+    };
+    Ok(parts::card_flush("The operator's log", None, body))
+}
+
+/// Shows what the program stands on.
+pub(crate) async fn system(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    let caller = cx.outside();
+    let system = cx.engine().system(&caller).await?;
+    let log = log_card(&cx, wanted.cursor.as_deref()).await?;
     let options = cx.app.options();
     let body = html! {
         div.stack.loose {
@@ -159,7 +193,7 @@ pub(crate) async fn system(cx: Cx) -> Answer {
                 p.muted { "Each looks at the database, does what is due, and may be ended at any time." }
                 ul."grid spaced" { @for (name, every_ms) in &system.jobs { li.row.apart.account-line { span { (format::words(name)) } span."muted num" { "every " (period(*every_ms)) } } } }
             }))
-            (parts::card_flush("The operator's log", None, if log.is_empty() { parts::empty("log", "Nothing yet", "What the operator changes is written here.", None) } else { logs::audit_table(&cx, &log, &[]) }))
+            (log)
         }
     };
     Ok(cx.page(shell::Page {

@@ -69,7 +69,10 @@ pub(crate) fn places(cx: &Cx, q: &str) -> Markup {
 fn places_of(cx: &Cx, q: &str) -> Vec<Line> {
     let wanted = q.to_lowercase();
     let (inside, operator) = shell::places(cx);
-    let found = inside.into_iter().chain(operator).filter(|place| place.name.to_lowercase().contains(&wanted));
+    // Parts of places are many: they are found by their name, and not listed before anything is typed.
+    let parts = shell::parts_of_places(cx).filter(|_| !wanted.is_empty());
+    let all = inside.into_iter().chain(operator).chain(parts);
+    let found = all.filter(|place| place.name.to_lowercase().contains(&wanted));
     found
         .map(|place| Line {
             path: place.path.to_owned(),
@@ -131,8 +134,8 @@ async fn campaign_lines(cx: &Cx, q: &str) -> Result<Vec<Line>, engine::Error> {
     let line = |campaign: campaigns::CampaignView| Line {
         path: format!("/console/campaigns/{}", campaign.id),
         picture: "megaphone",
+        end: super::campaigns::state(&campaign),
         name: campaign.name,
-        end: super::campaigns::state(campaign.state),
     };
     Ok(found.take(SHOWN_MAX).map(line).collect())
 }

@@ -6,10 +6,12 @@ use engine::{
         book::PriceUnit,
         prices::{self, PriceListView, PriceRow},
         sheet::{self, PriceTable},
+        what_if::{WhatIf, WhatIfRow, WhatIfView},
     },
     once::Repeat,
 };
 use maud::{Markup, html};
+use model::Money;
 use serde::Deserialize;
 
 use crate::{
@@ -25,7 +27,9 @@ use crate::{
 
 const PATH: &str = "/console/operator/prices";
 const ABOVE: &[(&str, &str)] = &[(PATH, "Prices")];
-const NAMES: [&str; 4] = ["currency", "valid_from", "note", "csv"];
+const NAMES: [&str; 5] = ["currency", "valid_from", "note", "csv", "month"];
+/// Groups of messages that are shown where prices are tried: the dearest.
+const TRIED: usize = 100;
 /// Lists on a page: each comes with all its rows.
 const LISTS: u32 = 10;
 
@@ -156,11 +160,14 @@ pub(crate) async fn new(cx: Cx) -> Answer {
         }
         None => Form::of([("currency", "USD"), ("csv", "")]),
     };
-    Ok(cx.page(new_page(&cx, &form, &Faults::default())))
+    Ok(cx.page(new_page(&cx, &form, &Faults::default(), None)))
 }
 
-fn new_page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
+fn new_page<'a>(cx: &Cx, form: &Form, faults: &Faults, tried: Option<&WhatIfView>) -> shell::Page<'a> {
+    let months = super::reconciliations::months(cx.here().now);
+    let months = months.iter().map(|(value, words)| (value.as_str(), words.clone())).collect();
     let body = html! {
+        @if let Some(tried) = tried { (result(tried)) }
         section.card {
             form method="post" action=(PATH) data-guard {
                 (form::token(cx.csrf()))
@@ -173,10 +180,15 @@ fn new_page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
                         }
                         (Field::text("csv", "Prices").required().with(Control::Area { rows: 12 }).example(EXAMPLE)
                             .help("A table with the names of the columns in its first line, as the export writes it. Amounts are millionths. What is left empty fits everything; the row that fits most closely counts.").draw(form, faults))
-                        (Field::text("note", "Note").draw(form, faults))
+                        div.fields-2 {
+                            (Field::text("note", "Note").draw(form, faults))
+                            (Field::text("month", "Try them on").plain().with(Control::Choice(months)).help("What everybody sent in that month would cost at these prices. Nothing changes by it.").draw(form, faults))
+                        }
                     }
                 }
-                footer { div.end { (link_button(PATH, "", None, "Cancel")) button."button primary" type="submit" { "Publish the list" } } }
+                footer {
+                    button.button type="submit" formaction={ (PATH) "/try" } { "Try the prices" }
+                    div.end { (link_button(PATH, "", None, "Cancel")) button."button primary" type="submit" { "Publish the list" } } }
             }
         }
     };
@@ -198,7 +210,65 @@ pub(crate) async fn create(Posted { cx, form }: Posted) -> Answer {
     match made {
         Ok(_) => Ok(cx.done(PATH, "The list was published.")),
         Err(error) if matches!(error.kind.status(), 409 | 422) => {
-            Ok(cx.again(new_page(&cx, &form, &Faults::of(&error))))
+            Ok(cx.again(new_page(&cx, &form, &Faults::of(&error), None)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the traffic of a month costs today and would cost.
+fn result(tried: &WhatIfView) -> Markup {
+    let currency = &tried.today.currency;
+    let difference =
+        Money { amount_micros: tried.then.amount_micros - tried.today.amount_micros, currency: currency.clone() };
+    let amount = |micros: Option<i64>| table::figure(&micros.map_or_else(|| "–".to_owned(), format::amount));
+    let row = |row: &WhatIfRow| Row {
+        href: None,
+        cells: vec![
+            text(format::channel(row.channel)),
+            cell(
+                html! { (connectors::registry::find(&row.provider).map_or(row.provider.as_str(), |connector| connector.spec().name)) },
+            ),
+            text(if row.country.is_empty() { "–" } else { &row.country }),
+            text(&format::words(row.purpose.as_str())),
+            table::number(row.messages),
+            table::number(row.segments),
+            amount(row.today_micros),
+            amount(row.then_micros),
+        ],
+    };
+    let columns = &["Channel", "Provider", "Country", "Purpose", "Messages", "Parts", "Today", "At these prices"];
+    let rows: Vec<Row> = tried.data.iter().take(TRIED).map(row).collect();
+    html! {
+        section.tiles aria-label="What it would cost" {
+            (parts::tile("Today", &format::money(&tried.today), Some(html! { "for " (tried.month) })))
+            (parts::tile("At these prices", &format::money(&tried.then), Some(html! { (format::money(&difference)) " of difference" })))
+            (parts::tile("Providers take", &format::money(&tried.provider_cost), Some(html! { "as far as the list says" })))
+            (parts::tile("Without a price", &format::number(tried.without_price), Some(html! { "messages no row fits" })))
+        }
+        @if tried.rows_left_out > 0 { (parts::notice(Tone::Info, "", html! { p { (format::count(i64::try_from(tried.rows_left_out).unwrap_or(i64::MAX), "row is", "rows are")) " for a longer prefix than a country’s: sums do not tell such numbers apart, so they were left out here." } })) }
+        @if rows.is_empty() { section.card { (parts::empty("chart", "Nothing was sent", "Choose a month with messages to try the prices on.", None)) } }
+        @else { (parts::card_flush(&format!("By kind, in {currency}"), (tried.data.len() > TRIED).then(|| html! { span."muted small" { "The dearest " (TRIED) } }), table::table(Table { caption: "What messages cost today and at these prices, the dearest first", columns, rows }))) }
+    }
+}
+
+/// Tries the prices of the form on a month's messages, and shows the form again with what came of it.
+pub(crate) async fn try_out(Posted { cx, form }: Posted) -> Answer {
+    let caller = cx.outside();
+    caller.need_operator("prices:write")?;
+    let tried = match sheet::rows(form.text("csv")) {
+        Ok(rows) => {
+            let currency = form.text("currency").to_uppercase();
+            let asked =
+                WhatIf { currency, month: form.filled("month").map(str::to_owned), rows: Some(rows), version: None };
+            cx.engine().what_if(&caller, asked).await
+        }
+        Err(error) => Err(error),
+    };
+    match tried {
+        Ok(tried) => Ok(cx.page(new_page(&cx, &form, &Faults::default(), Some(&tried)))),
+        Err(error) if matches!(error.kind.status(), 409 | 422) => {
+            Ok(cx.again(new_page(&cx, &form, &Faults::of(&error), None)))
         }
         Err(error) => Err(error.into()),
     }

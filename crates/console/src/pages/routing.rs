@@ -1,6 +1,7 @@
 //! Rules about which account a message leaves through: in their order, with a form for one, and a message to try them on.
 
-use std::collections::BTreeMap;
+pub(crate) mod trial;
+mod written;
 
 use axum::extract::Path;
 use engine::{
@@ -9,19 +10,18 @@ use engine::{
     once::Repeat,
     patch::Patch,
     routing::{
-        self, NewRoute, RoutePatch, RouteTrial, RouteView, TrialTo, TrialView,
-        decide::{Considered, Verdict},
-        rule::{By, Candidate, Choice, Day, Hours, Matches, Otherwise},
+        self, NewRoute, RoutePatch, RouteView, TrialView,
+        rule::{By, Candidate, Day, Hours, Matches, Otherwise},
     },
 };
-use http::HeaderMap;
 use maud::{Markup, html};
-use model::{Channel, Purpose, RouteId};
+use model::{Channel, RouteId};
 use serde::Deserialize;
 
+use self::written::{decimal, said, stored};
 use super::channels;
 use crate::{
-    cx::{Answer, Cx, Fault, Posted, Query, html as answer},
+    cx::{Answer, Cx, Fault, Posted, Query},
     form::{self, Faults, Form},
     format,
     parts::{
@@ -96,7 +96,7 @@ fn list_page<'a>(
                 @if !of.is_empty() { (channel_card(cx, channel, &of, accounts)) }
             }
         }
-        (trial_card(cx, tried, form, faults))
+        (trial::trial_card(cx, tried, form, faults))
     };
     shell::Page {
         actions: Some(actions),
@@ -109,7 +109,7 @@ fn list_page<'a>(
 }
 
 fn channel_card(cx: &Cx, channel: Channel, rules: &[&RouteView], accounts: &[AccountView]) -> Markup {
-    let may = cx.may("accounts:write");
+    let may = cx.may_manage(&[channel]);
     let last = rules.len();
     let row = |(at, rule): (usize, &&RouteView)| {
         let path = format!("{PATH}/{}", rule.id);
@@ -205,118 +205,6 @@ fn hours_words(hours: &Hours) -> String {
     format!("{} to {}{days}{zone}", clock(hours.from), clock(hours.until))
 }
 
-fn channel_choices() -> Vec<(&'static str, String)> {
-    channels::of_people().map(|channel| (channel.as_str(), format::channel(channel).to_owned())).collect()
-}
-
-fn trial_card(cx: &Cx, tried: Option<&TrialView>, form: &Form, faults: &Faults) -> Markup {
-    html! {
-        section.card aria-label="Try the rules" {
-            header { h2 { "Try the rules" } }
-            form method="post" action={ (PATH) "/try" } hx-post={ (PATH) "/try" } hx-target="#tried" hx-disabled-elt="find button" {
-                (form::token(cx.csrf()))
-                div.body {
-                    div.stack {
-                        div."fields-2" {
-                            (Field::text("channel", "Channel").required().with(Control::Choice(channel_choices())).draw(form, faults))
-                            (Field::text("to", "Recipient").example("+254700000001 or ada@example.com").help("A number for SMS, WhatsApp and voice.").plain().draw(form, faults))
-                            (Field::text("purpose", "Purpose").with(Control::Choice(vec![("transactional", "Transactional".to_owned()), ("marketing", "Marketing".to_owned())])).plain().draw(form, faults))
-                            (Field::text("topic", "Topic").draw(form, faults))
-                            (Field::text("metadata", "Metadata").example(r#"{"tier": "gold"}"#).help("A JSON object.").draw(form, faults))
-                        }
-                        div #tried role="status" { (result(tried)) }
-                    }
-                }
-                footer { span."muted small" { "Nothing is sent." } div.end { button.button type="submit" { (icon("pulse")) "Try" span.busy aria-label="Trying" {} } } }
-            }
-        }
-    }
-}
-
-fn result(tried: Option<&TrialView>) -> Markup {
-    let Some(tried) = tried else { return html! {} };
-    let Some(decision) = &tried.decision else {
-        let tone = if tried.account_id.is_some() { Tone::Info } else { Tone::Bad };
-        let title = if tried.account_id.is_some() { "The default account" } else { "It would not be accepted" };
-        return parts::notice(tone, title, html! { p { (tried.why) } });
-    };
-    let line = |one: &Considered| {
-        let (tone, word) = match one.verdict {
-            Verdict::Chosen => (Tone::Good, "Chosen"),
-            Verdict::Next => (Tone::Plain, "Next"),
-            Verdict::Skipped => (Tone::Warn, "Skipped"),
-        };
-        html! {
-            li.row {
-                (parts::badge(tone, word)) " " span.strong { (one.account) }
-                @if let Some(figure) = &one.figure { " " span.muted { (figure) } }
-                @if let Some(why) = &one.why { " " span.muted { (why) } }
-            }
-        }
-    };
-    let tone = if decision.waits { Tone::Warn } else { Tone::Good };
-    let rule = decision.rule.as_deref().unwrap_or("No rule's account works");
-    parts::notice(
-        tone,
-        &format!("{} · {rule}", decision.account),
-        html! {
-            p { (decision.why) }
-            @if !decision.considered.is_empty() { ul."stack tight spaced" { @for one in &decision.considered { (line(one)) } } }
-            @for passed in &decision.passed { p.small { "The rule " (passed.rule) " matched: " (passed.why) "." } }
-        },
-    )
-}
-
-/// Tries the rules; answers the decision alone to the button, and the whole page without script.
-pub(crate) async fn try_out(headers: HeaderMap, Posted { cx, form }: Posted) -> Answer {
-    cx.tenant()?;
-    let tried = match trial(&form) {
-        Ok(trial) => routing::try_out(cx.engine(), &cx.caller, trial).await,
-        Err(error) => Err(error),
-    };
-    let is_part = headers.contains_key("hx-request");
-    match tried {
-        Ok(tried) if is_part => Ok(answer(result(Some(&tried)))),
-        Err(error) if is_part && error.kind.status() == 422 => {
-            let lines: Vec<String> = Faults::of(&error).rest::<&str>(&[]).collect();
-            Ok(answer(parts::notice(Tone::Bad, "", html! { p { (lines.join("; ")) } })))
-        }
-        Ok(tried) => again(&cx, Some(&tried), &form, &Faults::default()).await,
-        Err(error) if error.kind.status() == 422 => again(&cx, None, &form, &Faults::of(&error)).await,
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn again(cx: &Cx, tried: Option<&TrialView>, form: &Form, faults: &Faults) -> Answer {
-    let rules = routing::list(cx.engine(), &cx.caller, None).await?.data;
-    let accounts = all_accounts(cx).await?;
-    Ok(cx.page(list_page(cx, &rules, &accounts, tried, form, faults)))
-}
-
-fn trial(form: &Form) -> Result<RouteTrial, Error> {
-    let channel: Channel = form.text("channel").parse().map_err(|_| Error::invalid("/channel", "choose a channel"))?;
-    let mut to = TrialTo::default();
-    if let Some(text) = form.filled("to") {
-        if channel == Channel::Email {
-            let email = text.parse().map_err(|_| Error::invalid("/to", "not an e-mail address"))?;
-            to.email = Some(email);
-        } else if channel != Channel::Telegram {
-            let phone = text.replace(' ', "").parse();
-            to.phone = Some(phone.map_err(|_| Error::invalid("/to", "not a number; write one such as +254700000001"))?);
-        }
-    }
-    let metadata = form.filled("metadata").map(|text| serde_json::value::RawValue::from_string(text.to_owned()));
-    Ok(RouteTrial {
-        channel,
-        to,
-        purpose: form.text("purpose").parse().ok(),
-        topic: form.filled("topic").map(str::to_owned),
-        template_id: None,
-        metadata: metadata.transpose().map_err(|_| Error::invalid("/metadata", "not a JSON object"))?,
-        at: None,
-    })
-}
-
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
     channel: Option<Channel>,
@@ -329,18 +217,18 @@ pub(crate) async fn new(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let accounts = all_accounts(&cx).await?;
     let carries = |channel: Channel| accounts.iter().any(|account| account.channels.contains(&channel));
     let Some(channel) = wanted.channel.filter(|channel| *channel != Channel::Webhook && carries(*channel)) else {
-        return Ok(cx.page(choose_page(&accounts)));
+        return Ok(cx.page(choose_page(&cx, &accounts)));
     };
     let form = Form::of([("choose/by", "priority"), ("otherwise", "next_rule"), ("enabled", "true")]);
     Ok(cx.page(form_page(&cx, channel, None, &accounts, &form, &Faults::default())))
 }
 
-fn choose_page<'a>(accounts: &[AccountView]) -> shell::Page<'a> {
+fn choose_page<'a>(cx: &Cx, accounts: &[AccountView]) -> shell::Page<'a> {
     let body = html! {
         section.card {
             div."body flush" {
                 ul.lines {
-                    @for channel in channels::of_people() {
+                    @for channel in channels::of_people().filter(|channel| cx.may_manage(&[*channel])) {
                         @let count = accounts.iter().filter(|account| account.channels.contains(&channel)).count() as i64;
                         @if count > 0 {
                             li { a.row.apart.line href={ (PATH) "/new?channel=" (channel) } {
@@ -369,7 +257,7 @@ fn form_page<'a>(
     form: &Form,
     faults: &Faults,
 ) -> shell::Page<'a> {
-    let may = cx.may("accounts:write");
+    let may = cx.may_manage(&[channel]);
     let path = rule.map_or_else(|| format!("{PATH}/new?channel={channel}"), |rule| format!("{PATH}/{}", rule.id));
     let actions = rule.filter(|_| may).map(|_| {
         html! {
@@ -490,151 +378,6 @@ fn candidates(
 
 fn small(name: &str, label: &str, placeholder: &str, form: &Form) -> Markup {
     html! { input name=(name) type="text" inputmode="decimal" aria-label=(label) placeholder=(placeholder) autocomplete="off" value=(form.get(name).unwrap_or_default()); }
-}
-
-/// What the form says.
-struct Said {
-    matches: Matches,
-    choose: Choice,
-    accounts: Vec<Candidate>,
-    otherwise: Otherwise,
-}
-
-fn said(form: &Form, accounts: &[AccountView]) -> Result<Said, Error> {
-    let mut bad: Vec<engine::FieldError> = Vec::new();
-    let mut add = |pointer: &str, detail: &str| bad.push(engine::FieldError::new(pointer, detail));
-    let words = |name: &str| -> Vec<String> {
-        let text = form.text(name);
-        text.split([',', ' ', ';']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-    };
-    let mut template_ids = Vec::new();
-    for word in words("match/template_ids") {
-        match word.parse() {
-            Ok(id) => template_ids.push(id),
-            Err(_) => add("/match/template_ids", "an id begins with tpl_"),
-        }
-    }
-    let mut metadata: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for part in form.text("match/metadata").split([',', ';']).filter(|part| !part.trim().is_empty()) {
-        match part.split_once('=') {
-            Some((name, values)) => {
-                let values = values.split('|').map(|value| value.trim().to_owned()).collect();
-                metadata.insert(name.trim().to_owned(), values);
-            }
-            None => add("/match/metadata", "write name = value"),
-        }
-    }
-    let hours = match (form.filled("hours-from"), form.filled("hours-until")) {
-        (None, None) => None,
-        (from, until) => {
-            let read = |text: Option<&str>| text.and_then(engine::consent::hours::clock::parse);
-            if let (Some(from), Some(until)) = (read(from), read(until)) {
-                let on: Vec<&str> = form.all("hours-days").collect();
-                let days = Day::ALL.into_iter().filter(|day| on.contains(&day.as_str())).collect();
-                Some(Hours { from, until, days, timezone: form.filled("hours-zone").map(str::to_owned) })
-            } else {
-                add("/match/hours", "write both times as in 09:00");
-                None
-            }
-        }
-    };
-    let by = BYS.into_iter().find(|by| by.as_str() == form.text("choose/by")).unwrap_or(By::Priority);
-    let hours_back = form.filled("choose/hours").map(|text| text.parse::<u32>());
-    if matches!(hours_back, Some(Err(_))) {
-        add("/choose/hours", "write a whole number, or leave it empty");
-    }
-    let mut listed: Vec<(u32, Candidate)> = Vec::new();
-    for account in accounts {
-        let id = account.id;
-        let Some(place) = form.filled(&format!("place-{id}")) else { continue };
-        let Ok(place) = place.parse() else {
-            add("/accounts", "places are whole numbers, 1 first");
-            continue;
-        };
-        let weight = form.filled(&format!("weight-{id}")).map(|text| text.parse::<u32>());
-        let price = form.filled(&format!("price-{id}")).map(micros);
-        if matches!(weight, Some(Err(_))) || matches!(price, Some(None)) {
-            add("/accounts", "shares are whole numbers, and prices numbers such as 0.0075");
-        }
-        let candidate = Candidate {
-            account_id: id,
-            weight: weight.and_then(Result::ok).filter(|_| by == By::Weight),
-            price_micros: price.flatten().filter(|_| by == By::LowestPrice),
-        };
-        listed.push((place, candidate));
-    }
-    listed.sort_by_key(|(place, _)| *place);
-    if !bad.is_empty() {
-        return Err(Error::invalid_fields(bad));
-    }
-    let looks_back = matches!(by, By::BestDeliveryRate | By::Health);
-    Ok(Said {
-        matches: Matches {
-            countries: words("match/countries").into_iter().map(|word| word.to_uppercase()).collect(),
-            prefixes: words("match/prefixes").into_iter().map(|word| word.trim_start_matches('+').to_owned()).collect(),
-            purposes: form.text("match/purposes").parse::<Purpose>().into_iter().collect(),
-            topics: words("match/topics"),
-            template_ids,
-            hours,
-            metadata,
-        },
-        choose: Choice { by, hours: hours_back.and_then(Result::ok).filter(|_| looks_back) },
-        accounts: listed.into_iter().map(|(_, candidate)| candidate).collect(),
-        otherwise: if form.text("otherwise") == "wait" { Otherwise::Wait } else { Otherwise::NextRule },
-    })
-}
-
-/// A decimal number as millionths.
-fn micros(text: &str) -> Option<i64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if text.is_empty() || whole.len() > 9 || part.len() > 6 || !is_digits(whole) || !is_digits(part) {
-        return None;
-    }
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    Some(whole * 1_000_000 + format!("{part:0<6}").parse::<i64>().ok()?)
-}
-
-/// Millionths as a decimal number.
-fn decimal(micros: i64) -> String {
-    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// The form as a rule is stored.
-fn stored(rule: &RouteView) -> Form {
-    let m = &rule.matches;
-    let ids: Vec<String> = m.template_ids.iter().map(ToString::to_string).collect();
-    let metadata: Vec<String> =
-        m.metadata.iter().map(|(name, values)| format!("{name} = {}", values.join(" | "))).collect();
-    let mut form = Form::of([
-        ("name", rule.name.clone()),
-        ("match/countries", m.countries.join(", ")),
-        ("match/prefixes", m.prefixes.join(", ")),
-        ("match/purposes", if m.purposes.len() == 1 { m.purposes[0].as_str().to_owned() } else { String::new() }),
-        ("match/topics", m.topics.join(", ")),
-        ("match/template_ids", ids.join(", ")),
-        ("match/metadata", metadata.join(", ")),
-        ("choose/by", rule.choose.by.as_str().to_owned()),
-        ("choose/hours", rule.choose.hours.map(|hours| hours.to_string()).unwrap_or_default()),
-        ("otherwise", rule.otherwise.as_str().to_owned()),
-    ]);
-    if rule.enabled {
-        form.set("enabled", "true");
-    }
-    if let Some(hours) = &m.hours {
-        form.set("hours-from", clock(hours.from));
-        form.set("hours-until", clock(hours.until));
-        form.set("hours-zone", hours.timezone.clone().unwrap_or_default());
-        hours.days.iter().for_each(|day| form.set("hours-days", day.as_str()));
-    }
-    for (place, one) in (1..).zip(&rule.accounts) {
-        let place: u32 = place;
-        form.set(format!("place-{}", one.account_id), place.to_string());
-        form.set(format!("weight-{}", one.account_id), one.weight.map(|weight| weight.to_string()).unwrap_or_default());
-        form.set(format!("price-{}", one.account_id), one.price_micros.map(decimal).unwrap_or_default());
-    }
-    form
 }
 
 /// Makes a rule.

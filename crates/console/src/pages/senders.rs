@@ -34,7 +34,12 @@ const SHOWN: u32 = 200;
 pub(super) fn tabs(here: &str) -> Markup {
     parts::tabs(
         "Channels",
-        &[("/console/channels", "Accounts"), (PATH, "Senders and domains"), (super::routing::PATH, "Routing")],
+        &[
+            ("/console/channels", "Accounts"),
+            (PATH, "Senders and domains"),
+            (super::routing::PATH, "Routing"),
+            (super::registrations::PATH, "Registration"),
+        ],
         here,
     )
 }
@@ -46,18 +51,28 @@ pub(crate) async fn show(cx: Cx) -> Answer {
     let accounts = accounts::list(parts_of, caller, Some(channels::ALL), None).await?.data;
     let senders = senders::list(parts_of, caller, None, Some(SHOWN), None).await?.data;
     let domains = domains::list(parts_of, caller, Some(SHOWN), None).await?.data;
-    let may = cx.may("accounts:write") && !accounts.is_empty();
+    let theirs: Vec<AccountView> =
+        accounts.iter().filter(|account| cx.may_manage(&account.channels)).cloned().collect();
+    let carries_mail = |account: &AccountView| account.channels.contains(&Channel::Email);
+    // What an empty card leads to: its window, or the account that has to be there first.
+    let next = |window: &str, words: &str, is_possible: bool| match is_possible {
+        true => Some(html! { button.button type="button" data-opens=(window) { (icon("plus")) (words) } }),
+        false if accounts.is_empty() && cx.may("accounts:write") => {
+            Some(link_button("/console/channels/new", "", Some("plus"), "Add an account first"))
+        }
+        false => None,
+    };
     let actions = html! {
-        @if may {
-            button.button type="button" data-opens="new-domain" { (icon("plus")) "Add domain" }
+        @if !theirs.is_empty() {
+            @if theirs.iter().any(carries_mail) { button.button type="button" data-opens="new-domain" { (icon("plus")) "Add domain" } }
             button."button primary" type="button" data-opens="new-sender" { (icon("plus")) "Add sender" }
-            (add_dialogs(&cx, &accounts))
+            (add_dialogs(&cx, &theirs))
         }
     };
     let body = html! {
-        (senders_card(&cx, &senders, &accounts))
+        (senders_card(&cx, &senders, &accounts, next("new-sender", "Add sender", !theirs.is_empty())))
         @if domains.is_empty() {
-            (parts::card("Domains", None, parts::empty("mail", "No mail domains", "Add the domain your mails come from. You get the DNS records to publish, and each is looked up until it is right.", None)))
+            (parts::card("Domains", None, parts::empty("mail", "No mail domains", "Add the domain your mails come from. You get the DNS records to publish, and each is looked up until it is right.", next("new-domain", "Add domain", theirs.iter().any(carries_mail)))))
         } @else {
             @for domain in &domains { (domain_card(&cx, domain, &accounts)) }
         }
@@ -73,6 +88,11 @@ pub(crate) async fn show(cx: Cx) -> Answer {
 
 fn account_name(accounts: &[AccountView], id: AccountId) -> &str {
     accounts.iter().find(|account| account.id == id).map_or("another account", |account| account.name.as_str())
+}
+
+/// Whether somebody may change what lies on an account.
+fn may_change(cx: &Cx, accounts: &[AccountView], id: AccountId) -> bool {
+    accounts.iter().find(|account| account.id == id).is_some_and(|account| cx.may_manage(&account.channels))
 }
 
 fn add_dialogs(cx: &Cx, accounts: &[AccountView]) -> Markup {
@@ -92,16 +112,18 @@ fn add_dialogs(cx: &Cx, accounts: &[AccountView]) -> Markup {
             (Field::text("sender-name", "Name for yourselves").draw(&form, &none))
             (parts::field::check("default", "true", false, "The account's default", ""))
         }, yes: "Add sender", is_dangerous: false }))
-        (parts::dialog(&Dialog { id: "new-domain", title: "Add domain", action: &format!("{PATH}/domains"), csrf: cx.csrf(), body: html! {
-            (Field::text("domain-account", "Account").required().with(Control::Choice(of(&|account| account.channels.contains(&Channel::Email)))).draw(&form, &none))
-            (Field::text("domain", "Domain").required().example("acme.example").draw(&form, &none))
-        }, yes: "Add domain", is_dangerous: false }))
+        @if accounts.iter().any(|account| account.channels.contains(&Channel::Email)) {
+            (parts::dialog(&Dialog { id: "new-domain", title: "Add domain", action: &format!("{PATH}/domains"), csrf: cx.csrf(), body: html! {
+                (Field::text("domain-account", "Account").required().with(Control::Choice(of(&|account| account.channels.contains(&Channel::Email)))).draw(&form, &none))
+                (Field::text("domain", "Domain").required().example("acme.example").draw(&form, &none))
+            }, yes: "Add domain", is_dangerous: false }))
+        }
     }
 }
 
-fn senders_card(cx: &Cx, senders: &[SenderView], accounts: &[AccountView]) -> Markup {
-    let may = cx.may("accounts:write");
+fn senders_card(cx: &Cx, senders: &[SenderView], accounts: &[AccountView], next: Option<Markup>) -> Markup {
     let row = |sender: &SenderView| {
+        let may = may_change(cx, accounts, sender.account_id);
         let (tone, words) = match sender.state {
             SenderState::Verified => (Tone::Good, "Verified"),
             SenderState::Refused => (Tone::Bad, "Refused"),
@@ -137,7 +159,7 @@ fn senders_card(cx: &Cx, senders: &[SenderView], accounts: &[AccountView]) -> Ma
         None,
         html! {
             @if senders.is_empty() {
-                (parts::empty("person", "No senders", "An account sends as the address in its settings. Add others here to choose among them, and to see whether the provider lets them send.", None))
+                (parts::empty("person", "No senders", "An account sends as the address in its settings. Add others here to choose among them, and to see whether the provider lets them send.", next))
             } @else {
                 (table::table(Table { caption: "Senders", columns: &["Goes as", "Account", "Channels", "State", ""], rows: senders.iter().map(row).collect() }))
             }
@@ -162,7 +184,7 @@ fn state(word: &str) -> Markup {
 }
 
 fn domain_card(cx: &Cx, domain: &DomainView, accounts: &[AccountView]) -> Markup {
-    let may = cx.may("accounts:write");
+    let may = may_change(cx, accounts, domain.account_id);
     let path = format!("{PATH}/domains/{}", domain.id);
     let row = |record: &engine::domains::RecordView| Row {
         href: None,
@@ -225,7 +247,7 @@ fn whatsapp_card(cx: &Cx, account: &AccountView, templates: &[WhatsappTemplateVi
             cell(cx.here().at(template.synced_at)),
         ],
     };
-    let sync = html! { @if cx.may("accounts:write") { (link_button(&format!("{PATH}/whatsapp/{}/new", account.id), "small", Some("plus"), "New template")) (parts::act(&format!("{PATH}/whatsapp/{}", account.id), cx.csrf(), "small", Some("retry"), "Ask the provider")) } };
+    let sync = html! { @if cx.may_manage(&account.channels) { (link_button(&format!("{PATH}/whatsapp/{}/new", account.id), "small", Some("plus"), "New template")) (parts::act(&format!("{PATH}/whatsapp/{}", account.id), cx.csrf(), "small", Some("retry"), "Ask the provider")) } };
     parts::card_flush(
         &format!("WhatsApp templates of {}", account.name),
         Some(sync),

@@ -6,7 +6,7 @@ use engine::{
     patch::Patch,
     plans::{
         self, PlanView, SubscriptionState,
-        quota::QuotaView,
+        quota::{QuotaLevel, QuotaView},
         subscription::{self, Customer, SubscriptionPatch, SubscriptionView},
     },
 };
@@ -167,10 +167,13 @@ pub(super) fn quotas(cx: &Cx, view: &SubscriptionView) -> Markup {
 
 /// A word where it is nearly used up.
 fn mark(quota: &QuotaView) -> Markup {
-    let whole = quota.limit.unwrap_or(quota.included);
     html! {
-        @if quota.remaining == Some(0) { (parts::badge(Tone::Bad, "Used up")) }
-        @else if whole > 0 && quota.used * 10 >= whole * 8 { (parts::badge(Tone::Warn, "Nearly used up")) }
+        @match (quota.level, quota.limit) {
+            (QuotaLevel::Enough, _) => {},
+            (QuotaLevel::NearlyUsedUp, _) => (parts::badge(Tone::Warn, "Nearly used up")),
+            (QuotaLevel::UsedUp, Some(_)) => (parts::badge(Tone::Bad, "Used up")),
+            (QuotaLevel::UsedUp, None) => (parts::badge(Tone::Warn, "Included ones used up")),
+        }
     }
 }
 
@@ -179,7 +182,13 @@ pub(super) fn bar(quota: &QuotaView) -> Markup {
     let whole = quota.limit.unwrap_or(quota.included);
     let title = format!("{}: {} of {} used", format::channel(quota.channel), quota.used, whole);
     let used = quota.used.min(whole);
-    chart::shares(&title, &[(if quota.remaining == Some(0) { 'b' } else { '1' }, used), ('0', whole - used)])
+    chart::shares(
+        &title,
+        &[
+            (if quota.level == QuotaLevel::UsedUp && quota.limit.is_some() { 'b' } else { '1' }, used),
+            ('0', whole - used),
+        ],
+    )
 }
 
 fn stored(cx: &Cx, view: Option<&SubscriptionView>) -> Form {

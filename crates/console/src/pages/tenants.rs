@@ -110,7 +110,7 @@ fn new_page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
         section.card {
             form method="post" action=(PATH) data-guard {
                 (form::token(cx.csrf()))
-                div.body { div.form { (shell::form_faults(faults, &NAMES)) (settings::fields(form, faults)) } }
+                div.body { div.form { (shell::form_faults(faults, &NAMES)) (settings::fields(form, faults, true)) } }
                 footer { div.end { (link_button(PATH, "", None, "Cancel")) button."button primary" type="submit" { "Add tenant" } } }
             }
         }
@@ -141,18 +141,9 @@ pub(crate) async fn create(Posted { cx, form }: Posted) -> Answer {
 /// Shows a tenant.
 pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Answer {
     let tenant = tenants::get(cx.engine().parts(), &cx.outside(), super::id(&id)?).await?;
-    let form = stored(&tenant);
+    let form = settings::stored(&tenant);
     let (title, plan) = (tenant.name.clone(), plan(&cx, &tenant).await?);
     Ok(cx.page(page(&cx, &title, &tenant, plan.as_ref(), &form, &Faults::default())))
-}
-
-fn stored(tenant: &TenantView) -> Form {
-    Form::of([
-        ("name", tenant.name.as_str()),
-        ("timezone", &tenant.timezone),
-        ("currency", &tenant.currency),
-        ("default_country", tenant.default_country.as_deref().unwrap_or_default()),
-    ])
 }
 
 /// The plan of a tenant, for those of the staff who may see plans.
@@ -218,7 +209,7 @@ fn page<'a>(
             header { h2 { "Settings" } div.row { (settings::state(tenant.state)) @if tenant.is_demo { (parts::badge(Tone::Special, "Demo")) } } }
             form method="post" action=(path) data-guard {
                 (form::token(cx.csrf()))
-                fieldset disabled[!may] { div.body { div.form { (shell::form_faults(faults, &NAMES)) (settings::fields(form, faults)) } } }
+                fieldset disabled[!may] { div.body { div.form { (shell::form_faults(faults, &NAMES)) (settings::fields(form, faults, true)) } } }
                 @if may { footer { div.end { button."button primary" type="submit" { "Save" } } } }
             }
         }

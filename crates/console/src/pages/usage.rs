@@ -119,11 +119,24 @@ fn rows(rows: &[UsageRow]) -> Markup {
             number(row.counts.read),
             number(lost(&row.counts)),
             number(row.counts.segments),
+            number(row.counts.recipients),
+            table::figure(&format::bytes(row.counts.bytes.unsigned_abs())),
         ],
     };
     table::table(Table {
         caption: "Usage by channel and provider",
-        columns: &["Channel", "Provider", "Accepted", "Sent", "Arrived", "Read", "Lost", "Parts"],
+        columns: &[
+            "Channel",
+            "Provider",
+            "Accepted",
+            "Sent",
+            "Arrived",
+            "Read",
+            "Lost",
+            "Parts",
+            "Recipients",
+            "Handed over",
+        ],
         rows: rows.iter().map(row).collect(),
     })
 }

@@ -21,7 +21,7 @@ use crate::{
     format,
     parts::{
         self, Control, Dialog, Field, Tone, field, icon, link_button,
-        table::{self, Pages, Row, Table, cell},
+        table::{self, Pages, Row, Table, cell, labelled},
     },
     read,
     shell::{self, Section},
@@ -56,10 +56,10 @@ fn list_page<'a>(cx: &Cx, page: &page::Page<MemberView>, is_first: bool) -> shel
                 MemberState::Active => parts::badge(Tone::Good, "Active"),
                 MemberState::Invited => parts::badge(Tone::Info, "Invited"),
             }),
-            cell(
+            labelled(
                 html! { @if member.has_second_factor { (parts::badge(Tone::Good, "On")) } @else { span.muted { "Off" } } },
             ),
-            cell(
+            labelled(
                 html! { @match member.last_signed_in_at { Some(at) => (cx.here().at(at)), None => span.muted { "Never" } } },
             ),
         ],

@@ -130,13 +130,62 @@ fn bubble(form: &Form) -> Markup {
             div.phone {
                 div."bubble whatsapp" dir="auto" {
                     @if let Some(header) = form.filled("header") { strong { (header) } "\n" }
-                    (filled(form))
+                    (marked(&filled(form)))
                     @if let Some(footer) = form.filled("footer") { "\n" span."small muted" { (footer) } }
                 }
                 @for line in lines(form, "buttons") { span.chat-button dir="auto" { (line.split_once('|').map_or(line, |(words, _)| words.trim())) } }
             }
         }
     }
+}
+
+/// Longest text whose marks are drawn, in bytes: more than WhatsApp takes.
+const DRAWN_MAX: usize = 4_096;
+
+/// A text with the marks WhatsApp draws: `*bold*`, `_slanted_` and `~struck out~`, where they stand around words of one line.
+fn marked(text: &str) -> Markup {
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    while let Some((mark, before, inner, after)) = first_marked(rest).filter(|_| text.len() <= DRAWN_MAX) {
+        pieces.push((mark, before, inner));
+        rest = after;
+    }
+    html! {
+        @for (mark, before, inner) in pieces {
+            (before)
+            // No mark is inside of itself, so this goes no deeper than there are marks.
+            @match mark { '*' => b { (marked(inner)) }, '_' => em { (marked(inner)) }, _ => s { (marked(inner)) } }
+        }
+        (rest)
+    }
+}
+
+/// The first words that are marked: by what, what stands before, the words, and what comes after.
+fn first_marked(text: &str) -> Option<(char, &str, &str, &str)> {
+    let is_word = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+    text.char_indices().filter(|(_, mark)| matches!(mark, '*' | '_' | '~')).find_map(|(at, mark)| {
+        let (before, after) = (&text[..at], &text[at + 1..]);
+        let (inner, rest) = after.split_once(mark)?;
+        let is_around = !inner.is_empty() && !inner.contains('\n') && inner.trim() == inner;
+        let stands_apart = !is_word(before.chars().next_back()) && !is_word(rest.chars().next());
+        (is_around && stands_apart).then_some((mark, before, inner, rest))
+    })
+}
+
+/// What the reviewer would send back at once: values without an example, and values where this form has no place for one.
+fn check(form: &Form) -> Faults {
+    let mut faults = Faults::default();
+    let text = form.text("body");
+    let values = (1..).take_while(|number| text.contains(&format!("{{{{{number}}}}}"))).count();
+    let examples = lines(form, "examples").len();
+    if values > 0 && examples != values {
+        faults.add("examples", format!("one line for each of the {values} values of the text"));
+    } else if values == 0 && text.contains("{{") {
+        faults.add("body", "values are numbered from {{1}} on");
+    }
+    if form.text("header").contains("{{") {
+        faults.add("header", "values stand in the text only");
+    }
+    faults
 }
 
 /// Shows the bubble.
@@ -151,6 +200,11 @@ pub(crate) async fn create(Path(id): Path<String>, Posted { cx, form }: Posted) 
     cx.tenant()?;
     cx.caller.need("accounts:write")?;
     let id: AccountId = pages::id(&id)?;
+    let faults = check(&form);
+    if !faults.is_empty() {
+        let account = accounts::get(cx.engine().parts(), &cx.caller, id).await?;
+        return Ok(cx.again(page(&cx, id, &account.name, &form, &faults)));
+    }
     let new = NewWhatsappTemplate {
         name: form.text("name").to_owned(),
         language: form.text("language").to_owned(),
@@ -190,5 +244,26 @@ mod tests {
         ]);
         assert_eq!(Value::from(components(&form)), expected);
         assert!(bubble(&form).into_string().contains("Hello Ada, seat 7B."));
+    }
+
+    #[test]
+    fn marks_are_drawn_where_the_phone_draws_them() {
+        let check = |text: &str, expected: &str| assert_eq!(marked(text).into_string(), expected, "{text}");
+        check("Hello *Ada*, _new_ ~old~!", "Hello <b>Ada</b>, <em>new</em> <s>old</s>!");
+        check("*bold _and slanted_*", "<b>bold <em>and slanted</em></b>");
+        check("2 * 3 * 4, snake_case_name, *open\nnext*", "2 * 3 * 4, snake_case_name, *open\nnext*");
+        check("<b>*x*</b>", "&lt;b&gt;<b>x</b>&lt;/b&gt;");
+        check("*", "*");
+    }
+
+    #[test]
+    fn what_would_come_back_at_once_is_told_before() {
+        let form = |body: &str, examples: &str, header: &str| {
+            check(&Form::of([("body", body), ("examples", examples), ("header", header)]))
+        };
+        assert!(form("Hello {{1}}, {{2}}", "Ada\n7B", "").is_empty() && form("Hello", "", "Doors").is_empty());
+        assert!(form("Hello {{1}}, {{2}}", "Ada", "").at("examples").is_some());
+        assert!(form("Hello {{name}}", "", "").at("body").is_some());
+        assert!(form("Hello", "", "To {{1}}").at("header").is_some());
     }
 }

@@ -8,11 +8,17 @@ use super::icon;
 pub(crate) struct Cell {
     content: Markup,
     is_number: bool,
+    is_labelled: bool,
 }
 
 /// A cell with text or markup.
 pub(crate) fn cell(content: Markup) -> Cell {
-    Cell { content, is_number: false }
+    Cell { content, is_number: false, is_labelled: false }
+}
+
+/// A cell that says nothing without its column's title, which stands before it where a row is a card.
+pub(crate) fn labelled(content: Markup) -> Cell {
+    Cell { is_labelled: true, ..cell(content) }
 }
 
 /// A cell with plain text.
@@ -22,12 +28,12 @@ pub(crate) fn text(content: &str) -> Cell {
 
 /// A cell with a number, set to the right.
 pub(crate) fn number(value: i64) -> Cell {
-    Cell { content: html! { (crate::format::number(value)) }, is_number: true }
+    Cell { is_number: true, ..cell(html! { (crate::format::number(value)) }) }
 }
 
 /// A cell with a number that was written already: a share, an amount.
 pub(crate) fn figure(text: &str) -> Cell {
-    Cell { content: html! { (text) }, is_number: true }
+    Cell { is_number: true, ..cell(html! { (text) }) }
 }
 
 /// One row.
@@ -67,7 +73,7 @@ pub(crate) fn table(table: Table<'_>) -> Markup {
                     @for row in table.rows {
                         tr.link[row.href.is_some()] {
                             @for (at, cell) in row.cells.into_iter().enumerate() {
-                                td.num[cell.is_number] data-label=[Some(table.columns[at]).filter(|title| !title.is_empty())] {
+                                td.num[cell.is_number].labelled[cell.is_labelled] data-label=[Some(table.columns[at]).filter(|title| !title.is_empty())] {
                                     @if let (0, Some(href)) = (at, &row.href) { a.cover href=(href) { (cell.content) } } @else { (cell.content) }
                                 }
                             }

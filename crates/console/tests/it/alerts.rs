@@ -66,13 +66,13 @@ both! {
         let page = visitor.get(&path).await;
         in_order(&path, &page);
         assert!(page.text.contains("value=\"7.5\"") && page.text.contains("In percent."), "{}", page.text);
-        let fields = [("name", "Newsletter bounces"), ("threshold", "3"), ("over_s", "86400"), ("at_least", "50"), ("account_id", account.as_str()), ("for_s", "0"), ("quiet_s", "3600"), ("deliver", "email ops@acme.example"), ("enabled", "on")];
-        let wrong: Vec<_> = fields.iter().copied().map(|(name, value)| match name { "threshold" => (name, "much"), "deliver" => (name, "pigeon Ada"), _ => (name, value) }).collect();
+        let fields = [("name", "Newsletter bounces"), ("threshold", "3"), ("over_s", "1 d"), ("at_least", "50"), ("account_id", account.as_str()), ("for_s", "0 s"), ("quiet_s", "60 min"), ("deliver", "email ops@acme.example"), ("enabled", "on")];
+        let wrong: Vec<_> = fields.iter().copied().map(|(name, value)| match name { "threshold" => (name, "much"), "deliver" => (name, "pigeon Ada"), "quiet_s" => (name, "a while"), _ => (name, value) }).collect();
         let refused = visitor.post(&path, &wrong).await;
-        assert!(refused.status == 422 && refused.text.contains("f-threshold-error") && refused.text.contains("f-deliver-error"), "{}", refused.text);
+        assert!(refused.status == 422 && refused.text.contains("f-threshold-error") && refused.text.contains("f-deliver-error") && refused.text.contains("value=\"a while\""), "{}", refused.text);
         assert_eq!(visitor.post(&path, &fields).await.location(), "/console/alerts/rules", "{}", visitor.post(&path, &fields).await.text);
         let page = visitor.get(&path).await;
-        assert!(page.text.contains("email ops@acme.example") && page.text.contains(&format!("value=\"{account}\" selected")), "{}", page.text);
+        assert!(page.text.contains("email ops@acme.example") && page.text.contains("value=\"1 h\"") && page.text.contains(&format!("value=\"{account}\" selected")), "{}", page.text);
         assert_eq!(visitor.post(&format!("{path}/test"), &[]).await.location(), path);
         let viewer = Visitor::with_role(&stage, "viewer").await;
         let seen = viewer.get(&path).await.text;

@@ -71,6 +71,14 @@ both! {
         assert!(file.text.starts_with("number,at,kind,") && file.text.contains(",purchase,"), "{}", file.text);
         assert!(visitor.get("/console/billing/prices").await.text.contains("0.0004 USD"));
         assert!(visitor.get("/console").await.text.contains("See the statement"));
+
+        // Other prices are tried on what was sent, and nothing changes by it.
+        let tried = visitor.post("/console/operator/prices/try", &[("currency", "usd"), ("csv", "channel,unit,amount_micros\nsms,segment,18000"), ("note", HOSTILE)]).await;
+        in_order("tried", &tried);
+        assert!(tried.text.contains("0.018 USD") && tried.text.contains("0.009 USD of difference") && tried.text.contains("sms,segment,18000"), "{}", tried.text);
+        let odd = visitor.post("/console/operator/prices/try", &[("currency", "usd"), ("csv", "channel,unit,amount_micros\nsms,part,1")]).await;
+        assert!(odd.status == 422 && odd.text.contains("f-csv-error"), "{}", odd.text);
+        assert!(!visitor.get("/console/operator/prices").await.text.contains("0.018 USD"));
     }
 
     async fn a_tenant_sees_its_credit_and_moves_none_of_it(db: TestDb) {

@@ -3,16 +3,24 @@
 
 extern crate tidings_console as console;
 
+mod access;
 mod alerts;
 mod billing;
 mod campaigns;
+mod details;
 mod insight;
 mod invoices;
 mod outline;
 mod pages;
 mod people;
+mod personal;
 mod plans;
+mod providers;
+mod purchases;
+mod reconciliations;
+mod registrations;
 mod rights;
+mod schedules;
 mod senders;
 mod settings;
 mod templates;

@@ -15,6 +15,7 @@ pub const PAGES: &[&str] = &[
     "/console/messages?status=failed&channel=sms&period=week&q=a%40b.example",
     "/console/dead-letters",
     "/console/inbound",
+    "/console/schedules",
     "/console/invoices",
     "/console/invoices/new",
     "/console/compose",
@@ -23,6 +24,7 @@ pub const PAGES: &[&str] = &[
     "/console/contacts",
     "/console/contacts/new",
     "/console/contacts/import",
+    "/console/contacts/rules",
     "/console/lists",
     "/console/templates",
     "/console/templates?channel=sms",
@@ -54,6 +56,12 @@ pub const PAGES: &[&str] = &[
     "/console/billing/invoices",
     "/console/billing/invoices?state=paid",
     "/console/billing/prices",
+    "/console/billing/purchases",
+    "/console/billing/purchases/new",
+    "/console/reconciliations",
+    "/console/reconciliations/new",
+    "/console/registration",
+    "/console/registration/profile",
     "/console/usage",
     "/console/usage?month=2026-01",
     "/console/settings",
@@ -87,8 +95,12 @@ pub const OPERATOR_PAGES: &[&str] = &[
     "/console/operator/plans/new",
     "/console/operator/invoices",
     "/console/operator/invoices/settings",
+    "/console/operator/payments",
     "/console/operator/prices",
     "/console/operator/prices/new",
+    "/console/operator/registrations",
+    "/console/operator/numbers",
+    "/console/operator/numbers/new",
     "/console/operator/system",
 ];
 
@@ -159,6 +171,7 @@ both! {
         let lists = visitor.get("/console/lists").await.text;
         let list = format!("lst_{}", lists.split("lst_").nth(1).unwrap().split(['"', '/']).next().unwrap());
         let mut more = Vec::new();
+        visitor.post(&format!("{}/lists", contact.location()), &[("on", &list)]).await;
         for (path, fields) in [
             ("/console/segments", &[("name", HOSTILE), ("match", "all"), ("rows", "1"), ("subject/0", "field:language"), ("text/0/test", "starts_with"), ("text/0/value", HOSTILE)][..]),
             ("/console/campaigns", &[("channel", "email"), ("name", HOSTILE), ("description", HOSTILE), ("purpose", "transactional"), ("says", "content"), ("content/subject", HOSTILE), ("content/text", HOSTILE), ("audience/lists", &list)]),
@@ -203,7 +216,7 @@ both! {
 
     async fn the_composer_explains_and_sends_once(db: TestDb) {
         let stage = Stage::new(&db).await;
-        stage.account("sandbox", json!({}), None).await;
+        let account = stage.account("sandbox", json!({}), None).await;
         let visitor = Visitor::new(&stage).await;
         let said = [("channel", "sms"), ("key", "k1"), ("to", "+1 202 555 0123"), ("content/text", "Hello {{ name }} €"), ("known", "")];
         let shown = visitor.post("/console/compose/preview", &said).await;
@@ -216,6 +229,10 @@ both! {
         assert_eq!((sent.status.as_u16(), sent.location()), (303, again.location()), "the same form sent twice is one message");
         let refused = visitor.post("/console/compose", &[("channel", "sms"), ("key", "k2"), ("to", "nobody"), ("content/text", "x")]).await;
         assert!(refused.status == 422 && refused.text.contains("id=\"f-to-error\""), "{}", refused.text);
+        // What stands in the way leads to where it is put right.
+        visitor.post(&format!("/console/channels/{account}/disable"), &[]).await;
+        let shown = visitor.post("/console/compose/preview", &filled).await;
+        assert!(shown.text.contains("It cannot be sent like this") && shown.text.contains("href=\"/console/channels"), "{}", shown.text);
     }
 
     async fn a_template_is_sent_to_somebody_found_by_name(db: TestDb) {

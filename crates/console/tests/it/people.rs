@@ -1,4 +1,4 @@
-//! Segments, consent, preferences and the suppression list.
+//! Lists, segments, consent, preferences and the suppression list.
 
 use testkit::{Stage, both};
 
@@ -8,6 +8,53 @@ use crate::{
 };
 
 both! {
+    async fn a_contact_is_put_on_a_list_and_taken_off(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        visitor.post("/console/lists", &[("name", HOSTILE), ("description", "")]).await;
+        let page = visitor.get("/console/lists").await.text;
+        let list = format!("lst_{}", &page.split("lst_").nth(1).unwrap()[..26]);
+        let contact = visitor.post("/console/contacts", &[("name", "Ada"), ("email", "ada@example.com")]).await.location().to_owned();
+        let (on, of_list) = (format!("{contact}/lists"), format!("/console/contacts?list={list}"));
+        assert!(visitor.get(&contact).await.text.contains("On no list."));
+        assert_eq!(visitor.post(&on, &[("on", &list)]).await.location(), contact);
+        let shown = visitor.get(&contact).await;
+        in_order("contact", &shown);
+        assert!(shown.text.contains("Take off") && !shown.text.contains("Put on this list"), "{}", shown.text);
+        assert!(visitor.get(&of_list).await.text.contains("ada@example.com"));
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        assert!(!viewer.get(&contact).await.text.contains("Take off"));
+        assert_eq!(viewer.post(&on, &[("off", list.as_str())]).await.status, 403);
+        assert_eq!(visitor.post(&on, &[]).await.status, 404);
+        visitor.post(&on, &[("off", &list)]).await;
+        assert!(!visitor.get(&of_list).await.text.contains("ada@example.com"));
+    }
+
+    async fn a_window_says_what_is_wrong_and_keeps_what_was_typed(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        let path = "/console/suppressions";
+        let page = visitor.get(path).await.text;
+        assert!(page.contains("hx-target=\"#suppress-said\"") && page.contains("id=\"suppress-said\""), "{page}");
+        let (wrong, right) = (("to", "nobody"), ("to", "ada@example.com"));
+        let rest = [("on", "email"), ("blocks", "everything")];
+        let refused = visitor.ask_in_window("suppress", path, &[wrong, rest[0], rest[1]]).await;
+        assert!(refused.status == 422 && refused.text.contains("role=\"alert\""), "{}", refused.text);
+        assert!(!refused.text.contains("<html") && !refused.headers.contains_key("set-cookie"), "only the word of it: {}", refused.text);
+        let done = visitor.ask_in_window("suppress", path, &[right, rest[0], rest[1]]).await;
+        assert_eq!((done.status.as_u16(), done.headers["hx-redirect"].to_str().unwrap(), done.text.as_str()), (200, path, ""));
+        assert!(!done.headers.contains_key("location"), "a script would follow it by itself");
+        // Without script the same is told on the page behind.
+        assert_eq!(visitor.post(path, &[wrong, rest[0], rest[1]]).await.location(), path);
+        // What answers with a page of its own takes the place of the one the window is on.
+        let made = visitor.post("/console/settings/webhooks", &[("url", "https://hooks.example/in"), ("events", "message.*")]).await.text;
+        let hook = format!("/console/settings/webhooks/whk_{}", made.split("whk_").nth(1).unwrap().split(['"', '<', '/']).next().unwrap());
+        let secret = visitor.ask_in_window("rotate", &format!("{hook}/rotate"), &[]).await;
+        assert_eq!((secret.status.as_u16(), secret.headers["hx-retarget"].to_str().unwrap()), (200, "body"), "{}", secret.text);
+        let gone = Visitor::stranger(&stage).ask_in_window_bare("suppress", path, &[]).await;
+        assert!(gone.headers["hx-redirect"].to_str().unwrap().starts_with("/console/sign-in"), "a session that ended leads to the door");
+    }
+
     async fn a_segment_is_built_row_by_row_and_counted(db: TestDb) {
         let stage = Stage::new(&db).await;
         let visitor = Visitor::new(&stage).await;

@@ -1,4 +1,4 @@
-//! Branding, content rules, retention and the audit log.
+//! The tenant itself, branding, content rules, retention and the audit log.
 
 use serde_json::json;
 use testkit::{Stage, both};
@@ -9,6 +9,53 @@ use crate::{
 };
 
 both! {
+    async fn administrators_say_what_their_tenant_is_called_and_where_it_is(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let admin = Visitor::with_role(&stage, "admin").await;
+        let path = "/console/settings";
+        let page = admin.get(path).await;
+        in_order(path, &page);
+        assert!(page.text.contains(">Save<") && !page.text.contains("name=\"currency\""), "what it pays in is the operator's: {}", page.text);
+        let fields = [("name", HOSTILE), ("timezone", "Europe/Berlin"), ("default_country", "DE"), ("currency", "XXX")];
+        assert_eq!(admin.post(path, &fields).await.location(), path);
+        let page = admin.get(path).await;
+        in_order(path, &page);
+        assert!(page.text.contains("value=\"Europe/Berlin\"") && page.text.contains("value=\"DE\"") && page.text.contains("<p>USD</p>"), "{}", page.text);
+        let wrong = admin.post(path, &[("name", "Acme"), ("timezone", "Mars/Base"), ("default_country", "Germany")]).await;
+        assert!(wrong.status == 422 && wrong.text.contains("f-timezone-error") && wrong.text.contains("value=\"Germany\"") && wrong.text.contains("<p>USD</p>"), "{}", wrong.text);
+        let told = admin.get("/console/settings/audit?about=tenant").await.text;
+        assert!(told.contains("Tenant updated") && told.contains("Vera Visitor"), "{told}");
+        let member = Visitor::with_role(&stage, "member").await;
+        assert!(!member.get(path).await.text.contains(">Save<"));
+        assert_eq!(member.post(path, &fields).await.status, 403);
+    }
+
+    async fn the_operator_inside_changes_what_a_tenant_pays_in(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        let staff = crate::billing::operator(&mut stage).await;
+        let path = "/console/settings";
+        assert!(staff.get(path).await.text.contains("name=\"currency\" type=\"text\" value=\"USD\""));
+        let fields = [("name", "Acme"), ("timezone", "UTC"), ("currency", "EUR")];
+        assert_eq!(staff.post(path, &fields).await.location(), path);
+        assert!(staff.get(path).await.text.contains("value=\"EUR\""));
+    }
+
+    async fn where_a_message_says_nothing_the_settings_say_what_holds(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let visitor = Visitor::new(&stage).await;
+        let bare = visitor.get("/console/settings").await.text;
+        assert!(bare.contains("That of each template") && bare.contains("No account"), "{bare}");
+        stage.account("sandbox", json!({}), None).await;
+        visitor.post("/console/settings/branding", &[("sender_name", "Acme Tickets"), ("default_locale", "de")]).await;
+        let rules = serde_json::from_value(json!({"quiet_hours": {"from": "21:30", "until": "08:00"}, "frequency_cap": {"max": 3, "days": 7}})).unwrap();
+        stage.engine.patch_consent_policy(&stage.caller, rules).await.unwrap();
+        let page = visitor.get("/console/settings").await.text;
+        for said in [">Acme Tickets<", ">de<", ">21:30 to 08:00<", ">3 messages in 7 days<", ">sandbox<"] {
+            assert!(page.contains(said), "{said}: {page}");
+        }
+    }
+
     async fn content_rules_are_written_and_refuse_messages(db: TestDb) {
         let stage = Stage::new(&db).await;
         stage.account("sandbox", json!({}), None).await;

@@ -28,12 +28,17 @@ pub struct Shown {
 impl Visitor {
     /// Somebody with this role in the stage's tenant, who may have been there before.
     pub async fn with_role(stage: &Stage, role: &str) -> Self {
-        let email = format!("{role}@example.com");
+        Self::known_as(stage, &format!("{role}@example.com"), role, &[]).await
+    }
+
+    /// Somebody with this address, this role, and this beyond it.
+    pub async fn known_as(stage: &Stage, email: &str, role: &str, permissions: &[&str]) -> Self {
+        let granted: Vec<String> = permissions.iter().map(|word| (*word).to_owned()).collect();
         let new = NewMember {
-            email: email.clone(),
+            email: email.to_owned(),
             name: Some("Vera Visitor".to_owned()),
             role: role.to_owned(),
-            permissions: None,
+            permissions: (!granted.is_empty()).then_some(granted),
         };
         let parts = stage.engine.parts();
         let id = match users::make(parts, &stage.caller, new).await {
@@ -82,6 +87,29 @@ impl Visitor {
         let token = self.get("/console").await.token();
         let fields: Vec<(&str, &str)> = fields.iter().copied().chain([("csrf", token.as_str())]).collect();
         self.post_bare(path, &fields).await
+    }
+
+    /// Sends the form of a window on a page, as the script does.
+    pub async fn ask_in_window(&self, id: &str, path: &str, fields: &[(&str, &str)]) -> Shown {
+        let token = self.get("/console").await.token();
+        let fields: Vec<(&str, &str)> = fields.iter().copied().chain([("csrf", token.as_str())]).collect();
+        self.ask_in_window_bare(id, path, &fields).await
+    }
+
+    /// The same as it is.
+    pub async fn ask_in_window_bare(&self, id: &str, path: &str, fields: &[(&str, &str)]) -> Shown {
+        let body = serde_urlencoded::to_string(fields).unwrap();
+        let request = Request::post(path).header(header::COOKIE, &self.cookies).header("sec-fetch-site", "same-origin");
+        self.ask(request.header("hx-target", format!("{id}-said")).body(Body::from(body)).unwrap()).await
+    }
+
+    /// Uploads a file, as the script does; answers where it leads.
+    pub async fn upload(&self, path: &str, name: &str, kind: &str, bytes: &str) -> String {
+        let token = self.get("/console").await.token();
+        let request = Request::post(path).header(header::COOKIE, &self.cookies).header("sec-fetch-site", "same-origin");
+        let request = request.header("x-csrf-token", token).header("x-filename", name).header("content-type", kind);
+        let shown = self.ask(request.body(Body::from(bytes.to_owned())).unwrap()).await;
+        shown.headers.get("x-go").unwrap_or_else(|| panic!("{}", shown.text)).to_str().unwrap().to_owned()
     }
 
     /// Sends a form as it is.

@@ -12,6 +12,7 @@ use store::{
     Scope, Tx,
     attempts::Observation,
     contents::Stored,
+    credits,
     deliveries::Delivery,
     fallbacks::Fallback,
     idempotency::{self, Answered},
@@ -281,7 +282,8 @@ async fn write_in(
         committed.push(Committed::Done { has_left, contact, body });
     }
     tell_marks(items, &mut ledgers, &mut writes, now, ids);
-    charge::write(tx, ledgers, &charges).await?;
+    charge::write(tx, ledgers).await?;
+    credits::insert_charges(tx, &charges).await?;
     meters.write(tx).await?;
     writes.write(tx, shard).await?;
     let inserted = idempotency::insert_many(tx, &answers).await?;

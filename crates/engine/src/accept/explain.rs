@@ -15,13 +15,16 @@ use crate::{
 impl Engine {
     /// Says what would happen to a message, and sends nothing.
     pub(crate) async fn explain(&self, tenant_id: TenantId, request: &MessageRequest) -> Result<Reply, Error> {
-        if request.attachments.iter().any(|file| file.url.is_some()) {
-            return Err(Error::invalid("/attachments", "a dry run fetches nothing; leave files given by URL out"));
-        }
+        let files = self.attach(tenant_id, request).await?;
         let (_, tenant) = self.tenant(tenant_id).await?;
         let now = self.ports.clock.now();
-        let (plan, said) = self.plan_one(request, &tenant, Vec::new(), now).await?;
+        let (plan, said) = self.plan_one(request, &tenant, files, now).await?;
         let message = self.new_message(request, &tenant, &plan, &said, now)?;
+        // Its files were counted and are not stored, so they have no ids to show.
+        let mut content = (*plan.rendered).clone();
+        if let model::Content::Email(email) = &mut content {
+            email.attachments.clear();
+        }
         let cost = message
             .cost_micros
             .zip(message.cost_currency.clone())
@@ -46,7 +49,7 @@ impl Engine {
             cost,
             sender_id: plan.sender.as_ref().map(|sender| sender.id),
             warnings: plan.warnings(),
-            content: &plan.rendered,
+            content: &content,
         };
         Ok(Reply {
             status: 200,

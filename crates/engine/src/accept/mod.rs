@@ -64,6 +64,15 @@ struct Said {
     stored: Option<Stored>,
     /// The template it was made of.
     template: Option<Picked>,
+    /// What is known of the uploads its media name.
+    uploads: Vec<model::AttachmentRef>,
+}
+
+impl Said {
+    /// What is planned: the content, and the files its media name.
+    fn says(&self) -> (Arc<Prepared>, &[model::AttachmentRef]) {
+        (Arc::clone(&self.prepared), &self.uploads)
+    }
 }
 
 /// Refuses a member who may not send on the channel a message would take. Keys are not asked: their scopes have said it.
@@ -80,6 +89,7 @@ pub(crate) fn may_send(caller: &Caller, request: &MessageRequest, tenant: &Tenan
 
 impl Engine {
     /// Accepts one message (`POST /v1/messages`). Answers 202 with the message once it is on disk, or 200 with an explanation for a dry run.
+    #[crate::boxed]
     pub async fn send(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
         caller.need("messages:write")?;
         let tenant_id = caller.need_tenant()?;
@@ -168,6 +178,7 @@ impl Engine {
     }
 
     /// Accepts up to 1,000 messages (`POST /v1/messages/batch`). Each is read, planned and answered by itself; those that pass are written together.
+    #[crate::boxed]
     pub async fn send_batch(&self, caller: &Caller, body: &[u8], key: Option<IdempotencyKey>) -> Result<Reply, Error> {
         caller.need("messages:write")?;
         let tenant_id = caller.need_tenant()?;
@@ -256,13 +267,15 @@ impl Engine {
             let content_id = ContentId(self.ports.ids.ulid(now));
             let mut stored = Some(Stored { tenant_id, id: content_id, body: body.clone(), template: template.clone() });
             let picked = Picked { of, content_id, tracking: None };
-            let said = Said { content_id, prepared: Arc::clone(&prepared), stored: None, template: Some(picked) };
+            let uploads = self.uploads(tenant_id, prepared.source(), Some(now)).await?;
+            let said =
+                Said { content_id, prepared: Arc::clone(&prepared), stored: None, template: Some(picked), uploads };
             let (mut messages, mut lanes, mut ids) = (Vec::new(), BTreeSet::new(), Vec::new());
             let figures = self.figures(&tenant).await?;
             for (index, request) in requests.iter().enumerate() {
                 let chosen = plan::choose(request, &tenant).map_err(|error| below(error, &format!("/to/{index}")))?;
                 let routing = self.routing(figures.as_ref(), &said, now);
-                let plan = plan::plan(request, &tenant, chosen, Arc::clone(&prepared), routing, now)?;
+                let plan = plan::plan(request, &tenant, chosen, said.says(), routing, now)?;
                 let mut message = self.new_message(request, &tenant, &plan, &said, now)?;
                 message.tracking |= tracking::TEST;
                 lanes.insert((plan.account.id, plan.class, plan.due_at));
@@ -314,7 +327,7 @@ impl Engine {
         let said = self.said(request, tenant, chosen.0, files, now).await?;
         let figures = self.figures(tenant).await?;
         let routing = self.routing(figures.as_ref(), &said, now);
-        let plan = plan::plan(request, tenant, chosen, Arc::clone(&said.prepared), routing, now)?;
+        let plan = plan::plan(request, tenant, chosen, said.says(), routing, now)?;
         Ok((plan, said))
     }
 
@@ -346,7 +359,10 @@ impl Engine {
         files: Vec<model::AttachmentRef>,
         now: Timestamp,
     ) -> Result<Said, Error> {
-        let fresh = |content: model::Content, needs: Option<Needs>| {
+        // A dry run holds nothing.
+        let hold_until = (!request.dry_run).then(|| request.send_at.map_or(now, |at| at.max(now)));
+        let fresh = |content: model::Content, needs: Option<Needs>| async move {
+            let uploads = self.uploads(tenant.id, &content, hold_until).await?;
             let id = ContentId(self.ports.ids.ulid(now));
             let body = serde_json::to_string(&content).expect("a content has a JSON form");
             let template = needs.as_ref().map(|needs| serde_json::to_string(needs).expect("needs have a JSON form"));
@@ -355,16 +371,16 @@ impl Engine {
                 None => Prepared::new(content)?,
             };
             let stored = Some(Stored { tenant_id: tenant.id, id, body, template });
-            Ok::<_, Error>(Said { content_id: id, prepared: Arc::new(prepared), stored, template: None })
+            Ok::<_, Error>(Said { content_id: id, prepared: Arc::new(prepared), stored, template: None, uploads })
         };
         if let Some(written) = &request.written {
             let Written { mut content, needs } = Written::clone(written);
             if let model::Content::Email(email) = &mut content {
                 email.attachments = files;
             }
-            return fresh(content, Some(needs));
+            return fresh(content, Some(needs)).await;
         }
-        let Some(asked) = &request.template else { return fresh(plan::say(request, channel, files)?, None) };
+        let Some(asked) = &request.template else { return fresh(plan::say(request, channel, files)?, None).await };
         if request.content.is_some() {
             return Err(Error::invalid("/template", "give either `content` or `template`, not both"));
         }
@@ -373,14 +389,15 @@ impl Engine {
         let picked = self.pick_template(tenant, asked, channel, language).await?;
         let prepared = self.content(tenant.id, picked.content_id).await?;
         if files.is_empty() {
-            return Ok(Said { content_id: picked.content_id, prepared, stored: None, template: Some(picked) });
+            let uploads = self.uploads(tenant.id, prepared.source(), hold_until).await?;
+            return Ok(Said { content_id: picked.content_id, prepared, stored: None, template: Some(picked), uploads });
         }
         // With files of its own a message says something of its own.
         let mut content = prepared.source().clone();
         if let model::Content::Email(email) = &mut content {
             email.attachments = files;
         }
-        Ok(Said { template: Some(picked), ..fresh(content, prepared.needs().cloned())? })
+        Ok(Said { template: Some(picked), ..fresh(content, prepared.needs().cloned()).await? })
     }
 
     /// A stored content, compiled: from memory, or read.
@@ -440,12 +457,14 @@ impl Engine {
         let source = source.map(|raw| (chosen.0, raw.get().to_owned()));
         let said = match source.as_ref().and_then(|source| known.get(source)) {
             Some((id, prepared)) => {
-                Said { content_id: *id, prepared: Arc::clone(prepared), stored: None, template: None }
+                let leaves_at = request.send_at.map_or(now, |at| at.max(now));
+                let uploads = self.uploads(tenant.id, prepared.source(), Some(leaves_at)).await?;
+                Said { content_id: *id, prepared: Arc::clone(prepared), stored: None, template: None, uploads }
             }
             None => self.said(request, tenant, chosen.0, files.clone(), now).await?,
         };
         let routing = self.routing(figures?, &said, now);
-        let plan = plan::plan(request, tenant, chosen, Arc::clone(&said.prepared), routing, now)?;
+        let plan = plan::plan(request, tenant, chosen, said.says(), routing, now)?;
         if let Some(source) = source {
             known.entry(source).or_insert_with(|| (said.content_id, Arc::clone(&said.prepared)));
         }

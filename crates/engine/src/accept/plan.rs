@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use model::{
-    Address, AttachmentRef, Channel, ChatId, Class, Content, EmailContent, FailureKind, Guarantee, MessageId, Priority,
-    Purpose, SmsContent, Status, TelegramContent, TemplateId, Timestamp, VoiceContent, WhatsappContent, segments,
+    Address, AttachmentRef, Channel, ChatId, Class, Content, EmailContent, Failure, FailureKind, Guarantee, MessageId,
+    Priority, Purpose, SmsContent, Status, TelegramContent, TemplateId, Timestamp, VoiceContent, WhatsappContent,
+    segments,
 };
 
 use serde_json::value::RawValue;
@@ -375,12 +376,12 @@ fn ruled(
     request: &MessageRequest,
     tenant: &Tenant,
     (channel, address): (Channel, &Address),
-    rendered: &Content,
+    (rendered, uploads): (&Content, &[AttachmentRef]),
     routing: &Routing,
     (leaves_at, now): (Timestamp, Timestamp),
 ) -> Result<Option<Ruled>, Error> {
     let address = address.to_string();
-    let carries = |account: &Account| account.connector.can_carry(&account.values, rendered);
+    let carries = |account: &Account| can_carry(account, rendered, uploads);
     let refuses =
         |account: &Account| carries(account).err().map(|failure| format!("cannot carry it: {}", failure.detail));
     let message = Subject {
@@ -405,6 +406,52 @@ fn ruled(
             decision.cannot_carry = others.filter(|other| carries(other).is_err()).map(|other| other.id).collect();
             Ok(Some((account, decision)))
         }
+    }
+}
+
+/// Refuses what an account cannot carry: a content, or one of the files its media name.
+fn can_carry(account: &Account, rendered: &Content, uploads: &[AttachmentRef]) -> Result<(), Failure> {
+    account.connector.can_carry(&account.values, rendered)?;
+    if uploads.is_empty() {
+        return Ok(());
+    }
+    for (index, media) in rendered.media().iter().enumerate().filter(|(_, media)| media.url.is_none()) {
+        let Some(file) = uploads.iter().find(|file| Some(file.attachment_id) == media.attachment_id) else { continue };
+        account.connector.can_upload(media, file).map_err(|failure| Failure {
+            detail: format!("/content/media/{index}/attachment_id: {}", failure.detail),
+            ..failure
+        })?;
+    }
+    Ok(())
+}
+
+/// The field a connector speaks of, as a pointer into the request. It stands before a colon at the beginning or in backticks; a mail's field is written as it is called there.
+fn refused_field(request: &MessageRequest, detail: &str) -> String {
+    let named = [detail.split('`').nth(1), detail.split(':').next()];
+    let is_pointer = |field: &&str| field.starts_with('/') && !field.contains(' ');
+    if let Some(pointer) = named.into_iter().flatten().find(is_pointer) {
+        return pointer.to_owned();
+    }
+    let field = detail.strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or_default();
+    let (whole, part) = field.split_once(['.', '[']).map_or((field, None), |(whole, part)| (whole, Some(part)));
+    match (whole, part) {
+        ("subject" | "text" | "html" | "reply_to" | "headers", None) => format!("/content/{whole}"),
+        ("headers", Some(name)) => format!("/content/headers/{}", name.replace('~', "~0").replace('/', "~1")),
+        ("attachments", part) => {
+            // The message's own files come before those of its content.
+            let own = request.attachments.len();
+            let place = part.and_then(|part| {
+                let (index, field) = part.split_once(']')?;
+                Some((index.parse::<usize>().ok()?, field.replace('.', "/")))
+            });
+            match place {
+                Some((index, field)) if index < own => format!("/attachments/{index}{field}"),
+                Some((index, field)) => format!("/content/attachments/{}{field}", index - own),
+                None if own > 0 => "/attachments".to_owned(),
+                None => "/content/attachments".to_owned(),
+            }
+        }
+        _ => "/content".to_owned(),
     }
 }
 
@@ -551,12 +598,12 @@ pub fn check_source(content: &Content, base: &str) -> Result<(), Error> {
     if bad.is_empty() { Ok(()) } else { Err(Error::invalid_fields(bad)) }
 }
 
-/// Decides everything else about a message whose channel, address and content are known.
+/// Decides everything else about a message whose channel, address and content are known; `uploads` are the files its media name.
 pub fn plan(
     request: &MessageRequest,
     tenant: &Tenant,
     (channel, address, why): (Channel, Address, String),
-    content: Arc<Prepared>,
+    (content, uploads): (Arc<Prepared>, &[AttachmentRef]),
     routing: Option<Routing>,
     now: Timestamp,
 ) -> Result<Plan, Error> {
@@ -608,9 +655,9 @@ pub fn plan(
     let (account, sender, route) = match (settled, routing) {
         (Some((account, sender, route)), _) => (account, sender, format!("{channel}: {why}; {route}")),
         (None, routing) => {
-            let asked = routing
-                .as_ref()
-                .map(|routing| ruled(request, tenant, (channel, &address), &rendered, routing, (leaves_at, now)));
+            let asked = routing.as_ref().map(|routing| {
+                ruled(request, tenant, (channel, &address), (&rendered, uploads), routing, (leaves_at, now))
+            });
             match asked.transpose()?.flatten() {
                 Some((account, decision)) => {
                     let route = format!("{channel}: {why}{}", routing::words(&decision));
@@ -625,14 +672,10 @@ pub fn plan(
         }
     };
     gate::refuse(tenant, &account, sender.as_deref(), channel, &address)?;
-    account.connector.can_carry(&account.values, &rendered).map_err(|failure| {
-        // The field stands in backticks, or before a colon at the beginning.
-        let named = [failure.detail.split('`').nth(1), failure.detail.split(':').next()];
-        let is_field = |field: &&str| field.starts_with('/') && !field.contains(' ');
-        let pointer = named.into_iter().flatten().find(is_field).unwrap_or("/content").to_owned();
+    can_carry(&account, &rendered, uploads).map_err(|failure| {
         let code = if failure.kind == FailureKind::Content { "content_not_supported" } else { "invalid_request" };
         Error {
-            errors: vec![FieldError::new(pointer, failure.detail.clone())],
+            errors: vec![FieldError::new(refused_field(request, &failure.detail), failure.detail.clone())],
             ..Error::new(ErrorKind::Invalid, code, failure.detail)
         }
     })?;

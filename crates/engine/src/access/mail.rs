@@ -116,6 +116,7 @@ pub(super) async fn post(engine: &Engine, way: Way, to: &str, letter: &Letter, l
 
 /// Asks for a new password for an address. Whether anybody has it cannot be learned: the answer comes before anybody looks, and is counted like a failed sign-in.
 /// What follows happens in the task that is answered; tests wait for it, nobody else has to.
+#[crate::boxed]
 pub async fn request_reset(
     engine: &Arc<Engine>,
     email: &str,

@@ -165,6 +165,7 @@ pub fn page_of_ours(return_to: &str) -> String {
 }
 
 /// Begins a sign-in.
+#[crate::boxed]
 pub async fn depart(parts: &Parts, return_to: &str) -> Result<Departure, Error> {
     let transport = Arc::clone(&parts.ports.transport);
     let http_client = move |request: HttpRequest| carry(Arc::clone(&transport), request);
@@ -203,6 +204,7 @@ struct Claims {
 }
 
 /// Ends a sign-in: `state` and `code` as the provider sent them back, `cookie` as the browser carries it.
+#[crate::boxed]
 pub async fn arrive(
     parts: &Parts,
     state: &str,

@@ -57,6 +57,7 @@ impl Default for Passwords {
 
 impl Passwords {
     /// The hash to keep of a new password, which was checked.
+    #[crate::boxed]
     pub async fn hash(&self, ids: &Ids, password: &Secret) -> Result<String, Error> {
         let mut salt = [0; SALT_LEN];
         ids.fill(&mut salt);
@@ -70,6 +71,7 @@ impl Passwords {
     }
 
     /// Whether a password is the one that was kept. `None` costs the same and is never right.
+    #[crate::boxed]
     pub async fn verify(&self, kept: Option<String>, password: &Secret) -> Result<bool, Error> {
         let password = password.clone();
         self.run(move || {

@@ -232,6 +232,7 @@ pub(super) async fn record_everywhere(
 }
 
 /// The session behind a token, as the person is now; `None` when there is none or it has ended. Notes that it was used.
+#[crate::boxed]
 pub async fn find(parts: &Parts, token: &str, device: &Device, now: Timestamp) -> Result<Option<Session>, Error> {
     let looks_right = token.len() <= TOKEN_MAX && token.starts_with(PREFIX);
     if !looks_right {
@@ -297,6 +298,7 @@ async fn touch(parts: &Parts, row: &sessions::Session, device: &Device, now: Tim
 }
 
 /// The caller a person is inside of a tenant, or the operator's staff outside of any. A tenant they do not belong to is not found.
+#[crate::boxed]
 pub async fn caller(parts: &Parts, session: &Session, tenant: Option<TenantId>) -> Result<Caller, Error> {
     let plain = session.person();
     let Some(id) = tenant else {
@@ -321,6 +323,7 @@ pub async fn caller(parts: &Parts, session: &Session, tenant: Option<TenantId>) 
 }
 
 /// Notes which tenant the person looks at, for the switcher. The operator's staff entering a tenant is in both logs.
+#[crate::boxed]
 pub async fn look_at(parts: &Parts, session: &Session, tenant: Option<TenantId>) -> Result<(), Error> {
     let entered = match tenant {
         Some(tenant) => {
@@ -346,6 +349,7 @@ pub async fn look_at(parts: &Parts, session: &Session, tenant: Option<TenantId>)
 
 /// Gives the session another token. The one before is good for half a minute more, for requests under way, unless `at_once`. `None` when a request at the same time
 /// was first.
+#[crate::boxed]
 pub async fn rotate(
     parts: &Parts,
     session: &Session,
@@ -396,6 +400,7 @@ pub struct SessionView {
 }
 
 /// Lists the person's sessions that have not ended, newest first.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     session: &Session,
@@ -427,6 +432,7 @@ pub async fn list(
 }
 
 /// Ends one of the person's sessions, also the one that asks (signing out). Somebody else's is not found.
+#[crate::boxed]
 pub async fn revoke(parts: &Parts, session: &Session, id: SessionId) -> Result<(), Error> {
     let (by, now, ids) = (session.person(), parts.ports.clock.now(), Arc::clone(&parts.ports.ids));
     let user_id = session.user_id;
@@ -443,6 +449,7 @@ pub async fn revoke(parts: &Parts, session: &Session, id: SessionId) -> Result<(
 }
 
 /// Ends all of the person's sessions but the one that asks, and answers how many.
+#[crate::boxed]
 pub async fn revoke_others(parts: &Parts, session: &Session) -> Result<u64, Error> {
     let (by, now, ids) = (session.person(), parts.ports.clock.now(), Arc::clone(&parts.ports.ids));
     let (user_id, keep) = (session.user_id, session.id);
@@ -458,6 +465,7 @@ pub async fn revoke_others(parts: &Parts, session: &Session) -> Result<u64, Erro
 }
 
 /// Removes sessions that have ended, links and requests nobody can use any more, and failures of long ago. Run every hour.
+#[crate::boxed]
 pub async fn purge(parts: &Parts) -> Result<u64, Error> {
     let now = parts.ports.clock.now();
     let write = parts.ports.db.write(Scope::System, move |tx| {

@@ -193,6 +193,7 @@ async fn prove(
 }
 
 /// Signs in by e-mail address and password. Everything that is wrong is `sign_in_failed`; too many failures are `too_many_sign_ins` with when to come back.
+#[crate::boxed]
 pub async fn with_password(
     parts: &Parts,
     email: &str,
@@ -239,6 +240,7 @@ pub(super) async fn begin(
 }
 
 /// The second step: a code of the second factor, or a recovery code, which is used up.
+#[crate::boxed]
 pub async fn confirm(
     parts: &Parts,
     ticket: &Secret,
@@ -282,6 +284,7 @@ pub async fn confirm(
 }
 
 /// Makes a link that signs somebody in once, for the operator to hand over. The caller has checked who asks.
+#[crate::boxed]
 pub async fn sign_in_link(parts: &Parts, user: UserId, tenant: Option<TenantId>) -> Result<Secret, Error> {
     let (token, now) = (new_token(&parts.ports.ids), parts.ports.clock.now());
     let kept = token.clone();
@@ -293,6 +296,7 @@ pub async fn sign_in_link(parts: &Parts, user: UserId, tenant: Option<TenantId>)
 }
 
 /// Signs in by a link, which is used up. The session looks at the tenant the link leads to.
+#[crate::boxed]
 pub async fn with_link(parts: &Parts, token: &str, device: &Device, now: Timestamp) -> Result<Outcome, Error> {
     let (ids, token, from) = (Arc::clone(&parts.ports.ids), token.to_owned(), device.clone());
     let write = parts.ports.db.write(Scope::System, move |tx| {
@@ -325,6 +329,7 @@ pub struct Invitation {
 }
 
 /// Shows an invitation without using it.
+#[crate::boxed]
 pub async fn invitation(parts: &Parts, token: &str, now: Timestamp) -> Result<Invitation, Error> {
     let token = token.to_owned();
     let read = parts.ports.db.read(Scope::System, move |tx| {
@@ -350,6 +355,7 @@ fn has_account(user: &users::User) -> bool {
 }
 
 /// Takes up an invitation and signs in. Somebody new chooses `password` and may give a name; somebody who has an account proves it with theirs.
+#[crate::boxed]
 pub async fn accept_invitation(
     parts: &Parts,
     token: &str,
@@ -400,6 +406,7 @@ pub async fn accept_invitation(
 }
 
 /// Takes up an invitation for somebody who is signed in as the person who was invited.
+#[crate::boxed]
 pub async fn accept_in_session(
     parts: &Parts,
     session: &Session,
@@ -475,6 +482,7 @@ pub(super) async fn reset_link(parts: &Parts, email: &str) -> Result<Option<(use
 }
 
 /// Sets a new password through a link. Every session and every other link of the person ends; the second factor stays.
+#[crate::boxed]
 pub async fn reset(
     parts: &Parts,
     token: &str,
@@ -520,6 +528,7 @@ pub(super) async fn set_password(
 }
 
 /// Changes the password of somebody who is signed in and gives the one they have. Their other sessions end and this one gets another token.
+#[crate::boxed]
 pub async fn change_password(
     parts: &Parts,
     session: &Session,

@@ -74,6 +74,7 @@ fn network(ip: IpAddr) -> String {
 
 /// Counts a try of `account` from `ip` as failed, until [`clear`] says it was not. Refused while the failures before have to be waited out; such a refusal is not
 /// counted, so that whoever waits gets in. Answers how many tries of the account have failed by now if this one does.
+#[crate::boxed]
 pub async fn begin(parts: &Parts, account: &str, ip: Option<IpAddr>, now: Timestamp) -> Result<i64, Error> {
     let keys = keys(account, ip);
     let write = parts.ports.db.write(Scope::System, move |tx| {
@@ -106,6 +107,7 @@ pub async fn begin(parts: &Parts, account: &str, ip: Option<IpAddr>, now: Timest
 }
 
 /// Forgets what was counted for the account, and takes this try back from the address.
+#[crate::boxed]
 pub async fn clear(parts: &Parts, account: &str, ip: Option<IpAddr>, now: Timestamp) -> Result<(), Error> {
     let keys = keys(account, ip);
     let write = parts.ports.db.write(Scope::System, move |tx| {

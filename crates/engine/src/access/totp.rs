@@ -108,6 +108,7 @@ pub(super) async fn check(
 }
 
 /// Begins to set up a second factor: nothing is asked for until [`enable`] has seen a first code. Beginning again replaces the secret.
+#[crate::boxed]
 pub async fn begin(parts: &Parts, session: &Session) -> Result<Enrolment, Error> {
     let mut secret = [0; SECRET_LEN];
     parts.ports.ids.fill(&mut secret);
@@ -142,6 +143,7 @@ fn base32(bytes: &[u8]) -> String {
 }
 
 /// Turns the second factor on with a first code. The person's other sessions end, this one gets another token, and the recovery codes are shown this once.
+#[crate::boxed]
 pub async fn enable(
     parts: &Parts,
     session: &Session,
@@ -188,6 +190,7 @@ fn wrong_code() -> Error {
 }
 
 /// Turns the second factor off, with a code or recovery code of it.
+#[crate::boxed]
 pub async fn disable(parts: &Parts, session: &Session, code: &str, now: Timestamp) -> Result<(), Error> {
     with_code(parts, session, code, now, "user.totp_disabled", |user, _| {
         (user.totp, user.totp_data_key_id, user.has_totp) = (None, None, false);
@@ -198,6 +201,7 @@ pub async fn disable(parts: &Parts, session: &Session, code: &str, now: Timestam
 }
 
 /// Replaces the recovery codes, with a code. They are shown this once.
+#[crate::boxed]
 pub async fn new_recovery_codes(
     parts: &Parts,
     session: &Session,

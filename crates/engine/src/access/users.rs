@@ -344,6 +344,7 @@ async fn enrol(
 
 /// Invites somebody into the caller's tenant, or to the operator's staff when it acts outside of any. Needs the scope `users:write`. The answer may show a link, so
 /// it is kept sealed under the idempotency key.
+#[crate::boxed]
 pub async fn invite(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewMember) -> Result<Reply, Error> {
     caller.need("users:write")?;
     let owner = owner_of(caller)?;
@@ -420,6 +421,7 @@ pub fn link_url(parts: &Parts, kind: LinkKind, token: &Secret) -> String {
 }
 
 /// Makes a new invitation for somebody who did not take up theirs; the one before is withdrawn. Needs the scope `users:write`.
+#[crate::boxed]
 pub async fn resend(engine: &Engine, caller: &Caller, repeat: &Repeat, id: UserId) -> Result<Reply, Error> {
     caller.need("users:write")?;
     let owner = owner_of(caller)?;
@@ -473,6 +475,7 @@ async fn found(tx: &mut Tx, owner: Option<TenantId>, id: UserId) -> Result<(Memb
 }
 
 /// Lists the people of the caller's tenant, or the operator's staff, newest first. Needs the scope `users:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -499,6 +502,7 @@ pub async fn list(
 }
 
 /// Reads one of them. Needs the scope `users:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: UserId) -> Result<MemberView, Error> {
     caller.need("users:read")?;
     let owner = owner_of(caller)?;
@@ -508,6 +512,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: UserId) -> Result<MemberVie
 }
 
 /// Changes role and permissions; it counts from the person's next request on. Needs the scope `users:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, id: UserId, change: MemberPatch) -> Result<MemberView, Error> {
     caller.need("users:write")?;
     let owner = owner_of(caller)?;
@@ -574,6 +579,7 @@ async fn keep_the_last(
 
 /// Removes somebody from the caller's tenant, or from the operator's staff, at once. Somebody who then belongs nowhere is removed altogether. Needs the scope
 /// `users:write`.
+#[crate::boxed]
 pub async fn remove(parts: &Parts, caller: &Caller, id: UserId) -> Result<(), Error> {
     caller.need("users:write")?;
     let owner = owner_of(caller)?;
@@ -644,6 +650,7 @@ async fn forget_if_nowhere(tx: &mut Tx, user: &users::User) -> Result<(), Error>
 }
 
 /// The person who signed in.
+#[crate::boxed]
 pub async fn me(parts: &Parts, session: &Session) -> Result<Me, Error> {
     let id = session.user_id;
     let read = parts.ports.db.read(Scope::System, move |tx| {
@@ -673,6 +680,7 @@ pub async fn me(parts: &Parts, session: &Session) -> Result<Me, Error> {
 }
 
 /// Changes the name of the person who signed in.
+#[crate::boxed]
 pub async fn rename(parts: &Parts, session: &Session, name: &str) -> Result<Me, Error> {
     let name = checked_name("/name", name)?;
     let (id, now) = (session.user_id, parts.ports.clock.now());
@@ -697,6 +705,7 @@ pub struct Made {
 }
 
 /// Makes somebody a member of the caller's tenant, or one of the operator's staff, at once. For the command line on the machine itself.
+#[crate::boxed]
 pub async fn make(parts: &Parts, caller: &Caller, new: NewMember) -> Result<Made, Error> {
     caller.need_operator("users:write")?;
     let email = check_email(&new.email)?;
@@ -722,6 +731,7 @@ pub async fn make(parts: &Parts, caller: &Caller, new: NewMember) -> Result<Made
 }
 
 /// Makes the first operator on the very first start and answers how they sign in; `None` on every later one. Of two nodes that start at once one makes it.
+#[crate::boxed]
 pub async fn bootstrap(parts: &Parts) -> Result<Option<Made>, Error> {
     let known = parts.ports.db.read(Scope::System, |tx| {
         Box::pin(async move { Ok::<_, Error>(installation::find(tx, FIRST_OPERATOR).await?) })
@@ -752,6 +762,7 @@ pub async fn bootstrap(parts: &Parts) -> Result<Option<Made>, Error> {
 }
 
 /// Makes a link to a new password for somebody, to be handed over. For the operator.
+#[crate::boxed]
 pub async fn reset_link(parts: &Parts, caller: &Caller, email: &str) -> Result<String, Error> {
     caller.need_operator("users:write")?;
     let found = super::sign_in::reset_link(parts, email).await?;

@@ -52,6 +52,7 @@ pub struct AccountCallbacks {
 }
 
 /// Asks the provider how the account's callbacks are set up. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn callbacks(parts: &Parts, caller: &Caller, id: AccountId) -> Result<AccountCallbacks, Error> {
     caller.need("accounts:read")?;
     let tenant = caller.need_tenant()?;
@@ -71,6 +72,7 @@ pub async fn callbacks(parts: &Parts, caller: &Caller, id: AccountId) -> Result<
 }
 
 /// Sets the account's callbacks up at the provider. Secrets the provider gives are sealed into the account. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn set_callbacks(parts: &Parts, caller: &Caller, repeat: &Repeat, id: AccountId) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;

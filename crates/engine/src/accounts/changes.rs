@@ -190,7 +190,7 @@ pub(super) async fn delete(
     store::senders::remove_of_account(tx, tenant, id).await?;
     store::whatsapp_templates::remove_of_account(tx, tenant, id).await?;
     store::account_resources::remove(tx, tenant, id).await?;
-    if let Some(registration) = store::registrations::remove_of_account(tx, tenant, id).await? {
+    for registration in store::registrations::remove_of_account(tx, tenant, id).await? {
         store::numbers::free(tx, tenant, registration, now).await?;
     }
     let detail = serde_json::json!({

@@ -81,6 +81,7 @@ pub(super) async fn of(parts: &Parts, account: &crate::directory::Account, now: 
 }
 
 /// Reads one page of the provider's list `bounces`, `complaints` or `unsubscribes`. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn suppressions(
     parts: &Parts,
     caller: &Caller,

@@ -207,6 +207,7 @@ pub(super) async fn lately(
 }
 
 /// Tells how an account does. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn health(parts: &Parts, caller: &Caller, id: AccountId) -> Result<AccountHealth, Error> {
     caller.need("accounts:read")?;
     let tenant = caller.need_tenant()?;
@@ -266,6 +267,7 @@ pub async fn health(parts: &Parts, caller: &Caller, id: AccountId) -> Result<Acc
 }
 
 /// Forgets sums older than eight days. Run every hour.
+#[crate::boxed]
 pub async fn purge(engine: &Engine) -> Result<u64, Error> {
     let before = attempt_counters::slot(engine.ports.clock.now().plus_seconds(-KEPT_S));
     let purge = engine

@@ -57,6 +57,7 @@ pub struct RecentMessages {
 }
 
 /// Reads an account's statistics. Needs the scope `accounts:read`.
+#[crate::boxed]
 pub async fn stats(parts: &Parts, caller: &Caller, id: AccountId) -> Result<AccountStats, Error> {
     caller.need("accounts:read")?;
     let tenant = caller.need_tenant()?;

@@ -41,6 +41,7 @@ pub struct AccountTest {
 }
 
 /// Tests an account, also one that is disabled. When everything is in order, a pause ends. Needs the scope `accounts:write`.
+#[crate::boxed]
 pub async fn test(parts: &Parts, caller: &Caller, repeat: &Repeat, id: AccountId) -> Result<Reply, Error> {
     caller.need("accounts:write")?;
     let tenant = caller.need_tenant()?;

@@ -12,7 +12,7 @@ use store::{
     credits,
     deliveries::Lane,
     message_counters::{self, Counts, Filter, Split},
-    quotas,
+    purchases, quotas,
 };
 
 use super::{AlertKind, TOPIC, measure::WEEKS, rules::Rule};
@@ -30,6 +30,8 @@ const SUMS_MAX: i64 = 50_000;
 pub const DEAD_MAX: i64 = 10_000;
 /// How much older than the time looked at a message can be when it becomes a dead letter, in seconds: longer than any message is retried.
 const RETRIED_S: i64 = 7 * 86_400;
+/// Disputed purchases counted at most. More say the same.
+const DISPUTED_MAX: i64 = 1_000;
 /// Domains and templates read at most.
 const LAPSED_MAX: i64 = 100;
 /// What is looked at when a day has too few mails, in seconds.
@@ -116,6 +118,8 @@ pub struct Facts {
     pub spent: Option<Spent>,
     /// What the last check of the books found that does not add up; `None` before the first check.
     pub findings: Option<i64>,
+    /// Purchases of all tenants with a dispute that is not over, for the operator.
+    pub disputed: i64,
 }
 
 /// What is used of the plan on one channel this month.
@@ -177,6 +181,7 @@ fn reach_s(rules: &[Rule]) -> Option<i64> {
 }
 
 /// Reads what a tenant's rules are judged by. The last full hour is only compared with those of past weeks when `is_new_hour`.
+#[crate::boxed]
 pub async fn of_tenant(
     tx: &mut Tx,
     tenant: &Tenant,
@@ -392,6 +397,7 @@ async fn spent(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Spent, Er
 }
 
 /// Reads what the operator's rules are judged by: the same, by provider instead of account. `connectors` says which connector an account in trouble has.
+#[crate::boxed]
 pub async fn of_operator(
     tx: &mut Tx,
     rules: &[Rule],
@@ -400,7 +406,11 @@ pub async fn of_operator(
     now: Timestamp,
 ) -> Result<Facts, Error> {
     let all = |found: &BTreeMap<TenantId, i64>| found.get(&OPERATOR).copied().unwrap_or(0);
-    let mut facts = Facts { findings: shared.findings.as_ref().map(all), ..Facts::default() };
+    let disputed = match rules.iter().any(|rule| rule.kind == AlertKind::PaymentDisputed) {
+        true => purchases::disputed(tx, DISPUTED_MAX).await?,
+        false => 0,
+    };
+    let mut facts = Facts { findings: shared.findings.as_ref().map(all), disputed, ..Facts::default() };
     for state in shared.troubled.iter().filter(|state| state.pause.is_some()) {
         if let Some(connector) = connectors.get(&state.account_id) {
             *facts.paused_by_connector.entry((*connector).to_owned()).or_default() += 1;

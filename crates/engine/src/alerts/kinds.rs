@@ -37,6 +37,8 @@ pub enum AlertKind {
     Quota,
     /// The daily check of the books found at least so many things that do not add up.
     LedgerFinding,
+    /// At least so many payments for credit are disputed by their payers, and the disputes are not over (operator).
+    PaymentDisputed,
 }
 
 /// In what the threshold is given.
@@ -343,6 +345,23 @@ pub const KINDS: &[Spec] = &[
         for_s: 0,
         severity: Severity::Critical,
         is_tenants: true,
+        is_operators: true,
+        is_by_account: false,
+        has_default: true,
+    },
+    Spec {
+        kind: AlertKind::PaymentDisputed,
+        word: "payment_disputed",
+        name: "Payments disputed",
+        explains: "Somebody who paid for credit asks the bank for the money. It is lost unless the dispute is answered at the payment provider in time.",
+        unit: AlertUnit::Count,
+        side: Side::Above,
+        threshold_micros: MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Critical,
+        is_tenants: false,
         is_operators: true,
         is_by_account: false,
         has_default: true,

@@ -82,6 +82,7 @@ impl Note {
 }
 
 /// Lists the caller's alerts, newest first. Needs the scope `alerts:read`.
+#[crate::boxed]
 pub async fn list(parts: &Parts, caller: &Caller, query: &AlertQuery) -> Result<Page<AlertView>, Error> {
     caller.need("alerts:read")?;
     let window = Window::read("alerts", query.limit, query.cursor.as_deref())?;
@@ -109,6 +110,7 @@ pub async fn list(parts: &Parts, caller: &Caller, query: &AlertQuery) -> Result<
 }
 
 /// One of the caller's alerts. Needs the scope `alerts:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: AlertId) -> Result<AlertView, Error> {
     caller.need("alerts:read")?;
     let owner = caller.owner();
@@ -120,6 +122,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: AlertId) -> Result<AlertVie
 }
 
 /// How many of the caller's alerts are not over, for a person's first page. Needs the scope `alerts:read`.
+#[crate::boxed]
 pub async fn count_open(parts: &Parts, caller: &Caller) -> Result<AlertCounts, Error> {
     caller.need("alerts:read")?;
     let owner = caller.owner();
@@ -142,6 +145,7 @@ enum Act {
 }
 
 /// Notes that somebody takes care of an alert. Saying it again replaces the note. Needs the scope `alerts:write`.
+#[crate::boxed]
 pub async fn acknowledge(
     engine: &Engine,
     caller: &Caller,
@@ -153,6 +157,7 @@ pub async fn acknowledge(
 }
 
 /// Ends an alert. Its subject does not fire again before the rule's quiet period has passed. Needs the scope `alerts:write`.
+#[crate::boxed]
 pub async fn resolve(
     engine: &Engine,
     caller: &Caller,

@@ -102,6 +102,7 @@ pub fn measure(rule: &Rule, facts: &Facts, now: Timestamp) -> Option<Vec<Reading
         AlertKind::CreditLow => facts.spent.as_ref().map(|spent| credit(rule, spent).into_iter().collect()),
         AlertKind::Quota => Some(facts.quotas.iter().flat_map(|quota| used(rule, quota)).collect()),
         AlertKind::LedgerFinding => facts.findings.map(|count| vec![findings(rule, count)]),
+        AlertKind::PaymentDisputed => Some(vec![disputed(rule, facts.disputed)]),
         AlertKind::DeadLetters => facts.dead_letters.get(&rule.over_s).map(|count| vec![dead_letters(rule, *count)]),
     }
 }
@@ -427,6 +428,20 @@ fn findings(rule: &Rule, count: i64) -> Reading {
         title: format!("{} {noun} in the books {verb} not add up", grouped_number(count)),
         detail: format!(
             "The last daily check counted again what was sent, charged and invoiced, and found {} {noun} that {verb} not add up. `tidings doctor --ledger` lists them; the event `ledger.difference` names the first ten of a tenant.",
+            grouped_number(count)
+        ),
+    }
+}
+
+fn disputed(rule: &Rule, count: i64) -> Reading {
+    let (noun, verb) = if count == 1 { ("payment", "is") } else { ("payments", "are") };
+    Reading {
+        subject: "disputes".to_owned(),
+        level: level(rule, count * MICROS),
+        value_micros: count * MICROS,
+        title: format!("{} {noun} for credit {verb} disputed", grouped_number(count)),
+        detail: format!(
+            "{} {noun} for credit {verb} disputed at the payer's bank. Answer at the payment provider before its deadline, or the money is lost; the purchase says until when, and the event `credit.disputed` told the tenant.",
             grouped_number(count)
         ),
     }
@@ -774,6 +789,12 @@ mod tests {
 
     #[test]
     fn what_the_check_of_the_books_found_is_told() {
+        let disputed = |disputed| only(&rule(AlertKind::PaymentDisputed), &Facts { disputed, ..Facts::default() });
+        assert_eq!((disputed(0).level, disputed(1).level), (Level::Good, Level::Bad));
+        assert!(
+            disputed(1).title.contains("1 payment for credit is")
+                && disputed(2).title.contains("2 payments for credit are")
+        );
         let found = |count| only(&rule(AlertKind::LedgerFinding), &Facts { findings: Some(count), ..Facts::default() });
         assert_eq!((found(0).level, found(1).level, found(3).level), (Level::Good, Level::Bad, Level::Bad));
         assert_eq!(found(1).title, "1 thing in the books does not add up");

@@ -296,6 +296,7 @@ fn view(row: &AlertRule) -> Option<AlertRuleView> {
 pub const KINDS_COUNT: i64 = KINDS.len() as i64;
 
 /// Gives whoever is not watched yet the rules everybody gets, and whoever was watched by an earlier version those of kinds it did not know. `true` when it did.
+#[crate::boxed]
 pub async fn ensure(tx: &mut Tx, owner: TenantId, ids: &Ids, now: Timestamp) -> Result<bool, Error> {
     let Some(known) = rows::begin(tx, owner, KINDS_COUNT, now).await? else { return Ok(false) };
     let new = KINDS.iter().skip(usize::try_from(known).unwrap_or(0));
@@ -450,6 +451,7 @@ async fn check_account(parts: &Parts, owner: TenantId, account: Option<AccountId
 }
 
 /// Makes a rule. Needs the scope `alerts:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAlertRule) -> Result<Reply, Error> {
     caller.need("alerts:write")?;
     begin(parts, caller).await?;
@@ -497,6 +499,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAle
 }
 
 /// Lists the caller's rules, newest first. Needs the scope `alerts:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -518,6 +521,7 @@ pub async fn list(
 }
 
 /// One of the caller's rules. Needs the scope `alerts:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<AlertRuleView, Error> {
     caller.need("alerts:read")?;
     let owner = caller.owner();
@@ -529,6 +533,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<Aler
 }
 
 /// Changes a rule. What fires under it goes on to be judged by the new one. Needs the scope `alerts:write`.
+#[crate::boxed]
 pub async fn patch(
     parts: &Parts,
     caller: &Caller,
@@ -587,6 +592,7 @@ fn amended(before: &AlertRule, change: AlertRulePatch, now: Timestamp) -> Result
 }
 
 /// Deletes a rule. What fires under it fires on until a person resolves it. Needs the scope `alerts:write`.
+#[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<(), Error> {
     caller.need("alerts:write")?;
     let (owner, now) = (caller.owner(), parts.ports.clock.now());

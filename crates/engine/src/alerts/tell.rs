@@ -43,6 +43,7 @@ const ALERTS_MAX: i64 = 100;
 const ADMINS_MAX: i64 = 50;
 
 /// Sends the letters that are due. Answers to how many tenants. Run every minute, after the looks.
+#[crate::boxed]
 pub async fn tell(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let read = engine.ports.db.read(Scope::System, move |tx| {
@@ -221,6 +222,7 @@ pub struct AlertRuleTest {
 }
 
 /// Sends a letter to everybody a rule tells, to see whether it arrives. Needs the scope `alerts:write`.
+#[crate::boxed]
 pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRuleId) -> Result<Reply, Error> {
     caller.need("alerts:write")?;
     if let Some(before) = once::replay(engine.parts(), caller, repeat).await? {

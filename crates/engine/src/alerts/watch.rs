@@ -43,6 +43,7 @@ const KEPT_S: i64 = 400 * 86_400;
 const PURGE_PAGE: i64 = 500;
 
 /// Takes the looks that are due. Answers how many. Run every minute.
+#[crate::boxed]
 pub async fn watch(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let (hot, warm) = (now.plus_seconds(-HOT_S), now.plus_seconds(-WARM_S));
@@ -342,6 +343,7 @@ fn written(
 }
 
 /// Removes alerts that have been over for more than a year. Answers how many. Run every hour.
+#[crate::boxed]
 pub async fn purge(engine: &Engine) -> Result<u64, Error> {
     let before = engine.ports.clock.now().plus_seconds(-KEPT_S);
     let write = engine.ports.db.write(Scope::System, move |tx| {

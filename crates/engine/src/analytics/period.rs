@@ -8,6 +8,7 @@ use super::Interval;
 use crate::{Error, queries::malformed};
 
 /// A time zone.
+#[derive(Clone)]
 pub struct Zone(TimeZone);
 
 impl Zone {

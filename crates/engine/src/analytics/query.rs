@@ -10,6 +10,8 @@ use crate::{Error, queries::malformed};
 
 /// What is shown when no beginning is given, in days.
 const DAYS_DEFAULT: i64 = 30;
+/// Any 31 days: they are put together again.
+const MONTH_S: i64 = 31 * 86_400;
 /// Longest text to filter by.
 const TEXT_MAX: usize = 200;
 
@@ -171,6 +173,18 @@ pub(super) fn by_day(filter: &Filter, interval: Interval, zone: &Zone, now: Time
     Some(Filter { from, until, ..filter.clone() })
 }
 
+/// The same question in parts of a month each, from the `first` sum on: more sums by slot than are read at once lie in a long time.
+pub(super) fn by_month(filter: &Filter, first: Timestamp, now: Timestamp) -> Vec<Filter> {
+    let (mut from, end) = (filter.from.max(first), filter.until.min(now.plus_seconds(MONTH_S)));
+    let mut parts = Vec::new();
+    while from < end {
+        let until = from.plus_seconds(MONTH_S).min(end);
+        parts.push(Filter { from, until, ..filter.clone() });
+        from = until;
+    }
+    parts
+}
+
 pub(super) fn split(group_by: &[Dimension], interval: Interval) -> Split {
     let by = |wanted: Dimension| group_by.contains(&wanted);
     Split {
@@ -243,5 +257,18 @@ mod tests {
         assert!(read(query("2026-11-01", None), Interval::Hour).is_none());
         assert!(read(query("2026-11-01T00:00:00Z", None), Interval::Day).is_none(), "that is no midnight there");
         assert!(read(query("2026-11-01", Some("2026-11-29T12:00:00Z")), Interval::Day).is_none());
+    }
+
+    #[test]
+    fn a_long_time_is_read_in_parts_that_leave_nothing_out() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (first, now) = (at("2026-01-15T08:00:00Z"), at("2026-11-29T12:10:00Z"));
+        let ask = |from, until| by_month(&Filter { from: at(from), until: at(until), ..Filter::default() }, first, now);
+        let parts = ask("0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z");
+        assert_eq!((parts[0].from, parts.len()), (first, 12));
+        assert!(parts.windows(2).all(|pair| pair[0].until == pair[1].from) && parts[11].until > now);
+        let short = ask("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z");
+        assert_eq!((short.len(), short[0].until), (1, at("2026-11-02T00:00:00Z")));
+        assert_eq!(ask("2025-11-01T00:00:00Z", "2025-11-02T00:00:00Z").len(), 0);
     }
 }

@@ -85,6 +85,7 @@ pub fn move_on(
         provider_message_id: m.provider_message_id.take(),
         sent_at: m.sent_at.take(),
         segments: m.segments,
+        bytes: m.bytes.take(),
         failure: m.failure.take(),
         last_attempt: m.attempts,
         left_at: now,

@@ -158,6 +158,8 @@ impl<'a> Fold<'a> {
         if is_held {
             self.attempt(m.channel, finished, None);
             m.attempts = m.attempts.max(finished.flight.number);
+            // Counted once the message is known to be sent, which for an attempt without an answer may be later.
+            m.bytes = finished.bytes.or(m.bytes);
             match &finished.outcome {
                 Outcome::Accepted(acceptance) => {
                     self.end(&finished.flight, None);
@@ -404,6 +406,7 @@ impl<'a> Fold<'a> {
         if m.provider_message_id.is_none() {
             m.provider_message_id.clone_from(&acceptance.provider_message_id);
         }
+        m.bytes = m.bytes.or(finished.bytes);
         self.withdraw_delivery(m);
         self.step(m, &Fact::Sent, self.now);
     }
@@ -423,6 +426,7 @@ impl<'a> Fold<'a> {
             outcome,
             exchange: None,
             took_ms: None,
+            bytes: None,
             finished_at: self.now,
         };
         self.attempt(m.channel, &finished, Some("Found after a restart.".to_owned()));

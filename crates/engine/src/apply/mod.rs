@@ -81,6 +81,8 @@ pub struct Finished {
     pub exchange: Option<String>,
     /// How long the exchange took, in milliseconds; `None` when there was none.
     pub took_ms: Option<i64>,
+    /// How much was handed to the provider, in bytes; `None` when nothing was.
+    pub bytes: Option<i64>,
     /// Set by apply.
     pub finished_at: Timestamp,
 }
@@ -427,6 +429,7 @@ async fn histories(
 }
 
 /// Moves messages on that were sent and did not arrive in time. Run every second; answers how many were looked at.
+#[crate::boxed]
 pub async fn move_on(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let due = engine

@@ -8,10 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use connectors::File;
-use model::{
-    AttachmentId, AttachmentRef, Content, Failure, FailureKind, Media, SmsContent, TelegramContent, TenantId,
-    WhatsappContent,
-};
+use model::{AttachmentId, AttachmentRef, Content, Failure, FailureKind, Media, TenantId};
 use store::{Scope, attachments};
 use tokio::sync::OnceCell;
 
@@ -84,10 +81,7 @@ impl Engine {
     pub(crate) async fn files(&self, tenant: TenantId, content: &Content) -> Result<Vec<File>, Failure> {
         let email = match content {
             Content::Email(email) => email,
-            Content::Whatsapp(WhatsappContent { media, .. })
-            | Content::Telegram(TelegramContent { media, .. })
-            | Content::Sms(SmsContent { media, .. }) => return self.media(tenant, media).await,
-            Content::Voice(_) | Content::Webhook(_) => return Ok(Vec::new()),
+            other => return self.media(tenant, other.media()).await,
         };
         let mut files = Vec::with_capacity(email.attachments.len());
         for reference in &email.attachments {
@@ -116,14 +110,7 @@ impl Engine {
         })?;
         let mut files = Vec::with_capacity(found.len());
         for row in found {
-            let reference = AttachmentRef {
-                attachment_id: row.id,
-                filename: row.filename,
-                content_type: row.content_type,
-                sha256: row.sha256,
-                size: row.size,
-                content_id: None,
-            };
+            let reference = super::reference(&row);
             let bytes = self.file(&reference).await?;
             files.push(File { reference, bytes });
         }

@@ -18,6 +18,7 @@ const PAGES_MAX: u32 = 50;
 const GIVEN_UP_S: i64 = 600;
 
 /// Removes files that are held no longer. Answers how many rows. Run every hour; killed anywhere, a later run carries on.
+#[crate::boxed]
 pub async fn purge(engine: &Engine, now: Timestamp) -> Result<u64, Error> {
     let begun_before = now.plus_seconds(-GIVEN_UP_S);
     let mut removed = 0;

@@ -62,6 +62,23 @@ pub(super) fn removal_under_way() -> Error {
 }
 
 impl Engine {
+    /// A file as it would be stored, for a message that is not sent.
+    pub(super) fn unkept(&self, tenant: TenantId, filename: &str, content_type: &str, bytes: &[u8]) -> Attachment {
+        let now = self.ports.clock.now();
+        Attachment {
+            tenant_id: tenant,
+            id: AttachmentId::from_ulid(self.ports.ids.ulid(now)),
+            filename: filename.to_owned(),
+            content_type: content_type.to_owned(),
+            size: bytes.len() as u64,
+            sha256: sha256(bytes),
+            created_at: now,
+            held_until: now,
+            purge_at: None,
+            deleted_at: None,
+        }
+    }
+
     /// Stores a file for one message; the same file of the tenant's under the same name is used again.
     pub(crate) async fn keep_for_message(
         &self,
@@ -71,19 +88,11 @@ impl Engine {
         bytes: Bytes,
         until: Timestamp,
     ) -> Result<Attachment, Error> {
-        let now = self.ports.clock.now();
         let held_until = whole_day(until);
         let row = Attachment {
-            tenant_id: tenant,
-            id: AttachmentId::from_ulid(self.ports.ids.ulid(now)),
-            filename: filename.to_owned(),
-            content_type: content_type.to_owned(),
-            size: bytes.len() as u64,
-            sha256: sha256(&bytes),
-            created_at: now,
             held_until,
             purge_at: Some(held_until),
-            deleted_at: None,
+            ..self.unkept(tenant, filename, content_type, &bytes)
         };
         if let Some(same) = self.same(&row).await?
             && self.hold_file(&same, until).await?
@@ -105,16 +114,9 @@ impl Engine {
         let now = self.ports.clock.now();
         let until = whole_day(now.plus_seconds(HOLD_STEP_S));
         let row = Attachment {
-            tenant_id: tenant,
-            id: AttachmentId::from_ulid(self.ports.ids.ulid(now)),
-            filename: filename.to_owned(),
-            content_type: content_type.to_owned(),
-            size: bytes.len() as u64,
-            sha256: sha256(&bytes),
-            created_at: now,
             held_until: until,
             purge_at: Some(until),
-            deleted_at: None,
+            ..self.unkept(tenant, filename, content_type, &bytes)
         };
         self.keep(row, bytes).await
     }

@@ -85,6 +85,7 @@ fn view(row: &Attachment) -> AttachmentView {
 }
 
 /// Stores a file that came as JSON. Needs the scope `attachments:write`.
+#[crate::boxed]
 pub async fn upload_json(
     engine: &Engine,
     caller: &Caller,
@@ -102,6 +103,7 @@ pub async fn upload_json(
 }
 
 /// Stores a file of up to 25 MiB; the same bytes are kept once. Needs the scope `attachments:write`.
+#[crate::boxed]
 pub async fn upload(
     engine: &Engine,
     caller: &Caller,
@@ -175,6 +177,7 @@ async fn insert(tx: &mut Tx, row: &Attachment) -> Result<AttachmentView, Error> 
 }
 
 /// Lists the tenant's uploads, newest first. Needs the scope `attachments:read`.
+#[crate::boxed]
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -193,11 +196,13 @@ pub async fn list(
 }
 
 /// What is known of one of the tenant's files, also one that came with a message. Needs the scope `attachments:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: AttachmentId) -> Result<AttachmentView, Error> {
     find(engine, caller, id).await.map(|row| view(&row))
 }
 
 /// One of the tenant's files with its bytes. Needs the scope `attachments:read`.
+#[crate::boxed]
 pub async fn content(engine: &Engine, caller: &Caller, id: AttachmentId) -> Result<AttachmentContent, Error> {
     let row = find(engine, caller, id).await?;
     match engine.ports.blobs.get(&row.sha256).await {
@@ -223,6 +228,7 @@ pub(crate) async fn kept(
 }
 
 /// Deletes an upload. Messages that name it already still leave with it; its bytes go when none can. Needs the scope `attachments:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: AttachmentId) -> Result<(), Error> {
     caller.need("attachments:write")?;
     let tenant = caller.need_tenant()?;

@@ -23,7 +23,7 @@ pub(super) async fn hold(tx: &mut Tx, arrived: &[Arrived], now: Timestamp) -> Re
 }
 
 impl Engine {
-    /// Stores the files of mails. Answers a list for each mail, in order.
+    /// Stores the files of mails. Answers a list for each mail, in order. Empty ones have nothing to store, and count as left out.
     pub(super) async fn keep_files(
         &self,
         tenant: TenantId,
@@ -34,7 +34,11 @@ impl Engine {
             let Observed::Message(message) = seen else { continue };
             let Some(mail) = &mut message.mail else { continue };
             let mut files = Vec::with_capacity(mail.files.len());
-            for file in std::mem::take(&mut mail.files).into_iter().filter(|file| !file.bytes.is_empty()) {
+            for file in std::mem::take(&mut mail.files) {
+                if file.bytes.is_empty() {
+                    mail.files_left_out += 1;
+                    continue;
+                }
                 let row = self.keep_apart(tenant, &file.filename, &file.content_type, file.bytes).await?;
                 files.push(MailFile {
                     attachment_id: row.id,

@@ -1,7 +1,7 @@
 //! The callback log as tenants and support see it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use model::{AccountId, CallbackId, Timestamp};
+use model::{AccountId, CallbackId, InboundId, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{
@@ -18,6 +18,36 @@ const KEPT_S: i64 = 30 * 86_400;
 const EARLY_KEPT_S: i64 = 7 * 86_400;
 /// Rows removed in one transaction.
 const PURGE_PAGE: i64 = 500;
+
+/// What is kept of what a request told, one entry each: providers put up to some hundred events into one.
+pub(super) const TOLD_MAX: usize = 100;
+
+/// One thing a request told, and about what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CallbackTold)]
+pub struct Told {
+    /// What happened: `delivered`, `failed`, `opened` and so on, or `received` for a message somebody sent.
+    #[schema(example = "delivered")]
+    pub fact: String,
+    /// The message it is about; none when no such message was known then.
+    #[schema(value_type = Option<String>, example = "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    #[serde(default)]
+    pub message_id: Option<MessageId>,
+    /// The message somebody sent.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub inbound_message_id: Option<InboundId>,
+}
+
+impl Told {
+    pub(super) fn report(fact: &str, message_id: Option<MessageId>) -> Self {
+        Self { fact: fact.to_owned(), message_id, inbound_message_id: None }
+    }
+
+    pub(super) fn message(id: InboundId) -> Self {
+        Self { fact: "received".to_owned(), message_id: None, inbound_message_id: Some(id) }
+    }
+}
 
 /// Which requests a list shows (`GET /v1/callback-log`).
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -98,6 +128,8 @@ pub struct CallbackView {
     pub unmatched: u32,
     /// How often it came again. Repetitions change nothing.
     pub repeats: u32,
+    /// What it told, up to a hundred things: what it changed stands in the timelines of these messages.
+    pub told: Vec<Told>,
 }
 
 impl CallbackView {
@@ -122,6 +154,7 @@ impl CallbackView {
             observed: row.observed,
             unmatched: row.unmatched,
             repeats: row.repeats,
+            told: row.told.and_then(|told| serde_json::from_str(&told).ok()).unwrap_or_default(),
         }
     }
 }
@@ -141,6 +174,7 @@ fn text(bytes: Vec<u8>) -> Result<String, Vec<u8>> {
 
 impl Engine {
     /// Lists what providers sent to the tenant's accounts, newest first, as JSON. Needs the scope `callbacks:read`.
+    #[crate::boxed]
     pub async fn callback_log(&self, caller: &Caller, query: &CallbackQuery) -> Result<Vec<u8>, Error> {
         caller.need("callbacks:read")?;
         let tenant = caller.need_tenant()?;
@@ -157,6 +191,7 @@ impl Engine {
     }
 
     /// Reads one request with its whole body, as JSON. Needs the scope `callbacks:read`.
+    #[crate::boxed]
     pub async fn callback_entry(&self, caller: &Caller, id: CallbackId) -> Result<Vec<u8>, Error> {
         caller.need("callbacks:read")?;
         let tenant = caller.need_tenant()?;
@@ -170,6 +205,7 @@ impl Engine {
 
     /// Forgets requests older than 30 days, in small transactions, and reports nobody asked for within a week. Run every hour; killed anywhere, the next run begins
     /// anew. Answers how many requests.
+    #[crate::boxed]
     pub async fn purge_callbacks(&self) -> Result<u64, Error> {
         let early = self.ports.clock.now().plus_seconds(-EARLY_KEPT_S);
         let forget = self

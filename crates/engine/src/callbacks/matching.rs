@@ -59,6 +59,11 @@ impl Reported {
         }
     }
 
+    /// What happened, in a word.
+    pub(super) fn fact(&self) -> &'static str {
+        self.payload.fact.as_str()
+    }
+
     fn learned(&self, message_id: MessageId) -> Learned {
         let payload = self.payload.clone();
         Learned {
@@ -111,11 +116,11 @@ fn dedupe(report: &Report, request: &[u8]) -> String {
     format!("provider:{}:{mark}", report.fact.as_str())
 }
 
-/// What matching brought: facts about messages, and what to keep for later. `matched` has one answer per report.
+/// What matching brought: facts about messages, and what to keep for later. `matched` has one answer per report: its message, where it was found.
 pub(super) struct Matched {
     pub learned: Vec<Learned>,
     pub early: Vec<EarlyReport>,
-    pub matched: Vec<bool>,
+    pub matched: Vec<Option<MessageId>>,
 }
 
 /// Finds the messages reports speak of, of any tenants' accounts.
@@ -146,7 +151,7 @@ pub(super) async fn find(tx: &mut Tx, reported: &[&Reported]) -> Result<Matched,
             (*tenant == report.tenant_id).then_some(*message)
         };
         let message = echoed.get(&key_of(report)).copied().or_else(by_id);
-        found.matched.push(message.is_some());
+        found.matched.push(message);
         match message {
             Some(message) => found.learned.push(report.learned(message)),
             None => found.early.extend(report.early()),
@@ -190,6 +195,7 @@ async fn went_through(tx: &mut Tx, tenant: TenantId, message: MessageId, account
 
 /// Applies early reports whose id became known in the very moment they were kept: on PostgreSQL two transactions can pass each other there. Run every few
 /// seconds; answers how many.
+#[crate::boxed]
 pub async fn rematch(engine: &Engine) -> Result<usize, Error> {
     let find =
         engine.ports.db.read(Scope::System, |tx| Box::pin(async move { reports::known_early(tx, REMATCH_PAGE).await }));

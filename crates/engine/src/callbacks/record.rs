@@ -69,6 +69,7 @@ pub(super) fn row(
         observed: 0,
         unmatched: 0,
         repeats: 0,
+        told: None,
     }
 }
 

@@ -16,6 +16,7 @@ use store::{
 
 use super::{
     answers, files,
+    log::{TOLD_MAX, Told},
     matching::{self, Reported},
 };
 use crate::{
@@ -325,14 +326,19 @@ async fn receive(
     Ok(())
 }
 
-/// The log's rows, with how many of their reports found no message. `matched` has one answer per report, in order.
-fn rows(items: &[&Item], matched: &[bool], repeats: &Repeats) -> Vec<Callback> {
-    let mut matched = matched.iter();
+/// The log's rows, with what each told about which message, and how many of their reports found none. `matched` has one answer per report, in order.
+fn rows(items: &[&Item], matched: &[Option<MessageId>], repeats: &Repeats) -> Vec<Callback> {
+    let mut matched = matched.iter().copied();
     let mut rows = Vec::with_capacity(items.len());
     for item in items {
-        let unmatched = matched.by_ref().take(item.reports.len()).filter(|matched| !**matched).count();
+        let found: Vec<Option<MessageId>> = matched.by_ref().take(item.reports.len()).collect();
+        let unmatched = found.iter().filter(|message| message.is_none()).count();
+        let reports = item.reports.iter().zip(found).map(|(report, message)| Told::report(report.fact(), message));
+        let messages = item.messages.iter().map(|message| Told::message(message.row.id));
+        let told: Vec<Told> = reports.chain(messages).take(TOLD_MAX).collect();
+        let told = (!told.is_empty()).then(|| serde_json::to_string(&told).expect("it has a JSON form"));
         let repeats = item.key().and_then(|key| repeats.get(&key)).copied().unwrap_or(0);
-        rows.push(Callback { unmatched: unmatched as u32, repeats, ..item.row.clone() });
+        rows.push(Callback { unmatched: unmatched as u32, repeats, told, ..item.row.clone() });
     }
     rows
 }

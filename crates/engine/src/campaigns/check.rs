@@ -20,9 +20,12 @@ pub use self::count::run;
 use self::facts::{Approval, Facts};
 use super::{definition::NewCampaign, work};
 use crate::{
-    Engine, Error, ErrorKind, FieldError, content_rules,
+    Engine, Error, ErrorKind, FieldError,
+    alerts::measure::duration as spoken,
+    content_rules,
     directory::{Account, Tenant},
     keys::Caller,
+    money,
     registrations::gate,
 };
 
@@ -131,9 +134,7 @@ fn channel_ready(facts: &Facts) -> Option<Line> {
             let detail = format!("The account {} is paused; messages wait until it works again.", account.name);
             line("channel_ready", Level::Warning, everybody, detail, Some("UPDATE_ACCOUNT"))
         }
-        Ok((account, _)) => {
-            line("channel_ready", Level::Ok, 0, format!("{} goes through {}.", facts.channel, account.name), None)
-        }
+        Ok((account, _)) => line("channel_ready", Level::Ok, 0, format!("It goes through {}.", account.name), None),
     }
 }
 
@@ -190,7 +191,7 @@ fn registration(facts: &Facts) -> Option<Line> {
     }
     let from = account.from.as_deref().unwrap_or("its sender");
     let detail = format!(
-        "{american} recipients are in the United States, where carriers block local numbers that are not registered (10DLC). Register the business with POST /v1/registrations/10dlc, or see at the provider that {from} is registered."
+        "{american} recipients are in the United States, where carriers block local numbers that are not registered (10DLC). Register the business, or see at the provider that {from} is registered."
     );
     line("registration", Level::Warning, american, detail, Some("CONFIGURE_BUSINESS_INFO"))
 }
@@ -287,7 +288,9 @@ fn credit(facts: &Facts) -> Option<Line> {
     let (spendable, currency) = (credit.spendable, &credit.currency);
     if need > spendable {
         let detail = format!(
-            "It needs {need} micros of {currency}, and {spendable} are available. Buy credit, or send to fewer recipients."
+            "It needs {}, and {} are available. Buy credit, or send to fewer recipients.",
+            money::words(need, currency),
+            money::words(spendable, currency)
         );
         return line("credit", Level::Blocking, facts.tally.ready, detail, Some("ADD_CREDIT"));
     }
@@ -297,7 +300,7 @@ fn credit(facts: &Facts) -> Option<Line> {
 fn cost(facts: &Facts) -> Option<Line> {
     let segments = facts.tally.segments;
     let parts = if segments > 0 { format!(" The texts make {segments} parts.") } else { String::new() };
-    let costs = facts.tally.cost.iter().map(|(currency, micros)| format!("{micros} micros of {currency}"));
+    let costs = facts.tally.cost.iter().map(|(currency, micros)| money::words(*micros, currency));
     let costs = costs.collect::<Vec<_>>().join(" and ");
     let detail = if costs.is_empty() {
         format!("The cost is not known before the provider names its price.{parts}")
@@ -319,7 +322,13 @@ fn pace(facts: &Facts) -> Option<(u64, u64)> {
 
 fn duration(facts: &Facts) -> Option<Line> {
     let (rate, seconds) = pace(facts)?;
-    line("estimated_duration", Level::Ok, seconds, format!("About {seconds} seconds, at {rate} a second."), None)
+    line(
+        "estimated_duration",
+        Level::Ok,
+        seconds,
+        format!("About {}, at {rate} a second.", spoken(seconds.cast_signed())),
+        None,
+    )
 }
 
 impl CheckReport {
@@ -342,6 +351,7 @@ impl CheckReport {
 }
 
 /// Checks a campaign anew (`POST /v1/campaigns/{id}/check`), unless a count of its audience is under way: then that one is shown. Needs the scope `campaigns:read`.
+#[crate::boxed]
 pub async fn check(engine: &Engine, caller: &Caller, id: model::CampaignId) -> Result<CheckReport, Error> {
     let tenant = super::reader(caller)?;
     let row = super::read_one(engine, tenant, id).await?;
@@ -355,6 +365,7 @@ pub async fn check(engine: &Engine, caller: &Caller, id: model::CampaignId) -> R
 
 /// Shows the checklist of a campaign (`GET /v1/campaigns/{id}/check`): the count that is under way or was made of a large audience within the last hour, otherwise a new one. Needs the scope
 /// `campaigns:read`.
+#[crate::boxed]
 pub async fn current(engine: &Engine, caller: &Caller, id: model::CampaignId) -> Result<CheckReport, Error> {
     let tenant = super::reader(caller)?;
     let row = super::read_one(engine, tenant, id).await?;
@@ -388,7 +399,7 @@ fn can_be_blocked_by_one(new: &NewCampaign, tenant: &Tenant) -> bool {
     let costs = tenant.billing.is_some() || tenant.subscription.is_some();
     // By a rule it may leave through any of the accounts.
     let may_carry = |account: &&Arc<Account>| account.is_enabled && account.channels.contains(&Channel::Sms);
-    let is_missing = |account: &Arc<Account>| tenant.registered.missing(account.id).is_some();
+    let is_missing = |account: &Arc<Account>| tenant.registered.holds_back(account.id);
     let unregistered = new.channel == Channel::Sms && tenant.accounts.iter().filter(may_carry).any(is_missing);
     (is_marketing && !new.remove_without_consent) || tenant.rules.is_some() || costs || unregistered
 }

@@ -9,7 +9,7 @@ use store::{
     message_counters::{self, Counts, Filter, Split, Table},
 };
 
-use crate::Error;
+use crate::{Error, analytics};
 
 /// Sums read at most: variants times the currencies their messages may cost.
 const SUMS_MAX: i64 = 1_000;
@@ -68,6 +68,7 @@ pub fn count(sum: i64) -> u64 {
 }
 
 /// Reads what became of a campaign's messages, by variant, in their order; a variant nobody got is left out.
+#[crate::boxed]
 pub async fn read(tx: &mut Tx, campaign: &Campaign, now: Timestamp) -> Result<Vec<Tally>, Error> {
     let began = campaign.started_at.unwrap_or(campaign.created_at);
     let ended = campaign.ended_at.unwrap_or(now);
@@ -78,7 +79,13 @@ pub async fn read(tx: &mut Tx, campaign: &Campaign, now: Timestamp) -> Result<Ve
         ..Filter::default()
     };
     let split = Split { variant: true, currency: true, ..Split::default() };
-    let sums = message_counters::sums_of(tx, Table::Days, Some(campaign.tenant_id), &filter, split, SUMS_MAX).await?;
+    let tenant = campaign.tenant_id;
+    let sums = if analytics::is_pending_for(tx, tenant).await? {
+        // Sums of an earlier version know neither variants nor what these messages cost.
+        analytics::count_campaign(tx, tenant, campaign.id).await?.into_iter().collect()
+    } else {
+        message_counters::sums_of(tx, Table::Days, Some(tenant), &filter, split, SUMS_MAX).await?
+    };
     let mut tallies: BTreeMap<u32, Tally> = BTreeMap::new();
     for (key, counts) in sums {
         let variant = key.variant.saturating_sub(1);

@@ -82,6 +82,7 @@ pub(super) fn begin(row: &mut Campaign, is_unsure: bool, now: Timestamp, ids: &I
 }
 
 /// Moves campaigns on that have something to do. Answers how many steps were taken.
+#[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     let (now, worker) = (engine.ports.clock.now(), engine.worker);
     let until = now.plus_millis(LEASE_MS);

@@ -141,6 +141,7 @@ impl Engine {
     }
 
     /// Shows how things stand for the one who holds this link. Changes nothing: programs that look for viruses follow links, too.
+    #[crate::boxed]
     pub async fn page(&self, token: &str, kind: Kind) -> Result<Standing, Error> {
         let (tenant, link) = self.link(token, kind).await?;
         let read = self
@@ -151,6 +152,7 @@ impl Engine {
     }
 
     /// Ends marketing for the one who holds this link. Done twice it changes nothing more.
+    #[crate::boxed]
     pub async fn unsubscribe(&self, token: &str, visitor: Visitor, reach: Reach) -> Result<Standing, Error> {
         let (tenant, link) = self.link(token, Kind::Unsubscribe).await?;
         self.at_page(tenant, link, move |tx, page| {
@@ -169,6 +171,7 @@ impl Engine {
     }
 
     /// Takes an unsubscription back, for the one who holds this link.
+    #[crate::boxed]
     pub async fn resubscribe(&self, token: &str, visitor: Visitor) -> Result<Standing, Error> {
         let (tenant, link) = self.link(token, Kind::Unsubscribe).await?;
         self.at_page(tenant, link, move |tx, page| {
@@ -186,6 +189,7 @@ impl Engine {
     }
 
     /// Keeps what somebody chose on the preference page.
+    #[crate::boxed]
     pub async fn choose(&self, token: &str, visitor: Visitor, choice: Choice) -> Result<Standing, Error> {
         let (tenant, link) = self.link(token, Kind::Preferences).await?;
         self.at_page(tenant, link, move |tx, page| {
@@ -236,6 +240,7 @@ impl Engine {
     }
 
     /// Confirms a double opt-in. Done twice it changes nothing more.
+    #[crate::boxed]
     pub async fn confirm(&self, token: &str, visitor: Visitor) -> Result<Standing, Error> {
         let (tenant, link) = self.link(token, Kind::Confirm).await?;
         self.at_page(tenant, link, move |tx, page| {

@@ -327,6 +327,7 @@ fn set(before: Settings, patch: SettingsPatch) -> Result<Settings, Error> {
 
 impl Engine {
     /// Shows what a contact prefers. Needs the scope `consent:read`.
+    #[crate::boxed]
     pub async fn preferences(&self, caller: &Caller, contact: ContactId) -> Result<PreferencesView, Error> {
         caller.need("consent:read")?;
         let tenant = caller.need_tenant()?;
@@ -335,6 +336,7 @@ impl Engine {
     }
 
     /// Changes what a contact prefers. Needs the scope `consent:write`.
+    #[crate::boxed]
     pub async fn patch_preferences(
         &self,
         caller: &Caller,
@@ -357,12 +359,14 @@ impl Engine {
     }
 
     /// Shows the tenant's rules of consent. Needs the scope `consent:read`.
+    #[crate::boxed]
     pub async fn consent_policy(&self, caller: &Caller) -> Result<Settings, Error> {
         caller.need("consent:read")?;
         Ok(self.tenant(caller.need_tenant()?).await?.1.consent.settings.clone())
     }
 
     /// Changes the tenant's rules of consent. Needs the scope `consent:write`.
+    #[crate::boxed]
     pub async fn patch_consent_policy(&self, caller: &Caller, patch: SettingsPatch) -> Result<Settings, Error> {
         caller.need("consent:write")?;
         let tenant = caller.need_tenant()?;

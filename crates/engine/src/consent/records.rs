@@ -285,6 +285,7 @@ fn check(
 
 impl Engine {
     /// Records what a contact said. `pending` sends the contact the question. 201 with the record. Needs the scope `consent:write`.
+    #[crate::boxed]
     pub async fn record_consent(
         &self,
         caller: &Caller,
@@ -331,6 +332,7 @@ impl Engine {
     }
 
     /// Shows a contact's consent: how it stands, suppressions of its addresses, and what it said, newest first. Needs the scope `consent:read`.
+    #[crate::boxed]
     pub async fn consents(
         &self,
         caller: &Caller,

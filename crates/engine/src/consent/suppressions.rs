@@ -225,6 +225,7 @@ pub(crate) async fn add(
 
 impl Engine {
     /// Puts one address on the list. 201 with the entry; one that is there for the same reason is answered as it is. Needs the scope `consent:write`.
+    #[crate::boxed]
     pub async fn suppress(&self, caller: &Caller, repeat: &Repeat, new: NewSuppression) -> Result<Reply, Error> {
         caller.need("consent:write")?;
         let tenant_id = caller.need_tenant()?;
@@ -255,6 +256,7 @@ impl Engine {
     }
 
     /// Puts up to [`BULK_MAX`] addresses on the list, all or none. Needs the scope `consent:write`.
+    #[crate::boxed]
     pub async fn suppress_many(&self, caller: &Caller, repeat: &Repeat, new: NewSuppressions) -> Result<Reply, Error> {
         caller.need("consent:write")?;
         let tenant_id = caller.need_tenant()?;
@@ -288,6 +290,7 @@ impl Engine {
     }
 
     /// Takes an entry off the list, with the reason given for it. Needs the scope `consent:write`.
+    #[crate::boxed]
     pub async fn unsuppress(&self, caller: &Caller, id: SuppressionId, reason: Option<String>) -> Result<(), Error> {
         caller.need("consent:write")?;
         let tenant_id = caller.need_tenant()?;
@@ -332,6 +335,7 @@ impl Engine {
     }
 
     /// Reads one entry. Needs the scope `consent:read`.
+    #[crate::boxed]
     pub async fn suppression(&self, caller: &Caller, id: SuppressionId) -> Result<SuppressionView, Error> {
         caller.need("consent:read")?;
         let tenant = caller.need_tenant()?;
@@ -340,6 +344,7 @@ impl Engine {
     }
 
     /// Lists entries, newest first, as JSON. Needs the scope `consent:read`.
+    #[crate::boxed]
     pub async fn suppressions(&self, caller: &Caller, query: &SuppressionQuery) -> Result<Vec<u8>, Error> {
         let window = Window::read(LIST, query.limit, query.cursor.as_deref())?;
         let rows = self.read_suppressions(caller, query, window.before, window.rows()).await?;
@@ -348,6 +353,7 @@ impl Engine {
     }
 
     /// Writes entries into a file of up to [`EXPORT_MAX`] rows, newest first. Needs the scope `consent:read`.
+    #[crate::boxed]
     pub async fn export_suppressions(
         &self,
         caller: &Caller,

@@ -109,6 +109,7 @@ pub(crate) async fn all(tx: &mut Tx, tenant: TenantId) -> Result<Vec<TopicView>,
 
 impl Engine {
     /// Adds a topic, or changes the words of one of the same name. 201 with the topic. Needs the scope `consent:write`.
+    #[crate::boxed]
     pub async fn put_topic(&self, caller: &Caller, repeat: &Repeat, new: NewTopic) -> Result<Reply, Error> {
         caller.need("consent:write")?;
         let tenant = caller.need_tenant()?;
@@ -151,6 +152,7 @@ impl Engine {
     }
 
     /// Lists the topics. Needs the scope `consent:read`.
+    #[crate::boxed]
     pub async fn topics(&self, caller: &Caller) -> Result<TopicList, Error> {
         caller.need("consent:read")?;
         let tenant = caller.need_tenant()?;
@@ -160,6 +162,7 @@ impl Engine {
     }
 
     /// Removes one of the tenant's own topics. What contacts said about it stays on record. Needs the scope `consent:write`.
+    #[crate::boxed]
     pub async fn remove_topic(&self, caller: &Caller, name: &str) -> Result<(), Error> {
         caller.need("consent:write")?;
         let tenant = caller.need_tenant()?;

@@ -114,6 +114,7 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// Declares an attribute. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewAttribute) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let mut faults = Faults::default();
@@ -145,6 +146,7 @@ pub fn too_many(kind: AttributeKind) -> String {
 }
 
 /// Lists the tenant's attributes by name, all on one page. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn list(engine: &Engine, caller: &Caller) -> Result<Page<AttributeView>, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| {
@@ -163,6 +165,7 @@ const EMPTIED: i64 = 20;
 const SETTLED_S: i64 = 60;
 
 /// Removes an attribute with all its values; those of many contacts go in the background, and nobody sees them meanwhile. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, name: String) -> Result<(), Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let work = Work::new(engine, &tenant, caller, now);
@@ -179,6 +182,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, name: String) -> Result<()
 }
 
 /// Goes on with emptying the columns of removed attributes, of one tenant or of all. Answers how many steps were made.
+#[crate::boxed]
 pub async fn empty(engine: &Engine, of: Option<TenantId>) -> Result<u64, Error> {
     let read = engine.ports.db.read(of.map_or(Scope::System, Scope::Tenant), move |tx| {
         Box::pin(async move { Ok::<_, Error>(contact_attributes::removed(tx, of, EMPTIED).await?) })

@@ -68,6 +68,7 @@ pub struct ContactExportView {
 }
 
 /// Asks for everything about a contact. 201 with where it is read from. Needs the scope `contacts:write`: whoever may only look does not carry everything away.
+#[crate::boxed]
 pub async fn ask(engine: &Engine, caller: &Caller, repeat: &Repeat, id: ContactId) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let row = dossiers::ContactExport {
@@ -98,6 +99,7 @@ pub async fn ask(engine: &Engine, caller: &Caller, repeat: &Repeat, id: ContactI
 }
 
 /// Removes permissions that have ended. Run every hour; answers how many.
+#[crate::boxed]
 pub async fn purge(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let write = engine
@@ -171,6 +173,7 @@ pub struct Dossier {
 
 impl Dossier {
     /// Begins to make the file, on record. Needs the scope `contacts:write`.
+    #[crate::boxed]
     pub async fn begin(
         engine: &Engine,
         caller: &Caller,
@@ -206,6 +209,7 @@ impl Dossier {
     }
 
     /// The next piece of the file; `None` at its end.
+    #[crate::boxed]
     pub async fn next(&mut self, engine: &Engine) -> Result<Option<Bytes>, Error> {
         loop {
             if let Some(file) = self.files.pop_front() {
@@ -490,11 +494,5 @@ async fn read<T: Send + 'static>(
 
 /// The uploaded files a content shows.
 fn media_of(content: &Content) -> Vec<AttachmentId> {
-    let media = match content {
-        Content::Sms(sms) => &sms.media,
-        Content::Whatsapp(whatsapp) => &whatsapp.media,
-        Content::Telegram(telegram) => &telegram.media,
-        Content::Email(_) | Content::Voice(_) | Content::Webhook(_) => return Vec::new(),
-    };
-    media.iter().filter_map(|media| media.attachment_id).collect()
+    content.media().iter().filter_map(|media| media.attachment_id).collect()
 }

@@ -57,6 +57,7 @@ pub struct ErasureView {
 }
 
 /// Erases a contact. Needs the scope `contacts:write`. 409 `message_in_flight` while one of its messages is being sent.
+#[crate::boxed]
 pub async fn erase(engine: &Engine, caller: &Caller, repeat: &Repeat, id: ContactId) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
     if let Some(reply) = replay(engine.parts(), caller, repeat).await? {

@@ -57,6 +57,7 @@ pub struct Export {
 
 impl Export {
     /// Begins an export. Needs the scope `contacts:read`.
+    #[crate::boxed]
     pub async fn begin(engine: &Engine, caller: &Caller, query: &ExportQuery) -> Result<Self, Error> {
         let tenant = reader(caller)?;
         let (list, segment) = (query.list_id, query.segment_id);
@@ -89,6 +90,7 @@ impl Export {
     }
 
     /// The next piece of the file; `None` at its end.
+    #[crate::boxed]
     pub async fn next(&mut self, engine: &Engine) -> Result<Option<Bytes>, Error> {
         if let Some(header) = self.header.take() {
             return Ok(Some(header));

@@ -124,6 +124,7 @@ pub(crate) fn description(faults: &mut Faults, text: &str) -> String {
 }
 
 /// Makes a list. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewList) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let mut faults = Faults::default();
@@ -151,6 +152,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewL
 }
 
 /// Lists the tenant's lists, newest first. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -172,6 +174,7 @@ pub async fn list(
 }
 
 /// Reads a list. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: ListId) -> Result<ListView, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| {
@@ -184,6 +187,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: ListId) -> Result<ListVie
 }
 
 /// Changes a list's name and description. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn patch(engine: &Engine, caller: &Caller, id: ListId, change: ListPatch) -> Result<ListView, Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let tenant = tenant.id;
@@ -204,6 +208,7 @@ pub async fn patch(engine: &Engine, caller: &Caller, id: ListId, change: ListPat
 }
 
 /// Removes a list; the contacts stay. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn delete(engine: &Engine, caller: &Caller, id: ListId) -> Result<(), Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let work = Work::new(engine, &tenant, caller, now);
@@ -227,6 +232,7 @@ pub enum Way {
 }
 
 /// Puts contacts on a list or takes them off, all or none. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn change_members(
     engine: &Engine,
     caller: &Caller,
@@ -267,7 +273,28 @@ async fn must_exist(tx: &mut Tx, tenant: TenantId, ids: &[ContactId]) -> Result<
     if bad.is_empty() { Ok(()) } else { Err(Error::invalid_fields(bad)) }
 }
 
+/// The lists a contact is on, by name. Needs the scope `contacts:read`.
+#[crate::boxed]
+pub async fn of_contact(engine: &Engine, caller: &Caller, contact: ContactId) -> Result<Vec<ListView>, Error> {
+    let tenant = reader(caller)?;
+    let read = engine.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move {
+            contacts::find(tx, tenant, contact).await?.ok_or_else(super::no_such)?;
+            let mut on = Vec::new();
+            for id in lists::of_contact(tx, tenant, contact).await? {
+                let list = found(tx, tenant, id).await?;
+                on.push(view(tx, &list).await?);
+            }
+            Ok::<_, Error>(on)
+        })
+    });
+    let mut on = read.await?;
+    on.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(on)
+}
+
 /// Lists the contacts on a list, newest first. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn members(
     engine: &Engine,
     caller: &Caller,

@@ -30,6 +30,7 @@ pub struct MergeRequest {
 
 /// Merges `request.from` into `id`: fields the latter lacks, messages both ways and places in lists go over, then the former is gone. Needs the scope
 /// `contacts:write`.
+#[crate::boxed]
 pub async fn merge(
     engine: &Engine,
     caller: &Caller,
@@ -98,6 +99,7 @@ async fn follow(engine: &Engine, tenant: TenantId, to: ContactId, steps: u32) ->
 }
 
 /// Goes on with contacts that became others. Answers how many messages were handed over.
+#[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
     let read = engine
         .ports

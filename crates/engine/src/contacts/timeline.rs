@@ -32,6 +32,7 @@ pub struct ContactEntry {
 }
 
 /// One page of a contact's timeline. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn timeline(
     engine: &Engine,
     caller: &Caller,

@@ -42,6 +42,7 @@ pub struct Export {
 impl Engine {
     /// Writes the tenant's dead letters into a file of up to [`EXPORT_MAX`] rows, newest message first; the query's `limit` is not looked at. Needs the scope
     /// `messages:read`.
+    #[crate::boxed]
     pub async fn export_dead_letters(
         &self,
         caller: &Caller,

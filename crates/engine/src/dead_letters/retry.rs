@@ -136,6 +136,7 @@ impl Engine {
     /// Sends one of the tenant's dead letters again (`POST /v1/messages/{id}/retry`). Answers 202 with the message. Needs the scope `messages:write`.
     ///
     /// 409 `message_not_retryable` when it is no dead letter, ran out of time or attempts, or has no account left to leave through.
+    #[crate::boxed]
     pub async fn retry(&self, caller: &Caller, repeat: &Repeat, id: MessageId) -> Result<Reply, Error> {
         let (tenant_id, reopening) = self.reopening(caller).await?;
         let lanes = Arc::new(Mutex::new(Lanes::new()));
@@ -157,6 +158,7 @@ impl Engine {
 
     /// Sends many of the tenant's dead letters again (`POST /v1/dead-letters/retry`), up to [`RETRY_MAX`]. Answers 202 with a [`RetryAnswer`]. Needs the scope
     /// `messages:write`.
+    #[crate::boxed]
     pub async fn retry_many(&self, caller: &Caller, repeat: &Repeat, request: RetryRequest) -> Result<Reply, Error> {
         let (tenant_id, reopening) = self.reopening(caller).await?;
         let chosen = request.chosen()?;

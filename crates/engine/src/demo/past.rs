@@ -166,7 +166,7 @@ fn add(writes: &mut Writes, tenant: TenantId, past: &Past<'_>, content: ContentI
         (after.status, after.ended_at, after.failure) = (Status::Failed, Some(sent_at), Some(failure.clone()));
         outcome = (refused.kind.code(), Some(failure), None);
     } else {
-        (after.sent_at, after.provider_message_id) = (Some(sent_at), Some(provider_id));
+        (after.sent_at, after.provider_message_id, after.bytes) = (Some(sent_at), Some(provider_id), Some(said(past)));
     }
     match past.end {
         End::Failed => {}
@@ -215,13 +215,31 @@ fn add(writes: &mut Writes, tenant: TenantId, past: &Past<'_>, content: ContentI
     id
 }
 
+const SUBJECT: &str = "Your order {{ order }}";
+const TEXT: &str = "Hello {{ name }},\n\nyour tickets are ready.\n";
+const HTML: &str = "<p>Hello {{ name }},</p><p>your tickets are ready.</p>";
+const SHORT: &str = "Hello {{ name }}, your order {{ order }} is ready.";
+const INVITED: [&str; 2] =
+    ["{{ name }}, come to our autumn gala", "Hello {{ name }},\n\nwe would love to see you at our gala.\n"];
+
+/// How long what a message said was, in bytes.
+fn said(past: &Past<'_>) -> i64 {
+    let texts: &[&str] = match (past.channel, past.campaign) {
+        (Channel::Email, Some(_)) => &INVITED,
+        (Channel::Email, None) => &[SUBJECT, TEXT, HTML],
+        _ => &[SHORT],
+    };
+    let order = (1_000 + past.number).to_string();
+    let filled = |text: &&str| text.replace("{{ name }}", past.person.first).replace("{{ order }}", &order).len();
+    texts.iter().map(filled).sum::<usize>() as i64
+}
+
 /// What messages of each channel said.
 fn contents(tenant: TenantId, at: Timestamp, ids: &Ids) -> Result<(Vec<Stored>, HashMap<Channel, ContentId>), Error> {
     let texts = [
-        json!({"channel": "email", "subject": "Your order {{ order }}", "text": "Hello {{ name }},\n\nyour tickets are ready.\n",
-            "html": "<p>Hello {{ name }},</p><p>your tickets are ready.</p>"}),
-        json!({"channel": "sms", "text": "Hello {{ name }}, your order {{ order }} is ready."}),
-        json!({"channel": "whatsapp", "text": "Hello {{ name }}, your order {{ order }} is ready."}),
+        json!({"channel": "email", "subject": SUBJECT, "text": TEXT, "html": HTML}),
+        json!({"channel": "sms", "text": SHORT}),
+        json!({"channel": "whatsapp", "text": SHORT}),
     ];
     let (mut stored, mut of) = (Vec::new(), HashMap::new());
     for text in texts {
@@ -301,7 +319,7 @@ pub(super) async fn campaign(engine: &Engine, row: DemoTenant, cast: &Cast) -> R
     let id = CampaignId::from_ulid(ulid_at(at.plus_seconds(-DAY_S), &ids));
     let mut writes = Writes::default();
     let content: Content = read(json!({
-        "channel": "email", "subject": "{{ name }}, come to our autumn gala", "text": "Hello {{ name }},\n\nwe would love to see you at our gala.\n",
+        "channel": "email", "subject": INVITED[0], "text": INVITED[1],
     }))?;
     let content_id = ContentId(ulid_at(at, &ids));
     let body = serde_json::to_string(&content).map_err(Error::internal)?;

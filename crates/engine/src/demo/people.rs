@@ -57,6 +57,7 @@ fn reaction(id: MessageId, channel: Channel, purpose: Purpose) -> Option<Reactio
 }
 
 /// Lets the people of every demo do what they do. Answers how many did something.
+#[crate::boxed]
 pub async fn react(engine: &Arc<Engine>) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, move |tx| {
         Box::pin(

@@ -5,6 +5,7 @@
 //! dies leaves its rows in `inflight`; [`crate::recovery`] finds them. Several processes on one PostgreSQL pass over each other's locked rows.
 
 pub mod exchange;
+mod handed;
 pub mod lanes;
 mod send;
 
@@ -117,6 +118,7 @@ impl Drop for Place {
 }
 
 /// Claims, sends and applies until told to stop; then waits for what is in flight.
+#[crate::boxed]
 pub async fn run(engine: Arc<Engine>, mut stop: tokio::sync::watch::Receiver<bool>) {
     let mut scanned_at = Timestamp::EPOCH;
     let mut flying = tokio::task::JoinSet::new();
@@ -167,6 +169,7 @@ pub fn open(engine: &Engine) {
 }
 
 /// Waits until nothing is in flight.
+#[crate::boxed]
 pub async fn landed(engine: &Engine) {
     while engine.dispatcher.in_flight() > 0 {
         engine.dispatcher.wake.notified().await;
@@ -174,6 +177,7 @@ pub async fn landed(engine: &Engine) {
 }
 
 /// Claims what is due now, sends it and applies the results, one round: for tests and the simulator. Answers how many messages left.
+#[crate::boxed]
 pub async fn step(engine: &Arc<Engine>) -> Result<usize, Error> {
     scan(engine).await?;
     let jobs = round(engine).await?;
@@ -186,6 +190,7 @@ pub async fn step(engine: &Arc<Engine>) -> Result<usize, Error> {
 
 /// Claims what is due now and hands out each exchange, which ends once its results are committed: for the simulator, which lets exchanges end in any order and drops those
 /// of a process that dies.
+#[crate::boxed]
 pub async fn exchanges(engine: &Arc<Engine>) -> Result<Vec<BoxFuture<'static, ()>>, Error> {
     scan(engine).await?;
     let jobs = round(engine).await?;
@@ -193,6 +198,7 @@ pub async fn exchanges(engine: &Arc<Engine>) -> Result<Vec<BoxFuture<'static, ()
 }
 
 /// Looks for lanes with work and for paused accounts in the database: what other nodes did, and what was forgotten in a restart.
+#[crate::boxed]
 pub async fn scan(engine: &Engine) -> Result<(), Error> {
     let (found, troubled) = engine
         .ports
@@ -481,6 +487,7 @@ pub(crate) async fn look(
 }
 
 /// Claims what is due and forgets it, as a process does that is killed between its claim and its first request: for tests of recovery. Answers how many.
+#[crate::boxed]
 pub async fn claim_and_forget(engine: &Arc<Engine>) -> Result<usize, Error> {
     scan(engine).await?;
     Ok(round(engine).await?.len())

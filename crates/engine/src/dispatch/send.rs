@@ -9,7 +9,7 @@ use model::{Address, Answer, Broken, Call, Channel, Content, Failure, FailureKin
 use store::{inflight::Flight, messages::Message};
 use tokio::task::JoinSet;
 
-use super::exchange;
+use super::{exchange, handed::handed};
 use crate::{
     Engine,
     apply::{Finished, Held, Input},
@@ -165,6 +165,7 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
         metrics::histogram!("tidings_send_seconds", "connector" => account.connector.spec().id).record(seconds);
         finished.extend(together.into_iter().zip(results).map(|(ready, (outcome, record))| Finished {
             took_ms: Some(took_ms),
+            bytes: Some(handed(&ready.content, &ready.files)),
             ..Finished::new(ready.part.flight, &account, outcome, record)
         }));
         if !ready.is_empty() {
@@ -437,6 +438,7 @@ impl Finished {
             outcome,
             exchange,
             took_ms: None,
+            bytes: None,
             finished_at: Timestamp::EPOCH,
         }
     }

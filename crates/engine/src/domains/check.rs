@@ -51,6 +51,7 @@ pub(super) fn state(word: &str) -> DomainState {
 }
 
 /// Looks at the domains whose time has come. Answers how many. Run every ten seconds.
+#[crate::boxed]
 pub async fn recheck(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let read =

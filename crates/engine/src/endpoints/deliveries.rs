@@ -108,6 +108,7 @@ pub struct DeliveryQuery {
 const STATUSES: &[Status] = &[Status::Queued, Status::Sending, Status::Sent, Status::Failed, Status::Canceled];
 
 /// Lists what was sent, or is to be sent, to an endpoint, newest first. Needs the scope `webhooks:read`.
+#[crate::boxed]
 pub async fn deliveries(
     engine: &Engine,
     caller: &Caller,
@@ -130,6 +131,7 @@ pub async fn deliveries(
 }
 
 /// Shows one delivery with its body and its attempts. Needs the scope `webhooks:read`.
+#[crate::boxed]
 pub async fn delivery(
     engine: &Engine,
     caller: &Caller,
@@ -156,6 +158,7 @@ pub async fn delivery(
 }
 
 /// Sends an event again that has left the queue: a new delivery of the same event. Needs the scope `webhooks:write`.
+#[crate::boxed]
 pub async fn retry(
     engine: &Engine,
     caller: &Caller,
@@ -188,6 +191,7 @@ pub async fn retry(
 }
 
 /// Sends the event `webhook.test` to one endpoint, whatever its filters, and to no stream. Needs the scope `webhooks:write`.
+#[crate::boxed]
 pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: EndpointId) -> Result<Reply, Error> {
     let tenant = writer(caller)?;
     let (now, ids, shard) = (engine.ports.clock.now(), engine.ports.ids.clone(), engine.shard());

@@ -83,6 +83,11 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("credit.top_up_failed", "Credit could not be bought by itself: the bank refused, or a limit was reached."),
     ("credit.refunded", "Money was given back and taken from the credit."),
     ("credit.refund_failed", "Money could not be given back after all; the credit is there again."),
+    (
+        "credit.disputed",
+        "The payer of a purchase asks the bank for the money, or that went on; what the bank took is missing from the credit.",
+    ),
+    ("credit.dispute_closed", "A dispute about a purchase is over: what the bank gave back is in the credit again."),
     ("webhook.test", "You asked for a test of an endpoint. Goes to that endpoint only, whatever its filters."),
 ];
 

@@ -28,6 +28,7 @@ const PAGE: i64 = 200;
 const WITHDRAWN_PAGE: i64 = 500;
 
 /// Ends the overlaps that are over. Answers how many. Run every minute.
+#[crate::boxed]
 pub async fn expire_secrets(engine: &Engine, now: Timestamp) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, move |tx| {
         Box::pin(async move { Ok::<_, Error>(endpoints::secrets_over(tx, now, PAGE).await?) })
@@ -48,6 +49,7 @@ pub async fn expire_secrets(engine: &Engine, now: Timestamp) -> Result<u64, Erro
 
 /// Switches endpoints off that have taken nothing for 5 days, or answered that they want nothing more (410). The tenant's other endpoints and its streams are told.
 /// Answers how many. Run every minute.
+#[crate::boxed]
 pub async fn disable_failing(engine: &Engine, now: Timestamp) -> Result<u64, Error> {
     let (mut disabled, mut after) = (0, EndpointId::from_ulid(0));
     loop {
@@ -128,6 +130,7 @@ async fn disable(engine: &Engine, failing: &Failing, reason: String, now: Timest
 }
 
 /// Withdraws what waits for endpoints that were deleted, or switched off for three days. Answers how many deliveries. Run every minute.
+#[crate::boxed]
 pub async fn withdraw_idle(engine: &Engine, now: Timestamp) -> Result<u64, Error> {
     let idle_since = now.plus_seconds(-KEPT_WHILE_OFF_S);
     let read = engine.ports.db.read(Scope::System, move |tx| {

@@ -63,6 +63,7 @@ struct Found {
 
 /// Queues stored events again for an endpoint, up to [`REPLAY_MAX`]. Answers 202 with how many, and where to go on. Killed half-way, some are queued; the receiver
 /// drops what it gets twice by the event's id. Needs the scope `webhooks:write`.
+#[crate::boxed]
 pub async fn replay(
     engine: &Engine,
     caller: &Caller,

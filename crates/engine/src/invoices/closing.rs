@@ -46,6 +46,7 @@ const SUMS_MAX: i64 = 10_000;
 const SLOT_S: i64 = message_counters::QUARTER_S;
 
 /// Closes the months that have ended, one tenant after another. Answers how many.
+#[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let mut closed = 0;
@@ -322,6 +323,7 @@ async fn earlier(
 }
 
 /// Notices which tenants have not paid in time. Answers how many.
+#[crate::boxed]
 pub async fn note_overdue(engine: &Arc<Engine>) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let read = engine.ports.db.read(Scope::System, move |tx| {

@@ -31,6 +31,7 @@ const SEND_PAGE: i64 = 50;
 const SEND_WITHIN_S: i64 = 3 * 86_400;
 
 /// An invoice as PDF, and the name of the file. Needs the scope `invoices:read`.
+#[crate::boxed]
 pub async fn document(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<(String, Vec<u8>), Error> {
     caller.need("invoices:read")?;
     let row = found(engine, caller, id).await?;
@@ -133,6 +134,7 @@ fn buyer(customer: &Customer) -> Party {
 }
 
 /// Sends an issued invoice to its customer, again if it was sent before. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
 pub async fn send(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId) -> Result<Reply, Error> {
     caller.need_operator("invoices:write")?;
     let by = Caller { tenant: None, ..caller.clone() };
@@ -147,7 +149,7 @@ pub async fn send(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Invoice
 
 /// Hands an invoice to the engine as a mail. It is on disk when this returns; `occasion` makes a repeated one the same.
 async fn post(engine: &Engine, row: &Invoice, occasion: &str) -> Result<MessageId, Error> {
-    let seen: InvoiceView = view(row)?;
+    let seen: InvoiceView = view(row, engine.ports.clock.now())?;
     let Some(number) = seen.number else {
         return Err(Error::conflict("invoice_state", "A draft cannot be sent; issue it first."));
     };
@@ -189,6 +191,7 @@ async fn post(engine: &Engine, row: &Invoice, occasion: &str) -> Result<MessageI
 }
 
 /// Sends the invoices that were issued and not sent yet, of customers that have an address. Answers how many.
+#[crate::boxed]
 pub async fn send_new(engine: &Arc<Engine>) -> Result<u64, Error> {
     let since = engine.ports.clock.now().plus_seconds(-SEND_WITHIN_S);
     let read = engine.ports.db.read(Scope::System, move |tx| {

@@ -242,6 +242,7 @@ fn changed(before: BillingSettings, change: BillingSettingsPatch) -> BillingSett
 }
 
 /// Shows how invoices are written. Needs an operator with the scope `invoices:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller) -> Result<BillingSettings, Error> {
     caller.need_operator("invoices:read")?;
     let read = parts.ports.db.read(Scope::System, |tx| Box::pin(BillingSettings::read(tx)));
@@ -249,6 +250,7 @@ pub async fn get(parts: &Parts, caller: &Caller) -> Result<BillingSettings, Erro
 }
 
 /// Changes how invoices are written. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, change: BillingSettingsPatch) -> Result<BillingSettings, Error> {
     caller.need_operator("invoices:write")?;
     let now = parts.ports.clock.now();

@@ -191,6 +191,7 @@ pub(crate) async fn insert(
 
 /// Makes a key for the caller's tenant, or for the operator when it acts outside of any. Needs the scope `keys:write`. The answer shows the key, so it is kept
 /// sealed under the idempotency key.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewApiKey) -> Result<Reply, Error> {
     caller.need("keys:write")?;
     let now = parts.ports.clock.now();
@@ -203,6 +204,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewApi
 }
 
 /// As [`create`], for the command line.
+#[crate::boxed]
 pub async fn make(parts: &Parts, caller: &Caller, new: NewApiKey) -> Result<NewApiKeyView, Error> {
     caller.need("keys:write")?;
     let now = parts.ports.clock.now();
@@ -215,6 +217,7 @@ pub async fn make(parts: &Parts, caller: &Caller, new: NewApiKey) -> Result<NewA
 }
 
 /// Lists the keys of the caller's tenant, or the operator's, newest first. Needs the scope `keys:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -234,6 +237,7 @@ pub async fn list(
 }
 
 /// Revokes a key at once on this node, and within a second or two on others. Revoking again changes nothing. Needs the scope `keys:write`.
+#[crate::boxed]
 pub async fn revoke(parts: &Parts, caller: &Caller, id: KeyId) -> Result<(), Error> {
     caller.need("keys:write")?;
     let now = parts.ports.clock.now();
@@ -256,6 +260,7 @@ pub async fn revoke(parts: &Parts, caller: &Caller, id: KeyId) -> Result<(), Err
 
 /// Makes the first operator key on the very first start and answers it; `None` on every later one. Of two nodes that start at once one makes it. `given` becomes the
 /// key instead of a random one.
+#[crate::boxed]
 pub async fn bootstrap(parts: &Parts, given: Option<&str>) -> Result<Option<Secret>, Error> {
     let given = given.map(bootstrap_key).transpose()?;
     let now = parts.ports.clock.now();

@@ -51,6 +51,7 @@ pub const SCOPES: &[(&str, &str)] = &[
     ("users:read", "See the people who belong to the tenant."),
     ("users:write", "Invite and remove people, and change what they may do, up to what this key may do."),
     ("tenant:read", "See the caller's own tenant."),
+    ("tenant:write", "Change the caller's own tenant: its name, time zone and country."),
     ("registrations:read", "See who the business is and where its registrations with carriers are."),
     ("registrations:write", "Say who the business is, and register it with carriers."),
     ("numbers:read", "Operator: see the pool of numbers."),

@@ -102,8 +102,9 @@ pub(crate) fn afford<'a>(
     let money = |amount_micros| Money { amount_micros, currency: billing.currency.clone() };
     let available = open.spendable();
     let detail = format!(
-        "This needs {need} micros of {}, and {available} are available. Buy credit, or send to fewer recipients. Nothing was accepted.",
-        billing.currency
+        "This needs {}, and {} are available. Buy credit, or send to fewer recipients. Nothing was accepted.",
+        super::words(need, &billing.currency),
+        super::words(available, &billing.currency)
     );
     let mut refusal = Error::new(ErrorKind::Payment, "insufficient_credit", detail).with_action("ADD_CREDIT");
     refusal.shortfall = Some(Box::new((money(need), money(available))));
@@ -118,11 +119,7 @@ fn charge(m: &Message, price: &Price, category: Option<Category>) -> Charge {
 }
 
 /// Writes what was moved.
-pub(crate) async fn write(
-    tx: &mut Tx,
-    open: impl IntoIterator<Item = (TenantId, Open)>,
-    charges: &[Charge],
-) -> Result<(), store::Error> {
+pub(crate) async fn write(tx: &mut Tx, open: impl IntoIterator<Item = (TenantId, Open)>) -> Result<(), store::Error> {
     for (tenant, open) in open {
         if open.has_changed() {
             credits::put(tx, tenant, &open.ledger).await?;
@@ -130,7 +127,7 @@ pub(crate) async fn write(
             credits::put_grants(tx, &open.grants).await?;
         }
     }
-    credits::put_charges(tx, charges).await
+    Ok(())
 }
 
 /// What became of a message, as far as its price goes.
@@ -263,7 +260,8 @@ pub(crate) async fn settle(
     for (charge, before) in changed {
         if charge.is_priced_as(before) { same_price.push(charge) } else { repriced.push(charge) }
     }
-    write(tx, ledgers, &repriced).await?;
+    write(tx, ledgers).await?;
+    credits::put_charges(tx, &repriced).await?;
     credits::update_charges(tx, &same_price).await?;
     Ok(costs)
 }

@@ -46,6 +46,9 @@ pub struct Credits {
     /// What can be spent and was paid for, or is to be.
     #[schema(value_type = Object)]
     pub available: Money,
+    /// What the tenant owes: how far what was paid for is below zero, because a payment was disputed or given back after it was spent. Nothing prepaid is accepted before it is paid.
+    #[schema(value_type = Object)]
+    pub debt: Money,
     /// What can be spent and was given for a time; it is spent first.
     #[schema(value_type = Object)]
     pub promotional: Money,
@@ -96,7 +99,7 @@ pub struct CreditEntry {
     /// Counts up from 1 without gaps.
     #[schema(example = 1)]
     pub number: i64,
-    /// `purchase`, `refund`, `refund_failed`, `adjustment`, `grant`, `expire`, `reserve`, `settle`, `release` or `correct`.
+    /// `purchase`, `refund`, `refund_failed`, `dispute`, `dispute_returned`, `adjustment`, `grant`, `expire`, `reserve`, `settle`, `release` or `correct`.
     #[schema(example = "purchase")]
     pub kind: String,
     /// The book it was taken from: `available`, `promotional`, `reserved`, `revenue`, `purchased`, `adjusted` or `granted`.
@@ -224,6 +227,7 @@ fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
     Credits {
         mode: BillingMode::from_stored(&l.mode),
         available: money(l.available),
+        debt: money(debt(l)),
         promotional: money(l.promo),
         reserved: money(l.reserved),
         spent: money(l.revenue),
@@ -234,6 +238,14 @@ fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
         low_at_micros: l.low_at,
         top_up: top_up(l),
         differences,
+    }
+}
+
+/// Who pays ahead and is below zero owes that; who pays afterwards owes by the invoice.
+fn debt(l: &Ledger) -> i64 {
+    match BillingMode::from_stored(&l.mode) {
+        BillingMode::Prepaid => l.available.min(0).saturating_neg(),
+        BillingMode::None | BillingMode::Postpaid => 0,
     }
 }
 
@@ -277,12 +289,14 @@ async fn begin(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, 
 }
 
 /// Shows a tenant's credit; `is_recounted` also compares it with the messages' charges, which takes the longer the more there are. Needs the scope `credits:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, is_recounted: bool) -> Result<Credits, Error> {
     caller.need("credits:read")?;
     show(parts, caller.need_tenant()?, is_recounted).await
 }
 
 /// How a tenant pays and what it can spend, without a recount: for a page that only shows it. Needs the scope `credits:read`.
+#[crate::boxed]
 pub async fn balance(parts: &Parts, caller: &Caller) -> Result<(BillingMode, Money), Error> {
     caller.need("credits:read")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
@@ -316,6 +330,7 @@ async fn show(parts: &Parts, tenant: TenantId, is_recounted: bool) -> Result<Cre
 }
 
 /// Changes how a tenant pays, and when it is told that credit runs low. Needs an operator with the scope `credits:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Result<Credits, Error> {
     caller.need_operator("credits:write")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
@@ -342,10 +357,13 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
                 ..after
             };
             rows::put(tx, tenant, &after).await?;
-            let detail = json!({
-                "mode": [before.mode, after.mode], "low_at_micros": [before.low_at, after.low_at], "top_up": [before.top_up_at, after.top_up_at],
-                "top_up_amount_micros": [before.top_up_amount, after.top_up_amount], "top_up_monthly_max_micros": [before.top_up_month_max, after.top_up_month_max],
-            });
+            let told = |l: &Ledger| {
+                json!({
+                    "mode": l.mode, "low_at_micros": l.low_at, "top_up_below_micros": l.top_up_at, "top_up_amount_micros": l.top_up_amount,
+                    "top_up_monthly_max_micros": l.top_up_month_max,
+                })
+            };
+            let detail = audit::difference(&told(&before), &told(&after));
             audit::record(tx, tenant, &ids, now, &by, "credits.updated", tenant, &detail).await
         })
     });
@@ -377,6 +395,7 @@ fn check_marks(change: &CreditsPatch) -> Result<(), Error> {
 }
 
 /// Gives promotional credit. Needs an operator with the scope `credits:write`.
+#[crate::boxed]
 pub async fn grant(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewGrant) -> Result<Reply, Error> {
     caller.need_operator("credits:write")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
@@ -409,7 +428,7 @@ pub async fn grant(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewGran
             let number = open.ledger.entries;
             let currency = open.ledger.currency.clone();
             let made = open.grants.iter().find(|grant| grant.number == number).cloned();
-            charge::write(tx, [(tenant, open)], &[]).await?;
+            charge::write(tx, [(tenant, open)]).await?;
             let detail = json!({ "amount_micros": new.amount_micros, "expires_at": new.expires_at, "reference": new.reference });
             audit::record(tx, tenant, &ids, now, &by, "credits.granted", tenant, &detail).await?;
             let made = made.ok_or_else(|| Error::internal("a grant left no row"))?;
@@ -432,6 +451,7 @@ fn grant_view(grant: Grant, currency: &str) -> CreditGrant {
 }
 
 /// Lists promotional credit, newest first. Needs the scope `credits:read`.
+#[crate::boxed]
 pub async fn grants(
     parts: &Parts,
     caller: &Caller,
@@ -452,6 +472,7 @@ pub async fn grants(
 }
 
 /// Takes back promotional credit that has ended. Run every minute; answers how many ledgers were looked at.
+#[crate::boxed]
 pub async fn expire_grants(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let due = engine
@@ -464,7 +485,7 @@ pub async fn expire_grants(engine: &Engine) -> Result<u64, Error> {
         let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
             Box::pin(async move {
                 let open = charge::lock(tx, [tenant].into(), now).await?;
-                charge::write(tx, open, &[]).await
+                charge::write(tx, open).await
             })
         });
         write.await.map_err(Error::from)?;
@@ -473,6 +494,7 @@ pub async fn expire_grants(engine: &Engine) -> Result<u64, Error> {
 }
 
 /// Lists movements, newest first. Needs the scope `credits:read`.
+#[crate::boxed]
 pub async fn entries(
     parts: &Parts,
     caller: &Caller,
@@ -487,6 +509,7 @@ pub async fn entries(
 }
 
 /// The newest movements as a CSV table. Needs the scope `credits:read`.
+#[crate::boxed]
 pub async fn statement(parts: &Parts, caller: &Caller) -> Result<Vec<u8>, Error> {
     caller.need("credits:read")?;
     let (currency, found) = read_entries(parts, caller.need_tenant()?, i64::MAX, STATEMENT_MAX).await?;
@@ -537,11 +560,13 @@ async fn read_entries(parts: &Parts, tenant: TenantId, before: i64, limit: i64) 
 }
 
 /// Records credit that was bought. Needs an operator with the scope `purchases:write`.
+#[crate::boxed]
 pub async fn purchase(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase) -> Result<Reply, Error> {
     super::purchases::record(parts, caller, repeat, new.amount_micros, new.reference).await
 }
 
 /// Corrects a tenant's credit. Needs an operator with the scope `credits:write`.
+#[crate::boxed]
 pub async fn adjust(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAdjustment) -> Result<Reply, Error> {
     caller.need_operator("credits:write")?;
     let mut faults = Faults::default();
@@ -571,7 +596,7 @@ pub async fn adjust(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAdj
             }
             let currency = open.ledger.currency.clone();
             let made = open.entries.last().cloned();
-            charge::write(tx, [(tenant, open)], &[]).await?;
+            charge::write(tx, [(tenant, open)]).await?;
             let detail = json!({ "kind": "adjustment", "amount_micros": amount, "reference": reason });
             audit::record(tx, tenant, &ids, now, &by, "credits.adjusted", tenant, &detail).await?;
             let made = made.ok_or_else(|| Error::internal("a movement left no entry"))?;

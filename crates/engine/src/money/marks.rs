@@ -38,6 +38,7 @@ pub(crate) fn cross(l: &mut Ledger) -> Vec<Crossing> {
 }
 
 /// Tells tenants whose credit has crossed a mark. Run every few seconds; answers how many were looked at.
+#[crate::boxed]
 pub async fn watch(engine: &Engine) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, |tx| Box::pin(async move { rows::across_marks(tx, PAGE).await }));
     let due: Vec<TenantId> = read.await.map_err(Error::from)?;

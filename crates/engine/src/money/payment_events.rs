@@ -23,6 +23,7 @@ const KEPT_S: i64 = 40 * 86_400;
 const PAGE: i64 = 500;
 
 /// Takes an event. `signature`: the header `Stripe-Signature`.
+#[crate::boxed]
 pub async fn take(engine: &Engine, signature: Option<&str>, body: &[u8]) -> Result<(), Error> {
     let stripe = payments::stripe(engine.parts()).await?.ok_or_else(|| Error::not_found("payment provider"))?;
     let now = engine.ports.clock.now();
@@ -107,6 +108,7 @@ async fn apply(
 }
 
 /// Forgets events nobody repeats any more. Run every hour; answers how many.
+#[crate::boxed]
 pub async fn purge(engine: &Engine) -> Result<u64, Error> {
     let before = engine.ports.clock.now().plus_seconds(-KEPT_S);
     let write = engine.ports.db.write(Scope::System, move |tx| {

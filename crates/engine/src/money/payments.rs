@@ -18,7 +18,7 @@ use crate::{
     keys::Caller,
     names::Faults,
     patch::Patch,
-    vault::{OPERATOR, Place, Vault},
+    vault::{Fingerprints, OPERATOR, Place, Vault},
 };
 
 /// The word for Stripe in JSON, SQL and the configuration's `connectors.<id>.base_url`.
@@ -139,13 +139,25 @@ pub(super) async fn need_stripe(parts: &Parts) -> Result<Stripe, Error> {
     })
 }
 
+/// Whether tenants can pay by themselves. Needs the scope `purchases:read`.
+#[crate::boxed]
+pub async fn are_taken(parts: &Parts, caller: &Caller) -> Result<bool, Error> {
+    caller.need("purchases:read")?;
+    let read = parts.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::settings(tx, STRIPE).await?.is_some()) })
+    });
+    read.await
+}
+
 /// Shows how payments are taken. Needs an operator with the scope `credits:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller) -> Result<PaymentSettings, Error> {
     caller.need_operator("credits:read")?;
     Ok(view(parts, stripe(parts).await?.as_ref()))
 }
 
 /// Changes how payments are taken. Needs an operator with the scope `credits:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, change: PaymentSettingsPatch) -> Result<PaymentSettings, Error> {
     caller.need_operator("credits:write")?;
     let now = parts.ports.clock.now();
@@ -166,11 +178,12 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: PaymentSettingsPatch)
                 None => None,
             };
             rows::put_settings(tx, STRIPE, row.as_ref()).await?;
-            let hint = |stripe: &Option<Stripe>, of: fn(&Stripe) -> &Secret| stripe.as_ref().map(|s| of(s).hint());
-            let detail = json!({
-                "stripe.secret_key": [hint(&before, |s| &s.secret_key), hint(&after, |s| &s.secret_key)],
-                "stripe.webhook_secret": [hint(&before, |s| &s.webhook_secret), hint(&after, |s| &s.webhook_secret)],
-            });
+            let prints = Fingerprints::of_tenant(tx, &vault, &ids, OPERATOR, now).await?;
+            let told = |stripe: &Option<Stripe>| {
+                let print = |of: fn(&Stripe) -> &Secret| stripe.as_ref().map(|s| prints.of(of(s).reveal()));
+                json!({ "stripe.secret_key": print(|s| &s.secret_key), "stripe.webhook_secret": print(|s| &s.webhook_secret) })
+            };
+            let detail = audit::difference(&told(&before), &told(&after));
             audit::record(tx, OPERATOR, &ids, now, &by, "payment_settings.updated", STRIPE, &detail).await?;
             Ok(after)
         })

@@ -190,6 +190,7 @@ fn shown(caller: &Caller, list: PriceList) -> PriceListView {
 }
 
 /// Makes a price list. Needs an operator with the scope `prices:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPriceList) -> Result<Reply, Error> {
     caller.need_operator("prices:write")?;
     let now = parts.ports.clock.now();
@@ -213,6 +214,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPri
 }
 
 /// Lists price lists, newest first. Needs the scope `prices:read`; only an operator sees what providers take.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -231,6 +233,7 @@ pub async fn list(
 }
 
 /// Shows one price list; the newest when no version is named. Needs the scope `prices:read`; only an operator sees what providers take.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, version: Option<i64>) -> Result<PriceListView, Error> {
     caller.need("prices:read")?;
     let read = parts.ports.db.read(caller.reach(), move |tx| {

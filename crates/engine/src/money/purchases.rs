@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use super::{
     charge,
     credits::{AMOUNT_MAX, check_text, ledger_to_write},
+    disputes::{self, DisputeView},
     ledger::{Book, Cause, Open},
     payments::{self, STRIPE, check_amount, need_stripe},
 };
@@ -82,6 +83,11 @@ pub struct PurchaseView {
     /// What was given back of it, or is about to be.
     #[schema(value_type = Object)]
     pub refunded: Money,
+    /// What payers' banks took of it and did not give back: it is missing from the credit.
+    #[schema(value_type = Object)]
+    pub disputed: Money,
+    /// Where its payer asked the bank for the money, oldest first.
+    pub disputes: Vec<DisputeView>,
     /// The operator's reference.
     pub reference: Option<String>,
     /// Where it is paid, while it can be.
@@ -106,12 +112,15 @@ pub(super) type Told = Option<(&'static str, Value)>;
 
 pub(super) fn view(p: &Purchase) -> PurchaseView {
     let money = |amount_micros| Money { amount_micros, currency: p.currency.clone() };
+    let (disputes, disputed) = disputes::views(p);
     PurchaseView {
         id: p.id,
         provider: p.provider.clone(),
         state: p.state.clone(),
         amount: money(p.amount),
         refunded: money(p.refunded),
+        disputed: money(disputed),
+        disputes,
         reference: p.reference.clone(),
         url: p.url.clone().filter(|_| p.state == "open"),
         failure: p.failure.clone(),
@@ -149,6 +158,8 @@ pub(super) fn new(
         looks: 0,
         looked: 0,
         entry: None,
+        disputes: "[]".to_owned(),
+        is_disputed: false,
         actor: actor.to_owned(),
         created_at: now,
         updated_at: now,
@@ -156,6 +167,7 @@ pub(super) fn new(
 }
 
 /// Buys credit: records what the operator was paid, or opens a page at Stripe. Needs the scope `purchases:write`; recording needs an operator.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase) -> Result<Reply, Error> {
     caller.need("purchases:write")?;
     match new.reference.clone() {
@@ -208,7 +220,7 @@ pub(super) async fn record(
                 entry: Some(open.ledger.entries),
                 ..self::new(tenant, id, amount, &currency, &by.actor(), now)
             };
-            charge::write(tx, [(tenant, open)], &[]).await?;
+            charge::write(tx, [(tenant, open)]).await?;
             rows::put(tx, tenant, &row).await?;
             let detail = json!({ "kind": "purchase", "amount_micros": amount, "reference": reference });
             audit::record(tx, tenant, &ids, now, &by, "credits.purchased", tenant, &detail).await?;
@@ -306,6 +318,7 @@ pub(super) async fn currency(parts: &Parts, tenant: TenantId) -> Result<String, 
 }
 
 /// Lists a tenant's purchases, newest first. Needs the scope `purchases:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -322,6 +335,7 @@ pub async fn list(
 }
 
 /// Shows a purchase. Needs the scope `purchases:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: PurchaseId) -> Result<PurchaseView, Error> {
     caller.need("purchases:read")?;
     let tenant = caller.need_tenant()?;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use connectors::stripe::{self, KEY_KEPT_S, Payment, RefundState, Refunded};
+use connectors::stripe::{self, Disputed, KEY_KEPT_S, Payment, RefundState, Refunded};
 use model::{Failure, FailureKind, Money, PurchaseId, RefundId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use super::{
     charge,
     credits::{AMOUNT_MAX, check_text, ledger_to_write},
+    disputes,
     ledger::{Book, Open},
     payments::{self, STRIPE, Stripe, check_amount},
     purchases::{ACTOR, Told, by_hand, in_words},
@@ -105,6 +106,7 @@ fn view(r: &Refund, currency: &str) -> RefundView {
 }
 
 /// Gives money back: takes it from the credit, and has Stripe pay it out when it came through it. Needs an operator with the scope `credits:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRefund) -> Result<Reply, Error> {
     caller.need_operator("credits:write")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
@@ -128,7 +130,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRef
             let amount = new.amount_micros;
             open.post(Book::Available, Book::Purchased, amount, by_hand("refund", &new.reason, &by.actor(), now));
             let currency = open.ledger.currency.clone();
-            charge::write(tx, [(tenant, open)], &[]).await?;
+            charge::write(tx, [(tenant, open)]).await?;
             let is_outside = purchase.as_ref().is_none_or(|purchase| purchase.provider != STRIPE);
             let row = Refund {
                 tenant_id: tenant,
@@ -174,7 +176,8 @@ async fn part_of(
         let detail = format!("This purchase is {}: only what was paid can be given back.", row.state);
         return Err(Error::conflict("purchase_not_paid", detail));
     }
-    let left = row.amount - row.refunded;
+    // What the payer's bank took is gone already.
+    let left = row.amount - row.refunded - disputes::views(&row).1;
     if amount > left {
         return Err(Error::invalid("/amount_micros", format!("only {left} millionths of that purchase are left")));
     }
@@ -206,6 +209,7 @@ fn check_reach(open: &Open, new: &NewRefund) -> Result<(), Error> {
 }
 
 /// Lists money given back, newest first. Needs the scope `credits:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -325,6 +329,7 @@ async fn goes_on(
 }
 
 /// Asks Stripe for refunds that were written, and for what there is to know about purchases. Run every few seconds; answers how many were looked at.
+#[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, |tx| {
         Box::pin(
@@ -402,18 +407,18 @@ async fn at_stripe(
     payments::ask(parts, stripe, |cx| stripe::refund(cx, &pays, &key, payment), stripe::refunded).await
 }
 
-/// Asks what there is to know about a purchase: what was given back of it, and what it was paid with.
+/// Asks what there is to know about a purchase: what was given back of it, whether it is disputed, and what it was paid with.
 async fn look(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Error> {
     let (tenant, id, looks) = (row.tenant_id, row.id, row.looks);
     let found = match &row.payment {
-        None => Ok((Vec::new(), None)),
+        None => Ok(Seen::default()),
         Some(payment) => seen(engine.parts(), stripe, payment, row.saves_method).await,
     };
-    let (refunds, kept) = match found {
+    let Seen { refunds, disputes, kept } = match found {
         Ok(found) => found,
         Err(failure) if matches!(failure.kind, FailureKind::Content) => {
             tracing::error!(purchase.id = %id, code = failure.code, "Stripe does not show a payment: {}", in_words(&failure));
-            (Vec::new(), None)
+            Seen::default()
         }
         Err(failure) => {
             tracing::warn!(purchase.id = %id, code = failure.code, "Could not ask Stripe about a purchase");
@@ -424,6 +429,12 @@ async fn look(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Err
         let ids = Arc::clone(&engine.ports.ids);
         settle(engine, tenant, move |tx, open, now| {
             Box::pin(async move { said(tx, tenant, open, &refund, &ids, now).await })
+        })
+        .await?;
+    }
+    for dispute in disputes {
+        settle(engine, tenant, move |tx, open, now| {
+            Box::pin(async move { disputes::said(tx, tenant, open, id, &dispute, now).await })
         })
         .await?;
     }
@@ -454,18 +465,34 @@ async fn look(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Err
     .await
 }
 
-async fn seen(
-    parts: &Parts,
-    stripe: &Stripe,
-    payment: &str,
-    saves_method: bool,
-) -> Result<(Vec<Refunded>, Option<stripe::Kept>), Failure> {
+/// What there is at Stripe about a payment.
+#[derive(Default)]
+struct Seen {
+    refunds: Vec<Refunded>,
+    disputes: Vec<Disputed>,
+    kept: Option<stripe::Kept>,
+}
+
+async fn seen(parts: &Parts, stripe: &Stripe, payment: &str, saves_method: bool) -> Result<Seen, Failure> {
     let refunds = payments::ask(parts, stripe, |cx| Ok(stripe::refunds(cx, payment)), stripe::all_refunds).await?;
     let kept = match saves_method {
         true => payments::ask(parts, stripe, |cx| Ok(stripe::method(cx, payment)), stripe::kept).await?,
         false => None,
     };
-    Ok((refunds, kept))
+    let disputes = payments::ask(parts, stripe, |cx| Ok(stripe::disputes(cx, payment)), stripe::all_disputes).await;
+    let disputes = match disputes {
+        // A key that may see refunds and no disputes: what it may see counts.
+        Err(failure) if failure.kind == FailureKind::Account => {
+            tracing::error!(
+                code = failure.code,
+                "Stripe shows no disputes to the operator's key: {}",
+                in_words(&failure)
+            );
+            Vec::new()
+        }
+        disputes => disputes?,
+    };
+    Ok(Seen { refunds, disputes, kept })
 }
 
 /// Does something about a tenant's purchases under its ledger's lock, and tells the tenant what happened.
@@ -482,7 +509,7 @@ where
             let ledger = ledger_to_write(tx, tenant, now).await?;
             let mut open = charge::begin(tx, ledger, now).await?;
             let told = work(tx, &mut open, now).await?;
-            charge::write(tx, [(tenant, open)], &[]).await?;
+            charge::write(tx, [(tenant, open)]).await?;
             match told {
                 Some((kind, data)) => provider::tell(tx, &row, kind, &data, now, &ids, shard).await,
                 None => Ok(Vec::new()),

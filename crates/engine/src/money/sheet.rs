@@ -80,6 +80,7 @@ pub struct LineError {
 }
 
 /// Makes a price list of a table, or only says what would come of it. Needs an operator with the scope `prices:write`.
+#[crate::boxed]
 pub async fn import(parts: &Parts, caller: &Caller, repeat: &Repeat, table: PriceTable) -> Result<Reply, Error> {
     caller.need_operator("prices:write")?;
     let (rows, lines, mut faults) = read(&table.csv)?;
@@ -93,6 +94,13 @@ pub async fn import(parts: &Parts, caller: &Caller, repeat: &Repeat, table: Pric
     told(faults)?;
     let new = NewPriceList { currency: table.currency, valid_from: table.valid_from, note: table.note, rows };
     prices::create(parts, caller, repeat, new).await
+}
+
+/// The rows of a table, to try them out. What is wrong is told line by line.
+pub fn rows(csv: &str) -> Result<Vec<PriceRow>, Error> {
+    let (rows, _, faults) = read(csv)?;
+    told(faults)?;
+    Ok(rows)
 }
 
 /// Ends the check of a table: everything wrong with it is wrong with one field, line by line.
@@ -113,6 +121,7 @@ fn told(faults: Faults) -> Result<(), Error> {
 }
 
 /// A price list as a table; the newest when no version is named. Needs the scope `prices:read`; only an operator sees what providers take.
+#[crate::boxed]
 pub async fn export(parts: &Parts, caller: &Caller, version: Option<i64>) -> Result<Vec<u8>, Error> {
     let list = prices::get(parts, caller, version).await?;
     Ok(write(&list.rows))

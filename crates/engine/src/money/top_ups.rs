@@ -48,6 +48,7 @@ pub struct MethodView {
 }
 
 /// Shows what a tenant pays with when credit runs low. Needs the scope `purchases:read`.
+#[crate::boxed]
 pub async fn method(parts: &Parts, caller: &Caller) -> Result<MethodView, Error> {
     caller.need("purchases:read")?;
     let tenant = caller.need_tenant()?;
@@ -59,6 +60,7 @@ pub async fn method(parts: &Parts, caller: &Caller) -> Result<MethodView, Error>
 }
 
 /// Forgets what a tenant pays with: nothing is bought by itself any more. Needs the scope `purchases:write`.
+#[crate::boxed]
 pub async fn forget(parts: &Parts, caller: &Caller) -> Result<(), Error> {
     caller.need("purchases:write")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
@@ -75,6 +77,7 @@ pub async fn forget(parts: &Parts, caller: &Caller) -> Result<(), Error> {
 }
 
 /// Buys credit for those who run low, and asks Stripe for the payments. Run every few seconds; answers how much it did.
+#[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, |tx| {
         Box::pin(async move { Ok::<_, Error>((rows::running_low(tx, PAGE).await?, rows::opening(tx, PAGE).await?)) })

@@ -97,6 +97,7 @@ type Group = (Channel, String, String, Purpose);
 
 impl Engine {
     /// Says what a month's traffic would cost at other prices: a tenant's, or everybody's without one. Needs an operator with the scope `prices:write`.
+    #[crate::boxed]
     pub async fn what_if(&self, caller: &Caller, asked: WhatIf) -> Result<WhatIfView, Error> {
         caller.need_operator("prices:write")?;
         let now = self.ports.clock.now();

@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 use super::Allowance;
 use crate::{Error, ErrorKind, Parts, directory::Tenant};
 
-/// Percentages of a plan's messages at which the tenant is told, once each and month.
+/// Percentages of a plan's messages at which the tenant is told, once each and month. From the first one on they are nearly used up ([`level`]).
 const NOTICES: [i64; 3] = [80, 90, 100];
 
 /// What is missing where a plan is used up.
@@ -358,12 +358,39 @@ pub struct QuotaView {
     /// Messages until sending stops; `null` when it does not.
     #[schema(example = 4188)]
     pub remaining: Option<i64>,
+    /// The same in a word.
+    pub level: QuotaLevel,
     /// When the next month begins on the tenant's clock.
     #[schema(value_type = String, format = DateTime)]
     pub resets_at: Timestamp,
 }
 
+/// How much of a month's messages is left, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaLevel {
+    /// Enough, or nothing that could be used up.
+    Enough,
+    /// At least 80 of a hundred are used: of those at which sending stops, or where it does not stop, of those the fee pays for.
+    NearlyUsedUp,
+    /// All of them are used.
+    UsedUp,
+}
+
+/// The one rule for when messages of a plan are nearly used up, and used up: of those at which sending stops, or where it does not stop, of those the fee pays for.
+fn level(used: i64, included: i64, stop: Option<i64>) -> QuotaLevel {
+    let whole = stop.unwrap_or(included);
+    if used >= whole && (whole > 0 || stop.is_some()) {
+        QuotaLevel::UsedUp
+    } else if whole > 0 && used * 100 >= whole * NOTICES[0] {
+        QuotaLevel::NearlyUsedUp
+    } else {
+        QuotaLevel::Enough
+    }
+}
+
 /// What a tenant has used of its plan, channel by channel; empty without one.
+#[crate::boxed]
 pub async fn used(parts: &Parts, tenant: &Tenant) -> Result<Vec<QuotaView>, Error> {
     let Some(subscribed) = &tenant.subscription else { return Ok(Vec::new()) };
     let (id, now) = (tenant.id, parts.ports.clock.now());
@@ -379,6 +406,7 @@ pub async fn used(parts: &Parts, tenant: &Tenant) -> Result<Vec<QuotaView>, Erro
             limit,
             used,
             remaining: limit.map(|limit| (limit - used).max(0)),
+            level: level(used, allowance.included, limit),
             resets_at: counter.map_or_else(|| super::months::month(&subscribed.zone, now).1, |c| c.ends_at),
         }
     };
@@ -386,6 +414,7 @@ pub async fn used(parts: &Parts, tenant: &Tenant) -> Result<Vec<QuotaView>, Erro
 }
 
 /// What a tenant has used of its plan on one channel; `None` when nothing limits it there. For a campaign's check.
+#[crate::boxed]
 pub async fn on_channel(parts: &Parts, tenant: &Tenant, channel: Channel) -> Result<Option<QuotaView>, Error> {
     Ok(used(parts, tenant).await?.into_iter().find(|quota| quota.channel == channel))
 }
@@ -414,6 +443,25 @@ mod tests {
         assert_eq!(notice(&mut at_once, &allowance), None);
         let none = Allowance { included: 0, ..allowance };
         assert_eq!(notice(&mut super::tests::counter(10), &none), None);
+    }
+
+    #[test]
+    fn the_word_follows_the_first_notice() {
+        use QuotaLevel::{Enough, NearlyUsedUp, UsedUp};
+        let check = |used, included, stop, expected| {
+            assert_eq!(level(used, included, stop), expected, "{used} of {included}, {stop:?}")
+        };
+        check(0, 10, Some(10), Enough);
+        check(7, 10, Some(10), Enough);
+        check(8, 10, Some(10), NearlyUsedUp);
+        check(10, 10, Some(10), UsedUp);
+        check(12, 10, Some(20), Enough);
+        check(16, 10, Some(20), NearlyUsedUp);
+        // Where sending goes on, those the fee pays for are meant.
+        check(9, 10, None, NearlyUsedUp);
+        check(25, 10, None, UsedUp);
+        check(25, 0, None, Enough);
+        check(0, 0, Some(0), UsedUp);
     }
 
     #[test]

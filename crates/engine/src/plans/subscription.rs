@@ -286,6 +286,7 @@ fn view(row: Subscription, plan: Plan, quotas: Vec<QuotaView>, now: Timestamp) -
 }
 
 /// Shows the tenant's subscription. Needs the scope `plans:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller) -> Result<SubscriptionView, Error> {
     caller.need("plans:read")?;
     show(parts, caller.need_tenant()?).await
@@ -304,6 +305,7 @@ async fn show(parts: &Parts, tenant: TenantId) -> Result<SubscriptionView, Error
 }
 
 /// Gives the tenant a plan, or changes its subscription. Needs an operator with the scope `plans:write`.
+#[crate::boxed]
 pub async fn patch(
     engine: &Arc<Engine>,
     caller: &Caller,

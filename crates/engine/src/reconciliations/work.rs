@@ -1,7 +1,7 @@
 //! Carrying reconciliations on, one bounded step at a time: what the provider has is fetched, our messages are looked for in it, and its rows among ours.
 //!
-//! A step asks the provider outside of any transaction and writes what came of it together with how far the work is, so a process that dies in between, or a second one that does the same step,
-//! changes nothing.
+//! A row is leased for a step, so that nodes share them. The step asks the provider outside of any transaction and writes what came of it together with how far the work is, so a process that dies
+//! in between, or one that comes back after its lease, changes nothing. A step that came to nothing is tried again later, each time after a longer wait.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Reconciliations carried on in one run.
-const RUN_MAX: i64 = 5;
+const RUN_MAX: u64 = 5;
 /// Messages of ours looked at in one step.
 const OURS_PAGE: i64 = 2_000;
 /// Records compared in one step.
@@ -43,23 +43,35 @@ const AHEAD_S: i64 = 366 * 86_400;
 const EDGE_S: i64 = 900;
 /// Missing messages a provider is asked about one by one at most; what is missing beyond is believed.
 const LOOKED_UP_MAX: i64 = 200;
-/// Tries in a row that may bring nothing.
+/// Tries in a row that may bring nothing: with the waits between them, some four hours, in which an outage at a provider is mostly over.
 const TRIES_MAX: i64 = 10;
+/// Wait after the first of them, in seconds; each further one is twice as long, up to [`WAIT_MAX_S`].
+const WAIT_S: i64 = 15;
+const WAIT_MAX_S: i64 = 3_600;
+/// How long a reconciliation is ours for one step, in milliseconds: 200 questions about missing messages, each of which is given up after 30 seconds, would take longer, but then nobody else
+/// gets answers either, and the step that comes too late is not written.
+const LEASE_MS: i64 = 10 * 60_000;
 /// Days of statistics at most: the longest time and its margins.
 const DAYS_MAX: i64 = 70;
 
-/// Carries reconciliations on. Run every second; answers how many steps were made.
+/// Carries reconciliations on, each leased for its own step. Run every second; answers how many steps were made.
+#[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
-    let read = engine
-        .ports
-        .db
-        .read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(rows::running(tx, RUN_MAX).await?) }));
-    let running = read.await?;
-    let count = running.len() as u64;
-    for row in running {
-        step(engine, row).await?;
+    for count in 0..RUN_MAX {
+        let (worker, now) = (engine.worker, engine.ports.clock.now());
+        let until = now.plus_millis(LEASE_MS);
+        let lease = engine.ports.db.write(Scope::System, move |tx| Box::pin(rows::lease(tx, worker, now, until, 1)));
+        let leased: Result<Vec<Reconciliation>, store::Error> = lease.await;
+        let Some(row) = leased?.pop() else { return Ok(count) };
+        let (tenant, id) = (row.tenant_id, row.id);
+        let done = step(engine, row).await;
+        let release =
+            engine.ports.db.write(Scope::Tenant(tenant), move |tx| Box::pin(rows::release(tx, tenant, id, worker)));
+        let released: Result<(), store::Error> = release.await;
+        done?;
+        released?;
     }
-    Ok(count)
+    Ok(RUN_MAX)
 }
 
 async fn step(engine: &Arc<Engine>, row: Reconciliation) -> Result<(), Error> {
@@ -74,11 +86,21 @@ async fn step(engine: &Arc<Engine>, row: Reconciliation) -> Result<(), Error> {
     if let Err(failure) = done {
         let is_over = matches!(failure.kind, FailureKind::Account | FailureKind::Content) || row.tries + 1 >= TRIES_MAX;
         let state = if is_over { "failed" } else { "running" }.to_owned();
-        let failure = Some(failure.detail).filter(|_| is_over);
-        let after = Reconciliation { tries: row.tries + 1, state, failure, ..row.clone() };
+        let next_at = Some(engine.ports.clock.now().plus_seconds(wait_s(row.tries, failure.retry_after_ms)));
+        tracing::info!(reconciliation.id = %row.id, code = failure.code, tries = row.tries + 1, "A step of a reconciliation came to nothing");
+        // Said while it goes on, too: whoever waits for it sees why.
+        let after =
+            Reconciliation { tries: row.tries + 1, state, failure: Some(failure.detail), next_at, ..row.clone() };
         write(engine, &row, after, |_| Box::pin(async { Ok(()) })).await?;
     }
     Ok(())
+}
+
+/// How long after a try that brought nothing the next one is made, in seconds; not before the provider said.
+fn wait_s(tries: i64, retry_after_ms: Option<u64>) -> i64 {
+    let doubled = WAIT_S << tries.clamp(0, 16);
+    let asked = retry_after_ms.map_or(0, |ms| i64::try_from(ms.div_ceil(1_000)).unwrap_or(i64::MAX));
+    doubled.min(WAIT_MAX_S).max(asked.min(WAIT_MAX_S))
 }
 
 /// Writes how far the work is and what came of the step, unless somebody else made it meanwhile.
@@ -94,7 +116,9 @@ where
                 return Ok::<_, Error>(false);
             }
             work(tx).await?;
-            rows::put(tx, seen.tenant_id, &Reconciliation { updated_at: now, ..after }).await?;
+            // Behind the others that wait, or later still where the step said so.
+            let next_at = after.next_at.map(|at| at.max(now)).filter(|_| after.state == "running");
+            rows::put(tx, seen.tenant_id, &Reconciliation { updated_at: now, next_at, ..after }).await?;
             Ok(true)
         })
     });
@@ -157,7 +181,7 @@ async fn fetch_page(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         Some(next) if next != row.place => ("fetch", next),
         _ => ("ours", String::new()),
     };
-    let after = Reconciliation { stage: stage.to_owned(), place, tries: 0, ..row.clone() };
+    let after = Reconciliation { stage: stage.to_owned(), place, tries: 0, failure: None, ..row.clone() };
     let (tenant, id) = (row.tenant_id, row.id);
     write(engine, row, after, move |tx| Box::pin(async move { Ok(rows::put_records(tx, tenant, id, &found).await?) }))
         .await?;
@@ -196,7 +220,8 @@ async fn fetch_days(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
     let is_asked = |day: &Day| period.from <= day.day && day.day <= period.to;
     let found: Vec<Record> =
         counted.into_iter().filter(is_asked).filter_map(|day| Some(day_of(&day.day, day.sent?))).collect();
-    let after = Reconciliation { stage: "ours".to_owned(), place: String::new(), tries: 0, ..row.clone() };
+    let after =
+        Reconciliation { stage: "ours".to_owned(), place: String::new(), tries: 0, failure: None, ..row.clone() };
     let (tenant, id) = (row.tenant_id, row.id);
     write(engine, row, after, move |tx| Box::pin(async move { Ok(rows::put_records(tx, tenant, id, &found).await?) }))
         .await?;
@@ -247,6 +272,7 @@ async fn look_for_ours(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         stage: if place.is_some() { "ours" } else { "compare" }.to_owned(),
         place: place.unwrap_or_default(),
         tries: 0,
+        failure: None,
         ..row.clone()
     };
     if row.source == "statistics" {
@@ -330,15 +356,14 @@ async fn ours_of(
             found.insert(record.clone(), Ours { record: record.clone(), message_id, at });
         }
     };
-    // Calls have lists of their own.
-    let people = || page.iter().filter(|m| !matches!(m.channel, Channel::Webhook | Channel::Voice));
+    let people = || page.iter().filter(|m| m.channel != Channel::Webhook);
     let keys: Vec<_> = people().map(|m| (m.tenant_id, m.id)).collect();
     for route in fallbacks::former(tx, &keys).await? {
-        if route.account_id == account && route.channel != Channel::Voice {
+        if route.account_id == account && is_compared(row, route.channel) {
             add(route.provider_message_id.as_ref(), route.message_id, route.sent_at);
         }
     }
-    for m in people() {
+    for m in people().filter(|m| is_compared(row, m.channel)) {
         if m.account_id == Some(account) {
             add(m.provider_message_id.as_ref(), m.id, m.sent_at);
         }
@@ -352,6 +377,14 @@ async fn ours_of(
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// Whether the provider's records are of a channel: its own list holds everything; in a table are the messages of the channel that was named, or of all but calls.
+fn is_compared(row: &Reconciliation, channel: Channel) -> bool {
+    match row.channel {
+        Some(only) => channel == only,
+        None => row.source != "csv" || channel != Channel::Voice,
+    }
 }
 
 /// Adds our messages to the days they were sent on.
@@ -412,6 +445,7 @@ async fn compare_days(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         missing_here,
         missing_there,
         tries: 0,
+        failure: None,
         ..row.clone()
     };
     let names: Vec<String> = all.into_iter().map(|day| day.record).collect();
@@ -542,7 +576,7 @@ async fn compare(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         })
     });
     let (page, known) = read.await?;
-    let mut after = Reconciliation { tries: 0, ..row.clone() };
+    let mut after = Reconciliation { tries: 0, failure: None, ..row.clone() };
     match page.last().filter(|_| page.len() as i64 == THEIRS_PAGE) {
         Some(last) => after.place.clone_from(&last.record),
         None => "done".clone_into(&mut after.state),
@@ -591,6 +625,14 @@ mod tests {
 
     fn day(number: u32, ours: i64, theirs: i64) -> Record {
         Record { ours: Some(ours), ..day_of(&format!("2026-11-{number:02}"), theirs) }
+    }
+
+    #[test]
+    fn waits_grow_and_end() {
+        let all: Vec<i64> = (0..TRIES_MAX).map(|tries| wait_s(tries, None)).collect();
+        assert_eq!(all, [15, 30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+        assert_eq!((wait_s(0, Some(45_500)), wait_s(3, Some(1))), (46, 120));
+        assert_eq!(wait_s(0, Some(u64::MAX)), WAIT_MAX_S, "nobody may keep it waiting for ever");
     }
 
     #[test]

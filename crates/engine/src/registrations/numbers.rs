@@ -8,19 +8,23 @@ use std::sync::Arc;
 use model::{NumberId, Phone, RegistrationId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Scope, numbers};
+use store::{Scope, accounts, numbers};
 use utoipa::ToSchema;
 
 use crate::{
     Error, Parts, audit,
+    directory::Account,
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
     patch::Patch,
+    provider,
     vault::OPERATOR,
 };
 
+/// Accounts looked at for one that can give a number back: some seconds, once, for the operator.
+const ACCOUNTS_MAX: i64 = 2_000;
 /// Longest id of a provider, in bytes.
 const REFERENCE_MAX: usize = 255;
 
@@ -143,6 +147,7 @@ fn view(row: numbers::Number) -> NumberView {
 }
 
 /// Adds a number to the pool. Needs an operator with the scope `numbers:write`.
+#[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewNumber) -> Result<Reply, Error> {
     caller.need_operator("numbers:write")?;
     let mut faults = Faults::default();
@@ -151,7 +156,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewNum
         faults.add("/connector", "expected the id of a provider that registers businesses: twilio");
     }
     let national = new.number.as_str().strip_prefix("+1").unwrap_or_default();
-    if numbers::TOLL_FREE.iter().any(|code| national.starts_with(code)) {
+    if model::is_toll_free(national) {
         faults.add(
             "/number",
             "a local number: toll-free ones are verified another way, and no registration can take them",
@@ -206,6 +211,7 @@ fn outside(caller: &Caller) -> Caller {
 }
 
 /// Lists the pool, newest first. Needs an operator with the scope `numbers:read`.
+#[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
@@ -225,6 +231,7 @@ pub async fn list(
 }
 
 /// Reads one number. Needs an operator with the scope `numbers:read`.
+#[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: NumberId) -> Result<NumberView, Error> {
     caller.need_operator("numbers:read")?;
     let read = parts.ports.db.read(Scope::System, move |tx| Box::pin(numbers::find(tx, id)));
@@ -232,6 +239,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: NumberId) -> Result<NumberV
 }
 
 /// Puts a number aside, or frees it. Needs an operator with the scope `numbers:write`.
+#[crate::boxed]
 pub async fn patch(parts: &Parts, caller: &Caller, id: NumberId, change: NumberPatch) -> Result<NumberView, Error> {
     caller.need_operator("numbers:write")?;
     let (now, ids, by) = (parts.ports.clock.now(), Arc::clone(&parts.ports.ids), outside(caller));
@@ -262,4 +270,91 @@ pub async fn patch(parts: &Parts, caller: &Caller, id: NumberId, change: NumberP
         })
     });
     write.await
+}
+
+/// Takes a number out of the pool; with `is_released` it is given back to the provider first, which ends what is paid for it. Needs an operator with the scope `numbers:write`.
+///
+/// It is put aside before the provider is asked, so that nobody is given it meanwhile. When the answer is lost it stays aside, and this can be asked again: what is not there any more is
+/// given back.
+#[crate::boxed]
+pub async fn remove(parts: &Parts, caller: &Caller, id: NumberId, is_released: bool) -> Result<(), Error> {
+    caller.need_operator("numbers:write")?;
+    let read = parts.ports.db.read(Scope::System, move |tx| Box::pin(numbers::find(tx, id)));
+    let row: numbers::Number = read.await?.ok_or_else(|| Error::not_found("number"))?;
+    if !is_released {
+        return end(parts, caller, id, "number.removed").await;
+    }
+    let Some(reference) = row.reference.clone() else {
+        let detail = "What the provider calls this number is not known, so it cannot be given back here: do so on the provider's pages, and remove it without `release`.";
+        return Err(Error::conflict("number_without_reference", detail));
+    };
+    let account = holding(parts, &row).await?;
+    let now = parts.ports.clock.now();
+    let aside = parts.ports.db.write(Scope::System, move |tx| {
+        Box::pin(async move {
+            let mut row = idle(tx, id).await?;
+            row.state = NumberState::Retired.as_str().to_owned();
+            (row.detail, row.updated_at) = (Some("To be given back to the provider.".to_owned()), now);
+            Ok::<_, Error>(numbers::update(tx, &row).await?)
+        })
+    });
+    aside.await?;
+    let offered = account.connector.registrations().ok_or_else(|| unheld(&row))?;
+    let given = provider::drive(parts, &account, |cx, answers| offered.release(cx, &reference, answers));
+    given.await.map_err(provider::refusal)?;
+    end(parts, caller, id, "number.released").await
+}
+
+/// A number nobody has, locked.
+async fn idle(tx: &mut store::Tx, id: NumberId) -> Result<numbers::Number, Error> {
+    let row = numbers::lock(tx, id).await?.ok_or_else(|| Error::not_found("number"))?;
+    if row.allocated_to.is_some() {
+        let detail = format!(
+            "{} is with a tenant, whose messages may leave as it. Delete its account or registration, or take it away with PATCH /v1/numbers/{id} (`state`: `retired`), then try again.",
+            row.number
+        );
+        return Err(Error::conflict("number_allocated", detail));
+    }
+    Ok(row)
+}
+
+async fn end(parts: &Parts, caller: &Caller, id: NumberId, action: &'static str) -> Result<(), Error> {
+    let (now, ids, by) = (parts.ports.clock.now(), Arc::clone(&parts.ports.ids), outside(caller));
+    let write = parts.ports.db.write(Scope::System, move |tx| {
+        Box::pin(async move {
+            let row = idle(tx, id).await?;
+            numbers::remove(tx, id).await?;
+            let detail =
+                json!({"number": row.number, "provider_account": row.provider_account, "reference": row.reference});
+            audit::record(tx, OPERATOR, &ids, now, &by, action, id, &detail).await
+        })
+    });
+    write.await
+}
+
+fn unheld(row: &numbers::Number) -> Error {
+    let detail = format!(
+        "No account here belongs to {}, who holds {}: give it back on the pages of {}, and remove it without `release`.",
+        row.provider_account, row.number, row.connector
+    );
+    Error::conflict("number_account_missing", detail)
+}
+
+/// An account of whoever holds a number, of any tenant: the pool has none of its own.
+async fn holding(parts: &Parts, row: &numbers::Number) -> Result<Arc<Account>, Error> {
+    let connector = row.connector.clone();
+    let read = parts.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            let first = model::AccountId::from_ulid(0);
+            Ok::<_, Error>(accounts::of_connector(tx, &connector, first, ACCOUNTS_MAX).await?)
+        })
+    });
+    for (tenant, id) in read.await? {
+        // One whose settings cannot be read is no use.
+        let Ok(account) = provider::account(parts, tenant, id).await else { continue };
+        if super::work::holder(&account, parts.ports.clock.now()).1 == row.provider_account {
+            return Ok(account);
+        }
+    }
+    Err(unheld(row))
 }

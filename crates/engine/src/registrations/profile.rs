@@ -25,14 +25,15 @@ const URL_MAX: usize = 2_048;
 const DESCRIPTION: (usize, usize) = (40, 4_096);
 /// Shortest and longest text on how people agree.
 const FLOW: (usize, usize) = (40, 2_048);
-/// Samples: how many, and how long each.
-const SAMPLES: (usize, usize) = (2, 5);
+/// Samples: how many, at least and at most.
+pub const SAMPLES: (usize, usize) = (2, 5);
+/// How long each of them.
 const SAMPLE: (usize, usize) = (20, 1_024);
 /// Shortest and longest answer to a keyword.
 const ANSWER: (usize, usize) = (20, 320);
 
 /// What carriers call a business's line of work.
-const INDUSTRIES: &[&str] = &[
+pub const INDUSTRIES: &[&str] = &[
     "agriculture",
     "automotive",
     "banking",
@@ -66,7 +67,7 @@ const INDUSTRIES: &[&str] = &[
     "travel",
 ];
 /// What carriers call what is sent. Those that need another contract with them are left out.
-const CATEGORIES: &[&str] = &[
+pub const CATEGORIES: &[&str] = &[
     "2fa",
     "account_notification",
     "customer_care",
@@ -80,8 +81,10 @@ const CATEGORIES: &[&str] = &[
     "public_service_announcement",
     "security_alert",
 ];
-const POSITIONS: &[&str] = &["ceo", "cfo", "director", "general_counsel", "gm", "vp"];
+/// What carriers call who answers for a business.
+pub const POSITIONS: &[&str] = &["ceo", "cfo", "director", "general_counsel", "gm", "vp"];
 const KINDS: &[(&str, BusinessKind)] = &[
+    ("sole_proprietor", BusinessKind::SoleProprietor),
     ("sole_proprietorship", BusinessKind::SoleProprietorship),
     ("partnership", BusinessKind::Partnership),
     ("llc", BusinessKind::Llc),
@@ -308,6 +311,7 @@ fn shown(row: Option<Row>) -> Result<BusinessProfileView, Error> {
 }
 
 /// Shows who the tenant's business is. Needs the scope `registrations:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller) -> Result<BusinessProfileView, Error> {
     caller.need("registrations:read")?;
     let tenant = caller.need_tenant()?;
@@ -316,6 +320,7 @@ pub async fn get(engine: &Engine, caller: &Caller) -> Result<BusinessProfileView
 }
 
 /// Changes who the tenant's business is, by a JSON Merge Patch. Needs the scope `registrations:write`; `us_sms` is the operator's to say.
+#[crate::boxed]
 pub async fn patch(engine: &Engine, caller: &Caller, body: &[u8]) -> Result<BusinessProfileView, Error> {
     caller.need("registrations:write")?;
     let tenant = caller.need_tenant()?;
@@ -398,6 +403,11 @@ fn ein(text: &str) -> Option<String> {
     let digits: String = text.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
     let is_one = digits.len() == 9 && digits.bytes().all(|b| b.is_ascii_digit()) && !NEVER.contains(&&digits[..2]);
     is_one.then(|| format!("{}-{}", &digits[..2], &digits[2..]))
+}
+
+/// The words for the forms a business can have.
+pub fn business_types() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(word, _)| *word)
 }
 
 fn kind(word: Option<&str>) -> Option<BusinessKind> {
@@ -517,11 +527,17 @@ impl BusinessProfile {
             })
         };
         let (address, owner, case) = (&self.address, &self.owner, &self.use_case);
+        let is_person = kind(self.business_type.as_deref()) == Some(BusinessKind::SoleProprietor);
+        let role = |line: &Option<String>| line.clone().or(is_person.then(String::new));
         let mut business = Business {
             legal_name: need("/legal_name", &self.legal_name, "the name the business is registered under"),
             dba: self.dba.clone(),
             kind: kind(self.business_type.as_deref()).unwrap_or(BusinessKind::Llc),
-            ein: need("/ein", &self.ein, "its Employer Identification Number"),
+            ein: need(
+                "/ein",
+                &if is_person { Some(String::new()) } else { self.ein.clone() },
+                "its Employer Identification Number; one person without any is a sole_proprietor",
+            ),
             industry: need("/industry", &self.industry, "its line of work"),
             website: need("/website", &self.website, "where its website is"),
             address: Place {
@@ -534,8 +550,8 @@ impl BusinessProfile {
             owner: Officer {
                 first_name: need("/owner/first_name", &owner.first_name, "who answers for the business"),
                 last_name: need("/owner/last_name", &owner.last_name, "who answers for the business"),
-                title: need("/owner/title", &owner.title, "their title"),
-                position: need("/owner/position", &owner.position, "their position"),
+                title: need("/owner/title", &role(&owner.title), "their title"),
+                position: need("/owner/position", &role(&owner.position), "their position"),
                 email: need("/owner/email", &owner.email, "their mail address"),
                 phone: need("/owner/phone", &owner.phone, "their number"),
             },
@@ -566,6 +582,14 @@ impl BusinessProfile {
             let exchange = need("/stock_exchange", &self.stock_exchange, "at which exchange it is listed");
             let ticker = need("/stock_ticker", &self.stock_ticker, "under which ticker");
             business.listed = Some((exchange, ticker));
+        }
+        if is_person && self.ein.is_some() {
+            let detail = "a sole_proprietor has no EIN: one person who has one is a sole_proprietorship; empty it with null otherwise";
+            missing.push(FieldError::new("/ein", detail));
+        }
+        if is_person && !matches!(business.address.country.as_str(), "US" | "CA") {
+            let detail = "a sole_proprietor lives in the United States or Canada";
+            missing.push(FieldError::new("/address/country", detail));
         }
         if kind(self.business_type.as_deref()).is_none() {
             missing.push(FieldError::new("/business_type", "say which form it has"));
@@ -654,6 +678,36 @@ mod tests {
                 json!({"ein": "123456789", "address": {"country": "CA", "region": "Ontario", "postal_code": "K1A 0B1"}})
             ),
             Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn one_person_needs_a_number_and_no_ein() {
+        let pointers = |change: Value| -> Vec<String> {
+            let mut profile: Value = json!({
+                "legal_name": "Ada Byron", "business_type": "sole_proprietor", "industry": "education", "website": "https://ada.example",
+                "address": {"street": "1 High Street", "city": "Springfield", "region": "IL", "postal_code": "62701"},
+                "owner": {"first_name": "Ada", "last_name": "Byron", "email": "ada@ada.example", "phone": "+14155550123"},
+                "contact_email": "ada@ada.example", "monthly_volume": 500,
+                "use_case": {
+                    "category": "marketing", "description": "News about lessons, to people who asked for them by mail.",
+                    "opt_in_flow": "Whoever books a lesson can tick a box that is empty at first.",
+                    "samples": ["Ada: your lesson is at 7 pm. Reply STOP to stop.", "Ada: new lessons in May. Reply STOP to stop."],
+                    "privacy_policy_url": "https://ada.example/privacy", "terms_url": "https://ada.example/terms",
+                },
+                "compliance": {"has_opt_in": true, "numbers_not_shared": true, "no_forbidden_content": true},
+            });
+            branding::merge(&mut profile, change);
+            let profile: BusinessProfile = serde_json::from_value(profile).unwrap();
+            profile.business().err().unwrap_or_default().into_iter().map(|field| field.pointer).collect()
+        };
+        assert_eq!(pointers(json!({})), Vec::<String>::new());
+        assert_eq!(pointers(json!({"ein": "12-3456789"})), ["/ein"]);
+        assert_eq!(pointers(json!({"address": {"country": "DE"}})), ["/address/country"]);
+        assert_eq!(pointers(json!({"owner": {"phone": null}})), ["/owner/phone"]);
+        assert_eq!(
+            pointers(json!({"business_type": "sole_proprietorship"})),
+            ["/ein", "/owner/title", "/owner/position"]
         );
     }
 

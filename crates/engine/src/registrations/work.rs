@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connectors::manage::{Business, Progress, Reason, References, Stage, StageResult, Work};
+use connectors::manage::{Business, Progress, Reason, References, Stage, StageResult, TollFree, Work};
 use model::{Channel, Failure, FailureKind, NumberId, Timestamp};
 use serde_json::json;
 use store::{
@@ -36,6 +36,7 @@ const DOWN_MAX: u32 = 10;
 const NEXT_MS: i64 = 1_000;
 
 /// Works on registrations whose time has come, each leased for its own turn. Answers how many. Run every two seconds.
+#[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
     for count in 0..TURNS {
         if !next(engine).await? {
@@ -46,6 +47,7 @@ pub async fn run(engine: &Engine) -> Result<u64, Error> {
 }
 
 /// Gives the numbers of tenants and registrations that are gone back to the pool. Answers how many. Run every minute.
+#[crate::boxed]
 pub async fn free_numbers(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let free = engine.ports.db.write(Scope::System, move |tx| Box::pin(numbers::free_left(tx, now)));
@@ -91,7 +93,7 @@ async fn turn(engine: &Engine, row: Registration) -> Result<(), Error> {
     let mut bought = None;
     match driven {
         Ok((progress, account)) => {
-            bought = progress.refs.number.clone().map(|_| holder(engine, &account));
+            bought = progress.refs.number.clone().map(|_| holder(&account, now));
             settings = progress.settings.clone();
             advance(&mut after, progress, now);
         }
@@ -129,12 +131,15 @@ async fn stage(
     if stage == Stage::Number && refs.number_id.is_none() {
         allocate(engine, row, account, &mut refs).await?;
     }
+    let toll_free: Option<TollFree> =
+        row.toll_free.as_deref().map(serde_json::from_str).transpose().map_err(Error::internal)?;
     let name = row.id.to_string();
     let work = Work {
         name: &name,
         stage,
         business: &business,
         area_code: row.area_code.as_deref(),
+        toll_free: toll_free.as_ref(),
         refs: &refs,
         submitted_at: row.submitted_at,
     };
@@ -142,13 +147,13 @@ async fn stage(
 }
 
 /// Who holds an account's numbers: the connector and its own word for it.
-fn holder(engine: &Engine, account: &Account) -> (String, String) {
+pub(super) fn holder(account: &Account, now: Timestamp) -> (String, String) {
     let cx = connectors::Cx {
         settings: &account.values,
         from: account.from.as_deref(),
         base_url: None,
         callback_url: &account.callback_url,
-        now: engine.ports.clock.now(),
+        now,
         nonce: 0,
     };
     let holder = account.connector.registrations().map(|offered| offered.holder(&cx)).unwrap_or_default();
@@ -157,7 +162,7 @@ fn holder(engine: &Engine, account: &Account) -> (String, String) {
 
 /// Takes a free number of the same holder from the pool, so that none has to be bought. One that was taken before a crash is found again.
 async fn allocate(engine: &Engine, row: &Registration, account: &Account, refs: &mut References) -> Result<(), Error> {
-    let (connector, holder) = holder(engine, account);
+    let (connector, holder) = holder(account, engine.ports.clock.now());
     let start = format!("+1{}", row.area_code.as_deref().unwrap_or_default());
     let (tenant, id, now) = (row.tenant_id, row.id, engine.ports.clock.now());
     let write = engine.ports.db.write(Scope::System, move |tx| {
@@ -186,6 +191,7 @@ fn advance(row: &mut Registration, progress: Progress, now: Timestamp) {
         }
         StageResult::Done => row.next_at = Some(now.plus_millis(NEXT_MS)),
         StageResult::Waits(at) => row.next_at = Some(at.unwrap_or_else(|| now.plus_millis(REVIEW_MS))),
+        StageResult::Asks(words) => (row.problem, row.next_at) = (Some(words), Some(now.plus_millis(REVIEW_MS))),
         StageResult::Rejected(reasons) => reject(row, &reasons),
     }
 }
@@ -352,6 +358,9 @@ mod tests {
             tenant_id: TenantId::from_ulid(1),
             id: RegistrationId::from_ulid(2),
             account_id: AccountId::from_ulid(3),
+            kind: "10dlc".to_owned(),
+            sender: String::new(),
+            toll_free: None,
             state: IN_PROGRESS.to_owned(),
             stage: "brand".to_owned(),
             refs: "{}".to_owned(),

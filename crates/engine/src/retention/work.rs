@@ -36,6 +36,7 @@ const CIRCLE_S: i64 = 86_400;
 const MORE: u64 = 1_000;
 
 /// Takes away what is too old, of tenants that are due. Answers [`MORE`] when there is more to do.
+#[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     let (now, worker) = (engine.ports.clock.now(), engine.worker);
     let until = now.plus_millis(LEASE_MS);

@@ -45,6 +45,7 @@ pub struct History {
 }
 
 /// Reads what was tried for messages that rules decided about.
+#[crate::boxed]
 pub async fn histories(tx: &mut Tx, messages: &[&Message]) -> Result<HashMap<MessageId, History>, store::Error> {
     let mut keys: Vec<_> = messages.iter().map(|m| (m.tenant_id, m.id)).collect();
     keys.sort_unstable();

@@ -36,6 +36,7 @@ pub(super) struct Known {
 }
 
 impl Known {
+    #[crate::boxed]
     pub async fn read(tx: &mut Tx, tenant: TenantId) -> Result<Self, Error> {
         Ok(Self { tenant, rules: routes::all(tx, tenant).await?, accounts: accounts::all(tx, tenant).await? })
     }
@@ -50,6 +51,7 @@ impl Known {
     }
 
     /// Refuses a rule with everything that is wrong with it. `rows` are the rules of its channel whose place or content changes.
+    #[crate::boxed]
     pub async fn check(
         &self,
         mut faults: Faults,

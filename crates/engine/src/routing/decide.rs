@@ -82,7 +82,12 @@ impl<'a> Facts<'a> {
     fn refusal(&self, account: &Account) -> Option<String> {
         let (channel, address) = (self.message.channel, self.message.address);
         match gate::action(self.registered, account, None, channel, address) {
-            Some(action) => Some(format!("not registered with American carriers ({action})")),
+            Some(gate::Missing { action, is_toll_free: false }) => {
+                Some(format!("not registered with American carriers ({action})"))
+            }
+            Some(gate::Missing { action, is_toll_free: true }) => {
+                Some(format!("its toll-free number is not verified ({action})"))
+            }
             None => (self.refuses)(account),
         }
     }

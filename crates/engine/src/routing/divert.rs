@@ -41,6 +41,7 @@ impl Cursor {
 pub(crate) struct Cursors(Mutex<HashMap<AccountId, Cursor>>);
 
 /// Sends messages another way that wait for failing accounts and whose rules allow it. Run every second; answers how many were looked at.
+#[crate::boxed]
 pub async fn divert(engine: &Engine) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, |tx| Box::pin(async move { account_states::troubled(tx).await }));
     let now = engine.ports.clock.now();

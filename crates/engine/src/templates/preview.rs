@@ -110,6 +110,7 @@ pub struct Preview {
 }
 
 /// Shows a version of a template as somebody would get it, drafts too. Needs the scope `templates:read`.
+#[crate::boxed]
 pub async fn preview(
     engine: &Engine,
     caller: &Caller,
@@ -124,6 +125,7 @@ pub async fn preview(
 }
 
 /// Shows what is being written and kept nowhere yet, with the variables it has. One without any value is shown by its name in brackets. Needs the scope `templates:read`.
+#[crate::boxed]
 pub async fn try_out(
     engine: &Engine,
     caller: &Caller,

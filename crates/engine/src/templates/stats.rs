@@ -83,6 +83,7 @@ fn shown(c: &Counts) -> TemplateCounts {
 }
 
 /// Counts what came of a template, by version. Needs the scope `templates:read`.
+#[crate::boxed]
 pub async fn stats(engine: &Engine, caller: &Caller, id: TemplateId) -> Result<TemplateStats, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| {

@@ -44,6 +44,7 @@ pub struct TestRequest {
 }
 
 /// Sends a version to a few addresses. Its messages carry `"test": "[Test]"` in their metadata. Needs the scope `templates:write`.
+#[crate::boxed]
 pub async fn test(
     engine: &Engine,
     caller: &Caller,

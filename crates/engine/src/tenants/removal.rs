@@ -25,6 +25,7 @@ const KEPT: &str = "invoices";
 const MORE: u64 = 1_000;
 
 /// Deletes demo tenants whose time is over, and removes what is left of deleted tenants. Answers [`MORE`] when there is more to do.
+#[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
     crate::demo::end_old(engine.parts()).await?;
     let before = engine.ports.clock.now().plus_seconds(-GRACE_S);

@@ -44,6 +44,7 @@ pub enum Response {
 
 impl Engine {
     /// Signs and checks tracked addresses. The installation's secret is made when it is first needed, and read once per process.
+    #[crate::boxed]
     pub async fn signer(&self) -> Result<Arc<Signer>, Error> {
         self.signer.get_or_try_init(|| self.read_signer()).await.map(Arc::clone)
     }
@@ -71,6 +72,7 @@ impl Engine {
     }
 
     /// Answers a request for a tracked address. An address we did not make is not found.
+    #[crate::boxed]
     pub async fn tracked(&self, token: &str, is_head: bool, agent: &str) -> Result<Response, Error> {
         let signer = self.signer().await?;
         let gone = || Error::not_found("address");
@@ -129,6 +131,7 @@ async fn logo(engine: &Engine, tenant: TenantId, file: AttachmentId) -> Result<R
 }
 
 /// Judges requests that have waited long enough, and applies what they tell. Killed between the two, the next run tells the same again, which changes nothing.
+#[crate::boxed]
 pub async fn settle(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let read = engine.ports.db.read(Scope::System, move |tx| {

@@ -16,6 +16,7 @@ pub(crate) struct Fingerprints(Option<hmac::Key>);
 
 impl Fingerprints {
     /// Those of a tenant, in the transaction that audits; makes the tenant's secret when it has none.
+    #[crate::boxed]
     pub async fn of_tenant(
         tx: &mut Tx,
         vault: &Vault,

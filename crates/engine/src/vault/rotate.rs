@@ -41,6 +41,7 @@ pub struct DataKeyRotation {
 
 impl Vault {
     /// Refuses to go on when something is sealed with a master key we were not given, and names it. For start and `doctor`.
+    #[crate::boxed]
     pub async fn check(&self, db: &Db) -> Result<Vec<(String, i64)>, Error> {
         let in_use = db
             .read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(data_keys::masters_in_use(tx).await?) }))

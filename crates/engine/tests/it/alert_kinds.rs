@@ -197,6 +197,11 @@ async fn fire(of_kind: AlertKind, it: &Played, others: &[Played], is_broken: &At
             it.run("UPDATE message_counters SET sent = sent + 1 WHERE tenant_id = $1").await;
             assert!(books::watch(&stage.engine).await.unwrap() > 0);
         }
+        AlertKind::PaymentDisputed => {
+            let bought = serde_json::from_value(json!({"amount_micros": 10_000_000, "reference": "7"})).unwrap();
+            credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, bought).await.unwrap();
+            it.run("UPDATE credit_purchases SET is_disputed = TRUE WHERE tenant_id = $1").await;
+        }
     }
 }
 
@@ -234,6 +239,9 @@ async fn mend(of_kind: AlertKind, it: &Played, is_broken: &AtomicBool) {
         AlertKind::LedgerFinding => {
             assert!(stage.engine.recount(stage.tenant).await.unwrap() > 0);
             assert_eq!(books::watch(&stage.engine).await.unwrap(), 0);
+        }
+        AlertKind::PaymentDisputed => {
+            it.run("UPDATE credit_purchases SET is_disputed = FALSE WHERE tenant_id = $1").await
         }
     }
 }
@@ -292,7 +300,8 @@ const ABOUT_RECIPIENTS: [AlertKind; 5] = [
     AlertKind::Registration,
     AlertKind::DeadLetters,
 ];
-const ABOUT_MONEY: [AlertKind; 4] = [AlertKind::Cost, AlertKind::CostForecast, AlertKind::CreditLow, AlertKind::Quota];
+const ABOUT_MONEY: [AlertKind; 5] =
+    [AlertKind::Cost, AlertKind::CostForecast, AlertKind::CreditLow, AlertKind::Quota, AlertKind::PaymentDisputed];
 // By itself: the sums of the other stories have no messages, which the check of the books would find.
 const ABOUT_BOOKS: [AlertKind; 1] = [AlertKind::LedgerFinding];
 

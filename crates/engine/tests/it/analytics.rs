@@ -29,6 +29,19 @@ async fn scribble(db: &TestDb) {
     assert!(write.await.unwrap() > 0);
 }
 
+/// Sums as the migration that made days of them leaves them: no clock, no day, neither cost nor what waits.
+pub async fn as_an_earlier_version_left_it(db: &TestDb) {
+    let write = db.db.write(store::Scope::System, |tx| {
+        Box::pin(async move {
+            tx.execute("UPDATE messages SET clock = NULL", &[]).await?;
+            tx.execute("DELETE FROM message_days", &[]).await?;
+            tx.execute("UPDATE message_counters SET clock = 0, currency = '', waiting = 0", &[]).await?;
+            store::installation::put(tx, "sums_to_recount", "all").await
+        })
+    });
+    write.await.unwrap();
+}
+
 testkit::both! {
     async fn what_became_of_messages_is_told_by_period_and_group(db: TestDb) {
         let (stage, account) = twilio(&db, |_| taken()).await;
@@ -159,6 +172,68 @@ testkit::both! {
         assert_eq!(told().await, before);
         assert_eq!(tidings_engine::analytics::recount_pending(&stage.engine).await.unwrap(), 0, "once");
         assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn figures_are_right_while_an_upgrade_counts_them_again(db: TestDb) {
+        let (stage, _) = twilio(&db, |_| taken()).await;
+        let change = serde_json::from_value(json!({ "timezone": "Asia/Kolkata" })).unwrap();
+        tidings_engine::tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+        let other = neighbour(&stage).await;
+        crate::hooks::twilio_account(&other).await;
+        for at in ["2026-11-28T18:29:00Z", "2026-11-28T18:31:00Z", "2026-12-01T09:00:00Z", "2026-12-01T10:00:00Z"] {
+            stage.world.clock.set(at.parse().unwrap());
+            stage.send(sms()).await;
+        }
+        other.send(sms()).await;
+        stage.dispatch().await;
+        let told = async || {
+            let ask = |interval: &str| json!({ "since": "2026-11-01", "interval": interval, "group_by": "channel,country" });
+            let mine = [figures(&stage, ask("day")).await, figures(&stage, ask("month")).await, figures(&stage, ask("all")).await];
+            (mine, figures(&other, ask("day")).await["totals"].clone())
+        };
+        let before = told().await;
+        let days: Vec<_> = before.0[0]["data"].as_array().unwrap().iter().map(|row| row["sent"].as_i64().unwrap()).collect();
+        assert_eq!((days, &before.1["sent"]), (vec![1, 1, 2], &json!(1)));
+        // As the migration leaves it; and the neighbour keeps the sums of messages that are gone.
+        as_an_earlier_version_left_it(&db).await;
+        let gone = other.tenant;
+        let remove = db.db.write(store::Scope::System, move |tx| {
+            Box::pin(async move { tx.execute("DELETE FROM messages WHERE tenant_id = $1", &[&gone]).await })
+        });
+        assert_eq!(remove.await.unwrap(), 1);
+        assert_eq!(told().await, before, "before counting began");
+        let mut counting = std::pin::pin!(tidings_engine::analytics::recount_pending(&stage.engine));
+        let mut asked = 0;
+        while futures_util::poll!(&mut counting).is_pending() {
+            assert_eq!(told().await, before, "after {asked} looks");
+            asked += 1;
+        }
+        assert!(asked > 3, "it was asked {asked} times in the middle");
+        assert_eq!(told().await, before, "when all is counted");
+        assert_eq!(column(&db, "SELECT CAST(SUM(sent) AS TEXT) FROM message_days").await, "5", "those without messages have days, too");
+        assert_eq!(column(&db, "SELECT value FROM installation WHERE name = 'sums_to_recount'").await, "done");
+    }
+
+    async fn counting_again_goes_on_with_the_tenant_it_was_at(db: TestDb) {
+        let (stage, _) = twilio(&db, |_| taken()).await;
+        let other = neighbour(&stage).await;
+        crate::hooks::twilio_account(&other).await;
+        for of in [&stage, &other] {
+            of.send(sms()).await;
+        }
+        stage.dispatch().await;
+        scribble(&db).await;
+        let reached = other.tenant.to_string();
+        let put = db.db.write(store::Scope::System, move |tx| {
+            Box::pin(async move { store::installation::put(tx, "sums_to_recount", &reached).await })
+        });
+        put.await.unwrap();
+        let accepted = async |of: &Stage| figures(of, json!({ "interval": "day" })).await["totals"]["accepted"].clone();
+        let (mine, theirs) = (accepted(&stage).await, accepted(&other).await);
+        assert!(mine == json!(1) && theirs.as_i64() > Some(1), "the newer one was counted and is read by day: {mine}, {theirs}");
+        assert!(tidings_engine::analytics::recount_pending(&stage.engine).await.unwrap() > 0);
+        assert_eq!((accepted(&stage).await, accepted(&other).await), (json!(1), theirs), "and is not counted once more");
+        assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
     }
 
     async fn hours_begin_on_the_tenants_clock_also_where_that_is_off_by_a_quarter(db: TestDb) {

@@ -280,4 +280,93 @@ testkit::both! {
         assert_eq!(stage.status(message).await, "failed");
         assert!(stage.message(message).await.failure.unwrap().contains("attachment_gone"));
     }
+
+    async fn an_upload_is_held_against_what_its_provider_takes_when_it_is_accepted(db: TestDb) {
+        let stage = Stage::in_world(world(&db)).await;
+        let meta = json!({ "phone_number_id": "1", "access_token": "t" });
+        stage.account("whatsapp_cloud", meta, None).await;
+        stage.account("telegram", json!({ "bot_token": "1:a" }), None).await;
+        let picture = async |content_type: &str, size: usize| -> AttachmentId {
+            let bytes = Bytes::from(vec![7; size]);
+            let upload = attachments::upload(&stage.engine, &stage.caller, &Repeat::NONE, "a.bin", content_type, bytes);
+            read(&upload.await.unwrap())["id"].as_str().unwrap().parse().unwrap()
+        };
+        let whatsapp = |id: AttachmentId| json!({
+            "to": { "phone": "+4915112345678" }, "channel": "whatsapp", "content": { "media": [{ "type": "image", "attachment_id": id }] },
+        });
+        let telegram = |id: AttachmentId| json!({
+            "to": { "telegram_chat_id": 7 }, "content": { "text": "Look", "media": [{ "type": "image", "attachment_id": id }] },
+        });
+        let fits = picture("image/png", 5 << 20).await;
+        let large = picture("image/png", (5 << 20) + 1).await;
+        let larger = picture("image/png", (10 << 20) + 1).await;
+        let gif = picture("image/gif", 3).await;
+        for good in [whatsapp(fits), telegram(large), telegram(gif)] {
+            stage.send(good).await;
+        }
+        let place = ["/content/media/0/attachment_id"];
+        for (bad, word) in [
+            (whatsapp(large), "5242880"),
+            (whatsapp(gif), "image/jpeg, image/png"),
+            (telegram(larger), "10485760"),
+            (whatsapp(AttachmentId::from_ulid(7)), "no such attachment"),
+        ] {
+            let mut dry = bad.clone();
+            dry["dry_run"] = json!(true);
+            for request in [bad, dry] {
+                let error = stage.try_send(request, None).await.unwrap_err();
+                let field = &error.errors[0];
+                assert!(field.pointer == place[0] && field.detail.contains(word) && error.kind.status() == 422, "{error:?}");
+            }
+        }
+        // In a batch the others go.
+        let batch = json!({ "messages": [whatsapp(fits), whatsapp(large), whatsapp(fits)] });
+        let reply = stage.engine.send_batch(&stage.caller, &serde_json::to_vec(&batch).unwrap(), None).await.unwrap();
+        let answers = &read(&reply)["data"];
+        assert_eq!(answers[1]["error"]["errors"][0]["pointer"], place[0], "{answers}");
+        assert!(answers[0]["id"].is_string() && answers[2]["id"].is_string(), "{answers}");
+        // From a template as well.
+        for (name, id) in [("fits", fits), ("large", large)] {
+            let variants = json!({ "en": { "media": [{ "type": "image", "attachment_id": id }] } });
+            crate::templates::published_on(&stage, name, "whatsapp", variants).await;
+        }
+        let by_template = |name: &str| json!({ "to": { "phone": "+4915112345678" }, "channel": "whatsapp", "template": { "name": name } });
+        stage.send(by_template("fits")).await;
+        assert_eq!(pointers(stage.try_send(by_template("large"), None).await), place);
+    }
+
+    async fn an_upload_of_a_template_stays_for_the_messages_that_show_it(db: TestDb) {
+        let stage = Stage::in_world(world(&db)).await;
+        stage.account("telegram", json!({ "bot_token": "1:a" }), None).await;
+        let id = upload(&stage, "ticket.pdf", PDF).await;
+        let variants = json!({ "en": { "media": [{ "type": "document", "attachment_id": id }] } });
+        crate::templates::published_on(&stage, "ticket", "telegram", variants).await;
+        let later = stage.world.ports.clock.now().plus_seconds(10 * 86_400);
+        stage.send(json!({ "to": { "telegram_chat_id": 7 }, "template": { "name": "ticket" }, "send_at": later })).await;
+        attachments::delete(&stage.engine, &stage.caller, id).await.unwrap();
+        days(&stage, 10);
+        assert_eq!(purge(&stage).await, 0);
+        days(&stage, 31);
+        assert_eq!(purge(&stage).await, 1);
+    }
+
+    async fn a_dry_run_weighs_files_and_keeps_none(db: TestDb) {
+        let stage = Stage::in_world(world(&db)).await;
+        stage.account("mailjet", json!({ "api_key": "k", "secret_key": "s" }), Some("tickets@acme.example")).await;
+        let dry = |files: Value| {
+            let mut request = mail(files);
+            request["dry_run"] = json!(true);
+            request
+        };
+        let explained = stage.try_send(dry(json!([inline(PDF)])), None).await.unwrap();
+        assert_eq!((&explained["dry_run"], &explained["content"]["attachments"]), (&json!(true), &Value::Null));
+        assert!(stage.world.blobs.is_empty());
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM attachments").await, "0");
+        // Mailjet takes 15 MB of files in base64.
+        let large: &'static [u8] = vec![7; 6 << 20].leak();
+        let two = json!([inline(large), inline(large)]);
+        for request in [dry(two.clone()), mail(two)] {
+            assert_eq!(pointers(stage.try_send(request, None).await), ["/attachments"]);
+        }
+    }
 }

@@ -93,8 +93,33 @@ testkit::both! {
         assert_eq!(actions(&stage, json!({"actor": "key_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"})).await, Vec::<String>::new());
         let now = crate::hooks::now(&stage);
         assert_eq!(actions(&stage, json!({"action": "account.created", "until": now})).await.len(), 2);
-        let bad: AuditQuery = serde_json::from_value(json!({"actor": ""})).unwrap();
-        assert_eq!(audit::search(stage.engine.parts(), &stage.caller, &bad).await.unwrap_err().errors[0].pointer, "?actor");
+        let refused = async |query: serde_json::Value| {
+            let bad: AuditQuery = serde_json::from_value(query).unwrap();
+            audit::search(stage.engine.parts(), &stage.caller, &bad).await.unwrap_err().errors.remove(0)
+        };
+        assert_eq!(refused(json!({"actor": ""})).await.pointer, "?actor");
+        assert_eq!(refused(json!({"q": ""})).await.pointer, "?q");
+        let unknown = refused(json!({"about": "accounts"})).await;
+        assert!(unknown.pointer == "?about" && unknown.detail.contains("account, alert, "), "{unknown:?}");
+    }
+
+    async fn entries_are_found_by_noun_and_by_what_they_hold(db: TestDb) {
+        let stage = written(&db).await;
+        let suppress = |email: &str| serde_json::from_value(json!({"channel": "email", "address": email})).unwrap();
+        let parts = stage.engine.parts();
+        stage.engine.suppress(&stage.caller, &Repeat::NONE, suppress("ada@acme.example")).await.unwrap();
+        let many = |emails: &[&str]| serde_json::from_value(json!({"suppressions": emails.iter().map(|email| json!({"channel": "email", "address": email})).collect::<Vec<_>>()})).unwrap();
+        stage.engine.suppress_many(&stage.caller, &Repeat::NONE, many(&["bo@acme.example"])).await.unwrap();
+        assert_eq!(actions(&stage, json!({"about": "suppression"})).await, ["suppressions.added", "suppression.added"]);
+        assert_eq!(actions(&stage, json!({"about": "domain"})).await, Vec::<String>::new());
+        assert_eq!(actions(&stage, json!({"about": "account", "action": "account.deleted"})).await, Vec::<String>::new());
+        let id = stage.account("sandbox", json!({}), None).await.to_string();
+        assert_eq!(actions(&stage, json!({"q": id.to_uppercase()})).await, ["account.created"]);
+        assert_eq!(actions(&stage, json!({"q": "\"connector\"", "about": "suppression"})).await, Vec::<String>::new());
+        assert_eq!(actions(&stage, json!({"q": "\"connector\""})).await, ["account.created"; 4]);
+        let export: AuditQuery = serde_json::from_value(json!({"about": "suppression"})).unwrap();
+        let file = audit::export(parts, &stage.caller, &export, Format::Ndjson).await.unwrap();
+        assert_eq!(String::from_utf8(file.body).unwrap().lines().count(), 2);
     }
 
     async fn an_exported_log_says_that_it_was_exported(db: TestDb) {

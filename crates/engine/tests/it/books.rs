@@ -27,6 +27,8 @@ async fn busy(db: &TestDb) -> Stage {
     credits::patch(parts, &stage.caller, serde_json::from_value(json!({"mode": "prepaid"})).unwrap()).await.unwrap();
     let bought = serde_json::from_value(json!({"amount_micros": 1_000, "reference": "bank"})).unwrap();
     credits::purchase(parts, &stage.caller, &Repeat::NONE, bought).await.unwrap();
+    let grant = json!({"amount_micros": 15, "reference": "welcome", "expires_at": "2026-12-31T00:00:00Z"});
+    credits::grant(parts, &stage.caller, &Repeat::NONE, serde_json::from_value(grant).unwrap()).await.unwrap();
     set_clock(&stage, "2026-11-20T12:00:00Z");
     for number in 0..4 {
         stage.send(sms(number)).await;
@@ -93,12 +95,36 @@ testkit::both! {
         assert_eq!(found(&db, "UPDATE credit_ledgers SET available = available - 5, revenue = revenue + 5").await, ["ledger"]);
     }
 
+    async fn a_book_that_was_emptied_into_another_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_ledgers SET purchased = purchased - 100, adjusted = adjusted + 100").await, ["ledger"]);
+    }
+
+    async fn an_entry_that_came_from_elsewhere_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_entries SET from_book = 'adjusted' WHERE kind = 'purchase'").await, ["ledger"]);
+    }
+
+    async fn a_purchase_that_brought_something_else_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_purchases SET amount = amount + 1").await, ["ledger"]);
+    }
+
+    async fn a_purchase_without_its_entry_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_purchases SET entry = NULL").await, ["ledger"]);
+    }
+
+    async fn promotional_credit_that_was_made_up_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_grants SET rest = rest + 5").await, ["ledger"]);
+    }
+
+    async fn a_promotional_balance_that_was_changed_is_found(db: TestDb) {
+        assert_eq!(found(&db, "UPDATE credit_entries SET promo = promo + 1 WHERE kind = 'grant'").await, ["ledger"]);
+    }
+
     async fn an_entry_that_is_gone_is_found(db: TestDb) {
         assert_eq!(found(&db, "DELETE FROM credit_entries WHERE number = 3").await, ["ledger", "charge"]);
     }
 
     async fn an_entry_that_was_changed_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_entries SET amount = amount + 1 WHERE number = 2").await, ["ledger", "charge"]);
+        assert_eq!(found(&db, "UPDATE credit_entries SET amount = amount + 1 WHERE number = 3").await, ["ledger", "charge"]);
     }
 
     async fn a_charge_that_was_changed_is_found(db: TestDb) {

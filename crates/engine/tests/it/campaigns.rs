@@ -451,6 +451,34 @@ testkit::both! {
         exact(&stage, id).await;
     }
 
+    async fn the_winner_is_known_while_an_upgrade_counts_again(db: TestDb) {
+        let stage = stage(&db).await;
+        let people = people(&stage, 30).await;
+        let mut new = campaign(&people);
+        new.as_object_mut().unwrap().remove("content");
+        new["variants"] = json!([{ "content": { "subject": "A", "text": "A" } }, { "content": { "subject": "B", "text": "B" } }]);
+        new["test"] = json!({ "percent": 60, "duration_s": 600, "metric": "replied" });
+        let id = make(&stage, new).await;
+        send(&stage, id).await.unwrap();
+        stage.pass(30_000).await;
+        let (tenant, now) = (stage.tenant, stage.world.ports.clock.now());
+        let write = stage.world.ports.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                // Sums of an earlier version told nothing of variants.
+                tx.execute("DELETE FROM message_days", &[]).await?;
+                tx.execute("DELETE FROM message_counters", &[]).await?;
+                store::installation::put(tx, "sums_to_recount", "all").await?;
+                tx.execute("UPDATE messages SET replied_at = $1 WHERE tenant_id = $2 AND variant = 1", &[&now, &tenant]).await
+            })
+        });
+        assert!(write.await.unwrap() > 0);
+        let stats = exact(&stage, id).await;
+        assert_eq!((stats.variants[0].replied.hits, stats.variants[1].replied.hits), (0, stats.variants[1].sent));
+        stage.pass(620_000).await;
+        assert_eq!(view(&stage, id).await["winner"], 1);
+        exact(&stage, id).await;
+    }
+
     async fn the_rest_gets_the_winner(db: TestDb) {
         let stage = stage(&db).await;
         let people = people(&stage, 40).await;

@@ -8,7 +8,13 @@ use model::{AccountId, Answer, Broken, Call, MessageId, TenantId, Timestamp};
 use serde_json::{Value, json};
 use store::{Scope, usage::Counts};
 use testkit::{Stage, TestDb, World, http_answer};
-use tidings_engine::{Error, callbacks::OwnedRequest, once::Repeat, usage::UsageQuery, writes};
+use tidings_engine::{
+    Error,
+    callbacks::OwnedRequest,
+    once::Repeat,
+    usage::{UsageCounts, UsageQuery},
+    writes,
+};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const SID: &str = "SM0123456789abcdef0123456789abcdef";
@@ -42,6 +48,7 @@ pub async fn neighbour(stage: &Stage) -> Stage {
         transport: std::sync::Arc::clone(&stage.world.transport),
         blobs: std::sync::Arc::clone(&stage.world.blobs),
         zone: std::sync::Arc::clone(&stage.world.zone),
+        base_urls: stage.world.base_urls.clone(),
     };
     let caller = tidings_engine::keys::Caller::system(Some(tenant));
     Stage { world, engine: std::sync::Arc::clone(&stage.engine), tenant, caller }
@@ -124,7 +131,7 @@ pub async fn recount(stage: &Stage) {
     let mut sums = Counts::default();
     read.await.unwrap().iter().for_each(|m| sums += writes::counts(m));
     let usage = read_usage(stage).await;
-    assert_eq!(usage["totals"], serde_json::to_value(sums).unwrap());
+    assert_eq!(usage["totals"], serde_json::to_value(UsageCounts::from(sums)).unwrap());
 }
 
 pub async fn read_usage(stage: &Stage) -> Value {

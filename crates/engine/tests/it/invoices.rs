@@ -7,11 +7,15 @@ use engine::{
     money::{credits, prices},
     once::Repeat,
 };
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use store::Scope;
-use testkit::Stage;
+use testkit::{Stage, TestDb};
 
-use crate::plans::{set_clock, subscribe, subscribed};
+use crate::{
+    hooks,
+    plans::{plan, set_clock, subscribe, subscribed},
+};
 
 fn sms(number: u32) -> Value {
     json!({"to": {"phone": format!("+4915510{number:06}")}, "channel": "sms", "content": {"text": "Hello"}})
@@ -70,6 +74,30 @@ async fn told(stage: &Stage) -> Vec<String> {
     read.await.unwrap()
 }
 
+/// What was accepted a minute before a month ends stands on its invoice, and what was accepted a minute after on the next.
+async fn billed(db: &TestDb, zone: &str, begins: &str, ends: &str) {
+    let stage =
+        subscribed(db, begins, zone, json!([{"channel": "sms", "included": 0, "overage_micros": 10_000}])).await;
+    let (starts, ends): (model::Timestamp, model::Timestamp) = (begins.parse().unwrap(), ends.parse().unwrap());
+    for (at, count) in [(starts.plus_seconds(60), 1), (ends.plus_seconds(-60), 2), (ends.plus_seconds(60), 4)] {
+        stage.world.clock.set(at);
+        for number in 0..count {
+            stage.send(sms(number)).await;
+        }
+        stage.dispatch().await;
+    }
+    stage.world.clock.set(ends.plus_seconds(3_600));
+    assert_eq!(close(&stage).await, 1);
+    let invoice = &all(&stage).await[0];
+    assert_eq!((invoice.month.as_str(), invoice.starts_at, invoice.ends_at), ("2026-11", starts, ends));
+    assert_eq!(lines(invoice), [line("fee", 1, 30_000_000), line("included", 0, 0), line("overage", 3, 30_000)]);
+    stage.world.clock.set(ends.plus_seconds(33 * 86_400));
+    assert_eq!(close(&stage).await, 1);
+    let next = &all(&stage).await[1];
+    assert_eq!((next.month.as_str(), next.starts_at), ("2026-12", ends));
+    assert_eq!(lines(next)[2], line("overage", 4, 40_000));
+}
+
 testkit::both! {
     async fn a_month_is_closed_once_with_what_was_sent_in_it(db: TestDb) {
         let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([{"channel": "sms", "included": 2, "overage_micros": 10_000}])).await;
@@ -96,6 +124,40 @@ testkit::both! {
         set_clock(&stage, "2027-01-01T02:00:00Z");
         assert_eq!(close(&stage).await, 1);
         assert_eq!(lines(&all(&stage).await[1]), [line("fee", 1, 30_000_000), line("included", 0, 0)]);
+    }
+
+    async fn numbers_have_no_gaps_however_many_close_at_once(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        let studio = plan(&stage, json!([])).await;
+        let mut others = Vec::new();
+        for _ in 0..11 {
+            let other = hooks::neighbour(&stage).await;
+            subscribe(&other, json!({ "plan_id": studio })).await;
+            others.push(other);
+        }
+        set_clock(&stage, "2026-12-01T01:00:00Z");
+        // Several nodes come with the same months at once.
+        let closed: u64 = join_all((0..4).map(|_| async { closing::run(&stage.engine).await.unwrap_or(0) })).await.into_iter().sum();
+        assert!(closed >= 12, "{closed}");
+        let mut numbers = Vec::new();
+        for stage in others.iter().chain([&stage]) {
+            numbers.extend(all(stage).await.into_iter().map(|invoice| invoice.number.unwrap()));
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=12).map(|number| format!("INV-{number:06}")).collect::<Vec<_>>());
+        assert_eq!(engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn a_month_is_billed_on_the_clock_of_kolkata(db: TestDb) {
+        billed(&db, "Asia/Kolkata", "2026-10-31T18:30:00Z", "2026-11-30T18:30:00Z").await;
+    }
+
+    async fn a_month_is_billed_on_the_clock_of_lagos(db: TestDb) {
+        billed(&db, "Africa/Lagos", "2026-10-31T23:00:00Z", "2026-11-30T23:00:00Z").await;
+    }
+
+    async fn a_month_with_an_hour_more_is_billed_in_los_angeles(db: TestDb) {
+        billed(&db, "America/Los_Angeles", "2026-11-01T07:00:00Z", "2026-12-01T08:00:00Z").await;
     }
 
     async fn months_that_were_missed_are_closed_one_after_the_other(db: TestDb) {
@@ -193,7 +255,9 @@ testkit::both! {
         close(&stage).await;
         set_clock(&stage, "2026-12-15T01:59:59Z");
         assert_eq!(closing::note_overdue(&stage.engine).await.unwrap(), 0);
+        assert!(!all(&stage).await[0].is_overdue);
         set_clock(&stage, "2026-12-15T02:00:00Z");
+        assert!(all(&stage).await[0].is_overdue, "the invoice says so at the same instant");
         assert_eq!((closing::note_overdue(&stage.engine).await.unwrap(), closing::note_overdue(&stage.engine).await.unwrap()), (1, 0));
         let seen = subscribe(&stage, json!({})).await;
         assert_eq!(seen.past_due_since, Some("2026-12-15T02:00:00Z".parse().unwrap()));
@@ -203,6 +267,7 @@ testkit::both! {
         assert_eq!(stage.try_send(marketing.clone(), None).await.unwrap_err().code, "subscription_past_due");
         stage.send(sms(1)).await;
         pay(&stage, &all(&stage).await[0]).await.unwrap();
+        assert!(!all(&stage).await[0].is_overdue, "what is paid is not");
         assert_eq!(subscribe(&stage, json!({})).await.past_due_since, None);
         assert_ne!(stage.try_send(marketing, None).await.map_err(|error| error.code), Err("subscription_past_due"));
         assert_eq!(told(&stage).await, ["invoice.issued", "invoice.overdue", "invoice.paid"]);

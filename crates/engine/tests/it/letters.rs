@@ -102,6 +102,22 @@ testkit::both! {
         assert!(attachments::content(&stage.engine, &other.caller, attachment).await.is_err());
     }
 
+    async fn files_beyond_what_is_kept_are_counted(db: TestDb) {
+        let (stage, _, _, address) = sent(&db).await;
+        let door = Returns(Arc::clone(&stage.engine));
+        let part = |n: usize, text: &str| format!("--x\r\nContent-Type: text/plain; name=f{n}.txt\r\nContent-Disposition: attachment; filename=f{n}.txt\r\n\r\n{text}\r\n");
+        // The third is empty, so there is nothing of it to keep.
+        let files: String = (0..53).map(|n| part(n, if n == 2 { "" } else { "a" })).collect();
+        let mail = format!(
+            "From: ada@mail.test\r\nTo: {address}\r\nMessage-ID: <many@mail.test>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n\
+             --x\r\nContent-Type: text/plain\r\n\r\nAll of them\r\n{files}--x--\r\n"
+        );
+        assert_eq!(door.take(brought(&address, mail)).await, Welcome::Yes);
+        let one = received(&stage).await.remove(0);
+        let kept = one["mail"]["attachments"].as_array().unwrap();
+        assert_eq!((kept.len(), &kept[48]["filename"], &one["mail"]["attachments_left_out"]), (49, &json!("f49.txt"), &json!(4)));
+    }
+
     async fn files_go_with_the_person_who_sent_them(db: TestDb) {
         let (stage, _, _, address) = sent(&db).await;
         let door = Returns(Arc::clone(&stage.engine));

@@ -16,8 +16,8 @@ use tidings_engine::{
 };
 
 /// A tenant that pays ahead, and a Stripe that keeps its events until they are posted.
-struct Shop {
-    stage: Stage,
+pub struct Shop {
+    pub stage: Stage,
     stripe: Arc<Simulator>,
     events: Arc<Mutex<Vec<HttpCall>>>,
     /// What Stripe does not answer: the next so many requests reach it, and their answers are lost.
@@ -41,7 +41,7 @@ fn asked(simulator: &Simulator, events: &Mutex<Vec<HttpCall>>, request: &Request
 }
 
 impl Shop {
-    async fn open(db: &TestDb) -> Self {
+    pub async fn open(db: &TestDb) -> Self {
         let stripe = Arc::new(OnceLock::<Arc<Simulator>>::new());
         let (events, lost) = (Arc::<Mutex<Vec<HttpCall>>>::default(), Arc::<Mutex<u32>>::default());
         let (inside, kept, losing) = (Arc::clone(&stripe), Arc::clone(&events), Arc::clone(&lost));
@@ -78,16 +78,16 @@ impl Shop {
         shop
     }
 
-    fn parts(&self) -> &tidings_engine::Parts {
+    pub fn parts(&self) -> &tidings_engine::Parts {
         self.stage.engine.parts()
     }
 
-    async fn change(&self, change: Value) {
+    pub async fn change(&self, change: Value) {
         let change: CreditsPatch = serde_json::from_value(change).unwrap();
         credits::patch(self.parts(), &self.stage.caller, change).await.unwrap();
     }
 
-    async fn try_buy(&self, new: Value, key: Option<&str>) -> Result<Value, Error> {
+    pub async fn try_buy(&self, new: Value, key: Option<&str>) -> Result<Value, Error> {
         let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
         let repeat = Repeat { key, fingerprint: [1; 32] };
         let new = serde_json::from_value(new).unwrap();
@@ -95,18 +95,18 @@ impl Shop {
         Ok(serde_json::from_slice(&reply.body).unwrap())
     }
 
-    async fn buy(&self, micros: i64) -> Value {
+    pub async fn buy(&self, micros: i64) -> Value {
         self.try_buy(json!({"amount_micros": micros}), None).await.unwrap()
     }
 
     /// Somebody does something on the page of a purchase.
-    fn on_page(&self, purchase: &Value, outcome: &str, card: &str) {
+    pub fn on_page(&self, purchase: &Value, outcome: &str, card: &str) {
         let path = purchase["url"].as_str().unwrap().split_once("/stripe/").unwrap().1;
         self.at_stripe(path, &format!("outcome={outcome}&card={card}"));
     }
 
     /// Somebody does something on Stripe's own pages.
-    fn at_stripe(&self, path: &str, form: &str) {
+    pub fn at_stripe(&self, path: &str, form: &str) {
         let request = Request {
             method: "POST".to_owned(),
             path: format!("/stripe/{path}"),
@@ -118,61 +118,66 @@ impl Shop {
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     }
 
-    fn take_events(&self) -> Vec<HttpCall> {
+    pub fn take_events(&self) -> Vec<HttpCall> {
         std::mem::take(&mut *self.events.lock().unwrap())
     }
 
-    async fn post(&self, event: &HttpCall) -> Result<(), Error> {
+    pub async fn post(&self, event: &HttpCall) -> Result<(), Error> {
         let signature =
             event.headers.iter().find(|(name, _)| name == "stripe-signature").map(|(_, value)| value.as_str());
         payment_events::take(&self.stage.engine, signature, &event.body).await
     }
 
     /// Posts what Stripe has to tell, the last first and each twice: nothing may depend on the order.
-    async fn tell(&self) {
+    pub async fn tell(&self) {
         let events = self.take_events();
         for event in events.iter().rev().chain(&events) {
             self.post(event).await.unwrap();
         }
     }
 
-    async fn refund(&self, new: Value) -> Result<Value, Error> {
+    /// Has the next so many answers get lost.
+    pub fn lose(&self, answers: u32) {
+        *self.lost.lock().unwrap() = answers;
+    }
+
+    pub async fn refund(&self, new: Value) -> Result<Value, Error> {
         let new = serde_json::from_value(new).unwrap();
         let reply = refunds::create(self.parts(), &self.stage.caller, &Repeat::NONE, new).await?;
         Ok(serde_json::from_slice(&reply.body).unwrap())
     }
 
     /// The jobs, as far as they have to do with this.
-    async fn jobs(&self) {
+    pub async fn jobs(&self) {
         marks::watch(&self.stage.engine).await.unwrap();
         top_ups::run(&self.stage.engine).await.unwrap();
         refunds::run(&self.stage.engine).await.unwrap();
     }
 
     /// Available and purchased; everything must add up.
-    async fn balance(&self) -> (i64, i64) {
+    pub async fn balance(&self) -> (i64, i64) {
         let credits = credits::get(self.parts(), &self.stage.caller, true).await.unwrap();
         assert_eq!(credits.differences, Vec::<String>::new());
         (credits.available.amount_micros, credits.purchased.amount_micros)
     }
 
-    async fn purchase(&self, purchase: &Value) -> Value {
+    pub async fn purchase(&self, purchase: &Value) -> Value {
         let id = purchase["id"].as_str().unwrap().parse().unwrap();
         serde_json::to_value(purchases::get(self.parts(), &self.stage.caller, id).await.unwrap()).unwrap()
     }
 
-    async fn all(&self) -> Vec<Value> {
+    pub async fn all(&self) -> Vec<Value> {
         let page = purchases::list(self.parts(), &self.stage.caller, None, None).await.unwrap();
         page.data.iter().map(|purchase| serde_json::to_value(purchase).unwrap()).collect()
     }
 
-    async fn all_refunds(&self) -> Vec<Value> {
+    pub async fn all_refunds(&self) -> Vec<Value> {
         let page = refunds::list(self.parts(), &self.stage.caller, None, None).await.unwrap();
         page.data.iter().map(|refund| serde_json::to_value(refund).unwrap()).collect()
     }
 
     /// The kinds of movements, oldest first.
-    async fn kinds(&self) -> Vec<String> {
+    pub async fn kinds(&self) -> Vec<String> {
         let page = credits::entries(self.parts(), &self.stage.caller, Some(500), None).await.unwrap();
         page.data.into_iter().rev().map(|entry| entry.kind).collect()
     }
@@ -449,7 +454,7 @@ testkit::both! {
         let shown = serde_json::to_string(&payments::get(shop.parts(), &operator).await.unwrap()).unwrap();
         assert!(shown.contains("••••ated") && !shown.contains("sk_test_simulated"), "{shown}");
         let kept = crate::setting::column(&db, "SELECT detail FROM audit_log").await;
-        assert!(kept.contains("stripe.secret_key") && !kept.contains("sk_test_simulated"), "{kept}");
+        assert!(kept.contains(r#""stripe.secret_key":{"from":null,"to":"secret:"#) && !kept.contains("sk_test_simulated") && !kept.contains("ated\""), "{kept}");
         let mine = payments::get(shop.parts(), &tidings_engine::keys::Caller { is_operator: false, ..shop.stage.caller.clone() }).await;
         assert_eq!(mine.unwrap_err().code, "operator_only");
     }

@@ -145,6 +145,8 @@ testkit::both! {
         assert_eq!((&rows[0]["provider"], &rows[1]["provider"], &rows[0]["accepted"]), (&json!("sandbox"), &json!("twilio"), &json!(1)));
         let csv = String::from_utf8(stage.engine.usage_csv(&stage.caller, &by).await.unwrap()).unwrap();
         assert!(csv.starts_with("month,provider,accepted,sent,") && csv.lines().count() == 3, "{csv}");
+        assert!(csv.lines().next().unwrap().ends_with(",segments,recipients,bytes"), "{csv}");
+        assert_eq!(csv.lines().skip(1).collect::<Vec<_>>(), ["2026-11,sandbox,1,1,0,0,0,0,0,0,0,0,0,1,3", "2026-11,twilio,1,1,0,0,0,0,0,0,0,0,1,1,5"]);
         let before = usage(UsageQuery { month: Some("2026-10".to_owned()), ..UsageQuery::default() }).await;
         assert_eq!((&before["data"], &before["totals"]["accepted"]), (&json!([]), &json!(0)));
         let bad = UsageQuery { month: Some("november".to_owned()), ..UsageQuery::default() };

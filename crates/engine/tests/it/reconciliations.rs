@@ -67,6 +67,8 @@ impl Desk {
         let rows = json!([
             {"channel": "sms", "unit": "segment", "cost_micros": 7500, "markup_basis_points": 2500},
             {"channel": "sms", "country": "IN", "unit": "segment", "cost_micros": 4000, "markup_basis_points": 2500},
+            {"channel": "voice", "unit": "minute", "cost_micros": 14000, "markup_basis_points": 2500},
+            {"channel": "voice", "country": "IN", "unit": "minute", "cost_micros": 10000, "markup_basis_points": 2500},
         ]);
         let list = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
         prices::create(desk.stage.engine.parts(), &Caller::system(None), &Repeat::NONE, list).await.unwrap();
@@ -80,6 +82,53 @@ impl Desk {
         let batch = json!({"messages": numbers.map(sms).collect::<Vec<_>>()}).to_string();
         self.stage.engine.send_batch(&self.stage.caller, batch.as_bytes(), None).await.unwrap();
         self.stage.dispatch().await;
+    }
+
+    async fn call(&self, numbers: &[&str]) {
+        let call = |to: &&str| json!({"to": {"phone": to}, "channel": "voice", "content": {"say": "Hello"}});
+        let batch = json!({"messages": numbers.iter().map(call).collect::<Vec<_>>()}).to_string();
+        self.stage.engine.send_batch(&self.stage.caller, batch.as_bytes(), None).await.unwrap();
+        self.stage.dispatch().await;
+    }
+
+    /// Changes rows behind the engine's back, and expects that so many were.
+    async fn plant(&self, sql: &'static str, expected: u64) {
+        let write = self
+            .stage
+            .world
+            .ports
+            .db
+            .write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+        let changed: Result<u64, store::Error> = write.await;
+        assert_eq!(changed.unwrap(), expected, "{sql}");
+    }
+
+    /// Has the simulator spoil requests.
+    fn spoil(&self, rule: &Value) {
+        let reply = self.simulator.turn(&Request {
+            method: "POST".to_owned(),
+            path: "/_sim/script".to_owned(),
+            body: rule.to_string().into(),
+            ..Request::default()
+        });
+        assert_eq!(reply.reply.unwrap().status, 201);
+    }
+
+    async fn view(&self, id: &str) -> Value {
+        let (parts, caller) = (self.stage.engine.parts(), &self.stage.caller);
+        serde_json::to_value(reconciliations::get(parts, caller, id.parse().unwrap()).await.unwrap()).unwrap()
+    }
+
+    /// Carries on until nothing is due, and answers how many steps that took.
+    async fn work(&self) -> u64 {
+        let mut steps = 0;
+        for _ in 0..20 {
+            match work::run(&self.stage.engine).await.unwrap() {
+                0 => break,
+                made => steps += made,
+            }
+        }
+        steps
     }
 
     /// Somebody sends at the provider without us.
@@ -167,6 +216,180 @@ testkit::both! {
         let credits = credits::get(desk.stage.engine.parts(), &desk.stage.caller, true).await.unwrap();
         assert_eq!(credits.differences, Vec::<String>::new());
         // Rows and sums of the messages say the new cost, too.
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn calls_are_held_against_their_own_list(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send(["+491511111001".to_owned()].into_iter()).await;
+        desk.call(&["+491511111002", "+491511111003", "+491511111004"]).await;
+        // Nobody answers: it costs nothing, and is there all the same.
+        desk.call(&["+15005550002"]).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let (view, found) = desk.compare(account, 2, None).await;
+        assert_eq!((figures(&view), found), ([5, 5, 5, 0, 0, 0], vec![]));
+        assert_eq!((&view["cost_ours"], &view["cost_ours"]["amount_micros"]), (&view["cost_theirs"], &json!(7_500 + 3 * 14_000)));
+
+        // One is made without us, one is forgotten there, one costs other than the list says.
+        let basic = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMTowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==";
+        let path = format!("/2010-04-01/Accounts/AC{:032}/Calls.json", 1);
+        let form = "To=%2B491511234567&From=%2B15550100001&Twiml=%3CResponse%2F%3E";
+        desk.sends_without_us("twilio", &path, basic, "application/x-www-form-urlencoded", form);
+        desk.plant("UPDATE messages SET provider_message_id = 'CAnobody' WHERE address = '+491511111002'", 1).await;
+        desk.call(&["+919800000001"]).await;
+        desk.stage.world.clock.advance_ms(60_000);
+        let (view, found) = desk.compare(account, 3, None).await;
+        assert_eq!(figures(&view), [6, 7, 5, 2, 1, 1]);
+        let mut kinds: Vec<&str> = found.iter().map(|(kind, _)| kind.as_str()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["missing_here", "missing_here", "missing_there", "price"]);
+        assert!(found.contains(&("missing_there".to_owned(), "CAnobody".to_owned())));
+        assert!(found.iter().all(|(_, record)| record.starts_with("CA")), "{found:?}");
+        // What the provider took is paid from now on, and found once.
+        assert_eq!(column(&db, "SELECT CAST(charged AS TEXT) FROM message_charges WHERE cost_unit = 10000").await, "17500");
+        assert_eq!(figures(&desk.compare(account, 3, None).await.0), [6, 7, 5, 2, 1, 0]);
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn a_call_that_still_waits_is_asked_about_by_its_id(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.call(&["+491511111002"]).await;
+        // It is not dialled, so it is in no list.
+        desk.stage.world.clock.advance_ms(10);
+        let now = desk.stage.world.ports.clock.now();
+        let id = desk.try_begin(json!({"account_id": account, "starts_at": now.plus_seconds(-60), "ends_at": now})).await.unwrap();
+        desk.work().await;
+        assert_eq!(figures(&desk.view(&id).await), [1, 1, 1, 0, 0, 0]);
+    }
+
+    async fn a_table_of_calls_is_one_of_calls_alone(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send(["+491511111001".to_owned()].into_iter()).await;
+        desk.call(&["+491511111002", "+491511111003"]).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let ids = column(&db, "SELECT provider_message_id FROM messages WHERE provider_message_id LIKE 'CA%' ORDER BY id").await;
+        let (one, other) = ids.split_once('\n').unwrap();
+        let now = desk.stage.world.ports.clock.now();
+        let table = |channel: Value| {
+            let csv = format!("sid,price,currency\n{one},-0.014,usd\nCAother,-0.014,usd\n");
+            json!({"account_id": account, "starts_at": now.plus_seconds(-7_200), "ends_at": now, "csv": csv, "channel": channel})
+        };
+        let id = desk.try_begin(table(json!("voice"))).await.unwrap();
+        desk.work().await;
+        let view = desk.view(&id).await;
+        assert_eq!((figures(&view), &view["channel"]), ([2, 2, 1, 1, 1, 0], &json!("voice")));
+        let found = reconciliations::differences(desk.stage.engine.parts(), &desk.stage.caller, id.parse().unwrap()).await.unwrap();
+        assert!(found.iter().any(|found| found.kind == "missing_there" && found.record == other));
+        let mut without = table(json!("voice"));
+        without.as_object_mut().unwrap().remove("csv");
+        for new in [without, table(json!("webhook"))] {
+            assert_eq!(desk.try_begin(new).await.unwrap_err().errors[0].pointer, "/channel");
+        }
+    }
+
+    async fn a_month_of_another_clock_is_cut_where_it_ends(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        // Midnight of December in Kolkata is 18:30 in UTC, in the middle of a day of the provider's lists.
+        for (at, number) in [("2026-11-30T18:00:00Z", "+491511111001"), ("2026-11-30T19:00:00Z", "+491511111002")] {
+            crate::plans::set_clock(&desk.stage, at);
+            desk.send([number.to_owned()].into_iter()).await;
+            desk.call(&[number]).await;
+        }
+        crate::plans::set_clock(&desk.stage, "2026-12-31T18:30:00Z");
+        for (starts, ends) in [("2026-10-31T18:30:00Z", "2026-11-30T18:30:00Z"), ("2026-11-30T18:30:00Z", "2026-12-31T18:30:00Z")] {
+            let id = desk.try_begin(json!({"account_id": account, "starts_at": starts, "ends_at": ends})).await.unwrap();
+            desk.work().await;
+            assert_eq!(figures(&desk.view(&id).await), [2, 2, 2, 0, 0, 0], "{starts}");
+        }
+    }
+
+    async fn an_outage_is_waited_out_and_not_for_ever(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send(["+491511111001".to_owned()].into_iter()).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let now = desk.stage.world.ports.clock.now();
+        let new = json!({"account_id": account, "starts_at": now.plus_seconds(-7_200), "ends_at": now});
+        let spoiled = |times: Value| json!({"provider": "twilio", "path": "*.json", "times": times, "day": {"error": {"status": 503}}});
+        desk.spoil(&spoiled(json!(3)));
+        let id = desk.try_begin(new.clone()).await.unwrap();
+        for wait_s in [15, 30, 60] {
+            assert_eq!(desk.work().await, 1);
+            let view = desk.view(&id).await;
+            assert_eq!((&view["state"], view["failure"].is_string()), (&json!("running"), true));
+            desk.stage.world.clock.advance_ms(wait_s * 1_000 - 1);
+            assert_eq!(desk.work().await, 0, "it is not asked again before {wait_s} s");
+            desk.stage.world.clock.advance_ms(1);
+        }
+        desk.work().await;
+        let view = desk.view(&id).await;
+        assert_eq!((&view["state"], &view["failure"], figures(&view)), (&json!("done"), &Value::Null, [1, 1, 1, 0, 0, 0]));
+
+        desk.spoil(&spoiled(Value::Null));
+        let id = desk.try_begin(new).await.unwrap();
+        let mut tries = 0;
+        while desk.view(&id).await["state"] == "running" {
+            tries += desk.work().await;
+            desk.stage.world.clock.advance_ms(3_600_000);
+        }
+        assert_eq!((tries, &desk.view(&id).await["state"]), (10, &json!("failed")));
+        assert!(desk.view(&id).await["failure"].is_string());
+    }
+
+    async fn what_another_node_works_on_is_left_to_it(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send(["+491511111001".to_owned()].into_iter()).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let now = desk.stage.world.ports.clock.now();
+        let new = json!({"account_id": account, "starts_at": now.plus_seconds(-7_200), "ends_at": now});
+        let id = desk.try_begin(new).await.unwrap();
+        let other = store::inflight::WorkerId(7);
+        let lease = db.db.write(store::Scope::System, move |tx| {
+            Box::pin(store::reconciliations::lease(tx, other, now, now.plus_seconds(600), 9))
+        });
+        let leased: Result<Vec<_>, store::Error> = lease.await;
+        assert_eq!(leased.unwrap().len(), 1);
+        assert_eq!(desk.work().await, 0);
+        // It died: whoever comes after the lease goes on.
+        desk.stage.world.clock.advance_ms(600_000);
+        assert!(desk.work().await > 0);
+        assert_eq!(figures(&desk.view(&id).await), [1, 1, 1, 0, 0, 0]);
+    }
+
+    async fn a_price_that_comes_with_an_answer_is_paid_once(db: TestDb) {
+        let (desk, _) = Desk::with_twilio(&db).await;
+        // Twilio's callbacks are lost, and they would not say the price.
+        desk.send(["+919800000001".to_owned()].into_iter()).await;
+        desk.call(&["+919800000002"]).await;
+        let charged = || column(&db, "SELECT CAST(charged AS TEXT) FROM message_charges ORDER BY cost_unit");
+        assert_eq!(charged().await, "5000\n12500", "as the list says");
+        for _ in 0..3 {
+            desk.stage.world.clock.advance_ms(301_000);
+            desk.stage.tick().await;
+            assert_eq!(charged().await, "9375\n17500", "what Twilio takes, and a quarter");
+        }
+        let said = column(&db, "SELECT CAST(cost_micros AS TEXT) FROM messages ORDER BY address").await;
+        assert_eq!(said, "9375\n17500", "messages say what they cost");
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM messages WHERE delivered_at IS NOT NULL").await, "2");
+        assert_eq!(column(&db, "SELECT kind FROM credit_entries ORDER BY number").await, "reserve\nsettle\nreserve\nsettle\ncorrect\ncorrect");
+        let credits = credits::get(desk.stage.engine.parts(), &desk.stage.caller, true).await.unwrap();
+        assert_eq!(credits.differences, Vec::<String>::new());
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn a_price_that_is_not_known_yet_is_asked_for_again(db: TestDb) {
+        let (desk, _) = Desk::with_twilio(&db).await;
+        // The phone is off for a day: Twilio has the message, and says later what it takes.
+        let pace = Request { method: "PUT".to_owned(), path: "/_sim/pace".to_owned(), body: json!({"step_ms": 600_000}).to_string().into(), ..Request::default() };
+        assert_eq!(desk.simulator.turn(&pace).reply.unwrap().status, 200);
+        desk.send(["+919800000001".to_owned()].into_iter()).await;
+        let charged = || column(&db, "SELECT CAST(charged AS TEXT) FROM message_charges");
+        desk.stage.world.clock.advance_ms(301_000);
+        desk.stage.tick().await;
+        assert_eq!((charged().await.as_str(), column(&db, "SELECT CAST(polls AS TEXT) FROM messages").await.as_str()), ("5000", "1"));
+        desk.stage.world.clock.advance_ms(400_000);
+        desk.stage.tick().await;
+        assert_eq!(charged().await, "9375");
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM messages WHERE delivered_at IS NOT NULL").await, "0");
         assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
     }
 

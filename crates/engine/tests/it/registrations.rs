@@ -22,8 +22,8 @@ fn body(reply: Result<Reply, engine::Error>) -> Value {
 /// What Twilio does besides answering.
 #[derive(Default)]
 struct Mood {
-    /// The answer to the next request to make something there is lost, although it was made.
-    drops: Option<&'static str>,
+    /// The answer to the next request to make something at each of these is lost, although it was made.
+    drops: Vec<&'static str>,
     /// Nothing is answered but this.
     status: Option<u16>,
 }
@@ -32,6 +32,7 @@ struct Twilio {
     stage: Stage,
     mood: Arc<Mutex<Mood>>,
     account: AccountId,
+    simulator: Arc<Simulator>,
 }
 
 impl Twilio {
@@ -45,10 +46,19 @@ impl Twilio {
         });
         let transport: Arc<dyn model::Transport> = world.ports.transport.clone();
         let simulator = Simulator::new(world.ports.clock.clone(), Ids::seeded(9), transport);
-        assert!(slot.set(simulator).is_ok());
+        assert!(slot.set(Arc::clone(&simulator)).is_ok());
         let stage = Stage::in_world(world).await;
         let account = stage.account("twilio", settings(), Some("+14155550123")).await;
-        Self { stage, mood, account }
+        Self { stage, mood, account, simulator }
+    }
+
+    /// Goes on with one more of the tenant's accounts at the same account of Twilio's.
+    async fn another(&mut self, service: Option<&str>) {
+        let mut with = settings();
+        if let Some(service) = service {
+            with["messaging_service_sid"] = service.into();
+        }
+        self.account = self.stage.account("twilio", with, Some("+14155550124")).await;
     }
 
     fn mood(&self, mood: Mood) {
@@ -118,6 +128,18 @@ impl Twilio {
         serde_json::from_slice(&bought.body).unwrap()
     }
 
+    /// How many numbers were bought and not given back.
+    async fn bought(&self) -> usize {
+        let url = format!("https://api.twilio.com/2010-04-01/Accounts/{SID}/IncomingPhoneNumbers.json?FriendlyName=");
+        let call =
+            HttpCall::new(Method::Get, url).basic_auth(SID, &model::Secret::new("0123456789abcdef0123456789abcdef"));
+        let listed = self.stage.world.ports.transport.exchange(Arc::new(Call::Http(call))).await;
+        let Ok(Answer::Http(listed)) = listed else { panic!("they are listed") };
+        let listed: Value = serde_json::from_slice(&listed.body).unwrap();
+        // One is there from the beginning.
+        listed["incoming_phone_numbers"].as_array().unwrap().len() - 1
+    }
+
     /// How often something was made at Twilio.
     fn made(&self, path: &str) -> usize {
         let is_it = |call: &Arc<Call>| matches!(&**call, Call::Http(http) if http.method == Method::Post && http.url.ends_with(path));
@@ -165,8 +187,10 @@ fn ask(simulator: &Simulator, http: &HttpCall, mood: &Mutex<Mood>) -> Result<Ans
         body: http.body.clone(),
     };
     let reply = simulator.turn(&request).reply.expect("it answers");
-    if method == "POST" && mood.drops.is_some_and(|end| path.ends_with(end)) {
-        mood.drops = None;
+    if let Some(lost) =
+        mood.drops.iter().position(|end| (method == "POST" || method == "DELETE") && path.ends_with(end))
+    {
+        mood.drops.remove(lost);
         return broken_after("connection_reset");
     }
     http_answer(reply.status, reply.body)
@@ -276,6 +300,44 @@ testkit::both! {
         assert_eq!(registrations::get(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap_err().code, "not_found");
     }
 
+    async fn lists_of_many_pages_are_read_until_what_was_made_is_found(db: TestDb) {
+        let mut twilio = Twilio::new(&db).await;
+        twilio.simulator.set("twilio", "page_max", "1");
+        twilio.fill(whole()).await;
+        let first = twilio.begin().await;
+        assert_eq!(twilio.settle(first).await["state"], "approved");
+        // Everything of the second lies behind what the first made, and the answers that told of it are lost.
+        twilio.another(None).await;
+        let second = twilio.begin().await;
+        let makes = ["v1/CustomerProfiles", "v1/a2p/BrandRegistrations", "v1/Services", "Compliance/Usa2p", "IncomingPhoneNumbers.json"];
+        twilio.mood(Mood { drops: makes.to_vec(), ..Mood::default() });
+        let done = twilio.settle(second).await;
+        assert_eq!(done["state"], "approved", "{done}");
+        assert!(twilio.mood.lock().unwrap().drops.is_empty());
+        for what in makes {
+            assert_eq!(twilio.made(what), 2, "{what}");
+        }
+    }
+
+    async fn a_business_registered_by_hand_is_taken_over_and_not_paid_for_again(db: TestDb) {
+        let mut twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let first = twilio.begin().await;
+        let made = twilio.settle(first).await;
+        let service = made["references"]["service"].as_str().unwrap().to_owned();
+        // For the second account that service is somebody else's work: it names the service, and nothing else is known of it.
+        twilio.another(Some(&service)).await;
+        let second = twilio.begin().await;
+        let done = twilio.settle(second).await;
+        assert_eq!((done["state"].as_str(), done["number"].as_str()), (Some("approved"), None), "{done}");
+        for what in ["service", "campaign", "brand"] {
+            assert_eq!(done["references"][what], made["references"][what], "{what}");
+        }
+        for what in ["/v1/CustomerProfiles", "/v1/TrustProducts", "/v1/a2p/BrandRegistrations", "/v1/Services", "/Compliance/Usa2p", "/IncomingPhoneNumbers.json"] {
+            assert_eq!(twilio.made(what), 1, "{what}");
+        }
+    }
+
     async fn what_is_rejected_is_mended_and_goes_on_where_it_was(db: TestDb) {
         let twilio = Twilio::new(&db).await;
         let mut said = whole();
@@ -337,8 +399,8 @@ testkit::both! {
         twilio.fill(whole()).await;
         let id = twilio.begin().await;
         for lost in ["/CustomerProfiles", "/EndUsers", "/TrustProducts", "/BrandRegistrations", "/Services", "/Usa2p", "/IncomingPhoneNumbers.json", "/PhoneNumbers"] {
-            twilio.mood(Mood { drops: Some(lost), ..Mood::default() });
-            let is_lost = || twilio.mood.lock().unwrap().drops.is_none();
+            twilio.mood(Mood { drops: vec![lost], ..Mood::default() });
+            let is_lost = || twilio.mood.lock().unwrap().drops.is_empty();
             for _ in 0..40 {
                 twilio.minutes(1).await;
                 if is_lost() {
@@ -537,6 +599,180 @@ testkit::both! {
         let done = twilio.settle(id).await;
         assert_eq!((done["state"].as_str(), &done["number"]), (Some("approved"), &number), "{done}");
         assert_eq!(twilio.made("/IncomingPhoneNumbers.json"), 1, "none was bought");
+    }
+
+    async fn a_number_is_given_back_when_the_operator_says_so(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let (parts, operator) = (twilio.stage.engine.parts(), Caller::system(None));
+        twilio.fill(whole()).await;
+        let id = twilio.begin().await;
+        assert_eq!(twilio.settle(id).await["state"], "approved");
+        let only = async || numbers::list(parts, &operator, None, None, None).await.unwrap().data.remove(0);
+        let number = only().await;
+        let refused = numbers::remove(parts, &operator, number.id, true).await.unwrap_err();
+        assert_eq!((refused.kind.status(), refused.code), (409, "number_allocated"), "{}", refused.detail);
+        assert_eq!(only().await, number, "nothing happened to it");
+        let aside = serde_json::from_value(json!({"state": "retired"})).unwrap();
+        numbers::patch(parts, &operator, number.id, aside).await.unwrap();
+        // The provider does not answer: the number stays aside, and can be given back later.
+        twilio.mood(Mood { status: Some(500), ..Mood::default() });
+        assert_eq!(numbers::remove(parts, &operator, number.id, true).await.unwrap_err().code, "provider_unavailable");
+        assert_eq!(only().await.state, numbers::NumberState::Retired);
+        // Then it does what it was asked, and the answer is lost.
+        twilio.mood(Mood { drops: vec![".json"], ..Mood::default() });
+        assert_eq!(numbers::remove(parts, &operator, number.id, true).await.unwrap_err().code, "provider_unavailable");
+        assert_eq!(twilio.bought().await, 0, "it is given back there");
+        numbers::remove(parts, &operator, number.id, true).await.unwrap();
+        assert_eq!(numbers::get(parts, &operator, number.id).await.unwrap_err().code, "not_found");
+        let told = engine::audit::list(parts, &operator, Some(1), None).await.unwrap().data.remove(0);
+        assert_eq!((told.action.as_str(), &told.detail["number"]), ("number.released", &json!(number.number)));
+        assert_eq!(numbers::remove(parts, &operator, number.id, true).await.unwrap_err().code, "not_found");
+    }
+
+    async fn a_number_nobody_here_holds_is_removed_here_only(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let (parts, operator) = (twilio.stage.engine.parts(), Caller::system(None));
+        let new = json!({"number": "+14155550190", "connector": "twilio", "provider_account": "AC00000000000000000000000000000077", "reference": "PN2"});
+        let made = body(numbers::create(parts, &operator, &Repeat::NONE, serde_json::from_value(new).unwrap()).await);
+        let id: NumberId = made["id"].as_str().unwrap().parse().unwrap();
+        let member = Caller { is_operator: false, ..twilio.stage.caller.clone() };
+        assert_eq!(numbers::remove(parts, &member, id, false).await.unwrap_err().code, "operator_only");
+        let refused = numbers::remove(parts, &operator, id, true).await.unwrap_err();
+        assert_eq!((refused.code, refused.detail.contains("AC00000000000000000000000000000077")), ("number_account_missing", true));
+        assert_eq!(numbers::get(parts, &operator, id).await.unwrap().state, numbers::NumberState::Free);
+        numbers::remove(parts, &operator, id, false).await.unwrap();
+        assert_eq!(numbers::get(parts, &operator, id).await.unwrap_err().code, "not_found");
+        assert!(twilio.stage.world.transport.calls().iter().all(|call| !matches!(&**call, Call::Http(http) if http.method == Method::Delete)), "nothing was asked of the provider");
+        let told = engine::audit::list(parts, &operator, Some(1), None).await.unwrap().data.remove(0);
+        assert_eq!(told.action, "number.removed");
+    }
+
+    async fn one_person_is_registered_by_a_mobile_number(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let person = json!({
+            "legal_name": "Ada Silent", "dba": null, "business_type": "sole_proprietor", "ein": null,
+            "owner": {"last_name": "Silent", "title": null, "position": null},
+        });
+        assert_eq!(twilio.fill(person).await["is_complete"], true);
+        let id = twilio.begin().await;
+        for _ in 0..12 {
+            twilio.minutes(5).await;
+        }
+        // Twilio wrote to the number, and nobody answered.
+        let waiting = twilio.registration(id).await;
+        assert_eq!((&waiting["state"], &waiting["stage"], &waiting["next_action"]), (&json!("in_progress"), &json!("brand_review"), &json!("WAIT_FOR_APPROVAL")), "{waiting}");
+        assert!(waiting["problem"].as_str().unwrap().contains("+14155550123"), "{waiting}");
+        assert_eq!(waiting["failures"], 0);
+        assert_eq!(twilio.submit(id).await.unwrap()["stage"], "code");
+        let done = twilio.settle(id).await;
+        assert_eq!((&done["state"], &done["problem"]), (&json!("approved"), &Value::Null), "{done}");
+        assert_eq!((twilio.made("/SmsOtp"), twilio.made("/a2p/BrandRegistrations")), (1, 1));
+        twilio.sms("+14155550177").await.unwrap();
+        assert_eq!(twilio.submit(id).await.unwrap_err().code, "registration_under_way");
+    }
+
+    async fn a_toll_free_number_is_verified_and_sends_only_then(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        let toll_free = twilio.stage.account("twilio", settings(), Some("+18005550177")).await;
+        twilio.buy("18005550177").await;
+        let from_it = async |twilio: &Twilio| {
+            let message = json!({"channel": "sms", "to": {"phone": "+14155550177"}, "account_id": toll_free, "content": {"text": "Hi"}});
+            twilio.stage.try_send(message, None).await.map_err(|error| (error.code, error.action))
+        };
+        let new = json!({"account_id": toll_free, "opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"]});
+        let ask = async |twilio: &Twilio, new: &Value| {
+            let new = serde_json::from_value(new.clone()).unwrap();
+            registrations::toll_free::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, new).await
+        };
+        assert_eq!(ask(&twilio, &new).await.unwrap_err().code, "business_profile_incomplete");
+        twilio.fill(whole()).await;
+        let local = ask(&twilio, &json!({"account_id": twilio.account, "opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"]})).await.unwrap_err();
+        assert_eq!(local.errors[0].pointer, "/number", "its sender is a local number");
+        from_it(&twilio).await.unwrap();
+        // The answer to what makes it is lost.
+        twilio.mood(Mood { drops: Some("Tollfree/Verifications"), ..Mood::default() });
+        let begun = body(ask(&twilio, &new).await);
+        assert_eq!((&begun["kind"], &begun["number"], &begun["stage"]), (&json!("toll_free"), &json!("+18005550177"), &json!("verification")));
+        assert_eq!(ask(&twilio, &new).await.unwrap_err().code, "registration_exists");
+        let id: RegistrationId = begun["id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(from_it(&twilio).await.unwrap_err(), ("registration_required", Some("WAIT_FOR_APPROVAL")));
+        twilio.sms("+14155550177").await.unwrap();
+        let member = &twilio.stage.caller;
+        let seen = async || {
+            let view = registrations::toll_free::get(twilio.stage.engine.parts(), member, id).await.unwrap();
+            serde_json::to_value(view).unwrap()
+        };
+        for _ in 0..12 {
+            twilio.minutes(5).await;
+        }
+        let done = seen().await;
+        assert_eq!((&done["state"], &done["stage"], &done["next_action"]), (&json!("approved"), &json!("approved"), &Value::Null), "{done}");
+        assert!(done["references"]["verification"].as_str().unwrap().starts_with("HH"), "{done}");
+        assert_eq!(twilio.made("/Tollfree/Verifications"), 1, "it is asked for once");
+        from_it(&twilio).await.unwrap();
+        assert_eq!(twilio.events().await, ["verification_review", "approved"]);
+        // The pool has nothing to do with it, and the lists are apart.
+        assert!(numbers::list(twilio.stage.engine.parts(), &Caller::system(None), None, None, None).await.unwrap().data.is_empty());
+        assert!(registrations::list(twilio.stage.engine.parts(), member, None, None).await.unwrap().data.is_empty());
+        assert_eq!(registrations::get(twilio.stage.engine.parts(), member, id).await.unwrap_err().code, "not_found");
+        assert_eq!(registrations::toll_free::list(twilio.stage.engine.parts(), member, None, None).await.unwrap().data.len(), 1);
+        registrations::toll_free::delete(twilio.stage.engine.parts(), member, id).await.unwrap();
+        from_it(&twilio).await.unwrap();
+    }
+
+    async fn a_verification_that_was_rejected_is_mended_or_asked_for_anew(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.buy("18885550144").await;
+        let says = |words: &str| json!({"use_case": {"description": format!("{words} news about the events of a venue, to people who asked.")}});
+        twilio.fill(whole()).await;
+        twilio.fill(says("Vague")).await;
+        let new = json!({"account_id": twilio.account, "number": "+18885550144", "opt_in_type": "verbal", "opt_in_image_urls": ["https://acme.example/opt-in.png"], "additional_information": "Since 1990."});
+        let new = serde_json::from_value(new).unwrap();
+        let begun = body(registrations::toll_free::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, new).await);
+        let id: RegistrationId = begun["id"].as_str().unwrap().parse().unwrap();
+        let settled = async || {
+            for _ in 0..12 {
+                twilio.minutes(5).await;
+            }
+            let view = registrations::toll_free::get(twilio.stage.engine.parts(), &twilio.stage.caller, id).await.unwrap();
+            serde_json::to_value(view).unwrap()
+        };
+        let submit = async |again: Value| {
+            let again = serde_json::from_value(again).unwrap();
+            registrations::toll_free::submit(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, id, again).await
+        };
+        let rejected = settled().await;
+        assert_eq!((&rejected["state"], &rejected["next_action"], &rejected["reasons"][0]["code"]), (&json!("rejected"), &json!("UPDATE_BUSINESS_INFO"), &json!("30489")), "{rejected}");
+        assert_eq!(submit(json!({"opt_in_image_urls": []})).await.unwrap_err().errors[0].pointer, "/opt_in_image_urls");
+        // What Twilio lets be mended is mended.
+        twilio.fill(says("Forbidden")).await;
+        let again = body(submit(json!({"opt_in_type": "paper_form", "additional_information": null})).await);
+        assert_eq!((&again["stage"], &again["toll_free"]["opt_in_type"], &again["toll_free"]["additional_information"]), (&json!("verification"), &json!("paper_form"), &Value::Null), "{again}");
+        let first = rejected["references"]["verification"].clone();
+        let rejected = settled().await;
+        assert_eq!((&rejected["state"], &rejected["references"]["verification"]), (&json!("rejected"), &first), "{rejected}");
+        // What it does not is asked for anew.
+        twilio.fill(says("Good")).await;
+        submit(json!({})).await.unwrap();
+        let done = settled().await;
+        assert_eq!(done["state"], "approved", "{done}");
+        assert_ne!(done["references"]["verification"], first);
+        let told: Vec<_> = engine::audit::list(twilio.stage.engine.parts(), &twilio.stage.caller, Some(200), None).await.unwrap().data.into_iter().map(|entry| entry.action).collect();
+        assert_eq!(told.iter().filter(|action| *action == "registration.submitted").count(), 2);
+    }
+
+    async fn a_toll_free_number_the_account_does_not_have_is_rejected(db: TestDb) {
+        let twilio = Twilio::new(&db).await;
+        twilio.fill(whole()).await;
+        let new = json!({"account_id": twilio.account, "number": "+18665550111", "opt_in_type": "via_text", "opt_in_image_urls": ["https://acme.example/opt-in.png"]});
+        let new = serde_json::from_value(new).unwrap();
+        let begun = body(registrations::toll_free::create(&twilio.stage.engine, &twilio.stage.caller, &Repeat::NONE, new).await);
+        twilio.minutes(5).await;
+        let view = registrations::toll_free::get(twilio.stage.engine.parts(), &twilio.stage.caller, begun["id"].as_str().unwrap().parse().unwrap()).await.unwrap();
+        let seen = serde_json::to_value(view).unwrap();
+        assert_eq!((&seen["state"], &seen["reasons"][0]["code"], &seen["reasons"][0]["pointers"]), (&json!("rejected"), &json!("number_not_there"), &json!(["/number"])), "{seen}");
+        assert_eq!(twilio.made("/Tollfree/Verifications"), 0);
     }
 
     async fn the_pool_takes_no_toll_free_numbers(db: TestDb) {

@@ -170,6 +170,7 @@ fn second(stage: &Stage) -> Stage {
         transport: std::sync::Arc::clone(&stage.world.transport),
         blobs: std::sync::Arc::clone(&stage.world.blobs),
         zone: std::sync::Arc::clone(&stage.world.zone),
+        base_urls: stage.world.base_urls.clone(),
     };
     let engine = std::sync::Arc::clone(&stage.engine);
     let mut second = Stage { world, engine, tenant: stage.tenant, caller: stage.caller.clone() };

@@ -42,7 +42,12 @@ async fn roll_back(stage: &Stage, id: TemplateId) -> Result<Value, engine::Error
 
 /// A published template for mails.
 pub async fn published(stage: &Stage, name: &str, variants: Value) -> TemplateId {
-    let id = create(stage, json!({ "name": name, "channel": "email", "variants": variants })).await;
+    published_on(stage, name, "email", variants).await
+}
+
+/// A published template for a channel.
+pub async fn published_on(stage: &Stage, name: &str, channel: &str, variants: Value) -> TemplateId {
+    let id = create(stage, json!({ "name": name, "channel": channel, "variants": variants })).await;
     publish(stage, id).await.unwrap();
     id
 }

@@ -3,7 +3,7 @@
 use engine::{
     audit,
     directory::TenantState,
-    tenants::{self, NewTenant, TenantPatch},
+    tenants::{self, NewTenant, OwnTenantPatch, TenantPatch},
 };
 use model::{AccountId, TenantId};
 use serde_json::json;
@@ -67,6 +67,35 @@ testkit::both! {
         let inside = engine::keys::Caller::system(Some(id));
         let made = tenants::create(&parts, &inside, &repeat("k", "{}"), body(json!({"name": "Made inside"}))).await;
         assert_eq!(made.unwrap().status, 201);
+    }
+
+    async fn a_tenant_says_what_it_is_called_and_where_it_is_at_home(db: TestDb) {
+        let (_world, parts) = node(&db);
+        let (id, _) = tenant(&parts, "Acme").await;
+        let (other, _) = tenant(&parts, "Other").await;
+        let me = member(id);
+        let change = body::<OwnTenantPatch>(json!({"name": "Acme Tickets", "timezone": "europe/berlin", "default_country": "DE"}));
+        let after = tenants::patch_own(&parts, &me, change).await.unwrap();
+        assert_eq!((after.name.as_str(), after.timezone.as_str(), after.default_country.as_deref()), ("Acme Tickets", "Europe/Berlin", Some("DE")));
+        assert_eq!(parts.directory.tenant(id).await.unwrap().unwrap().name, "Acme Tickets", "the directory knows at once");
+        let again = tenants::patch_own(&parts, &me, body(json!({"timezone": null, "default_country": null}))).await.unwrap();
+        assert_eq!((again.name.as_str(), again.timezone.as_str(), again.default_country), ("Acme Tickets", "UTC", None));
+        assert_eq!(tenants::get(&parts, &operator(), other).await.unwrap().name, "Other");
+        // Both logs tell it: the tenant's own and the operator's.
+        for log in [me.clone(), operator()] {
+            let told = audit::list(&parts, &log, None, None).await.unwrap().data;
+            assert_eq!((told[1].action.as_str(), &told[1].subject), ("tenant.updated", &id.to_string()));
+            assert_eq!(told[1].detail["name"], json!({"from": "Acme", "to": "Acme Tickets"}));
+        }
+        // What is not its own has no field, and who may only look changes nothing.
+        for theirs in ["state", "currency", "per_second"] {
+            assert!(serde_json::from_value::<OwnTenantPatch>(json!({theirs: null})).is_err(), "{theirs}");
+        }
+        assert_eq!(pointers(tenants::patch_own(&parts, &me, body(json!({"name": " ", "timezone": "Mars/Base"}))).await), ["/name", "/timezone"]);
+        let mut weak = me.clone();
+        weak.scopes = engine::keys::Scopes::Some(["tenant:read"].into());
+        assert_eq!(code(tenants::patch_own(&parts, &weak, OwnTenantPatch::default()).await), "missing_scope");
+        assert_eq!(code(tenants::patch_own(&parts, &operator(), OwnTenantPatch::default()).await), "tenant_required");
     }
 
     async fn a_deleted_tenant_is_gone_for_everybody(db: TestDb) {

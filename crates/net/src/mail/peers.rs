@@ -76,7 +76,7 @@ impl Peers {
 }
 
 /// Whom limits count: an address, or what one customer usually has of IPv6.
-fn place(ip: IpAddr) -> IpAddr {
+pub(super) fn place(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
         ip => ip,

@@ -87,7 +87,7 @@ impl Provider for Mailgun {
                 Ok(Reply::json(200, &json!({"webhooks": cx.kept("webhooks")})))
             }
             ("POST", ["v3", "domains", name, "webhooks"]) if is_own(name) => {
-                let event = request.form().get("id").to_owned();
+                let event = fields(request).0.get("id").to_owned();
                 hook(cx, request, &event, true)
             }
             ("PUT", ["v3", "domains", name, "webhooks", event]) if is_own(name) => hook(cx, request, event, false),
@@ -166,7 +166,7 @@ impl Provider for Mailgun {
 /// Makes or changes the webhook for one kind of event. Where events go is one address here: the last that was named.
 /// <https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/domain-webhooks>
 fn hook(cx: &mut Cx<'_>, request: &Request, event: &str, is_new: bool) -> Result<Reply, Reply> {
-    let fields = request.form();
+    let (fields, _) = fields(request);
     let urls: Vec<String> = fields.all("url").iter().map(|url| (*url).to_string()).collect();
     if !HOOKS.contains(&event) {
         return Err(error(400, "Invalid event type"));

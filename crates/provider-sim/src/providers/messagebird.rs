@@ -77,16 +77,7 @@ impl Provider for MessageBird {
                 Ok(Reply::json(200, &json!({"payment": "prepaid", "type": "euros", "amount": 42.5})))
             }
             ("POST", ["messages"]) => send(cx, request),
-            ("GET", ["messages"]) => {
-                let reference = request.parameters().some("reference");
-                let found = cx.known().filter(|message| message.channel == "sms" && message.echo == reference);
-                let items: Vec<Value> = found.map(|message| resource(message, cx.now)).collect();
-                let count = items.len();
-                Ok(Reply::json(
-                    200,
-                    &json!({"offset": 0, "limit": 20, "count": count, "totalCount": count, "items": items}),
-                ))
-            }
+            ("GET", ["messages"]) => list(cx, request),
             ("GET", ["messages", id]) => match cx.find(id) {
                 Some(message) => Ok(Reply::json(200, &resource(message, cx.now))),
                 None => Err(error(404, 20, "message not found", None)),
@@ -160,6 +151,42 @@ impl Provider for MessageBird {
         let body = json!({"type": "message.created", "contact": contact, "message": message});
         Some(signed(cx, url, body.to_string()))
     }
+}
+
+/// Messages by what the list can be narrowed to, which their reference is not.
+fn list(cx: &Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+    const NARROWS: &[&str] =
+        &["originator", "recipient", "direction", "limit", "offset", "status", "type", "from", "until"];
+    let names = request.query.split('&').filter_map(|pair| pair.split('=').next()).filter(|name| !name.is_empty());
+    if let Some(unknown) = names.into_iter().find(|name| !NARROWS.contains(name)) {
+        return Err(error(422, 10, &format!("{unknown} is invalid"), Some(unknown)));
+    }
+    let asked = request.parameters();
+    let second = |name: &str| match asked.some(name) {
+        None => Ok(None),
+        Some(given) if given.contains('.') => Err(error(422, 10, &format!("{name} is invalid"), Some(name))),
+        Some(given) => {
+            given.parse::<Timestamp>().map(Some).map_err(|_| error(422, 10, &format!("{name} is invalid"), Some(name)))
+        }
+    };
+    let (from, until) = (second("from")?, second("until")?);
+    let is = |name: &str, given: &str| asked.some(name).is_none_or(|wanted| wanted == given);
+    let is_wanted = |message: &&Message| {
+        message.more["api"] == "classic"
+            && is("recipient", &message.to)
+            && is("originator", &message.from)
+            && is("direction", "mt")
+            && is("type", "sms")
+            && from.is_none_or(|from| from <= message.at)
+            && until.is_none_or(|until| message.at <= until)
+    };
+    let (limit, offset) = (asked.get("limit").parse().unwrap_or(20), asked.get("offset").parse().unwrap_or(0));
+    let found: Vec<Value> = cx.known().filter(is_wanted).map(|message| resource(message, cx.now)).collect();
+    let items: Vec<&Value> = found.iter().skip(offset).take(limit).collect();
+    Ok(Reply::json(
+        200,
+        &json!({"offset": offset, "limit": limit, "count": items.len(), "totalCount": found.len(), "items": items}),
+    ))
 }
 
 /// A token over URL and body. <https://developers.messagebird.com/api/#verifying-http-requests>

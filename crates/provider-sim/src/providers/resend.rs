@@ -80,7 +80,7 @@ impl Provider for Resend {
                 Ok(Reply::json(200, &json!({"object": "list", "has_more": false, "data": data})))
             }
             ("GET", ["emails", "receiving", id]) => received::mail(cx, id),
-            ("GET", ["emails", "receiving", id, "attachments"]) => received::files(cx, id),
+            ("GET", ["emails", "receiving", id, "attachments"]) => received::files(cx, &request.parameters(), id),
             ("GET", ["emails", "metrics"]) => manage::metrics(cx, request),
             ("GET", ["emails", id]) => match cx.find(id) {
                 Some(message) => Ok(Reply::json(200, &resource(cx, message))),

@@ -1,8 +1,11 @@
 //! Stripe, as far as credit is bought through it: Checkout sessions and the page they are paid on, payments with a kept method, refunds, idempotency keys, and signed events.
 //! <https://docs.stripe.com/api>
 //!
-//! The page is `POST /stripe/c/pay/{session}` with `outcome` (`paid`, `later`, `arrived`, `bounced`, `declined` or `expired`) and `card`, one of Stripe's own test numbers; somebody on Stripe's
-//! pages who gives money back is `POST /stripe/dashboard/refunds`. Events go to the setting `callback_url`.
+//! The page can be opened in a browser. What happens on it is `POST /stripe/c/pay/{session}` with `outcome` (`paid`, `later`, `arrived`, `bounced`, `declined` or `expired`) and `card`, one of
+//! Stripe's own test numbers; somebody on Stripe's pages who gives money back is `POST /stripe/dashboard/refunds`, and a payer who goes to the bank is `POST /stripe/bank/disputes` (see
+//! [`disputes`]). Events go to the setting `callback_url`.
+
+mod disputes;
 
 use model::{HttpCall, Method};
 use serde_json::{Map, Value, json};
@@ -24,6 +27,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "sessions", default: "[]" },
     Setting { name: "payments", default: "[]" },
     Setting { name: "refunds", default: "[]" },
+    Setting { name: disputes::KEPT, default: "[]" },
     Setting { name: "answers", default: "[]" },
 ];
 /// The least that can be paid, in cents.
@@ -62,8 +66,17 @@ impl Provider for Stripe {
 
     fn answer(&self, cx: &mut Cx<'_>, request: &Request) -> Result<Reply, Reply> {
         match (request.method.as_str(), &request.segments()[..]) {
-            ("POST", ["c", "pay", id]) => return page(cx, id, &request.form()),
+            ("GET", ["c", "pay", id]) => return to_pay(cx, id),
+            ("POST", ["c", "pay", id]) => {
+                let session = page(cx, id, &request.form())?;
+                return if request.header("accept").contains("text/html") {
+                    back(&session)
+                } else {
+                    shown(Some(session))
+                };
+            }
             ("POST", ["dashboard", "refunds"]) => return refund(cx, &request.form()),
+            ("POST", ["bank", "disputes"]) => return disputes::turn(cx, &request.form()),
             _ => {}
         }
         if request.bearer() != cx.get("secret_key") {
@@ -82,12 +95,10 @@ impl Provider for Stripe {
                 shown(Some(intent))
             }
             ("GET", ["v1", "refunds"]) => {
-                let payment = request.parameters().get("payment_intent").to_owned();
-                let mut found = cx.list("refunds");
-                found.retain(|refund| payment.is_empty() || refund["payment_intent"] == payment.as_str());
-                found.reverse();
-                let list = json!({"object": "list", "url": "/v1/refunds", "has_more": false, "data": found});
-                Ok(Reply::json(200, &list))
+                Ok(list(cx, "refunds", "/v1/refunds", request.parameters().get("payment_intent")))
+            }
+            ("GET", ["v1", "disputes"]) => {
+                Ok(list(cx, disputes::KEPT, "/v1/disputes", request.parameters().get("payment_intent")))
             }
             _ => Err(error(404, "invalid_request_error", "resource_missing", "Unrecognized request URL.")),
         }
@@ -104,6 +115,14 @@ impl Provider for Stripe {
     fn report(&self, _: &Cx<'_>, _: &Message, _: Stage) -> Option<HttpCall> {
         None
     }
+}
+
+/// What there is of a payment, the newest first; of all payments without one.
+fn list(cx: &Cx<'_>, name: &str, url: &str, payment: &str) -> Reply {
+    let mut found = cx.list(name);
+    found.retain(|one| payment.is_empty() || one["payment_intent"] == payment);
+    found.reverse();
+    Reply::json(200, &json!({"object": "list", "url": url, "has_more": false, "data": found}))
 }
 
 fn missing() -> Reply {
@@ -217,7 +236,7 @@ fn session(cx: &mut Cx<'_>, form: &Fields) -> Result<Reply, Reply> {
 }
 
 /// What somebody does on the page.
-fn page(cx: &mut Cx<'_>, id: &str, form: &Fields) -> Result<Reply, Reply> {
+fn page(cx: &mut Cx<'_>, id: &str, form: &Fields) -> Result<Value, Reply> {
     let mut sessions = cx.list("sessions");
     let mut session = find(&sessions, id).ok_or_else(missing)?;
     let mut payments = cx.list("payments");
@@ -273,7 +292,32 @@ fn page(cx: &mut Cx<'_>, id: &str, form: &Fields) -> Result<Reply, Reply> {
     tell(cx, session_event, &session);
     cx.keep("sessions", &sessions.into());
     cx.keep("payments", &payments.into());
-    shown(Some(session))
+    Ok(session)
+}
+
+/// The page itself, for somebody with a browser: what can happen on it, one button each.
+fn to_pay(cx: &Cx<'_>, id: &str) -> Result<Reply, Reply> {
+    let session = find(&cx.list("sessions"), id).ok_or_else(missing)?;
+    let cents = session["amount_total"].as_i64().unwrap_or(0);
+    let amount = format!("{}.{:02} {}", cents / 100, cents % 100, text(&session, "/currency").to_uppercase());
+    let buttons = if session["status"] == "open" {
+        "<button name=\"outcome\" value=\"paid\">Pay</button> <button name=\"outcome\" value=\"later\">Pay by debit, which takes days</button> <button name=\"outcome\" value=\"declined\">Be declined</button>"
+    } else {
+        "This page is over."
+    };
+    let cancel = text(&session, "/cancel_url").replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Pay {amount}</title><main><h1>Pay {amount}</h1><p>The simulator's page: no money moves.</p>\
+         <form method=\"post\">{buttons}</form><p><a href=\"{cancel}\">Back without paying</a></p></main></html>"
+    );
+    Ok(Reply::of(200, "text/html; charset=utf-8", html))
+}
+
+/// Leads a browser back to where the session says; whoever was declined can try again.
+fn back(session: &Value) -> Result<Reply, Reply> {
+    let is_open = session["status"] == "open";
+    let to = text(session, if is_open { "/url" } else { "/success_url" });
+    Ok(Reply::empty(303).header("location", to))
 }
 
 /// The payment of a session, as it begins.

@@ -3,8 +3,9 @@
 
 mod a2p;
 mod content;
+mod toll_free;
 
-use model::{HttpCall, Method};
+use model::{HttpCall, Method, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -28,6 +29,8 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "callback_url", default: "" },
     Setting { name: a2p::KEPT, default: "" },
     Setting { name: "contents", default: "[]" },
+    // Most rows of a list on one page.
+    Setting { name: "page_max", default: "1000" },
 ];
 /// Most pictures of one message.
 const MEDIA_MAX: usize = 10;
@@ -35,6 +38,8 @@ const MEDIA_MAX: usize = 10;
 const BODY_MAX: usize = 1_600;
 /// Most of a list on one page.
 const PAGE_MAX: usize = 1_000;
+/// How long a call lasts that somebody listens to, in seconds.
+const CALL_S: &str = "7";
 
 /// An error of the API. <https://www.twilio.com/docs/api/errors>
 /// The sid of the account's number.
@@ -99,7 +104,7 @@ impl Provider for Twilio {
                     wanted.is_none_or(|wanted| wanted == cx.get("from")) && asked.get("FriendlyName").is_empty();
                 let mut numbers = if is_ours { vec![number(cx, cx.get("callback_url"))] } else { Vec::new() };
                 numbers.extend(a2p::bought(cx, &asked));
-                Ok(Reply::json(200, &json!({ "incoming_phone_numbers": numbers })))
+                Ok(a2p::listed(cx, request, "incoming_phone_numbers", &numbers))
             }
             ("POST", ["IncomingPhoneNumbers", id]) if id.trim_end_matches(".json") == NUMBER => {
                 let url = request.form().get("SmsUrl").to_owned();
@@ -149,7 +154,7 @@ impl Provider for Twilio {
                 ("Timestamp", &timestamp),
                 ("CallbackSource", "call-progress-events"),
             ]);
-            fields.extend((stage == Stage::Delivered).then_some(("CallDuration", "7")));
+            fields.extend((stage == Stage::Delivered).then_some(("CallDuration", CALL_S)));
         } else {
             fields.extend([("MessageSid", sid), ("SmsSid", sid), ("MessageStatus", word), ("SmsStatus", word)]);
             fields.extend((stage == Stage::Read).then_some(("EventType", "READ")));
@@ -344,7 +349,11 @@ fn resource(cx: &Cx<'_>, message: &Message) -> Value {
         "date_created": rfc2822(message.at), "date_updated": rfc2822(message.changed_at(cx.now)),
     });
     let more = if is_call {
-        json!({"duration": (stage == Stage::Delivered).then_some("7"), "start_time": null, "end_time": null, "answered_by": null})
+        let began = dialled(message).filter(|at| *at <= cx.now);
+        json!({
+            "duration": (stage == Stage::Delivered).then_some(CALL_S), "start_time": began.map(rfc2822),
+            "end_time": (stage >= Stage::Delivered).then(|| rfc2822(message.changed_at(cx.now))), "answered_by": null,
+        })
     } else {
         json!({
             "body": message.text, "num_segments": "1", "num_media": message.more["media"].to_string(), "error_code": code, "error_message": null,
@@ -357,23 +366,37 @@ fn resource(cx: &Cx<'_>, message: &Message) -> Value {
     resource
 }
 
-/// What it takes from the balance, which it says some time after the message left.
+/// What it takes from the balance: for a message said some time after it left, for a call once it was heard to its end.
 fn price(message: &Message, stage: Stage) -> Value {
-    let is_known = stage > Stage::Taken && message.channel != "voice";
-    if is_known { "-0.00750".into() } else { Value::Null }
+    match message.channel {
+        "voice" if stage == Stage::Delivered => "-0.01400".into(),
+        "voice" => Value::Null,
+        _ if stage > Stage::Taken => "-0.00750".into(),
+        _ => Value::Null,
+    }
+}
+
+/// When a call was dialled.
+fn dialled(call: &Message) -> Option<Timestamp> {
+    call.steps.iter().find(|(_, stage)| *stage > Stage::Taken).map(|(at, _)| *at)
 }
 
 /// A page of messages or calls to a number, the newest first.
 fn list(cx: &Cx<'_>, asked: &Fields, name: &str) -> Reply {
     let (to, from) = (asked.get("To"), asked.get("From"));
-    let (since, until) = (asked.get("DateSent>"), asked.get("DateSent<"));
+    let is_calls = name == "calls";
+    let (after, before) = if is_calls { ("StartTime>", "StartTime<") } else { ("DateSent>", "DateSent<") };
+    let (since, until) = (asked.get(after), asked.get(before));
     let is_wanted = |message: &&Message| {
-        let day = written(message.at, "%Y-%m-%d");
-        (message.channel == "voice") == (name == "calls")
+        // A call that was not dialled yet has no time to be asked by.
+        let at = if is_calls { dialled(message).filter(|at| *at <= cx.now) } else { Some(message.at) };
+        let day = at.map(|at| written(at, "%Y-%m-%d"));
+        (message.channel == "voice") == is_calls
             && (to.is_empty() || message.to == to)
             && (from.is_empty() || message.from == from)
-            && (since.is_empty() || day.as_str() >= since)
-            && (until.is_empty() || day.as_str() <= until)
+            && (since.is_empty() || day.as_deref().is_some_and(|day| day >= since))
+            // Messages of the last day are in the list, calls end before it.
+            && (until.is_empty() || day.as_deref().is_some_and(|day| day < until || (!is_calls && day == until)))
     };
     let size = asked.get("PageSize").parse().unwrap_or(50).clamp(1, PAGE_MAX);
     let number: usize = asked.get("Page").parse().unwrap_or(0);
@@ -381,13 +404,14 @@ fn list(cx: &Cx<'_>, asked: &Fields, name: &str) -> Reply {
     let (found, next) = page(all, number.saturating_mul(size), size);
     let next = next.map(|_| {
         let query = form(&[
-            ("DateSent>", since),
-            ("DateSent<", until),
+            (after, since),
+            (before, until),
             ("PageSize", &size.to_string()),
             ("Page", &(number + 1).to_string()),
             ("PageToken", "PA1"),
         ]);
-        format!("/2010-04-01/Accounts/{}/Messages.json?{query}", cx.get("account_sid"))
+        let resource = if is_calls { "Calls" } else { "Messages" };
+        format!("/2010-04-01/Accounts/{}/{resource}.json?{query}", cx.get("account_sid"))
     });
     Reply::json(200, &json!({ name: found, "page": number, "page_size": size, "next_page_uri": next }))
 }

@@ -143,6 +143,7 @@ impl Provider for Vonage {
                 }
                 message(cx, request)
             }
+            ("GET", ["v2", "reports", "records"]) => records(cx, request),
             (method, ["v1", "calls", rest @ ..]) => {
                 if !is_application(cx, request) {
                     return Err(Reply::json(
@@ -322,6 +323,74 @@ fn receipt(cx: &Cx<'_>, message: &Message, stage: Stage, url: String) -> Option<
     let sig = signature(cx.get("signature_secret"), &fields);
     fields.push(("sig", &sig));
     Some(HttpCall::new(Method::Post, url).body("application/x-www-form-urlencoded", form(&fields)))
+}
+
+/// Records of messages: by their ids, or by when they were received. <https://developer.vonage.com/en/api/reports>
+fn records(cx: &Cx<'_>, request: &Request) -> Result<Reply, Reply> {
+    let unusable = |name: &str, reason: &str| {
+        let body = json!({"title": "Unprocessable entity", "invalid_parameters": [{"name": name, "reason": reason}], "instance": "bf0ca0bf927b3b52e3cb03217e1a1ddf"});
+        Reply::of(422, "application/problem+json", body.to_string())
+    };
+    if !is_basic(cx, request) {
+        return Err(problem(401, 1_060, "Unauthorized", "You did not provide correct credentials."));
+    }
+    let asked = request.parameters();
+    let (product, id) = (asked.get("product"), asked.get("id"));
+    if asked.get("account_id") != cx.get("api_key") {
+        return Err(problem(403, 1_070, "Forbidden", "User not authorized to query the requested data"));
+    }
+    if !matches!(product, "SMS" | "MESSAGES") {
+        return Err(unusable("product", "Could not resolve product name"));
+    }
+    if asked.get("direction") != "outbound" {
+        return Err(unusable("direction", "Missing required parameter"));
+    }
+    let instant = |name: &str| asked.get(name).parse::<model::Timestamp>().ok();
+    let window = (instant("date_start"), instant("date_end"));
+    let day_ms = 86_400_000;
+    let is_wanted: Box<dyn Fn(&Message) -> bool> = match window {
+        (None, None) if !id.is_empty() => Box::new(|message| id.split(',').any(|id| id == message.id)),
+        (Some(start), Some(end)) if id.is_empty() && (1..=day_ms).contains(&end.millis_since(start)) => {
+            Box::new(move |message| start <= message.at && message.at < end)
+        }
+        _ => return Err(unusable("date_end", "Give an id, or date_start and date_end of at most 24 hours")),
+    };
+    let is_sms = product == "SMS";
+    let of_product = |message: &&Message| match message.more["api"].as_str() {
+        Some("sms") => is_sms,
+        Some("messages") => !is_sms,
+        _ => false,
+    };
+    let found: Vec<Value> = cx
+        .known()
+        .filter(of_product)
+        .filter(|message| is_wanted(message))
+        .map(|message| {
+            let (status, code) = match (message.stage(cx.now), is_sms) {
+                (Stage::Delivered, _) => ("delivered", "0"),
+                (Stage::Read, _) => ("read", "0"),
+                (Stage::Failed, true) => ("failed", "12"),
+                (Stage::OptedOut, true) => ("rejected", "9"),
+                (Stage::Failed, false) => ("rejected", "1300"),
+                (Stage::OptedOut, false) => ("rejected", "1240"),
+                (_, true) => ("accepted", "0"),
+                (_, false) => ("submitted", ""),
+            };
+            let stamp = |at| formatted(at, "%Y-%m-%dT%H:%M:%S+0000");
+            json!({
+                "account_id": cx.get("api_key"), "message_id": message.id, "client_ref": message.echo, "direction": "outbound", "from": message.from,
+                "to": message.to, "country": "GB", "country_name": "United Kingdom", "date_received": stamp(message.at), "date_finalized": stamp(message.changed_at(cx.now)),
+                "latency": "1200", "status": status, "error_code": code, "currency": "EUR", "total_price": "0.03330000",
+            })
+        })
+        .collect();
+    Ok(Reply::json(
+        200,
+        &json!({
+            "request_id": cx.uuid(), "request_status": "SUCCESS", "received_at": formatted(cx.now, "%Y-%m-%dT%H:%M:%S+0000"), "account_id": cx.get("api_key"),
+            "product": product, "direction": "outbound", "include_message": false, "items_count": found.len(), "records": found,
+        }),
+    ))
 }
 
 /// The SMS API answers 200 whatever it decides.

@@ -13,7 +13,7 @@ use engine::{
     jobs, keys, recovery,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use model::{BoxFuture, Secret};
+use model::{BoxFuture, Clock, Secret};
 use net::{MailListen, MailTls};
 use serde_json::json;
 use store::Scope;
@@ -35,6 +35,9 @@ use crate::{
 
 /// How often a process that answers the API looks for changes others made, and writes down when keys were last used, in milliseconds.
 const UPKEEP_MS: u64 = 1_000;
+
+/// How often memory nobody uses is given back, in milliseconds.
+const GIVE_BACK_MS: u64 = 4_000;
 
 /// Serves until told to stop.
 pub async fn run(config: Config, with_demo: bool, json: bool) -> Outcome {
@@ -131,13 +134,26 @@ fn start(
     }
     running.spawn(upkeep(Arc::clone(engine), stopped.clone()));
     let folding = tokio::spawn(telemetry::fold(metrics, Arc::clone(&clock)));
+    let giving_back = tokio::spawn(give_back(Arc::clone(&clock)));
     let connections_max = limits::open_files(config.limits.connections);
     let listen = Listen { listener, router, connections_max, stop_ms: config.limits.stop_ms, clock, stop: stopped };
     running.spawn(async move {
         listen.run().await;
         folding.abort();
+        giving_back.abort();
     });
     (stop, running)
+}
+
+/// Gives memory back that was needed for a moment. The allocator looks for pages that nobody used for a second when it gets or frees some, and when a thread ends: a server at rest does
+/// neither, and would hold for good what it took to start.
+async fn give_back(clock: Arc<dyn Clock>) {
+    loop {
+        clock.sleep(GIVE_BACK_MS).await;
+        let ending = std::thread::Builder::new().name("tidings-memory".to_owned());
+        // A thread that allocated nothing is not known to the allocator. One that cannot be started now is not missed.
+        let _started = ending.spawn(|| drop(std::hint::black_box(Box::new(0_u64))));
+    }
 }
 
 /// What answers requests: programs, the pages that links in messages lead to, and the console.

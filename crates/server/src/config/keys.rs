@@ -39,7 +39,7 @@ pub const KEYS: &[Key] = &[
         "mail_tls_certificate",
         "PATH",
         "(none: STARTTLS is not offered)",
-        "The certificate the mail listener shows after STARTTLS, with its chain, as PEM. It is read again for each handshake, so a renewed one needs no restart. Needs `mail_tls_key`.",
+        "The certificate the mail listener shows after STARTTLS, with its chain, as PEM. It is read again within seconds of a change, so a renewed one needs no restart. Needs `mail_tls_key`.",
     ),
     key(
         "mail_tls_key",

@@ -128,7 +128,7 @@ await story("a recipient is proposed while their name is typed", async () => {
 
 await story("a key is shown once, works, and is revoked", async () => {
   await page.goto("/console/settings/keys/new");
-  await page.getByLabel("Name").fill("Ticket shop");
+  await page.getByRole("textbox", { name: "Name" }).fill("Ticket shop");
   await page.getByRole("button", { name: "Make the key" }).click();
   const key = await page.locator(".copy-line code").first().textContent();
   assert.match(key, /^tdk_/);

@@ -50,6 +50,23 @@ export async function marketing({ page, story, ask }) {
     nothingWrong(page);
   });
 
+  await story("a window says what is wrong with what was typed, keeps it, and closes when it is right", async () => {
+    await page.goto("/console/suppressions");
+    await page.getByRole("button", { name: "Suppress an address" }).first().click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Address or number").fill("nobody");
+    await dialog.getByLabel("Remark").fill("asked by telephone");
+    await dialog.getByRole("button", { name: "Suppress it" }).click();
+    await dialog.getByRole("alert").waitFor();
+    assert.equal(await dialog.getByLabel("Address or number").inputValue(), "nobody");
+    assert.equal(await dialog.getByLabel("Remark").inputValue(), "asked by telephone");
+    await accessible(page, "refused-window");
+    await dialog.getByLabel("Address or number").fill("nobody@example.com");
+    await dialog.getByRole("button", { name: "Suppress it" }).click();
+    await page.getByRole("cell", { name: "nobody@example.com", exact: true }).waitFor();
+    nothingWrong(page);
+  });
+
   await story("a segment is built and counted before it is saved", async () => {
     await page.goto("/console/segments/new");
     await page.getByRole("textbox", { name: "Name", exact: true }).fill("German readers");

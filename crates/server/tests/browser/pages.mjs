@@ -7,6 +7,7 @@ export const PAGES = [
   ["message-failed", { list: "/console/messages?status=bounced", link: "tbody a.cover" }],
   ["dead-letters", "/console/dead-letters"],
   ["received", "/console/inbound"],
+  ["schedules", "/console/schedules"],
   ["invoices", "/console/invoices"],
   ["invoice-new", "/console/invoices/new"],
   ["compose-email", "/console/compose?channel=email"],
@@ -14,11 +15,15 @@ export const PAGES = [
   ["contacts", "/console/contacts"],
   ["contact-new", "/console/contacts/new"],
   ["import", "/console/contacts/import"],
+  ["contact-rules", "/console/contacts/rules"],
   ["lists", "/console/lists"],
+  ["list", { list: "/console/lists", link: "tbody a.cover" }],
   ["contact", { list: "/console/contacts", link: "tbody a.cover" }],
   ["contact-consent", { list: "/console/contacts", link: "tbody a.cover", rest: "/consent" }],
+  ["contact-data", { list: "/console/contacts", link: "tbody a.cover", rest: "/data" }],
   ["segments", "/console/segments"],
   ["segment-new", "/console/segments/new"],
+  ["segment", { list: "/console/segments", link: "tbody a.cover" }],
   ["suppressions", "/console/suppressions"],
   ["campaigns", "/console/campaigns"],
   ["campaign-new", "/console/campaigns/new"],
@@ -35,8 +40,13 @@ export const PAGES = [
   ["account-new-smtp", "/console/channels/new/smtp"],
   ["account-new-twilio", "/console/channels/new/twilio"],
   ["account", { list: "/console/channels", link: ".lines a.line" }],
+  ["account-provider", { list: "/console/channels", link: ".lines a.line", rest: "/provider" }],
+  ["registrations", "/console/registration"],
+  ["business", "/console/registration/profile"],
+  ["registration", { list: "/console/registration", link: "tbody a.cover" }],
   ["routing", "/console/routing"],
   ["route-new", "/console/routing/new"],
+  ["route", { list: "/console/routing", link: 'a[href*="/console/routing/rte_"]' }],
   ["alerts", "/console/alerts"],
   ["alert-rules", "/console/alerts/rules"],
   ["alert-rule", { list: "/console/alerts/rules", link: "tbody a.cover" }],
@@ -47,27 +57,40 @@ export const PAGES = [
   ["bills", "/console/billing/invoices"],
   ["bill", { list: "/console/billing/invoices", link: "tbody a.cover" }],
   ["billing", "/console/billing"],
+  ["purchases", "/console/billing/purchases"],
+  ["purchase-new", "/console/billing/purchases/new"],
   ["prices-own", "/console/billing/prices"],
+  ["reconciliations", "/console/reconciliations"],
+  ["reconciliation-new", "/console/reconciliations/new"],
+  ["reconciliation", { list: "/console/reconciliations", link: "tbody a.cover" }],
   ["settings", "/console/settings"],
   ["users", "/console/settings/users"],
+  ["user", { list: "/console/settings/users", link: "tbody a.cover" }],
   ["user-new", "/console/settings/users/new"],
   ["me", "/console/me"],
   ["keys", "/console/settings/keys"],
   ["key-new", "/console/settings/keys/new"],
   ["webhooks", "/console/settings/webhooks"],
+  ["webhook", { list: "/console/settings/webhooks", link: "tbody a.cover" }],
   ["webhook-new", "/console/settings/webhooks/new"],
   ["branding", "/console/settings/branding"],
   ["content-rules", "/console/settings/content"],
+  ["content-rule", { list: "/console/settings/content", link: "tbody a.cover" }],
   ["content-rule-new", "/console/settings/content/new"],
   ["retention", "/console/settings/retention"],
   ["audit", "/console/settings/audit"],
   ["audit-none", "/console/settings/audit?about=domain&q=zzz"],
   ["callbacks", "/console/settings/callbacks"],
+  ["callback", { list: "/console/settings/callbacks", link: "tbody a.cover" }],
   ["tenants", "/console/tenants"],
   ["tenant-new", "/console/tenants/new"],
   ["tenant", { list: "/console/tenants", link: "tbody a.cover" }],
   ["operator-accounts", "/console/operator/accounts"],
   ["operator-queue", "/console/operator/queue"],
+  ["operator-registrations", "/console/operator/registrations"],
+  ["numbers", "/console/operator/numbers"],
+  ["number-new", "/console/operator/numbers/new"],
+  ["number", { list: "/console/operator/numbers", link: "tbody a.cover" }],
   ["operator-alerts", "/console/operator/alerts"],
   ["operator-alert-rules", "/console/operator/alerts/rules"],
   ["plans", "/console/operator/plans"],
@@ -75,6 +98,7 @@ export const PAGES = [
   ["plan-of-operator", { list: "/console/operator/plans", link: "tbody a.cover" }],
   ["operator-bills", "/console/operator/invoices"],
   ["bill-settings", "/console/operator/invoices/settings"],
+  ["payments", "/console/operator/payments"],
   ["demos", "/console/demos"],
   ["prices", "/console/operator/prices"],
   ["prices-new", "/console/operator/prices/new"],
@@ -83,12 +107,17 @@ export const PAGES = [
   ["nothing", "/console/nothing-here"],
 ];
 
-/** Goes to a page of the list above; answers false when the list it is found through is empty. */
-export async function visit(page, where) {
-  if (typeof where === "string") { await page.goto(where); return true; }
+/** The address of a page of the list above; null when the list it is found through is empty. */
+export async function find(page, where) {
+  if (typeof where === "string") return where;
   await page.goto(where.list);
   const link = page.locator(where.link).first();
-  if (await link.count() === 0) return false;
-  await page.goto(await link.getAttribute("href") + (where.rest ?? ""));
-  return true;
+  return await link.count() === 0 ? null : await link.getAttribute("href") + (where.rest ?? "");
+}
+
+/** Goes to a page of the list above; answers false when the list it is found through is empty. */
+export async function visit(page, where) {
+  const address = await find(page, where);
+  if (address) await page.goto(address);
+  return address !== null;
 }

@@ -4,7 +4,7 @@ import { open, start } from "./browser.mjs";
 import { letterWithLinks, mailbox } from "./mailbox.mjs";
 import { api } from "./marketing.mjs";
 import { signIn } from "./story.mjs";
-import { PAGES, visit } from "./pages.mjs";
+import { PAGES, find } from "./pages.mjs";
 
 const [announced, target] = process.argv.slice(2);
 const { url, operator_sign_in: person, demo } = JSON.parse(announced);
@@ -23,25 +23,37 @@ async function hosted(cookies) {
   return [["hosted-preferences", preferences], ["hosted-unsubscribe", unsubscribe]];
 }
 
-let cookies = null;
-let pages = PAGES;
-for (const [theme, width, height] of looks) {
-  const page = await open(browser, { url, theme, width, height, cookies: cookies ?? [] });
-  if (!cookies) {
-    await page.goto("/console");
-    cookies = await signIn(page, { ...person, tenant: demo.tenant_id });
-    pages = [...PAGES, ...await hosted(cookies)];
-  }
-  for (const [name, where] of pages) {
+/** Where each page is: found once, so that all looks show the same things. */
+async function addresses(page, cookies) {
+  const found = [];
+  for (const [name, where] of [...PAGES, ...await hosted(cookies)]) {
     if (only && !only.includes(name)) continue;
-    if (!await visit(page, where)) { console.log(`${name}: nothing to show`); continue; }
+    const address = await find(page, where);
+    if (address) found.push([name, address]); else console.log(`${name}: nothing to show`);
+  }
+  return found;
+}
+
+/** Takes every page in one look. */
+async function take([theme, width, height], pages, cookies) {
+  const page = await open(browser, { url, theme, width, height, cookies });
+  const shoot = async (name, address) => {
+    await page.goto(address);
     await page.evaluate(() => document.fonts.ready);
     await page.screenshot({ path: `${target}/${name}-${theme}-${width}.png`, fullPage: true });
-  }
+  };
+  for (const [name, address] of pages) await shoot(name, address);
   await page.context().clearCookies();
-  await page.goto("/console/sign-in");
-  if (!only || only.includes("sign-in")) await page.screenshot({ path: `${target}/sign-in-${theme}-${width}.png` });
+  if (!only || only.includes("sign-in")) await shoot("sign-in", "/console/sign-in");
   for (const line of page.wrong) console.log(line);
   await page.context().close();
 }
+
+const first = await open(browser, { url });
+const cookies = await signIn(first, { ...person, tenant: demo.tenant_id });
+const pages = await addresses(first, cookies);
+await first.context().close();
+// All looks at once: a browser waits more than it works.
+await Promise.all(looks.map((look) => take(look, pages, cookies)));
 await browser.close();
+console.log(`${pages.length} pages in ${looks.length} looks`);

@@ -37,6 +37,20 @@ fn play_on(installation: &Installation, script: &str) {
     play(script, &json!({"url": server.url(), "person": server.announced["operator_sign_in"], "tenant": id}));
 }
 
+#[test]
+fn credit_is_bought_in_a_browser() {
+    let home = Installation::new();
+    let simulator = home.serve(&["provider-sim", "--listen", "127.0.0.1:0", "--smtp-listen", "127.0.0.1:0"]);
+    let stripe = format!("{}/stripe", simulator.url());
+    let installation = Installation::new().with("TIDINGS_CONNECTORS__STRIPE__BASE_URL", &stripe);
+    let server = installation.serve(&["serve"]);
+    let tenant = installation.run(&["tenant", "create", "Acme Tickets", "--json"]).json();
+    let person = &server.announced["operator_sign_in"];
+    let told =
+        json!({"url": server.url(), "person": person, "tenant": tenant["tenant"]["id"], "simulator": simulator.url()});
+    play("purchases.mjs", &told);
+}
+
 /// Goes to every page of a demo in one look.
 fn walk(look: &str) {
     let installation = Installation::new();

@@ -63,5 +63,23 @@ testkit::both! {
         let mut operator = Client::new(server.url(), OPERATOR_KEY);
         let numbers = operator.get("/v1/numbers?state=allocated");
         assert_eq!((&numbers["data"][0]["number"], &numbers["data"][0]["registration_id"]), (&approved["number"], &begun["id"]));
+        // A toll-free number the account does not have at the provider cannot be verified.
+        let toll_free = json!({"account_id": account, "number": "+18005550177", "opt_in_type": "web_form", "opt_in_image_urls": ["https://acme.example/opt-in.png"]});
+        let begun = client.post("/v1/registrations/toll-free", &toll_free);
+        let mut told = Events::from_the_beginning(server.url(), &key, "registration.changed");
+        let rejected = loop {
+            let event = told.next();
+            if event.about["id"] == begun["id"] {
+                break event.about;
+            }
+        };
+        assert_eq!((&rejected["state"], &rejected["reasons"][0]["code"]), (&json!("rejected"), &json!("number_not_there")));
+        let number = format!("/v1/numbers/{}", numbers["data"][0]["id"].as_str().unwrap());
+        let refused = operator.ask("DELETE", &format!("{number}?release=true"), &[], &json!(null));
+        assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("number_allocated")));
+        operator.ask("PATCH", &number, &[], &json!({"state": "retired"})).success();
+        let given_back = operator.ask("DELETE", &format!("{number}?release=true"), &[], &json!(null));
+        assert_eq!(given_back.status, 204, "{}", given_back.body);
+        assert_eq!(operator.ask("GET", &number, &[], &json!(null)).status, 404);
     }
 }

@@ -37,6 +37,7 @@ fn callback(tenant: TenantId, account: AccountId, seconds: i64, dedupe: Option<&
         observed: 1,
         unmatched: 0,
         repeats: 0,
+        told: Some(r#"[{"fact":"delivered"}]"#.to_owned()),
     }
 }
 

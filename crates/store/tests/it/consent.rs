@@ -175,6 +175,22 @@ testkit::both! {
         assert!(about(OTHER, asked.to_vec(), 0).await.is_empty());
     }
 
+    async fn the_messages_of_a_campaign_are_read_in_order(db: TestDb) {
+        let campaign = model::CampaignId::from_ulid(7);
+        let of = |tenant: TenantId, id: u128, campaign: Option<model::CampaignId>| {
+            let mut m = Message::new(tenant, MessageId::from_ulid(id), Channel::Sms, "+4915112345678".to_owned(), ContentId(1), at(id as i64));
+            m.campaign_id = campaign;
+            m
+        };
+        let rows = [of(ACME, 1, Some(campaign)), of(ACME, 2, None), of(ACME, 3, Some(campaign)), of(OTHER, 4, Some(campaign)), of(ACME, 5, Some(campaign))];
+        write!(db, |tx| messages::insert_many(tx, &rows).await?);
+        let read = async |after: u128, limit: i64| {
+            let rows = write!(db, |tx| messages::of_campaign(tx, ACME, campaign, MessageId::from_ulid(after), limit).await?);
+            rows.into_iter().map(|m| m.id.ulid()).collect::<Vec<_>>()
+        };
+        assert_eq!((read(0, 10).await, read(1, 1).await, read(5, 10).await), (vec![1, 3, 5], vec![3], vec![]));
+    }
+
     async fn fallbacks_move_on_when_due_and_former_ways_are_found(db: TestDb) {
         let message = MessageId::from_ulid(5);
         let left = |due: Option<i64>| Fallback { tenant_id: ACME, message_id: message, rest: "[]".to_owned(), after_s: 60, due_at: due.map(at) };
@@ -188,7 +204,7 @@ testkit::both! {
         let account = AccountId::from_ulid(7);
         let route = |position: u32| FormerRoute {
             tenant_id: ACME, message_id: message, position, channel: Channel::Whatsapp, address: "+49".to_owned(), account_id: account, connector: "twilio".to_owned(),
-            provider_message_id: Some(format!("SM{position}")), sent_at: Some(at(1)), segments: None, failure: None, last_attempt: position + 1, left_at: at(2),
+            provider_message_id: Some(format!("SM{position}")), sent_at: Some(at(1)), segments: None, bytes: Some(7), failure: None, last_attempt: position + 1, left_at: at(2),
         };
         let rows = [route(1), route(0)];
         write!(db, |tx| fallbacks::leave_many(tx, &rows).await?);

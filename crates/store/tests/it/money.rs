@@ -143,8 +143,9 @@ testkit::both! {
 
     async fn charges_change_and_are_summed(db: TestDb) {
         let rows = [charge(ACME, 1, 10), charge(ACME, 2, 20), charge(OTHER, 1, 40)];
-        write!(db, |tx| credits::put_charges(tx, &rows).await?);
+        write!(db, |tx| credits::insert_charges(tx, &rows).await?);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (30, 0));
+        assert_eq!(write!(db, |tx| credits::charges(tx, &[(OTHER, MessageId::from_ulid(1))]).await?), [charge(OTHER, 1, 40)]);
         let settled = Charge { charged: 15, reported: Some(9), reported_currency: Some("EUR".to_owned()), units: 3, former: 4, state: "settled".into(), ..charge(ACME, 2, 20) };
         let expected = settled.clone();
         write!(db, |tx| credits::put_charges(tx, &[settled]).await?);
@@ -167,6 +168,8 @@ testkit::both! {
         assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 9).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3), grant(ACME, 2, 90, 50)]);
         assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 2).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3)]);
         assert_eq!(write!(db, |tx| credits::grants_before(tx, ACME, 7, 1).await?), [grant(ACME, 5, 40, 0)]);
+        let all: i64 = write!(db, |tx| credits::grants(tx, ACME, 99).await?).iter().map(|grant| grant.rest).sum();
+        assert_eq!(write!(db, |tx| credits::grants_left(tx, ACME).await?), all);
         let ended = async |at: i64| write!(db, |tx| credits::with_ended_grants(tx, Timestamp::from_seconds(at), 9).await?);
         assert_eq!(ended(59).await, []);
         assert_eq!(ended(60).await, [ACME]);

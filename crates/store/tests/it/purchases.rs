@@ -33,6 +33,8 @@ fn purchase(tenant_id: TenantId, id: u128, state: &str) -> Purchase {
         looks: 2,
         looked: 1,
         entry: None,
+        disputes: format!(r#"[{{"id":"du_{id}"}}]"#),
+        is_disputed: id == 2,
         actor: "key_1".to_owned(),
         created_at: at(i64::try_from(id).unwrap()),
         updated_at: at(9),
@@ -84,6 +86,7 @@ testkit::both! {
         assert_eq!(write!(db, |tx| purchases::to_look_at(tx, 9).await?), [rows[0].clone(), rows[2].clone()]);
         assert_eq!(write!(db, |tx| purchases::topped_up(tx, ACME, at(0)).await?), (1, 20));
         assert_eq!(write!(db, |tx| purchases::topped_up(tx, ACME, at(2)).await?), (0, 0));
+        assert_eq!(write!(db, |tx| (purchases::disputed(tx, 9).await?, purchases::disputed(tx, 0).await?)), (1, 0));
     }
 
     async fn refunds_go_on_and_are_known_by_the_providers_id(db: TestDb) {

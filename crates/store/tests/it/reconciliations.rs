@@ -6,7 +6,9 @@ use model::{AccountId, Channel, MessageId, ReconciliationId, TenantId, Timestamp
 use store::{
     Error, Scope,
     charge_counters::{self, Counts, Key},
+    inflight::WorkerId,
     reconciliations::{self, Reconciliation, Record},
+    tenants,
 };
 
 const ACME: TenantId = TenantId::from_ulid(10);
@@ -43,6 +45,8 @@ fn reconciliation(tenant_id: TenantId, id: u128, state: &str) -> Reconciliation 
         actor: "key_1".to_owned(),
         created_at: at(3),
         updated_at: at(i64::try_from(id).unwrap()),
+        channel: (id == 1).then_some(Channel::Voice),
+        next_at: (state == "running").then(|| at(i64::try_from(id).unwrap())),
     }
 }
 
@@ -77,7 +81,18 @@ testkit::both! {
         assert_eq!(write!(db, |tx| reconciliations::lock(tx, OTHER, ReconciliationId::from_ulid(2)).await?), None);
         let newest = write!(db, |tx| reconciliations::list(tx, ACME, ReconciliationId::from_ulid(9), 9).await?);
         assert_eq!(newest.iter().map(|row| row.id.ulid()).collect::<Vec<_>>(), [2, 1]);
-        assert_eq!(write!(db, |tx| reconciliations::running(tx, 9).await?), [reconciliation(ACME, 1, "running")]);
+        let acme = crate::tenancy::tenant(ACME);
+        write!(db, |tx| tenants::insert(tx, &acme).await?);
+        let (one, other) = (WorkerId(1), WorkerId(2));
+        let running = [reconciliation(ACME, 1, "running")];
+        assert_eq!(write!(db, |tx| reconciliations::lease(tx, one, at(0), at(50), 9).await?), [], "not due yet");
+        assert_eq!(write!(db, |tx| reconciliations::lease(tx, one, at(10), at(50), 9).await?), running);
+        assert_eq!(write!(db, |tx| reconciliations::lease(tx, other, at(20), at(50), 9).await?), [], "somebody works on it");
+        assert_eq!(write!(db, |tx| reconciliations::lease(tx, other, at(50), at(60), 9).await?), running, "whoever did so is gone");
+        write!(db, |tx| reconciliations::release(tx, ACME, FIRST, one).await?);
+        assert_eq!(write!(db, |tx| reconciliations::lease(tx, one, at(51), at(60), 9).await?), [], "it is not theirs to give back");
+        write!(db, |tx| reconciliations::release(tx, ACME, FIRST, other).await?);
+        assert_eq!(write!(db, |tx| reconciliations::lease(tx, one, at(51), at(60), 9).await?), running);
         let rows = [record("a", "")];
         write!(db, |tx| reconciliations::put_records(tx, ACME, FIRST, &rows).await?);
         write!(db, |tx| reconciliations::remove_oldest(tx, ACME, 1).await?);

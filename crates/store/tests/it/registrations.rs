@@ -37,6 +37,9 @@ pub fn registration(tenant_id: TenantId, id: u128, account: u128) -> Registratio
         next_at: Some(at(5)),
         created_at: at(1),
         updated_at: at(2),
+        kind: "10dlc".to_owned(),
+        sender: String::new(),
+        toll_free: None,
     }
 }
 
@@ -100,9 +103,9 @@ testkit::both! {
             assert_eq!(registrations::find(tx, OTHER, row.id).await?, None);
             let newest = RegistrationId::from_ulid(u128::MAX);
             let ids = |rows: Vec<Registration>| rows.into_iter().map(|row| row.id.ulid()).collect::<Vec<_>>();
-            assert_eq!(ids(registrations::list(tx, ACME, newest, 10).await?), [3, 1]);
-            assert_eq!(ids(registrations::list(tx, ACME, RegistrationId::from_ulid(3), 10).await?), [1]);
-            assert_eq!(ids(registrations::stuck(tx, newest, 10).await?), Vec::<u128>::new());
+            assert_eq!(ids(registrations::list(tx, ACME, "10dlc", newest, 10).await?), [3, 1]);
+            assert_eq!(ids(registrations::list(tx, ACME, "10dlc", RegistrationId::from_ulid(3), 10).await?), [1]);
+            assert_eq!(ids(registrations::stuck(tx, "10dlc", newest, 10).await?), Vec::<u128>::new());
 
             let changed = Registration {
                 state: "operator_needed".to_owned(), stage: "brand".to_owned(), refs: r#"{"profile":"BU1"}"#.to_owned(), reasons: r#"[{"code":"x"}]"#.to_owned(),
@@ -112,15 +115,28 @@ testkit::both! {
             assert!(!registrations::update(tx, &changed, at(1)).await?, "somebody changed it meanwhile");
             assert!(registrations::update(tx, &changed, at(2)).await?);
             assert_eq!(registrations::find(tx, ACME, row.id).await?, Some(changed));
-            assert_eq!(ids(registrations::stuck(tx, newest, 10).await?), [1]);
+            assert_eq!(ids(registrations::stuck(tx, "10dlc", newest, 10).await?), [1]);
             let states = registrations::states(tx, ACME).await?;
-            assert_eq!(states[0], (AccountId::from_ulid(7), "operator_needed".to_owned(), row.id));
+            assert_eq!(states[0], (AccountId::from_ulid(7), String::new(), "operator_needed".to_owned()));
             assert_eq!(states.len(), 2);
             assert!(!registrations::remove(tx, OTHER, row.id, at(9)).await?);
             assert!(registrations::remove(tx, ACME, row.id, at(9)).await?);
             assert_eq!(registrations::find(tx, ACME, row.id).await?, None);
-            assert_eq!(registrations::remove_of_account(tx, OTHER, AccountId::from_ulid(8)).await?, None);
-            assert_eq!(registrations::remove_of_account(tx, ACME, AccountId::from_ulid(8)).await?, Some(RegistrationId::from_ulid(3)));
+            assert_eq!(registrations::remove_of_account(tx, OTHER, AccountId::from_ulid(8)).await?, []);
+            // An account has one of each toll-free number besides.
+            let toll_free = |id: u128, sender: &str| Registration { kind: "toll_free".to_owned(), sender: sender.to_owned(), toll_free: Some("{}".to_owned()), ..registration(ACME, id, 8) };
+            assert!(registrations::insert(tx, &toll_free(5, "+18005550100")).await?);
+            assert!(!registrations::insert(tx, &toll_free(6, "+18005550100")).await?, "the number has one");
+            assert!(registrations::insert(tx, &toll_free(7, "+18885550100")).await?);
+            assert_eq!(ids(registrations::list(tx, ACME, "toll_free", newest, 10).await?), [7, 5]);
+            assert_eq!(ids(registrations::list(tx, ACME, "10dlc", newest, 10).await?), [3]);
+            let asked = Registration { toll_free: Some("[]".to_owned()), state: "operator_needed".to_owned(), ..toll_free(7, "+18885550100") };
+            assert!(registrations::update(tx, &asked, at(2)).await?);
+            assert_eq!(registrations::find(tx, ACME, asked.id).await?, Some(asked));
+            assert_eq!((ids(registrations::stuck(tx, "toll_free", newest, 10).await?), ids(registrations::stuck(tx, "10dlc", newest, 10).await?)), (vec![7], vec![]));
+            assert!(registrations::states(tx, ACME).await?.contains(&(AccountId::from_ulid(8), "+18885550100".to_owned(), "operator_needed".to_owned())));
+            let gone: Vec<_> = registrations::remove_of_account(tx, ACME, AccountId::from_ulid(8)).await?.into_iter().map(|id| id.ulid()).collect();
+            assert_eq!(gone, [3, 5, 7]);
             Ok::<_, Error>(())
         })).await.unwrap();
     }
@@ -170,7 +186,6 @@ testkit::both! {
             assert_eq!(numbers::allocate(tx, ("twilio", "AC1"), "+1415", for_acme, at(8)).await?, None, "one without a reference cannot be used");
             assert_eq!(numbers::of_registration(tx, ACME, for_acme.1).await?, vec![wanted.clone()]);
             assert_eq!(numbers::of_registration(tx, OTHER, for_acme.1).await?, []);
-            assert_eq!(numbers::find_by_number(tx, "+14155550101").await?, Some(wanted.clone()));
             let ids = |rows: Vec<Number>| rows.into_iter().map(|row| row.id.ulid()).collect::<Vec<_>>();
             assert_eq!(ids(numbers::list(tx, None, newest, 10).await?), [7, 6, 4, 3, 1]);
             assert_eq!(ids(numbers::list(tx, Some("free"), newest, 10).await?), [7, 6, 4, 3]);
@@ -196,6 +211,9 @@ testkit::both! {
             registrations::remove(tx, ACME, for_acme.1, at(12)).await?;
             assert_eq!(numbers::free_left(tx, at(13)).await?, 1);
             assert_eq!(numbers::find(tx, wanted.id).await?.map(|row| (row.state, row.registration_id)), Some(("free".to_owned(), None)));
+            assert!(numbers::remove(tx, wanted.id).await?);
+            assert!(!numbers::remove(tx, wanted.id).await?, "it is gone");
+            assert_eq!(numbers::find(tx, wanted.id).await?, None);
             Ok::<_, Error>(())
         })).await.unwrap();
     }

@@ -247,6 +247,7 @@ fn message(id: MessageId, contact: ContactId, ids: &Ids) -> Message {
         attempts: 0,
         failure: None,
         segments: None,
+        bytes: None,
         cost_micros: None,
         cost_currency: None,
         contact_id: (ids.below(5) > 0).then_some(contact),

@@ -218,6 +218,12 @@ testkit::both! {
         assert_eq!(ulids(write!(db, |tx| accounts::all(tx, ACME).await?)), [1, 2, 3]);
         assert_eq!(ulids(write!(db, |tx| accounts::list(tx, ACME, id(u128::MAX), 10).await?)), [2, 1]);
         assert_eq!(ulids(write!(db, |tx| accounts::list(tx, ACME, id(2), 10).await?)), [1]);
+        let held = async |connector: &'static str, after: u128| write!(db, |tx| accounts::of_connector(tx, connector, id(after), 10).await?);
+        assert_eq!(held("smtp", 0).await, [], "of tenants that are gone nothing is found");
+        write!(db, |tx| for of in [ACME, OTHER] {
+            tenants::insert(tx, &tenant(of)).await?;
+        });
+        assert_eq!(held("smtp", 1).await, [(ACME, id(2)), (OTHER, id(4))]);
 
         let changed = Account {
             name: "New".to_owned(), default_for: String::new(), sender: None, settings: vec![4], data_key_id: 2, is_enabled: false, per_second: Some(1),
@@ -349,6 +355,15 @@ testkit::both! {
         assert_eq!(found(audit::Filter { action: Some(audit::Action::Is("account.created".to_owned())), ..Default::default() }).await, [2, 1]);
         assert_eq!(found(audit::Filter { action: Some(audit::Action::BeginsWith("account.".to_owned())), ..Default::default() }).await, [2, 1]);
         assert_eq!(found(audit::Filter { action: Some(audit::Action::BeginsWith("acc.".to_owned())), ..Default::default() }).await, none);
+        let nouns = |nouns: &[&str]| audit::Filter { nouns: nouns.iter().map(|noun| (*noun).to_owned()).collect(), ..Default::default() };
+        assert_eq!(found(nouns(&["user.", "account."])).await, [2, 1]);
+        assert_eq!(found(nouns(&["user.", "acc."])).await, none);
+        let text = |text: &str| audit::Filter { text: Some(text.to_owned()), ..Default::default() };
+        assert_eq!(found(text("SYS")).await, [2, 1]);
+        for strange in ["s%m", "s_stem", "\\", "%", "x"] {
+            assert_eq!(found(text(strange)).await, none, "{strange}");
+        }
+        assert_eq!(found(audit::Filter { until: Some(at(2)), ..text("{}") }).await, [1]);
         assert_eq!(found(audit::Filter { since: Some(at(2)), ..Default::default() }).await, [2]);
         assert_eq!(found(audit::Filter { until: Some(at(2)), ..Default::default() }).await, [1]);
     }

@@ -4,6 +4,7 @@ use connectors::Spec;
 use engine::{
     accounts::{AccountStats, AccountView},
     analytics::{AnalyticsView, Figures},
+    registrations::RegistrationView,
 };
 use maud::{Markup, html};
 
@@ -11,7 +12,10 @@ use super::{DAYS, View};
 use crate::{
     cx::Cx,
     form, format,
-    pages::analytics::{Periods, lost, under_way},
+    pages::{
+        analytics::{Periods, lost, under_way},
+        registrations,
+    },
     parts::{
         self, Tone,
         chart::{self, Series},
@@ -28,7 +32,7 @@ pub(super) fn test_card(cx: &Cx, view: &View, path: &str) -> Markup {
             div.body {
                 div #test role="status" { (tested(view.tested.as_ref())) }
             }
-            @if cx.may("accounts:write") {
+            @if cx.may_manage(&view.account.channels) {
                 footer {
                     form method="post" action={ (path) "/test" } hx-post={ (path) "/test" } hx-target="#test" hx-disabled-elt="find button" {
                         (form::token(cx.csrf()))
@@ -61,6 +65,21 @@ pub(super) fn tested(result: Option<&Result<Test, String>>) -> Markup {
             }
         },
     }
+}
+
+/// Where its registration with American carriers stands.
+pub(super) fn registration_card(one: &RegistrationView) -> Markup {
+    let path = format!("{}/{}", registrations::PATH, one.id);
+    parts::card(
+        "Registration",
+        Some(registrations::state(one.state)),
+        html! {
+            div."row apart" {
+                p.muted { @if let Some(number) = &one.number { "Sends to the United States from " span.num { (number) } "." } @else { "With American carriers." } }
+                a.small href=(path) { "See its stages" }
+            }
+        },
+    )
 }
 
 /// Where the provider reports to.

@@ -19,7 +19,8 @@ use super::{ABOVE, PATH, results, state, whole};
 use crate::{
     cx::{Answer, Cx, Posted, Query, html as answer},
     form::{self, Faults, Form},
-    format, pages,
+    format,
+    pages::{self, actions},
     parts::{self, Control, Dialog, Field, Tone, icon, link_button},
     read::{self, Made},
     shell::{self, Section},
@@ -68,13 +69,13 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(wanted): Query<Wa
             .as_deref()
             .filter(|text| !text.is_empty())
             .map(|text| html! { span dir="auto" { (text) } }),
-        actions: Some(actions(&cx, &path, campaign)),
+        actions: Some(buttons(&cx, &path, campaign)),
         is_live: !is_before,
         ..shell::Page::new(&campaign.name, Section::Campaigns, body)
     }))
 }
 
-fn actions(cx: &Cx, path: &str, campaign: &CampaignView) -> Markup {
+fn buttons(cx: &Cx, path: &str, campaign: &CampaignView) -> Markup {
     use CampaignState::{Canceled, Draft, Failed, Paused, Scheduled, Sending, Sent};
     let may = cx.may("campaigns:write");
     let may_send = may && cx.caller.need_permission(Permission::Send(campaign.channel)).is_ok();
@@ -84,7 +85,7 @@ fn actions(cx: &Cx, path: &str, campaign: &CampaignView) -> Markup {
         parts::act(&format!("{path}/{action}"), cx.csrf(), class, Some(picture), words)
     };
     html! {
-        (state(campaign.state))
+        (state(campaign))
         @if may_send && is(&[Draft, Scheduled]) { (link_button(&format!("{path}/edit"), "", Some("pen"), "Edit")) }
         @if may { (act("duplicate", "", "copy", "Duplicate")) }
         @if may && is(&[Draft, Sent, Canceled, Failed]) { button."button danger" type="button" data-opens="delete" { (icon("trash")) "Delete" } }
@@ -209,7 +210,7 @@ fn checklist(cx: &Cx, campaign: &CampaignView, report: &CheckReport) -> Markup {
                     li {
                         span class={ "dot " (tone.class()) } { (icon(picture)) span.visually-hidden { (word) ": " } }
                         div {
-                            p { (line.detail) }
+                            p { (format::spoken(&line.detail)) }
                             @if let Some(action) = line.action { (remedy(cx, campaign, action)) }
                         }
                     }
@@ -220,25 +221,27 @@ fn checklist(cx: &Cx, campaign: &CampaignView, report: &CheckReport) -> Markup {
     }
 }
 
-/// Where a line of the checklist is mended.
+/// Where a line of the checklist is mended: on this campaign, or on another page.
 fn remedy(cx: &Cx, campaign: &CampaignView, action: &str) -> Markup {
     let edit = format!("{PATH}/{}/edit", campaign.id);
-    let (href, words, scope) = match action {
-        "ADD_ACCOUNT" => {
-            (format!("/console/channels/new?channel={}", campaign.channel), "Set up the channel", "accounts:write")
-        }
-        "UPDATE_ACCOUNT" | "ENABLE_ACCOUNT" => ("/console/channels".to_owned(), "Look at the account", "accounts:read"),
-        "CHANGE_AUDIENCE" => (edit, "Change the audience", "campaigns:write"),
-        "CHANGE_CONTENT" => (edit, "Change what it says", "campaigns:write"),
-        "COMPLETE_CONTACTS" | "COLLECT_CONSENT" => {
-            ("/console/contacts".to_owned(), "Go to the contacts", "contacts:read")
-        }
-        "REVIEW_SUPPRESSIONS" => ("/console/suppressions".to_owned(), "Look at the suppression list", "consent:read"),
-        "ADD_SENDER" | "VERIFY_SENDER" => ("/console/senders".to_owned(), "Look at the senders", "accounts:read"),
+    let may = cx.may("campaigns:write");
+    let (href, words) = match action {
         "REMOVE_WITHOUT_CONSENT" => return without_consent(cx, campaign),
-        _ => return html! {},
+        "SCHEDULE_FOR_DAYTIME" if may => {
+            return html! { button."button small" type="button" data-opens="schedule" { "Schedule it for daytime" } };
+        }
+        "CHANGE_AUDIENCE" if may => (edit, "Change the audience"),
+        "CHANGE_CONTENT" | "CHANGE_TEMPLATE" | "USE_WHATSAPP_TEMPLATE" if may => (edit, "Change what it says"),
+        // With one recipient less it may fit.
+        "UPGRADE_PLAN" | "ADD_CREDIT" if may => {
+            return html! { div.row { (actions::link(cx, action)) a.small href=(edit) { "Send to fewer" } } };
+        }
+        "ADD_ACCOUNT" if cx.may("accounts:write") => {
+            (format!("/console/channels/new?channel={}", campaign.channel), "Set up the channel")
+        }
+        _ => return actions::link(cx, action),
     };
-    html! { @if cx.may(scope) { a.small href=(href) { (words) } } }
+    html! { a.small href=(href) { (words) } }
 }
 
 /// The two ways on when some have not agreed: without them, or with their consent.
@@ -277,7 +280,11 @@ fn progress(cx: &Cx, campaign: &CampaignView) -> Markup {
             section.card aria-label="Progress" {
                 div.body {
                     div.stack {
-                        div.row { strong { (campaign.progress_percent) " %" } span.muted { "of the audience" } @if let Some(eta) = campaign.eta_s { span.muted { "· " (duration(eta)) " to go" } } }
+                        @if super::is_finishing(campaign) {
+                            div.row { strong { "Finishing" } span.muted { "Everybody's message is made; the last are on their way." } }
+                        } @else {
+                            div.row { strong { (campaign.progress_percent) " %" } span.muted { "of the audience" } @if let Some(eta) = campaign.eta_s { span.muted { "· " (duration(eta)) " to go" } } }
+                        }
                         (super::progress(campaign))
                     }
                 }
@@ -339,7 +346,9 @@ pub(crate) async fn act(Path((id, action)): Path<(String, String)>, Posted { cx,
     };
     match done {
         Ok(said) => Ok(cx.done(&path, said)),
-        Err(error) if matches!(error.kind.status(), 409 | 422) => Ok(cx.refused(&path, &error.detail)),
+        Err(error) if matches!(error.kind.status(), 402 | 409 | 422) => {
+            Ok(cx.refused(&path, &format::spoken(&error.detail)))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -154,7 +154,7 @@ pub(crate) async fn mail(Posted { cx, form }: Posted) -> Answer {
         Err(error) if error.kind.status() < 500 => Value::Null,
         Err(error) => return Err(error.into()),
     };
-    Ok(compose::mail_document(&content))
+    Ok(compose::preview::mail_document(&content))
 }
 
 /// The frame a mail is shown in, at a computer, on a phone and in the dark.

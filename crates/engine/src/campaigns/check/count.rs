@@ -182,6 +182,7 @@ pub(super) fn is_fresh(check: &CampaignCheck, now: Timestamp) -> bool {
 }
 
 /// Goes on with counts that are under way. Answers how many stretches were looked at.
+#[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     let (now, worker) = (engine.ports.clock.now(), engine.worker);
     let until = now.plus_millis(LEASE_MS);

@@ -89,8 +89,7 @@ pub(super) fn sender(facts: &Facts) -> Option<Line> {
     let from = account.from.as_deref()?;
     let known = account.senders.iter().find(|sender| sender.from == from && sender.channels.contains(&facts.channel));
     let Some(sender) = known else {
-        let detail =
-            format!("It goes as {from}. Add it with POST /v1/senders to see whether the provider lets it send.");
+        let detail = format!("It goes as {from}. Add it as a sender to see whether the provider lets it send.");
         return line("sender", Level::Warning, facts.tally.checked, detail, Some("ADD_SENDER"));
     };
     let why = sender.detail.as_deref().unwrap_or_default();

@@ -37,6 +37,7 @@ const UPLOAD_MAX_S: i64 = 6 * 3_600;
 const MORE: u64 = 1_000;
 
 /// Works a bounded time on every import that is not finished. Answers much when there is more to do.
+#[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     let read = engine.ports.db.read(Scope::System, |tx| {
         Box::pin(async move { contact_imports::open(tx, ImportId::from_ulid(0), OPEN_PER_RUN).await })
@@ -395,6 +396,7 @@ async fn end(engine: &Arc<Engine>, import: &Import, state: &str, problem: Option
 }
 
 /// Removes the files of imports that ended without it: canceled, or killed in between.
+#[crate::boxed]
 pub async fn purge(engine: &Engine) -> Result<u64, Error> {
     let read = engine
         .ports

@@ -99,6 +99,7 @@ fn check(query: ImportQuery, media_type: &str, tenant: &Tenant) -> Result<Option
 
 impl Receiver {
     /// Begins to receive a file. Needs the scope `contacts:write`.
+    #[crate::boxed]
     pub async fn begin(engine: &Engine, caller: &Caller, query: ImportQuery, media_type: &str) -> Result<Self, Error> {
         let (tenant, now) = writer(engine, caller).await?;
         let is_dry = query.dry_run.unwrap_or_default();
@@ -152,6 +153,7 @@ impl Receiver {
     }
 
     /// Takes the next bytes. `false` when no more are wanted: a dry run has seen enough.
+    #[crate::boxed]
     pub async fn push(&mut self, engine: &Engine, bytes: &[u8]) -> Result<bool, Error> {
         self.hash.update(bytes);
         self.import.size += bytes.len() as u64;
@@ -218,6 +220,7 @@ impl Receiver {
     }
 
     /// Ends the upload: the import waits for its turn; of a dry run, this is the answer.
+    #[crate::boxed]
     pub async fn finish(mut self, engine: &Engine, key: Option<IdempotencyKey>, target: &str) -> Result<Reply, Error> {
         self.keep(&[], true);
         if self.is_dry {
@@ -259,6 +262,7 @@ impl Receiver {
     }
 
     /// Gives the upload up: its chunks are removed with it. What fails here, the job removes later.
+    #[crate::boxed]
     pub async fn abandon(&self, engine: &Engine) {
         if self.is_dry {
             return;
@@ -294,6 +298,7 @@ impl Receiver {
 }
 
 /// Imports an uploaded file. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn from_attachment(
     engine: &Engine,
     caller: &Caller,

@@ -228,6 +228,7 @@ fn declare(plan: &Plan, schema: &mut Vec<Attribute>, now: Timestamp) -> Vec<Prob
 }
 
 /// Lists the tenant's imports, newest first. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn list(
     engine: &Engine,
     caller: &Caller,
@@ -245,6 +246,7 @@ pub async fn list(
 }
 
 /// Reads an import. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: ImportId) -> Result<ImportView, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| Box::pin(async move { found(tx, tenant, id).await }));
@@ -252,6 +254,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: ImportId) -> Result<Impor
 }
 
 /// The rows that are wrong, as a table: row, column, reason. Needs the scope `contacts:read`.
+#[crate::boxed]
 pub async fn errors(engine: &Engine, caller: &Caller, id: ImportId) -> Result<Vec<u8>, Error> {
     let tenant = reader(caller)?;
     let read = engine.ports.db.read(caller.reach(), move |tx| {
@@ -268,6 +271,7 @@ pub async fn errors(engine: &Engine, caller: &Caller, id: ImportId) -> Result<Ve
 }
 
 /// Ends an import before its last row. What was imported stays. Needs the scope `contacts:write`.
+#[crate::boxed]
 pub async fn cancel(engine: &Engine, caller: &Caller, repeat: &Repeat, id: ImportId) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
     let tenant = tenant.id;

@@ -6,10 +6,15 @@ use serde_json::{Value, json};
 
 use super::{RECEIVED_MAX, error};
 use crate::{
+    fields::Fields,
     letter,
     provider::{Cx, Written, iso},
     request::Reply,
 };
+
+/// Files listed unless more are asked for, and at most.
+const LISTED: usize = 20;
+const LISTED_MAX: usize = 100;
 
 /// Keeps a mail; answers what the event says of it.
 pub(super) fn keep(cx: &mut Cx<'_>, written: &Written, to: &str) -> Value {
@@ -55,15 +60,26 @@ pub(super) fn mail(cx: &Cx<'_>, id: &str) -> Result<Reply, Reply> {
     ))
 }
 
-/// `GET /emails/receiving/{id}/attachments`: each with an address of its own.
-pub(super) fn files(cx: &Cx<'_>, id: &str) -> Result<Reply, Reply> {
+/// `GET /emails/receiving/{id}/attachments`: each with an address of its own, as many as are asked for.
+pub(super) fn files(cx: &Cx<'_>, asked: &Fields, id: &str) -> Result<Reply, Reply> {
     let found = find(cx, id)?;
+    let limit = match asked.some("limit") {
+        None => LISTED,
+        Some(limit) => match limit.parse() {
+            Ok(limit @ 1..=LISTED_MAX) => limit,
+            _ => return Err(error(422, "validation_error", "`limit` must be from 1 to 100")),
+        },
+    };
     let mut files = found["data"]["attachments"].as_array().cloned().unwrap_or_default();
+    let has_more = files.len() > limit;
+    files.truncate(limit);
     for (index, file) in files.iter_mut().enumerate() {
         file["download_url"] = format!("{}/files/{id}/{index}", cx.base_url).into();
+        file["size"] =
+            found["bytes"][index].as_str().and_then(|text| STANDARD.decode(text).ok()).map(|bytes| bytes.len()).into();
         file["expires_at"] = iso(cx.now.plus_seconds(3_600)).into();
     }
-    Ok(Reply::json(200, &json!({"object": "list", "has_more": false, "data": files})))
+    Ok(Reply::json(200, &json!({"object": "list", "has_more": has_more, "data": files})))
 }
 
 /// A file.

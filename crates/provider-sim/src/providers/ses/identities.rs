@@ -31,6 +31,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
     let body = request.json().unwrap_or_default();
     match (request.method.as_str(), path) {
         ("POST", ["identities"]) => create(cx, &body),
+        ("POST", ["list-identities"]) => list(cx, &body),
         ("PUT", ["identities", name, "mail-from"]) => mail_from(cx, name, &body),
         ("GET", ["identities", name]) => look(cx, name),
         ("DELETE", ["identities", name]) => {
@@ -79,6 +80,27 @@ pub(super) fn sets(cx: &Cx<'_>) -> Value {
 /// True for a domain that was verified here.
 pub(super) fn is_verified(cx: &Cx<'_>, domain: &str) -> bool {
     cx.list("identities").iter().any(|identity| identity["name"] == domain && identity["is_verified"] == true)
+}
+
+/// The identities made here, and the domain of the account's sender, which its owner verified long ago.
+fn list(cx: &Cx<'_>, body: &Value) -> Result<Reply, Reply> {
+    let size = body["PageSize"].as_u64().unwrap_or(1_000);
+    if !(1..=1_000).contains(&size) {
+        return Err(bad("PageSize must be from 1 to 1000"));
+    }
+    let row = |name: &str, is_verified: bool| {
+        let kind = if name.contains('@') { "EMAIL_ADDRESS" } else { "DOMAIN" };
+        let status = if is_verified { "SUCCESS" } else { "PENDING" };
+        json!({"IdentityType": kind, "IdentityName": name, "SendingEnabled": is_verified, "VerificationStatus": status})
+    };
+    let own = crate::mime::bare(cx.get("from")).rsplit('@').next().unwrap_or_default().to_owned();
+    let made = cx.list("identities");
+    let mut rows: Vec<Value> = made.iter().map(|one| row(text(one, "/name"), one["is_verified"] == true)).collect();
+    if !made.iter().any(|one| one["name"] == own.as_str()) {
+        rows.push(row(&own, true));
+    }
+    rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    Ok(Reply::json(200, &json!({ "EmailIdentities": rows })))
 }
 
 fn create(cx: &mut Cx<'_>, body: &Value) -> Result<Reply, Reply> {

@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::error;
+use super::{error, toll_free};
 use crate::{
     fields::Fields,
     provider::{Cx, iso, text},
@@ -18,38 +18,44 @@ use crate::{
 pub(super) const KEPT: &str = "a2p";
 const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
 const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
+/// The same for one person without an EIN.
+const STARTER_POLICY: &str = "RN806dd6cd175f314e1f96a9727ee271f4";
+const SOLE_POLICY: &str = "RN670d5d2e282a6130ae063b234b6019c8";
 const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
 /// The account's own profile, which its owner made by hand.
 const PRIMARY: &str = "BU000000000000000000000000000000aa";
 /// Area codes with no number left to buy.
 const SOLD_OUT: &str = "212";
+/// Rows on a page unless more are asked for, and at most.
+const PAGE_USUAL: usize = 50;
+const PAGE_MAX: usize = 1_000;
 
-fn missing() -> Reply {
+pub(super) fn missing() -> Reply {
     error(404, 20404, "The requested resource was not found")
 }
 
-fn bad(code: u32, words: &str) -> Reply {
+pub(super) fn bad(code: u32, words: &str) -> Reply {
     error(400, code, words)
 }
 
 /// Everything kept, by kind.
-struct Kept(Value);
+pub(super) struct Kept(Value);
 
 impl Kept {
-    fn of(cx: &Cx<'_>) -> Self {
+    pub(super) fn of(cx: &Cx<'_>) -> Self {
         let kept = cx.kept(KEPT);
         Self(if kept.is_object() { kept } else { json!({}) })
     }
 
-    fn all(&self, kind: &str) -> &[Value] {
+    pub(super) fn all(&self, kind: &str) -> &[Value] {
         self.0[kind].as_array().map_or(&[], Vec::as_slice)
     }
 
-    fn find(&self, kind: &str, sid: &str) -> Result<&Value, Reply> {
+    pub(super) fn find(&self, kind: &str, sid: &str) -> Result<&Value, Reply> {
         self.all(kind).iter().find(|one| one["sid"] == sid).ok_or_else(missing)
     }
 
-    fn change(&mut self, kind: &str, sid: &str, changes: &[(&str, Value)]) -> Result<Value, Reply> {
+    pub(super) fn change(&mut self, kind: &str, sid: &str, changes: &[(&str, Value)]) -> Result<Value, Reply> {
         let all = self.0[kind].as_array_mut().ok_or_else(missing)?;
         let one = all.iter_mut().find(|one| one["sid"] == sid).ok_or_else(missing)?;
         for (name, value) in changes {
@@ -58,30 +64,47 @@ impl Kept {
         Ok(one.clone())
     }
 
-    fn add(&mut self, kind: &str, one: Value) {
+    pub(super) fn add(&mut self, kind: &str, one: Value) {
         match self.0[kind].as_array_mut() {
             Some(all) => all.push(one),
             None => self.0[kind] = json!([one]),
         }
     }
 
-    fn keep(self, cx: &mut Cx<'_>) {
+    pub(super) fn keep(self, cx: &mut Cx<'_>) {
         cx.keep(KEPT, &self.0);
     }
 }
 
-/// A list under its name, with what Twilio puts beside it.
-fn listed(name: &str, all: &[Value]) -> Reply {
-    Reply::json(200, &json!({name: all, "meta": {"page": 0, "page_size": 1000, "next_page_url": null, "key": name}}))
+/// A page of a list under its name, with where the list goes on. <https://www.twilio.com/docs/usage/twilios-response#pagination>
+pub(super) fn listed(cx: &Cx<'_>, request: &Request, name: &str, all: &[Value]) -> Reply {
+    let asked = request.parameters();
+    let number = |name: &str, otherwise: usize| asked.get(name).parse().unwrap_or(otherwise);
+    let most = cx.get("page_max").parse().unwrap_or(PAGE_MAX).max(1);
+    let (page, size) = (number("Page", 0), number("PageSize", PAGE_USUAL).clamp(1, most));
+    let shown: Vec<&Value> = all.iter().skip(page.saturating_mul(size)).take(size).collect();
+    let is_last = page.saturating_add(1).saturating_mul(size) >= all.len();
+    let kept = request.query.split('&').filter(|pair| !pair.starts_with("Page=") && !pair.starts_with("PageToken="));
+    let kept: Vec<&str> = kept.filter(|pair| !pair.is_empty()).collect();
+    let next = (!is_last).then(|| format!("{}?{}&Page={}&PageToken=PT{page}", request.path, kept.join("&"), page + 1));
+    let body = match request.path.ends_with(".json") {
+        true => json!({name: shown, "page": page, "page_size": size, "next_page_uri": next}),
+        false => {
+            let host = request.header("host");
+            let next = next.map(|next| format!("http://{host}{next}"));
+            json!({name: shown, "meta": {"page": page, "page_size": size, "next_page_url": next, "key": name}})
+        }
+    };
+    Reply::json(200, &body)
 }
 
 /// True once a review that began at `since` is over.
-fn is_over(cx: &Cx<'_>, since: &Value) -> bool {
+pub(super) fn is_over(cx: &Cx<'_>, since: &Value) -> bool {
     let step_us = i64::try_from(cx.step_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
     since.as_i64().is_some_and(|since| cx.now.as_micros() >= since.saturating_add(step_us))
 }
 
-fn needed<'a>(fields: &'a Fields, name: &str) -> Result<&'a str, Reply> {
+pub(super) fn needed<'a>(fields: &'a Fields, name: &str) -> Result<&'a str, Reply> {
     match fields.get(name) {
         "" => Err(bad(20001, &format!("Missing required parameter {name}"))),
         value => Ok(value),
@@ -91,10 +114,9 @@ fn needed<'a>(fields: &'a Fields, name: &str) -> Result<&'a str, Reply> {
 /// Answers below `/v1`: Trust Hub and messaging.
 pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Result<Reply, Reply> {
     let fields = request.form();
-    let asked = request.parameters();
     match (request.method.as_str(), path) {
-        ("GET", ["CustomerProfiles"]) => Ok(bundles(cx, "profiles", &asked)),
-        ("GET", ["TrustProducts"]) => Ok(bundles(cx, "products", &asked)),
+        ("GET", ["CustomerProfiles"]) => Ok(bundles(cx, "profiles", request)),
+        ("GET", ["TrustProducts"]) => Ok(bundles(cx, "products", request)),
         ("POST", ["CustomerProfiles"]) => new_bundle(cx, "profiles", PROFILE_POLICY, &fields),
         ("POST", ["TrustProducts"]) => new_bundle(cx, "products", TRUST_POLICY, &fields),
         ("GET", [kind @ ("CustomerProfiles" | "TrustProducts"), sid]) => {
@@ -105,7 +127,7 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
         ("GET", ["CustomerProfiles" | "TrustProducts", sid, "EntityAssignments"]) => {
             let kept = Kept::of(cx);
             let all: Vec<Value> = kept.all("assignments").iter().filter(|one| one["bundle"] == *sid).cloned().collect();
-            Ok(listed("results", &all))
+            Ok(listed(cx, request, "results", &all))
         }
         ("POST", [kind @ ("CustomerProfiles" | "TrustProducts"), sid, "EntityAssignments"]) => {
             assign(cx, kept_as(kind), sid, &fields)
@@ -113,23 +135,24 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
         ("POST", [kind @ ("CustomerProfiles" | "TrustProducts"), sid, "Evaluations"]) => {
             evaluate(cx, kept_as(kind), sid, &fields)
         }
-        ("GET", ["EndUsers"]) => Ok(listed("results", Kept::of(cx).all("users"))),
+        ("GET", ["EndUsers"]) => Ok(listed(cx, request, "results", Kept::of(cx).all("users"))),
         ("POST", ["EndUsers"]) => new_object(cx, "users", "IT", &fields),
         ("POST", ["EndUsers", sid]) => change_user(cx, sid, &fields),
-        ("GET", ["SupportingDocuments"]) => Ok(listed("results", Kept::of(cx).all("documents"))),
+        ("GET", ["SupportingDocuments"]) => Ok(listed(cx, request, "results", Kept::of(cx).all("documents"))),
         ("POST", ["SupportingDocuments"]) => new_object(cx, "documents", "RD", &fields),
         ("GET", ["a2p", "BrandRegistrations"]) => {
             let kept = Kept::of(cx);
             let all: Vec<Value> = kept.all("brands").iter().map(|one| brand(cx, one)).collect();
-            Ok(listed("data", &all))
+            Ok(listed(cx, request, "data", &all))
         }
         ("POST", ["a2p", "BrandRegistrations"]) => new_brand(cx, &fields),
+        ("POST", ["a2p", "BrandRegistrations", sid, "SmsOtp"]) => write_again(cx, sid),
         ("GET", ["a2p", "BrandRegistrations", sid]) => {
             let kept = Kept::of(cx);
             Ok(Reply::json(200, &brand(cx, kept.find("brands", sid)?)))
         }
         ("POST", ["a2p", "BrandRegistrations", sid]) => again(cx, sid),
-        ("GET", ["Services"]) => Ok(listed("services", Kept::of(cx).all("services"))),
+        ("GET", ["Services"]) => Ok(listed(cx, request, "services", Kept::of(cx).all("services"))),
         ("POST", ["Services"]) => new_service(cx, &fields),
         ("GET", ["Services", sid]) => Ok(Reply::json(200, Kept::of(cx).find("services", sid)?)),
         ("POST", ["Services", sid]) => {
@@ -143,15 +166,22 @@ pub(super) fn answer(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Resul
             let kept = Kept::of(cx);
             let own = kept.all("campaigns").iter().filter(|one| one["messaging_service_sid"] == *service);
             let all: Vec<Value> = own.map(|one| campaign(cx, one)).collect();
-            Ok(listed("compliance", &all))
+            Ok(listed(cx, request, "compliance", &all))
         }
         ("POST", ["Services", service, "Compliance", "Usa2p"]) => new_campaign(cx, service, &fields),
         ("GET", ["Services", _, "Compliance", "Usa2p", sid]) => {
             Ok(Reply::json(200, &campaign(cx, Kept::of(cx).find("campaigns", sid)?)))
         }
         ("POST", ["Services", _, "Compliance", "Usa2p", sid]) => edit_campaign(cx, sid, &fields),
+        ("GET", ["Services", service, "PhoneNumbers"]) => {
+            let kept = Kept::of(cx);
+            let in_it: Vec<Value> =
+                kept.all("numbers").iter().filter(|one| one["service"] == *service).cloned().collect();
+            Ok(listed(cx, request, "phone_numbers", &in_it))
+        }
         ("POST", ["Services", service, "PhoneNumbers"]) => attach(cx, service, &fields),
         ("DELETE", ["Services", service, "PhoneNumbers", number]) => take_out(cx, service, number),
+        (_, ["Tollfree", "Verifications", rest @ ..]) => toll_free::answer(cx, request, rest),
         _ => Err(missing()),
     }
 }
@@ -160,7 +190,8 @@ fn kept_as(kind: &str) -> &'static str {
     if kind == "TrustProducts" { "products" } else { "profiles" }
 }
 
-fn bundles(cx: &Cx<'_>, kind: &str, asked: &Fields) -> Reply {
+fn bundles(cx: &Cx<'_>, kind: &str, request: &Request) -> Reply {
+    let asked = request.parameters();
     let kept = Kept::of(cx);
     let mut all: Vec<Value> = kept.all(kind).iter().map(|one| decided(cx, one)).collect();
     if kind == "profiles" {
@@ -173,14 +204,16 @@ fn bundles(cx: &Cx<'_>, kind: &str, asked: &Fields) -> Reply {
         wanted.is_empty() || one[field] == wanted
     };
     all.retain(|one| holds(one, "PolicySid", "policy_sid") && holds(one, "Status", "status"));
-    listed("results", &all)
+    listed(cx, request, "results", &all)
 }
 
-fn new_bundle(cx: &mut Cx<'_>, kind: &str, policy: &str, fields: &Fields) -> Result<Reply, Reply> {
+fn new_bundle(cx: &mut Cx<'_>, kind: &str, business: &str, fields: &Fields) -> Result<Reply, Reply> {
     let (name, mail) = (needed(fields, "FriendlyName")?, needed(fields, "Email")?);
-    match needed(fields, "PolicySid")? {
+    let person = if kind == "profiles" { STARTER_POLICY } else { SOLE_POLICY };
+    let policy = needed(fields, "PolicySid")?;
+    match policy {
         PRIMARY_POLICY => return Err(bad(20001, "Primary customer profile creation is restricted via API")),
-        given if given != policy => return Err(bad(20001, "Invalid PolicySid")),
+        given if given != business && given != person => return Err(bad(20001, "Invalid PolicySid")),
         _ => {}
     }
     let one = json!({
@@ -220,11 +253,11 @@ fn decided(cx: &Cx<'_>, one: &Value) -> Value {
 fn business_name(kept: &Kept, bundle: &str) -> String {
     let objects: Vec<&Value> =
         kept.all("assignments").iter().filter(|one| one["bundle"] == bundle).map(|one| &one["object_sid"]).collect();
-    let about = kept
-        .all("users")
-        .iter()
-        .find(|user| objects.contains(&&user["sid"]) && user["type"] == "customer_profile_business_information");
-    about.map(|user| text(user, "/attributes/business_name").to_owned()).unwrap_or_default()
+    let of_type =
+        |wanted: &str| kept.all("users").iter().find(|user| objects.contains(&&user["sid"]) && user["type"] == wanted);
+    let business = of_type("customer_profile_business_information").map(|user| text(user, "/attributes/business_name"));
+    let person = of_type("starter_customer_profile_information").map(|user| text(user, "/attributes/last_name"));
+    business.or(person).unwrap_or_default().to_owned()
 }
 
 fn submit(cx: &mut Cx<'_>, kind: &str, sid: &str, fields: &Fields) -> Result<Reply, Reply> {
@@ -278,7 +311,15 @@ fn lacking(kept: &Kept, kind: &str, sid: &str) -> Vec<Value> {
             .flat_map(|kind| kept.all(kind))
             .find(|one| one["type"] == wanted && objects.contains(&text(one, "/sid")))
     };
+    let policy = kept.find(kind, sid).ok().map(|bundle| text(bundle, "/policy_sid")).unwrap_or_default();
     let wanted: &[(&str, &[&str])] = match kind {
+        "products" if policy == SOLE_POLICY => {
+            &[("sole_proprietor_information", &["brand_name", "vertical", "mobile_phone_number"])]
+        }
+        "profiles" if policy == STARTER_POLICY => &[
+            ("starter_customer_profile_information", &["first_name", "last_name", "email", "phone_number"]),
+            ("customer_profile_address", &["address_sids"]),
+        ],
         "products" => &[("us_a2p_messaging_profile_information", &["company_type"])],
         _ => &[
             (
@@ -361,7 +402,11 @@ fn new_brand(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {
     let mut kept = Kept::of(cx);
     let (profile, product) = (needed(fields, "CustomerProfileBundleSid")?, needed(fields, "A2PProfileBundleSid")?);
     let approved = bundle(cx, &kept, "profiles", profile)?;
-    kept.find("products", product)?;
+    let is_person = approved["policy_sid"] == STARTER_POLICY;
+    let is_sole = fields.get("BrandType") == "SOLE_PROPRIETOR";
+    if is_person != is_sole || is_sole != (kept.find("products", product)?["policy_sid"] == SOLE_POLICY) {
+        return Err(bad(21717, "The bundles do not fit the type of the brand"));
+    }
     if approved["status"] != "twilio-approved" {
         return Err(bad(21717, "The customer profile bundle is not approved"));
     }
@@ -382,7 +427,10 @@ fn new_brand(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {
 fn brand(cx: &Cx<'_>, one: &Value) -> Value {
     let mut shown = one.clone();
     let name = text(one, "/reviewed_name");
-    let (status, identity) = match (is_over(cx, &one["submitted"]), name.starts_with("Brandless")) {
+    // Nobody answers the first text message to somebody whose name begins with `Silent`.
+    let waits = one["brand_type"] == "SOLE_PROPRIETOR" && name.starts_with("Silent") && one["written"].is_null();
+    let is_over = !waits && is_over(cx, &one["submitted"]);
+    let (status, identity) = match (is_over, name.starts_with("Brandless")) {
         (false, _) => ("PENDING", "SELF_DECLARED"),
         (true, false) => ("APPROVED", "VERIFIED"),
         (true, true) => ("FAILED", "UNVERIFIED"),
@@ -409,6 +457,19 @@ fn again(cx: &mut Cx<'_>, sid: &str) -> Result<Reply, Reply> {
     let shown = kept.change("brands", sid, &[("submitted", json!(cx.now.as_micros())), ("reviewed_name", name)])?;
     kept.keep(cx);
     Ok(Reply::json(202, &shown))
+}
+
+/// Writes to a sole proprietor once more.
+fn write_again(cx: &mut Cx<'_>, sid: &str) -> Result<Reply, Reply> {
+    let mut kept = Kept::of(cx);
+    let now = brand(cx, kept.find("brands", sid)?);
+    if now["brand_type"] != "SOLE_PROPRIETOR" || now["status"] != "PENDING" {
+        return Err(bad(21717, "This brand does not wait for a text message to be answered"));
+    }
+    let at = json!(cx.now.as_micros());
+    kept.change("brands", sid, &[("written", at.clone()), ("submitted", at)])?;
+    kept.keep(cx);
+    Ok(Reply::json(201, &json!({"account_sid": cx.get("account_sid"), "brand_registration_sid": sid})))
 }
 
 fn new_service(cx: &mut Cx<'_>, fields: &Fields) -> Result<Reply, Reply> {
@@ -448,6 +509,9 @@ fn new_campaign(cx: &mut Cx<'_>, service: &str, fields: &Fields) -> Result<Reply
     let case = needed(fields, "UsAppToPersonUsecase")?;
     let of = needed(fields, "BrandRegistrationSid")?;
     let registered = brand(cx, kept.find("brands", of)?);
+    if (registered["brand_type"] == "SOLE_PROPRIETOR") != (case == "SOLE_PROPRIETOR") {
+        return Err(bad(21717, "The use case is not available to this brand"));
+    }
     if registered["status"] != "APPROVED" {
         return Err(bad(21717, "The brand is not approved"));
     }
@@ -532,13 +596,24 @@ fn take_out(cx: &mut Cx<'_>, service: &str, number: &str) -> Result<Reply, Reply
 pub(super) fn own(cx: &mut Cx<'_>, request: &Request, path: &[&str]) -> Option<Result<Reply, Reply>> {
     let fields = request.form();
     Some(match (request.method.as_str(), path) {
-        ("GET", ["Addresses.json"]) => Ok(listed("addresses", Kept::of(cx).all("addresses"))),
+        ("GET", ["Addresses.json"]) => Ok(listed(cx, request, "addresses", Kept::of(cx).all("addresses"))),
         ("POST", ["Addresses.json"]) => new_address(cx, &fields),
         ("POST", ["Addresses", sid]) => change_address(cx, sid.trim_end_matches(".json"), &fields),
         ("GET", ["AvailablePhoneNumbers", "US", "Local.json"]) => Ok(available(cx, &request.parameters())),
         ("POST", ["IncomingPhoneNumbers.json"]) => buy(cx, &fields),
+        ("DELETE", ["IncomingPhoneNumbers", sid]) => give_back(cx, sid.trim_end_matches(".json")),
         _ => return None,
     })
+}
+
+fn give_back(cx: &mut Cx<'_>, sid: &str) -> Result<Reply, Reply> {
+    let mut kept = Kept::of(cx);
+    kept.find("numbers", sid)?;
+    if let Some(all) = kept.0["numbers"].as_array_mut() {
+        all.retain(|one| one["sid"] != sid);
+    }
+    kept.keep(cx);
+    Ok(Reply::empty(204))
 }
 
 /// Numbers that were bought, the newest first.

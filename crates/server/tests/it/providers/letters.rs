@@ -92,6 +92,26 @@ testkit::both! {
         stage.close();
     }
 
+    async fn a_mail_with_many_files_is_fetched_whole(db: TestDb) {
+        let stage = Stage::open(&db);
+        prepare(&stage, "Resend", "resend", "resend.reply.example", &[]);
+        let who = address("email", "ada", 1);
+        let id = send(&stage, "Resend", &who);
+        stage.end("a mail", &id, "message.delivered");
+        let mut written = answer("resend", &who, taken(&stage, "resend", &who)["reply_to"].as_str().unwrap());
+        let file = |n: usize| json!({"filename": format!("{n}.txt"), "content_type": "text/plain", "content_base64": STANDARD.encode(n.to_string())});
+        written["files"] = (0..53).map(file).collect();
+        let mut events = stage.events("message.received");
+        stage.control().ask("POST", "/_sim/inbound", &[], &written).success();
+        let received = events.next_within(QUIET_HEARTBEATS).expect("a mail was written").about;
+        let files = received["mail"]["attachments"].as_array().unwrap();
+        let is_whole = files.len() == 50 && files[49]["filename"] == "49.txt" && received["mail"]["attachments_left_out"] == 3;
+        stage.check(is_whole, || format!("{received:#}"));
+        let path = format!("/v1/attachments/{}/content", files[49]["attachment_id"].as_str().unwrap_or_default());
+        stage.check(stage.client().ask("GET", &path, &[], &Value::Null).body == "49", || "not its bytes".to_owned());
+        stage.close();
+    }
+
     async fn answers_to_other_addresses_find_their_mail_and_machines_are_told_apart(db: TestDb) {
         let stage = Stage::open(&db);
         prepare(&stage, "Mailgun", "mailgun", "mailgun.reply.example", &[]);

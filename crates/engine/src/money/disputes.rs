@@ -1,0 +1,160 @@
+//! Payments whose payer asks the bank for the money back.
+//!
+//! Stripe takes the disputed amount from the operator at once, so it is taken from the tenant's credit at once, all of it: what was spent of it becomes a debt (available credit below zero),
+//! with which nothing prepaid is accepted until it is paid. What Stripe returns, because the dispute was won or only in part, comes back. Stripe's fee is the operator's.
+//!
+//! Events about a dispute only say that there is something to ask: [`said`] makes the credit agree with what Stripe shows, so it does not matter in which order, or how often, it is told.
+
+use connectors::stripe::{DisputeState, Disputed};
+use model::{Money, PurchaseId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{
+    Tx,
+    purchases::{self as rows, Purchase},
+};
+use utoipa::ToSchema;
+
+use super::{
+    ledger::{Book, Open},
+    purchases::{ACTOR, Told, by_hand, view},
+};
+use crate::Error;
+
+/// Disputes kept with one purchase: banks allow one, and a few where a payment was made in parts.
+const KEPT_MAX: usize = 20;
+
+/// A dispute as it is kept with its purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Dispute {
+    id: String,
+    state: String,
+    reason: String,
+    amount: i64,
+    taken: i64,
+    respond_by: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// A payment that its payer asks the bank to give back.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CreditDispute)]
+pub struct DisputeView {
+    /// The payment provider's id.
+    #[schema(example = "du_1MtJUT2eZvKYlo2CNaw2HvEv")]
+    pub id: String,
+    /// `warning` (the bank only asks), `open` (to be answered at Stripe), `under_review`, `won`, `lost`, or `dropped` (the bank let it be).
+    #[schema(example = "open")]
+    pub state: String,
+    /// Why, as the payment provider's word.
+    #[schema(example = "fraudulent")]
+    pub reason: String,
+    /// How much is disputed.
+    #[schema(value_type = Object)]
+    pub amount: Money,
+    /// What was taken from the credit for it and did not come back.
+    #[schema(value_type = Object)]
+    pub taken: Money,
+    /// Until when the operator has to answer it at the payment provider.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub respond_by: Option<Timestamp>,
+    /// When we heard of it.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+/// The disputes of a purchase, and what all of them took.
+pub(super) fn views(p: &Purchase) -> (Vec<DisputeView>, i64) {
+    let money = |amount_micros| Money { amount_micros, currency: p.currency.clone() };
+    let all = read(p);
+    let taken = all.iter().map(|dispute| dispute.taken).sum();
+    let view = |d: Dispute| DisputeView {
+        id: d.id,
+        state: d.state,
+        reason: d.reason,
+        amount: money(d.amount),
+        taken: money(d.taken),
+        respond_by: d.respond_by,
+        created_at: d.created_at,
+        updated_at: d.updated_at,
+    };
+    (all.into_iter().map(view).collect(), taken)
+}
+
+fn read(p: &Purchase) -> Vec<Dispute> {
+    serde_json::from_str(&p.disputes).unwrap_or_default()
+}
+
+/// Makes the credit agree with a dispute as Stripe shows it. Answers what the tenant is told.
+pub(super) async fn said(
+    tx: &mut Tx,
+    tenant: TenantId,
+    open: &mut Open,
+    purchase: PurchaseId,
+    seen: &Disputed,
+    now: Timestamp,
+) -> Result<Told, Error> {
+    let Some(row) = rows::find(tx, tenant, purchase).await?.filter(|row| row.state == "paid") else { return Ok(None) };
+    let mut all = read(&row);
+    let place = all.iter().position(|known| known.id == seen.id);
+    if place.is_none() && all.len() >= KEPT_MAX {
+        tracing::error!(purchase.id = %purchase, dispute.id = seen.id, "A payment has too many disputes to keep; somebody has to look at it");
+        return Ok(None);
+    }
+    let before = place.map(|place| all[place].clone());
+    let mut dispute = before.clone().unwrap_or_else(|| Dispute {
+        id: seen.id.clone(),
+        state: String::new(),
+        reason: String::new(),
+        amount: 0,
+        taken: 0,
+        respond_by: None,
+        created_at: now,
+        updated_at: now,
+    });
+    dispute.taken += moved(open, &row, seen, dispute.taken, now);
+    seen.state.as_str().clone_into(&mut dispute.state);
+    dispute.reason.clone_from(&seen.reason);
+    (dispute.amount, dispute.respond_by) = (seen.amount_micros, seen.respond_by);
+    if before.as_ref() == Some(&dispute) {
+        return Ok(None);
+    }
+    dispute.updated_at = now;
+    let kind = if seen.state.is_over() { "credit.dispute_closed" } else { "credit.disputed" };
+    let is_news = before.is_none_or(|before| before.state != dispute.state || before.taken != dispute.taken);
+    match place {
+        Some(place) => all[place] = dispute,
+        None => all.push(dispute),
+    }
+    let is_disputed = all.iter().any(|dispute| !is_over(&dispute.state));
+    let disputes = serde_json::to_string(&all).map_err(Error::internal)?;
+    let row = Purchase { disputes, is_disputed, updated_at: now, ..row };
+    rows::put(tx, tenant, &row).await?;
+    Ok(is_news.then(|| (kind, json!(view(&row)))))
+}
+
+fn is_over(state: &str) -> bool {
+    [DisputeState::Dropped, DisputeState::Won, DisputeState::Lost].iter().any(|over| over.as_str() == state)
+}
+
+/// Moves credit so that as much is taken as Stripe took. Answers by how much that is more than before.
+fn moved(open: &mut Open, row: &Purchase, seen: &Disputed, taken: i64, now: Timestamp) -> i64 {
+    let why = format!("{} ({}, {})", row.id, seen.id, seen.reason);
+    if seen.withdrawn_micros <= taken {
+        let back = taken - seen.withdrawn_micros;
+        open.post(Book::Purchased, Book::Available, back, by_hand("dispute_returned", &why, ACTOR, now));
+        return -back;
+    }
+    // What was bought is the other side of it: nothing more can go back than came in.
+    let wanted = seen.withdrawn_micros - taken;
+    let more = wanted.min(open.ledger.purchased.max(0));
+    if more < wanted {
+        tracing::error!(purchase.id = %row.id, dispute.id = seen.id, missing_micros = wanted - more, "More of a payment went back to its payer than was bought; somebody has to look at it");
+    }
+    open.post(Book::Available, Book::Purchased, more, by_hand("dispute", &why, ACTOR, now));
+    more
+}
