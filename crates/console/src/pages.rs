@@ -242,6 +242,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/operator/numbers", get(registrations::numbers::list).post(registrations::numbers::create))
         .route("/console/operator/numbers/new", get(registrations::numbers::new))
         .route("/console/operator/numbers/{id}", get(registrations::numbers::show).post(registrations::numbers::update))
+        .route("/console/operator/numbers/{id}/{action}", post(registrations::numbers::end))
         .route("/console/operator/payments", get(payments::show).post(payments::save))
         .route("/console/operator/payments/remove", post(payments::remove))
         .route("/console/operator/invoices", get(bills::list))

@@ -163,6 +163,7 @@ pub(crate) struct Callback {
     pub(crate) observed: u32,
     pub(crate) unmatched: u32,
     pub(crate) repeats: u32,
+    pub(crate) told: Vec<engine::callbacks::Told>,
 }
 
 /// What an account's test found.

@@ -36,7 +36,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::write::{Committed, Item, write};
 use self::{fetch::Fetched, record::Logged, rooms::Rooms, write::Written};
 pub use self::{
-    log::{CallbackQuery, CallbackView, VerdictWord},
+    log::{CallbackQuery, CallbackView, Told, VerdictWord},
     matching::rematch,
     rooms::Room,
 };

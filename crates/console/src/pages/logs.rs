@@ -5,7 +5,7 @@ use engine::{
     access::users,
     accounts,
     audit::{self, AuditEntry, AuditQuery},
-    callbacks::{CallbackQuery, VerdictWord},
+    callbacks::{CallbackQuery, Told, VerdictWord},
 };
 use maud::{Markup, html};
 use model::{AccountId, CallbackId, Timestamp};
@@ -263,6 +263,27 @@ fn verdict_badge(verdict: &str) -> Markup {
     }
 }
 
+/// What a request told, and about which messages.
+fn told(callback: &Callback) -> Markup {
+    let row = |one: &Told| Row {
+        href: one.message_id.map(|id| format!("/console/messages/{id}")),
+        cells: vec![
+            cell(html! { (format::words(&one.fact)) }),
+            cell(html! { @match (one.message_id, one.inbound_message_id) {
+                (Some(id), _) => code.break { (id) },
+                (None, Some(id)) => code.break { (id) },
+                (None, None) => span.muted { "no message we knew then" },
+            } }),
+        ],
+    };
+    let rows = callback.told.iter().map(row).collect();
+    parts::card_flush(
+        "What it told",
+        None,
+        table::table(Table { caption: "What this request told, in its order", columns: &["What", "About"], rows }),
+    )
+}
+
 /// Shows one request.
 pub(crate) async fn callback(cx: Cx, Path(id): Path<String>) -> Answer {
     cx.tenant()?;
@@ -287,6 +308,7 @@ pub(crate) async fn callback(cx: Cx, Path(id): Path<String>) -> Answer {
                 div.field { span.label { "Body" } (parts::code(&callback.body)) }
             }
         }))
+        @if !callback.told.is_empty() { (told(&callback)) }
     };
     Ok(cx.page(shell::Page {
         above: &[("/console/settings", "Settings"), (CALLBACKS, "Callback log")],

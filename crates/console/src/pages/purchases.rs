@@ -2,13 +2,16 @@
 //!
 //! A browser that comes back from the payment page only says so; whether anything was paid is told by the payment provider, mostly seconds later, and the page follows.
 
+mod disputes;
+mod marks;
+
 use axum::extract::Path;
 use connectors::stripe;
 use engine::{
     Error, ErrorKind,
     money::{
         BillingMode,
-        credits::{self, Credits, CreditsPatch, TopUp},
+        credits::{self, Credits},
         payments,
         purchases::{self, NewPurchase, PurchaseView},
         refunds::{self, NewRefund, RefundView},
@@ -16,10 +19,9 @@ use engine::{
     },
     once::{IdempotencyKey, Repeat, fingerprint},
     page::Page,
-    patch::Patch,
 };
 use maud::{Markup, html};
-use model::{Money, PurchaseId, Timestamp};
+use model::PurchaseId;
 use serde::Deserialize;
 
 use super::billing;
@@ -37,6 +39,8 @@ use crate::{
     shell::{self, Section},
 };
 
+pub(crate) use self::marks::mark;
+
 pub(super) const PATH: &str = "/console/billing/purchases";
 pub(super) const NEW: &str = "/console/billing/purchases/new";
 /// Purchases on a page.
@@ -45,8 +49,6 @@ const ROWS: u32 = 50;
 const REFUNDS: u32 = 20;
 /// Amounts that are proposed, in the currency's unit.
 const PROPOSED: [i64; 4] = [20, 50, 100, 250];
-/// The fields of the marks.
-const MARKS: [&str; 4] = ["low_at_micros", "top_up/below_micros", "top_up/amount_micros", "top_up/monthly_max_micros"];
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
@@ -106,7 +108,7 @@ pub(super) async fn can_pay(cx: &Cx) -> Result<bool, Error> {
 /// Lists purchases.
 pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let view = View::read(&cx, wanted).await?;
-    let form = stored(&view.credits);
+    let form = marks::stored(&view.credits);
     Ok(cx.page(page(&cx, &view, &form, &Faults::default())))
 }
 
@@ -120,7 +122,7 @@ fn page<'a>(cx: &Cx, view: &View, marks: &Form, faults: &Faults) -> shell::Page<
             (rows(cx, view))
         }
         div."columns even" {
-            (marks_card(cx, view, marks, faults))
+            (marks::card(cx, view, marks, faults))
             div #paid-with hx-get=(PATH) hx-trigger="news from:body" hx-select="#paid-with" hx-swap="outerHTML" { (method_card(cx, view)) }
         }
         @if !view.refunds.is_empty() { (refunds_card(cx, &view.refunds)) }
@@ -196,73 +198,6 @@ fn state(purchase: &PurchaseView) -> Markup {
     parts::badge(tone, word)
 }
 
-/// What a payer asked their bank for: the parts of the purchase's answer that tell of it.
-#[derive(Debug, Default, Deserialize)]
-struct Disputes {
-    #[serde(default)]
-    disputes: Vec<Dispute>,
-}
-
-/// One of them.
-#[derive(Debug, Deserialize)]
-struct Dispute {
-    id: String,
-    state: String,
-    reason: String,
-    amount: Money,
-    taken: Money,
-    respond_by: Option<Timestamp>,
-    created_at: Timestamp,
-}
-
-impl Dispute {
-    /// Whether the bank has not decided yet.
-    fn is_open(&self) -> bool {
-        matches!(self.state.as_str(), "warning" | "open" | "under_review")
-    }
-
-    fn badge(&self) -> Markup {
-        let (tone, word) = match self.state.as_str() {
-            "warning" => (Tone::Warn, "The bank asks"),
-            "open" => (Tone::Bad, "To be answered"),
-            "under_review" => (Tone::Info, "The bank decides"),
-            "won" => (Tone::Good, "Won"),
-            "lost" => (Tone::Bad, "Lost"),
-            "dropped" => (Tone::Plain, "Dropped"),
-            other => return parts::badge(Tone::Plain, &format::words(other)),
-        };
-        parts::badge(tone, word)
-    }
-}
-
-fn disputes(purchase: &PurchaseView) -> Vec<Dispute> {
-    let read = serde_json::to_value(purchase).and_then(serde_json::from_value::<Disputes>);
-    read.unwrap_or_default().disputes
-}
-
-/// What payers' banks were asked to give back, and what it took from the credit.
-fn disputes_card(cx: &Cx, disputes: &[Dispute]) -> Markup {
-    let row = |one: &Dispute| Row {
-        href: None,
-        cells: vec![
-            cell(html! { span."strong num" { (format::money(&one.amount)) } div.sub { code.break { (one.id) } } }),
-            cell(
-                html! { (one.badge()) @if let Some(at) = one.respond_by.filter(|_| one.state == "open") { div.sub { "by the operator until " (cx.here().at(at)) } } },
-            ),
-            cell(html! { (format::words(&one.reason)) }),
-            figure(&format::money(&one.taken)),
-            cell(cx.here().at(one.created_at)),
-        ],
-    };
-    let columns = &["Amount", "State", "Why", "Taken from the credit", "Since"];
-    html! {
-        @if !disputes.is_empty() {
-            @if disputes.iter().any(Dispute::is_open) { (parts::notice(Tone::Warn, "Its payer asked the bank for the money", html! { p { "The amount was taken from the credit, and comes back should the bank decide so." } })) }
-            (parts::card_flush("Disputes", None, table::table(Table { caption: "Disputes of this payment, oldest first", columns, rows: disputes.iter().map(row).collect() })))
-        }
-    }
-}
-
 /// The page a purchase can still be paid on, when it is one.
 fn pay_url(purchase: &PurchaseView) -> Option<&str> {
     purchase.url.as_deref().filter(|url| url.starts_with("https://") || url.starts_with("http://"))
@@ -283,7 +218,7 @@ fn rows(cx: &Cx, view: &View) -> Markup {
         cells: vec![
             cell(html! { span."strong num" { (format::money(&purchase.amount)) } }),
             cell(
-                html! { (state(purchase)) @if disputes(purchase).iter().any(Dispute::is_open) { " " (parts::badge(Tone::Bad, "Disputed")) } },
+                html! { (state(purchase)) @if disputes::is_open(purchase) { " " (parts::badge(Tone::Bad, "Disputed")) } },
             ),
             figure(&if purchase.refunded.amount_micros > 0 {
                 format::money(&purchase.refunded)
@@ -355,69 +290,6 @@ fn method_card(cx: &Cx, view: &View) -> Markup {
                     }
                     p."muted small" { "Kept since " (cx.here().day(method.created_at)) "." }
                 }
-            }
-        },
-    )
-}
-
-/// Whether this person says when credit is bought by itself.
-fn may_mark(cx: &Cx) -> bool {
-    cx.caller.need_operator("credits:write").is_ok() && !is_demo(cx)
-}
-
-fn stored(credits: &Credits) -> Form {
-    // No marks between thousands: what is written has to be read again.
-    let text = |micros: Option<i64>| micros.map(|micros| format::amount(micros).replace(',', "")).unwrap_or_default();
-    Form::of([
-        (MARKS[0], text(credits.low_at_micros)),
-        (MARKS[1], text(credits.top_up.map(|top_up| top_up.below_micros))),
-        (MARKS[2], text(credits.top_up.map(|top_up| top_up.amount_micros))),
-        (MARKS[3], text(credits.top_up.and_then(|top_up| top_up.monthly_max_micros))),
-    ])
-}
-
-fn marks_card(cx: &Cx, view: &View, form: &Form, faults: &Faults) -> Markup {
-    let currency = &view.credits.available.currency;
-    let amount = |micros: i64| format::money(&Money { amount_micros: micros, currency: currency.clone() });
-    if may_mark(cx) {
-        let unit = format!("In {currency}.");
-        let field = |name: &'static str, label: &'static str, help: &str| {
-            Field::text(name, label).help(help).draw(form, faults)
-        };
-        return html! {
-            section.card aria-label="When credit runs low" {
-                header { h2 { "When credit runs low" } }
-                form method="post" action={ (PATH) "/marks" } data-guard {
-                    (form::token(cx.csrf()))
-                    div.body { div.form {
-                        (shell::form_faults(faults, &MARKS))
-                        (field(MARKS[0], "Tell the tenant below", &unit))
-                        div.fields-2 {
-                            (field(MARKS[1], "Buy by itself below", "With what the tenant let us keep to pay with."))
-                            (field(MARKS[2], "So much each time", "At most four times a day."))
-                        }
-                        (field(MARKS[3], "At most in 30 days", "Leave empty for no further limit."))
-                    } }
-                    footer { div.end { button."button primary" type="submit" { "Save" } } }
-                }
-            }
-        };
-    }
-    parts::card(
-        "When credit runs low",
-        None,
-        html! {
-            div.stack.tight {
-                p { @match view.credits.low_at_micros { Some(micros) => { "You are told below " strong { (amount(micros)) } "." }, None => "Nobody is told." } }
-                @match (view.credits.top_up, &view.method) {
-                    (Some(top_up), Some(_)) => p {
-                        "Below " strong { (amount(top_up.below_micros)) } ", " strong { (amount(top_up.amount_micros)) } " are bought by themselves"
-                        @if let Some(most) = top_up.monthly_max_micros { ", at most " (amount(most)) " in 30 days" } "."
-                    },
-                    (Some(top_up), None) => p { "Below " strong { (amount(top_up.below_micros)) } " credit would be bought by itself, but nothing is kept to pay with." },
-                    (None, _) => p { "Nothing is bought by itself." },
-                }
-                p."muted small" { "The operator of this installation sets these marks." }
             }
         },
     )
@@ -576,7 +448,7 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(paying): Query<Pa
                 (parts::tile("Amount", &format::money(&purchase.amount), Some(state(&purchase))))
                 (parts::tile("Given back", &format::money(&purchase.refunded), Some(html! { "so far" })))
             }
-            (disputes_card(&cx, &disputes(&purchase)))
+            (disputes::card(&cx, &purchase))
             (parts::card("About it", None, parts::facts([
                 ("How", html! { (way(&purchase)) }),
                 ("Reference", html! { @match &purchase.reference { Some(words) => span.break dir="auto" { (words) }, None => span.muted { "–" } } }),
@@ -603,7 +475,7 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(paying): Query<Pa
 /// Whether this person gives money back, and there is some.
 fn may_refund(cx: &Cx, purchase: &PurchaseView) -> bool {
     let is_some_left = purchase.state == "paid" && purchase.refunded.amount_micros < purchase.amount.amount_micros;
-    is_some_left && may_mark(cx)
+    is_some_left && marks::may(cx)
 }
 
 fn refund_dialog(cx: &Cx, purchase: &PurchaseView, path: &str) -> Markup {
@@ -665,59 +537,6 @@ pub(crate) async fn forget(Posted { cx, .. }: Posted) -> Answer {
     }
 }
 
-/// Reads the marks; what is wrong with them is told by field.
-fn read_marks(form: &Form) -> Result<CreditsPatch, Faults> {
-    let mut faults = Faults::default();
-    let mut amount = |name: &str| {
-        let text = form.filled(name)?;
-        let read = format::read_amount(text).filter(|micros| *micros >= 0);
-        if read.is_none() {
-            faults.add(name, "write an amount such as 5.00, or leave it empty");
-        }
-        read
-    };
-    let [low_at, below, bought, most] = MARKS.map(&mut amount);
-    match (form.filled(MARKS[1]), form.filled(MARKS[2])) {
-        (Some(_), None) => faults.add(MARKS[2], "say how much is bought each time"),
-        (None, Some(_)) => faults.add(MARKS[1], "say below which amount"),
-        _ => {}
-    }
-    if let (Some(bought), Some(most)) = (bought, most)
-        && most < bought
-    {
-        faults.add(MARKS[3], "at least what is bought each time");
-    }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let top_up = below.zip(bought).map(|(below_micros, amount_micros)| TopUp {
-        below_micros,
-        amount_micros,
-        monthly_max_micros: most,
-    });
-    Ok(CreditsPatch {
-        mode: None,
-        low_at_micros: low_at.map_or(Patch::Clear, Patch::Set),
-        top_up: top_up.map_or(Patch::Clear, Patch::Set),
-    })
-}
-
-/// Says when the tenant is told, and when credit is bought by itself.
-pub(crate) async fn mark(Posted { cx, form }: Posted) -> Answer {
-    cx.tenant()?;
-    cx.caller.need_operator("credits:write")?;
-    let faults = match read_marks(&form) {
-        Ok(change) => match credits::patch(cx.engine().parts(), &cx.caller, change).await {
-            Ok(_) => return Ok(cx.done(PATH, "Saved.")),
-            Err(error) if matches!(error.kind.status(), 409 | 422) => Faults::of(&error),
-            Err(error) => return Err(error.into()),
-        },
-        Err(faults) => faults,
-    };
-    let view = View::read(&cx, Wanted::default()).await?;
-    Ok(cx.again(page(&cx, &view, &form, &faults)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -733,40 +552,5 @@ mod tests {
         assert_eq!(check("1.005", "USD"), Err("USD is paid in steps of 0.01".to_owned()));
         assert_eq!(check("100.50", "JPY"), Err("JPY is paid in steps of 1.00".to_owned()));
         assert_eq!(check("much", "USD"), Err("write an amount such as 50.00".to_owned()));
-    }
-
-    #[test]
-    fn disputes_are_read_out_of_the_answer_and_told_in_words() {
-        let money = |micros: i64| serde_json::json!({"amount_micros": micros, "currency": "USD"});
-        let one = |state: &str| {
-            serde_json::json!({
-                "id": "du_1", "state": state, "reason": "product_not_received", "amount": money(5_000_000), "taken": money(5_000_000),
-                "respond_by": "2026-12-01T00:00:00Z", "created_at": "2026-11-29T00:00:00Z", "updated_at": "2026-11-29T00:00:00Z",
-            })
-        };
-        let answer =
-            serde_json::json!({"id": "pur_1", "state": "paid", "disputes": [one("open"), one("won"), one("news")]});
-        let read: Disputes = serde_json::from_value(answer).unwrap();
-        assert_eq!(read.disputes.iter().map(Dispute::is_open).collect::<Vec<_>>(), [true, false, false]);
-        let words = read.disputes.iter().map(|one| one.badge().into_string()).collect::<String>();
-        for word in ["To be answered", "Won", "News"] {
-            assert!(words.contains(word), "{word}: {words}");
-        }
-        assert!(serde_json::from_value::<Disputes>(serde_json::json!({"id": "pur_1"})).unwrap().disputes.is_empty());
-    }
-
-    #[test]
-    fn marks_are_whole_or_refused_by_field() {
-        let form = |below: &str, bought: &str, most: &str| {
-            Form::of([(MARKS[0], "5"), (MARKS[1], below), (MARKS[2], bought), (MARKS[3], most)])
-        };
-        let read = read_marks(&form("2", "10", "")).unwrap();
-        let top_up = TopUp { below_micros: 2_000_000, amount_micros: 10_000_000, monthly_max_micros: None };
-        assert_eq!((read.low_at_micros, read.top_up), (Patch::Set(5_000_000), Patch::Set(top_up)));
-        assert_eq!(read_marks(&form("", "", "")).unwrap().top_up, Patch::Clear);
-        for (fields, wrong) in [(("2", "", ""), 2), (("", "10", ""), 1), (("2", "10", "5"), 3), (("x", "10", ""), 1)] {
-            let faults = read_marks(&form(fields.0, fields.1, fields.2)).unwrap_err();
-            assert!(faults.at(MARKS[wrong]).is_some(), "{fields:?}: {faults:?}");
-        }
     }
 }

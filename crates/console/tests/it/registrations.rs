@@ -143,9 +143,15 @@ both! {
         for path in [path, "/console/operator/registrations", &format!("{path}/new"), &one] {
             assert_eq!(owner.get(path).await.status, 403, "{path}");
         }
-        for path in [path, one.as_str()] {
+        let (release, remove) = (format!("{one}/release"), format!("{one}/remove"));
+        for path in [path, &one, &release, &remove] {
             assert_eq!(owner.post(path, &number).await.status, 403, "{path}");
         }
+        assert_eq!(visitor.post(&format!("{one}/nonsense"), &[]).await.status, 404);
+        assert_eq!(visitor.post(&release, &[]).await.location(), one, "no account here belongs to who holds it");
+        assert!(visitor.get(&one).await.text.contains("Give back"), "it is still there");
+        assert_eq!(visitor.post(&remove, &[]).await.location(), path);
+        assert!(visitor.get(path).await.text.contains("The pool is empty"));
     }
 }
 

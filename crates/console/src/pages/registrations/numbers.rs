@@ -16,7 +16,7 @@ use crate::{
     form::{self, Faults, Form},
     pages,
     parts::{
-        self, Control, Field, Tone, link_button,
+        self, Control, Dialog, Field, Tone, icon, link_button,
         table::{self, Filter, Pages, Row, Table, cell},
     },
     read::{self, Made},
@@ -212,8 +212,46 @@ async fn page(cx: &Cx, number: &NumberView, form: &Form, faults: &Faults) -> Ans
         }
         @if is_taken && may { (parts::notice(Tone::Warn, "A tenant sends from it", html! { p { "In another state it is taken from the tenant here. Nothing changes at the provider, and the tenant’s account sends from it until its sender is changed." } })) }
     };
-    let shown = shell::Page { above: ABOVE, ..shell::Page::new(&number.number, Section::Registrations, body) };
+    let shown = shell::Page {
+        above: ABOVE,
+        actions: (may && !is_taken).then(|| ends(cx, number)),
+        ..shell::Page::new(&number.number, Section::Registrations, body)
+    };
     Ok(if faults.is_empty() { cx.page(shown) } else { cx.again(shown) })
+}
+
+/// Giving a number back to its provider, and only forgetting it here: what nobody has.
+fn ends(cx: &Cx, number: &NumberView) -> Markup {
+    let path = format!("{PATH}/{}", number.id);
+    html! {
+        button.button type="button" data-opens="remove" { "Remove" }
+        (parts::dialog(&Dialog { id: "remove", title: "Remove it from the pool?", action: &format!("{path}/remove"), csrf: cx.csrf(), yes: "Remove number", is_dangerous: true,
+            body: html! { p.muted { "Only here: at " (provider(&number.connector)) " it goes on, and is paid for." } } }))
+        @if number.reference.is_some() {
+            button."button danger" type="button" data-opens="release" { (icon("trash")) "Give back" }
+            (parts::dialog(&Dialog { id: "release", title: "Give it back to the provider?", action: &format!("{path}/release"), csrf: cx.csrf(), yes: "Give number back", is_dangerous: true,
+                body: html! { p.muted { (provider(&number.connector)) " takes it, and no more is paid for it. Somebody else may get it; it cannot be had back." } } }))
+        }
+    }
+}
+
+/// Removes a number from the pool, or gives it back to its provider.
+pub(crate) async fn end(Path((id, action)): Path<(String, String)>, Posted { cx, .. }: Posted) -> Answer {
+    let caller = cx.outside();
+    caller.need_operator("numbers:write")?;
+    let id: NumberId = pages::id(&id)?;
+    let (is_released, said) = match action.as_str() {
+        "remove" => (false, "The number is out of the pool."),
+        "release" => (true, "The number was given back."),
+        _ => return Err(pages::no_page().into()),
+    };
+    match numbers::remove(cx.engine().parts(), &caller, id, is_released).await {
+        Ok(()) => Ok(cx.done(PATH, said)),
+        Err(error) if !matches!(error.kind.status(), 403 | 404 | 500) => {
+            Ok(cx.refused(&format!("{PATH}/{id}"), &error.detail))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Puts a number aside, or frees it.
