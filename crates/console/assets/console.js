@@ -47,11 +47,11 @@ customElements.define("toast-note", class extends HTMLElement {
   }
 });
 
-// <live-news src="…">: the page's one event stream. Whatever listens (hx-trigger="news from:body") asks for its part again, at most twice a second,
+// <live-news src="…" from="…">: the page's one event stream, from the newest event the page knew. Whatever listens (hx-trigger="news from:body") asks for its part again, at most twice a second,
 // and only while somebody can see the page.
 customElements.define("live-news", class extends HTMLElement {
   connectedCallback() {
-    this.last = null; this.pending = null; this.source = null; this.missed = false;
+    this.last = this.getAttribute("from"); this.pending = null; this.source = null; this.missed = false;
     this.onVisible = () => { if (document.hidden) this.stop(); else { this.start(); if (this.missed) this.tell(); } };
     document.addEventListener("visibilitychange", this.onVisible);
     if (!document.hidden) this.start();

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::tz::TimeZone;
 use maud::Markup;
-use model::{Channel, TenantId};
+use model::{Channel, EventId, TenantId};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub(crate) struct Cx {
     pub(crate) caller: Caller,
     /// The tenant they look at.
     pub(crate) tenant: Option<TenantView>,
+    /// The tenant's newest event before anything of the page was read: what happens from then on reaches the page by its stream.
+    pub(crate) newest: Option<EventId>,
     /// Theme, zone and instant.
     pub(crate) look: Look,
 }
@@ -269,7 +271,13 @@ impl FromRequestParts<App> for Cx {
             Some(id) => tenant(app, &caller, id).await?,
             None => None,
         };
-        Ok(Self { app: app.clone(), person, caller, tenant, look: Look::read(app, &parts.headers) })
+        // Parts of a page that are asked for again have their page's stream.
+        let is_page = parts.method == http::Method::GET && !parts.headers.contains_key("hx-request");
+        let newest = match is_page && tenant.is_some() && caller.need("events:read").is_ok() {
+            true => Some(app.engine().newest_event(&caller).await?),
+            false => None,
+        };
+        Ok(Self { app: app.clone(), person, caller, tenant, newest, look: Look::read(app, &parts.headers) })
     }
 }
 

@@ -252,7 +252,7 @@ pub(crate) fn page(cx: &Cx, page: Page<'_>) -> Markup {
                 div.toasts role="status" aria-live="polite" {
                     @if let Some((tone, text)) = &cx.look.said { (parts::toast(*tone, text)) }
                 }
-                @if page.is_live && cx.tenant.is_some() && cx.may("events:read") { live-news src="/console/live" {} }
+                @if page.is_live && cx.tenant.is_some() && cx.may("events:read") { live-news src="/console/live" from=[cx.newest] {} }
             }
         }
     }

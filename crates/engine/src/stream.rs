@@ -217,6 +217,18 @@ impl Drop for Seat {
 }
 
 impl Engine {
+    /// The newest of the tenant's events: what is read from now on, and a stream opened later after this one, miss nothing between them. Needs the scope `events:read`.
+    #[crate::boxed]
+    pub async fn newest_event(&self, caller: &Caller) -> Result<EventId, Error> {
+        caller.need("events:read")?;
+        let tenant = caller.need_tenant()?;
+        let read = self
+            .ports
+            .db
+            .read(Scope::System, move |tx| Box::pin(async move { Ok::<_, Error>(events::newest(tx, tenant).await?) }));
+        Ok(read.await?.map_or(BEGINNING, |(_, id)| id))
+    }
+
     /// Opens a stream of the tenant's events: those after `last_event_id`, or without one those that happen from now on. `filters` are as an endpoint's; none
     /// means every event. Needs the scope `events:read`.
     pub async fn subscribe(

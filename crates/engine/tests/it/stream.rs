@@ -76,6 +76,16 @@ fn kinds(frames: &[Frame]) -> Vec<&str> {
 }
 
 testkit::both! {
+    async fn what_happens_between_a_look_and_its_stream_is_told(db: TestDb) {
+        let stage = stage(&db).await;
+        for _ in 0..2 {
+            let seen = stage.engine.newest_event(&stage.caller).await.unwrap();
+            send(&stage).await;
+            let mut stream = subscribe(&stage, Some(seen), &[]).await.unwrap();
+            assert_eq!(kinds(&drain(&stage, &mut stream).await), ["message.accepted"]);
+        }
+    }
+
     async fn a_stream_tells_what_happens_from_now_on(db: TestDb) {
         let stage = stage(&db).await;
         send(&stage).await;
