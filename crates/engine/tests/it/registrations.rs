@@ -691,7 +691,7 @@ testkit::both! {
         assert_eq!(local.errors[0].pointer, "/number", "its sender is a local number");
         from_it(&twilio).await.unwrap();
         // The answer to what makes it is lost.
-        twilio.mood(Mood { drops: Some("Tollfree/Verifications"), ..Mood::default() });
+        twilio.mood(Mood { drops: vec!["Tollfree/Verifications"], ..Mood::default() });
         let begun = body(ask(&twilio, &new).await);
         assert_eq!((&begun["kind"], &begun["number"], &begun["stage"]), (&json!("toll_free"), &json!("+18005550177"), &json!("verification")));
         assert_eq!(ask(&twilio, &new).await.unwrap_err().code, "registration_exists");
