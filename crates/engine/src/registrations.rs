@@ -36,6 +36,7 @@ use crate::{
     Engine, Error, ErrorKind, Parts,
     accounts::changes,
     audit,
+    directory::Account,
     keys::Caller,
     names::Faults,
     once::{self, Repeat, Reply, Secrecy, once},
@@ -275,6 +276,16 @@ async fn complete(tx: &mut Tx, tenant: model::TenantId) -> Result<connectors::ma
     })
 }
 
+/// The account a request names, when what is wanted can be had through it.
+async fn account(parts: &Parts, caller: &Caller, id: AccountId, what: &str) -> Result<Arc<Account>, Error> {
+    let account = provider::named_account(parts, caller.need_tenant()?, id).await?;
+    changes::may_manage(caller, &[Channel::Sms])?;
+    if account.connector.registrations().is_none() || !account.channels.contains(&Channel::Sms) {
+        return Err(provider::not_offered(&account, "/account_id", what));
+    }
+    Ok(account)
+}
+
 /// Begins a registration of the tenant's business for an account. Needs the scope `registrations:write`.
 #[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewRegistration) -> Result<Reply, Error> {
@@ -287,11 +298,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewR
     let mut faults = Faults::default();
     area_code(&mut faults, new.area_code.as_deref());
     faults.end()?;
-    let account = provider::named_account(parts, tenant, new.account_id).await?;
-    changes::may_manage(caller, &[Channel::Sms])?;
-    if account.connector.registrations().is_none() || !account.channels.contains(&Channel::Sms) {
-        return Err(provider::not_offered(&account, "/account_id", "registration with American carriers"));
-    }
+    let account = account(parts, caller, new.account_id, "registration with American carriers").await?;
     let begun =
         Begun { kind: RegistrationKind::TenDlc, stage: Stage::Profile, area_code: new.area_code, toll_free: None };
     begin(parts, caller, repeat, tenant, account.id, begun).await

@@ -339,52 +339,17 @@ pub async fn entries(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> 
 
 const CHARGE: &str = "tenant_id, message_id, list_version, unit, per, cost_unit, markup, category, units, reported, reported_currency, quoted, promo, former, charged, state";
 
-/// Adds charges nothing became of yet; their tenants are their own. What is known of them later only has its default.
+/// Adds charges; their tenants are their own.
 pub async fn insert_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
-    let mut given = Given::new(&[
-        ("tenant_id", Kind::Id),
-        ("message_id", Kind::Id),
-        ("list_version", Kind::Int),
-        ("unit", Kind::Int),
-        ("is_per_segment", Kind::Bool),
-        ("per", Kind::Int),
-        ("cost_unit", Kind::Int),
-        ("markup", Kind::Int),
-        ("category", Kind::Text),
-        ("units", Kind::Int),
-        ("quoted", Kind::Int),
-        ("promo", Kind::Int),
-        ("charged", Kind::Int),
-        ("state", Kind::Text),
-    ]);
-    for c in charges {
-        given.row([
-            &c.tenant_id,
-            &c.message_id,
-            &c.list_version,
-            &c.unit,
-            is_per_segment(c),
-            &c.per,
-            &c.cost_unit,
-            &c.markup,
-            &c.category,
-            &c.units,
-            &c.quoted,
-            &c.promo,
-            &c.charged,
-            &c.state,
-        ]);
-    }
-    tx.insert_many_later("message_charges", &given, "").await
-}
-
-/// What programs before `per` read.
-fn is_per_segment(charge: &Charge) -> &'static bool {
-    if charge.per == PER_SEGMENT { &true } else { &false }
+    tx.insert_many_later("message_charges", &whole(charges), "").await
 }
 
 /// Writes charges anew whose prices changed; their tenants are their own.
-pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
+pub async fn reprice_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
+    tx.update_many_later("message_charges", 2, &whole(charges)).await
+}
+
+fn whole(charges: &[Charge]) -> Given<'_> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
         ("message_id", Kind::Id),
@@ -410,7 +375,8 @@ pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
             &c.message_id,
             &c.list_version,
             &c.unit,
-            is_per_segment(c),
+            // What programs before `per` read.
+            if c.per == PER_SEGMENT { &true } else { &false },
             &c.per,
             &c.cost_unit,
             &c.markup,
@@ -425,26 +391,7 @@ pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
             &c.state,
         ]);
     }
-    let changing = [
-        "list_version",
-        "unit",
-        "is_per_segment",
-        "per",
-        "cost_unit",
-        "markup",
-        "category",
-        "units",
-        "reported",
-        "reported_currency",
-        "quoted",
-        "promo",
-        "former",
-        "charged",
-        "state",
-    ];
-    let sets = changing.map(|name| format!("{name} = excluded.{name}")).join(", ");
-    let suffix = format!("ON CONFLICT (tenant_id, message_id) DO UPDATE SET {sets}");
-    tx.insert_many_later("message_charges", &given, &suffix).await
+    given
 }
 
 /// Writes what became of charges whose prices stay; their tenants are their own.

@@ -404,7 +404,7 @@ mod tests {
             let charge = credits::Charge::new(ACME, MessageId::from_ulid(id), "settled");
             credits::Charge { charged, ..charge }
         };
-        credits::put_charges(tx, &[charge(1, 10), charge(2, 100)]).await?;
+        credits::insert_charges(tx, &[charge(1, 10), charge(2, 100)]).await?;
         let month = invoices::Invoice {
             tenant_id: ACME,
             id: InvoiceId::from_ulid(1),

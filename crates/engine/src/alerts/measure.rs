@@ -419,46 +419,52 @@ fn used(rule: &Rule, quota: &Quota) -> Vec<Reading> {
     marks.iter().map(reading).collect()
 }
 
+/// A reading that is a count.
+fn counted(rule: &Rule, subject: &str, count: i64, title: String, detail: String) -> Reading {
+    let value_micros = count * MICROS;
+    Reading { subject: subject.to_owned(), level: level(rule, value_micros), value_micros, title, detail }
+}
+
 fn findings(rule: &Rule, count: i64) -> Reading {
     let (noun, verb) = if count == 1 { ("thing", "does") } else { ("things", "do") };
-    Reading {
-        subject: "books".to_owned(),
-        level: level(rule, count * MICROS),
-        value_micros: count * MICROS,
-        title: format!("{} {noun} in the books {verb} not add up", grouped_number(count)),
-        detail: format!(
+    counted(
+        rule,
+        "books",
+        count,
+        format!("{} {noun} in the books {verb} not add up", grouped_number(count)),
+        format!(
             "The last daily check counted again what was sent, charged and invoiced, and found {} {noun} that {verb} not add up. `tidings doctor --ledger` lists them; the event `ledger.difference` names the first ten of a tenant.",
             grouped_number(count)
         ),
-    }
+    )
 }
 
 fn disputed(rule: &Rule, count: i64) -> Reading {
     let (noun, verb) = if count == 1 { ("payment", "is") } else { ("payments", "are") };
-    Reading {
-        subject: "disputes".to_owned(),
-        level: level(rule, count * MICROS),
-        value_micros: count * MICROS,
-        title: format!("{} {noun} for credit {verb} disputed", grouped_number(count)),
-        detail: format!(
+    counted(
+        rule,
+        "disputes",
+        count,
+        format!("{} {noun} for credit {verb} disputed", grouped_number(count)),
+        format!(
             "{} {noun} for credit {verb} disputed at the payer's bank. Answer at the payment provider before its deadline, or the money is lost; the purchase says until when, and the event `credit.disputed` told the tenant.",
             grouped_number(count)
         ),
-    }
+    )
 }
 
 fn dead_letters(rule: &Rule, count: i64) -> Reading {
-    Reading {
-        subject: "dead_letters".to_owned(),
-        level: level(rule, count * MICROS),
-        value_micros: count * MICROS,
-        title: format!("{} messages failed after every try", grouped_number(count)),
-        detail: format!(
+    counted(
+        rule,
+        "dead_letters",
+        count,
+        format!("{} messages failed after every try", grouped_number(count)),
+        format!(
             "{} messages became dead letters in the last {}. See why under Dead letters, mend the cause, and retry them.",
             grouped_number(count),
             duration(rule.over_s)
         ),
-    }
+    )
 }
 
 /// What the month will cost if the rest of it is like the last seven days.

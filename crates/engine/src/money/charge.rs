@@ -261,7 +261,7 @@ pub(crate) async fn settle(
         if charge.is_priced_as(before) { same_price.push(charge) } else { repriced.push(charge) }
     }
     write(tx, ledgers).await?;
-    credits::put_charges(tx, &repriced).await?;
+    credits::reprice_charges(tx, &repriced).await?;
     credits::update_charges(tx, &same_price).await?;
     Ok(costs)
 }

@@ -4,21 +4,19 @@
 //! asked. What is said about the business comes from its profile; what is asked about the number besides is how people agree to be written to, with pictures.
 
 use connectors::manage::{OptIn, Stage, TollFree};
-use model::{AccountId, Channel, Phone, RegistrationId};
+use model::{AccountId, Phone, RegistrationId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Begun, RegistrationKind, RegistrationView, begin, delete_of, get_of, list_of, submit_of};
+use super::{Begun, RegistrationKind, RegistrationView, account, begin, delete_of, get_of, list_of, submit_of};
 use crate::{
     Engine, Error, Parts,
-    accounts::changes,
     keys::Caller,
     names::Faults,
     once::{self, Repeat, Reply},
     page::Page,
     patch::Patch,
-    provider,
 };
 
 /// Pictures of how people agree: more are looked at by nobody.
@@ -159,11 +157,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewT
     let mut faults = Faults::default();
     check(&mut faults, Some(&new.opt_in_image_urls), new.additional_information.as_deref());
     faults.end()?;
-    let account = provider::named_account(parts, tenant, new.account_id).await?;
-    changes::may_manage(caller, &[Channel::Sms])?;
-    if account.connector.registrations().is_none() || !account.channels.contains(&Channel::Sms) {
-        return Err(provider::not_offered(&account, "/account_id", "verification of toll-free numbers"));
-    }
+    let account = account(parts, caller, new.account_id, "verification of toll-free numbers").await?;
     let number = new.number.map(|number| number.as_str().to_owned()).or_else(|| account.from.clone());
     let Some(number) = number.filter(|number| is_toll_free(number)) else {
         let detail = format!(

@@ -44,6 +44,16 @@ fn campaign(contacts: &[String]) -> Value {
     })
 }
 
+/// A campaign that tries two contents on six in ten of its recipients for ten minutes.
+fn tested(contacts: &[String], metric: &str) -> Value {
+    let mut new = campaign(contacts);
+    new.as_object_mut().unwrap().remove("content");
+    new["variants"] =
+        json!([{ "content": { "subject": "A", "text": "A" } }, { "content": { "subject": "B", "text": "B" } }]);
+    new["test"] = json!({ "percent": 60, "duration_s": 600, "metric": metric });
+    new
+}
+
 /// Records what a contact said about e-mail.
 async fn consent(stage: &Stage, contact: &str, state: &str) {
     let new = serde_json::from_value(json!({ "channel": "email", "state": state })).unwrap();
@@ -396,11 +406,7 @@ testkit::both! {
     async fn people_who_click_choose_the_winner_and_programs_do_not(db: TestDb) {
         let stage = stage(&db).await;
         let people = people(&stage, 40).await;
-        let mut new = campaign(&people);
-        new.as_object_mut().unwrap().remove("content");
-        new["variants"] = json!([{ "content": { "subject": "A", "text": "A" } }, { "content": { "subject": "B", "text": "B" } }]);
-        new["test"] = json!({ "percent": 60, "duration_s": 600, "metric": "clicked" });
-        let id = make(&stage, new).await;
+        let id = make(&stage, tested(&people, "clicked")).await;
         send(&stage, id).await.unwrap();
         stage.pass(30_000).await;
         let (tenant, now) = (stage.tenant, stage.world.ports.clock.now());
@@ -429,11 +435,7 @@ testkit::both! {
     async fn people_who_answer_choose_the_winner(db: TestDb) {
         let stage = stage(&db).await;
         let people = people(&stage, 30).await;
-        let mut new = campaign(&people);
-        new.as_object_mut().unwrap().remove("content");
-        new["variants"] = json!([{ "content": { "subject": "A", "text": "A" } }, { "content": { "subject": "B", "text": "B" } }]);
-        new["test"] = json!({ "percent": 60, "duration_s": 600, "metric": "replied" });
-        let id = make(&stage, new).await;
+        let id = make(&stage, tested(&people, "replied")).await;
         send(&stage, id).await.unwrap();
         stage.pass(30_000).await;
         let (tenant, now) = (stage.tenant, stage.world.ports.clock.now());
@@ -454,11 +456,7 @@ testkit::both! {
     async fn the_winner_is_known_while_an_upgrade_counts_again(db: TestDb) {
         let stage = stage(&db).await;
         let people = people(&stage, 30).await;
-        let mut new = campaign(&people);
-        new.as_object_mut().unwrap().remove("content");
-        new["variants"] = json!([{ "content": { "subject": "A", "text": "A" } }, { "content": { "subject": "B", "text": "B" } }]);
-        new["test"] = json!({ "percent": 60, "duration_s": 600, "metric": "replied" });
-        let id = make(&stage, new).await;
+        let id = make(&stage, tested(&people, "replied")).await;
         send(&stage, id).await.unwrap();
         stage.pass(30_000).await;
         let (tenant, now) = (stage.tenant, stage.world.ports.clock.now());
@@ -482,10 +480,8 @@ testkit::both! {
     async fn the_rest_gets_the_winner(db: TestDb) {
         let stage = stage(&db).await;
         let people = people(&stage, 40).await;
-        let mut new = campaign(&people);
-        new.as_object_mut().unwrap().remove("content");
-        new["variants"] = json!([{ "content": { "subject": "A", "text": "A" } }, { "content": { "subject": "B", "text": "B" } }]);
-        new["test"] = json!({ "percent": 50, "duration_s": 600, "metric": "delivered", "automatic": false });
+        let mut new = tested(&people, "delivered");
+        (new["test"]["percent"], new["test"]["automatic"]) = (json!(50), json!(false));
         let id = make(&stage, new).await;
         send(&stage, id).await.unwrap();
         stage.pass(30_000).await;

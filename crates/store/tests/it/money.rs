@@ -148,7 +148,7 @@ testkit::both! {
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(OTHER, MessageId::from_ulid(1))]).await?), [charge(OTHER, 1, 40)]);
         let settled = Charge { charged: 15, reported: Some(9), reported_currency: Some("EUR".to_owned()), units: 3, former: 4, state: "settled".into(), ..charge(ACME, 2, 20) };
         let expected = settled.clone();
-        write!(db, |tx| credits::put_charges(tx, &[settled]).await?);
+        write!(db, |tx| credits::reprice_charges(tx, &[settled]).await?);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (10, 15));
         let id = MessageId::from_ulid(2);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
