@@ -3,6 +3,7 @@
 
 pub(crate) mod numbers;
 pub(crate) mod profile;
+pub(crate) mod toll_free;
 
 use std::collections::BTreeMap;
 
@@ -149,6 +150,7 @@ pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
         ],
     };
     let columns = &["Account", "State", "Stage", "Number", "Submitted"];
+    let toll_free = toll_free::card(&cx, &accounts, profile.is_complete).await?;
     let body = html! {
         (profile_card(&cx, &profile))
         section.card #registrations aria-label="Registrations" hx-get=(PATH) hx-trigger="news from:body" hx-select="#registrations" hx-swap="outerHTML" {
@@ -162,6 +164,7 @@ pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
                 }
             }
         }
+        (toll_free)
     };
     let actions = html! {
         @if may && profile.is_complete && !free.is_empty() {
@@ -282,32 +285,55 @@ fn said(error: &Error) -> String {
 pub(crate) async fn one(cx: Cx, Path(id): Path<String>) -> Answer {
     cx.tenant()?;
     let one = registrations::get(cx.engine().parts(), &cx.caller, pages::id(&id)?).await?;
-    let accounts = accounts(&cx).await?;
-    let title = name_of(&accounts, one.account_id).to_owned();
-    let path = format!("{PATH}/{}", one.id);
+    page_of(&cx, &one).await
+}
+
+/// Where a registration's page is.
+fn path_of(one: &RegistrationView) -> String {
+    match one.kind {
+        RegistrationKind::TenDlc => format!("{PATH}/{}", one.id),
+        RegistrationKind::TollFree => format!("{}/{}", toll_free::PATH, one.id),
+    }
+}
+
+async fn page_of(cx: &Cx, one: &RegistrationView) -> Answer {
+    let accounts = accounts(cx).await?;
+    let is_toll_free = one.kind == RegistrationKind::TollFree;
+    let number = one.number.as_deref().filter(|_| is_toll_free);
+    let title = number.unwrap_or_else(|| name_of(&accounts, one.account_id)).to_owned();
+    let path = path_of(one);
     let body = html! {
         div.stack.loose #registration hx-get=(path) hx-trigger="news from:body" hx-select="#registration" hx-swap="outerHTML" {
-            (trouble(&cx, &one, &path))
+            (trouble(cx, one, &path))
             div.columns {
-                (parts::card("Stages", Some(state(one.state)), stages(&cx, &one)))
-                div.stack { (facts(&cx, &one)) (references(&one)) }
+                (parts::card("Stages", Some(state(one.state)), stages(cx, one)))
+                div.stack { (facts(cx, one)) (references(one)) }
             }
         }
     };
     let has_account = accounts.iter().any(|account| account.id == one.account_id);
+    let may_delete = is_toll_free || one.state != RegistrationState::Approved;
+    let (lead, gone) = match is_toll_free {
+        true => (
+            "Verification of a toll-free number",
+            "Only here: the number is yours, and what the provider decided about it stays.",
+        ),
+        false => (
+            "Registration with American carriers",
+            "Only here: what was made at the provider stays there, and a number goes back to the operator's pool. The account can be registered anew.",
+        ),
+    };
     let actions = html! {
         @if has_account { (link_button(&format!("/console/channels/{}", one.account_id), "", Some("plug"), "The account")) }
-        @if cx.may("registrations:write") && one.state != RegistrationState::Approved {
+        @if cx.may("registrations:write") && may_delete {
             button."button danger" type="button" data-opens="delete" { (icon("trash")) "Delete" }
             (parts::dialog(&Dialog { id: "delete", title: "Delete this registration?", action: &format!("{path}/delete"), csrf: cx.csrf(), yes: "Delete it", is_dangerous: true,
-                body: html! { p.muted { "Only here: what was made at the provider stays there, and a number goes back to the operator's pool. The account can be registered anew." } } }))
+                body: html! { p.muted { (gone) } } }))
         }
     };
     Ok(cx.page(shell::Page {
         above: ABOVE,
-        lead: Some(
-            html! { "Registration with American carriers, last submitted " (cx.here().at(one.submitted_at)) "." },
-        ),
+        lead: Some(html! { (lead) ", last submitted " (cx.here().at(one.submitted_at)) "." }),
         actions: Some(actions),
         is_live: true,
         ..shell::Page::new(&title, Section::Channels, body)
@@ -327,7 +353,7 @@ fn trouble(cx: &Cx, one: &RegistrationView, path: &str) -> Markup {
                 @if may {
                     div."row spaced" {
                         (link_button(profile::PATH, "small", Some("pen"), "Change the answers"))
-                        (again(cx, path, "Submit again"))
+                        (again(cx, one, path, "Submit again"))
                     }
                 }
             },
@@ -338,7 +364,7 @@ fn trouble(cx: &Cx, one: &RegistrationView, path: &str) -> Markup {
             html! {
                 @if let Some(problem) = &one.problem { p.break dir="auto" { (problem) } }
                 p { "The operator was told. Once the provider answers again, it goes on where it was." }
-                @if may { div."row spaced" { (again(cx, path, "Go on")) } }
+                @if may { div."row spaced" { (again(cx, one, path, "Go on")) } }
             },
         ),
         RegistrationState::InProgress => match &one.problem {
@@ -362,15 +388,18 @@ fn reason_line(reason: &RejectionReason) -> Markup {
     }
 }
 
-/// The button that submits again, with another area code where the number is what is missing.
-fn again(cx: &Cx, path: &str, yes: &str) -> Markup {
+/// The button that submits again, with what can be said anew: another area code where the number is what is missing, or how people agree to be written to from a toll-free number.
+fn again(cx: &Cx, one: &RegistrationView, path: &str, yes: &str) -> Markup {
     let (form, none) = (Form::default(), Faults::default());
     html! {
         button."button small" type="button" data-opens="again" { (icon("retry")) (yes) }
         (parts::dialog(&Dialog { id: "again", title: "Submit it again?", action: &format!("{path}/submit"), csrf: cx.csrf(), yes, is_dangerous: false,
             body: html! {
                 p.muted { "With the business's answers as they are now." }
-                (Field::text("area_code", "Another area code").example("628").help("When no number was found in the one before.").draw(&form, &none))
+                @match &one.toll_free {
+                    Some(said) => (toll_free::fields(&toll_free::stored(said), &none)),
+                    None => (Field::text("area_code", "Another area code").example("628").help("When no number was found in the one before.").draw(&form, &none)),
+                }
             } }))
     }
 }
@@ -437,10 +466,13 @@ fn facts(cx: &Cx, one: &RegistrationView) -> Markup {
                 "Number",
                 html! { @match &one.number { Some(number) => span."strong num" { (number) }, None => span.muted { "not yet" } } },
             ),
-            (
-                "Area code",
-                html! { @match &one.area_code { Some(code) => span.num { (code) }, None => span.muted { "any" } } },
-            ),
+            match &one.toll_free {
+                Some(said) => ("People agree", html! { (toll_free::way(said.opt_in_type)) }),
+                None => (
+                    "Area code",
+                    html! { @match &one.area_code { Some(code) => span.num { (code) }, None => span.muted { "any" } } },
+                ),
+            },
             ("Begun", cx.here().at(one.created_at)),
             ("Submitted", cx.here().at(one.submitted_at)),
             (
@@ -484,12 +516,17 @@ pub(crate) async fn act(Path((id, action)): Path<(String, String)>, Posted { cx,
         }
         _ => return Err(pages::no_page().into()),
     };
+    acted(&cx, done, (to, words), &path)
+}
+
+/// Answers what became of something done to a registration whose page is at `path`.
+fn acted(cx: &Cx, done: Result<(), Error>, (to, words): (&str, &str), path: &str) -> Answer {
     match done {
         Ok(()) => Ok(cx.done(to, words)),
         Err(error) if error.code == "business_profile_incomplete" => {
             Ok(cx.refused(profile::PATH, "The business is not told completely yet."))
         }
-        Err(error) if matches!(error.kind.status(), 409 | 422) => Ok(cx.refused(&path, &said(&error))),
+        Err(error) if matches!(error.kind.status(), 409 | 422) => Ok(cx.refused(path, &said(&error))),
         Err(error) => Err(error.into()),
     }
 }

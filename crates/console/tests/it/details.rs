@@ -1,5 +1,6 @@
 //! The page of one thing of each kind, with what is usual in it and with what tries to break it. What they say is kept beside `outline.rs`.
 
+use engine::keys::Caller;
 use serde_json::json;
 use testkit::{Stage, both};
 
@@ -7,6 +8,7 @@ use crate::{
     billing::operator,
     outline::keep_to_the_minute,
     pages::{HOSTILE, in_order},
+    registrations::{PATH as REGISTRATION, PROFILE, TOLL_FREE, WHOLE},
     visitor::Visitor,
 };
 
@@ -156,7 +158,21 @@ async fn furnish(stage: &Stage, visitor: &Visitor, name: &str) -> Vec<(&'static 
     pages
         .push(("alert-rule", made(visitor, "/console/alerts/rules", &[("kind", "bounce_rate"), ("name", name)]).await));
 
+    let repeated = [
+        ("channel", "sms"),
+        ("key", "k1"),
+        ("to", "+12025550123"),
+        ("content/text", name),
+        ("repeat", "daily"),
+        ("schedule_name", name),
+    ];
+    pages.push(("schedule", made(visitor, "/console/compose", &repeated).await));
+    pages.extend(register(visitor, name, &pages[0].1).await);
+    pages.push(("reconciliation", compare(stage, visitor, name, &pages[0].1).await));
+
     pages.extend([
+        ("list", format!("/console/lists/{list}")),
+        ("contact-data", format!("{contact}/data")),
         ("contact", contact),
         ("contact-consent", consent),
         ("template", template.clone()),
@@ -174,8 +190,43 @@ async fn furnish(stage: &Stage, visitor: &Visitor, name: &str) -> Vec<(&'static 
     pages
 }
 
+/// Registers the business for an account, and verifies a toll-free number. `account`: the page of the account.
+async fn register(visitor: &Visitor, name: &str, account: &str) -> [(&'static str, String); 2] {
+    let account = account.rsplit('/').next().unwrap();
+    let business: Vec<_> =
+        WHOLE.iter().map(|(field, value)| (*field, if *field == "legal_name" { name } else { value })).collect();
+    made(visitor, PROFILE, &business).await;
+    let local = made(visitor, REGISTRATION, &[("account_id", account), ("area_code", "628")]).await;
+    let agreed = [
+        ("account_id", account),
+        ("number", "+18005550100"),
+        ("opt_in_type", "web_form"),
+        ("opt_in_image_urls", "https://acme.example/opt-in.png"),
+        ("additional_information", name),
+    ];
+    [("registration", local), ("toll-free", made(visitor, TOLL_FREE, &agreed).await)]
+}
+
+/// Holds an account's messages of the last two hours against a table that has another one.
+async fn compare(stage: &Stage, visitor: &Visitor, name: &str, account: &str) -> String {
+    let now = stage.engine.ports.clock.now();
+    let minute = |seconds: i64| now.plus_seconds(seconds).to_string()[..16].to_owned();
+    let (from, to) = (minute(-7_200), minute(-60));
+    let table = format!("sid,date_sent,price,currency\n\"{}\",{from}:00Z,-0.0075,USD\n", name.replace('"', "'"));
+    let wanted = [
+        ("account_id", account.rsplit('/').next().unwrap()),
+        ("month", ""),
+        ("starts_at", &from),
+        ("ends_at", &to),
+        ("csv", &table),
+    ];
+    let path = made(visitor, "/console/reconciliations", &wanted).await;
+    while engine::reconciliations::work::run(&stage.engine).await.unwrap() > 0 {}
+    path
+}
+
 /// The same for what the operator has.
-async fn furnish_operator(staff: &Visitor, name: &str) -> Vec<(&'static str, String)> {
+async fn furnish_operator(stage: &Stage, staff: &Visitor, name: &str) -> Vec<(&'static str, String)> {
     let tenant = made(
         staff,
         "/console/tenants",
@@ -187,7 +238,27 @@ async fn furnish_operator(staff: &Visitor, name: &str) -> Vec<(&'static str, Str
     let plans = staff.get("/console/operator/plans").await.text;
     let plan =
         if plan.contains("pln_") { plan } else { format!("/console/operator/plans/{}", first_id(&plans, "pln")) };
-    vec![("tenant", tenant), ("plan", plan)]
+    let number = [
+        ("number", "+14155550100"),
+        ("connector", "twilio"),
+        ("provider_account", "AC00000000000000000000000000000001"),
+        ("reference", "PN1"),
+    ];
+    let number = made(staff, "/console/operator/numbers", &number).await;
+    made(staff, &number, &[("state", "retired"), ("detail", name)]).await;
+    let bill = async |mode: &str| {
+        let change = serde_json::from_value(json!({ "mode": mode })).unwrap();
+        let caller = Caller::system(Some(stage.tenant));
+        engine::money::credits::patch(stage.engine.parts(), &caller, change).await.unwrap();
+    };
+    bill("prepaid").await;
+    made(staff, "/console/billing/purchase", &[("amount", "20"), ("reference", name), ("key", "one")]).await;
+    let purchases = staff.get("/console/billing/purchases").await.text;
+    let purchase = format!("/console/billing/purchases/{}", first_id(&purchases, "pur"));
+    made(staff, &format!("{purchase}/refund"), &[("amount", "5.5"), ("reason", name), ("key", "two")]).await;
+    // The other pages are those of a tenant who is not billed.
+    bill("none").await;
+    vec![("tenant", tenant), ("plan", plan), ("number", number), ("purchase", purchase)]
 }
 
 both! {
@@ -196,7 +267,7 @@ both! {
         let visitor = Visitor::new(&stage).await;
         let pages = furnish(&stage, &visitor, "Season tickets").await;
         let staff = operator(&mut stage).await;
-        let theirs = furnish_operator(&staff, "Acme Theatre").await;
+        let theirs = furnish_operator(&stage, &staff, "Acme Theatre").await;
         for ((what, path), who) in pages.iter().map(|page| (page, &visitor)).chain(theirs.iter().map(|page| (page, &staff))) {
             let page = who.get(path).await;
             assert_eq!(page.status, 200, "{path}: {}", page.text);
@@ -209,7 +280,7 @@ both! {
         let visitor = Visitor::new(&stage).await;
         let pages = furnish(&stage, &visitor, HOSTILE).await;
         let staff = operator(&mut stage).await;
-        let theirs = furnish_operator(&staff, HOSTILE).await;
+        let theirs = furnish_operator(&stage, &staff, HOSTILE).await;
         for ((what, path), who) in pages.iter().map(|page| (page, &visitor)).chain(theirs.iter().map(|page| (page, &staff))) {
             let page = who.get(path).await;
             if *what == "campaign-check" { assert_eq!(page.status, 200); } else { in_order(path, &page); }

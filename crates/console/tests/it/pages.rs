@@ -62,6 +62,7 @@ pub const PAGES: &[&str] = &[
     "/console/reconciliations/new",
     "/console/registration",
     "/console/registration/profile",
+    "/console/registration/toll-free/new",
     "/console/usage",
     "/console/usage?month=2026-01",
     "/console/settings",

@@ -9,11 +9,12 @@ use crate::{
     visitor::Visitor,
 };
 
-const PATH: &str = "/console/registration";
-const PROFILE: &str = "/console/registration/profile";
+pub const PATH: &str = "/console/registration";
+pub const TOLL_FREE: &str = "/console/registration/toll-free";
+pub const PROFILE: &str = "/console/registration/profile";
 
 /// Everything carriers ask, as the form sends it.
-const WHOLE: &[(&str, &str)] = &[
+pub const WHOLE: &[(&str, &str)] = &[
     ("legal_name", "Acme Events LLC"),
     ("business_type", "llc"),
     ("ein", "123456789"),
@@ -108,6 +109,47 @@ both! {
             assert_eq!(viewer.post(&to, &[("account_id", &account)]).await.status, 403, "{to}");
         }
         assert_eq!(visitor.get(&format!("{PATH}/reg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")).await.status, 404);
+    }
+
+    async fn a_toll_free_number_is_verified(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let account = stage.account("sandbox", json!({}), None).await.to_string();
+        let visitor = Visitor::new(&stage).await;
+        assert!(!visitor.get(PATH).await.text.contains("Verify a number"), "first the business");
+        visitor.post(PROFILE, WHOLE).await;
+        assert!(visitor.get(PATH).await.text.contains("Verify a number"));
+        in_order("new", &visitor.get(&format!("{TOLL_FREE}/new")).await);
+        let asked = [("account_id", account.as_str()), ("number", "+18005550100"), ("opt_in_type", "paper_form"), ("opt_in_image_urls", "https://acme.example/1.png\nhttps://acme.example/2.png"), ("additional_information", HOSTILE)];
+        let but = |name: &'static str, value: &'static str| asked.iter().copied().filter(|(known, _)| *known != name).chain([(name, value)]).collect::<Vec<_>>();
+        for (name, value, said) in [("number", "800", "f-number-error"), ("number", "+14155550100", "f-number-error"), ("opt_in_type", "shouting", "f-opt_in_type-error"), ("account_id", "x", "f-account_id-error"), ("opt_in_image_urls", "", "f-opt_in_image_urls-error"), ("opt_in_image_urls", "ours", "anybody can open")] {
+            let wrong = visitor.post(TOLL_FREE, &but(name, value)).await;
+            assert!(wrong.status == 422 && wrong.text.contains(said), "{name}={value}: {}", wrong.text);
+            in_order_again(&wrong);
+        }
+        let begun = visitor.post(TOLL_FREE, &asked).await;
+        let path = begun.location().to_owned();
+        assert!(path.starts_with(TOLL_FREE), "{}", begun.text);
+        let page = visitor.get(&path).await;
+        in_order(&path, &page);
+        assert!(page.text.contains("Number checked") && page.text.contains("On paper") && !page.text.contains("Brand checked"), "{}", page.text);
+        assert_eq!(visitor.post(TOLL_FREE, &asked).await.status, 422, "one verification each");
+        for _ in 0..20 {
+            stage.pass(2_000).await;
+            engine::registrations::run(&stage.engine).await.unwrap();
+        }
+        let page = visitor.get(&path).await;
+        in_order(&path, &page);
+        assert!(page.text.contains(">Approved<"), "{}", page.text);
+        let list = visitor.get(PATH).await;
+        in_order(PATH, &list);
+        assert!(list.text.contains("+18005550100") && list.text.contains(&path), "{}", list.text);
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        for to in [TOLL_FREE.to_owned(), format!("{path}/submit"), format!("{path}/delete")] {
+            assert_eq!(viewer.post(&to, &asked).await.status, 403, "{to}");
+        }
+        assert_eq!(visitor.post(&format!("{path}/nonsense"), &[]).await.status, 404);
+        assert_eq!(visitor.post(&format!("{path}/delete"), &[]).await.location(), PATH);
+        assert_eq!(visitor.get(&path).await.status, 404);
     }
 
     async fn the_pool_of_numbers_is_kept_by_the_operator(db: TestDb) {

@@ -43,6 +43,7 @@ export const PAGES = [
   ["account-provider", { list: "/console/channels", link: ".lines a.line", rest: "/provider" }],
   ["registrations", "/console/registration"],
   ["business", "/console/registration/profile"],
+  ["toll-free-new", "/console/registration/toll-free/new"],
   ["registration", { list: "/console/registration", link: "tbody a.cover" }],
   ["routing", "/console/routing"],
   ["route-new", "/console/routing/new"],
