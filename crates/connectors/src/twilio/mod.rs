@@ -9,6 +9,8 @@
 
 mod account;
 mod answer;
+mod asking;
+mod attaching;
 mod callback;
 mod callbacks;
 mod content;

@@ -4,31 +4,29 @@
 //! Everything made carries the registration's name, and each stage looks under it first: a request whose answer was lost may have made what is asked for, and brands and campaigns cost
 //! money. A stage also finds what was rejected and mends it, so that fixing is the same code as making.
 
-use std::cell::Cell;
-
-use model::{Answer, HttpCall, Method};
+use model::{Answer, Method};
 use serde_json::{Value, json};
 
-use super::{Settings, callbacks::NAME, request, sole_proprietor, toll_free};
+use super::{
+    Settings,
+    asking::{At, MESSAGING_HOST, NOT_THERE, PAGE, TRUST_HOST, named, rows, sid, until_named},
+    attaching::{attach, number},
+    callbacks::NAME,
+    request, sole_proprietor, toll_free,
+};
 use crate::{
     Cx,
     manage::{
-        Business, BusinessKind, Line, Plan, Progress, Reason, References, Registrations, Stage, StageResult, Stop,
-        Work, each, form, walk,
+        Business, BusinessKind, Line, Plan, Progress, Reason, References, Registrations, Stage, Stop, Work, each, form,
+        walk,
     },
     read::text,
 };
 
-pub(super) const TRUST_HOST: &str = "https://trusthub.twilio.com";
-pub(super) const MESSAGING_HOST: &str = "https://messaging.twilio.com";
 /// Twilio's policies, the same in every account. <https://www.twilio.com/docs/trust-hub/trusthub-rest-api/policies>
 const PROFILE_POLICY: &str = "RNdfbf3fae0e1107f8aded0e7cead80bf5";
 const TRUST_POLICY: &str = "RNb0d4771c2c98518d916a3d4cd70a8f8b";
 const PRIMARY_POLICY: &str = "RN6433641899984f951173ef1738c3bdd0";
-/// Rows of a list read at once: with all they say, two hundred stay well below the largest answer we read.
-const PAGE: &str = "PageSize=200";
-/// Pages of a list read at most, so that the four lists of the longest stage fit into one plan: three thousand rows, where an account per tenant has a few.
-const PAGES_MAX: usize = 15;
 /// Messages a month up to which a business counts as low-volume, and its brand needs no vetting: 6,000 a day is the carriers' mark, and few send every day.
 const LOW_VOLUME: u32 = 15_000;
 /// What can be changed of a campaign that failed.
@@ -43,15 +41,6 @@ const CHANGEABLE: [&str; 9] = [
     "PrivacyPolicyUrl",
     "TermsAndConditionsUrl",
 ];
-/// The number is in this service already. <https://www.twilio.com/docs/api/errors/21710>
-const IN_SERVICE: u64 = 21710;
-/// The number is in another service. <https://www.twilio.com/docs/api/errors/21712>
-const ELSEWHERE: u64 = 21712;
-/// There is no such thing. <https://www.twilio.com/docs/api/errors/20404>
-const NOT_THERE: u64 = 20404;
-/// Services a number is looked for in: what one plan can ask, beside the rest of it.
-const SERVICES_MAX: usize = 90;
-
 pub(super) struct A2p;
 
 impl Registrations for A2p {
@@ -122,108 +111,6 @@ fn national(from: &str) -> Option<&str> {
 
 fn is_toll_free(from: &str) -> bool {
     national(from).is_some_and(model::is_toll_free)
-}
-
-/// What every stage works with.
-pub(super) struct At<'a> {
-    cx: &'a Cx<'a>,
-    settings: &'a Settings,
-    pub(super) work: &'a Work<'a>,
-}
-
-impl At<'_> {
-    fn call(&self, method: Method, host: &str, path: &str) -> HttpCall {
-        let mut call = request(self.cx, self.settings, method, "");
-        call.url = format!("{}{path}", self.cx.base_or(host));
-        call
-    }
-
-    pub(super) fn get(&self, host: &str, path: &str) -> HttpCall {
-        self.call(Method::Get, host, path)
-    }
-
-    pub(super) fn post(&self, host: &str, path: &str, pairs: &[(&str, &str)]) -> HttpCall {
-        form(self.call(Method::Post, host, path), pairs)
-    }
-
-    /// Below the account's own path.
-    pub(super) fn own(&self, method: Method, path: &str) -> HttpCall {
-        request(self.cx, self.settings, method, path)
-    }
-
-    pub(super) fn done(&self, stage: Stage, refs: References) -> Progress {
-        Progress { stage, refs, result: StageResult::Done, settings: Vec::new() }
-    }
-
-    pub(super) fn waits(&self) -> Progress {
-        let refs = self.work.refs.clone();
-        Progress { stage: self.work.stage, refs, result: StageResult::Waits(None), settings: Vec::new() }
-    }
-
-    pub(super) fn rejected(&self, refs: References, reasons: Vec<Reason>) -> Progress {
-        Progress { stage: self.work.stage, refs, result: StageResult::Rejected(reasons), settings: Vec::new() }
-    }
-
-    /// What was to be made before; a registration that lacks it cannot go on.
-    pub(super) fn made<'r>(&self, what: &'r Option<String>, name: &str) -> Result<&'r str, Stop> {
-        what.as_deref().ok_or_else(|| {
-            let detail = format!("The registration's {name} is not known; submit it again.");
-            Stop::Refused(model::Failure::new(model::FailureKind::Content, "incomplete_registration", detail))
-        })
-    }
-}
-
-/// The one of a list under the registration's name, by the part it plays.
-fn named<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
-    rows.iter().find(|one| text(one, "/friendly_name") == Some(name))
-}
-
-/// The rows of a list, page by page, until there are `enough`. A list that does not end is refused: what was made before could be among what was not read, and would be paid for twice.
-fn rows(
-    line: &mut Line<'_>,
-    first: HttpCall,
-    pointer: &str,
-    enough: impl Fn(&[Value]) -> bool,
-) -> Result<Vec<Value>, Stop> {
-    let (mut rows, mut next) = (Vec::new(), Some(first.clone()));
-    for _ in 0..PAGES_MAX {
-        let Some(call) = next.take() else { return Ok(rows) };
-        let page = line.ask(call)?;
-        rows.extend(each(&page, pointer).cloned());
-        if enough(&rows) {
-            return Ok(rows);
-        }
-        next = next_page(&first, &page);
-    }
-    match next {
-        None => Ok(rows),
-        Some(_) => {
-            let path = first.url.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-            let detail = format!(
-                "Twilio lists more than {} {path}, which is more than are looked through. Delete what is no longer needed, or use an account of the tenant's own.",
-                rows.len()
-            );
-            Err(Stop::Refused(model::Failure::new(model::FailureKind::Account, "too_many_rows", detail)))
-        }
-    }
-}
-
-/// Where a list goes on. Of what Twilio names only the query is followed: the rest is known.
-fn next_page(first: &HttpCall, page: &Value) -> Option<HttpCall> {
-    let next = text(page, "/meta/next_page_url").or_else(|| text(page, "/next_page_uri"))?;
-    let (_, query) = next.split_once('?')?;
-    let path = first.url.split('?').next()?;
-    Some(HttpCall { url: format!("{path}?{query}"), ..first.clone() })
-}
-
-/// The rows of a list until one has the name.
-fn until_named(line: &mut Line<'_>, first: HttpCall, pointer: &str, name: &str) -> Result<Vec<Value>, Stop> {
-    rows(line, first, pointer, |rows| named(rows, name).is_some())
-}
-
-pub(super) fn sid(made: &Value) -> Result<String, Stop> {
-    let sid = text(made, "/sid").map(str::to_owned);
-    sid.ok_or_else(|| Stop::Refused(crate::manage::unreadable(NAME)))
 }
 
 /// Makes or mends somebody the bundles are about.
@@ -685,86 +572,6 @@ fn campaign_review(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
         Some("FAILED" | "SUSPENDED") => at.rejected(at.work.refs.clone(), reasons(&found)),
         _ => at.waits(),
     })
-}
-
-fn number(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
-    let mut refs = at.work.refs.clone();
-    if refs.number_id.is_some() {
-        return Ok(at.done(Stage::Attach, refs));
-    }
-    // A service of the tenant's own may have its numbers, which are the tenant's own too: none is bought, and none is ours to keep.
-    let own = at.settings.messaging_service_sid.as_deref().filter(|own| refs.service.as_deref() == Some(own));
-    if let Some(own) = own {
-        let path = format!("/v1/Services/{own}/PhoneNumbers?PageSize=20");
-        let listed = line.ask(at.get(MESSAGING_HOST, &path))?;
-        if each(&listed, "/phone_numbers").next().is_some() {
-            return Ok(at.done(Stage::Approved, refs));
-        }
-    }
-    let query: String =
-        url::form_urlencoded::Serializer::new(String::new()).append_pair("FriendlyName", at.work.name).finish();
-    let first = at.own(Method::Get, &format!("/IncomingPhoneNumbers.json?{query}&{PAGE}"));
-    let listed = until_named(line, first, "/incoming_phone_numbers", at.work.name)?;
-    let bought = match named(&listed, at.work.name) {
-        Some(known) => known.clone(),
-        None => {
-            let area = at.work.area_code.map(|code| format!("AreaCode={code}&")).unwrap_or_default();
-            let path = format!("/AvailablePhoneNumbers/US/Local.json?{area}SmsEnabled=true&PageSize=1");
-            let offered = line.ask(at.own(Method::Get, &path))?;
-            let Some(number) = each(&offered, "/available_phone_numbers")
-                .find_map(|one| text(one, "/phone_number").map(str::to_owned))
-            else {
-                let detail = "There is no number to be had in this area; choose another area code, or none.".to_owned();
-                let pointers = vec!["/area_code".to_owned()];
-                return Ok(at.rejected(refs, vec![Reason { code: "no_number_available".to_owned(), detail, pointers }]));
-            };
-            let pairs = [
-                ("PhoneNumber", number.as_str()),
-                ("FriendlyName", at.work.name),
-                ("SmsUrl", at.cx.callback_url),
-                ("SmsMethod", "POST"),
-            ];
-            line.ask(form(at.own(Method::Post, "/IncomingPhoneNumbers.json"), &pairs))?
-        }
-    };
-    refs.number_id = Some(sid(&bought)?);
-    refs.number = text(&bought, "/phone_number").map(str::to_owned);
-    Ok(at.done(Stage::Attach, refs))
-}
-
-fn attach(at: &At<'_>, line: &mut Line<'_>) -> Result<Progress, Stop> {
-    let service = at.made(&at.work.refs.service, "messaging service")?;
-    let number = at.made(&at.work.refs.number_id, "number")?;
-    let path = format!("/v1/Services/{service}/PhoneNumbers");
-    let is_elsewhere = Cell::new(false);
-    line.ask_or(at.post(MESSAGING_HOST, &path, &[("PhoneNumberSid", number)]), |refusal| {
-        is_elsewhere.set(refusal["code"] == json!(ELSEWHERE));
-        is_elsewhere.get() || refusal["code"] == json!(IN_SERVICE)
-    })?;
-    if is_elsewhere.get() {
-        // A number of the pool is still in the service of the registration it was for.
-        take_out(at, line, service, number)?;
-        line.ask(at.post(MESSAGING_HOST, &path, &[("PhoneNumberSid", number)]))?;
-    }
-    let settings = vec![("messaging_service_sid", service.to_owned())];
-    Ok(Progress { settings, ..at.done(Stage::Approved, at.work.refs.clone()) })
-}
-
-/// Takes a number out of the service it is in. The number does not say which that is, so the services are asked, those of registrations first.
-fn take_out(at: &At<'_>, line: &mut Line<'_>, service: &str, number: &str) -> Result<(), Stop> {
-    let listed = rows(line, at.get(MESSAGING_HOST, &format!("/v1/Services?{PAGE}")), "/services", |_| false)?;
-    let others = listed.iter().filter(|one| text(one, "/sid") != Some(service));
-    let (ours, foreign): (Vec<_>, Vec<_>) =
-        others.partition(|one| text(one, "/friendly_name").is_some_and(|name| name.starts_with("reg_")));
-    for other in ours.into_iter().chain(foreign).filter_map(|one| text(one, "/sid")).take(SERVICES_MAX) {
-        let path = format!("/v1/Services/{other}/PhoneNumbers/{number}");
-        let is_not_there = |refusal: &Value| refusal["code"] == json!(NOT_THERE);
-        if line.ask_or(at.call(Method::Delete, MESSAGING_HOST, &path), is_not_there)?.is_some() {
-            return Ok(());
-        }
-    }
-    // Perhaps somebody else took it out just now: the next request says.
-    Ok(())
 }
 
 /// Twilio's word for the form of a business.

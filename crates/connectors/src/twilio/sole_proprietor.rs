@@ -6,7 +6,10 @@
 
 use serde_json::{Value, json};
 
-use super::registrations::{At, MESSAGING_HOST, TRUST_HOST, address, assign, evaluate, is_under_way, primary, sid};
+use super::{
+    asking::{At, MESSAGING_HOST, TRUST_HOST, sid},
+    registrations::{address, assign, evaluate, is_under_way, primary},
+};
 use crate::{
     manage::{Business, Line, Progress, Stage, StageResult, Stop, each},
     read::text,

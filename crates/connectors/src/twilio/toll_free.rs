@@ -7,7 +7,7 @@
 use model::Method;
 use serde_json::Value;
 
-use super::registrations::{At, MESSAGING_HOST, sid};
+use super::asking::{At, MESSAGING_HOST, sid};
 use crate::{
     manage::{Business, BusinessKind, Line, OptIn, Progress, Reason, Stage, Stop, TollFree, each},
     read::text,
