@@ -1,18 +1,17 @@
 //! Folds inputs into message rows and what is written beside them. No IO: rows come in, [`Writes`] go out.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+mod elsewhere;
+mod suppressing;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use connectors::{Acceptance, Outcome, registry};
 use model::{
-    ATTEMPTS_MAX, AccountId, Channel, Class, ConsentMethod, ConsentState, Fact, Failure, FailureKind, Guarantee, Ids,
-    MessageId, Money, Status, SuppressionId, SuppressionReason, TenantId, Timestamp, step,
+    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Money, Status, TenantId,
+    Timestamp, step,
 };
 use store::{
     attempts::{Attempt, Observation},
-    consents::{ConsentRecord, Person},
     deliveries::Delivery,
     fallbacks::{Fallback, FormerRoute},
     inflight::Flight,
@@ -22,26 +21,17 @@ use store::{
 };
 
 use super::{
-    AskedAbout, EarlyPayload, Finished, Held, Learned, Moved, Rerouted, Withdrawn,
-    conclude::{self, Facts, Next, TRIES_MAX, conclude},
+    AskedAbout, EarlyPayload, Finished, Held, Learned, Moved, Withdrawn,
+    conclude::{self, Facts, Next, conclude},
     fallback,
     health::News,
 };
 use crate::{
-    accept::plan::default_account,
-    consent::{
-        bar,
-        notice::{self, Notice},
-        records,
-        screen::Ruling,
-    },
+    consent::{notice, screen::Ruling},
     engine::Tenants,
     money::{book::Category, charge},
     plans::quota::Rooms,
-    routing::{
-        again::{self, Because, History},
-        decide::{Decision, Routed},
-    },
+    routing::again::History,
     view,
     writes::Writes,
 };
@@ -289,54 +279,6 @@ impl<'a> Fold<'a> {
             return;
         }
         self.follow(m, flight.account_id, flight.class, next, failure);
-    }
-
-    /// Gives a message to another account its rules allow, when the failure lies with the account and nothing was taken. At once where that one had no try yet, else when the next try is due.
-    fn fails_over(&mut self, m: &mut Message, flight: &Flight, failure: &Failure, next: &Next) -> bool {
-        let (due_at, tries) = match next {
-            Next::Retry { due_at, tries, is_possible_duplicate: false } => (*due_at, *tries),
-            // It has no try left here; what another account has not been asked is worth one.
-            Next::Fail { is_dead_letter: true } => (self.now, TRIES_MAX - 1),
-            Next::Retry { .. } | Next::Fail { .. } | Next::Unknown { .. } | Next::Ask { .. } => return false,
-        };
-        let Some(history) = self.histories.get(&m.id).filter(|_| again::allows(failure)) else { return false };
-        let Some(tenant) = self.tenants.get(&m.tenant_id).filter(|_| flight.number < ATTEMPTS_MAX) else {
-            return false;
-        };
-        let figures = tenant.routes.known();
-        let routed = again::elsewhere(tenant, m, flight.account_id, history, Because::Failed, &figures, self.now);
-        let Routed::To(decision) = routed else { return false };
-        let is_fresh = history.tries(decision.account_id) == 0;
-        let due_at = if is_fresh { self.now } else { due_at };
-        let is_over = matches!(next, Next::Fail { .. }) && !is_fresh;
-        if decision.waits || is_over || m.expires_at.is_some_and(|at| at <= due_at) {
-            return false;
-        }
-        let why = format!("{} failed ({})", self.account_name(m.tenant_id, flight.account_id), failure.code);
-        if !self.put_on(m, &decision, &why, Some(failure)) {
-            return false;
-        }
-        self.queue(m, decision.account_id, flight.class, due_at, tries);
-        true
-    }
-
-    /// Puts a message on the account that was decided for, and notes it. `failure` is why the one before is left.
-    fn put_on(&mut self, m: &mut Message, decision: &Decision, why: &str, failure: Option<&Failure>) -> bool {
-        let account = self.tenants.get(&m.tenant_id).and_then(|tenant| tenant.account(decision.account_id));
-        let Some(account) = account.map(Arc::clone) else { return false };
-        let from = m.account_id;
-        again::put_on(m, &account, decision, why);
-        self.reprice(m, None, None);
-        let detail = serde_json::json!({ "from": from, "to": account.id, "because": failure, "detail": why, "decision": decision });
-        // A message may wait for the same account more than once.
-        let dedupe = format!("rerouted:{}:{}", m.attempts, self.now.as_micros());
-        self.observe(m, "engine", "rerouted", dedupe, Some(detail.to_string()));
-        true
-    }
-
-    fn account_name(&self, tenant: TenantId, account: AccountId) -> String {
-        let found = self.tenants.get(&tenant).and_then(|tenant| tenant.account(account));
-        found.map_or_else(|| account.to_string(), |account| account.name.clone())
     }
 
     /// Does what the rules say follows a failed attempt.
@@ -592,163 +534,6 @@ impl<'a> Fold<'a> {
         self.put(m);
     }
 
-    /// Moves a message on to its next channel, when there is one. `why` is what ended this one.
-    fn falls_back(&mut self, m: &mut Message, why: &Failure) -> bool {
-        if !fallback::allows(why) || m.expires_at.is_some_and(|at| at <= self.now) {
-            return false;
-        }
-        let Some(left) = self.ways.left.get(&m.id) else { return false };
-        let position = self.ways.former.get(&m.id).map_or(0, Vec::len) as u32;
-        let Some(tenant) = self.tenants.get(&m.tenant_id) else { return false };
-        let (rooms, accepted_at, mut passed) = (&mut self.rooms, m.created_at, Vec::new());
-        let is_usable = |step: &fallback::Step| {
-            let account = tenant.account(step.account_id);
-            let is_open = account.is_some_and(|account| account.is_enabled && account.channels.contains(&step.channel));
-            // The plan is asked last: what it has left is taken by asking.
-            is_open && rooms.take(tenant, step.channel, accepted_at).map_err(|_| passed.push(step.channel)).is_ok()
-        };
-        let steps = fallback::steps(&left.rest);
-        let after_s = left.after_s;
-        let (from, tries) = (m.channel, 0);
-        m.failure = m.failure.take().or_else(|| json(why));
-        let moved = fallback::move_on(m, &steps, position, is_usable, self.now);
-        if !passed.is_empty() {
-            let detail = serde_json::json!({ "channels": passed, "because": "quota_exceeded" });
-            self.observe(m, "engine", "passed_over", format!("passed_over:{position}"), Some(detail.to_string()));
-        }
-        let Some((former, rest, category)) = moved else { return false };
-        self.reprice(m, Some(&former), Some(category));
-        let detail = serde_json::json!({ "from": from, "to": m.channel, "address": m.address, "account_id": m.account_id, "because": why });
-        self.observe(m, "engine", "fell_back", format!("fell_back:{position}"), Some(detail.to_string()));
-        self.writes.count_former(m, &former);
-        self.ways.former.entry(m.id).or_default().push(former.clone());
-        self.writes.former_routes.push(former);
-        let left = Fallback {
-            tenant_id: m.tenant_id,
-            message_id: m.id,
-            rest: serde_json::to_string(&rest).unwrap_or_default(),
-            after_s,
-            due_at: None,
-        };
-        self.ways.left.insert(m.id, left.clone());
-        self.writes.fallbacks.push(left);
-        if let Some(account_id) = m.account_id {
-            let (class, now) = (m.class, self.now);
-            self.queue(m, account_id, class, now, tries);
-        }
-        let data = view::message_json(m, self.now);
-        self.tell(m.tenant_id, "message.fell_back", data);
-        true
-    }
-
-    /// A message was sent and did not arrive in time.
-    pub(super) fn overdue(&mut self, tenant_id: TenantId, id: MessageId) {
-        let Some(mut m) = self.take(id) else { return };
-        let waits = m.status == Status::Sent && m.due_at.is_none() && m.sent_at.is_some();
-        let is_due = self.ways.left.get(&id).is_some_and(|left| left.due_at.is_some_and(|at| at <= self.now));
-        if m.tenant_id == tenant_id && is_due {
-            let why = Failure::new(
-                FailureKind::Unavailable,
-                "not_delivered_in_time",
-                "It was sent, and nothing said within `fallback_after_s` that it arrived.",
-            );
-            if !(waits && self.falls_back(&mut m, &why)) {
-                self.wait_for_delivery(&m, None);
-            }
-        }
-        self.put(m);
-    }
-
-    /// Notes when a message with another channel left is to move on, or that it no longer is.
-    fn wait_for_delivery(&mut self, m: &Message, due_at: Option<Timestamp>) {
-        if let Some(left) = self.ways.left.get_mut(&m.id)
-            && left.due_at != due_at
-        {
-            left.due_at = due_at;
-            self.writes.fallbacks.push(left.clone());
-        }
-    }
-
-    /// Keeps what a report about a message means for its address.
-    fn notice(&mut self, m: &Message, rule: impl Fn(Channel, &str) -> Option<Notice>) {
-        let Some(notice) = rule(m.channel, m.connector.as_deref().unwrap_or_default()) else { return };
-        if m.channel == Channel::Webhook {
-            return;
-        }
-        let address = bar::key(m.channel, &m.address);
-        match notice {
-            Notice::Suppress { reason, blocks, detail } => self.suppressions.push(Suppression {
-                tenant_id: m.tenant_id,
-                channel: m.channel,
-                address,
-                reason,
-                id: SuppressionId::from_ulid(self.ids.ulid(self.now)),
-                blocks,
-                source: "provider".to_owned(),
-                detail: Some(detail),
-                message_id: Some(m.id),
-                created_at: self.now,
-            }),
-            Notice::Soft => {
-                let (tenant_id, channel, message_id, at) = (m.tenant_id, m.channel, m.id, self.now);
-                self.soft.push((SoftBounce { tenant_id, channel, address, message_id, at }, m.address.clone()));
-            }
-        }
-    }
-
-    pub(super) fn take_notices(&mut self) -> (Vec<Suppression>, Vec<(SoftBounce, String)>) {
-        (std::mem::take(&mut self.suppressions), std::mem::take(&mut self.soft))
-    }
-
-    /// The suppression of an address that bounced softly often enough.
-    pub(super) fn soft_suppression(&self, bounce: &SoftBounce) -> Suppression {
-        let reason = SuppressionReason::SoftBounces;
-        Suppression {
-            tenant_id: bounce.tenant_id,
-            channel: bounce.channel,
-            address: bounce.address.clone(),
-            reason,
-            id: SuppressionId::from_ulid(self.ids.ulid(self.now)),
-            blocks: bar::blocks(bounce.channel, reason),
-            source: "engine".to_owned(),
-            detail: Some(format!(
-                "{} or more messages over a week or longer did not arrive, and none in between did.",
-                notice::SOFT_MAX
-            )),
-            message_id: Some(bounce.message_id),
-            created_at: self.now,
-        }
-    }
-
-    /// What contacts said by opting out at the provider. The suppression holds them back; this keeps when and how they said it.
-    pub(super) fn opted_out(&mut self, row: &Suppression, people: &[Person]) -> Vec<ConsentRecord> {
-        let record = |person: &Person| ConsentRecord {
-            evidence: row.message_id.map(|id| id.to_string()),
-            ..records::draft(
-                row.tenant_id,
-                person.id,
-                row.channel,
-                ConsentState::OptedOut,
-                ConsentMethod::Provider,
-                self.ids,
-                self.now,
-            )
-        };
-        let said: Vec<ConsentRecord> = people.iter().map(record).collect();
-        for record in &said {
-            self.tell(row.tenant_id, "consent.changed", records::json(record));
-        }
-        said
-    }
-
-    /// Writes new suppressions and tells of them.
-    pub(super) fn suppress(&mut self, new: Vec<Suppression>) {
-        for suppression in new {
-            self.tell(suppression.tenant_id, "suppression.added", crate::consent::suppressions::json(&suppression));
-            self.writes.suppressions.push(suppression);
-        }
-    }
-
     /// A message that waits goes on waiting, for another time.
     pub(super) fn moved(&mut self, moved: &Moved) {
         let Some(mut m) = self.take(moved.message_id) else { return };
@@ -757,81 +542,6 @@ impl<'a> Fold<'a> {
             self.withdraw_delivery(&mut m);
             let class = m.class;
             self.queue(&mut m, account, class, due_at, 0);
-        }
-        self.put(m);
-    }
-
-    /// The account a message waits for is gone, or fails. Rules that decided about it are asked again; without them the channel's default account takes over from one that is gone.
-    pub(super) fn rerouted(&mut self, rerouted: &Rerouted) {
-        let Some(mut m) = self.take(rerouted.message_id) else { return };
-        let routed = match (self.tenants.get(&m.tenant_id), self.histories.get(&m.id)) {
-            (Some(tenant), Some(history)) => {
-                let figures = tenant.routes.known();
-                again::elsewhere(tenant, &m, rerouted.account_id, history, rerouted.because, &figures, self.now)
-            }
-            _ => Routed::Unruled,
-        };
-        let is_gone = rerouted.because == Because::Gone;
-        match routed {
-            Routed::To(decision) if is_gone || !decision.waits => {
-                let due_at = m.due_at.unwrap_or(self.now);
-                self.withdraw_delivery(&mut m);
-                let name = self.account_name(m.tenant_id, rerouted.account_id);
-                let why = if is_gone { format!("{name} was deleted") } else { format!("{name} fails") };
-                if self.put_on(&mut m, &decision, &why, None) {
-                    let class = m.class;
-                    self.queue(&mut m, decision.account_id, class, due_at, rerouted.tries);
-                }
-                self.put(m);
-            }
-            Routed::Nowhere(passed) if is_gone => {
-                self.withdraw_delivery(&mut m);
-                let failure =
-                    Failure::new(FailureKind::Account, "account_deleted", crate::routing::nowhere(&passed).detail);
-                m.failure = json(&failure);
-                let class = m.class;
-                self.follow(&mut m, rerouted.account_id, class, Next::Fail { is_dead_letter: true }, &failure);
-                self.put(m);
-            }
-            _ if is_gone => self.fall_to_default(m, rerouted),
-            _ => self.put(m),
-        }
-    }
-
-    /// The account a message waits for was deleted, and no rule speaks of it: the channel's default account takes over, or the message becomes a dead letter.
-    fn fall_to_default(&mut self, mut m: Message, rerouted: &Rerouted) {
-        let due_at = m.due_at.unwrap_or(self.now);
-        self.withdraw_delivery(&mut m);
-        let other = self.tenants.get(&m.tenant_id).and_then(|tenant| default_account(tenant, m.channel));
-        match other.filter(|other| other.id != rerouted.account_id) {
-            Some(other) => {
-                let detail = serde_json::json!({ "from": rerouted.account_id, "to": other.id }).to_string();
-                self.observe(&m, "engine", "rerouted", format!("rerouted:{}", rerouted.account_id), Some(detail));
-                let why = format!(
-                    "the account it waited for was deleted, so the channel's default account {} is used",
-                    other.name
-                );
-                let why = fallback::with_rest_of(m.route.as_deref().unwrap_or_default(), why);
-                (m.account_id, m.connector, m.route) =
-                    (Some(other.id), Some(other.connector.spec().id.to_owned()), Some(why));
-                let other_id = other.id;
-                self.reprice(&mut m, None, None);
-                let class = m.class;
-                self.queue(&mut m, other_id, class, due_at, 0);
-            }
-            None => {
-                let failure = Failure::new(
-                    FailureKind::Account,
-                    "account_deleted",
-                    format!(
-                        "The account this message waited for was deleted, and there is no other for {}. Add one, then retry the message.",
-                        m.channel
-                    ),
-                );
-                m.failure = json(&failure);
-                let class = m.class;
-                self.follow(&mut m, rerouted.account_id, class, Next::Fail { is_dead_letter: true }, &failure);
-            }
         }
         self.put(m);
     }
