@@ -291,14 +291,22 @@ fn raw(tx: &Tx) -> &rusqlite::Connection {
     }
 }
 
-/// The text as SQLite wants it: numbered parameters (`?1`) and one row of them in place of `{given}`. Kept, because statements repeat.
-pub(crate) fn text(texts: &mut HashMap<String, Arc<str>>, sql: &str, given: impl FnOnce() -> String) -> Arc<str> {
+/// The name of the given rows in a statement.
+pub(crate) const GIVEN: &str = "{given}";
+
+/// The text as SQLite wants it: numbered parameters (`?1`), and the given rows in place of their name. Kept, because statements repeat.
+pub(crate) fn text(
+    texts: &mut HashMap<String, Arc<str>>,
+    sql: &str,
+    name: &str,
+    given: impl FnOnce() -> String,
+) -> Arc<str> {
     /// Different texts kept; list queries with many filters could otherwise grow this without end.
     const TEXTS_MAX: usize = 1024;
     if let Some(text) = texts.get(sql) {
         return Arc::clone(text);
     }
-    let text: Arc<str> = sql.replace("{given}", &given()).replace('$', "?").into();
+    let text: Arc<str> = sql.replace(name, &given()).replace('$', "?").into();
     if texts.len() >= TEXTS_MAX {
         texts.clear();
     }
@@ -325,7 +333,9 @@ fn own(value: ValueRef<'_>) -> Result<Owned, Error> {
         ValueRef::Null => Owned::Null,
         ValueRef::Integer(int) => Owned::Int(int),
         ValueRef::Text(text) => Owned::Text(String::from_utf8_lossy(text).into_owned()),
-        ValueRef::Blob(bytes) => Owned::Bytes(bytes.to_vec()),
+        ValueRef::Blob(bytes) => {
+            bytes.try_into().map_or_else(|_| Owned::Bytes(bytes.to_vec()), |id| Owned::Id(u128::from_be_bytes(id)))
+        }
         ValueRef::Real(_) => {
             return Err(Error::Other("an answer holds a fraction; the schema keeps whole numbers only".to_owned()));
         }

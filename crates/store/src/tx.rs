@@ -1,7 +1,7 @@
 //! One transaction on either engine, and the few ways to run SQL in it.
 //!
 //! One SQL text serves both engines. Parameters are `$1`, `$2`, …. A statement over many rows names them as the relation `{given}`:
-//! PostgreSQL gets one statement over UNNESTed arrays, SQLite one execution of the prepared statement per row.
+//! PostgreSQL gets one statement over UNNESTed arrays, SQLite one execution of the prepared statement per row, or per [`RUN`] rows that are inserted.
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
@@ -10,6 +10,9 @@ use crate::{
     postgres::{self, PgConnection},
     sqlite,
 };
+
+/// Rows that SQLite inserts with one statement, where there are as many. To begin and end a statement costs as much as a third of a row, and within one the place of the row before is known.
+const RUN: usize = 16;
 
 /// A transaction, or a read-only snapshot.
 pub struct Tx {
@@ -82,8 +85,16 @@ impl<'a> Given<'a> {
         self.columns.iter().map(|(name, _)| form(name)).collect::<Vec<_>>().join(", ")
     }
 
-    fn parameters(&self) -> String {
-        (1..=self.columns.len()).map(|index| format!("${index}")).collect::<Vec<_>>().join(", ")
+    /// Parameters of so many rows, as `VALUES` takes them on SQLite.
+    fn parameters(&self, rows: usize) -> String {
+        let columns = self.columns.len();
+        let row = |row| (1..=columns).map(|index| format!("${}", row * columns + index)).collect::<Vec<_>>().join(", ");
+        (0..rows).map(|index| format!("({})", row(index))).collect::<Vec<_>>().join(", ")
+    }
+
+    fn insertion(&self, table: &str, source: &str, suffix: &str) -> String {
+        let columns = self.names(|name| name.to_owned());
+        format!("INSERT INTO {table} ({columns}) {source} {suffix}")
     }
 
     /// The relation for PostgreSQL: one array per column.
@@ -124,7 +135,7 @@ impl Tx {
     pub async fn rows(&mut self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, Error> {
         match &mut self.connection {
             Connection::Sqlite { raw, texts } => {
-                let sql = sqlite::text(texts, sql, String::new);
+                let sql = sqlite::text(texts, sql, sqlite::GIVEN, String::new);
                 sqlite::rows(raw, &sql, params.iter().map(|param| param.value()))
             }
             Connection::Postgres(connection) => connection.rows(sql, params).await,
@@ -140,7 +151,7 @@ impl Tx {
     pub async fn execute(&mut self, sql: &str, params: &[&dyn Param]) -> Result<u64, Error> {
         match &mut self.connection {
             Connection::Sqlite { raw, texts } => {
-                let sql = sqlite::text(texts, sql, String::new);
+                let sql = sqlite::text(texts, sql, sqlite::GIVEN, String::new);
                 sqlite::execute(raw, &sql, params.iter().map(|param| param.value()))
             }
             Connection::Postgres(connection) => connection.execute(sql, params).await,
@@ -149,22 +160,40 @@ impl Tx {
 
     /// Inserts the given rows; `suffix` may be an `ON CONFLICT` clause. Answers how many were inserted.
     pub async fn insert_many(&mut self, table: &str, given: &Given<'_>, suffix: &str) -> Result<u64, Error> {
-        self.execute_many(&self.insertion(table, given, suffix), given).await
+        if given.is_empty() {
+            return Ok(0);
+        }
+        match &mut self.connection {
+            Connection::Sqlite { raw, texts } => {
+                let (runs, rest) = given.cells.split_at(given.len() / RUN * RUN * given.columns.len());
+                let mut inserted = 0;
+                for (name, rows, cells) in [("{run}", RUN, runs), (sqlite::GIVEN, 1, rest)] {
+                    if cells.is_empty() {
+                        continue;
+                    }
+                    let sql = given.insertion(table, &format!("VALUES {name}"), suffix);
+                    let sql = sqlite::text(texts, &sql, name, || given.parameters(rows));
+                    inserted += sqlite::execute_many(raw, &sql, cells, rows * given.columns.len())?;
+                }
+                Ok(inserted)
+            }
+            Connection::Postgres(connection) => {
+                let sql = given.insertion(table, &format!("SELECT * FROM {}", given.arrays()), suffix);
+                connection.execute_many(&sql, given.columns, &given.cells).await
+            }
+        }
     }
 
     /// Inserts the given rows as [`Tx::insert_many`] does, without an answer: on PostgreSQL they leave with the next statement that has one, or with the commit, and an error
     /// shows there.
     pub async fn insert_many_later(&mut self, table: &str, given: &Given<'_>, suffix: &str) -> Result<(), Error> {
-        self.execute_many_later(self.insertion(table, given, suffix), given).await
-    }
-
-    fn insertion(&self, table: &str, given: &Given<'_>, suffix: &str) -> String {
-        let columns = given.names(|name| name.to_owned());
-        let source = match self.dialect() {
-            Dialect::Sqlite => format!("VALUES ({})", given.parameters()),
-            Dialect::Postgres => format!("SELECT * FROM {}", given.arrays()),
-        };
-        format!("INSERT INTO {table} ({columns}) {source} {suffix}")
+        match self.dialect() {
+            Dialect::Sqlite => self.insert_many(table, given, suffix).await.map(drop),
+            Dialect::Postgres => {
+                let sql = given.insertion(table, &format!("SELECT * FROM {}", given.arrays()), suffix);
+                self.execute_many_later(sql, given).await
+            }
+        }
     }
 
     /// Updates the rows whose first `keys` given columns match, setting the other given columns. Answers how many were updated.
@@ -245,7 +274,7 @@ impl Tx {
         }
         match &mut self.connection {
             Connection::Sqlite { raw, texts } => {
-                let sql = sqlite::text(texts, sql, || given.one_row());
+                let sql = sqlite::text(texts, sql, sqlite::GIVEN, || given.one_row());
                 sqlite::execute_many(raw, &sql, &given.cells, given.columns.len())
             }
             Connection::Postgres(connection) => {
@@ -271,7 +300,7 @@ impl Tx {
         }
         match &mut self.connection {
             Connection::Sqlite { raw, texts } => {
-                let sql = sqlite::text(texts, sql, || given.one_row());
+                let sql = sqlite::text(texts, sql, sqlite::GIVEN, || given.one_row());
                 sqlite::rows_many(raw, &sql, &given.cells, given.columns.len())
             }
             Connection::Postgres(connection) => {

@@ -39,9 +39,9 @@ pub enum Owned {
     Bool(bool),
     /// Text or JSON.
     Text(String),
-    /// Raw bytes; in SQLite also ids.
+    /// Raw bytes.
     Bytes(Vec<u8>),
-    /// An id (PostgreSQL).
+    /// An id; in SQLite any sixteen bytes.
     Id(u128),
     /// An instant (PostgreSQL).
     Time(Timestamp),
@@ -117,7 +117,7 @@ both! {
     u32: |n| Value::Int(i64::from(*n)), |v| int(v).and_then(|n| n.try_into().ok());
     bool: |flag| Value::Bool(*flag), |v| match v { Owned::Bool(flag) => Some(flag), Owned::Int(n) => Some(n != 0), _ => None };
     String: |text| Value::Text(text), |v| if let Owned::Text(text) = v { Some(text) } else { None };
-    Vec<u8>: |bytes| Value::Bytes(bytes), |v| if let Owned::Bytes(bytes) = v { Some(bytes) } else { None };
+    Vec<u8>: |bytes| Value::Bytes(bytes), |v| match v { Owned::Bytes(bytes) => Some(bytes), Owned::Id(id) => Some(id.to_be_bytes().to_vec()), _ => None };
     Timestamp: |at| Value::Time(*at), |v| match v { Owned::Time(at) => Some(at), Owned::Int(micros) => Some(Timestamp::from_micros(micros)), _ => None };
 }
 
@@ -146,11 +146,7 @@ macro_rules! ids {
         }
         impl Column for model::$type {
             fn read(value: Owned) -> Option<Self> {
-                match value {
-                    Owned::Id(ulid) => Some(Self::from_ulid(ulid)),
-                    Owned::Bytes(bytes) => bytes.try_into().ok().map(|bytes| Self::from_ulid(u128::from_be_bytes(bytes))),
-                    _ => None,
-                }
+                if let Owned::Id(ulid) = value { Some(Self::from_ulid(ulid)) } else { None }
             }
         }
     )+};
