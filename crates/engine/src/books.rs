@@ -175,6 +175,9 @@ async fn look(db: &Db, tenant: TenantId) -> Result<Verified, Error> {
     for id in read(db, tenant, move |tx| Box::pin(recounts::taken_and_not_sent(tx, tenant, limit))).await? {
         found.add(of, "attempts", || format!("a provider took {id}, and it is not called sent"));
     }
+    for (one, other) in read(db, tenant, move |tx| Box::pin(recounts::charged_as_one(tx, tenant, limit))).await? {
+        found.add(of, "charge", || format!("{one} and {other} are one message to the provider, and both were charged"));
+    }
     ledgers::look(db, tenant, &mut found).await?;
     Ok(found.verified)
 }
@@ -390,7 +393,7 @@ fn misjudged(m: &Message, charge: Option<&Charge>) -> Option<String> {
     // One without a charge was not to be billed; what its provider asked may stand on it all the same.
     let charge = charge?;
     let is_over =
-        matches!(m.status, Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed);
+        !matches!(m.status, Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Unknown);
     let expected = match (m.sent_at.is_some(), is_over) {
         (true, _) => SETTLED,
         (false, true) => RELEASED,

@@ -63,6 +63,23 @@ pub async fn taken_and_not_sent(tx: &mut Tx, tenant: TenantId, limit: i64) -> Re
     tx.rows(sql, &[&tenant, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
+/// The tenant's charged messages that an account's provider knows by the id of another charged one: it took one and two were paid. Mail
+/// servers name what they queue, and use a name again.
+pub async fn charged_as_one(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<(MessageId, MessageId)>, Error> {
+    let is_charged = |m: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM message_charges c WHERE c.tenant_id = $1 AND c.message_id = {m}.id AND c.state = 'settled')"
+        )
+    };
+    let sql = format!(
+        "SELECT o.id, m.id FROM messages m JOIN messages o ON o.account_id = m.account_id AND o.provider_message_id = m.provider_message_id AND o.tenant_id = m.tenant_id AND o.id < m.id
+        WHERE m.tenant_id = $1 AND m.connector <> 'smtp' AND m.sent_at IS NOT NULL AND o.sent_at IS NOT NULL AND {} AND {} ORDER BY m.id LIMIT $2",
+        is_charged("m"),
+        is_charged("o")
+    );
+    tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 /// Messages of a channel that count for the tenant's plan, of those accepted in a time: what a counter of [`crate::quotas`] must say. One statement, so one snapshot of a month.
 pub async fn used(
     tx: &mut Tx,
@@ -71,7 +88,16 @@ pub async fn used(
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<i64, Error> {
-    let over = [Status::Failed, Status::Bounced, Status::Canceled, Status::Expired, Status::Suppressed];
+    // What arrived and is not called sent did so by a way it had left.
+    let over = [
+        Status::Failed,
+        Status::Bounced,
+        Status::Canceled,
+        Status::Expired,
+        Status::Suppressed,
+        Status::Delivered,
+        Status::Read,
+    ];
     let over = over.map(|status| status.code().to_string()).join(", ");
     let sql = format!(
         "SELECT (SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND channel = $2 AND created_at >= $3 AND created_at < $4

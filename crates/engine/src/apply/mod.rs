@@ -302,7 +302,13 @@ pub(crate) async fn write_in(
                     fold.finished(item, held.contains(&item.flight.message_id));
                 }
             }
-            Input::Learned(items) => items.iter().for_each(|item| fold.learned(item)),
+            Input::Learned(items) => {
+                for item in items {
+                    if !is_anothers(tx, &fold, item).await? {
+                        fold.learned(item);
+                    }
+                }
+            }
             Input::Abandoned(items) => {
                 items.iter().filter(|item| held.contains(&item.message_id)).for_each(|item| fold.abandoned(item))
             }
@@ -359,6 +365,17 @@ pub(crate) async fn write_in(
         due.extend(notices.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)));
     }
     Ok(Aftermath { pauses, due, told })
+}
+
+/// True when a question was answered with what is, by its id, another message of ours. Costs nothing where the message's id was known.
+async fn is_anothers(tx: &mut Tx, fold: &Fold<'_>, item: &Learned) -> Result<bool, store::Error> {
+    let Some((m, id)) = fold.row(item.message_id).zip(item.provider_message_id.as_deref()) else { return Ok(false) };
+    if item.source != "poll" || m.provider_message_id.as_deref() == Some(id) {
+        return Ok(false);
+    }
+    let connector = m.connector.clone().unwrap_or_default();
+    let is_taken_here = fold.has_taken(&connector, id);
+    Ok(is_taken_here || messages::is_anothers(tx, &connector, id, (m.tenant_id, m.id)).await?)
 }
 
 /// What is left of plans for messages with another channel to go to. Costs nothing for messages with one channel.

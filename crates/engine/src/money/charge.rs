@@ -172,9 +172,10 @@ pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Ou
     let said = |m: &Message| (m.sent_at, m.segments, m.account_id, m.channel);
     let is_over = |m: &Message| {
         m.sent_at.is_none()
-            && matches!(
+            // What arrived without it did so by a way it had left.
+            && !matches!(
                 m.status,
-                Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed
+                Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Unknown
             )
     };
     after.cost_micros?;

@@ -1,10 +1,11 @@
 //! Money on both engines: what is asked, set aside, charged and given back, and that nobody spends what is not there.
 
 use futures_util::future::{join, join_all};
-use model::{Ids, MessageId};
+use model::{Call, Ids, MessageId, Method};
 use serde_json::{Value, json};
-use testkit::{Stage, TestDb};
+use testkit::{Stage, TestDb, http_answer};
 use tidings_engine::{
+    books,
     keys::Caller,
     money::{
         credits::{self, CreditsPatch},
@@ -12,6 +13,8 @@ use tidings_engine::{
     },
     once::{IdempotencyKey, Repeat},
 };
+
+use crate::hooks;
 
 /// A stage whose tenant pays ahead: an SMS segment costs 10, 4 to India, a mail 3.
 pub async fn prepaid(db: &TestDb, credit: i64) -> Stage {
@@ -157,6 +160,34 @@ testkit::both! {
         let batch = json!({"messages": vec![sms("+15550100001"); 12]}).to_string();
         stage.engine.send_batch(&stage.caller, batch.as_bytes(), None).await.unwrap();
         assert_eq!(balance(&stage).await, (-20, 120, 0));
+    }
+
+    async fn what_was_charged_stays_its_charge_when_the_tenant_is_no_longer_billed(db: TestDb) {
+        let (stage, _) = hooks::twilio(&db, |call| match call {
+            // Asked about a message, Twilio says what it takes.
+            Call::Http(http) if http.method == Method::Get => {
+                let price = r#""price": "-0.000012", "price_unit": "USD""#;
+                http_answer(200, format!(r#"{{"sid": "{}", "status": "delivered", {price}}}"#, hooks::SID))
+            }
+            _ => hooks::taken(),
+        })
+        .await;
+        let rows = json!([{"channel": "sms", "unit": "segment", "cost_micros": 10, "markup_basis_points": 5_000}]);
+        let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+        prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
+        mode(&stage, "prepaid").await;
+        buy(&stage, 100, Repeat::NONE).await;
+        let id = stage.send(sms("+4915112345678")).await;
+        stage.dispatch().await;
+        assert_eq!(cost(&stage, id).await, Some(15));
+        mode(&stage, "none").await;
+        let never = stage.send(sms("+4915112345679")).await;
+        stage.dispatch().await;
+        stage.world.clock.advance_ms(5 * 60_000);
+        stage.tick().await;
+        assert_eq!((cost(&stage, id).await, cost(&stage, never).await), (Some(18), Some(12)));
+        assert_eq!(balance(&stage).await, (82, 0, 18));
+        assert_eq!(books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
     async fn a_dry_run_tells_the_price_and_an_adjustment_takes_what_is_there(db: TestDb) {

@@ -10,10 +10,11 @@ use engine::{
     },
     once::Repeat,
 };
-use model::AccountId;
+use model::{AccountId, Call};
 use serde_json::{Value, json};
-use testkit::{Stage, TestDb, World, broken_before};
+use testkit::{Stage, TestDb, World, broken_before, http_answer};
 
+use crate::hooks;
 use crate::setting::{body, column, pointers};
 
 /// A stage whose tenant pays ahead at these prices.
@@ -71,6 +72,45 @@ fn both_ways(phone: &str, extra: Value) -> Value {
     request
 }
 
+/// A stage whose SMS, for 10 a segment, and calls, for 7 a minute, leave through Twilio, and whose mail, for 3, is answered with `mail`.
+async fn with_two_ways(db: &TestDb, mail: u16) -> (Stage, AccountId) {
+    let (stage, twilio) = hooks::twilio(db, move |call| match call {
+        Call::Http(http) if http.url.contains("/Calls") => {
+            http_answer(201, r#"{"sid": "CA0123456789abcdef0123456789abcdef", "status": "queued"}"#)
+        }
+        Call::Http(http) if http.url.contains("twilio") => {
+            http_answer(201, format!(r#"{{"sid": "{}", "status": "queued"}}"#, hooks::SID))
+        }
+        _ => http_answer(mail, r#"{"name": "not_now", "message": "No."}"#),
+    })
+    .await;
+    let settings = json!({ "api_key": "re_12345678_abcdefghijklmnop" });
+    stage.account("resend", settings, Some("Acme <news@acme.example>")).await;
+    let mut rows = sms_and_mail();
+    rows.as_array_mut().unwrap().push(json!({ "channel": "voice", "unit": "minute", "amount_micros": 7 }));
+    pay_ahead(&stage, 100, rows).await;
+    (stage, twilio)
+}
+
+/// An SMS goes on to mail, which is answered with `mail` and leaves such a balance, and then it arrives.
+async fn arrives_late(db: &TestDb, mail: u16, before: (i64, i64, i64, i64)) {
+    let (stage, twilio) = with_two_ways(db, mail).await;
+    let id = stage.send(both_ways("+4915112345678", json!({ "fallback_after_s": 60 }))).await;
+    stage.dispatch().await;
+    stage.world.clock.advance_ms(61_000);
+    stage.tick().await;
+    assert_eq!((stage.message(id).await.channel.as_str(), balance(&stage).await), ("email", before));
+    hooks::call(&stage, twilio, hooks::report(twilio, Some(id), hooks::SID, "delivered")).await.unwrap();
+    stage.world.clock.advance_ms(600_000);
+    stage.tick().await;
+    let m = stage.message(id).await;
+    assert_eq!((m.status.as_str(), m.sent_at, m.cost_micros, m.attempts), ("delivered", None, Some(10), 2));
+    assert_eq!(balance(&stage).await, (90, 0, 10, 0));
+    let usage = hooks::read_usage(&stage).await;
+    assert_eq!((&usage["totals"]["sent"], &usage["totals"]["delivered"]), (&json!(1), &json!(1)));
+    assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
+}
+
 fn mail() -> Value {
     json!({ "to": { "email": "ada@example.com" }, "channel": "email", "content": { "subject": "Hi", "text": "Hello" } })
 }
@@ -110,6 +150,35 @@ testkit::both! {
         assert_eq!(balance(&stage).await, (87, 0, 13, 0));
         assert_eq!((told(&db, "message.fell_back").await, told(&db, "message.sent").await), (vec![13], vec![10]));
         assert_eq!(told(&db, "message.delivered").await, [13]);
+    }
+
+    async fn what_arrives_by_the_way_it_left_does_not_pay_for_a_way_that_waits(db: TestDb) {
+        arrives_late(&db, 429, (87, 3, 10, 0)).await;
+    }
+
+    async fn what_arrives_by_the_way_it_left_does_not_pay_for_a_way_that_failed(db: TestDb) {
+        arrives_late(&db, 422, (90, 0, 10, 0)).await;
+    }
+
+    async fn what_the_way_it_left_says_of_its_length_is_not_that_of_the_next(db: TestDb) {
+        let (stage, twilio) = with_two_ways(&db, 200).await;
+        let request = json!({
+            "to": { "phone": "+4915112345678" }, "channel": ["voice", "sms"], "fallback_after_s": 60,
+            "content": { "say": "Hello", "text": "Hello ".repeat(60) },
+        });
+        let id = stage.send(request).await;
+        stage.dispatch().await;
+        stage.world.clock.advance_ms(61_000);
+        stage.tick().await;
+        let m = stage.message(id).await;
+        assert_eq!((m.channel.as_str(), m.segments, balance(&stage).await), ("sms", Some(3), (63, 0, 37, 0)));
+        let query = format!("attempt={}", id.attempt(1));
+        let ended = [("CallSid", "CA0123456789abcdef0123456789abcdef"), ("CallStatus", "completed"), ("CallDuration", "7"), ("Direction", "outbound-api")];
+        let report = hooks::signed_with(hooks::TOKEN, twilio, &query, &ended);
+        hooks::call(&stage, twilio, report).await.unwrap();
+        let m = stage.message(id).await;
+        assert_eq!((m.status.as_str(), m.segments, balance(&stage).await), ("delivered", Some(3), (63, 0, 37, 0)));
+        assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
     async fn a_next_channel_without_a_price_is_refused_now(db: TestDb) {
