@@ -530,6 +530,13 @@ pub async fn across_marks(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Erro
     tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
+/// How much promotional credit is set aside for messages under way. Looks at charges only where there is some of both.
+pub async fn promo_aside(tx: &mut Tx, tenant: TenantId) -> Result<i64, Error> {
+    let sql = "SELECT CAST(COALESCE(SUM(c.promo), 0) AS BIGINT) FROM message_charges c JOIN credit_ledgers l ON l.tenant_id = c.tenant_id
+        WHERE c.tenant_id = $1 AND c.state = 'reserved' AND l.reserved <> 0 AND l.granted <> 0";
+    tx.row(sql, &[&tenant]).await?.map_or(Ok(0), |mut row| row.get(0))
+}
+
 /// What a tenant's charges come to: set aside, and charged.
 pub async fn sums(tx: &mut Tx, tenant: TenantId) -> Result<(i64, i64), Error> {
     let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN state = 'reserved' THEN quoted ELSE 0 END), 0) AS BIGINT), \

@@ -145,6 +145,12 @@ testkit::both! {
         let rows = [charge(ACME, 1, 10), charge(ACME, 2, 20), charge(OTHER, 1, 40)];
         write!(db, |tx| credits::insert_charges(tx, &rows).await?);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (30, 0));
+        assert_eq!(write!(db, |tx| credits::promo_aside(tx, ACME).await?), 0, "nothing is aside in a ledger that is not there");
+        for tenant in [ACME, OTHER] {
+            let row = ledger(tenant, 0);
+            write!(db, |tx| credits::put(tx, tenant, &row).await?);
+        }
+        assert_eq!((write!(db, |tx| credits::promo_aside(tx, ACME).await?), write!(db, |tx| credits::promo_aside(tx, OTHER).await?)), (2, 1));
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(OTHER, MessageId::from_ulid(1))]).await?), [charge(OTHER, 1, 40)]);
         let settled = Charge { charged: 15, reported: Some(9), reported_currency: Some("EUR".to_owned()), units: 3, former: 4, state: "settled".into(), ..charge(ACME, 2, 20) };
         let expected = settled.clone();
