@@ -352,9 +352,18 @@ fn to(country: &str) -> String {
 
 /// Rounds amounts to coins so that together they are what their sum rounds to: what is left over goes to those that lost most.
 fn spread(amounts: &[i64], coin: i64) -> Vec<i64> {
-    let whole: i128 = amounts.iter().map(|amount| i128::from(*amount)).sum();
+    spread_to(amounts, together(amounts, coin), coin)
+}
+
+/// What the sum of amounts rounds to.
+fn together(amounts: &[i64], coin: i64) -> i64 {
+    round(amounts.iter().map(|amount| i128::from(*amount)).sum(), 1, coin)
+}
+
+/// Rounds amounts to coins so that together they are `whole`, which is less than a coin from their sum.
+fn spread_to(amounts: &[i64], whole: i64, coin: i64) -> Vec<i64> {
     let mut spread: Vec<i64> = amounts.iter().map(|amount| amount.div_euclid(coin) * coin).collect();
-    let left = round(whole, 1, coin) - spread.iter().sum::<i64>();
+    let left = whole - spread.iter().sum::<i64>();
     let mut order: Vec<usize> = (0..amounts.len()).collect();
     order.sort_by_key(|index| (std::cmp::Reverse(amounts[*index].rem_euclid(coin)), *index));
     for index in order.into_iter().take(usize::try_from(left / coin).unwrap_or(0)) {
@@ -366,16 +375,15 @@ fn spread(amounts: &[i64], coin: i64) -> Vec<i64> {
 /// What a price list charged for an earlier month's messages since it was last on an invoice.
 fn charged_since(earlier: &Earlier, coin: i64) -> Vec<Line> {
     let keys: BTreeSet<_> = earlier.charged.keys().chain(earlier.charged_found.keys()).collect();
-    let of = |charged: &Charged| -> Vec<Counts> {
-        keys.iter().map(|key| charged.get(*key).copied().unwrap_or_default()).collect()
-    };
-    let spread = |counts: &[Counts]| spread(&counts.iter().map(|counts| counts.charged).collect::<Vec<_>>(), coin);
-    // The month as it stands on invoices and as it is now, each with the coins its lines come to: what is less than a coin now is not lost for the next time.
-    let (before, now) = (of(&earlier.charged), of(&earlier.charged_found));
-    let amounts = spread(&now).into_iter().zip(spread(&before)).map(|(now, before)| now - before);
-    let counts = now.iter().zip(&before);
+    let of = |charged: &Charged, key: &(Channel, String)| charged.get(key).copied().unwrap_or_default();
+    let pairs = keys.into_iter().map(|key| (key, of(&earlier.charged, key), of(&earlier.charged_found, key)));
+    let changed: Vec<_> = pairs.filter(|(_, before, now)| before.charged != now.charged).collect();
+    // All of the month is rounded as it stands on invoices and as it is now, so that what is less than a coin now is not lost for the next time.
+    let all = |charged: &Charged| together(&charged.values().map(|counts| counts.charged).collect::<Vec<_>>(), coin);
+    let whole = all(&earlier.charged_found) - all(&earlier.charged);
+    let exact: Vec<i64> = changed.iter().map(|(_, before, now)| now.charged - before.charged).collect();
     let mut lines = Vec::new();
-    for ((key, (now, before)), amount_micros) in keys.iter().zip(counts).zip(amounts) {
+    for ((key, before, now), amount_micros) in changed.into_iter().zip(spread_to(&exact, whole, coin)) {
         if amount_micros == 0 {
             continue;
         }
