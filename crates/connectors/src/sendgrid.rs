@@ -175,6 +175,12 @@ impl Connector for SendGrid {
         Some(&callbacks::EventWebhook)
     }
 
+    /// What happened to the mail inside SendGrid follows the id; with the recipient it is that of one mail of several in a request.
+    fn listed_id(&self, written: &str, to: Option<&str>) -> String {
+        let id = events::bare_id(written);
+        to.map_or_else(|| id.to_owned(), |to| format!("{id}/{to}"))
+    }
+
     fn figures(&self) -> Option<&dyn manage::Figures> {
         Some(&figures::Stats)
     }

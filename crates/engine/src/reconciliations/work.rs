@@ -12,7 +12,7 @@ use connectors::{
     Cx,
     manage::{self, Day, Next, Period, Record as Theirs, RecordPage},
 };
-use model::{AccountId, Answer, Channel, Fact, Failure, FailureKind, MessageId, Money, TenantId, Timestamp};
+use model::{AccountId, Answer, Channel, Fact, Failure, FailureKind, MessageId, Money, Timestamp};
 use store::{
     Scope, Tx, attempts, credits,
     credits::Charge,
@@ -39,10 +39,17 @@ const THEIRS_PAGE: i64 = 1_000;
 const MARGIN_S: i64 = 86_400;
 /// How long before its time a message may have been accepted, in seconds: messages are scheduled a year ahead at most.
 const AHEAD_S: i64 = 366 * 86_400;
-/// How near the edge of the time a message of ours may be missing in a table, in seconds: whoever cut it out goes by another clock.
+/// How near the edge of the time a message of ours may be missing in a table, and how near midnight it may be counted on the day beside it, in seconds: whoever cut it out goes by another clock.
 const EDGE_S: i64 = 900;
+const DAY_S: i64 = 86_400;
 /// Missing messages a provider is asked about one by one at most; what is missing beyond is believed.
 const LOOKED_UP_MAX: i64 = 200;
+/// Shortest id by which a message is looked for at other accounts, in characters: shorter ones are numbers every account begins anew.
+const UNIQUE_MIN: usize = 16;
+/// Looks for messages at other accounts in one step, at most: an id at an account each, some seconds' work. Beyond, what is missing is believed.
+const LOOKS_MAX: usize = 2_000_000;
+/// The same in one transaction.
+const LOOKS_AT_ONCE: usize = 20_000;
 /// Tries in a row that may bring nothing: with the waits between them, some four hours, in which an outage at a provider is mostly over.
 const TRIES_MAX: i64 = 10;
 /// Wait after the first of them, in seconds; each further one is twice as long, up to [`WAIT_MAX_S`].
@@ -134,14 +141,12 @@ async fn account(engine: &Engine, row: &Reconciliation) -> Result<Result<Arc<Acc
 
 /// Days of a time with its margins, in UTC.
 fn period(starts_at: Timestamp, ends_at: Timestamp) -> Period {
-    let day = |at: Timestamp| at.to_string().chars().take(10).collect();
-    Period { from: day(starts_at.plus_seconds(-MARGIN_S)), to: day(ends_at.plus_seconds(MARGIN_S)) }
+    Period { from: day_name(starts_at.plus_seconds(-MARGIN_S)), to: day_name(ends_at.plus_seconds(MARGIN_S)) }
 }
 
 /// Days of a time itself: the last ends no later than it.
 fn days(starts_at: Timestamp, ends_at: Timestamp) -> Period {
-    let day = |at: Timestamp| at.to_string().chars().take(10).collect();
-    Period { from: day(starts_at), to: day(ends_at.plus_millis(-1)) }
+    Period { from: day_name(starts_at), to: day_name(ends_at.plus_millis(-1)) }
 }
 
 /// Whether an account's provider counts by day. Asks nothing.
@@ -156,6 +161,25 @@ pub(super) fn counts(parts: &Parts, account: &Account, starts_at: Timestamp, end
         nonce: 0,
     };
     figures.statistics(&cx, &days(starts_at, ends_at), &[]).is_some()
+}
+
+/// What is to be said where an account's provider no longer counts the first day of a time.
+pub(super) fn forgotten(account: &Account, starts_at: Timestamp, now: Timestamp) -> Option<String> {
+    let kept = account.connector.figures()?.days_kept()?;
+    let oldest = midnight(now).plus_seconds(-i64::from(kept) * DAY_S);
+    (midnight(starts_at) < oldest).then(|| {
+        let (name, first) = (account.connector.spec().name, day_name(oldest));
+        format!("{name} no longer counts days before {first}: begin then or later, or export its messages and send them as `csv`")
+    })
+}
+
+fn midnight(at: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(at.as_seconds().div_euclid(DAY_S) * DAY_S)
+}
+
+/// As `2026-11-21`.
+fn day_name(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
 }
 
 type Step = Result<Result<(), Failure>, Error>;
@@ -191,12 +215,11 @@ async fn fetch_page(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
 fn laid_down(theirs: Theirs) -> Record {
     Record {
         record: theirs.provider_message_id,
-        kind: String::new(),
-        message_id: None,
         at: theirs.at,
-        ours: None,
         theirs: theirs.price.as_ref().map(|price| price.amount_micros),
         currency: theirs.price.map(|price| price.currency),
+        segments_theirs: theirs.segments.filter(|count| *count > 0).map(i64::from),
+        ..Record::default()
     }
 }
 
@@ -209,6 +232,9 @@ async fn fetch_days(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
     let Some(figures) = account.connector.figures() else {
         return Ok(Err(Failure::new(FailureKind::Account, "no_statistics", "This provider shows no statistics.")));
     };
+    if let Some(detail) = forgotten(&account, row.starts_at, engine.ports.clock.now()) {
+        return Ok(Err(Failure::new(FailureKind::Account, "days_forgotten", detail)));
+    }
     let period = days(row.starts_at, row.ends_at);
     let plan = |cx: &Cx<'_>, answers: &[Answer]| {
         figures.statistics(cx, &period, answers).unwrap_or_else(|| Ok(Next::Done(Vec::new())))
@@ -230,15 +256,7 @@ async fn fetch_days(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
 
 fn day_of(day: &str, theirs: i64) -> Record {
     let at = format!("{day}T00:00:00Z").parse().ok();
-    Record {
-        record: day.to_owned(),
-        kind: String::new(),
-        message_id: None,
-        at,
-        ours: Some(0),
-        theirs: Some(theirs),
-        currency: None,
-    }
+    Record { record: day.to_owned(), at, ours: Some(0), theirs: Some(theirs), ..Record::default() }
 }
 
 /// A message of ours as its provider knows it.
@@ -246,6 +264,8 @@ struct Ours {
     record: String,
     message_id: MessageId,
     at: Timestamp,
+    /// The same where several messages of one request have one id at the provider, and only the recipient tells them apart.
+    with_recipient: String,
 }
 
 /// Looks for one page of our messages among the provider's.
@@ -258,17 +278,19 @@ async fn look_for_ours(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         Box::pin(async move {
             let page = messages::after(tx, tenant, after, OURS_PAGE).await?;
             let ours = ours_of(tx, &page, account_id, &seen).await?;
-            let names: Vec<String> = ours.iter().map(|ours| ours.record.clone()).collect();
+            let names = ours.iter().flat_map(|ours| [ours.record.clone(), ours.with_recipient.clone()]);
+            let names: Vec<String> = names.collect();
             let known =
                 if seen.source == "statistics" { Vec::new() } else { rows::known(tx, tenant, id, &names).await? };
             Ok::<_, Error>((page, ours, known))
         })
     });
     let (page, ours, known) = read.await?;
-    let is_last = (page.len() as i64) < OURS_PAGE || page.last().is_some_and(|m| m.created_at >= row.ends_at);
+    let is_after = |m: &Message| m.created_at >= row.ends_at.plus_seconds(margin_s(row));
+    let is_last = (page.len() as i64) < OURS_PAGE || page.last().is_some_and(is_after);
     let place = page.last().map(|m| m.id.to_string()).filter(|_| !is_last);
     let mut next = Reconciliation {
-        ours: row.ours + ours.len() as i64,
+        ours: row.ours + ours.iter().filter(|ours| is_counted(row, ours.at)).count() as i64,
         stage: if place.is_some() { "ours" } else { "compare" }.to_owned(),
         place: place.unwrap_or_default(),
         tries: 0,
@@ -276,13 +298,14 @@ async fn look_for_ours(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         ..row.clone()
     };
     if row.source == "statistics" {
-        write(engine, row, next, move |tx| Box::pin(async move { count_days(tx, tenant, id, &ours).await })).await?;
+        let seen = row.clone();
+        write(engine, row, next, move |tx| Box::pin(async move { count_days(tx, &seen, &ours).await })).await?;
         return Ok(Ok(()));
     }
     let mut known: BTreeMap<String, Record> = known.into_iter().map(|record| (record.record.clone(), record)).collect();
     let mut written = Vec::new();
     for one in ours {
-        let found = match known.remove(&one.record) {
+        let found = match known.remove(&one.record).or_else(|| known.remove(&one.with_recipient)) {
             Some(record) => Some(record),
             None => match ask_about(engine, row, &mut next, &one).await? {
                 Ok(found) => found,
@@ -309,9 +332,7 @@ fn missing_there(ours: Ours) -> Record {
         kind: "missing_there".to_owned(),
         message_id: Some(ours.message_id),
         at: Some(ours.at),
-        ours: None,
-        theirs: None,
-        currency: None,
+        ..Record::default()
     }
 }
 
@@ -342,6 +363,20 @@ fn is_at_edge(row: &Reconciliation, at: Timestamp) -> bool {
     row.source == "csv" && (at < row.starts_at.plus_seconds(EDGE_S) || at >= row.ends_at.plus_seconds(-EDGE_S))
 }
 
+/// How far beyond the time our messages are looked at, in seconds: those near its ends may be counted in it by the provider.
+fn margin_s(row: &Reconciliation) -> i64 {
+    if row.source == "statistics" { EDGE_S } else { 0 }
+}
+
+/// Whether a message of ours is one of those compared: sent in the time, and where the provider counts while more are sent, before it was asked.
+fn is_counted(row: &Reconciliation, at: Timestamp) -> bool {
+    at >= row.starts_at && at < counted_until(row)
+}
+
+fn counted_until(row: &Reconciliation) -> Timestamp {
+    if row.source == "statistics" { row.ends_at.min(row.created_at) } else { row.ends_at }
+}
+
 /// The messages of a page that the account's provider took in the time, under each id it gave: also the ways they left, and the tries before the last.
 async fn ours_of(
     tx: &mut Tx,
@@ -349,29 +384,31 @@ async fn ours_of(
     account: AccountId,
     row: &Reconciliation,
 ) -> Result<Vec<Ours>, store::Error> {
-    let is_in = |at: Option<Timestamp>| at.filter(|at| *at >= row.starts_at && *at < row.ends_at);
+    let (from, until) = (row.starts_at.plus_seconds(-margin_s(row)), row.ends_at.plus_seconds(margin_s(row)));
+    let is_in = |at: Option<Timestamp>| at.filter(|at| *at >= from && *at < until);
     let mut found: BTreeMap<String, Ours> = BTreeMap::new();
-    let mut add = |record: Option<&String>, message_id: MessageId, at: Option<Timestamp>| {
+    let mut add = |record: Option<&String>, address: &str, message_id: MessageId, at: Option<Timestamp>| {
         if let (Some(record), Some(at)) = (record, is_in(at)) {
-            found.insert(record.clone(), Ours { record: record.clone(), message_id, at });
+            let with_recipient = format!("{record}/{address}");
+            found.insert(record.clone(), Ours { record: record.clone(), message_id, at, with_recipient });
         }
     };
     let people = || page.iter().filter(|m| m.channel != Channel::Webhook);
     let keys: Vec<_> = people().map(|m| (m.tenant_id, m.id)).collect();
     for route in fallbacks::former(tx, &keys).await? {
         if route.account_id == account && is_compared(row, route.channel) {
-            add(route.provider_message_id.as_ref(), route.message_id, route.sent_at);
+            add(route.provider_message_id.as_ref(), &route.address, route.message_id, route.sent_at);
         }
     }
     for m in people().filter(|m| is_compared(row, m.channel)) {
         if m.account_id == Some(account) {
-            add(m.provider_message_id.as_ref(), m.id, m.sent_at);
+            add(m.provider_message_id.as_ref(), &m.address, m.id, m.sent_at);
         }
         if m.attempts > 1 {
             for attempt in attempts::of_message(tx, m.tenant_id, m.id).await? {
                 let is_taken = attempt.outcome == 0 && attempt.account_id == account;
                 if is_taken && attempt.provider_message_id != m.provider_message_id {
-                    add(attempt.provider_message_id.as_ref(), m.id, Some(attempt.finished_at));
+                    add(attempt.provider_message_id.as_ref(), &m.address, m.id, Some(attempt.finished_at));
                 }
             }
         }
@@ -387,45 +424,76 @@ fn is_compared(row: &Reconciliation, channel: Channel) -> bool {
     }
 }
 
-/// Adds our messages to the days they were sent on.
-async fn count_days(tx: &mut Tx, tenant: TenantId, id: model::ReconciliationId, ours: &[Ours]) -> Result<(), Error> {
-    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+/// Adds our messages to the days they were sent on. Those near midnight are counted apart, too: another clock may put them on the day beside it.
+async fn count_days(tx: &mut Tx, row: &Reconciliation, ours: &[Ours]) -> Result<(), Error> {
+    let (tenant, id, until) = (row.tenant_id, row.id, counted_until(row));
+    let mut counts: BTreeMap<String, [i64; 3]> = BTreeMap::new();
     for one in ours {
-        *counts.entry(one.at.to_string().chars().take(10).collect()).or_default() += 1;
+        let (begin, is_ours) = (midnight(one.at), is_counted(row, one.at));
+        let end = begin.plus_seconds(DAY_S);
+        // What was sent after the provider was asked lies behind the time, whatever day it is.
+        let day = if one.at >= until { midnight(row.ends_at) } else { begin };
+        let is_early = one.at >= until || one.at < begin.plus_seconds(EDGE_S);
+        let is_late = one.at < until && one.at >= end.plus_seconds(-EDGE_S);
+        let count = counts.entry(day_name(day)).or_default();
+        for (sum, is_one) in count.iter_mut().zip([is_ours, is_early, is_late]) {
+            *sum += i64::from(is_one);
+        }
     }
     let names: Vec<String> = counts.keys().cloned().collect();
     let known: BTreeMap<String, Record> =
         rows::known(tx, tenant, id, &names).await?.into_iter().map(|record| (record.record.clone(), record)).collect();
-    let more = |(day, count): (String, i64)| {
+    let more = |(day, [ours, early, late]): (String, [i64; 3])| {
         let record = known.get(&day).cloned().unwrap_or_else(|| day_of(&day, 0));
-        Record { ours: Some(record.ours.unwrap_or(0) + count), ..record }
+        let plus = |before: Option<i64>, count: i64| Some(before.unwrap_or(0) + count);
+        Record {
+            ours: plus(record.ours, ours),
+            early: plus(record.early, early),
+            late: plus(record.late, late),
+            ..record
+        }
     };
     let counted: Vec<Record> = counts.into_iter().map(more).collect();
     Ok(rows::put_records(tx, tenant, id, &counted).await?)
 }
 
-/// Compares days. Pure: answers what both have, what one lacks, and the days that differ. A message that one clock puts before midnight and the other after is no difference.
-fn judged(days: &mut Vec<Record>) -> (i64, i64, i64) {
-    let mut differences: Vec<i64> = days.iter().map(|day| day.ours.unwrap_or(0) - day.theirs.unwrap_or(0)).collect();
-    for index in 1..differences.len() {
-        let (before, here) = (differences[index - 1], differences[index]);
-        if before.signum() * here.signum() < 0 {
-            let moved = before.abs().min(here.abs());
-            differences[index - 1] -= moved * before.signum();
-            differences[index] -= moved * here.signum();
+/// Compares the days of a time. Pure: answers what both have, what one lacks, and leaves the days that differ. A message that one clock puts before midnight and the other after is no difference: so
+/// many may have changed the day as ours lie that near to it. Of the days beside the time nothing is known but that.
+fn judged(starts_at: Timestamp, ends_at: Timestamp, days: &mut Vec<Record>) -> (i64, i64, i64) {
+    let is_in = |day: &Record| day.at.is_some_and(|at| at >= starts_at && at < ends_at);
+    for beside in [starts_at.plus_seconds(-DAY_S), ends_at] {
+        if !days.iter().any(|day| day.at == Some(beside)) {
+            days.push(day_of(&day_name(beside), 0));
         }
     }
-    let ours: i64 = days.iter().map(|day| day.ours.unwrap_or(0)).sum();
-    let missing_there: i64 = differences.iter().filter(|by| **by > 0).sum();
-    let missing_here: i64 = -differences.iter().filter(|by| **by < 0).sum::<i64>();
-    let mut index = 0;
-    days.retain(|_| {
-        index += 1;
-        differences[index - 1] != 0
-    });
-    for day in days.iter_mut() {
-        "count".clone_into(&mut day.kind);
+    days.sort_by(|one, other| one.record.cmp(&other.record));
+    let mut more: Vec<i64> = days.iter().map(|day| day.ours.unwrap_or(0) - day.theirs.unwrap_or(0)).collect();
+    for index in 1..days.len() {
+        let (before, here) = (&days[index - 1], &days[index]);
+        if before.at.map(|at| at.plus_seconds(DAY_S)) != here.at {
+            continue;
+        }
+        let unknown = |day: &Record, by: i64| if is_in(day) { by.max(0) } else { i64::MAX };
+        // Ours of before midnight which they count after it, or the other way round.
+        let later = unknown(before, more[index - 1]).min(unknown(here, -more[index])).min(before.late.unwrap_or(0));
+        let sooner = unknown(before, -more[index - 1]).min(unknown(here, more[index])).min(here.early.unwrap_or(0));
+        let moved = if later > 0 { later } else { -sooner };
+        more[index - 1] -= moved;
+        more[index] += moved;
     }
+    let mut differences = more.into_iter();
+    let (mut ours, mut missing_here, mut missing_there) = (0, 0, 0);
+    days.retain_mut(|day| {
+        let by = differences.next().unwrap_or(0);
+        if !is_in(day) {
+            return false;
+        }
+        ours += day.ours.unwrap_or(0);
+        missing_there += by.max(0);
+        missing_here += (-by).max(0);
+        "count".clone_into(&mut day.kind);
+        by != 0
+    });
     (ours - missing_there, missing_here, missing_there)
 }
 
@@ -436,7 +504,7 @@ async fn compare_days(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
     });
     let all = read.await?;
     let mut different = all.clone();
-    let (matched, missing_here, missing_there) = judged(&mut different);
+    let (matched, missing_here, missing_there) = judged(row.starts_at, row.ends_at, &mut different);
     let theirs = all.iter().filter_map(|day| day.theirs).sum();
     let after = Reconciliation {
         state: "done".to_owned(),
@@ -465,6 +533,8 @@ struct Known {
     messages: BTreeMap<MessageId, Message>,
     charges: BTreeMap<MessageId, Charge>,
     ledger: Option<String>,
+    /// Records of messages that another account sent.
+    elsewhere: BTreeSet<String>,
 }
 
 async fn known(tx: &mut Tx, row: &Reconciliation, page: &[Record]) -> Result<Known, store::Error> {
@@ -481,7 +551,46 @@ async fn known(tx: &mut Tx, row: &Reconciliation, page: &[Record]) -> Result<Kno
     let messages = messages::find_many(tx, &keys).await?.into_iter().map(|m| (m.id, m)).collect();
     let charges = credits::charges(tx, &keys).await?.into_iter().map(|charge| (charge.message_id, charge)).collect();
     let ledger = credits::find(tx, row.tenant_id).await?.map(|ledger| ledger.currency);
-    Ok(Known { of_record, messages, charges, ledger })
+    Ok(Known { of_record, messages, charges, ledger, elsewhere: BTreeSet::new() })
+}
+
+/// Which of these records are messages that another account sent through the same account at the provider, of whichever tenant: which one is told nobody.
+async fn elsewhere(engine: &Engine, row: &Reconciliation, names: &[String]) -> Result<BTreeSet<String>, Error> {
+    // An id may have the recipient behind it, where several messages of one request share it.
+    let mut open: BTreeMap<String, String> = BTreeMap::new();
+    for name in names {
+        let bare = name.split_once('/').map(|(id, _)| id);
+        let ids = std::iter::once(name.as_str()).chain(bare).filter(|id| id.len() >= UNIQUE_MIN);
+        open.extend(ids.map(|id| (id.to_owned(), name.clone())));
+    }
+    let (tenant, account_id) = (row.tenant_id, row.account_id);
+    let (mut found, mut looks, mut before) = (BTreeSet::new(), 0, AccountId::from_ulid(u128::MAX));
+    while !open.is_empty() && looks < LOOKS_MAX {
+        let limit = (LOOKS_AT_ONCE / open.len()).max(1);
+        let ids: Vec<String> = open.keys().cloned().collect();
+        let read = engine.ports.db.read(Scope::System, move |tx| {
+            Box::pin(async move {
+                let Some(own) = store::accounts::find_ever(tx, tenant, account_id).await? else {
+                    return Ok((Vec::new(), BTreeSet::new()));
+                };
+                let accounts = store::accounts::ever_of_connector(tx, &own.connector, before, limit as i64).await?;
+                let keys = accounts.iter().flat_map(|account| ids.iter().map(|id| (*account, id.clone())));
+                let keys: Vec<(AccountId, String)> = keys.collect();
+                let mut there = messages::find_by_provider_ids(tx, &keys).await?;
+                there.extend(fallbacks::find_by_provider_ids(tx, &keys).await?);
+                let there: BTreeSet<String> = there.into_iter().map(|(_, id, ..)| id).collect();
+                Ok::<_, Error>((accounts, there))
+            })
+        });
+        let (accounts, there) = read.await?;
+        looks += accounts.len() * open.len();
+        found.extend(there.iter().filter_map(|id| open.remove(id)));
+        match accounts.last().filter(|_| accounts.len() == limit) {
+            Some(last) => before = *last,
+            None => break,
+        }
+    }
+    Ok(found)
 }
 
 /// What the provider took for a message as we have it, in a currency: what it said before, or what the price list says it takes.
@@ -490,11 +599,19 @@ fn our_cost(m: &Message, charge: Option<&Charge>, ledger: Option<&str>, currency
         // Who is not billed is shown what the provider takes.
         return m.cost_micros.filter(|_| m.cost_currency.as_deref() == Some(currency));
     };
-    if let Some(reported) = charge.reported {
-        return Some(reported).filter(|_| charge.reported_currency.as_deref() == Some(currency));
+    // What it said in another currency than the ledger's is kept, and was not used.
+    if let Some(reported) = charge.reported.filter(|_| charge.reported_currency.as_deref() == Some(currency)) {
+        return Some(reported);
     }
     let cost = Price { fixed_micros: charge.cost_unit?, cost_micros: None, markup: None, ..Price::of_charge(charge) };
     (ledger == Some(currency)).then(|| cost.of(u32::try_from(charge.units).ok()))
+}
+
+/// What the provider says about a message of ours that we did not know.
+struct News {
+    message_id: MessageId,
+    price: Option<Money>,
+    segments: Option<u32>,
 }
 
 /// What the comparison of a page comes to.
@@ -502,19 +619,29 @@ fn our_cost(m: &Message, charge: Option<&Charge>, ledger: Option<&str>, currency
 struct Judged {
     same: Vec<String>,
     different: Vec<Record>,
-    prices: Vec<(MessageId, Money)>,
+    news: Vec<News>,
+}
+
+impl Known {
+    fn message(&self, record: &Record) -> Option<&Message> {
+        self.of_record.get(&record.record).and_then(|id| self.messages.get(id))
+    }
+}
+
+/// Whether the provider sent something in the time; where it does not say when, it is taken for one of it.
+fn is_asked(row: &Reconciliation, record: &Record) -> bool {
+    record.at.is_none_or(|at| at >= row.starts_at && at < row.ends_at)
 }
 
 /// Compares a page of the provider's records with ours. Pure.
 fn judge(row: &mut Reconciliation, page: Vec<Record>, known: &Known) -> Judged {
     let mut judged = Judged::default();
-    let is_in = |at: Option<Timestamp>| at.is_none_or(|at| at >= row.starts_at && at < row.ends_at);
-    let (starts_at, ends_at) = (row.starts_at, row.ends_at);
     for record in page {
-        let is_asked = is_in(record.at);
-        let m = known.of_record.get(&record.record).and_then(|id| known.messages.get(id));
-        let Some(m) = m else {
-            if is_asked {
+        let is_asked = is_asked(row, &record);
+        let Some(m) = known.message(&record) else {
+            let is_elsewhere = known.elsewhere.contains(&record.record);
+            row.elsewhere += i64::from(is_asked && is_elsewhere);
+            if is_asked && !is_elsewhere {
                 row.theirs += 1;
                 row.missing_here += 1;
                 judged.different.push(Record { kind: "missing_here".to_owned(), ..record });
@@ -523,21 +650,37 @@ fn judge(row: &mut Reconciliation, page: Vec<Record>, known: &Known) -> Judged {
             }
             continue;
         };
-        let is_ours = m.sent_at.is_some_and(|at| at >= starts_at && at < ends_at) || record.message_id.is_some();
-        if !is_asked && !is_ours {
-            judged.same.push(record.record);
-            continue;
+        // Our messages of the time were marked. Of the others our clock says that they belong to another time, or nothing where they never were sent as far as we know.
+        if record.message_id.is_none() {
+            let is_of_time = record.at.is_some() && is_asked && m.sent_at.is_none();
+            if !is_of_time || !is_compared(row, m.channel) {
+                judged.same.push(record.record);
+                continue;
+            }
+            row.ours += 1;
         }
         row.theirs += 1;
         row.matched += 1;
-        // What is known of a message's price is of the way it went last.
-        let is_last = m.provider_message_id.as_ref() == Some(&record.record);
-        let (Some(theirs), Some(currency), true) = (record.theirs, record.currency.clone(), is_last) else {
-            judged.same.push(record.record);
-            continue;
-        };
+        compare_one(row, &mut judged, record, m, known);
+    }
+    judged
+}
+
+/// Compares what both know of a message: its parts and its price.
+fn compare_one(row: &mut Reconciliation, judged: &mut Judged, record: Record, m: &Message, known: &Known) {
+    // What is known of a message's parts and price is of the way it went last.
+    if m.provider_message_id.as_ref() != Some(&record.record) {
+        judged.same.push(record.record);
+        return;
+    }
+    let segments = record.segments_theirs.and_then(|count| u32::try_from(count).ok());
+    let had = m.segments.filter(|count| *count > 0);
+    let mut news = News { message_id: m.id, price: None, segments: segments.filter(|_| segments != had) };
+    let has_other_parts = news.segments.is_some() && had.is_some();
+    row.segment_differences += i64::from(has_other_parts);
+    let mut record = Record { message_id: Some(m.id), segments_ours: had.map(i64::from), ..record };
+    if let (Some(theirs), Some(currency)) = (record.theirs, record.currency.clone()) {
         let charge = known.charges.get(&m.id);
-        let ours = our_cost(m, charge, known.ledger.as_deref(), &currency);
         let is_told = match charge {
             Some(charge) => {
                 charge.reported == Some(theirs) && charge.reported_currency.as_deref() == Some(currency.as_str())
@@ -545,25 +688,31 @@ fn judge(row: &mut Reconciliation, page: Vec<Record>, known: &Known) -> Judged {
             None => m.cost_micros == Some(theirs) && m.cost_currency.as_deref() == Some(currency.as_str()),
         };
         if !is_told {
-            judged.prices.push((m.id, Money { amount_micros: theirs, currency: currency.clone() }));
+            news.price = Some(Money { amount_micros: theirs, currency: currency.clone() });
         }
-        let Some(ours) = ours else {
-            judged.same.push(record.record);
-            continue;
-        };
-        if row.currency.get_or_insert_with(|| currency.clone()) == &currency {
-            row.cost_ours += ours;
-            row.cost_theirs += theirs;
-        }
-        if ours == theirs {
-            judged.same.push(record.record);
-        } else {
-            row.price_differences += 1;
-            let (kind, message_id) = ("price".to_owned(), Some(m.id));
-            judged.different.push(Record { kind, message_id, ours: Some(ours), ..record });
+        if let Some(ours) = our_cost(m, charge, known.ledger.as_deref(), &currency) {
+            if row.currency.get_or_insert_with(|| currency.clone()) == &currency {
+                row.cost_ours += ours;
+                row.cost_theirs += theirs;
+            }
+            if ours != theirs {
+                row.price_differences += 1;
+                record = Record { kind: "price".to_owned(), ours: Some(ours), ..record };
+            }
         }
     }
-    judged
+    if record.kind.is_empty() && has_other_parts {
+        let (kind, currency) = ("segments".to_owned(), None);
+        record = Record { kind, currency, ours: record.segments_ours, theirs: record.segments_theirs, ..record };
+    }
+    if news.price.is_some() || news.segments.is_some() {
+        judged.news.push(news);
+    }
+    if record.kind.is_empty() {
+        judged.same.push(record.record);
+    } else {
+        judged.different.push(record);
+    }
 }
 
 async fn compare(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
@@ -575,16 +724,19 @@ async fn compare(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
             Ok::<_, Error>((page, known))
         })
     });
-    let (page, known) = read.await?;
+    let (page, mut known) = read.await?;
+    let missing = page.iter().filter(|record| is_asked(row, record) && known.message(record).is_none());
+    let missing: Vec<String> = missing.map(|record| record.record.clone()).collect();
+    known.elsewhere = elsewhere(engine, row, &missing).await?;
     let mut after = Reconciliation { tries: 0, failure: None, ..row.clone() };
     match page.last().filter(|_| page.len() as i64 == THEIRS_PAGE) {
         Some(last) => after.place.clone_from(&last.record),
         None => "done".clone_into(&mut after.state),
     }
-    let Judged { same, different, prices } = judge(&mut after, page, &known);
+    let Judged { same, different, news } = judge(&mut after, page, &known);
     // First what is learned, which may be learned twice: the page is not looked at again once it is written.
-    if !prices.is_empty() {
-        learn(engine, row, prices).await?;
+    if !news.is_empty() {
+        learn(engine, row, news).await?;
     }
     let is_written = write(engine, row, after, move |tx| {
         Box::pin(async move {
@@ -596,24 +748,24 @@ async fn compare(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
     Ok(Ok(()))
 }
 
-/// What the provider says it takes reaches what messages cost.
-async fn learn(engine: &Arc<Engine>, row: &Reconciliation, prices: Vec<(MessageId, Money)>) -> Result<(), Error> {
+/// What the provider says it takes, and for how many parts, reaches what messages cost.
+async fn learn(engine: &Arc<Engine>, row: &Reconciliation, news: Vec<News>) -> Result<(), Error> {
     let now = engine.ports.clock.now();
-    let learned = |(message_id, price): (MessageId, Money)| Learned {
+    let learned = |news: News| Learned {
         tenant_id: row.tenant_id,
-        message_id,
+        message_id: news.message_id,
         fact: Fact::Sent,
         at: now,
         source: "reconciliation".to_owned(),
         dedupe: format!("reconciled:{}", row.id),
         provider_status: None,
         provider_message_id: None,
-        segments: None,
-        price: Some(price),
+        segments: news.segments,
+        price: news.price,
         machine: None,
         attempt: None,
     };
-    let learned: Vec<Learned> = prices.into_iter().map(learned).collect();
+    let learned: Vec<Learned> = news.into_iter().map(learned).collect();
     let weight = learned.len();
     let applied = engine.applies.submit(Input::Learned(learned), weight).await;
     applied.unwrap_or_else(|| Err(Error::internal("applying panicked")))
@@ -637,18 +789,38 @@ mod tests {
 
     #[test]
     fn days_differ_by_what_no_clock_explains() {
-        let check = |days: &[(i64, i64)], expected: (i64, i64, i64), different: &[&str]| {
-            let mut days: Vec<Record> =
-                days.iter().zip(1u32..).map(|((ours, theirs), number)| day(number, *ours, *theirs)).collect();
-            assert_eq!(judged(&mut days), expected);
+        let check = |days: &[(i64, i64, [i64; 2])], expected: (i64, i64, i64), different: &[&str]| {
+            let near = |((ours, theirs, [early, late]), number): (&(i64, i64, [i64; 2]), u32)| Record {
+                early: Some(*early),
+                late: Some(*late),
+                ..day(number, *ours, *theirs)
+            };
+            let at = |day: usize| format!("2026-11-{day:02}T00:00:00Z").parse::<Timestamp>().unwrap();
+            let (starts_at, ends_at) = (at(1), at(days.len() + 1));
+            let mut days: Vec<Record> = days.iter().zip(1u32..).map(near).collect();
+            assert_eq!(judged(starts_at, ends_at, &mut days), expected);
             assert_eq!(days.iter().map(|day| day.record.as_str()).collect::<Vec<_>>(), different);
         };
-        check(&[(10, 10), (5, 5)], (15, 0, 0), &[]);
-        // One message lay at midnight.
-        check(&[(10, 9), (5, 6)], (15, 0, 0), &[]);
-        check(&[(10, 9), (5, 8)], (15, 2, 0), &["2026-11-02"]);
-        check(&[(10, 9), (5, 5), (5, 5)], (19, 0, 1), &["2026-11-01"]);
-        check(&[(0, 3), (5, 5), (4, 0)], (5, 3, 4), &["2026-11-01", "2026-11-03"]);
+        let none = [0, 0];
+        check(&[(10, 10, none), (5, 5, none)], (15, 0, 0), &[]);
+        // One message lay at midnight, on either side.
+        check(&[(10, 9, [0, 1]), (5, 6, none)], (15, 0, 0), &[]);
+        check(&[(10, 11, none), (5, 4, [1, 0])], (15, 0, 0), &[]);
+        // None lay there, or not enough of them.
+        check(&[(0, 14, none), (14, 0, none)], (0, 14, 14), &["2026-11-01", "2026-11-02"]);
+        check(&[(10, 7, [0, 1]), (5, 8, [3, 0])], (13, 2, 2), &["2026-11-01", "2026-11-02"]);
+        check(&[(10, 9, [0, 1]), (5, 8, none)], (15, 2, 0), &["2026-11-02"]);
+        check(&[(10, 9, [1, 0]), (5, 5, none), (5, 5, none)], (20, 0, 0), &[]);
+        check(&[(10, 9, none), (5, 5, none), (5, 5, none)], (19, 0, 1), &["2026-11-01"]);
+        check(&[(0, 3, [0, 3]), (5, 5, none), (4, 0, [4, 0])], (5, 3, 4), &["2026-11-01", "2026-11-03"]);
+        // At the ends of the time it may have been counted outside, and what lay outside in it.
+        check(&[(10, 10, none), (5, 4, [0, 1])], (15, 0, 0), &[]);
+        let beside =
+            |number: u32, early: i64, late: i64| Record { early: Some(early), late: Some(late), ..day(number, 0, 0) };
+        let at = |day: u32| format!("2026-11-{day:02}T00:00:00Z").parse::<Timestamp>().unwrap();
+        let mut days = vec![beside(1, 0, 1), day(2, 5, 6), day(3, 5, 7), beside(4, 1, 0)];
+        assert_eq!(judged(at(2), at(4), &mut days), (10, 1, 0));
+        assert_eq!(days.iter().map(|day| day.record.as_str()).collect::<Vec<_>>(), ["2026-11-03"]);
     }
 
     #[test]
