@@ -6,6 +6,8 @@
 //! both sides, and about what is missing once more by its id. Neither is one that another account here sent through the same account at the provider: what is missing here is looked for among
 //! the messages of all tenants, and only counted.
 
+mod compare;
+mod days;
 pub(crate) mod table;
 pub mod work;
 
@@ -104,11 +106,16 @@ pub struct ReconciliationView {
     pub missing_there: i64,
     /// Messages of the provider that another account here sent, of this tenant or another, through the same account at the provider: they count on neither side.
     pub elsewhere: i64,
+    /// Messages of ours its list lacks and the provider could not be asked about one by one, because there were more than 10,000 of them: nothing is known of these, and how accurate the records are
+    /// is not said then.
+    pub not_asked: i64,
     /// Messages both have, at different prices.
     pub price_differences: i64,
-    /// Messages both have, in different numbers of segments, or of minutes where they are calls. What the provider says counts from then on.
+    /// Messages both have, in different numbers of segments, or of minutes where they are calls.
     pub segment_differences: i64,
-    /// Messages both have, of all there are, in millionths: 999000 is 99.9 percent. `null` until it is done.
+    /// Whether prices and segments as the provider has them count from then on: those of its own list, and of a table the operator sends. A table a tenant sends is only compared.
+    pub is_binding: bool,
+    /// Messages both have, of all there are, in millionths: 999000 is 99.9 percent. `null` until it is done, and where messages were not asked about.
     #[schema(example = 1_000_000)]
     pub accuracy_ppm: Option<i64>,
     /// True when that is 99.9 percent or more.
@@ -158,7 +165,8 @@ pub struct ReconciliationDifference {
 }
 
 fn view(r: Reconciliation) -> ReconciliationView {
-    let accuracy_ppm = (r.state == "done").then(|| accuracy(r.matched, r.missing_here + r.missing_there));
+    let accuracy_ppm =
+        (r.state == "done" && r.not_asked == 0).then(|| accuracy(r.matched, r.missing_here + r.missing_there));
     let money = |amount_micros| r.currency.clone().map(|currency| Money { amount_micros, currency });
     ReconciliationView {
         accuracy_ppm,
@@ -178,6 +186,8 @@ fn view(r: Reconciliation) -> ReconciliationView {
         missing_here: r.missing_here,
         missing_there: r.missing_there,
         elsewhere: r.elsewhere,
+        not_asked: r.not_asked,
+        is_binding: r.is_binding,
         price_differences: r.price_differences,
         segment_differences: r.segment_differences,
         failure: r.failure,
@@ -241,7 +251,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
     };
     // Providers count whole days of UTC, so ours are counted for the same ones.
     let (starts_at, ends_at) = match source {
-        "statistics" => (day(new.starts_at, 0), day(new.ends_at, DAY_S - 1)),
+        "statistics" => (days::midnight(new.starts_at), days::midnight(new.ends_at.plus_seconds(DAY_S - 1))),
         _ => (new.starts_at, new.ends_at),
     };
     let row = Reconciliation {
@@ -264,6 +274,9 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         segment_differences: 0,
         elsewhere: 0,
         looked_up: 0,
+        not_asked: 0,
+        // A table is what its sender says: only the operator's moves money.
+        is_binding: source == "messages" || (source == "csv" && caller.is_operator),
         cost_ours: 0,
         cost_theirs: 0,
         currency: None,
@@ -312,23 +325,18 @@ async fn asked_source(parts: &Parts, tenant: TenantId, new: &NewReconciliation) 
         return Ok("messages");
     }
     let name = account.connector.spec().name;
-    if !work::counts(parts, &account, new.starts_at, new.ends_at) {
+    if !days::counts(parts, &account, new.starts_at, new.ends_at) {
         let detail =
             format!("{name} shows neither its messages nor counts by day: export them there, and send them as `csv`");
         return Err(Error::invalid("/csv", detail));
     }
-    match work::forgotten(&account, new.starts_at, parts.ports.clock.now()) {
+    match days::forgotten(&account, new.starts_at, parts.ports.clock.now()) {
         Some(detail) => Err(Error::invalid("/starts_at", detail)),
         None => Ok("statistics"),
     }
 }
 
 const DAY_S: i64 = 86_400;
-
-/// The midnight of UTC at or before an instant that is so much later.
-fn day(at: Timestamp, later_s: i64) -> Timestamp {
-    Timestamp::from_seconds((at.as_seconds() + later_s).div_euclid(DAY_S) * DAY_S)
-}
 
 /// Lists reconciliations, newest first. Needs the scope `usage:read`.
 #[crate::boxed]

@@ -47,6 +47,10 @@ pub struct Reconciliation {
     pub elsewhere: i64,
     /// Messages the provider was asked about one by one.
     pub looked_up: i64,
+    /// Messages its list lacks that it was not asked about.
+    pub not_asked: i64,
+    /// Whether what the provider says of prices and parts counts from then on.
+    pub is_binding: bool,
     /// What the provider took as we had it, for messages whose price both know.
     pub cost_ours: i64,
     /// The same as the provider says.
@@ -95,7 +99,7 @@ pub struct Record {
 }
 
 const COLUMNS: &str = "tenant_id, id, account_id, source, state, starts_at, ends_at, stage, place, ours, theirs, matched, missing_here, missing_there, price_differences, looked_up,
-    cost_ours, cost_theirs, currency, failure, tries, actor, created_at, updated_at, channel, next_at, segment_differences, elsewhere";
+    cost_ours, cost_theirs, currency, failure, tries, actor, created_at, updated_at, channel, next_at, segment_differences, elsewhere, not_asked, is_binding";
 
 fn read(mut row: Row) -> Result<Reconciliation, Error> {
     let row = &mut row;
@@ -128,12 +132,14 @@ fn read(mut row: Row) -> Result<Reconciliation, Error> {
         next_at: row.get(25)?,
         segment_differences: row.get(26)?,
         elsewhere: row.get(27)?,
+        not_asked: row.get(28)?,
+        is_binding: row.get(29)?,
     })
 }
 
 /// Writes a reconciliation, new or further on.
 pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<(), Error> {
-    let values = (1..=28).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let values = (1..=30).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
     let changing = [
         "state",
         "stage",
@@ -146,6 +152,7 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<()
         "price_differences",
         "segment_differences",
         "elsewhere",
+        "not_asked",
         "looked_up",
         "cost_ours",
         "cost_theirs",
@@ -159,7 +166,7 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<()
     let sql = format!(
         "INSERT INTO reconciliations ({COLUMNS}) VALUES ({values}) ON CONFLICT (tenant_id, id) DO UPDATE SET {sets}"
     );
-    let params: [&dyn Param; 28] = [
+    let params: [&dyn Param; 30] = [
         &tenant,
         &r.id,
         &r.account_id,
@@ -188,6 +195,8 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<()
         &r.next_at,
         &r.segment_differences,
         &r.elsewhere,
+        &r.not_asked,
+        &r.is_binding,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }

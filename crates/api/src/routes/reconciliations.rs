@@ -46,7 +46,8 @@ pub(crate) struct ReconciliationDifferences {
 /// Holds an account against its provider
 ///
 /// Compares the messages an account sent in a time with the provider's own records: its lists of messages and calls with prices (Twilio), its counts by day (SES, SendGrid, Mailgun, Mailjet, Resend),
-/// or a table exported there (`csv`), which may also be of an account that was deleted. Works in the background; what the provider took for a message, and for how many segments, reaches its cost.
+/// or a table exported there (`csv`), which may also be of an account that was deleted. Works in the background; what the provider's own list says it took for a message, and for how many segments, reaches its
+/// cost; a table does only when the operator sends it.
 /// What another account here sent through the same account at the provider is no difference.
 #[utoipa::path(post, path = "/v1/reconciliations", operation_id = "start_reconciliation", tag = "Money",
     request_body(content = NewReconciliation, example = json!({"account_id": "acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-11-21T00:00:00Z"})),

@@ -136,6 +136,7 @@ fn accuracy(ppm: i64) -> String {
 fn state(one: &ReconciliationView) -> Markup {
     match (one.state.as_str(), one.is_accurate) {
         ("failed", _) => parts::badge(Tone::Bad, "Failed"),
+        ("done", None) => parts::badge(Tone::Warn, "Not all asked about"),
         ("done", Some(true)) => parts::badge(Tone::Good, "Accurate"),
         ("done", _) => parts::badge(Tone::Bad, "Below 99.9 %"),
         _ => html! { span."badge info moving" { "Comparing" } },
@@ -354,8 +355,11 @@ fn result(cx: &Cx, one: &ReconciliationView) -> Markup {
             @if one.elsewhere > 0 {
                 (parts::tile("Sent by other accounts", &format::number(one.elsewhere), Some(html! { "through the same account there; not counted" })))
             }
+            @if one.not_asked > 0 {
+                (parts::tile("Not asked about", &format::number(one.not_asked), Some(html! { "its list lacks more than it can be asked about one by one" })))
+            }
             @if one.segment_differences > 0 {
-                (parts::tile("In other segments", &format::number(one.segment_differences), Some(html! { "or minutes; theirs count from now on" })))
+                (parts::tile("In other segments", &format::number(one.segment_differences), Some(html! { "or minutes" @if one.is_binding { "; theirs count from now on" } })))
             }
             @if let (Some(ours), Some(theirs)) = (&one.cost_ours, &one.cost_theirs) {
                 (parts::tile("The provider took", &format::money(theirs), Some(html! { "we had " (format::money(ours)) })))

@@ -678,6 +678,56 @@ testkit::both! {
         assert_eq!((figures(&view), found), ([3, 3, 3, 0, 0, 0], vec![]));
     }
 
+    async fn a_table_of_the_tenants_is_compared_and_moves_no_money(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send((1..4).map(|number| format!("+49151123400{number}"))).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let ids = column(&db, "SELECT provider_message_id FROM messages ORDER BY id").await;
+        let rows: Vec<String> = ids.lines().map(|id| format!("{id},0,USD,9")).collect();
+        let csv = format!("sid,price,currency,segments\n{}\n", rows.join("\n"));
+        let now = desk.stage.world.ports.clock.now();
+        let new = json!({"account_id": account, "starts_at": now.plus_seconds(-7_200), "ends_at": now, "csv": csv});
+        let tenants = Caller { is_operator: false, ..desk.stage.caller.clone() };
+        let charged = || column(&db, "SELECT DISTINCT CAST(charged AS TEXT) || ' ' || CAST(units AS TEXT) FROM message_charges");
+        let before = charged().await;
+        let begun = reconciliations::create(desk.stage.engine.parts(), &tenants, &Repeat::NONE, serde_json::from_value(new.clone()).unwrap());
+        let begun: Value = serde_json::from_slice(&begun.await.unwrap().body).unwrap();
+        desk.work().await;
+        let view = desk.view(begun["id"].as_str().unwrap()).await;
+        assert_eq!((figures(&view), &view["segment_differences"], &view["is_binding"]), ([3, 3, 3, 0, 0, 3], &json!(3), &json!(false)));
+        assert_eq!(charged().await, before);
+        assert_eq!(column(&db, "SELECT DISTINCT CAST(segments AS TEXT) FROM messages").await, "1");
+        // The operator's word counts.
+        let id = desk.try_begin(new).await.unwrap();
+        desk.work().await;
+        assert_eq!(desk.view(&id).await["is_binding"], json!(true));
+        assert_eq!(charged().await, "0 9");
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn every_message_a_list_lacks_is_asked_about(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send((0..450).map(|number| format!("+4915111110{number:03}"))).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        // A list without what was not sent.
+        desk.edit(|_, body| {
+            if body["messages"].is_array() {
+                (body["messages"], body["next_page_uri"]) = (json!([]), Value::Null);
+            }
+        });
+        let (view, found) = desk.compare(account, 2, None).await;
+        assert_eq!((figures(&view), &view["not_asked"], found), ([450, 450, 450, 0, 0, 0], &json!(0), vec![]));
+        assert_eq!(view["accuracy_ppm"], json!(1_000_000));
+        // Beyond what it may be asked about nothing is claimed.
+        let now = desk.stage.world.ports.clock.now();
+        let id = desk.try_begin(json!({"account_id": account, "starts_at": now.plus_seconds(-7_200), "ends_at": now})).await.unwrap();
+        desk.plant("UPDATE reconciliations SET looked_up = 9990 WHERE state = 'running'", 1).await;
+        desk.work().await;
+        let view = desk.view(&id).await;
+        assert_eq!((figures(&view), &view["not_asked"]), ([450, 10, 10, 0, 0, 0], &json!(440)));
+        assert_eq!((&view["state"], &view["accuracy_ppm"], &view["is_accurate"]), (&json!("done"), &Value::Null, &Value::Null));
+    }
+
     async fn an_account_that_was_deleted_is_compared_with_a_table(db: TestDb) {
         let (desk, account) = Desk::with_twilio(&db).await;
         desk.send(["+491511234001".to_owned()].into_iter()).await;

@@ -38,6 +38,8 @@ fn reconciliation(tenant_id: TenantId, id: u128, state: &str) -> Reconciliation 
         price_differences: 6,
         segment_differences: 10,
         elsewhere: 11,
+        not_asked: 12,
+        is_binding: id == 1,
         looked_up: 7,
         cost_ours: 8,
         cost_theirs: 9,
@@ -80,7 +82,7 @@ testkit::both! {
         for row in [reconciliation(ACME, 1, "running"), reconciliation(ACME, 2, "running"), reconciliation(OTHER, 3, "done")] {
             write!(db, |tx| reconciliations::put(tx, row.tenant_id, &row).await?);
         }
-        let done = Reconciliation { state: "done".to_owned(), stage: "compare".to_owned(), place: "SM9".to_owned(), matched: 30, segment_differences: 31, elsewhere: 32, tries: 2, ..reconciliation(ACME, 2, "") };
+        let done = Reconciliation { state: "done".to_owned(), stage: "compare".to_owned(), place: "SM9".to_owned(), matched: 30, segment_differences: 31, elsewhere: 32, not_asked: 33, tries: 2, ..reconciliation(ACME, 2, "") };
         let kept = done.clone();
         write!(db, |tx| reconciliations::put(tx, ACME, &kept).await?);
         assert_eq!(write!(db, |tx| reconciliations::find(tx, ACME, done.id).await?), Some(done.clone()));
