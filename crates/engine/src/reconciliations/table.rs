@@ -228,6 +228,7 @@ mod tests {
     #[test]
     fn ids_are_read_as_providers_write_them() {
         assert_eq!(ids("mailgun", "id,message_id\n1,<20261121.1@mg.acme.example>\n"), ["20261121.1@mg.acme.example"]);
+        assert_eq!(ids("sendgrid", "smtp-id\n<LRzXl_NHStOGhQ4kofSm_A@geopod-ismtpd-1>\n"), ["LRzXl_NHStOGhQ4kofSm_A"]);
         let table = "msg_id,to_email\nLRzXl_NHStOGhQ4kofSm_A.recvd-canary-1-5F5F-9.0,ada@mail.test\n";
         assert_eq!(ids("sendgrid", table), ["LRzXl_NHStOGhQ4kofSm_A/ada@mail.test"]);
         assert_eq!(
