@@ -236,7 +236,10 @@ impl Open {
                 charge.charged += more;
             } else {
                 let paid = charge.charged - charge.former;
-                let back = due.unsigned_abs().min(paid.unsigned_abs()) as i64;
+                // What credit did not reach for was never taken, so it does not come back: not below what the message costs now.
+                let is_short = i128::from(paid) < before.div_euclid(PARTS);
+                let owed = if is_short { i64::try_from(after.div_euclid(PARTS)).unwrap_or(i64::MAX) } else { 0 };
+                let back = due.unsigned_abs().min((paid - owed).max(0).unsigned_abs()) as i64;
                 // What was paid for comes back first: promotional credit was spent first.
                 let promo = (back - (paid - charge.promo)).max(0);
                 self.give_back(Book::Revenue, back, promo, &cause("correct"));
@@ -442,6 +445,26 @@ mod tests {
     }
 
     #[test]
+    fn what_credit_did_not_reach_for_does_not_come_back() {
+        let marked = Price { cost_micros: Some(6), markup: Some(0), ..per_segment(0) };
+        let (mut open, mut charge) = (open("prepaid", 50), charge(&marked, 1));
+        open.reserve(&mut charge, NOW);
+        open.settle(&mut charge, None, None, NOW);
+        let mut priced = |bought: i64, micros: i64| {
+            open.post(Book::Purchased, Book::Available, bought, by_hand("purchase"));
+            open.settle(&mut charge, None, Some(&usd(micros)), NOW);
+            check(&open);
+            (charge.charged, open.ledger.available)
+        };
+        assert_eq!(priced(0, 100), (50, 0));
+        // It still costs more than was paid, then as much, then less, then more.
+        assert_eq!(priced(1_000, 80), (50, 1_000));
+        assert_eq!(priced(0, 50), (50, 1_000));
+        assert_eq!(priced(0, 45), (45, 1_005));
+        assert_eq!(priced(0, 60), (60, 990));
+    }
+
+    #[test]
     fn a_thousand_mails_cost_what_a_thousand_mails_cost() {
         let price = Price { per: PriceUnit::Thousand, fixed_micros: 401, ..per_segment(0) };
         let mut open = open("postpaid", 0);
@@ -528,7 +551,10 @@ mod tests {
                         }
                     }
                     Move::Settle(index, segments, reported) => if let Some(charge) = charges.get_mut(index) {
+                        let before = charge.charged;
                         open.settle(charge, segments, reported.map(usd).as_ref(), at);
+                        // Whole prices carry nothing from message to message: what is given back leaves no message below its price.
+                        prop_assert!(is_marked || charge.charged >= before || i128::from(charge.charged) * PARTS >= open.exact(charge));
                     },
                     Move::Release(index) => if let Some(charge) = charges.get_mut(index) {
                         open.release(charge, at);
