@@ -386,10 +386,12 @@ testkit::both! {
         assert_eq!(balance(&stage).await, (44, 0, 6, 0));
         said(&stage, id, 100).await;
         assert_eq!(balance(&stage).await, (0, 0, 50, 0));
+        said(&stage, id, 90).await;
+        assert_eq!(balance(&stage).await, (0, 0, 50, 0));
         let new = body(json!({ "amount_micros": 1_000, "reference": "bank" }));
         credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
         said(&stage, id, 80).await;
-        assert_eq!(balance(&stage).await, (1_000, 0, 50, 0));
+        assert_eq!(balance(&stage).await, (970, 0, 80, 0));
         said(&stage, id, 40).await;
         assert_eq!(balance(&stage).await, (1_010, 0, 40, 0));
     }
