@@ -29,7 +29,7 @@ use super::{
 use crate::{
     consent::{notice, screen::Ruling},
     engine::Tenants,
-    money::{book::Category, charge},
+    money::{book::Category, charge, purse::Purses},
     plans::quota::Rooms,
     routing::again::History,
     view,
@@ -59,8 +59,13 @@ pub(super) struct Fold<'a> {
     ways: Ways,
     /// What was tried for messages that may go through another account.
     histories: HashMap<MessageId, History>,
-    /// What is left of plans for messages that may go over another channel.
-    rooms: Rooms,
+    means: Means,
+}
+
+/// What is left of plans and credit for messages that may go another way.
+pub(super) struct Means {
+    pub rooms: Rooms,
+    pub purses: Purses,
 }
 
 /// The channels left to messages, and the ways they went before.
@@ -80,7 +85,7 @@ impl<'a> Fold<'a> {
         now: Timestamp,
         ways: Ways,
         histories: HashMap<MessageId, History>,
-        rooms: Rooms,
+        means: Means,
     ) -> Self {
         Self {
             rows,
@@ -97,7 +102,7 @@ impl<'a> Fold<'a> {
             soft: Vec::new(),
             ways,
             histories,
-            rooms,
+            means,
         }
     }
 
@@ -128,7 +133,7 @@ impl<'a> Fold<'a> {
         }
         let due =
             self.due.into_iter().map(|((tenant, account, class), due_at)| (tenant, account, class, due_at)).collect();
-        (self.writes, due, self.told.into_iter().collect(), self.rooms)
+        (self.writes, due, self.told.into_iter().collect(), self.means.rooms)
     }
 
     /// Takes a row out to be changed, keeping what it was. [`Fold::put`] puts it back.

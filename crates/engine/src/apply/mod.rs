@@ -27,12 +27,13 @@ use store::{
 };
 
 pub use self::early::EarlyPayload;
-use self::fold::{Fold, Ways};
+use self::fold::{Fold, Means, Ways};
 use crate::{
     Engine, Error,
     consent::{notice, screen::Ruling},
     directory::{Account, Tenant},
     engine::Tenants,
+    money::purse::{self, Purses},
     plans::quota::Rooms,
     routing::again::{self, Because, History},
     writes::Writes,
@@ -293,8 +294,9 @@ pub(crate) async fn write_in(
     let early = early_reports(tx, inputs).await?;
     let ways = ways(tx, &rows).await?;
     let histories = histories(tx, inputs, &rows).await?;
+    let purses = purses(tx, tenants, inputs, &rows, (&ways, &histories), now).await?;
     let rooms = rooms(tx, tenants, &rows, &ways).await?;
-    let mut fold = Fold::new(rows, tenants, ids, now, ways, histories, rooms);
+    let mut fold = Fold::new(rows, tenants, ids, now, ways, histories, Means { rooms, purses });
     for input in inputs {
         match input {
             Input::Finished(items) => {
@@ -359,6 +361,26 @@ pub(crate) async fn write_in(
         due.extend(notices.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)));
     }
     Ok(Aftermath { pauses, due, told })
+}
+
+/// What is left of credit for messages with another channel or account to go to. Costs nothing for the others, and where nobody pays ahead.
+async fn purses(
+    tx: &mut Tx,
+    tenants: &Tenants,
+    inputs: &[&Input],
+    rows: &HashMap<MessageId, Message>,
+    (ways, histories): (&Ways, &HashMap<MessageId, History>),
+    now: Timestamp,
+) -> Result<Purses, store::Error> {
+    let rerouted = inputs.iter().filter(|input| matches!(input, Input::Rerouted(_))).flat_map(|input| input.keys());
+    let moving: BTreeSet<MessageId> =
+        ways.left.keys().chain(histories.keys()).copied().chain(rerouted.map(|(_, id)| id)).collect();
+    let pays_ahead = |m: &&Message| tenants.get(&m.tenant_id).is_some_and(|tenant| purse::pays_ahead(tenant));
+    let moving: Vec<&Message> = moving.iter().filter_map(|id| rows.get(id)).filter(pays_ahead).collect();
+    if moving.is_empty() {
+        return Ok(Purses::default());
+    }
+    Purses::lock(tx, rows.values().map(|m| m.tenant_id).collect(), &moving, now).await
 }
 
 /// What is left of plans for messages with another channel to go to. Costs nothing for messages with one channel.

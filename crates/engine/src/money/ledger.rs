@@ -209,7 +209,7 @@ impl Open {
         self.post(from, Book::Promo, promo - left, cause.clone());
     }
 
-    /// Sets a message's price aside, as far as credit reaches: accept has seen that it does, and a message that goes another way goes anyway.
+    /// Sets a message's price aside, as far as credit reaches: that it does was seen when it was accepted ([`super::charge::afford`]), and before it went another way ([`super::purse`]).
     pub fn reserve(&mut self, charge: &mut Charge, at: Timestamp) {
         charge.quoted = charge.quoted.min(self.spendable());
         let cause = Cause::message("reserve", charge.message_id, at);
