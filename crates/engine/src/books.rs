@@ -194,8 +194,7 @@ async fn page(tx: &mut Tx, tenant: TenantId, after: MessageId, has_charges: bool
     messages.retain(|m| m.channel != Channel::Webhook);
     let keys: Vec<_> = messages.iter().map(|m| (tenant, m.id)).collect();
     let routes = fallbacks::former(tx, &keys).await?;
-    let charges = if has_charges { credits::charges(tx, &keys).await? } else { Vec::new() };
-    let charges = charges.into_iter().map(|charge| (charge.message_id, charge)).collect();
+    let charges = if has_charges { credits::of_messages(tx, &messages).await? } else { BTreeMap::new() };
     Ok(Page { last, messages, routes, charges })
 }
 

@@ -96,6 +96,17 @@ impl Writes {
         }
     }
 
+    /// Notes a change of a message's row, which may be none but for what it costs. What was set aside for a message is no longer in its row when it is sent or over.
+    pub fn change(&mut self, before: &Message, mut after: Message) {
+        if *before != after {
+            self.count(Some(before), &after);
+        }
+        if after.sent_at.is_some() || charge::is_over(&after) {
+            after.aside = None;
+        }
+        self.messages.push(after);
+    }
+
     /// Notes what became of messages that cost something, in the order it happened.
     pub(crate) fn charge(&mut self, outcomes: impl IntoIterator<Item = (TenantId, charge::Outcome)>) {
         for (tenant, outcome) in outcomes {
@@ -204,7 +215,7 @@ impl Writes {
     /// Writes everything. `shard` spreads the usage rows of busy tenants over writers.
     #[crate::boxed]
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
-        let costs = charge::settle(tx, &self.outcomes).await?;
+        let charge::Settled { costs, asides } = charge::settle(tx, &self.outcomes).await?;
         quota::apply(tx, &self.quotas).await?;
         let mut slots = std::borrow::Cow::Borrowed(&self.slots);
         let differs = |m: &&Message| costs.get(&m.id).is_some_and(|cost| m.cost_micros != Some(*cost));
@@ -218,6 +229,7 @@ impl Writes {
         } else {
             self.write_told(tx, &self.told()).await?;
         }
+        messages::update_asides(tx, &asides).await?;
         messages::update_engagements(tx, &self.engaged.iter().collect::<Vec<_>>()).await?;
         deliveries::remove_many(tx, &self.ended_deliveries).await?;
         deliveries::insert_many(tx, &self.deliveries).await?;

@@ -1,10 +1,11 @@
 //! Credit ledgers: balances, entries, and what each message was charged.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use model::{MessageId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Given, Kind, Row, Tx};
+use crate::{Error, Given, Kind, Row, Tx, messages::Message};
 
 /// A row of `credit_ledgers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,41 +114,74 @@ pub struct Entry {
     pub at: Timestamp,
 }
 
-/// A row of `message_charges`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a message costs its tenant: a row of `message_charges`, or, as long as it is only set aside, what the message's own row says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// Whose.
+    #[serde(skip, default = "nobody")]
     pub tenant_id: TenantId,
     /// For which message.
+    #[serde(skip, default = "no_message")]
     pub message_id: MessageId,
     /// The price list it was looked up in.
     pub list_version: i64,
     /// The fixed part of the price of one unit.
     pub unit: i64,
     /// What a unit is, as a number the engine gives: 0 for the message.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub per: i64,
     /// What the provider takes for a unit by the price list, when the list says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_unit: Option<i64>,
     /// What is put on the provider's cost, in hundredths of a percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub markup: Option<i64>,
     /// What kind of message it was priced as; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub category: String,
     /// Parts it is charged for; 0 when nobody counts any.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub units: i64,
     /// What the provider said it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<i64>,
     /// In which currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_currency: Option<String>,
     /// What was set aside.
     pub quoted: i64,
     /// How much of what is set aside or charged for the way it goes now promotional credit pays.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub promo: i64,
     /// What it was charged for ways it left.
-    pub former: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub charged_before: i64,
     /// What it was charged in all; until it is settled, what it was charged for ways it left.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub charged: i64,
     /// `reserved`, `settled` or `released`.
+    #[serde(skip, default = "reserved")]
     pub state: Cow<'static, str>,
+}
+
+const fn nobody() -> TenantId {
+    TenantId::from_ulid(0)
+}
+
+const fn no_message() -> MessageId {
+    MessageId::from_ulid(0)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// The state of a charge whose price is set aside: it stands in its message's row.
+pub const RESERVED: &str = "reserved";
+
+const fn reserved() -> Cow<'static, str> {
+    Cow::Borrowed(RESERVED)
 }
 
 impl Charge {
@@ -167,16 +201,22 @@ impl Charge {
             reported_currency: None,
             quoted: 0,
             promo: 0,
-            former: 0,
+            charged_before: 0,
             charged: 0,
             state: Cow::Borrowed(state),
         }
     }
 
-    /// True when another charge has the same price, whatever became of it.
-    pub fn is_priced_as(&self, other: &Self) -> bool {
-        let price = |c: &Self| (c.list_version, c.unit, c.per, c.cost_unit, c.markup, c.quoted);
-        price(self) == price(other) && self.category == other.category
+    /// What a message's row says of its charge as long as its price is set aside: JSON without what is 0 or empty. `None` once it was charged or given back.
+    pub fn to_aside(&self) -> Option<String> {
+        (self.state == RESERVED).then(|| serde_json::to_string(self).expect("a charge has a JSON form"))
+    }
+
+    /// What is set aside for a message, as its row says.
+    pub fn of_aside(tenant_id: TenantId, message_id: MessageId, aside: &str) -> Result<Self, Error> {
+        let charge: Self = serde_json::from_str(aside)
+            .map_err(|error| Error::Other(format!("cannot read what is set aside for {message_id}: {error}")))?;
+        Ok(Self { tenant_id, message_id, ..charge })
     }
 }
 
@@ -337,19 +377,10 @@ pub async fn entries(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> 
     tx.rows(sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
 }
 
-const CHARGE: &str = "tenant_id, message_id, list_version, unit, per, cost_unit, markup, category, units, reported, reported_currency, quoted, promo, former, charged, state";
+const CHARGE: &str = "tenant_id, message_id, list_version, unit, per, cost_unit, markup, category, units, reported, reported_currency, quoted, promo, charged_before, charged, state";
 
-/// Adds charges; their tenants are their own.
-pub async fn insert_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
-    tx.insert_many_later("message_charges", &whole(charges), "").await
-}
-
-/// Writes charges anew whose prices changed; their tenants are their own.
-pub async fn reprice_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
-    tx.update_many_later("message_charges", 2, &whole(charges)).await
-}
-
-fn whole(charges: &[Charge]) -> Given<'_> {
+/// Writes what messages were charged or given back, new or changed; their tenants are their own, and the caller holds their ledgers.
+pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
         ("message_id", Kind::Id),
@@ -365,7 +396,7 @@ fn whole(charges: &[Charge]) -> Given<'_> {
         ("reported_currency", Kind::Text),
         ("quoted", Kind::Int),
         ("promo", Kind::Int),
-        ("former", Kind::Int),
+        ("charged_before", Kind::Int),
         ("charged", Kind::Int),
         ("state", Kind::Text),
     ]);
@@ -386,54 +417,29 @@ fn whole(charges: &[Charge]) -> Given<'_> {
             &c.reported_currency,
             &c.quoted,
             &c.promo,
-            &c.former,
+            &c.charged_before,
             &c.charged,
             &c.state,
         ]);
     }
-    given
-}
-
-/// Writes what became of charges whose prices stay; their tenants are their own.
-pub async fn update_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
-    let mut given = Given::new(&[
-        ("tenant_id", Kind::Id),
-        ("message_id", Kind::Id),
-        ("units", Kind::Int),
-        ("reported", Kind::Int),
-        ("reported_currency", Kind::Text),
-        ("promo", Kind::Int),
-        ("former", Kind::Int),
-        ("charged", Kind::Int),
-        ("state", Kind::Text),
-    ]);
-    for c in charges {
-        given.row([
-            &c.tenant_id,
-            &c.message_id,
-            &c.units,
-            &c.reported,
-            &c.reported_currency,
-            &c.promo,
-            &c.former,
-            &c.charged,
-            &c.state,
-        ]);
-    }
-    tx.update_many_later("message_charges", 2, &given).await
+    let anew = "ON CONFLICT (tenant_id, message_id) DO UPDATE SET list_version = excluded.list_version, unit = excluded.unit, is_per_segment = excluded.is_per_segment, \
+                per = excluded.per, cost_unit = excluded.cost_unit, markup = excluded.markup, category = excluded.category, units = excluded.units, reported = excluded.reported, \
+                reported_currency = excluded.reported_currency, quoted = excluded.quoted, promo = excluded.promo, charged_before = excluded.charged_before, \
+                charged = excluded.charged, state = excluded.state";
+    tx.insert_many_later("message_charges", &given, anew).await
 }
 
 /// What `per` says of a charge for each segment.
 pub const PER_SEGMENT: i64 = 1;
 
 /// The states of a charge, so that reading many makes no text of each.
-const STATES: [&str; 3] = ["reserved", "settled", "released"];
+const STATES: [&str; 2] = ["settled", "released"];
 
 fn state(word: String) -> Cow<'static, str> {
     STATES.into_iter().find(|state| *state == word).map_or(Cow::Owned(word), Cow::Borrowed)
 }
 
-/// The charges of messages, of those that were ever to cost anything, in no particular order.
+/// What messages were charged or given back, in no particular order. See [`of_messages`] for what is set aside.
 pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<Charge>, Error> {
     let mut given = Given::new(&[("tenant_id", Kind::Id), ("message_id", Kind::Id)]);
     for (tenant, message) in keys {
@@ -454,12 +460,26 @@ pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<
             reported_currency: row.get(10)?,
             quoted: row.get(11)?,
             promo: row.get(12)?,
-            former: row.get(13)?,
+            charged_before: row.get(13)?,
             charged: row.get(14)?,
             state: state(row.get(15)?),
         })
     };
     tx.match_many(&format!("SELECT {CHARGE} FROM message_charges"), &given, "").await?.into_iter().map(read).collect()
+}
+
+/// What messages cost, of those that were ever to cost anything: set aside, charged or given back.
+pub async fn of_messages(tx: &mut Tx, messages: &[Message]) -> Result<BTreeMap<MessageId, Charge>, Error> {
+    let ended = messages.iter().filter(|m| m.aside.is_none());
+    let keys: Vec<_> = ended.map(|m| (m.tenant_id, m.id)).collect();
+    let ended = charges(tx, &keys).await?.into_iter().map(|charge| (charge.message_id, charge));
+    let mut all: BTreeMap<_, _> = ended.collect();
+    for m in messages {
+        if let Some(aside) = &m.aside {
+            all.insert(m.id, Charge::of_aside(m.tenant_id, m.id, aside)?);
+        }
+    }
+    Ok(all)
 }
 
 const GRANT: &str = "tenant_id, number, amount, rest, expires_at, reference, created_at";
@@ -532,8 +552,9 @@ pub async fn across_marks(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Erro
 
 /// What a tenant's charges come to: set aside, and charged.
 pub async fn sums(tx: &mut Tx, tenant: TenantId) -> Result<(i64, i64), Error> {
-    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN state = 'reserved' THEN quoted ELSE 0 END), 0) AS BIGINT), \
-               CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM message_charges WHERE tenant_id = $1";
+    let sql = "SELECT (SELECT CAST(COALESCE(SUM(m.cost_micros - COALESCE(c.charged, 0)), 0) AS BIGINT) FROM messages AS m \
+               LEFT JOIN message_charges AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id WHERE m.tenant_id = $1 AND m.aside IS NOT NULL), \
+               (SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM message_charges WHERE tenant_id = $1)";
     let Some(mut row) = tx.row(sql, &[&tenant]).await? else { return Ok((0, 0)) };
     Ok((row.get(0)?, row.get(1)?))
 }

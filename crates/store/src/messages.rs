@@ -102,6 +102,8 @@ pub struct Message {
     pub cost_micros: Option<i64>,
     /// The price's currency.
     pub cost_currency: Option<String>,
+    /// What is set aside for it until it is sent or over: see [`crate::credits::Charge::to_aside`].
+    pub aside: Option<String>,
     /// The contact it goes to.
     pub contact_id: Option<ContactId>,
     /// The campaign it belongs to.
@@ -175,6 +177,7 @@ impl Message {
             bytes: None,
             cost_micros: None,
             cost_currency: None,
+            aside: None,
             contact_id: None,
             campaign_id: None,
             created_at: now,
@@ -201,7 +204,7 @@ impl Message {
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
      route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
      poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id, template_id, template_version, tracking, opened_at, clicked_at, machine_opened_at, \
-     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock, bytes";
+     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock, bytes, aside";
 
 impl Message {
     fn read(mut row: Row) -> Result<Self, Error> {
@@ -259,6 +262,7 @@ impl Message {
             variant: row.get(45)?,
             clock: row.get(46)?,
             bytes: row.get(47)?,
+            aside: row.get(48)?,
         })
     }
 }
@@ -286,6 +290,7 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("segments", Kind::Int),
         ("cost_micros", Kind::Int),
         ("cost_currency", Kind::Text),
+        ("aside", Kind::Text),
         ("contact_id", Kind::Id),
         ("campaign_id", Kind::Id),
         ("created_at", Kind::Time),
@@ -323,6 +328,7 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.segments,
             &m.cost_micros,
             &m.cost_currency,
+            &m.aside,
             &m.contact_id,
             &m.campaign_id,
             &m.created_at,
@@ -357,6 +363,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("bytes", Kind::Int),
         ("cost_micros", Kind::Int),
         ("cost_currency", Kind::Text),
+        ("aside", Kind::Text),
         ("due_at", Kind::Time),
         ("poll_at", Kind::Time),
         ("polls", Kind::Int),
@@ -381,6 +388,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.bytes,
             &m.cost_micros,
             &m.cost_currency,
+            &m.aside,
             &m.due_at,
             &m.poll_at,
             &m.polls,
@@ -390,6 +398,18 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.ended_at,
             &m.dead_at,
         ]);
+    }
+    tx.update_many_later("messages", 2, &given).await
+}
+
+/// Writes what is set aside for messages that go another way or are priced before they are sent: their rows were written before that was known.
+pub async fn update_asides(tx: &mut Tx, asides: &[(TenantId, MessageId, String)]) -> Result<(), Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("aside", Kind::Text)]);
+    for (tenant, id, aside) in asides {
+        given.row([tenant, id, aside]);
+    }
+    if given.is_empty() {
+        return Ok(());
     }
     tx.update_many_later("messages", 2, &given).await
 }

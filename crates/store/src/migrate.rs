@@ -186,6 +186,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 33,
+        name: "set_aside",
+        sql: include_str!("../migrations/0033_set_aside.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.
@@ -404,7 +411,7 @@ mod tests {
             let charge = credits::Charge::new(ACME, MessageId::from_ulid(id), "settled");
             credits::Charge { charged, ..charge }
         };
-        credits::insert_charges(tx, &[charge(1, 10), charge(2, 100)]).await?;
+        credits::put_charges(tx, &[charge(1, 10), charge(2, 100)]).await?;
         let month = invoices::Invoice {
             tenant_id: ACME,
             id: InvoiceId::from_ulid(1),

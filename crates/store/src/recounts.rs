@@ -22,17 +22,24 @@ const BY_MESSAGE: &str = "SELECT message_id, CAST(SUM(CASE WHEN to_book = 'reser
     CAST(SUM(CASE WHEN to_book = 'revenue' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'revenue' THEN amount ELSE 0 END) AS BIGINT) AS paid
     FROM credit_entries WHERE tenant_id = $1 AND message_id IS NOT NULL GROUP BY message_id";
 
+/// What messages cost: what is set aside stands in a message's row, and what it was charged before that, or in all, in its charge.
+const OWED: &str = "SELECT m.id AS message_id, 'reserved' AS state, m.cost_micros - COALESCE(c.charged, 0) AS quoted, COALESCE(c.charged, 0) AS charged FROM messages AS m
+        LEFT JOIN message_charges AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id WHERE m.tenant_id = $1 AND m.aside IS NOT NULL
+    UNION ALL SELECT c.message_id, c.state, c.quoted, c.charged FROM message_charges AS c WHERE c.tenant_id = $1
+        AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.tenant_id = $1 AND m.id = c.message_id AND m.aside IS NOT NULL)";
+
 /// The tenant's messages whose entries and charge differ: set aside and not charged or given back, charged twice, or without one of the two.
 pub async fn mischarged(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Mischarged>, Error> {
     let with_charge = format!(
         "SELECT c.message_id, c.state, c.quoted, c.charged, COALESCE(e.aside, 0), COALESCE(e.paid, 0)
-         FROM message_charges c LEFT JOIN ({BY_MESSAGE}) e ON e.message_id = c.message_id
-         WHERE c.tenant_id = $1 AND (COALESCE(e.aside, 0) <> CASE WHEN c.state = 'reserved' THEN c.quoted ELSE 0 END OR COALESCE(e.paid, 0) <> c.charged)
+         FROM ({OWED}) c LEFT JOIN ({BY_MESSAGE}) e ON e.message_id = c.message_id
+         WHERE (COALESCE(e.aside, 0) <> CASE WHEN c.state = 'reserved' THEN c.quoted ELSE 0 END OR COALESCE(e.paid, 0) <> c.charged)
          ORDER BY c.message_id LIMIT $2"
     );
     let without = format!(
         "SELECT e.message_id, e.aside, e.paid FROM ({BY_MESSAGE}) e
-         WHERE NOT EXISTS (SELECT 1 FROM message_charges c WHERE c.tenant_id = $1 AND c.message_id = e.message_id) ORDER BY e.message_id LIMIT $2"
+         WHERE NOT EXISTS (SELECT 1 FROM message_charges c WHERE c.tenant_id = $1 AND c.message_id = e.message_id)
+            AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.tenant_id = $1 AND m.id = e.message_id AND m.aside IS NOT NULL) ORDER BY e.message_id LIMIT $2"
     );
     let read = |mut row: Row| {
         let charge = Some((row.get(1)?, row.get(2)?, row.get(3)?));

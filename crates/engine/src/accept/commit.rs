@@ -12,7 +12,6 @@ use store::{
     Scope, Tx,
     attempts::Observation,
     contents::Stored,
-    credits,
     deliveries::Delivery,
     fallbacks::Fallback,
     idempotency::{self, Answered},
@@ -190,8 +189,8 @@ async fn write_in(
     let linked: Vec<Vec<Cow<'_, Message>>> = items.iter().map(|(item, _)| linked(item, &links)).collect();
     let rulings = screened(tx, items, &linked, version, now).await?;
     let billed = items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some());
-    let (mut ledgers, mut charges) =
-        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect(), now).await?, Vec::new());
+    let (mut ledgers, mut asides) =
+        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect(), now).await?, HashMap::new());
     let mut meters = quota::lock(tx, metered(items, &linked, version)).await?;
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
@@ -241,8 +240,10 @@ async fn write_in(
             continue;
         }
         if let Some(open) = ledgers.get_mut(&item.tenant.id) {
-            owed.iter_mut().for_each(|charge| open.reserve(charge, now));
-            charges.extend(owed);
+            for charge in &mut owed {
+                open.reserve(charge, now);
+                asides.extend(charge.to_aside().map(|aside| (charge.message_id, aside)));
+            }
         }
         for (kind, data) in meters.take(&item.tenant, taken) {
             writes.event(&item.tenant, kind, data.to_string(), now, ids);
@@ -283,7 +284,9 @@ async fn write_in(
     }
     tell_marks(items, &mut ledgers, &mut writes, now, ids);
     charge::write(tx, ledgers).await?;
-    credits::insert_charges(tx, &charges).await?;
+    for m in &mut writes.new_messages {
+        m.aside = asides.remove(&m.id);
+    }
     meters.write(tx).await?;
     writes.write(tx, shard).await?;
     let inserted = idempotency::insert_many(tx, &answers).await?;

@@ -119,11 +119,8 @@ impl<'a> Fold<'a> {
         changed.sort_unstable();
         for id in changed {
             let (Some(before), Some(after)) = (self.before.get(&id), self.rows.get(&id)) else { continue };
-            if before != after {
-                self.writes.count(Some(before), after);
-            }
             if before != after || self.repriced.contains(&id) {
-                self.writes.messages.push(after.clone());
+                self.writes.change(before, after.clone());
             }
         }
         let due =

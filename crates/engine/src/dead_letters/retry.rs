@@ -300,9 +300,8 @@ impl Reopening {
             at: self.now,
             recorded_at: self.now,
         });
-        self.writes.count(Some(&before), &m);
         self.writes.event(&self.tenant, "message.retried", view::message_json(&m, self.now), self.now, &self.ids);
-        self.writes.messages.push(m.clone());
+        self.writes.change(&before, m.clone());
         Ok(m)
     }
 

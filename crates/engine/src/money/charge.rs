@@ -133,6 +133,8 @@ pub(crate) async fn write(tx: &mut Tx, open: impl IntoIterator<Item = (TenantId,
 /// What became of a message, as far as its price goes.
 pub(crate) struct Outcome {
     id: MessageId,
+    /// What was set aside for it, as its row said before.
+    aside: Option<String>,
     /// Where what it is charged is counted.
     place: charge_counters::Key,
     fact: Fact,
@@ -167,30 +169,31 @@ impl Fact {
     }
 }
 
+/// True for a message that will not be sent.
+pub(crate) const fn is_over(m: &Message) -> bool {
+    let is_end =
+        matches!(m.status, Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed);
+    m.sent_at.is_none() && is_end
+}
+
 /// What a change of a message's row means for its price, if anything. Messages that cost nothing are passed over without a look at the database.
 pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Outcome)> {
     let said = |m: &Message| (m.sent_at, m.segments, m.account_id, m.channel);
-    let is_over = |m: &Message| {
-        m.sent_at.is_none()
-            && matches!(
-                m.status,
-                Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed
-            )
-    };
     after.cost_micros?;
     let fact = match after.sent_at {
         Some(at) if said(before) != said(after) => Fact::Sent { segments: after.segments, at },
         None if is_over(after) && !is_over(before) => Fact::Over { at: after.ended_at.unwrap_or(after.created_at) },
         _ => return None,
     };
-    Some((after.tenant_id, Outcome { id: after.id, place: place(after, after.channel, &after.address), fact }))
+    let place = place(after, after.channel, &after.address);
+    Some((after.tenant_id, Outcome { id: after.id, aside: before.aside.clone(), place, fact }))
 }
 
 /// What the provider says it takes for a message that costs its tenant something.
 pub(crate) fn priced(m: &Message, price: &Money, at: Timestamp) -> Option<(TenantId, Outcome)> {
     m.cost_micros?;
     let fact = Fact::Priced { price: price.clone(), at };
-    Some((m.tenant_id, Outcome { id: m.id, place: place(m, m.channel, &m.address), fact }))
+    Some((m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place: place(m, m.channel, &m.address), fact }))
 }
 
 /// What a message costs the way it goes now, as far as that is known before its ledger is looked at, is written into its row. `former` is the way it left; `category` what it is now, where that may be
@@ -214,59 +217,84 @@ pub(crate) fn moved(
     }
     let moved = Fact::Moved { tenant: Arc::clone(tenant), m: Box::new(m.clone()), category, at: now };
     outcomes.push((place(m, m.channel, &m.address), moved));
-    outcomes.into_iter().map(|(place, fact)| (m.tenant_id, Outcome { id: m.id, place, fact })).collect()
+    let of = |(place, fact)| (m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place, fact });
+    outcomes.into_iter().map(of).collect()
 }
 
-/// Charges messages that were sent and gives back the price of those that will not be. Answers what each of them costs now.
-pub(crate) async fn settle(
-    tx: &mut Tx,
-    outcomes: &BTreeMap<TenantId, Vec<Outcome>>,
-) -> Result<BTreeMap<MessageId, i64>, store::Error> {
+/// What messages cost after they were settled.
+#[derive(Default)]
+pub(crate) struct Settled {
+    /// What each of them is shown to cost.
+    pub costs: BTreeMap<MessageId, i64>,
+    /// What is still, or newly, set aside: to be written into their rows after those were.
+    pub asides: Vec<(TenantId, MessageId, String)>,
+}
+
+/// Charges messages that were sent and gives back the price of those that will not be.
+pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcome>>) -> Result<Settled, store::Error> {
     let Some(now) = outcomes.values().flatten().map(|outcome| outcome.fact.at()).max() else {
-        return Ok(BTreeMap::new());
+        return Ok(Settled::default());
     };
     let mut ledgers = lock(tx, outcomes.keys().copied().collect(), now).await?;
-    let concerned = outcomes.iter().filter(|(tenant, _)| ledgers.contains_key(tenant));
-    let mut ids: Vec<_> =
-        concerned.flat_map(|(tenant, outcomes)| outcomes.iter().map(|outcome| (*tenant, outcome.id))).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let mut charges = credits::charges(tx, &ids).await?;
-    let key = |charge: &Charge| (charge.tenant_id, charge.message_id);
-    charges.sort_unstable_by_key(key);
-    let before = charges.clone();
+    let mut charges = before(tx, outcomes.iter().filter(|(tenant, _)| ledgers.contains_key(tenant))).await?;
     let mut sums: BTreeMap<charge_counters::Key, charge_counters::Counts> = BTreeMap::new();
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
         for outcome in outcomes {
-            if let Ok(at) = charges.binary_search_by_key(&(*tenant, outcome.id), key) {
-                let charge = &mut charges[at];
-                let (charged, was_settled) = (charge.charged, charge.state == SETTLED);
-                apply(open, charge, &outcome.fact);
-                let counts = charge_counters::Counts {
-                    messages: i64::from(!was_settled && charge.state == SETTLED),
-                    charged: charge.charged - charged,
-                };
-                if counts != charge_counters::Counts::default() {
-                    *sums.entry(outcome.place.clone()).or_default() += counts;
-                }
+            let Some((charge, has_changed)) = charges.get_mut(&outcome.id) else { continue };
+            let (charged, was_settled) = (charge.charged, charge.state == SETTLED);
+            *has_changed |= apply(open, charge, &outcome.fact);
+            let counts = charge_counters::Counts {
+                messages: i64::from(!was_settled && charge.state == SETTLED),
+                charged: charge.charged - charged,
+            };
+            if counts != charge_counters::Counts::default() {
+                *sums.entry(outcome.place.clone()).or_default() += counts;
             }
         }
     }
     charge_counters::add_many(tx, &sums).await?;
-    let costs = charges.iter().map(|charge| (charge.message_id, shown(charge))).collect();
-    let changed = charges.into_iter().zip(&before).filter(|(charge, before)| charge != *before);
-    let (mut repriced, mut same_price) = (Vec::new(), Vec::new());
-    for (charge, before) in changed {
-        if charge.is_priced_as(before) { same_price.push(charge) } else { repriced.push(charge) }
+    let mut settled = Settled::default();
+    let mut ended = Vec::with_capacity(charges.len());
+    for (id, (charge, has_changed)) in charges {
+        settled.costs.insert(id, shown(&charge));
+        match charge.to_aside() {
+            Some(aside) => settled.asides.push((charge.tenant_id, id, aside)),
+            None if has_changed => ended.push(charge),
+            None => {}
+        }
     }
     write(tx, ledgers).await?;
-    credits::reprice_charges(tx, &repriced).await?;
-    credits::update_charges(tx, &same_price).await?;
-    Ok(costs)
+    credits::put_charges(tx, &ended).await?;
+    Ok(settled)
 }
 
-fn apply(open: &mut Open, charge: &mut Charge, fact: &Fact) {
+/// What messages cost before: set aside as their rows say, or charged or given back; and, for the caller, whether that has changed.
+async fn before<'a>(
+    tx: &mut Tx,
+    outcomes: impl Iterator<Item = (&'a TenantId, &'a Vec<Outcome>)>,
+) -> Result<BTreeMap<MessageId, (Charge, bool)>, store::Error> {
+    let (mut charges, mut ended) = (BTreeMap::new(), Vec::new());
+    for (tenant, outcomes) in outcomes {
+        for outcome in outcomes {
+            match &outcome.aside {
+                Some(aside) => charges.insert(outcome.id, (Charge::of_aside(*tenant, outcome.id, aside)?, false)),
+                None => {
+                    ended.push((*tenant, outcome.id));
+                    None
+                }
+            };
+        }
+    }
+    ended.sort_unstable();
+    ended.dedup();
+    charges.extend(credits::charges(tx, &ended).await?.into_iter().map(|charge| (charge.message_id, (charge, false))));
+    Ok(charges)
+}
+
+/// Answers whether the charge is another one now.
+fn apply(open: &mut Open, charge: &mut Charge, fact: &Fact) -> bool {
+    let before = charge.clone();
     match fact {
         Fact::Sent { segments, at } => open.settle(charge, *segments, None, *at),
         Fact::Over { at } => open.release(charge, *at),
@@ -279,9 +307,10 @@ fn apply(open: &mut Open, charge: &mut Charge, fact: &Fact) {
             }
         }
     }
+    *charge != before
 }
 
 /// What a message is shown to cost.
 fn shown(charge: &Charge) -> i64 {
-    if charge.state == RESERVED { charge.former + charge.quoted } else { charge.charged }
+    if charge.state == RESERVED { charge.charged_before + charge.quoted } else { charge.charged }
 }

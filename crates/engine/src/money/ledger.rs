@@ -52,7 +52,7 @@ impl Book {
 }
 
 /// The states of a charge.
-pub const RESERVED: &str = "reserved";
+pub use store::credits::RESERVED;
 /// The message was sent and paid.
 pub const SETTLED: &str = "settled";
 /// The message was not sent, and its price was given back.
@@ -235,7 +235,7 @@ impl Open {
                 charge.promo += self.spend(Book::Revenue, more, &cause("correct"));
                 charge.charged += more;
             } else {
-                let paid = charge.charged - charge.former;
+                let paid = charge.charged - charge.charged_before;
                 let back = due.unsigned_abs().min(paid.unsigned_abs()) as i64;
                 // What was paid for comes back first: promotional credit was spent first.
                 let promo = (back - (paid - charge.promo)).max(0);
@@ -252,7 +252,7 @@ impl Open {
         self.give_back(Book::Reserved, aside - from_aside, aside_promo - promo, &cause("release"));
         let more = (due - from_aside).min(self.spendable());
         charge.promo = promo + self.spend(Book::Revenue, more, &cause("settle"));
-        charge.charged = charge.former + from_aside + more;
+        charge.charged = charge.charged_before + from_aside + more;
         charge.state = Cow::Borrowed(SETTLED);
     }
 
@@ -280,7 +280,7 @@ impl Open {
         at: Timestamp,
     ) {
         self.release(charge, at);
-        charge.former = charge.charged;
+        charge.charged_before = charge.charged;
         quote(charge, price, category, segments);
         charge.state = Cow::Borrowed(RESERVED);
         self.reserve(charge, at);
@@ -401,7 +401,7 @@ mod tests {
                 open.settle(charge, None, None, at);
                 open.move_on(charge, &per_segment(3), "", None, at);
                 open.settle(charge, None, None, at);
-                assert_eq!((charge.former, charge.charged), (20, 23));
+                assert_eq!((charge.charged_before, charge.charged), (20, 23));
             }),
             ("another way that fails", (80, 0, 20), &|open, charge| {
                 open.settle(charge, None, None, at);

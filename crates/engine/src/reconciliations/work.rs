@@ -478,8 +478,9 @@ async fn known(tx: &mut Tx, row: &Reconciliation, page: &[Record]) -> Result<Kno
     of_record.extend(found.map(|(_, record, _, message)| (record, message)));
     let keys: BTreeSet<_> = of_record.values().map(|id| (row.tenant_id, *id)).collect();
     let keys: Vec<_> = keys.into_iter().collect();
-    let messages = messages::find_many(tx, &keys).await?.into_iter().map(|m| (m.id, m)).collect();
-    let charges = credits::charges(tx, &keys).await?.into_iter().map(|charge| (charge.message_id, charge)).collect();
+    let messages = messages::find_many(tx, &keys).await?;
+    let charges = credits::of_messages(tx, &messages).await?;
+    let messages = messages.into_iter().map(|m| (m.id, m)).collect();
     let ledger = credits::find(tx, row.tenant_id).await?.map(|ledger| ledger.currency);
     Ok(Known { of_record, messages, charges, ledger })
 }

@@ -1,9 +1,10 @@
 //! Price lists, ledgers, entries and charges: each function on both engines.
 
-use model::{MessageId, TenantId, Timestamp};
+use model::{Channel, MessageId, TenantId, Timestamp};
 use store::{
     Error, Scope,
-    credits::{self, Charge, Entry, Grant, Ledger},
+    credits::{self, Charge, Entry, Grant, Ledger, RESERVED},
+    messages::{self, ContentId, Message},
     prices::{self, PriceList},
     tenants,
 };
@@ -78,9 +79,9 @@ fn charge(tenant_id: TenantId, message: u128, quoted: i64) -> Charge {
         reported_currency: None,
         quoted,
         promo: 1,
-        former: 0,
+        charged_before: 0,
         charged: 0,
-        state: "reserved".into(),
+        state: "settled".into(),
     }
 }
 
@@ -143,21 +144,44 @@ testkit::both! {
 
     async fn charges_change_and_are_summed(db: TestDb) {
         let rows = [charge(ACME, 1, 10), charge(ACME, 2, 20), charge(OTHER, 1, 40)];
-        write!(db, |tx| credits::insert_charges(tx, &rows).await?);
-        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (30, 0));
+        write!(db, |tx| credits::put_charges(tx, &rows).await?);
+        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (0, 0));
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(OTHER, MessageId::from_ulid(1))]).await?), [charge(OTHER, 1, 40)]);
-        let settled = Charge { charged: 15, reported: Some(9), reported_currency: Some("EUR".to_owned()), units: 3, former: 4, state: "settled".into(), ..charge(ACME, 2, 20) };
-        let expected = settled.clone();
-        write!(db, |tx| credits::reprice_charges(tx, &[settled]).await?);
-        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (10, 15));
+        let other = Charge {
+            list_version: 2, unit: 21, per: 0, cost_unit: None, markup: None, category: String::new(), charged: 15, promo: 2, quoted: 22, reported: Some(9),
+            reported_currency: Some("EUR".to_owned()), units: 3, charged_before: 4, state: "settled".into(), ..charge(ACME, 2, 20)
+        };
+        let expected = other.clone();
+        write!(db, |tx| credits::put_charges(tx, &[other]).await?);
+        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (0, 15));
         let id = MessageId::from_ulid(2);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[]).await?), []);
-        let corrected = Charge { charged: 14, promo: 2, reported: None, reported_currency: None, units: 1, former: 0, state: "released".into(), ..charge(ACME, 2, 20) };
-        let expected = corrected.clone();
-        assert!(corrected.is_priced_as(&charge(ACME, 2, 20)) && !corrected.is_priced_as(&charge(ACME, 2, 21)));
-        write!(db, |tx| credits::update_charges(tx, &[corrected]).await?);
-        assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
+    }
+
+    async fn what_is_set_aside_stands_with_its_message(db: TestDb) {
+        let aside = Charge { state: RESERVED.into(), charged_before: 4, charged: 4, ..charge(ACME, 1, 10) };
+        let moved = Charge { promo: 0, quoted: 7, ..aside.clone() };
+        let sms = |id: u128, cost: i64, aside: Option<String>| Message {
+            cost_micros: Some(cost), aside,
+            ..Message::new(ACME, MessageId::from_ulid(id), Channel::Sms, "+1".to_owned(), ContentId(1), Timestamp::from_seconds(1))
+        };
+        let messages = [sms(1, 14, aside.to_aside()), sms(2, 20, None), sms(3, 30, None)];
+        let ended = [Charge { charged: 4, ..charge(ACME, 1, 4) }, Charge { charged: 20, ..charge(ACME, 2, 20) }];
+        assert_eq!(ended[0].to_aside(), None);
+        let (rows, given) = (messages.clone(), ended.clone());
+        write!(db, |tx| (messages::insert_many(tx, &rows).await?, credits::put_charges(tx, &given).await?));
+        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (10, 24));
+        let read = write!(db, |tx| {
+            let all = messages::after(tx, ACME, MessageId::from_ulid(0), 9).await?;
+            credits::of_messages(tx, &all).await?
+        });
+        assert_eq!(read.into_values().collect::<Vec<_>>(), [aside, ended[1].clone()]);
+        let text = moved.to_aside().unwrap();
+        write!(db, |tx| messages::update_asides(tx, &[(ACME, MessageId::from_ulid(1), text)]).await?);
+        let found = write!(db, |tx| messages::find(tx, ACME, MessageId::from_ulid(1)).await?).unwrap();
+        assert_eq!(Charge::of_aside(ACME, found.id, &found.aside.unwrap()).unwrap(), moved);
+        assert!(Charge::of_aside(ACME, found.id, "{}").is_err());
     }
 
     async fn grants_end_and_are_found(db: TestDb) {
@@ -192,4 +216,49 @@ testkit::both! {
         write!(db, |tx| credits::put(tx, ACME, &unpaid).await?);
         assert_eq!(write!(db, |tx| credits::across_marks(tx, 9).await?), []);
     }
+}
+
+/// A message under way, one that was sent, and one that was charged for the way it left, as they were kept when what is set aside had a row of its own.
+const CHARGED_BEFORE: &str = "INSERT INTO message_charges (tenant_id, message_id, list_version, unit, is_per_segment, per, cost_unit, markup, category, units, reported,
+        reported_currency, quoted, promo, former, charged, state)
+    VALUES ($1, $2, 7, 9, TRUE, 1, NULL, 250, 'mms', 2, NULL, NULL, 18, 5, 0, 0, 'reserved'), ($1, $3, 7, 9, TRUE, 1, NULL, NULL, '', 2, NULL, NULL, 18, 0, 0, 18, 'settled'),
+        ($1, $4, 7, 9, FALSE, 0, 3, NULL, '', 0, 4, 'EUR', 9, 0, 6, 6, 'reserved')";
+
+#[test]
+fn what_was_set_aside_before_an_upgrade_still_is() {
+    testkit::on_each_older(27, |db| async move {
+        let ids = [1, 2, 3].map(MessageId::from_ulid);
+        write!(db, |tx| {
+            for id in ids {
+                let sql = "INSERT INTO messages (tenant_id, id, channel, purpose, class, guarantee, status, address, content_id, attempts, polls, cost_micros, cost_currency, created_at)
+                    VALUES ($1, $2, 2, 0, 0, 0, 0, '+1', $2, 0, 0, $3, 'EUR', $4)";
+                tx.execute(sql, &[&ACME, &id, &if id == ids[2] { 15_i64 } else { 18 }, &Timestamp::from_seconds(1)])
+                    .await?;
+            }
+            tx.execute(CHARGED_BEFORE, &[&ACME, &ids[0], &ids[1], &ids[2]]).await?;
+        });
+        store::migrate(&db, Timestamp::EPOCH).await.unwrap();
+        let read = write!(db, |tx| {
+            let all = messages::after(tx, ACME, MessageId::from_ulid(0), 9).await?;
+            credits::of_messages(tx, &all).await?
+        });
+        let plain =
+            Charge { list_version: 7, unit: 9, per: 1, units: 2, quoted: 18, ..Charge::new(ACME, ids[0], RESERVED) };
+        let first = Charge { markup: Some(250), category: "mms".to_owned(), promo: 5, ..plain.clone() };
+        let second = Charge { message_id: ids[1], charged: 18, state: "settled".into(), ..plain.clone() };
+        let third = Charge {
+            message_id: ids[2],
+            per: 0,
+            units: 0,
+            cost_unit: Some(3),
+            reported: Some(4),
+            reported_currency: Some("EUR".to_owned()),
+            quoted: 9,
+            charged_before: 6,
+            charged: 6,
+            ..plain
+        };
+        assert_eq!(read.into_values().collect::<Vec<_>>(), [first, second, third]);
+        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (27, 24));
+    });
 }

@@ -62,12 +62,12 @@ testkit::both! {
                 units: number,
                 category: "utility".repeat(number as usize % 3),
                 reported: (number % 2 == 0).then_some(-number),
-                ..Charge::new(tenant, MessageId::from_ulid(number as u128), "reserved")
+                ..Charge::new(tenant, MessageId::from_ulid(number as u128), "settled")
             };
             let charges: Vec<_> = (0..count as i64).map(charge).collect();
             let keys: Vec<_> = charges.iter().map(|charge| (tenant, charge.message_id)).collect();
             let given = charges.clone();
-            let write = db.write(Scope::System, move |tx| Box::pin(async move { credits::insert_charges(tx, &given).await }));
+            let write = db.write(Scope::System, move |tx| Box::pin(async move { credits::put_charges(tx, &given).await }));
             write.await.unwrap();
             let mut read = db.read(Scope::System, move |tx| Box::pin(async move { credits::charges(tx, &keys).await })).await.unwrap();
             read.sort_by_key(|charge| charge.units);
