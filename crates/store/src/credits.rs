@@ -380,7 +380,7 @@ pub async fn entries(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> 
 const CHARGE: &str = "tenant_id, message_id, list_version, unit, per, cost_unit, markup, category, units, reported, reported_currency, quoted, promo, charged_before, charged, state";
 
 /// Writes what messages were charged or given back, new or changed; their tenants are their own, and the caller holds their ledgers.
-pub async fn put_charges(tx: &mut Tx, charges: &[Charge]) -> Result<(), Error> {
+pub async fn put_charges<'a>(tx: &mut Tx, charges: impl IntoIterator<Item = &'a Charge>) -> Result<(), Error> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
         ("message_id", Kind::Id),

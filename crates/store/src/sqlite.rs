@@ -352,6 +352,20 @@ fn bind<'a>(
     Ok(())
 }
 
+/// Binds what is not the same as in the row before: a statement keeps its parameters, and each text or id that is bound is a copy in memory of its own.
+fn bind_anew(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    before: Option<&[Value<'_>]>,
+    row: &[Value<'_>],
+) -> Result<(), Error> {
+    for (index, value) in row.iter().enumerate() {
+        if before.is_none_or(|before| before[index] != *value) {
+            statement.raw_bind_parameter(index + 1, value)?;
+        }
+    }
+    Ok(())
+}
+
 fn collect(statement: &mut rusqlite::CachedStatement<'_>, answer: &mut Vec<Row>) -> Result<(), Error> {
     let columns = statement.column_count();
     let mut rows = statement.raw_query();
@@ -390,9 +404,9 @@ pub(crate) fn execute_many(
     columns: usize,
 ) -> Result<u64, Error> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut touched = 0;
+    let (mut touched, mut before) = (0, None);
     for row in cells.chunks_exact(columns) {
-        bind(&mut statement, row.iter().copied())?;
+        bind_anew(&mut statement, before.replace(row), row)?;
         touched += statement.raw_execute()? as u64;
     }
     Ok(touched)
@@ -405,9 +419,9 @@ pub(crate) fn rows_many(
     columns: usize,
 ) -> Result<Vec<Row>, Error> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut answer = Vec::new();
+    let (mut answer, mut before) = (Vec::with_capacity(cells.len() / columns), None);
     for row in cells.chunks_exact(columns) {
-        bind(&mut statement, row.iter().copied())?;
+        bind_anew(&mut statement, before.replace(row), row)?;
         collect(&mut statement, &mut answer)?;
     }
     Ok(answer)

@@ -190,7 +190,7 @@ async fn write_in(
     let rulings = screened(tx, items, &linked, version, now).await?;
     let billed = items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some());
     let (mut ledgers, mut asides) =
-        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect(), now).await?, HashMap::new());
+        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect(), now).await?, Vec::new());
     let mut meters = quota::lock(tx, metered(items, &linked, version)).await?;
     let mut committed = Vec::with_capacity(items.len());
     let (mut writes, mut answers) = (Writes::default(), Vec::new());
@@ -242,7 +242,7 @@ async fn write_in(
         if let Some(open) = ledgers.get_mut(&item.tenant.id) {
             for charge in &mut owed {
                 open.reserve(charge, now);
-                asides.extend(charge.to_aside().map(|aside| (charge.message_id, aside)));
+                asides.push((charge.message_id, charge.to_aside()));
             }
         }
         for (kind, data) in meters.take(&item.tenant, taken) {
@@ -284,8 +284,10 @@ async fn write_in(
     }
     tell_marks(items, &mut ledgers, &mut writes, now, ids);
     charge::write(tx, ledgers).await?;
+    // In the order of the messages, of which not all cost something.
+    let mut asides = asides.into_iter().peekable();
     for m in &mut writes.new_messages {
-        m.aside = asides.remove(&m.id);
+        m.aside = asides.next_if(|(id, _)| *id == m.id).and_then(|(_, aside)| aside);
     }
     meters.write(tx).await?;
     writes.write(tx, shard).await?;

@@ -237,13 +237,15 @@ pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcom
     };
     let mut ledgers = lock(tx, outcomes.keys().copied().collect(), now).await?;
     let mut charges = before(tx, outcomes.iter().filter(|(tenant, _)| ledgers.contains_key(tenant))).await?;
+    let mut changed = vec![false; charges.len()];
     let mut sums: BTreeMap<charge_counters::Key, charge_counters::Counts> = BTreeMap::new();
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
         for outcome in outcomes {
-            let Some((charge, has_changed)) = charges.get_mut(&outcome.id) else { continue };
+            let Ok(at) = charges.binary_search_by_key(&outcome.id, |charge| charge.message_id) else { continue };
+            let charge = &mut charges[at];
             let (charged, was_settled) = (charge.charged, charge.state == SETTLED);
-            *has_changed |= apply(open, charge, &outcome.fact);
+            changed[at] |= apply(open, charge, &outcome.fact);
             let counts = charge_counters::Counts {
                 messages: i64::from(!was_settled && charge.state == SETTLED),
                 charged: charge.charged - charged,
@@ -254,41 +256,36 @@ pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcom
         }
     }
     charge_counters::add_many(tx, &sums).await?;
-    let mut settled = Settled::default();
-    let mut ended = Vec::with_capacity(charges.len());
-    for (id, (charge, has_changed)) in charges {
-        settled.costs.insert(id, shown(&charge));
-        match charge.to_aside() {
-            Some(aside) => settled.asides.push((charge.tenant_id, id, aside)),
-            None if has_changed => ended.push(charge),
-            None => {}
-        }
-    }
     write(tx, ledgers).await?;
-    credits::put_charges(tx, &ended).await?;
-    Ok(settled)
+    let ended = charges.iter().zip(&changed).filter(|(charge, is_changed)| **is_changed && charge.state != RESERVED);
+    credits::put_charges(tx, ended.map(|(charge, _)| charge)).await?;
+    let aside = |charge: &Charge| charge.to_aside().map(|aside| (charge.tenant_id, charge.message_id, aside));
+    Ok(Settled {
+        costs: charges.iter().map(|charge| (charge.message_id, shown(charge))).collect(),
+        asides: charges.iter().filter_map(aside).collect(),
+    })
 }
 
-/// What messages cost before: set aside as their rows say, or charged or given back; and, for the caller, whether that has changed.
+/// What messages cost before, in their order: set aside as their rows said, or charged or given back.
 async fn before<'a>(
     tx: &mut Tx,
     outcomes: impl Iterator<Item = (&'a TenantId, &'a Vec<Outcome>)>,
-) -> Result<BTreeMap<MessageId, (Charge, bool)>, store::Error> {
-    let (mut charges, mut ended) = (BTreeMap::new(), Vec::new());
+) -> Result<Vec<Charge>, store::Error> {
+    let (mut charges, mut ended) = (Vec::new(), Vec::new());
     for (tenant, outcomes) in outcomes {
         for outcome in outcomes {
             match &outcome.aside {
-                Some(aside) => charges.insert(outcome.id, (Charge::of_aside(*tenant, outcome.id, aside)?, false)),
-                None => {
-                    ended.push((*tenant, outcome.id));
-                    None
-                }
-            };
+                Some(aside) => charges.push(Charge::of_aside(*tenant, outcome.id, aside)?),
+                None => ended.push((*tenant, outcome.id)),
+            }
         }
     }
     ended.sort_unstable();
     ended.dedup();
-    charges.extend(credits::charges(tx, &ended).await?.into_iter().map(|charge| (charge.message_id, (charge, false))));
+    charges.extend(credits::charges(tx, &ended).await?);
+    charges.sort_unstable_by_key(|charge| charge.message_id);
+    // What became of one message in several steps began with the same.
+    charges.dedup_by_key(|charge| charge.message_id);
     Ok(charges)
 }
 
