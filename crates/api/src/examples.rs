@@ -845,7 +845,8 @@ pub(crate) fn credit_refund() -> Value {
 pub(crate) fn reconciliation() -> Value {
     json!({
         "id": "rec_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "account_id": ACCOUNT, "source": "messages", "channel": null, "state": "done", "starts_at": "2026-11-01T00:00:00Z",
-        "ends_at": "2026-12-01T00:00:00Z", "ours": 20_412, "theirs": 20_411, "matched": 20_411, "missing_here": 0, "missing_there": 1, "price_differences": 3,
+        "ends_at": "2026-12-01T00:00:00Z", "ours": 20_412, "theirs": 20_411, "matched": 20_411, "missing_here": 0, "missing_there": 1, "elsewhere": 0, "not_asked": 0, "price_differences": 3,
+        "segment_differences": 1, "is_binding": true,
         "accuracy_ppm": 999_951, "is_accurate": true, "cost_ours": {"amount_micros": 153_082_500, "currency": "USD"},
         "cost_theirs": {"amount_micros": 153_090_000, "currency": "USD"}, "failure": null, "created_at": "2026-12-01T09:00:00Z", "updated_at": "2026-12-01T09:01:00Z",
     })
@@ -855,6 +856,7 @@ pub(crate) fn reconciliation() -> Value {
 pub(crate) fn reconciliation_difference() -> Value {
     json!({
         "kind": "price", "record": "SM00000000000000000000000000000001", "message_id": MESSAGE, "at": "2026-11-21T09:30:00Z", "ours": 7_500, "theirs": 7_900, "currency": "USD",
+        "segments_ours": 1, "segments_theirs": 1,
     })
 }
 

@@ -166,6 +166,11 @@ pub trait Connector: Sync + Send {
         None
     }
 
+    /// What a message's id in a table exported at the provider is to us; `to` is the recipient the row names.
+    fn listed_id(&self, written: &str, _to: Option<&str>) -> String {
+        written.strip_prefix('<').and_then(|id| id.strip_suffix('>')).unwrap_or(written).to_owned()
+    }
+
     /// What the provider counted, and whom it no longer writes to.
     fn figures(&self) -> Option<&dyn manage::Figures> {
         None

@@ -175,6 +175,13 @@ impl Connector for SendGrid {
         Some(&callbacks::EventWebhook)
     }
 
+    /// What happened to the mail inside SendGrid follows the id, or the host that took it; with the recipient it is that of one mail of several in a request.
+    fn listed_id(&self, written: &str, to: Option<&str>) -> String {
+        let id = events::bare_id(written.trim_start_matches('<'));
+        let id = id.split_once('@').map_or(id, |(id, _)| id);
+        to.map_or_else(|| id.to_owned(), |to| format!("{id}/{to}"))
+    }
+
     fn figures(&self) -> Option<&dyn manage::Figures> {
         Some(&figures::Stats)
     }

@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{BoxFuture, Channel, MessageId, Status, TenantId, Timestamp};
+use model::{BoxFuture, Channel, MessageId, TenantId, Timestamp};
 use serde::Serialize;
 use store::{
     Db, Scope, Tx,
@@ -33,7 +33,10 @@ use store::{
 use crate::{
     Engine, Error,
     analytics::{self, count},
-    money::ledger::{RELEASED, RESERVED, SETTLED},
+    money::{
+        charge,
+        ledger::{RELEASED, RESERVED, SETTLED},
+    },
     plans::quota,
     vault::OPERATOR,
     writes::Writes,
@@ -174,6 +177,9 @@ async fn look(db: &Db, tenant: TenantId) -> Result<Verified, Error> {
     }
     for id in read(db, tenant, move |tx| Box::pin(recounts::taken_and_not_sent(tx, tenant, limit))).await? {
         found.add(of, "attempts", || format!("a provider took {id}, and it is not called sent"));
+    }
+    for (one, other) in read(db, tenant, move |tx| Box::pin(recounts::charged_as_one(tx, tenant, limit))).await? {
+        found.add(of, "charge", || format!("{one} and {other} are one message to the provider, and both were charged"));
     }
     ledgers::look(db, tenant, &mut found).await?;
     Ok(found.verified)
@@ -388,9 +394,7 @@ fn differing<'a, K: Ord, V: PartialEq>(
 fn misjudged(m: &Message, charge: Option<&Charge>) -> Option<String> {
     // One without a charge was not to be billed; what its provider asked may stand on it all the same.
     let charge = charge?;
-    let is_over =
-        matches!(m.status, Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed);
-    let expected = match (m.sent_at.is_some(), is_over) {
+    let expected = match (m.sent_at.is_some(), charge::is_over(m)) {
         (true, _) => SETTLED,
         (false, true) => RELEASED,
         (false, false) => RESERVED,

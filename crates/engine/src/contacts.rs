@@ -13,6 +13,7 @@ pub mod import;
 pub(crate) mod links;
 pub mod lists;
 pub mod merge;
+mod naming;
 mod person;
 mod timeline;
 mod view;

@@ -32,10 +32,7 @@ use crate::{
     Engine, Error, audit,
     directory::Tenant,
     keys::Caller,
-    money::{
-        BillingMode,
-        ledger::{Book, Cause, Open},
-    },
+    money::ledger::{Book, Cause, Open},
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
@@ -114,11 +111,17 @@ pub(crate) struct Body {
     pub plan: String,
     pub allowances: Vec<Allowance>,
     pub month: String,
+    /// The clock its days are told on; that of the tenant where an older one did not keep it.
+    #[serde(default)]
+    pub timezone: Option<String>,
     pub lines: Vec<Line>,
     pub net: i64,
     pub taxes: Vec<TaxLine>,
     pub payment: Vec<String>,
     pub note: Option<String>,
+    /// The number of the invoice a credit note takes back.
+    #[serde(default)]
+    pub of_number: Option<String>,
     /// Why a credit note was written.
     pub reason: Option<String>,
     pub due_days: u32,
@@ -131,7 +134,7 @@ impl Body {
     }
 
     /// What a price list charged that is to be paid by this invoice.
-    fn postpaid(&self) -> i64 {
+    pub(crate) fn postpaid(&self) -> i64 {
         let of = |kind| self.lines.iter().filter(move |line| line.kind == kind).map(|line| line.amount_micros);
         of(LineKind::Messages).chain(of(LineKind::MessagesCorrection)).chain(of(LineKind::Credit)).sum()
     }
@@ -412,7 +415,7 @@ impl Act {
                 (row.paid_at, row.payment) = (Some(payment.paid_at.unwrap_or(now)), Some(payment.reference));
                 row.updated_at = now;
                 rows::update(tx, row.tenant_id, row).await?;
-                even_out(tx, row, Book::Purchased, "purchase", by, now).await?;
+                even_out(tx, row, Book::Purchased, "purchase", Some(by.actor()), now).await?;
                 settle_arrears(tx, row.tenant_id, now).await
             }
             Self::Pay(_) => Err(wrong_state(row, "only an issued invoice can be paid")),
@@ -429,8 +432,9 @@ impl Act {
                     rows::insert(tx, row.tenant_id, &note).await?;
                     finish(tx, &settings.credit_note_series, &mut note, now).await?;
                 }
-                if state == InvoiceState::Issued {
-                    even_out(tx, row, Book::Adjusted, "adjustment", by, now).await?;
+                // What need not be paid any more is owed no more; of what was paid, the operator gives the money back.
+                if state != InvoiceState::Paid {
+                    even_out(tx, row, Book::Adjusted, "adjustment", Some(by.actor()), now).await?;
                 }
                 row.state = InvoiceState::Void.as_str().to_owned();
                 (row.voided_at, row.updated_at) = (Some(now), now);
@@ -482,7 +486,7 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
     }
     body.net = -body.net;
     body.taxes.iter_mut().for_each(|tax| tax.amount_micros = -tax.amount_micros);
-    body.reason = Some(reason);
+    (body.of_number, body.reason) = (of.number.clone(), Some(reason));
     Ok(Invoice {
         id,
         kind: InvoiceKind::CreditNote.as_str().to_owned(),
@@ -518,26 +522,34 @@ pub(crate) async fn finish(tx: &mut Tx, series: &str, row: &mut Invoice, now: Ti
         row.state = InvoiceState::Paid.as_str().to_owned();
         row.paid_at = Some(now);
     }
-    Ok(rows::update(tx, row.tenant_id, row).await?)
+    rows::update(tx, row.tenant_id, row).await?;
+    // Nobody pays it, so what it holds of messages is evened out now. A credit note's is by whoever takes the invoice back.
+    if row.total <= 0 && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice {
+        even_out(tx, row, Book::Purchased, "purchase", None, now).await?;
+    }
+    Ok(())
 }
 
-/// Puts what messages had cost by the price list back into the ledger of a tenant that pays afterwards: it was paid by an invoice, or need not be.
+/// Puts what messages had cost by the price list and was on an invoice to be paid back into the ledger, however the tenant pays by now: it was paid, or need not be. What an invoice gave
+/// back, by being lower, is taken from it.
 async fn even_out(
     tx: &mut Tx,
     row: &Invoice,
-    from: Book,
+    with: Book,
     kind: &'static str,
-    by: &Caller,
+    actor: Option<String>,
     now: Timestamp,
 ) -> Result<(), Error> {
     let owed = Body::from_stored(&row.body)?.postpaid();
-    let Some(ledger) = credits::lock(tx, row.tenant_id).await? else { return Ok(()) };
-    if owed <= 0 || BillingMode::from_stored(&ledger.mode) != BillingMode::Postpaid {
+    if owed == 0 {
         return Ok(());
     }
+    let Some(ledger) = credits::lock(tx, row.tenant_id).await? else { return Ok(()) };
     let mut open = Open::new(ledger);
-    let cause = Cause { kind, message: None, reference: row.number.clone(), actor: Some(by.actor()), at: now };
-    open.post(from, Book::Available, owed, cause);
+    let reference = row.number.clone().or_else(|| Some(row.id.to_string()));
+    let cause = Cause { kind, message: None, reference, actor, at: now };
+    let (from, to) = if owed > 0 { (with, Book::Available) } else { (Book::Available, with) };
+    open.post(from, to, owed.saturating_abs(), cause);
     credits::put(tx, row.tenant_id, &open.ledger).await?;
     Ok(credits::insert_entries(tx, &open.entries).await?)
 }

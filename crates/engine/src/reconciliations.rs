@@ -3,14 +3,18 @@
 //! What the provider has comes from its own list of messages where its API has one (with what it took for each), from its statistics by day where it only counts, or from a table somebody
 //! exported there. It is laid down row by row; then our messages of that time are looked for in it, and its rows among ours ([`work`]). What is the same on both sides is removed again, so what
 //! is left are the differences. A message at the edge of the time, which one clock puts on this side and the other on that, is no difference: the provider is asked about a day more on
-//! both sides, and about what is missing once more by its id.
+//! both sides, and about what is missing once more by its id. Neither is one that another account here sent through the same account at the provider: what is missing here is looked for among
+//! the messages of all tenants, and only counted.
 
+mod compare;
+mod days;
 pub(crate) mod table;
 pub mod work;
 
 use std::sync::Arc;
 
-use model::{AccountId, Channel, MessageId, Money, ReconciliationId, Timestamp};
+use connectors::registry;
+use model::{AccountId, Channel, MessageId, Money, ReconciliationId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
@@ -53,8 +57,8 @@ pub struct NewReconciliation {
     /// Until then, at most 62 days later and not in the future.
     #[schema(value_type = String, format = DateTime, example = "2026-12-01T00:00:00Z")]
     pub ends_at: Timestamp,
-    /// The provider's messages as a table, instead of asking the provider: a column with its ids (`id`, `sid`, `message_id` …), and where it has them `date`, `price`, `currency` and
-    /// `segments`.
+    /// The provider's messages as a table, instead of asking the provider: a column with its ids (`id`, `sid`, `message_id` …), and where it has them `date`, `price`, `currency`,
+    /// `segments` and `direction`; separated by commas, semicolons or tabs. Dates without a zone are in UTC; rows of received messages are passed over.
     #[serde(default)]
     #[schema(example = "sid,date_sent,price,currency\nSM1,2026-11-21T09:30:00Z,-0.0075,USD\n")]
     pub csv: Option<String>,
@@ -92,7 +96,7 @@ pub struct ReconciliationView {
     pub ends_at: Timestamp,
     /// Messages of ours.
     pub ours: i64,
-    /// Messages of the provider.
+    /// Messages of the provider, without those another account here sent.
     pub theirs: i64,
     /// Messages both have.
     pub matched: i64,
@@ -100,9 +104,18 @@ pub struct ReconciliationView {
     pub missing_here: i64,
     /// Messages only we have.
     pub missing_there: i64,
+    /// Messages of the provider that another account here sent, of this tenant or another, through the same account at the provider: they count on neither side.
+    pub elsewhere: i64,
+    /// Messages of ours its list lacks and the provider could not be asked about one by one, because there were more than 10,000 of them: nothing is known of these, and how accurate the records are
+    /// is not said then.
+    pub not_asked: i64,
     /// Messages both have, at different prices.
     pub price_differences: i64,
-    /// Messages both have, of all there are, in millionths: 999000 is 99.9 percent. `null` until it is done.
+    /// Messages both have, in different numbers of segments, or of minutes where they are calls.
+    pub segment_differences: i64,
+    /// Whether prices and segments as the provider has them count from then on: those of its own list, and of a table the operator sends. A table a tenant sends is only compared.
+    pub is_binding: bool,
+    /// Messages both have, of all there are, in millionths: 999000 is 99.9 percent. `null` until it is done, and where messages were not asked about.
     #[schema(example = 1_000_000)]
     pub accuracy_ppm: Option<i64>,
     /// True when that is 99.9 percent or more.
@@ -126,7 +139,8 @@ pub struct ReconciliationView {
 /// Something that differs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReconciliationDifference {
-    /// `missing_here` (only the provider has it), `missing_there` (only we have it), `price`, or `count` (messages of a day, where the provider only counts).
+    /// `missing_here` (only the provider has it), `missing_there` (only we have it), `price`, `segments` (at the same price, or without one), or `count` (messages of a day, where the provider only
+    /// counts).
     #[schema(example = "price")]
     pub kind: String,
     /// The provider's id of the message, or the day.
@@ -138,16 +152,21 @@ pub struct ReconciliationDifference {
     /// When it was sent.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
-    /// What we have: millionths, or messages.
+    /// What we have: millionths, segments, or messages.
     pub ours: Option<i64>,
     /// What the provider has.
     pub theirs: Option<i64>,
     /// In which currency, where these are amounts.
     pub currency: Option<String>,
+    /// The message's segments as we had them, or minutes.
+    pub segments_ours: Option<i64>,
+    /// The same as the provider says.
+    pub segments_theirs: Option<i64>,
 }
 
 fn view(r: Reconciliation) -> ReconciliationView {
-    let accuracy_ppm = (r.state == "done").then(|| accuracy(r.matched, r.missing_here + r.missing_there));
+    let accuracy_ppm =
+        (r.state == "done" && r.not_asked == 0).then(|| accuracy(r.matched, r.missing_here + r.missing_there));
     let money = |amount_micros| r.currency.clone().map(|currency| Money { amount_micros, currency });
     ReconciliationView {
         accuracy_ppm,
@@ -166,7 +185,11 @@ fn view(r: Reconciliation) -> ReconciliationView {
         matched: r.matched,
         missing_here: r.missing_here,
         missing_there: r.missing_there,
+        elsewhere: r.elsewhere,
+        not_asked: r.not_asked,
+        is_binding: r.is_binding,
         price_differences: r.price_differences,
+        segment_differences: r.segment_differences,
         failure: r.failure,
         created_at: r.created_at,
         updated_at: r.updated_at,
@@ -188,6 +211,8 @@ fn difference(r: Record) -> ReconciliationDifference {
         ours: r.ours,
         theirs: r.theirs,
         currency: r.currency,
+        segments_ours: r.segments_ours,
+        segments_theirs: r.segments_theirs,
     }
 }
 
@@ -211,25 +236,24 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         faults.add("/channel", "events to endpoints leave through no provider");
     }
     faults.end()?;
-    let account = provider::named_account(parts, tenant, new.account_id).await?;
-    let source = match &new.csv {
-        Some(_) => "csv",
-        None if account.connector.records().is_some() => "messages",
-        None if work::counts(parts, &account, new.starts_at, new.ends_at) => "statistics",
-        None => {
-            let name = account.connector.spec().name;
-            let detail = format!(
-                "{name} shows neither its messages nor counts by day: export them there, and send them as `csv`"
-            );
-            return Err(Error::invalid("/csv", detail));
+    // A table may be of an account that was deleted since: its provider bills what it sent all the same.
+    let there = account_ever(parts, tenant, new.account_id).await?;
+    let (source, records) = match &new.csv {
+        Some(csv) => {
+            let connector = registry::find(&there.connector).ok_or_else(unknown_account)?;
+            ("csv", table::read(csv, &table::Asked { connector, starts_at: new.starts_at, ends_at: new.ends_at })?)
         }
+        None if there.deleted_at.is_some() => {
+            let detail = "the account was deleted: export its messages at the provider, and send them as `csv`";
+            return Err(Error::invalid("/account_id", detail));
+        }
+        None => (asked_source(parts, tenant, &new).await?, Vec::new()),
     };
     // Providers count whole days of UTC, so ours are counted for the same ones.
     let (starts_at, ends_at) = match source {
-        "statistics" => (day(new.starts_at, 0), day(new.ends_at, DAY_S - 1)),
+        "statistics" => (days::midnight(new.starts_at), days::midnight(new.ends_at.plus_seconds(DAY_S - 1))),
         _ => (new.starts_at, new.ends_at),
     };
-    let records = new.csv.as_deref().map(table::read).transpose()?.unwrap_or_default();
     let row = Reconciliation {
         tenant_id: tenant,
         id: ReconciliationId::from_ulid(parts.ports.ids.ulid(now)),
@@ -247,7 +271,12 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
         missing_here: 0,
         missing_there: 0,
         price_differences: 0,
+        segment_differences: 0,
+        elsewhere: 0,
         looked_up: 0,
+        not_asked: 0,
+        // A table is what its sender says: only the operator's moves money.
+        is_binding: source == "messages" || (source == "csv" && caller.is_operator),
         cost_ours: 0,
         cost_theirs: 0,
         currency: None,
@@ -277,12 +306,37 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRec
     .await
 }
 
-const DAY_S: i64 = 86_400;
-
-/// The midnight of UTC at or before an instant that is so much later.
-fn day(at: Timestamp, later_s: i64) -> Timestamp {
-    Timestamp::from_seconds((at.as_seconds() + later_s).div_euclid(DAY_S) * DAY_S)
+fn unknown_account() -> Error {
+    Error::invalid("/account_id", "there is no such account")
 }
+
+/// One of the tenant's accounts, also once it was deleted.
+async fn account_ever(parts: &Parts, tenant: TenantId, id: AccountId) -> Result<store::accounts::Account, Error> {
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(store::accounts::find_ever(tx, tenant, id).await?) })
+    });
+    read.await?.filter(|account| account.connector != "webhook").ok_or_else(unknown_account)
+}
+
+/// Which records the account's provider shows by itself.
+async fn asked_source(parts: &Parts, tenant: TenantId, new: &NewReconciliation) -> Result<&'static str, Error> {
+    let account = provider::named_account(parts, tenant, new.account_id).await?;
+    if account.connector.records().is_some() {
+        return Ok("messages");
+    }
+    let name = account.connector.spec().name;
+    if !days::counts(parts, &account, new.starts_at, new.ends_at) {
+        let detail =
+            format!("{name} shows neither its messages nor counts by day: export them there, and send them as `csv`");
+        return Err(Error::invalid("/csv", detail));
+    }
+    match days::forgotten(&account, new.starts_at, parts.ports.clock.now()) {
+        Some(detail) => Err(Error::invalid("/starts_at", detail)),
+        None => Ok("statistics"),
+    }
+}
+
+const DAY_S: i64 = 86_400;
 
 /// Lists reconciliations, newest first. Needs the scope `usage:read`.
 #[crate::boxed]
@@ -340,6 +394,8 @@ pub enum Difference {
     MissingThere,
     /// Both have it, at different prices.
     Price,
+    /// Both have it, in different numbers of segments; its price may differ, too.
+    Segments,
     /// The messages of a day, where the provider only counts.
     Count,
 }
@@ -351,6 +407,7 @@ impl Difference {
             Self::MissingHere => "missing_here",
             Self::MissingThere => "missing_there",
             Self::Price => "price",
+            Self::Segments => "segments",
             Self::Count => "count",
         }
     }
@@ -381,7 +438,9 @@ pub async fn differences_after(
 /// The same as a CSV table. Needs the scope `usage:read`.
 #[crate::boxed]
 pub async fn differences_csv(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Vec<u8>, Error> {
-    let mut csv = Csv::with_header(&["kind", "record", "message_id", "at", "ours", "theirs", "currency"]);
+    let header =
+        ["kind", "record", "message_id", "at", "ours", "theirs", "currency", "segments_ours", "segments_theirs"];
+    let mut csv = Csv::with_header(&header);
     for d in differences(parts, caller, id).await? {
         let number = |value: Option<i64>| value.map(|value| value.to_string()).unwrap_or_default();
         let cells = [
@@ -392,6 +451,8 @@ pub async fn differences_csv(parts: &Parts, caller: &Caller, id: ReconciliationI
             number(d.ours),
             number(d.theirs),
             d.currency.unwrap_or_default(),
+            number(d.segments_ours),
+            number(d.segments_theirs),
         ];
         csv.row(cells.iter().map(String::as_str));
     }

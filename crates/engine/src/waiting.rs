@@ -5,7 +5,7 @@ use std::sync::Arc;
 use connectors::{Asked, Cx, Polled};
 use futures_util::{StreamExt as _, stream};
 use model::{Address, Content, Fact, FailureKind, Money, Purpose, Status, Timestamp};
-use store::{Scope, deliveries, messages, messages::Message, reports};
+use store::{Scope, attempts, deliveries, messages, messages::Message, reports};
 
 use crate::{
     Engine, Error,
@@ -160,9 +160,12 @@ async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedA
         ask_again_at: None,
         gives_up: false,
     };
-    let is_unanswered = !m.status.is_final() || m.status == Status::Unknown;
     let (said, price) = question(engine, &m, now).await;
     match said {
+        // Looked at once more when it is written.
+        Polled::Known { provider_message_id, .. } if is_anothers(engine, &m, provider_message_id.clone()).await => {
+            undecided(&m, asked, now)
+        }
         Polled::Known { provider_message_id, facts } => {
             // The highest fact says it all: the others lie behind it.
             let best = facts.into_iter().max_by_key(|(fact, _)| fact.status());
@@ -189,16 +192,33 @@ async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedA
             asked.is_not_taken = true;
             (None, asked)
         }
-        Polled::Undecided if is_unanswered && m.status != Status::Unknown && m.polls + 1 >= ASKS_MAX => {
-            asked.gives_up = true;
-            (None, asked)
-        }
-        Polled::Undecided => {
-            let soon = ASK_UNANSWERED_MS.get(m.polls as usize).filter(|_| is_unanswered);
-            asked.ask_again_at = soon.map_or_else(|| ask_again_at(&m, now), |wait_ms| Some(now.plus_millis(*wait_ms)));
-            (None, asked)
-        }
+        Polled::Undecided => undecided(&m, asked, now),
     }
+}
+
+/// What follows when the provider could not be asked, or said nothing that is certainly about this message.
+fn undecided(m: &Message, mut asked: AskedAbout, now: Timestamp) -> (Option<Learned>, AskedAbout) {
+    let is_unanswered = !m.status.is_final() || m.status == Status::Unknown;
+    if is_unanswered && m.status != Status::Unknown && m.polls + 1 >= ASKS_MAX {
+        asked.gives_up = true;
+    } else {
+        let soon = ASK_UNANSWERED_MS.get(m.polls as usize).filter(|_| is_unanswered);
+        asked.ask_again_at = soon.map_or_else(|| ask_again_at(m, now), |wait_ms| Some(now.plus_millis(*wait_ms)));
+    }
+    (None, asked)
+}
+
+/// True when what was found by its likeness is, by its id, another message of ours: the same words to the same person, or any other call to them. True also while that cannot be said.
+async fn is_anothers(engine: &Engine, m: &Message, id: String) -> bool {
+    let (connector, own) = (m.connector.clone().unwrap_or_default(), (m.tenant_id, m.id));
+    if m.provider_message_id.as_ref() == Some(&id) {
+        return false;
+    }
+    let read = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { messages::is_anothers(tx, &connector, &id, own).await }));
+    read.await.unwrap_or(true)
 }
 
 fn ask_again_at(m: &Message, now: Timestamp) -> Option<Timestamp> {
@@ -207,6 +227,7 @@ fn ask_again_at(m: &Message, now: Timestamp) -> Option<Timestamp> {
 
 async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> (Polled, Option<Money>) {
     let Some((account, to, content)) = subject(engine, m).await else { return (Polled::Undecided, None) };
+    let Some(sent_at) = sent_at(engine, m).await else { return (Polled::Undecided, None) };
     let base_url = engine.config.base_urls.get(account.connector.spec().id).map(String::as_str);
     let cx = Cx {
         settings: &account.values,
@@ -222,7 +243,7 @@ async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> (Polled,
         to: &to,
         content: &content,
         channel: m.channel,
-        sent_at: m.sent_at.unwrap_or(m.created_at),
+        sent_at,
     };
     let Some(call) = account.connector.poll(&cx, &asked) else { return (Polled::Undecided, None) };
     match engine.ports.transport.exchange(Arc::new(call)).await {
@@ -234,6 +255,20 @@ async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> (Polled,
             (Polled::Undecided, None)
         }
     }
+}
+
+/// When a message was sent, or was last tried to be.
+async fn sent_at(engine: &Engine, m: &Message) -> Option<Timestamp> {
+    if m.sent_at.is_some() {
+        return m.sent_at;
+    }
+    let (tenant, id) = (m.tenant_id, m.id);
+    let read = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { attempts::of_message(tx, tenant, id).await }));
+    let attempts = read.await.ok()?;
+    Some(attempts.last().map_or(m.created_at, |attempt| attempt.started_at))
 }
 
 async fn subject(engine: &Engine, m: &Message) -> Option<(Arc<Account>, Address, Arc<Content>)> {

@@ -23,6 +23,8 @@ pub(crate) struct Tally {
     pub delivered: u64,
     pub bounced: u64,
     pub bounced_for_now: u64,
+    /// Taken, and not tried.
+    pub dropped: u64,
     pub complained: u64,
     pub unsubscribed: u64,
     pub opened: u64,
@@ -55,6 +57,7 @@ impl Cx<'_> {
             tally.delivered += has(Stage::Delivered);
             tally.bounced += has(Stage::Bounced);
             tally.bounced_for_now += has(Stage::SoftBounced);
+            tally.dropped += has(Stage::Failed);
             tally.complained += has(Stage::Complained);
             tally.unsubscribed += has(Stage::Unsubscribed);
             tally.opened += has(Stage::Opened);

@@ -128,6 +128,12 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, account: AccountId) -> Result<O
     tx.row(&sql, &[&account, &tenant]).await?.map(read).transpose()
 }
 
+/// The same, also once it was deleted: its messages are still there.
+pub async fn find_ever(tx: &mut Tx, tenant: TenantId, account: AccountId) -> Result<Option<Account>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM accounts WHERE id = $1 AND tenant_id = $2");
+    tx.row(&sql, &[&account, &tenant]).await?.map(read).transpose()
+}
+
 /// Whose account this is. Across tenants: a provider's callback names only the account.
 pub async fn owner(tx: &mut Tx, account: AccountId) -> Result<Option<TenantId>, Error> {
     let sql = "SELECT tenant_id FROM accounts WHERE id = $1 AND deleted_at IS NULL";
@@ -151,6 +157,17 @@ pub async fn of_connector(
         WHERE a.connector = $1 AND a.id > $2 AND a.deleted_at IS NULL AND t.deleted_at IS NULL ORDER BY a.id LIMIT $3";
     let rows = tx.rows(sql, &[&connector, &after, &limit]).await?;
     rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Accounts there ever were at a provider, of any tenant, made before `before`, newest first. Across tenants: several may send through one account at the provider.
+pub async fn ever_of_connector(
+    tx: &mut Tx,
+    connector: &str,
+    before: AccountId,
+    limit: i64,
+) -> Result<Vec<AccountId>, Error> {
+    let sql = "SELECT id FROM accounts WHERE connector = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+    tx.rows(sql, &[&connector, &before, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
 /// The tenant's accounts that were not deleted and are no endpoints, newest first, made before `before`.

@@ -550,10 +550,16 @@ pub async fn across_marks(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Erro
     tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
+/// How much promotional credit is set aside for messages under way. Looks at charges only where there is some of both.
+pub async fn promo_aside(tx: &mut Tx, tenant: TenantId) -> Result<i64, Error> {
+    let sql = "SELECT CAST(COALESCE(SUM(COALESCE(CAST(m.aside ->> 'promo' AS BIGINT), 0)), 0) AS BIGINT) FROM messages m JOIN credit_ledgers l ON l.tenant_id = m.tenant_id
+        WHERE m.tenant_id = $1 AND m.aside IS NOT NULL AND l.reserved <> 0 AND l.granted <> 0";
+    tx.row(sql, &[&tenant]).await?.map_or(Ok(0), |mut row| row.get(0))
+}
+
 /// What a tenant's charges come to: set aside, and charged.
 pub async fn sums(tx: &mut Tx, tenant: TenantId) -> Result<(i64, i64), Error> {
-    let sql = "SELECT (SELECT CAST(COALESCE(SUM(m.cost_micros - COALESCE(c.charged, 0)), 0) AS BIGINT) FROM messages AS m \
-               LEFT JOIN message_charges AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id WHERE m.tenant_id = $1 AND m.aside IS NOT NULL), \
+    let sql = "SELECT (SELECT CAST(COALESCE(SUM(CAST(aside ->> 'quoted' AS BIGINT)), 0) AS BIGINT) FROM messages WHERE tenant_id = $1 AND aside IS NOT NULL), \
                (SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM message_charges WHERE tenant_id = $1)";
     let Some(mut row) = tx.row(sql, &[&tenant]).await? else { return Ok((0, 0)) };
     Ok((row.get(0)?, row.get(1)?))

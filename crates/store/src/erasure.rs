@@ -2,7 +2,7 @@
 //!
 //! Each function works on up to `limit` rows and answers what it found, so that a caller repeats it until nothing is left.
 
-use model::{AttachmentId, CallbackId, ContactId, InboundId, MessageId, TenantId, Timestamp};
+use model::{AttachmentId, AuditId, CallbackId, ContactId, InboundId, MessageId, TenantId, Timestamp};
 
 use crate::{Dialect, Error, Tx, messages::ContentId};
 
@@ -202,26 +202,84 @@ pub async fn let_go_of_file(tx: &mut Tx, tenant: TenantId, id: AttachmentId, now
     tx.execute(sql, &[&now, &tenant, &id]).await.map(drop)
 }
 
-/// Forgets the bounces of an address that may pass, and where the audit log, errors of imports, reports that wait and checklists of campaigns name it.
-pub async fn forget_address(tx: &mut Tx, tenant: TenantId, address: &str) -> Result<(), Error> {
+/// Forgets the bounces of an address that may pass.
+pub async fn forget_bounces(tx: &mut Tx, tenant: TenantId, address: &str) -> Result<(), Error> {
     let sql = "DELETE FROM soft_bounces WHERE tenant_id = $1 AND address = $2";
-    tx.execute(sql, &[&tenant, &address]).await?;
-    let place = match tx.dialect() {
-        Dialect::Sqlite => "instr",
-        Dialect::Postgres => "strpos",
-    };
-    let sql = format!(
-        "UPDATE audit_log SET detail = '{{}}', detail_salt = NULL WHERE tenant_id = $1 AND {place}(detail, $2) > 0"
-    );
-    tx.execute(&sql, &[&tenant, &address]).await?;
-    for (table, column) in [
-        ("contact_import_errors", "reason"),
-        ("early_reports", "report"),
-        ("campaign_checks", "tally"),
-        ("campaign_checks", "definition"),
-    ] {
-        let sql = format!("DELETE FROM {table} WHERE tenant_id = $1 AND {place}({column}, $2) > 0");
-        tx.execute(&sql, &[&tenant, &address]).await?;
+    tx.execute(sql, &[&tenant, &address]).await.map(drop)
+}
+
+/// Where a tenant's rows are removed that name a person, as table and column: errors of imports, reports that wait, and checklists of campaigns.
+pub const NAMED: [(&str, &str); 4] = [
+    ("contact_import_errors", "reason"),
+    ("early_reports", "report"),
+    ("campaign_checks", "tally"),
+    ("campaign_checks", "definition"),
+];
+
+/// Texts or entries one step looks at.
+const LOOKED_AT: i64 = 500;
+
+/// The condition that a column holds the text `$2` in any case, among other things.
+fn holds(tx: &Tx, column: &str) -> String {
+    match tx.dialect() {
+        Dialect::Sqlite => format!("instr(lower({column}), $2) > 0"),
+        Dialect::Postgres => format!("strpos(lower({column}), $2) > 0"),
     }
-    Ok(())
+}
+
+/// Removes the tenant's rows of one of the [`NAMED`] whose text is a person's, as `named` says of those that hold `part`, in small letters.
+pub async fn forget_text(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (table, column): (&'static str, &'static str),
+    part: &str,
+    named: impl Fn(&str) -> bool + Send + Sync,
+) -> Result<(), Error> {
+    let holds = holds(tx, column);
+    let sql = format!(
+        "SELECT DISTINCT {column} FROM {table} WHERE tenant_id = $1 AND {holds} AND {column} > $3 ORDER BY {column} LIMIT $4"
+    );
+    let delete = format!("DELETE FROM {table} WHERE tenant_id = $1 AND {column} = $2");
+    let mut after = String::new();
+    loop {
+        let rows = tx.rows(&sql, &[&tenant, &part, &after, &LOOKED_AT]).await?;
+        let texts: Vec<String> = rows.into_iter().map(|mut row| row.get(0)).collect::<Result<_, _>>()?;
+        for text in &texts {
+            if named(text) {
+                tx.execute(&delete, &[&tenant, text]).await?;
+            }
+        }
+        match texts.into_iter().next_back() {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Erases the details of those of the tenant's audit entries that are a person's, as `named` says, from action and detail, of those that hold `part`, in small letters.
+pub async fn forget_details(
+    tx: &mut Tx,
+    tenant: TenantId,
+    part: &str,
+    named: impl Fn(&str, &str) -> bool + Send + Sync,
+) -> Result<(), Error> {
+    let holds = holds(tx, "detail");
+    let sql = format!(
+        "SELECT id, action, detail FROM audit_log WHERE tenant_id = $1 AND {holds} AND id > $3 ORDER BY id LIMIT $4"
+    );
+    let mut after = AuditId::from_ulid(0);
+    loop {
+        let rows = tx.rows(&sql, &[&tenant, &part, &after, &LOOKED_AT]).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for mut row in rows {
+            let (id, action, detail): (AuditId, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if named(&action, &detail) {
+                let sql = "UPDATE audit_log SET detail = '{}', detail_salt = NULL WHERE tenant_id = $1 AND id = $2";
+                tx.execute(sql, &[&tenant, &id]).await?;
+            }
+            after = id;
+        }
+    }
 }

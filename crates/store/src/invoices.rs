@@ -178,6 +178,14 @@ pub async fn months_since(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Re
     tx.rows(&sql, &[&tenant, &since]).await?.into_iter().map(read).collect()
 }
 
+/// The tenant's invoices that are still to be paid, drafts among them, the oldest first.
+pub async fn unpaid(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Invoice>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND state IN ('draft', 'issued') ORDER BY id"
+    );
+    tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
+}
+
 /// The tenant's unpaid invoice that was due first, if it was due by `now`.
 pub async fn first_overdue(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Option<Invoice>, Error> {
     let sql = format!(

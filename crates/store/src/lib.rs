@@ -82,6 +82,7 @@ pub mod templates;
 pub mod tenant_rows;
 pub mod tenants;
 pub mod tracking;
+pub mod traffic;
 mod tx;
 pub mod usage;
 pub mod users;

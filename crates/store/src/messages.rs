@@ -290,7 +290,7 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("segments", Kind::Int),
         ("cost_micros", Kind::Int),
         ("cost_currency", Kind::Text),
-        ("aside", Kind::Text),
+        ("aside", Kind::Json),
         ("contact_id", Kind::Id),
         ("campaign_id", Kind::Id),
         ("created_at", Kind::Time),
@@ -363,7 +363,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("bytes", Kind::Int),
         ("cost_micros", Kind::Int),
         ("cost_currency", Kind::Text),
-        ("aside", Kind::Text),
+        ("aside", Kind::Json),
         ("due_at", Kind::Time),
         ("poll_at", Kind::Time),
         ("polls", Kind::Int),
@@ -404,7 +404,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
 
 /// Writes what is set aside for messages that go another way or are priced before they are sent: their rows were written before that was known.
 pub async fn update_asides(tx: &mut Tx, asides: &[(TenantId, MessageId, String)]) -> Result<(), Error> {
-    let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("aside", Kind::Text)]);
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("aside", Kind::Json)]);
     for (tenant, id, aside) in asides {
         given.row([tenant, id, aside]);
     }
@@ -569,6 +569,30 @@ pub async fn find_by_provider_ids(
         )
         .await?;
     rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).collect()
+}
+
+/// True when a message other than `except`, of any tenant, is known to the accounts of a connector by a provider's id, the way it goes or a way it left. Across tenants: several accounts may send
+/// through one account at the provider. Until the transaction ends no other transaction gets an answer about this id, so that two messages cannot both take it.
+pub async fn is_anothers(
+    tx: &mut Tx,
+    connector: &str,
+    provider_message_id: &str,
+    except: (TenantId, MessageId),
+) -> Result<bool, Error> {
+    /// Keeps this lock apart from others of the same number: "prov" in ASCII.
+    const SPACE: &str = "1886547830";
+    if tx.dialect() == crate::Dialect::Postgres {
+        let sql = format!("SELECT pg_advisory_xact_lock({SPACE}, hashtext($1))");
+        tx.execute(&sql, &[&provider_message_id]).await?;
+    }
+    let sql = "SELECT m.tenant_id, m.id FROM accounts a JOIN messages m ON m.account_id = a.id WHERE a.connector = $1 AND m.provider_message_id = $2
+        UNION SELECT r.tenant_id, r.message_id FROM accounts a JOIN former_routes r ON r.account_id = a.id WHERE a.connector = $1 AND r.provider_message_id = $2";
+    for mut row in tx.rows(sql, &[&connector, &provider_message_id]).await? {
+        if (row.get::<TenantId>(0)?, row.get::<MessageId>(1)?) != except {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Messages whose provider should be asked about now, of any tenant, earliest first.

@@ -187,6 +187,20 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 29,
+        name: "reconciled",
+        sql: include_str!("../migrations/0029_reconciled.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 30,
+        name: "kinds",
+        sql: include_str!("../migrations/0030_kinds.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
         version: 33,
         name: "set_aside",
         sql: include_str!("../migrations/0033_set_aside.sql"),

@@ -55,12 +55,19 @@ pub async fn list(tx: &mut Tx, before: i64, limit: i64) -> Result<Vec<PriceList>
     tx.rows(sql, &[&before, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// The newest `limit` lists of each currency, newest first.
-pub async fn newest_of_each(tx: &mut Tx, limit: i64) -> Result<Vec<PriceList>, Error> {
+/// The `limit` lists of each currency that count from the latest instants, the latest first. One that another list replaces from the instant it was to count is not among them.
+pub async fn latest_of_each(tx: &mut Tx, limit: i64) -> Result<Vec<PriceList>, Error> {
     let sql = "SELECT version, currency, valid_from, note, body, created_at FROM (
-            SELECT version, currency, valid_from, note, body, created_at, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY version DESC) AS place FROM price_lists
-        ) AS ranked WHERE place <= $1 ORDER BY version DESC";
+            SELECT version, currency, valid_from, note, body, created_at, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY valid_from DESC) AS place FROM price_lists
+                WHERE version IN (SELECT MAX(version) FROM price_lists GROUP BY currency, valid_from)
+        ) AS ranked WHERE place <= $1 ORDER BY valid_from DESC, version DESC";
     tx.rows(sql, &[&limit]).await?.into_iter().map(read).collect()
+}
+
+/// Instants after `now` from which another list of the currency counts, without this one.
+pub async fn ahead(tx: &mut Tx, currency: &str, now: Timestamp, without: Timestamp) -> Result<i64, Error> {
+    let sql = "SELECT COUNT(DISTINCT valid_from) FROM price_lists WHERE currency = $1 AND valid_from > $2 AND valid_from <> $3";
+    tx.row(sql, &[&currency, &now, &without]).await?.map_or(Ok(0), |mut row| row.get(0))
 }
 
 /// One list.

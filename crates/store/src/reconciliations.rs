@@ -41,8 +41,16 @@ pub struct Reconciliation {
     pub missing_there: i64,
     /// Messages both have at different prices.
     pub price_differences: i64,
+    /// Messages both have in different numbers of parts.
+    pub segment_differences: i64,
+    /// Messages of the provider that another account here sent: they count on neither side.
+    pub elsewhere: i64,
     /// Messages the provider was asked about one by one.
     pub looked_up: i64,
+    /// Messages its list lacks that it was not asked about.
+    pub not_asked: i64,
+    /// Whether what the provider says of prices and parts counts from then on.
+    pub is_binding: bool,
     /// What the provider took as we had it, for messages whose price both know.
     pub cost_ours: i64,
     /// The same as the provider says.
@@ -64,26 +72,34 @@ pub struct Reconciliation {
 }
 
 /// A row of `reconciliation_records`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// The provider's id of a message, or a day.
     pub record: String,
-    /// Empty until it was compared; then what is different: `missing_here`, `missing_there`, `price` or `count`.
+    /// Empty until it was compared; then what is different: `missing_here`, `missing_there`, `price`, `segments` or `count`.
     pub kind: String,
     /// Our message.
     pub message_id: Option<MessageId>,
     /// When it was sent.
     pub at: Option<Timestamp>,
-    /// What we have: millionths, or messages of a day.
+    /// What we have: millionths, parts, or messages of a day.
     pub ours: Option<i64>,
     /// What the provider has.
     pub theirs: Option<i64>,
     /// In which currency, where these are amounts.
     pub currency: Option<String>,
+    /// A message's parts as we have them.
+    pub segments_ours: Option<i64>,
+    /// Its parts as the provider says.
+    pub segments_theirs: Option<i64>,
+    /// Of a day: messages of ours just after its beginning.
+    pub early: Option<i64>,
+    /// Of a day: messages of ours just before its end.
+    pub late: Option<i64>,
 }
 
 const COLUMNS: &str = "tenant_id, id, account_id, source, state, starts_at, ends_at, stage, place, ours, theirs, matched, missing_here, missing_there, price_differences, looked_up,
-    cost_ours, cost_theirs, currency, failure, tries, actor, created_at, updated_at, channel, next_at";
+    cost_ours, cost_theirs, currency, failure, tries, actor, created_at, updated_at, channel, next_at, segment_differences, elsewhere, not_asked, is_binding";
 
 fn read(mut row: Row) -> Result<Reconciliation, Error> {
     let row = &mut row;
@@ -114,12 +130,16 @@ fn read(mut row: Row) -> Result<Reconciliation, Error> {
         updated_at: row.get(23)?,
         channel: row.get(24)?,
         next_at: row.get(25)?,
+        segment_differences: row.get(26)?,
+        elsewhere: row.get(27)?,
+        not_asked: row.get(28)?,
+        is_binding: row.get(29)?,
     })
 }
 
 /// Writes a reconciliation, new or further on.
 pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<(), Error> {
-    let values = (1..=26).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let values = (1..=30).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
     let changing = [
         "state",
         "stage",
@@ -130,6 +150,9 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<()
         "missing_here",
         "missing_there",
         "price_differences",
+        "segment_differences",
+        "elsewhere",
+        "not_asked",
         "looked_up",
         "cost_ours",
         "cost_theirs",
@@ -143,7 +166,7 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<()
     let sql = format!(
         "INSERT INTO reconciliations ({COLUMNS}) VALUES ({values}) ON CONFLICT (tenant_id, id) DO UPDATE SET {sets}"
     );
-    let params: [&dyn Param; 26] = [
+    let params: [&dyn Param; 30] = [
         &tenant,
         &r.id,
         &r.account_id,
@@ -170,6 +193,10 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, r: &Reconciliation) -> Result<()
         &r.updated_at,
         &r.channel,
         &r.next_at,
+        &r.segment_differences,
+        &r.elsewhere,
+        &r.not_asked,
+        &r.is_binding,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }
@@ -231,7 +258,8 @@ pub async fn remove_oldest(tx: &mut Tx, tenant: TenantId, kept: i64) -> Result<(
     Ok(())
 }
 
-const RECORD: &str = "record, kind, message_id, at, ours, theirs, currency";
+const RECORD: &str =
+    "record, kind, message_id, at, ours, theirs, currency, segments_ours, segments_theirs, early, late";
 
 fn read_record(mut row: Row) -> Result<Record, Error> {
     Ok(Record {
@@ -242,6 +270,10 @@ fn read_record(mut row: Row) -> Result<Record, Error> {
         ours: row.get(4)?,
         theirs: row.get(5)?,
         currency: row.get(6)?,
+        segments_ours: row.get(7)?,
+        segments_theirs: row.get(8)?,
+        early: row.get(9)?,
+        late: row.get(10)?,
     })
 }
 
@@ -257,18 +289,38 @@ pub async fn put_records(tx: &mut Tx, tenant: TenantId, id: ReconciliationId, ro
         ("ours", Kind::Int),
         ("theirs", Kind::Int),
         ("currency", Kind::Text),
+        ("segments_ours", Kind::Int),
+        ("segments_theirs", Kind::Int),
+        ("early", Kind::Int),
+        ("late", Kind::Int),
     ]);
     // The same id twice in one statement would be a conflict with itself.
     let unique: BTreeMap<&str, &Record> = rows.iter().map(|row| (row.record.as_str(), row)).collect();
     for r in unique.into_values() {
-        given.row([&tenant, &id, &r.record, &r.kind, &r.message_id, &r.at, &r.ours, &r.theirs, &r.currency]);
+        given.row([
+            &tenant,
+            &id,
+            &r.record,
+            &r.kind,
+            &r.message_id,
+            &r.at,
+            &r.ours,
+            &r.theirs,
+            &r.currency,
+            &r.segments_ours,
+            &r.segments_theirs,
+            &r.early,
+            &r.late,
+        ]);
     }
     let suffix = "ON CONFLICT (tenant_id, reconciliation_id, record) DO UPDATE SET kind = excluded.kind, message_id = excluded.message_id, at = excluded.at, ours = excluded.ours,
-        theirs = excluded.theirs, currency = excluded.currency";
+        theirs = excluded.theirs, currency = excluded.currency, segments_ours = excluded.segments_ours, segments_theirs = excluded.segments_theirs,
+        early = excluded.early, late = excluded.late";
     tx.insert_many("reconciliation_records", &given, suffix).await.map(drop)
 }
 
-/// Records after `after` in the order of their names: those of one kind (empty: not compared yet), or all that differ (`None`).
+/// Records after `after` in the order of their names: those of one kind (empty: not compared yet), or all that differ (`None`). Where a message's price differs its parts may differ, too: it is among
+/// `segments` as well then.
 pub async fn records(
     tx: &mut Tx,
     tenant: TenantId,
@@ -277,7 +329,11 @@ pub async fn records(
     after: &str,
     limit: i64,
 ) -> Result<Vec<Record>, Error> {
-    let which = if kind.is_some() { "kind = $4" } else { "kind <> $4" };
+    let which = match kind {
+        Some("segments") => "(kind = $4 OR (kind = 'price' AND segments_ours <> segments_theirs))",
+        Some(_) => "kind = $4",
+        None => "kind <> $4",
+    };
     let sql = format!(
         "SELECT {RECORD} FROM reconciliation_records WHERE tenant_id = $1 AND reconciliation_id = $2 AND record > $3 AND {which} ORDER BY record LIMIT $5"
     );

@@ -23,7 +23,7 @@ const BY_MESSAGE: &str = "SELECT message_id, CAST(SUM(CASE WHEN to_book = 'reser
     FROM credit_entries WHERE tenant_id = $1 AND message_id IS NOT NULL GROUP BY message_id";
 
 /// What messages cost: what is set aside stands in a message's row, and what it was charged before that, or in all, in its charge.
-const OWED: &str = "SELECT m.id AS message_id, 'reserved' AS state, m.cost_micros - COALESCE(c.charged, 0) AS quoted, COALESCE(c.charged, 0) AS charged FROM messages AS m
+const OWED: &str = "SELECT m.id AS message_id, 'reserved' AS state, CAST(m.aside ->> 'quoted' AS BIGINT) AS quoted, COALESCE(c.charged, 0) AS charged FROM messages AS m
         LEFT JOIN message_charges AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id WHERE m.tenant_id = $1 AND m.aside IS NOT NULL
     UNION ALL SELECT c.message_id, c.state, c.quoted, c.charged FROM message_charges AS c WHERE c.tenant_id = $1
         AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.tenant_id = $1 AND m.id = c.message_id AND m.aside IS NOT NULL)";
@@ -70,6 +70,23 @@ pub async fn taken_and_not_sent(tx: &mut Tx, tenant: TenantId, limit: i64) -> Re
     tx.rows(sql, &[&tenant, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
+/// The tenant's charged messages that an account's provider knows by the id of another charged one: it took one and two were paid. Mail
+/// servers name what they queue, and use a name again.
+pub async fn charged_as_one(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<(MessageId, MessageId)>, Error> {
+    let is_charged = |m: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM message_charges c WHERE c.tenant_id = $1 AND c.message_id = {m}.id AND c.state = 'settled')"
+        )
+    };
+    let sql = format!(
+        "SELECT o.id, m.id FROM messages m JOIN messages o ON o.account_id = m.account_id AND o.provider_message_id = m.provider_message_id AND o.tenant_id = m.tenant_id AND o.id < m.id
+        WHERE m.tenant_id = $1 AND m.connector <> 'smtp' AND m.sent_at IS NOT NULL AND o.sent_at IS NOT NULL AND {} AND {} ORDER BY m.id LIMIT $2",
+        is_charged("m"),
+        is_charged("o")
+    );
+    tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 /// Messages of a channel that count for the tenant's plan, of those accepted in a time: what a counter of [`crate::quotas`] must say. One statement, so one snapshot of a month.
 pub async fn used(
     tx: &mut Tx,
@@ -78,7 +95,16 @@ pub async fn used(
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<i64, Error> {
-    let over = [Status::Failed, Status::Bounced, Status::Canceled, Status::Expired, Status::Suppressed];
+    // What arrived and is not called sent did so by a way it had left.
+    let over = [
+        Status::Failed,
+        Status::Bounced,
+        Status::Canceled,
+        Status::Expired,
+        Status::Suppressed,
+        Status::Delivered,
+        Status::Read,
+    ];
     let over = over.map(|status| status.code().to_string()).join(", ");
     let sql = format!(
         "SELECT (SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND channel = $2 AND created_at >= $3 AND created_at < $4

@@ -83,14 +83,14 @@ pub(crate) async fn export(State(app): State<App>, Who(caller): Who, Args(query)
 
 /// Tries prices out
 ///
-/// What the traffic of a month would cost at other prices, beside what it costs at today's: of one tenant (`Tidings-Tenant`) or of all. Read from sums, so rows for a longer prefix than a calling code
-/// are left out and counted, and WhatsApp templates are taken for marketing or utility by their purpose.
+/// What the traffic of a month would cost at other prices, beside what it costs at today's: of one tenant (`Tidings-Tenant`), or of all that are billed in this currency. Read from sums, so rows for a
+/// longer prefix than a calling code are left out and counted. MMS and the categories of WhatsApp are those messages were charged as; what was not charged is taken for what its purpose says.
 #[utoipa::path(post, path = "/v1/prices/what-if", operation_id = "try_prices", tag = "Money",
     request_body(content = WhatIf, example = json!({"currency": "USD", "month": "2026-11", "rows": [{"channel": "sms", "unit": "segment", "amount_micros": 8000}]})),
     responses((status = 200, description = "What it would cost.", body = WhatIfView, example = json!({
         "month": "2026-11", "today": {"amount_micros": 9000, "currency": "USD"}, "then": {"amount_micros": 8000, "currency": "USD"},
-        "provider_cost": {"amount_micros": 0, "currency": "USD"}, "without_price": 0, "rows_left_out": 0,
-        "data": [{"channel": "sms", "provider": "twilio", "country": "US", "purpose": "transactional", "messages": 1, "segments": 1, "today_micros": 9000, "then_micros": 8000}]}))))]
+        "provider_cost": {"amount_micros": 0, "currency": "USD"}, "without_price": 0, "guessed": 0, "tenants_left_out": 0, "rows_left_out": 0,
+        "data": [{"channel": "sms", "provider": "twilio", "country": "US", "purpose": "transactional", "category": null, "messages": 1, "segments": 1, "today_micros": 9000, "then_micros": 8000}]}))))]
 pub(crate) async fn what_if(State(app): State<App>, Who(caller): Who, post: Post) -> Answer {
     let asked: WhatIf = read(&post.body)?;
     answer::json(&app.engine().what_if(&caller, asked).await?)

@@ -45,8 +45,10 @@ pub(crate) struct ReconciliationDifferences {
 
 /// Holds an account against its provider
 ///
-/// Compares the messages an account sent in a time with the provider's own records: its list of messages with prices (Twilio), its counts by day (SES, SendGrid, Mailgun, Mailjet, Resend), or a table
-/// exported there (`csv`). Works in the background; what the provider took for a message reaches its cost. Calls are not compared.
+/// Compares the messages an account sent in a time with the provider's own records: its lists of messages and calls with prices (Twilio), its counts by day (SES, SendGrid, Mailgun, Mailjet, Resend),
+/// or a table exported there (`csv`), which may also be of an account that was deleted. Works in the background; what the provider's own list says it took for a message, and for how many segments, reaches its
+/// cost; a table does only when the operator sends it.
+/// What another account here sent through the same account at the provider is no difference.
 #[utoipa::path(post, path = "/v1/reconciliations", operation_id = "start_reconciliation", tag = "Money",
     request_body(content = NewReconciliation, example = json!({"account_id": "acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-11-21T00:00:00Z"})),
     responses((status = 201, description = "It has begun.", body = ReconciliationView, example = json!(examples::reconciliation()))))]
@@ -75,11 +77,11 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<Rec
 
 /// Lists what differs
 ///
-/// Messages only one side has, and prices that differ: what we had before against what the provider says.
+/// Messages only one side has, and prices and segments that differ: what we had before against what the provider says.
 #[utoipa::path(get, path = "/v1/reconciliations/{id}/differences", operation_id = "list_reconciliation_differences", tag = "Money", params(DifferencesQuery),
     responses((status = 200, description = "What differs.", content(
         (ReconciliationDifferences = "application/json", example = json!({"data": [examples::reconciliation_difference()]})),
-        (String = "text/csv", example = json!("kind,record,message_id,at,ours,theirs,currency\r\nmissing_here,SM1,,2026-11-21T09:30:00Z,,7500,USD\r\n"))))))]
+        (String = "text/csv", example = json!("kind,record,message_id,at,ours,theirs,currency,segments_ours,segments_theirs\r\nmissing_here,SM1,,2026-11-21T09:30:00Z,,7500,USD,,1\r\n"))))))]
 pub(crate) async fn differences(
     State(app): State<App>,
     Who(caller): Who,

@@ -13,6 +13,11 @@ pub trait Figures: Sync + Send {
         None
     }
 
+    /// How many whole days before today are still counted, in UTC, where the provider forgets them soon.
+    fn days_kept(&self) -> Option<u16> {
+        None
+    }
+
     /// One page of a suppression list; `after` is what the page before named. `None` where there is no such list.
     fn suppressed(
         &self,

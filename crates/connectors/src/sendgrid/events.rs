@@ -27,11 +27,15 @@ const DROPS: &[(&str, FailureKind, &str)] = &[
     ),
 ];
 
+/// The id SendGrid answered with, which is followed by what happened to the mail inside SendGrid wherever it is told later.
+pub(super) fn bare_id(id: &str) -> &str {
+    id.split('.').next().unwrap_or(id)
+}
+
 /// Reads one event; `None` for one that changes nothing, or names neither a mail nor an attempt of ours.
 pub(super) fn read(event: &Value) -> Option<Report> {
     let (status, fact) = seen(event)?;
-    // The id is followed by what happened to the mail inside SendGrid.
-    let id = email::text(event, "/sg_message_id").and_then(|id| id.split('.').next());
+    let id = email::text(event, "/sg_message_id").map(bare_id);
     let attempt_id = email::text(event, &format!("/{}", email::ECHO)).and_then(|id| id.parse().ok());
     if id.is_none() && attempt_id.is_none() {
         return None;

@@ -55,7 +55,8 @@ fn day(row: &Value) -> Option<Day> {
     let metric = |name: &str| row.pointer(&format!("/stats/0/metrics/{name}")).and_then(Value::as_i64);
     Some(Day {
         day: text(row, "/date")?.to_owned(),
-        sent: metric("processed"),
+        // It took what it then dropped, such as a mail to a suppressed address; only the rest is `processed`.
+        sent: metric("requests").or_else(|| metric("processed")),
         delivered: metric("delivered"),
         bounced: metric("bounces"),
         complained: metric("spam_reports"),

@@ -23,12 +23,19 @@ use crate::{
 };
 
 const PAGE: usize = 100;
+/// It shows the last two weeks: whole days before the running one.
+/// <https://docs.aws.amazon.com/ses/latest/APIReference/API_GetSendStatistics.html>
+const DAYS_KEPT: u16 = 13;
 
 pub(super) struct Statistics;
 
 impl Figures for Statistics {
     fn statistics(&self, cx: &Cx<'_>, period: &Period, answers: &[Answer]) -> Option<Plan<Vec<Day>>> {
         Some(if answers.is_empty() { ask(cx) } else { days(period, answers) })
+    }
+
+    fn days_kept(&self) -> Option<u16> {
+        Some(DAYS_KEPT)
     }
 
     fn suppressed(

@@ -12,6 +12,7 @@ use super::{Settings, answer, request};
 use crate::{
     Cx,
     manage::{self, Next, Period, Plan, Record, RecordPage, Records},
+    read,
 };
 
 /// Messages or calls of one page: some 300 KiB, well within what is read of an answer.
@@ -90,8 +91,13 @@ fn record(message: &Value) -> Option<Record> {
         provider_message_id: answer::text(message, "sid")?.to_owned(),
         at: ["date_sent", "start_time", "date_created"].into_iter().find_map(|name| date(message, name)),
         price: answer::price(message),
-        segments: answer::segments(message),
+        segments: answer::segments(message).or_else(|| minutes(message)),
     })
+}
+
+/// What a call is charged by.
+fn minutes(call: &Value) -> Option<u32> {
+    answer::text(call, "duration").filter(|_| call["status"] == "completed").and_then(read::begun_minutes)
 }
 
 /// Dates are RFC 2822, in GMT, to the second.
@@ -164,7 +170,7 @@ mod tests {
         );
         let call = |sid: &str, direction: &str| {
             json!({
-                "sid": sid, "direction": direction, "price": "-0.200", "price_unit": "USD", "duration": "64", "start_time": "Sat, 21 Nov 2026 09:30:00 +0000",
+                "sid": sid, "direction": direction, "status": "completed", "price": "-0.200", "price_unit": "USD", "duration": "64", "start_time": "Sat, 21 Nov 2026 09:30:00 +0000",
                 "date_created": "Sat, 21 Nov 2026 09:29:00 +0000",
             })
         };
@@ -181,7 +187,7 @@ mod tests {
             (record.provider_message_id.as_str(), record.at),
             ("CA1", Some(Timestamp::from_seconds(1_795_253_400)))
         );
-        assert_eq!(record.price.as_ref().map(|price| price.amount_micros), Some(200_000));
+        assert_eq!((record.price.as_ref().map(|price| price.amount_micros), record.segments), (Some(200_000), Some(2)));
         let next = url(Messages.page(&cx, &period, page.next.as_deref(), &[]));
         assert!(next.ends_with("/Accounts/AC1/Calls.json?PageSize=250&Page=1&PageToken=PACA1"), "{next}");
         let last = json!({"calls": [], "next_page_uri": null});

@@ -182,7 +182,7 @@ fn new_page<'a>(cx: &Cx, form: &Form, faults: &Faults, tried: Option<&WhatIfView
                             .help("A table with the names of the columns in its first line, as the export writes it. Amounts are millionths. What is left empty fits everything; the row that fits most closely counts.").draw(form, faults))
                         div.fields-2 {
                             (Field::text("note", "Note").draw(form, faults))
-                            (Field::text("month", "Try them on").plain().with(Control::Choice(months)).help("What everybody sent in that month would cost at these prices. Nothing changes by it.").draw(form, faults))
+                            (Field::text("month", "Try them on").plain().with(Control::Choice(months)).help("What everybody who is billed in this currency sent in that month would cost at these prices. Nothing changes by it.").draw(form, faults))
                         }
                     }
                 }
@@ -231,13 +231,15 @@ fn result(tried: &WhatIfView) -> Markup {
             ),
             text(if row.country.is_empty() { "–" } else { &row.country }),
             text(&format::words(row.purpose.as_str())),
+            text(&row.category.map_or_else(|| "–".to_owned(), |kind| format::words(kind.as_str()))),
             table::number(row.messages),
             table::number(row.segments),
             amount(row.today_micros),
             amount(row.then_micros),
         ],
     };
-    let columns = &["Channel", "Provider", "Country", "Purpose", "Messages", "Parts", "Today", "At these prices"];
+    let columns =
+        &["Channel", "Provider", "Country", "Purpose", "Kind", "Messages", "Parts", "Today", "At these prices"];
     let rows: Vec<Row> = tried.data.iter().take(TRIED).map(row).collect();
     html! {
         section.tiles aria-label="What it would cost" {
@@ -247,6 +249,8 @@ fn result(tried: &WhatIfView) -> Markup {
             (parts::tile("Without a price", &format::number(tried.without_price), Some(html! { "messages no row fits" })))
         }
         @if tried.rows_left_out > 0 { (parts::notice(Tone::Info, "", html! { p { (format::count(i64::try_from(tried.rows_left_out).unwrap_or(i64::MAX), "row is", "rows are")) " for a longer prefix than a country’s: sums do not tell such numbers apart, so they were left out here." } })) }
+        @if tried.tenants_left_out > 0 { (parts::notice(Tone::Info, "", html! { p { (format::count(tried.tenants_left_out, "tenant that sent something is", "tenants that sent something are")) " left out: not billed, or not in " (currency) "." } })) }
+        @if tried.guessed > 0 { (parts::notice(Tone::Info, "", html! { p { (format::count(tried.guessed, "WhatsApp message was", "WhatsApp messages were")) " not charged by kind, and counted as marketing or utility by purpose." } })) }
         @if rows.is_empty() { section.card { (parts::empty("chart", "Nothing was sent", "Choose a month with messages to try the prices on.", None)) } }
         @else { (parts::card_flush(&format!("By kind, in {currency}"), (tried.data.len() > TRIED).then(|| html! { span."muted small" { "The dearest " (TRIED) } }), table::table(Table { caption: "What messages cost today and at these prices, the dearest first", columns, rows }))) }
     }

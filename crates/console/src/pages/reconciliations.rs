@@ -136,6 +136,7 @@ fn accuracy(ppm: i64) -> String {
 fn state(one: &ReconciliationView) -> Markup {
     match (one.state.as_str(), one.is_accurate) {
         ("failed", _) => parts::badge(Tone::Bad, "Failed"),
+        ("done", None) => parts::badge(Tone::Warn, "Not all asked about"),
         ("done", Some(true)) => parts::badge(Tone::Good, "Accurate"),
         ("done", _) => parts::badge(Tone::Bad, "Below 99.9 %"),
         _ => html! { span."badge info moving" { "Comparing" } },
@@ -198,7 +199,7 @@ fn new_page<'a>(cx: &Cx, accounts: &[AccountView], form: &Form, faults: &Faults)
                         details.more id="table" open[faults.at("csv").is_some()] {
                             summary { "From a table exported at the provider" }
                             div."stack spaced" {
-                                p.muted { "For providers that show neither their messages nor counts by day. One column has the provider’s ids (id, sid or message_id); date, price and currency are compared where they are there." }
+                                p.muted { "For providers that show neither their messages nor counts by day. One column has the provider’s ids (id, sid or message_id); date, price, currency and segments are compared where they are there. Commas, semicolons or tabs; dates without a zone are in UTC." }
                                 file-text for="f-csv" { div.field { label for="f-file" { "File " span.optional { "optional" } } input #f-file type="file" accept=".csv,.txt,text/csv"; } }
                                 (Field::text("csv", "Table").with(Control::Area { rows: 6 }).example("sid,date_sent,price,currency\nSM1,2026-11-21T09:30:00Z,-0.0075,USD").help("What the file says, or pasted.").draw(form, faults))
                                 (Field::text("channel", "What the table holds").plain().with(Control::Choice(HOLDS.map(|(value, words)| (value, words.to_owned())).to_vec())).help("Providers keep calls in a table of their own.").draw(form, faults))
@@ -290,10 +291,11 @@ pub(crate) struct Narrowed {
 }
 
 /// What kinds of differences there are: the word in addresses, the kind, and words for people.
-const KINDS: [(&str, Difference, &str); 4] = [
+const KINDS: [(&str, Difference, &str); 5] = [
     ("missing_here", Difference::MissingHere, "Only the provider has it"),
     ("missing_there", Difference::MissingThere, "Only we have it"),
     ("price", Difference::Price, "Another price"),
+    ("segments", Difference::Segments, "Other segments or minutes"),
     ("count", Difference::Count, "Another count"),
 ];
 
@@ -326,7 +328,8 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(wanted): Query<Na
             (differences(&cx, &one, &path, word, wanted.cursor.is_none(), &found))
         }
     };
-    let has_any = one.missing_here + one.missing_there + one.price_differences > 0 || !found.is_empty();
+    let has_any =
+        one.missing_here + one.missing_there + one.price_differences + one.segment_differences > 0 || !found.is_empty();
     Ok(cx.page(shell::Page {
         above: ABOVE,
         lead: Some(html! { (span_of(&cx, &one)) ", against " (source(&one.source)) "." }),
@@ -349,6 +352,15 @@ fn result(cx: &Cx, one: &ReconciliationView) -> Markup {
             (parts::tile("The provider's", &format::number(one.theirs), None))
             (parts::tile("On both sides", &format::number(one.matched), Some(html! { (format::percent(one.matched, one.matched + counted)) " of all" })))
             (parts::tile("On one side only", &format::number(counted), Some(html! { (format::number(one.missing_there)) " ours, " (format::number(one.missing_here)) " theirs" })))
+            @if one.elsewhere > 0 {
+                (parts::tile("Sent by other accounts", &format::number(one.elsewhere), Some(html! { "through the same account there; not counted" })))
+            }
+            @if one.not_asked > 0 {
+                (parts::tile("Not asked about", &format::number(one.not_asked), Some(html! { "its list lacks more than it can be asked about one by one" })))
+            }
+            @if one.segment_differences > 0 {
+                (parts::tile("In other segments", &format::number(one.segment_differences), Some(html! { "or minutes" @if one.is_binding { "; theirs count from now on" } })))
+            }
             @if let (Some(ours), Some(theirs)) = (&one.cost_ours, &one.cost_theirs) {
                 (parts::tile("The provider took", &format::money(theirs), Some(html! { "we had " (format::money(ours)) })))
             }
@@ -372,18 +384,19 @@ fn differences(
         (found, None)
     };
     let choices = KINDS.iter().map(|(word, _, text)| ((*word).to_owned(), (*text).to_owned())).collect();
-    let value = |micros: Option<i64>, currency: Option<&String>| match (micros, currency) {
-        (None, _) => "–".to_owned(),
-        (Some(micros), Some(currency)) => format!("{} {currency}", format::amount(micros)),
-        (Some(count), None) => format::number(count),
+    let value = |micros: Option<i64>, currency: Option<&String>, units: Option<i64>| match (micros, currency, units) {
+        (None, ..) => "–".to_owned(),
+        (Some(micros), Some(currency), Some(units)) => format!("{} {currency} for {units}", format::amount(micros)),
+        (Some(micros), Some(currency), None) => format!("{} {currency}", format::amount(micros)),
+        (Some(count), None, _) => format::number(count),
     };
     let row = |difference: &ReconciliationDifference| Row {
         href: difference.message_id.map(|id| format!("/console/messages/{id}")),
         cells: vec![
             cell(html! { code.break { (difference.record) } }),
             cell(kind_of(&difference.kind)),
-            figure(&value(difference.ours, difference.currency.as_ref())),
-            figure(&value(difference.theirs, difference.currency.as_ref())),
+            figure(&value(difference.ours, difference.currency.as_ref(), difference.segments_ours)),
+            figure(&value(difference.theirs, difference.currency.as_ref(), difference.segments_theirs)),
             cell(html! { @match difference.at { Some(at) => (cx.here().at(at)), None => span.muted { "–" } } }),
         ],
     };

@@ -20,8 +20,9 @@ both! {
         in_order(PATH, &empty);
         assert!(empty.text.contains("Nothing was compared yet"));
         in_order("new", &visitor.get(&format!("{PATH}/new")).await);
-        stage.send(json!({"to": {"phone": "+12025550123"}, "channel": "sms", "content": {"text": "x"}})).await;
+        let sent = stage.send(json!({"to": {"phone": "+12025550123"}, "channel": "sms", "content": {"text": "x"}})).await;
         stage.pass(12_000).await;
+        stage.world.clock.advance_ms(180_000);
 
         let now = stage.engine.ports.clock.now();
         let (from, to) = (now.plus_seconds(-7_200), now);
@@ -54,6 +55,14 @@ both! {
         assert!(visitor.get(&format!("{path}?kind=nonsense&cursor=%00")).await.text.contains("SM0001"), "what no list gave out is the beginning");
         let csv = visitor.get(&format!("{path}/differences.csv")).await;
         assert!(csv.text.starts_with("kind,record,") && csv.text.lines().count() > 120, "{}", csv.text);
+
+        // Parts differ of one of ours.
+        let sent = stage.message(sent).await.provider_message_id.unwrap();
+        let table = format!("sid;segments\n{sent};4\n");
+        let made = visitor.post(PATH, &[("account_id", &account), ("month", ""), ("starts_at", &from), ("ends_at", &to), ("csv", &table)]).await;
+        while work::run(&stage.engine).await.unwrap() > 0 {}
+        let page = visitor.get(&format!("{}?kind=segments", made.location())).await;
+        assert!(page.text.contains("In other segments") && page.text.contains(&sent), "{}", page.text);
 
         let month = now.to_string()[..7].to_owned();
         let refused = visitor.post(PATH, &[("account_id", &account), ("month", &month)]).await;

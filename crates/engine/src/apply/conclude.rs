@@ -10,7 +10,7 @@ const GOLDEN_RATIO: f64 = 1.618_033_988_749_895;
 /// Waits of an event to a tenant's endpoint, in seconds: quick while a deployment restarts, then patient; three days in all.
 const WEBHOOK_WAITS_S: [u64; 12] = [5, 60, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 36_000, 43_200, 43_200, 43_200];
 /// Wait before the provider is asked about an attempt without an answer, in milliseconds: its own books need a moment.
-const ASK_AFTER_MS: i64 = 5_000;
+pub const ASK_AFTER_MS: i64 = 5_000;
 /// Shortest wait after a provider said it was too much, when it does not say how long, in milliseconds.
 const THROTTLE_WAIT_MS: u64 = 1_000;
 

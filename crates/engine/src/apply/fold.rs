@@ -29,7 +29,7 @@ use super::{
 use crate::{
     consent::{notice, screen::Ruling},
     engine::Tenants,
-    money::{book::Category, charge},
+    money::{book::Category, charge, purse::Purses},
     plans::quota::Rooms,
     routing::again::History,
     view,
@@ -59,8 +59,13 @@ pub(super) struct Fold<'a> {
     ways: Ways,
     /// What was tried for messages that may go through another account.
     histories: HashMap<MessageId, History>,
-    /// What is left of plans for messages that may go over another channel.
-    rooms: Rooms,
+    means: Means,
+}
+
+/// What is left of plans and credit for messages that may go another way.
+pub(super) struct Means {
+    pub rooms: Rooms,
+    pub purses: Purses,
 }
 
 /// The channels left to messages, and the ways they went before.
@@ -80,7 +85,7 @@ impl<'a> Fold<'a> {
         now: Timestamp,
         ways: Ways,
         histories: HashMap<MessageId, History>,
-        rooms: Rooms,
+        means: Means,
     ) -> Self {
         Self {
             rows,
@@ -97,7 +102,7 @@ impl<'a> Fold<'a> {
             soft: Vec::new(),
             ways,
             histories,
-            rooms,
+            means,
         }
     }
 
@@ -107,6 +112,13 @@ impl<'a> Fold<'a> {
 
     pub(super) fn row(&self, id: MessageId) -> Option<&Message> {
         self.rows.get(&id)
+    }
+
+    /// True when a message of this transaction is known to its provider by this id.
+    pub(super) fn has_taken(&self, connector: &str, id: &str) -> bool {
+        let is_it =
+            |m: &Message| m.connector.as_deref() == Some(connector) && m.provider_message_id.as_deref() == Some(id);
+        self.rows.values().any(is_it)
     }
 
     pub(super) fn take_ends(&mut self) -> Vec<(TenantId, AccountId, Vec<Option<Failure>>)> {
@@ -125,7 +137,7 @@ impl<'a> Fold<'a> {
         }
         let due =
             self.due.into_iter().map(|((tenant, account, class), due_at)| (tenant, account, class, due_at)).collect();
-        (self.writes, due, self.told.into_iter().collect(), self.rooms)
+        (self.writes, due, self.told.into_iter().collect(), self.means.rooms)
     }
 
     /// Takes a row out to be changed, keeping what it was. [`Fold::put`] puts it back.
@@ -238,10 +250,11 @@ impl<'a> Fold<'a> {
 
     /// The provider named its price. For a tenant that is billed what a message costs is what the tenant pays us: its charge takes note; for the others it is what the provider takes.
     fn priced(&mut self, m: &mut Message, price: &Money) {
-        if self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some()) {
-            self.writes.charge(charge::priced(m, price, self.now));
-            self.repriced.insert(m.id);
-        } else {
+        // A message that was charged keeps to its charge, also once its tenant is no longer billed: what it comes to is written over what the provider takes.
+        self.writes.charge(charge::priced(m, price, self.now));
+        self.repriced.insert(m.id);
+        let is_billed = self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some());
+        if !is_billed && m.cost_currency.as_ref().is_none_or(|currency| *currency == price.currency) {
             (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
         }
     }
@@ -255,7 +268,10 @@ impl<'a> Fold<'a> {
     }
 
     fn refused(&mut self, m: &mut Message, flight: &Flight, failure: &Failure, repeats_safely: bool) {
-        m.failure = json(failure);
+        let arrived = matches!(m.status, Status::Delivered | Status::Read);
+        if !arrived {
+            m.failure = json(failure);
+        }
         self.notice(m, |channel, connector| notice::of_failure(channel, connector, failure));
         let facts = Facts {
             channel: m.channel,
@@ -265,8 +281,8 @@ impl<'a> Fold<'a> {
             repeats_safely,
             can_ask: self.can_ask(m),
         };
-        let next = if m.status.was_accepted() && m.sent_at.is_some() {
-            // A callback that overtook the answer has already told the truth.
+        let next = if arrived || (m.status.was_accepted() && m.sent_at.is_some()) {
+            // A callback that overtook the answer has already told the truth, or it arrived by a way it had left.
             m.due_at = None;
             return;
         } else {
@@ -421,7 +437,7 @@ impl<'a> Fold<'a> {
         if m.provider_message_id.is_none() && !is_former {
             m.provider_message_id.clone_from(&learned.provider_message_id);
         }
-        m.segments = learned.segments.filter(|count| *count > 0).or(m.segments);
+        m.segments = learned.segments.filter(|count| *count > 0 && !is_former).or(m.segments);
         if let Some(price) = learned.price.as_ref().filter(|_| !is_former) {
             self.priced(&mut m, price);
         }
@@ -440,9 +456,12 @@ impl<'a> Fold<'a> {
             let is_settled = learned.fact != Fact::Sent;
             m.poll_at = if is_settled { None } else { m.poll_at.map(|_| self.now.plus_millis(ASK_SENT_AFTER_MS)) };
         }
-        if learned.fact.status().is_some_and(Status::was_accepted) && m.sent_at.is_none() && learned.fact != Fact::Sent
+        if learned.fact.status().is_some_and(Status::was_accepted)
+            && m.sent_at.is_none()
+            && learned.fact != Fact::Sent
+            && !is_former
         {
-            // Delivered and read imply that it was sent.
+            // Delivered and read imply that it was sent, the way they speak of.
             m.sent_at = Some(learned.at);
         }
         engage(&mut m.engagement, learned);
@@ -469,12 +488,12 @@ impl<'a> Fold<'a> {
     pub(super) fn asked(&mut self, asked: &AskedAbout) {
         let Some(mut m) = self.take(asked.message_id) else { return };
         m.polls += 1;
-        m.poll_at = asked.ask_again_at;
         let waits = !m.status.is_final() && m.due_at.is_none();
-        if let Some(account) = m
-            .account_id
-            .filter(|_| waits && (asked.is_not_taken || asked.gives_up) && m.guarantee == Guarantee::AtLeastOnce)
-        {
+        let is_over = asked.is_not_taken || asked.gives_up;
+        // What was found turned out to be another message's, which took it first: nothing is known of this one.
+        let again = (waits && !is_over).then(|| self.now.plus_millis(conclude::ASK_AFTER_MS));
+        m.poll_at = asked.ask_again_at.or(again);
+        if let Some(account) = m.account_id.filter(|_| waits && is_over && m.guarantee == Guarantee::AtLeastOnce) {
             let failure = m.failure.as_deref().and_then(|text| serde_json::from_str(text).ok());
             let failure: Failure = failure
                 .unwrap_or_else(|| Failure::new(FailureKind::Unknown, "no_answer", "The provider gave no answer."));

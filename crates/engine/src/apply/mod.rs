@@ -27,12 +27,13 @@ use store::{
 };
 
 pub use self::early::EarlyPayload;
-use self::fold::{Fold, Ways};
+use self::fold::{Fold, Means, Ways};
 use crate::{
     Engine, Error,
     consent::{notice, screen::Ruling},
     directory::{Account, Tenant},
     engine::Tenants,
+    money::purse::{self, Purses},
     plans::quota::Rooms,
     routing::again::{self, Because, History},
     writes::Writes,
@@ -293,8 +294,9 @@ pub(crate) async fn write_in(
     let early = early_reports(tx, inputs).await?;
     let ways = ways(tx, &rows).await?;
     let histories = histories(tx, inputs, &rows).await?;
+    let purses = purses(tx, tenants, inputs, &rows, (&ways, &histories), now).await?;
     let rooms = rooms(tx, tenants, &rows, &ways).await?;
-    let mut fold = Fold::new(rows, tenants, ids, now, ways, histories, rooms);
+    let mut fold = Fold::new(rows, tenants, ids, now, ways, histories, Means { rooms, purses });
     for input in inputs {
         match input {
             Input::Finished(items) => {
@@ -302,7 +304,13 @@ pub(crate) async fn write_in(
                     fold.finished(item, held.contains(&item.flight.message_id));
                 }
             }
-            Input::Learned(items) => items.iter().for_each(|item| fold.learned(item)),
+            Input::Learned(items) => {
+                for item in items {
+                    if !is_anothers(tx, &fold, item).await? {
+                        fold.learned(item);
+                    }
+                }
+            }
             Input::Abandoned(items) => {
                 items.iter().filter(|item| held.contains(&item.message_id)).for_each(|item| fold.abandoned(item))
             }
@@ -359,6 +367,37 @@ pub(crate) async fn write_in(
         due.extend(notices.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)));
     }
     Ok(Aftermath { pauses, due, told })
+}
+
+/// What is left of credit for messages with another channel or account to go to. Costs nothing for the others, and where nobody pays ahead.
+async fn purses(
+    tx: &mut Tx,
+    tenants: &Tenants,
+    inputs: &[&Input],
+    rows: &HashMap<MessageId, Message>,
+    (ways, histories): (&Ways, &HashMap<MessageId, History>),
+    now: Timestamp,
+) -> Result<Purses, store::Error> {
+    let rerouted = inputs.iter().filter(|input| matches!(input, Input::Rerouted(_))).flat_map(|input| input.keys());
+    let moving: BTreeSet<MessageId> =
+        ways.left.keys().chain(histories.keys()).copied().chain(rerouted.map(|(_, id)| id)).collect();
+    let pays_ahead = |m: &&Message| tenants.get(&m.tenant_id).is_some_and(|tenant| purse::pays_ahead(tenant));
+    let moving: Vec<&Message> = moving.iter().filter_map(|id| rows.get(id)).filter(pays_ahead).collect();
+    if moving.is_empty() {
+        return Ok(Purses::default());
+    }
+    Purses::lock(tx, rows.values().map(|m| m.tenant_id).collect(), &moving, now).await
+}
+
+/// True when a question was answered with what is, by its id, another message of ours. Costs nothing where the message's id was known.
+async fn is_anothers(tx: &mut Tx, fold: &Fold<'_>, item: &Learned) -> Result<bool, store::Error> {
+    let Some((m, id)) = fold.row(item.message_id).zip(item.provider_message_id.as_deref()) else { return Ok(false) };
+    if item.source != "poll" || m.provider_message_id.as_deref() == Some(id) {
+        return Ok(false);
+    }
+    let connector = m.connector.clone().unwrap_or_default();
+    let is_taken_here = fold.has_taken(&connector, id);
+    Ok(is_taken_here || messages::is_anothers(tx, &connector, id, (m.tenant_id, m.id)).await?)
 }
 
 /// What is left of plans for messages with another channel to go to. Costs nothing for messages with one channel.

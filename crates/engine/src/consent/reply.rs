@@ -10,6 +10,7 @@ use store::{
 };
 
 use crate::{
+    analytics::period,
     directory::{Account, Tenant},
     view,
     writes::Writes,
@@ -44,6 +45,7 @@ pub(crate) fn message(
         },
         expires_at: topic.starts_with("reply:stop").then(|| now.plus_seconds(KEPT_S)),
         due_at: Some(now),
+        clock: Some(period::clock(&tenant.consent.zone, now)),
         ..Message::new(tenant.id, id, channel, address.to_owned(), content_id, now)
     }
 }

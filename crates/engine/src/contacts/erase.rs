@@ -144,13 +144,29 @@ async fn empty(
     Ok(done)
 }
 
+/// Nouns of the audit log whose entries tell of the people a tenant writes to. What it says of money, of accounts and of who may do what stays whatever it names.
+const OF_PEOPLE: [&str; 8] =
+    ["campaign", "consent", "contact", "list", "message", "preferences", "schedule", "suppression"];
+
+fn tells_of_people(action: &str) -> bool {
+    crate::audit::noun(action).is_some_and(|noun| OF_PEOPLE.contains(&noun))
+}
+
 /// Removes a contact of whom nothing else is left, and says so.
 async fn remove(tx: &mut Tx, work: &Work, person: &Person, detail: &serde_json::Value) -> Result<(), Error> {
     invoice_deliveries::take_files(tx, person.tenant, person.id, work.now).await?;
     contacts::delete(tx, person.tenant, person.id).await?;
     erasure::forget_contact(tx, person.tenant, person.id).await?;
     for address in &person.addresses {
-        erasure::forget_address(tx, person.tenant, address).await?;
+        erasure::forget_bounces(tx, person.tenant, address).await?;
+        let (plain, named) = (address.trim_start_matches('+').to_lowercase(), |text: &str| person.is_in(text));
+        for place in erasure::NAMED {
+            erasure::forget_text(tx, person.tenant, place, &plain, named).await?;
+        }
+        erasure::forget_details(tx, person.tenant, &plain, |action, detail| {
+            tells_of_people(action) && person.is_in(detail)
+        })
+        .await?;
     }
     work.tell(tx, "contact.deleted", json!({"id": person.id, "erased": true}).to_string()).await?;
     work.record(tx, "contact.erased", person.id, detail).await

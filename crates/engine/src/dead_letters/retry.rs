@@ -24,7 +24,10 @@ use crate::{
     cancel,
     directory::{Tenant, TenantState},
     keys::Caller,
-    money::charge,
+    money::{
+        charge,
+        purse::{self, Purses, Way},
+    },
     once::{Repeat, Reply, Secrecy, once},
     plans::quota::{self, Rooms},
     queries::found,
@@ -145,6 +148,7 @@ impl Engine {
             Box::pin(async move {
                 let mut reopening = reopening;
                 let m = found(messages::lock_many(tx, &[(tenant_id, id)]).await?.pop())?;
+                reopening.open_purse(tx, &[&m]).await?;
                 let after = reopening.reopen(tx, m).await?;
                 let json: Box<RawValue> = cancel::shown(&view::message_json(&after, reopening.now))?;
                 *left.lock().unwrap_or_else(PoisonError::into_inner) = reopening.write(tx).await?;
@@ -171,6 +175,7 @@ impl Engine {
                 let keys: Vec<_> = ids.iter().map(|id| (tenant_id, *id)).collect();
                 let mut rows: HashMap<MessageId, Message> =
                     messages::lock_many(tx, &keys).await?.into_iter().map(|m| (m.id, m)).collect();
+                reopening.open_purse(tx, &rows.values().collect::<Vec<_>>()).await?;
                 let mut data = Vec::with_capacity(ids.len());
                 for id in ids {
                     data.push(match found(rows.remove(&id)) {
@@ -207,6 +212,7 @@ impl Engine {
             writes: Writes::default(),
             rooms: Rooms::default(),
             has_locked: false,
+            purses: Purses::default(),
         };
         Ok((tenant_id, reopening))
     }
@@ -261,6 +267,8 @@ struct Reopening {
     /// What is left of the tenant's plan, once it was asked for.
     rooms: Rooms,
     has_locked: bool,
+    /// What is left of the tenant's credit, where that can run out.
+    purses: Purses,
 }
 
 impl Reopening {
@@ -270,8 +278,12 @@ impl Reopening {
         self.caller.need_permission(Permission::Send(before.channel))?;
         let mut m = before.clone();
         let moved_from = self.route(tx, &mut m).await?;
+        // Its price was given back when it failed, unless it may have been sent after all.
+        let is_given_back = !quota::counts(&before);
+        let needed = if moved_from.is_some() || is_given_back { self.need(&m)? } else { None };
         self.make_room(tx, &before).await?;
-        if moved_from.is_some() {
+        self.purses.take(needed);
+        if moved_from.is_some() || is_given_back {
             self.writes.charge(charge::moved(&self.tenant, &mut m, None, None, self.now));
         }
         let account_id = m.account_id.ok_or_else(|| Error::internal("a routed message has an account"))?;
@@ -303,6 +315,20 @@ impl Reopening {
         self.writes.event(&self.tenant, "message.retried", view::message_json(&m, self.now), self.now, &self.ids);
         self.writes.change(&before, m.clone());
         Ok(m)
+    }
+
+    /// Looks what credit there is for these messages. The ledger is locked before the counters of the plan, as accept does.
+    async fn open_purse(&mut self, tx: &mut Tx, messages: &[&Message]) -> Result<(), Error> {
+        if purse::pays_ahead(&self.tenant) {
+            self.purses = Purses::lock(tx, [self.tenant.id].into(), messages, self.now).await?;
+        }
+        Ok(())
+    }
+
+    /// What the message needs of the tenant's credit to be tried again; refused where that does not reach.
+    fn need(&self, m: &Message) -> Result<Option<purse::Needed>, Error> {
+        let way = Way::through(m, m.connector.as_deref().unwrap_or_default());
+        self.purses.need(&self.tenant, &way, "Buy credit, then retry. The message stays a dead letter.")
     }
 
     /// Takes what the message uses of the tenant's plan again; refused where nothing is left of it.

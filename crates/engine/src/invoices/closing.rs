@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::tz::TimeZone;
 use model::{InvoiceId, TenantId, Timestamp};
 use store::{
     Scope, Tx, charge_counters, credits,
@@ -42,6 +43,8 @@ const PAGE: i64 = 200;
 const LOOK_BACK_S: i64 = 400 * 86_400;
 /// Sums of one month at most: every country there is on each channel, with room.
 const SUMS_MAX: i64 = 10_000;
+/// Some instant in the middle of a month that begins now, in seconds from it.
+const HALF_MONTH_S: i64 = 14 * 86_400;
 /// Seconds of the shortest sum.
 const SLOT_S: i64 = message_counters::QUARTER_S;
 
@@ -92,6 +95,7 @@ struct Read {
     customer: Customer,
     plan: Plan,
     month: String,
+    timezone: String,
     settings: BillingSettings,
     /// What is on invoices once this one is written, for this month and those it corrects.
     invoiced: Vec<Invoiced>,
@@ -109,6 +113,7 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
         .read(Scope::Tenant(tenant_id), move |tx| Box::pin(async move { look(tx, &subscription).await }));
     let Some(read) = read.await? else { return Ok(()) };
     let composed = compose(&read.facts);
+    let has_lines = !composed.lines.is_empty();
     let body = Body {
         seller: read.settings.seller.clone(),
         customer: read.customer,
@@ -116,11 +121,13 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
         plan: read.plan.name,
         allowances: read.facts.allowances,
         month: read.month,
+        timezone: Some(read.timezone),
         lines: composed.lines,
         net: composed.net,
         taxes: composed.taxes,
         payment: read.settings.payment.clone(),
         note: read.settings.note.clone(),
+        of_number: None,
         reason: None,
         due_days: read.settings.due_days,
     };
@@ -154,11 +161,16 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
                 // Somebody else closed it, or changed the plan meanwhile: the next run sees what is so then.
                 return Ok::<_, Error>(());
             };
-            rows::insert(tx, tenant_id, &invoice).await?;
             rows::put_invoiced(tx, &invoiced).await?;
-            let is_over = subscription.canceled_at.is_some_and(|at| at <= invoice.ends_at);
+            // After its end what becomes known about its last months is still looked for, as long as about any other month.
+            let is_looked_at = |end: Timestamp| end.plus_seconds(LOOK_BACK_S) > invoice.ends_at;
+            let ended = subscription.canceled_at.filter(|at| *at <= invoice.ends_at);
+            subscription.closes_at = ended.is_none_or(is_looked_at).then_some(next);
+            if !has_lines {
+                return Ok(subscriptions::put(tx, tenant_id, &subscription).await?);
+            }
+            rows::insert(tx, tenant_id, &invoice).await?;
             subscription.billed_until = invoice.ends_at;
-            subscription.closes_at = (!is_over).then_some(next);
             subscriptions::put(tx, tenant_id, &subscription).await?;
             if settings.issues_by_itself {
                 finish(tx, &settings.series, &mut invoice, now).await?;
@@ -186,16 +198,15 @@ async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, 
     let charged = charged(tx, tenant, starts_at, ends_at).await?;
     let none = (Sent::new(), Charged::new());
     let mut invoiced = written(tenant, starts_at, ends_at, (&sent, &charged), (&none.0, &none.1));
-    let earlier = earlier(tx, tenant, starts_at, &mut invoiced).await?;
+    let months = rows::months_since(tx, tenant, starts_at.plus_seconds(-LOOK_BACK_S)).await?;
+    let month_starts_at = month_start(&zone, &months, starts_at, ends_at);
+    let earlier = earlier(tx, tenant, starts_at, months, &mut invoiced).await?;
     let mut customer = Customer::from_stored(&subscription.customer);
     let country = customer.country.clone().or(row.default_country);
     let tax = settings.tax(&customer, country.as_deref());
     customer.name = customer.name.or(Some(row.name));
     customer.country = country;
-    let mode = credits::find(tx, tenant).await?.map(|ledger| BillingMode::from_stored(&ledger.mode));
-    let metered = mode
-        .filter(|mode| *mode != BillingMode::None)
-        .map(|mode| Metered { charged, is_prepaid: mode == BillingMode::Prepaid });
+    let metered = metered(tx, tenant, charged, &plan.currency, ends_at).await?;
     let facts = Facts {
         currency: plan.currency.clone(),
         plan: plan.name.clone(),
@@ -203,7 +214,8 @@ async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, 
         allowances: allowances(&plan.allowances),
         starts_at,
         ends_at,
-        month_starts_at: months::month(&zone, starts_at).0,
+        month_starts_at,
+        zone: zone.clone(),
         trial_ends_at: subscription.trial_ends_at,
         canceled_at: subscription.canceled_at,
         sent,
@@ -215,11 +227,54 @@ async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, 
         facts,
         customer,
         plan,
-        month: months::name(&zone, starts_at),
+        month: months::name(&zone, middle(starts_at, ends_at)),
+        timezone: row.timezone,
         settings,
         invoiced,
-        next_month_ends: months::month(&zone, ends_at).1,
+        // In its middle it is the same month on every clock, also when this one ended on another than the tenant has now.
+        next_month_ends: months::month(&zone, ends_at.plus_seconds(HALF_MONTH_S)).1,
     }))
+}
+
+/// Halfway between two instants.
+const fn middle(starts_at: Timestamp, ends_at: Timestamp) -> Timestamp {
+    Timestamp::from_micros(starts_at.as_micros() + (ends_at.as_micros() - starts_at.as_micros()) / 2)
+}
+
+/// When the month began whose rest ends at an instant. One that goes on from an earlier invoice began where that ended. One in which the plan began is as long as that month is on the
+/// tenant's clock, and ends where it was to end, also when the clock was changed since.
+fn month_start(zone: &TimeZone, months: &[Invoice], starts_at: Timestamp, ends_at: Timestamp) -> Timestamp {
+    if months.iter().any(|invoice| invoice.ends_at == starts_at) {
+        return starts_at;
+    }
+    let (begins, ends) = months::month(zone, middle(starts_at, ends_at));
+    Timestamp::from_micros(begins.as_micros() + (ends_at.as_micros() - ends.as_micros())).min(starts_at)
+}
+
+/// What a price list charged, and what of it is owed: what the ledger is short of, less what is on invoices that are not paid yet and what was charged after this month. So credit pays
+/// what was sent first, and nothing that an invoice asks for is asked for again.
+async fn metered(
+    tx: &mut Tx,
+    tenant: TenantId,
+    charged: Charged,
+    currency: &str,
+    ends_at: Timestamp,
+) -> Result<Option<Metered>, Error> {
+    let Some(ledger) = credits::find(tx, tenant).await?.filter(|ledger| ledger.currency == currency) else {
+        return Ok(None);
+    };
+    if BillingMode::from_stored(&ledger.mode) == BillingMode::Prepaid {
+        return Ok(Some(Metered { charged, owed: None }));
+    }
+    let mut asked = 0;
+    for invoice in rows::unpaid(tx, tenant).await? {
+        asked += Body::from_stored(&invoice.body)?.postpaid();
+    }
+    let later = charge_counters::sums(tx, tenant, slot(ends_at), Timestamp::from_micros(i64::MAX)).await?;
+    let later: i64 = later.values().map(|counts| counts.charged).sum();
+    // What is set aside for messages under way is not spent yet.
+    let aside = ledger.reserved - credits::promo_aside(tx, tenant).await?;
+    Ok(Some(Metered { charged, owed: Some(-(ledger.available + aside) - asked - later) }))
 }
 
 /// The first quarter of an hour that begins at an instant or after it.
@@ -252,7 +307,8 @@ async fn charged(
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<Charged, store::Error> {
-    charge_counters::sums(tx, tenant, slot(starts_at), slot(ends_at)).await
+    // Months meet on a quarter. One that begins within it begins with all of it: before there was a plan nothing was billed, and what credit paid then is not owed.
+    charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), slot(ends_at)).await
 }
 
 /// The rows that say what is on invoices of a month, for what was found and what is gone.
@@ -286,6 +342,7 @@ async fn earlier(
     tx: &mut Tx,
     tenant: TenantId,
     until: Timestamp,
+    months: Vec<Invoice>,
     invoiced: &mut Vec<Invoiced>,
 ) -> Result<Vec<Earlier>, Error> {
     let since = until.plus_seconds(-LOOK_BACK_S);
@@ -301,7 +358,7 @@ async fn earlier(
         }
     }
     let mut changed = Vec::new();
-    for invoice in rows::months_since(tx, tenant, since).await? {
+    for invoice in months {
         let (before, before_charged) = kept.remove(&invoice.starts_at).unwrap_or_default();
         let found = counted(tx, tenant, invoice.starts_at, invoice.ends_at).await?;
         let now_charged = charged(tx, tenant, invoice.starts_at, invoice.ends_at).await?;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::TimeZone;
 use model::{Channel, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::charge_counters::Counts;
@@ -123,8 +124,9 @@ pub struct Earlier {
 pub struct Metered {
     /// What they cost, in millionths.
     pub charged: Charged,
-    /// True when it was paid out of credit.
-    pub is_prepaid: bool,
+    /// What the tenant's ledger still owes for them and for what they are put right by, in millionths; what goes beyond it was paid out of credit. `None` for a tenant that pays
+    /// beforehand: all of it was.
+    pub owed: Option<i64>,
 }
 
 /// Everything a month's invoice is made of.
@@ -144,6 +146,8 @@ pub struct Facts {
     pub ends_at: Timestamp,
     /// When the month began on the tenant's clock: earlier than `starts_at` when the plan began within it.
     pub month_starts_at: Timestamp,
+    /// The tenant's clock.
+    pub zone: TimeZone,
     /// Until when no fee is charged.
     pub trial_ends_at: Option<Timestamp>,
     /// From when the subscription is over.
@@ -171,12 +175,16 @@ pub struct Composed {
     pub total: i64,
 }
 
-/// Makes a month's invoice.
+/// Makes a month's invoice. It has no lines when the subscription had ended before and nothing is to be put right.
 pub fn compose(facts: &Facts) -> Composed {
     let coin = minor_unit(&facts.currency);
-    let mut lines = vec![fee(facts, coin)];
-    for allowance in &facts.allowances {
-        used(allowance, &facts.sent, coin, &mut lines);
+    let mut lines = Vec::new();
+    // After its end there is only something to put right, and without that no invoice.
+    if facts.canceled_at.is_none_or(|at| at > facts.starts_at) {
+        lines.push(fee(facts, coin));
+        for allowance in &facts.allowances {
+            used(allowance, &facts.sent, coin, &mut lines);
+        }
     }
     for earlier in &facts.earlier {
         lines.extend(corrections(earlier, coin));
@@ -188,7 +196,8 @@ pub fn compose(facts: &Facts) -> Composed {
             lines.extend(charged_since(earlier, coin));
         }
         let due: i64 = lines[first..].iter().map(|line| line.amount_micros).sum();
-        if metered.is_prepaid && due != 0 {
+        let paid = paid(metered, &facts.earlier, due, coin);
+        if paid != 0 {
             lines.push(Line {
                 kind: LineKind::Credit,
                 description: "Paid out of credit".to_owned(),
@@ -196,7 +205,7 @@ pub fn compose(facts: &Facts) -> Composed {
                 country: None,
                 quantity: 1,
                 unit_micros: None,
-                amount_micros: -due,
+                amount_micros: -paid,
             });
         }
     }
@@ -204,6 +213,22 @@ pub fn compose(facts: &Facts) -> Composed {
     let taxes: Vec<TaxLine> = facts.tax.iter().map(|tax| taxed(tax, net, coin)).collect();
     let total = taxes.iter().fold(net, |sum, tax| sum.saturating_add(tax.amount_micros));
     Composed { lines, net, taxes, total }
+}
+
+/// What of the amount that is due for messages was paid out of credit, in whole coins: what is less than one of them counts when it has come to one.
+fn paid(metered: &Metered, earlier: &[Earlier], due: i64, coin: i64) -> i64 {
+    let Some(owed) = metered.owed else { return due };
+    let sum = |charged: &Charged| charged.values().map(|counts| i128::from(counts.charged)).sum::<i128>();
+    let corrected: i128 = earlier.iter().map(|earlier| sum(&earlier.charged_found) - sum(&earlier.charged)).sum();
+    let exact = sum(&metered.charged) + corrected;
+    let paid = exact - i128::from(owed.max(0));
+    if due <= 0 || paid <= 0 {
+        0
+    } else if paid >= exact {
+        due
+    } else {
+        i64::try_from(paid / i128::from(coin) * i128::from(coin)).map_or(due, |paid| paid.min(due))
+    }
 }
 
 /// A tax on a net amount.
@@ -221,14 +246,22 @@ fn fee(facts: &Facts, coin: i64) -> Line {
         i128::from(facts.ends_at.as_micros()) - i128::from(facts.month_starts_at.as_micros()),
     );
     let amount_micros = round(i128::from(facts.monthly_fee) * part, whole.max(1), coin);
-    let share = if part >= whole { String::new() } else { format!(" ({from} to {until})") };
+    let day = |at: Timestamp| at.jiff().to_zoned(facts.zone.clone()).date();
+    let share = if part >= whole {
+        String::new()
+    } else if part <= 0 {
+        ", free".to_owned()
+    } else {
+        format!(" ({} to {})", day(from), day(until.plus_millis(-1)))
+    };
     Line {
         kind: LineKind::Fee,
         description: format!("{}, a month{share}", facts.plan),
         channel: None,
         country: None,
         quantity: 1,
-        unit_micros: Some(facts.monthly_fee),
+        // The price of a month is not the price of a part of it.
+        unit_micros: (part >= whole).then_some(facts.monthly_fee),
         amount_micros,
     }
 }
@@ -260,7 +293,10 @@ fn used(allowance: &Allowance, sent: &Sent, coin: i64, lines: &mut Vec<Line>) {
         });
     }
     let Some(price) = allowance.overage_micros else { return };
-    for ((country, _), share) in counts.iter().zip(shares(&counts, beyond)).filter(|(_, share)| *share > 0) {
+    let shares = shares(&counts, beyond);
+    let exact: Vec<i64> = shares.iter().map(|share| share.saturating_mul(price)).collect();
+    let shares = shares.into_iter().zip(spread(&exact, coin));
+    for ((country, _), (share, amount_micros)) in counts.iter().zip(shares).filter(|(_, (share, _))| *share > 0) {
         let to = if country.is_empty() { String::new() } else { format!(" to {country}") };
         lines.push(Line {
             kind: LineKind::Overage,
@@ -269,7 +305,7 @@ fn used(allowance: &Allowance, sent: &Sent, coin: i64, lines: &mut Vec<Line>) {
             country: Some((*country).to_owned()).filter(|code| !code.is_empty()),
             quantity: share,
             unit_micros: Some(price),
-            amount_micros: round(i128::from(share) * i128::from(price), 1, coin),
+            amount_micros,
         });
     }
 }
@@ -316,9 +352,18 @@ fn to(country: &str) -> String {
 
 /// Rounds amounts to coins so that together they are what their sum rounds to: what is left over goes to those that lost most.
 fn spread(amounts: &[i64], coin: i64) -> Vec<i64> {
-    let whole: i128 = amounts.iter().map(|amount| i128::from(*amount)).sum();
+    spread_to(amounts, together(amounts, coin), coin)
+}
+
+/// What the sum of amounts rounds to.
+fn together(amounts: &[i64], coin: i64) -> i64 {
+    round(amounts.iter().map(|amount| i128::from(*amount)).sum(), 1, coin)
+}
+
+/// Rounds amounts to coins so that together they are `whole`, which is less than a coin from their sum.
+fn spread_to(amounts: &[i64], whole: i64, coin: i64) -> Vec<i64> {
     let mut spread: Vec<i64> = amounts.iter().map(|amount| amount.div_euclid(coin) * coin).collect();
-    let left = round(whole, 1, coin) - spread.iter().sum::<i64>();
+    let left = whole - spread.iter().sum::<i64>();
     let mut order: Vec<usize> = (0..amounts.len()).collect();
     order.sort_by_key(|index| (std::cmp::Reverse(amounts[*index].rem_euclid(coin)), *index));
     for index in order.into_iter().take(usize::try_from(left / coin).unwrap_or(0)) {
@@ -330,13 +375,15 @@ fn spread(amounts: &[i64], coin: i64) -> Vec<i64> {
 /// What a price list charged for an earlier month's messages since it was last on an invoice.
 fn charged_since(earlier: &Earlier, coin: i64) -> Vec<Line> {
     let keys: BTreeSet<_> = earlier.charged.keys().chain(earlier.charged_found.keys()).collect();
+    let of = |charged: &Charged, key: &(Channel, String)| charged.get(key).copied().unwrap_or_default();
+    let pairs = keys.into_iter().map(|key| (key, of(&earlier.charged, key), of(&earlier.charged_found, key)));
+    let changed: Vec<_> = pairs.filter(|(_, before, now)| before.charged != now.charged).collect();
+    // All of the month is rounded as it stands on invoices and as it is now, so that what is less than a coin now is not lost for the next time.
+    let all = |charged: &Charged| together(&charged.values().map(|counts| counts.charged).collect::<Vec<_>>(), coin);
+    let whole = all(&earlier.charged_found) - all(&earlier.charged);
+    let exact: Vec<i64> = changed.iter().map(|(_, before, now)| now.charged - before.charged).collect();
     let mut lines = Vec::new();
-    for key in keys {
-        let (before, now) =
-            [&earlier.charged, &earlier.charged_found].map(|of| of.get(key).copied().unwrap_or_default()).into();
-        // Each is rounded by itself, so that what is left for the next time is not lost.
-        let amount = |counts: Counts| round(i128::from(counts.charged), 1, coin);
-        let amount_micros = amount(now) - amount(before);
+    for ((key, before, now), amount_micros) in changed.into_iter().zip(spread_to(&exact, whole, coin)) {
         if amount_micros == 0 {
             continue;
         }
@@ -419,6 +466,7 @@ mod tests {
             starts_at: at(1_000),
             ends_at: at(2_000),
             month_starts_at: at(1_000),
+            zone: TimeZone::UTC,
             trial_ends_at: None,
             canceled_at: None,
             sent: Sent::new(),
@@ -458,6 +506,7 @@ mod tests {
         assert_eq!(fee(Facts { trial_ends_at: Some(at(9_000)), ..facts() }), 0);
         assert_eq!(fee(Facts { canceled_at: Some(at(1_250)), ..facts() }), 7_500_000);
         assert_eq!(fee(Facts { trial_ends_at: Some(at(1_500)), canceled_at: Some(at(1_250)), ..facts() }), 0);
+        assert_eq!(compose(&Facts { canceled_at: Some(at(1_000)), ..facts() }).lines, []);
         // A third of a month, to the cent.
         assert_eq!(
             fee(Facts {
@@ -473,11 +522,11 @@ mod tests {
 
     #[test]
     fn what_a_price_list_charged_is_due_unless_credit_paid_it() {
-        let due = |is_prepaid| {
+        let due = |owed| {
             let charged = priced(&[("DE", 3, 1_004_500), ("IN", 2, 230_067), ("", 1, 0)]);
-            compose(&Facts { metered: Some(Metered { charged, is_prepaid }), ..facts() })
+            compose(&Facts { metered: Some(Metered { charged, owed }), ..facts() })
         };
-        let (postpaid, prepaid) = (due(false), due(true));
+        let (postpaid, prepaid) = (due(Some(1_234_567)), due(None));
         assert_eq!((postpaid.net, prepaid.net), (31_230_000, 30_000_000));
         assert_eq!(prepaid.lines.len(), postpaid.lines.len() + 1);
         // By channel and country, and together what all of it rounds to.
@@ -490,6 +539,64 @@ mod tests {
     }
 
     #[test]
+    fn what_credit_paid_is_taken_off_and_what_the_ledger_owes_is_due() {
+        let due = |owed| {
+            let metered = Metered { charged: priced(&[("DE", 8, 80_000), ("IN", 1, 5_000)]), owed: Some(owed) };
+            compose(&Facts { metered: Some(metered), ..facts() }).net - 30_000_000
+        };
+        // 0.085 is 0.09 on paper. Of it the ledger owes all, more (of which something else is the reason), a part, nothing, or holds credit.
+        assert_eq!([85_000, 200_000, 35_000, 0, -70_000].map(due), [90_000, 90_000, 40_000, 0, 0]);
+        // Less than a coin waits until it has come to one.
+        assert_eq!([80_001, 75_000].map(due), [90_000, 80_000]);
+    }
+
+    #[test]
+    fn lines_of_many_countries_come_to_what_all_of_it_rounds_to() {
+        let countries: Vec<String> = (b'A'..=b'J').map(|letter| format!("{}X", letter as char)).collect();
+        let counts: Vec<(&str, i64)> = countries.iter().map(|country| (country.as_str(), 1)).collect();
+        let overage = |price| {
+            let facts = Facts { sent: sent(&counts), allowances: vec![allowance(0, Some(price))], ..facts() };
+            compose(&facts).net - 30_000_000
+        };
+        assert_eq!((overage(5_000), overage(4_000)), (50_000, 40_000));
+        let all: Vec<(&str, i64, i64)> = countries.iter().map(|country| (country.as_str(), 1, 4_000)).collect();
+        let late = |before: &[(&str, i64, i64)], now: &[(&str, i64, i64)]| {
+            let earlier = Earlier {
+                name: "INV-000001".to_owned(),
+                allowances: Vec::new(),
+                invoiced: Sent::new(),
+                found: Sent::new(),
+                charged: priced(before),
+                charged_found: priced(now),
+            };
+            let metered = Metered { charged: Charged::new(), owed: Some(1_000_000) };
+            compose(&Facts { earlier: vec![earlier], metered: Some(metered), ..facts() }).net - 30_000_000
+        };
+        assert_eq!(late(&[], &all), 40_000);
+        assert_eq!((late(&[], &all[..7]), late(&all[..7], &all)), (30_000, 10_000));
+        assert_eq!(late(&all, &[]), -40_000);
+    }
+
+    #[test]
+    fn a_part_of_a_month_is_told_in_days_of_the_tenants_clock() {
+        let zone = TimeZone::get("America/Los_Angeles").unwrap();
+        let when = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let (month_starts_at, ends_at) = (when("2026-11-01T07:00:00Z"), when("2026-12-01T08:00:00Z"));
+        let line = |starts_at, trial_ends_at| {
+            let facts = Facts { zone: zone.clone(), month_starts_at, starts_at, ends_at, trial_ends_at, ..facts() };
+            let line = compose(&facts).lines.remove(0);
+            (line.description, line.unit_micros)
+        };
+        assert_eq!(line(month_starts_at, None), ("Studio, a month".to_owned(), Some(30_000_000)));
+        let part = "Studio, a month (2026-11-19 to 2026-11-30)".to_owned();
+        assert_eq!(line(when("2026-11-20T07:00:00Z"), None), (part, None));
+        assert_eq!(
+            line(month_starts_at, Some(when("2027-03-01T00:00:00Z"))),
+            ("Studio, a month, free".to_owned(), None)
+        );
+    }
+
+    #[test]
     fn what_a_price_list_charged_later_is_put_right() {
         let earlier = Earlier {
             name: "INV-000001".to_owned(),
@@ -499,8 +606,8 @@ mod tests {
             charged: priced(&[("DE", 3, 900_000), ("IN", 1, 50_000)]),
             charged_found: priced(&[("DE", 2, 600_000), ("IN", 1, 50_001), ("FR", 1, 70_000)]),
         };
-        let composed = |is_prepaid| {
-            let metered = Some(Metered { charged: Charged::new(), is_prepaid });
+        let composed = |owed| {
+            let metered = Some(Metered { charged: Charged::new(), owed });
             told(&compose(&Facts { earlier: vec![earlier.clone()], metered, ..facts() }))
         };
         use LineKind::{Credit, Fee, MessagesCorrection};
@@ -508,8 +615,8 @@ mod tests {
         let without_included = |told: Vec<(LineKind, i64, i64)>| {
             told.into_iter().filter(|line| line.0 != LineKind::Included).collect::<Vec<_>>()
         };
-        assert_eq!(without_included(composed(false)), expected);
-        assert_eq!(without_included(composed(true))[3], (Credit, 1, 230_000));
+        assert_eq!(without_included(composed(Some(0))), expected);
+        assert_eq!(without_included(composed(None))[3], (Credit, 1, 230_000));
     }
 
     #[test]

@@ -48,11 +48,18 @@ async fn print(engine: &Engine, row: &Invoice) -> Result<(String, Vec<u8>), Erro
         },
         None => (Branding::default(), None),
     };
-    let timezone = match engine.parts().directory.tenant(row.tenant_id).await? {
-        Some(tenant) => tenant.timezone.clone(),
-        None => "UTC".to_owned(),
+    let body = Body::from_stored(&row.body)?;
+    // What was issued stays as it was, whatever the tenant's clock is by now.
+    let timezone = match body.timezone.clone() {
+        Some(timezone) => timezone,
+        None => engine
+            .parts()
+            .directory
+            .tenant(row.tenant_id)
+            .await?
+            .map_or_else(|| "UTC".to_owned(), |tenant| tenant.timezone.clone()),
     };
-    let document = drawn(row, &timezone, Look::of(&branding, logo))?;
+    let document = drawn(row, body, &timezone, Look::of(&branding, logo));
     let file = format!("invoice-{}.pdf", document.number.replace('/', "-"));
     Ok((file, documents::draw(document).await?))
 }
@@ -63,8 +70,7 @@ fn mail_tenant(engine: &Engine, settings: &BillingSettings) -> Option<TenantId> 
 }
 
 /// What is drawn of an invoice. Pure.
-fn drawn(row: &Invoice, timezone: &str, look: Look) -> Result<InvoiceDocument, Error> {
-    let body = Body::from_stored(&row.body)?;
+fn drawn(row: &Invoice, body: Body, timezone: &str, look: Look) -> InvoiceDocument {
     let zone = months::zone(timezone);
     let day = |at: Timestamp| -> Date { at.jiff().to_zoned(zone.clone()).date() };
     let micros = |quantity: i64| quantity.saturating_mul(1_000_000);
@@ -84,7 +90,9 @@ fn drawn(row: &Invoice, timezone: &str, look: Look) -> Result<InvoiceDocument, E
         amount_micros: tax.amount_micros,
     });
     let is_paid = row.state == InvoiceState::Paid.as_str();
-    Ok(InvoiceDocument {
+    let of = body.of_number.into_iter().map(|number| ("Invoice".to_owned(), number));
+    let reason = body.reason.into_iter().map(|reason| ("Reason".to_owned(), reason));
+    InvoiceDocument {
         kind: match InvoiceKind::from_stored(&row.kind) {
             InvoiceKind::Invoice => Kind::Invoice,
             InvoiceKind::CreditNote => Kind::CreditNote,
@@ -96,7 +104,7 @@ fn drawn(row: &Invoice, timezone: &str, look: Look) -> Result<InvoiceDocument, E
         issued_on: day(row.issued_at.unwrap_or(row.created_at)),
         due_on: row.due_at.map(day),
         period: Some((day(row.starts_at), day(row.ends_at.plus_millis(-1)))),
-        references: body.reason.into_iter().map(|reason| ("Reason".to_owned(), reason)).collect(),
+        references: of.chain(reason).collect(),
         seller: seller(&body.seller),
         buyer: buyer(&body.customer),
         currency: row.currency.clone(),
@@ -110,7 +118,7 @@ fn drawn(row: &Invoice, timezone: &str, look: Look) -> Result<InvoiceDocument, E
         payment: Some(body.payment.join("\n")).filter(|text| !text.is_empty()),
         notes: body.note,
         look,
-    })
+    }
 }
 
 fn seller(seller: &Seller) -> Party {

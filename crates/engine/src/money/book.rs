@@ -74,7 +74,7 @@ impl PriceUnit {
 }
 
 /// What kind of message it is, where providers price kinds of one channel apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
     /// A WhatsApp template that advertises.
@@ -310,9 +310,9 @@ fn letters(country: &str) -> Option<[u8; 2]> {
 }
 
 impl Book {
-    /// Reads the newest lists of each currency.
+    /// Reads those of each currency: every one that is to count, and the last ones that began to.
     pub(crate) async fn read(tx: &mut Tx) -> Result<Self, store::Error> {
-        Ok(Self::new(rows::newest_of_each(tx, LISTS_READ).await?.into_iter().map(view)))
+        Ok(Self::new(rows::latest_of_each(tx, LISTS_READ).await?.into_iter().map(view)))
     }
 
     /// A book of these lists.

@@ -99,16 +99,18 @@ pub(crate) fn afford<'a>(
     if need <= open.spendable() {
         return Ok(charges);
     }
-    let money = |amount_micros| Money { amount_micros, currency: billing.currency.clone() };
-    let available = open.spendable();
-    let detail = format!(
-        "This needs {}, and {} are available. Buy credit, or send to fewer recipients. Nothing was accepted.",
-        super::words(need, &billing.currency),
-        super::words(available, &billing.currency)
-    );
+    let remedy = "Buy credit, or send to fewer recipients. Nothing was accepted.";
+    Err(short(need, open.spendable(), &billing.currency, remedy))
+}
+
+/// The refusal where credit does not reach, with what can be done about it.
+pub(super) fn short(need: i64, available: i64, currency: &str, remedy: &str) -> Error {
+    let money = |amount_micros| Money { amount_micros, currency: currency.to_owned() };
+    let (needs, is_there) = (super::words(need, currency), super::words(available, currency));
+    let detail = format!("This needs {needs}, and {is_there} are available. {remedy}");
     let mut refusal = Error::new(ErrorKind::Payment, "insufficient_credit", detail).with_action("ADD_CREDIT");
     refusal.shortfall = Some(Box::new((money(need), money(available))));
-    Err(refusal)
+    refusal
 }
 
 /// What a new message is to be charged.
@@ -169,11 +171,10 @@ impl Fact {
     }
 }
 
-/// True for a message that will not be sent.
+/// True for a message that will not be sent the way it goes now. What arrived without having been sent did so by a way it had left.
 pub(crate) const fn is_over(m: &Message) -> bool {
-    let is_end =
-        matches!(m.status, Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed);
-    m.sent_at.is_none() && is_end
+    m.sent_at.is_none()
+        && !matches!(m.status, Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Unknown)
 }
 
 /// What a change of a message's row means for its price, if anything. Messages that cost nothing are passed over without a look at the database.

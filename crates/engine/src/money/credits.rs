@@ -8,7 +8,7 @@ use serde_json::json;
 use store::{
     Scope, Tx,
     credits::{self as rows, Entry, Grant, Ledger},
-    tenants,
+    plans, subscriptions, tenants,
 };
 use utoipa::ToSchema;
 
@@ -340,6 +340,9 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
             let before = ledger_to_write(tx, tenant, now).await?;
+            if change.mode.is_some_and(|mode| mode != BillingMode::None) {
+                check_plan(tx, &before).await?;
+            }
             let top_up = change.top_up.onto(top_up(&before));
             let after = Ledger {
                 mode: change.mode.map_or_else(|| before.mode.clone(), |mode| mode.as_str().to_owned()),
@@ -370,6 +373,21 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
     write.await?;
     parts.directory.catch_up().await;
     show(parts, tenant, false).await
+}
+
+/// Refuses to charge messages in another currency than the tenant's plan has.
+async fn check_plan(tx: &mut Tx, ledger: &Ledger) -> Result<(), Error> {
+    let Some(subscription) = subscriptions::find(tx, ledger.tenant_id).await? else { return Ok(()) };
+    match plans::find(tx, subscription.plan_id).await?.filter(|plan| plan.currency != ledger.currency) {
+        Some(plan) => {
+            let detail = format!(
+                "messages would be charged in {}, and the tenant's plan is in {}; one invoice has one currency: give the tenant a plan in {} first",
+                ledger.currency, plan.currency, ledger.currency
+            );
+            Err(Error::invalid("/mode", detail))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_marks(change: &CreditsPatch) -> Result<(), Error> {

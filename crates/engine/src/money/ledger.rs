@@ -209,7 +209,7 @@ impl Open {
         self.post(from, Book::Promo, promo - left, cause.clone());
     }
 
-    /// Sets a message's price aside, as far as credit reaches: accept has seen that it does, and a message that goes another way goes anyway.
+    /// Sets a message's price aside, as far as credit reaches: that it does was seen when it was accepted ([`super::charge::afford`]), and before it went another way ([`super::purse`]).
     pub fn reserve(&mut self, charge: &mut Charge, at: Timestamp) {
         charge.quoted = charge.quoted.min(self.spendable());
         let cause = Cause::message("reserve", charge.message_id, at);
@@ -219,7 +219,11 @@ impl Open {
     /// A message was sent, in so many segments or minutes and at such a price as the provider says: pays it, or puts right what was paid as far as that makes a difference. A message whose price
     /// was given back is charged after all, as far as credit reaches.
     pub fn settle(&mut self, charge: &mut Charge, segments: Option<u32>, price: Option<&Money>, at: Timestamp) {
-        let before = if charge.state == SETTLED { self.exact(charge) } else { 0 };
+        let is_settled = charge.state == SETTLED;
+        let before = if is_settled { self.exact(charge) } else { 0 };
+        let paid = charge.charged - charge.charged_before;
+        // Credit did not reach for what was due before: what was taken counts, and not that. A millionth may have been carried to another message.
+        let is_short = is_settled && i128::from(paid) + 1 < before.div_euclid(PARTS);
         if let Some(segments) = segments {
             charge.units = segments.into();
         }
@@ -227,15 +231,18 @@ impl Open {
             (charge.reported, charge.reported_currency) = reported(price);
         }
         let after = self.exact(charge);
-        let due = self.carry(after - before);
+        let due = if is_short {
+            i64::try_from(after.div_euclid(PARTS)).unwrap_or(i64::MAX) - paid
+        } else {
+            self.carry(after - before)
+        };
         let cause = |kind| Cause::message(kind, charge.message_id, at);
-        if charge.state == SETTLED {
+        if is_settled {
             if due > 0 {
                 let more = due.min(self.spendable());
                 charge.promo += self.spend(Book::Revenue, more, &cause("correct"));
                 charge.charged += more;
             } else {
-                let paid = charge.charged - charge.charged_before;
                 let back = due.unsigned_abs().min(paid.unsigned_abs()) as i64;
                 // What was paid for comes back first: promotional credit was spent first.
                 let promo = (back - (paid - charge.promo)).max(0);
@@ -442,6 +449,28 @@ mod tests {
     }
 
     #[test]
+    fn what_credit_did_not_reach_for_does_not_come_back() {
+        let marked = Price { cost_micros: Some(6), markup: Some(0), ..per_segment(0) };
+        let (mut open, mut charge) = (open("prepaid", 50), charge(&marked, 1));
+        open.reserve(&mut charge, NOW);
+        open.settle(&mut charge, None, None, NOW);
+        let mut priced = |bought: i64, micros: i64| {
+            open.post(Book::Purchased, Book::Available, bought, by_hand("purchase"));
+            open.settle(&mut charge, None, Some(&usd(micros)), NOW);
+            check(&open);
+            (charge.charged, open.ledger.available)
+        };
+        assert_eq!(priced(0, 100), (50, 0));
+        // It still costs more than was paid, then less, then more again than there is, and then there is credit.
+        assert_eq!(priced(0, 80), (50, 0));
+        assert_eq!(priced(0, 45), (45, 5));
+        assert_eq!(priced(0, 100), (50, 0));
+        assert_eq!(priced(1_000, 80), (80, 970));
+        assert_eq!(priced(0, 80), (80, 970));
+        assert_eq!(priced(0, 60), (60, 990));
+    }
+
+    #[test]
     fn a_thousand_mails_cost_what_a_thousand_mails_cost() {
         let price = Price { per: PriceUnit::Thousand, fixed_micros: 401, ..per_segment(0) };
         let mut open = open("postpaid", 0);
@@ -528,7 +557,10 @@ mod tests {
                         }
                     }
                     Move::Settle(index, segments, reported) => if let Some(charge) = charges.get_mut(index) {
+                        let before = charge.charged;
                         open.settle(charge, segments, reported.map(usd).as_ref(), at);
+                        // What is given back leaves no message below its price. Fractions of prices move from message to message, and whole ones do not.
+                        prop_assert!(is_marked || charge.charged >= before || i128::from(charge.charged + 1) * PARTS >= open.exact(charge));
                     },
                     Move::Release(index) => if let Some(charge) = charges.get_mut(index) {
                         open.release(charge, at);

@@ -8,6 +8,7 @@ use model::{Channel, Purpose, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
+    Tx,
     prices::{self as rows, PriceList},
     tenants,
 };
@@ -26,8 +27,10 @@ use crate::{
 
 /// Rows of a list: every country of the world for each of five channels and four categories, with room for networks.
 pub const ROWS_MAX: usize = 10_000;
-/// Lists of each currency that are looked at: the newest. Two years of weekly prices fit.
-pub(super) const LISTS_READ: i64 = 104;
+/// Instants still to come from which another list of a currency counts: two years of weekly prices entered ahead.
+const LISTS_AHEAD_MAX: i64 = 104;
+/// Lists of each currency that are looked at, those that count from the latest instants: all that are ahead, and as many of those that have begun, for messages accepted under them.
+pub(super) const LISTS_READ: i64 = 2 * LISTS_AHEAD_MAX;
 /// Highest price of one unit, in millionths: a thousand of any currency's unit. More is a slip of the keyboard.
 const UNIT_MAX: i64 = 1_000_000_000;
 /// Highest markup, in hundredths of a percent: a hundredfold. More is a slip of the keyboard.
@@ -200,6 +203,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPri
     let reply = once(parts, &by, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             let config = tenants::bump(tx, None).await?;
+            check_room(tx, &list.currency, list.valid_from, now).await?;
             let version = rows::insert(tx, &list).await?;
             rows::touch_tenants(tx, config).await?;
             let detail = json!({ "version": version, "currency": list.currency, "valid_from": list.valid_from });
@@ -249,25 +253,64 @@ pub async fn get(parts: &Parts, caller: &Caller, version: Option<i64>) -> Result
     found.map(|list| shown(caller, list)).ok_or_else(|| Error::not_found("price list"))
 }
 
-/// The rows that count for a currency at an instant, as stored.
-pub(super) async fn current(parts: &Parts, currency: &str, at: Timestamp) -> Result<Vec<PriceRow>, Error> {
-    let read = parts.ports.db.read(store::Scope::System, |tx| Box::pin(async move { Book::read(tx).await }));
-    let book: Book = read.await.map_err(Error::from)?;
+/// The rows that count for a currency at an instant, as stored, where there is room for another list from then on.
+pub(super) async fn current(
+    parts: &Parts,
+    currency: &str,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<PriceRow>, Error> {
+    let of = currency.to_owned();
+    let read = parts.ports.db.read(store::Scope::System, move |tx| {
+        Box::pin(async move {
+            check_room(tx, &of, at, now).await?;
+            Book::read(tx).await.map_err(Error::from)
+        })
+    });
+    let book: Book = read.await?;
     Ok(book.list(currency, at).map(|list| list.rows.clone()).unwrap_or_default())
+}
+
+/// Refuses a list for later when too many are waiting already: those would keep the list of today from being read.
+pub(super) async fn check_room(
+    tx: &mut Tx,
+    currency: &str,
+    valid_from: Timestamp,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if valid_from <= now || rows::ahead(tx, currency, now, valid_from).await? < LISTS_AHEAD_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "{LISTS_AHEAD_MAX} lists in {currency} are waiting already; take the `valid_from` of one of them to replace it, or wait until the next one counts"
+    );
+    Err(Error::invalid("/valid_from", detail))
+}
+
+/// Checks what a list says besides its rows. Answers its currency, from when it counts, and its note.
+pub(super) fn check_head(
+    currency: &str,
+    valid_from: Option<Timestamp>,
+    note: Option<&str>,
+    now: Timestamp,
+    faults: &mut Faults,
+) -> (String, Timestamp, String) {
+    let currency = faults.currency("/currency", currency);
+    let valid_from = valid_from.unwrap_or(now);
+    if valid_from < now {
+        faults.add("/valid_from", "prices cannot change in the past; leave it out for now, or give a later time");
+    }
+    let note = note.unwrap_or_default();
+    if note.chars().count() > NOTE_MAX {
+        faults.add("/note", format!("at most {NOTE_MAX} characters"));
+    }
+    (currency, valid_from, note.to_owned())
 }
 
 /// Checks a list; what is wrong with its rows points below `rows`.
 pub(super) fn check(new: NewPriceList, now: Timestamp, rows: &str) -> Result<PriceList, Error> {
     let mut faults = Faults::default();
-    let currency = faults.currency("/currency", &new.currency);
-    let valid_from = new.valid_from.unwrap_or(now);
-    if valid_from < now {
-        faults.add("/valid_from", "prices cannot change in the past; leave it out for now, or give a later time");
-    }
-    let note = new.note.unwrap_or_default();
-    if note.chars().count() > NOTE_MAX {
-        faults.add("/note", format!("at most {NOTE_MAX} characters"));
-    }
+    let (currency, valid_from, note) = check_head(&new.currency, new.valid_from, new.note.as_deref(), now, &mut faults);
     if new.rows.is_empty() || new.rows.len() > ROWS_MAX {
         faults.add(rows, format!("1 to {ROWS_MAX} rows"));
     }
@@ -315,11 +358,14 @@ fn check_row(row: &PriceRow, pointer: &str, faults: &mut Faults) {
         ),
         _ => {}
     }
-    let is_prefix = |text: &String| (1..=PREFIX_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    // No country's code begins with 0: that is how numbers are dialled, not how they begin.
+    let is_prefix = |text: &String| {
+        (1..=PREFIX_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0')
+    };
     if row.prefix.as_ref().is_some_and(|prefix| !is_prefix(prefix)) {
         faults.add(
             format!("{pointer}/prefix"),
-            "the first digits of a number, without the + and without spaces, such as 91",
+            "the first digits of a number, from the country's code on, without the +, zeros before it and spaces, such as 91",
         );
     }
     if let Some(country) = &row.country {
@@ -387,6 +433,7 @@ mod tests {
             &["/rows/0/amount_micros", "/rows/0/prefix", "/rows/0/provider"],
         );
         check(vec![row(Some("91"), None, 1), row(Some("91"), None, 2)], 1_000, &["/rows/1"]);
+        check(vec![row(Some("0044"), None, 1), row(Some("0"), None, 1)], 1_000, &["/rows/0/prefix", "/rows/1/prefix"]);
         let mail = PriceRow { channel: Channel::Email, unit: PriceUnit::Thousand, ..row(Some("91"), None, 1) };
         check(vec![mail], 1_000, &["/rows/0/prefix"]);
         let marked = PriceRow { amount_micros: None, markup_basis_points: Some(-1), ..row(None, None, 1) };

@@ -83,11 +83,15 @@ pub struct LineError {
 #[crate::boxed]
 pub async fn import(parts: &Parts, caller: &Caller, repeat: &Repeat, table: PriceTable) -> Result<Reply, Error> {
     caller.need_operator("prices:write")?;
+    let now = parts.ports.clock.now();
+    let mut head = Faults::default();
+    let (currency, valid_from, _) =
+        prices::check_head(&table.currency, table.valid_from, table.note.as_deref(), now, &mut head);
+    head.end()?;
     let (rows, lines, mut faults) = read(&table.csv)?;
     prices::check_rows(&rows, |index| format!("/lines/{}", lines.get(index).copied().unwrap_or(0)), &mut faults);
     if table.dry_run {
-        let now = parts.ports.clock.now();
-        let current = prices::current(parts, &table.currency, table.valid_from.unwrap_or(now).max(now)).await?;
+        let current = prices::current(parts, &currency, valid_from, now).await?;
         let body = serde_json::to_vec(&compare(&rows, &current, faults)).map_err(Error::internal)?;
         return Ok(Reply { status: 200, body, replayed: false });
     }
@@ -161,6 +165,11 @@ fn read(table: &str) -> Result<(Vec<PriceRow>, Vec<u64>, Faults), Error> {
     let mut faults = Faults::default();
     for name in names.iter().filter(|name| !COLUMNS.contains(&name.as_str())) {
         faults.add("/lines/1", format!("there is no column `{name}`; there are {}", COLUMNS.join(", ")));
+    }
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) && COLUMNS.contains(&name.as_str()) {
+            faults.add("/lines/1", format!("the column `{name}` stands there twice; leave one of them out"));
+        }
     }
     for needed in ["channel", "unit"] {
         if !names.iter().any(|name| name == needed) {
@@ -336,6 +345,10 @@ mod tests {
         let refused = |table: &str| read(table).unwrap_err().errors[0].detail.clone();
         assert!(refused("channel,unit,colour\nsms,segment,red\n").starts_with("line 1: there is no column `colour`"));
         assert_eq!(refused("channel\nsms\n"), "line 1: the column `unit` is missing");
+        assert!(
+            refused("channel,Unit,unit\nsms,segment,message\n")
+                .starts_with("line 1: the column `unit` stands there twice")
+        );
         assert_eq!(read("channel,unit\n").unwrap().2.0[0].pointer, "/lines");
     }
 }

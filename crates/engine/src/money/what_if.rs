@@ -1,8 +1,9 @@
-//! What a month's traffic would cost at other prices: read from sums, so a month of ten million messages takes no longer than a small one.
+//! What a month's traffic would cost at other prices: read from sums, so a month of ten million mails and plain texts takes no longer than a small one.
 //!
-//! Sums know the country of a number and not its further digits, and not which WhatsApp template was sent. So rows for a longer prefix than a country's calling code are left out and
-//! counted in the answer, and templates are taken for what their purpose says, as everywhere before a provider has shown their category. Prices of both lists are applied to the same
-//! numbers, so their difference is what the change makes.
+//! Sums know the country of a number and not its further digits, so rows for a longer prefix than a country's calling code are left out and counted in the answer. Neither do they know
+//! what is priced apart within a channel (MMS, the categories of WhatsApp): that is read from what such messages were charged as. What was not charged, or is beyond what is looked at, is
+//! taken for what its purpose says, as everywhere before a provider has shown a category, and counted in the answer. Prices of both lists are applied to the same numbers, so their
+//! difference is what the change makes.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use model::{Channel, Money, Purpose, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{
     Scope,
-    message_counters::{self, Filter, Split},
+    traffic::{self, Sent},
 };
 use utoipa::ToSchema;
 
@@ -20,8 +21,10 @@ use super::{
 };
 use crate::{Engine, Error, country, keys::Caller, usage};
 
-/// Groups of messages that are looked at: ten thousand tenants on a handful of channels, providers and countries.
+/// Groups of messages that are looked at: every country through dozens of accounts, and of kinds every beginning of a number that is in use.
 const GROUPS_MAX: i64 = 200_000;
+/// Messages of a kind that are looked at one by one, the last of the month: more would keep a reader of the database from everybody else.
+const KINDS_READ: i64 = 2_000_000;
 
 /// Prices to be tried out.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -59,9 +62,13 @@ pub struct WhatIfView {
     pub provider_cost: Money,
     /// Messages the prices tried have no row for.
     pub without_price: i64,
+    /// WhatsApp messages that were not charged by their kind, and are taken for `marketing` or `utility` by their purpose. Text messages that were not charged are taken for such without media.
+    pub guessed: i64,
+    /// Tenants who sent something that month and are left out: they are not billed, or in another currency. Only when everybody's traffic is looked at.
+    pub tenants_left_out: i64,
     /// Rows of the prices tried that are for a longer prefix than a calling code; the numbers looked at do not tell such messages apart.
     pub rows_left_out: usize,
-    /// The same by channel, provider, country and purpose; the dearest first.
+    /// The same by channel, provider, country, purpose and kind; the dearest first.
     pub data: Vec<WhatIfRow>,
 }
 
@@ -80,6 +87,8 @@ pub struct WhatIfRow {
     /// Why.
     #[schema(value_type = String, example = "transactional")]
     pub purpose: Purpose,
+    /// Of which kind, where kinds of the channel are priced apart.
+    pub category: Option<Category>,
     /// Messages that were sent.
     pub messages: i64,
     /// Their parts.
@@ -93,7 +102,16 @@ pub struct WhatIfRow {
 /// Rows of the answer: as many as a person looks through; sums are over all.
 const SHOWN_MAX: usize = 1_000;
 
-type Group = (Channel, String, String, Purpose);
+type Group = (Channel, String, String, Purpose, Option<Category>);
+
+/// What was sent in a month.
+#[derive(Default)]
+struct Traffic {
+    /// Messages and their parts.
+    groups: BTreeMap<Group, (i64, i64)>,
+    guessed: i64,
+    tenants_left_out: i64,
+}
 
 impl Engine {
     /// Says what a month's traffic would cost at other prices: a tenant's, or everybody's without one. Needs an operator with the scope `prices:write`.
@@ -111,7 +129,7 @@ impl Engine {
         let tried = Book::new([PriceListView { rows, valid_from: now, ..tried }]);
         let today = self.ports.db.read(Scope::System, |tx| Box::pin(async move { Book::read(tx).await }));
         let today: Book = today.await.map_err(Error::from)?;
-        let traffic = self.traffic(caller.tenant, &month).await?;
+        let traffic = self.traffic(caller.tenant, &asked.currency, &month).await?;
         Ok(priced(month, &asked.currency, &traffic, &today, &tried, rows_left_out, now))
     }
 
@@ -139,22 +157,57 @@ impl Engine {
         }
     }
 
-    async fn traffic(&self, tenant: Option<TenantId>, month: &str) -> Result<BTreeMap<Group, (i64, i64)>, Error> {
-        let (from, until) = usage::span(month, None)?;
-        let filter = Filter { from, until, ..Filter::default() };
-        let split = Split { channel: true, provider: true, purpose: true, country: true, ..Split::default() };
+    async fn traffic(&self, tenant: Option<TenantId>, currency: &str, month: &str) -> Result<Traffic, Error> {
+        let (span, currency) = (usage::span(month, None)?, currency.to_owned());
         let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
-            Box::pin(async move { message_counters::sums(tx, tenant, &filter, split, GROUPS_MAX).await })
+            Box::pin(async move {
+                let sent = traffic::sent(tx, tenant, &currency, span, GROUPS_MAX).await?;
+                let kinds = traffic::kinds(tx, tenant, &currency, span, KINDS_READ, GROUPS_MAX).await?;
+                let tenants_left_out =
+                    if tenant.is_none() { traffic::not_billed(tx, &currency, span).await? } else { 0 };
+                Ok::<_, store::Error>(Traffic { tenants_left_out, ..told_apart(sent, kinds) })
+            })
         });
-        let rows = read.await.map_err(Error::from)?;
-        let mut traffic: BTreeMap<Group, (i64, i64)> = BTreeMap::new();
-        for (key, counts) in rows {
-            let sums = traffic.entry((key.channel, key.provider, key.country, key.purpose)).or_default();
-            (sums.0, sums.1) = (sums.0 + counts.outcome.sent, sums.1 + counts.outcome.segments);
-        }
-        traffic.retain(|_, (messages, _)| *messages > 0);
-        Ok(traffic)
+        read.await.map_err(Error::from)
     }
+}
+
+/// Sums, with what is known of kinds taken out of them.
+fn told_apart(sent: Vec<Sent>, kinds: Vec<Sent>) -> Traffic {
+    let mut known: BTreeMap<_, BTreeMap<Category, (i64, i64)>> = BTreeMap::new();
+    for of in kinds {
+        // A charge may be of the way a message left.
+        let Some(category) = Category::parse(&of.category).filter(|kind| kind.channel() == of.channel) else {
+            continue;
+        };
+        let country = country::text(of.channel, &of.place);
+        let kinds = known.entry((of.channel, of.provider, country, of.purpose)).or_default();
+        let sums = kinds.entry(category).or_default();
+        (sums.0, sums.1) = (sums.0 + of.messages, sums.1 + of.segments);
+    }
+    let mut traffic = Traffic::default();
+    for of in sent {
+        let (channel, purpose, mut rest) = (of.channel, of.purpose, (of.messages, of.segments));
+        let place = (channel, of.provider, of.place, purpose);
+        let mut add = |category, (messages, segments): (i64, i64)| {
+            let (channel, provider, country, purpose) = place.clone();
+            let sums = traffic.groups.entry((channel, provider, country, purpose, category)).or_default();
+            (sums.0, sums.1) = (sums.0 + messages, sums.1 + segments);
+        };
+        for (category, sums) in known.get(&place).into_iter().flatten() {
+            let taken = (sums.0.min(rest.0), sums.1.min(rest.1));
+            rest = (rest.0 - taken.0, rest.1 - taken.1);
+            if taken.0 > 0 {
+                add(Some(*category), taken);
+            }
+        }
+        if rest.0 > 0 {
+            let guessed = (channel == Channel::Whatsapp).then(|| Category::of_purpose(purpose));
+            add(guessed, rest);
+            traffic.guessed += if guessed.is_some() { rest.0 } else { 0 };
+        }
+    }
+    traffic
 }
 
 /// True for a row about more particular numbers than a country's.
@@ -166,11 +219,11 @@ fn is_left_out(row: &PriceRow) -> bool {
 
 /// What a group costs in a book, and what providers take of it, in parts of a millionth; `None` without a price.
 fn cost(book: &Book, currency: &str, group: &Group, sums: (i64, i64), at: Timestamp) -> Option<(i128, i128)> {
-    let (channel, provider, country, purpose) = group;
+    let (channel, provider, country, purpose, category) = group;
     let letters: Option<[u8; 2]> = country.as_bytes().try_into().ok();
     let address = letters.and_then(country::code_of).map(|code| format!("+{code}")).unwrap_or_default();
-    let category = (*channel == Channel::Whatsapp).then(|| Category::of_purpose(*purpose));
-    let asked = Asked { channel: *channel, provider, address: &address, country: letters, purpose: *purpose, category };
+    let (channel, purpose, category) = (*channel, *purpose, *category);
+    let asked = Asked { channel, provider, address: &address, country: letters, purpose, category };
     let price = book.find(currency, &asked, at)?;
     let (messages, segments) = (i128::from(sums.0), i128::from(sums.1));
     let units = if price.per.is_counted() { segments.max(messages) } else { messages };
@@ -182,7 +235,7 @@ fn cost(book: &Book, currency: &str, group: &Group, sums: (i64, i64), at: Timest
 fn priced(
     month: String,
     currency: &str,
-    traffic: &BTreeMap<Group, (i64, i64)>,
+    traffic: &Traffic,
     today: &Book,
     tried: &Book,
     rows_left_out: usize,
@@ -191,19 +244,20 @@ fn priced(
     let micros = |parts: i128| i64::try_from((parts + PARTS / 2).div_euclid(PARTS)).unwrap_or(i64::MAX);
     let money = |parts: i128| Money { amount_micros: micros(parts), currency: currency.to_owned() };
     let (mut sums, mut without_price, mut data) = ((0, 0, 0), 0, Vec::new());
-    for (group, counts) in traffic {
+    for (group, counts) in &traffic.groups {
         let before = cost(today, currency, group, *counts, now).map(|(price, _)| price);
         let then = cost(tried, currency, group, *counts, now);
         sums.0 += before.unwrap_or(0);
         sums.1 += then.map_or(0, |(price, _)| price);
         sums.2 += then.map_or(0, |(_, cost)| cost);
         without_price += if then.is_none() { counts.0 } else { 0 };
-        let (channel, provider, country, purpose) = group.clone();
+        let (channel, provider, country, purpose, category) = group.clone();
         data.push(WhatIfRow {
             channel,
             provider,
             country,
             purpose,
+            category,
             messages: counts.0,
             segments: counts.1,
             today_micros: before.map(micros),
@@ -218,6 +272,8 @@ fn priced(
         then: money(sums.1),
         provider_cost: money(sums.2),
         without_price,
+        guessed: traffic.guessed,
+        tenants_left_out: traffic.tenants_left_out,
         rows_left_out,
         data,
     }

@@ -67,7 +67,7 @@ pub enum Choice {
 /// True while a message counts.
 pub fn counts(m: &Message) -> bool {
     let is_over =
-        matches!(m.status, Status::Failed | Status::Bounced | Status::Canceled | Status::Expired | Status::Suppressed);
+        !matches!(m.status, Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Unknown);
     let is_ours = m.topic.as_deref().is_some_and(|topic| topic.starts_with("reply:"));
     m.channel != Channel::Webhook && !is_ours && (m.sent_at.is_some() || !is_over)
 }

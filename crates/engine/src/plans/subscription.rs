@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Scope, Tx, credits,
-    message_counters::slot,
     plans::{self as plan_rows, Plan},
     subscriptions::{self as rows, Subscription},
     tenants,
@@ -40,7 +39,7 @@ const LINES_MAX: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubscriptionState {
-    /// In use, and nothing is charged for it yet.
+    /// In use, and no fee is charged yet; messages beyond what is included are.
     Trial,
     /// In use.
     Active,
@@ -212,7 +211,7 @@ pub struct SubscriptionPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
     pub plan_id: Patch<PlanId>,
-    /// Until when no fee is charged; `null` ends the trial.
+    /// Until when no fee is charged; `null` ends a trial now.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub trial_ends_at: Patch<Timestamp>,
@@ -279,7 +278,7 @@ fn view(row: Subscription, plan: Plan, quotas: Vec<QuotaView>, now: Timestamp) -
         canceled_at: row.canceled_at,
         customer: Customer::from_stored(&row.customer),
         billed_until: row.billed_until,
-        next_invoice_at: row.closes_at,
+        next_invoice_at: row.closes_at.filter(|_| !is_billed_whole(&row)),
         created_at: row.created_at,
         updated_at: row.updated_at,
     }
@@ -359,6 +358,7 @@ fn changed(
 ) -> Result<Subscription, Error> {
     let mut faults = Faults::default();
     let month_ends = months::month(zone, now).1;
+    let was_billed = before.as_ref().is_some_and(is_billed_whole);
     let mut after = match (before, &change.plan_id) {
         (Some(before), _) => before,
         (None, Patch::Set(plan_id)) => Subscription {
@@ -369,7 +369,7 @@ fn changed(
             canceled_at: None,
             customer: "{}".to_owned(),
             counted_from: now,
-            billed_until: slot(now),
+            billed_until: now,
             closes_at: Some(month_ends),
             created_at: now,
             updated_at: now,
@@ -379,12 +379,16 @@ fn changed(
         }
     };
     after.plan_id = change.plan_id.required(after.plan_id, "/plan_id", &mut faults.0);
-    after.trial_ends_at = change.trial_ends_at.onto(after.trial_ends_at);
+    after.trial_ends_at = match change.trial_ends_at {
+        // What was free stays free: a trial that is ended ends now.
+        Patch::Clear => after.trial_ends_at.map(|at| at.min(now)),
+        change => change.onto(after.trial_ends_at),
+    };
     after.past_due_since = change.past_due_since.onto(after.past_due_since);
     after.canceled_at = change.canceled_at.onto(after.canceled_at);
-    if after.closes_at.is_none() && after.canceled_at.is_none_or(|at| at > now) {
+    if was_billed && after.canceled_at.is_none_or(|at| at > now) {
         // It goes on after its last bill.
-        (after.billed_until, after.closes_at) = (after.billed_until.max(slot(now)), Some(month_ends));
+        (after.billed_until, after.closes_at) = (after.billed_until.max(now), Some(month_ends));
     }
     let customer = change.customer.or(Customer::from_stored(&after.customer), Customer::default());
     customer.check(&mut faults);
@@ -392,6 +396,11 @@ fn changed(
     after.updated_at = now;
     faults.end()?;
     Ok(after)
+}
+
+/// True when invoices reach beyond its end: only what is to be put right may follow.
+fn is_billed_whole(row: &Subscription) -> bool {
+    row.closes_at.is_none() || row.canceled_at.is_some_and(|at| at <= row.billed_until)
 }
 
 /// Refuses a plan that is not there, is archived, or is in another currency than the tenant's credit.
@@ -404,7 +413,9 @@ async fn check_plan(tx: &mut Tx, before: Option<&Subscription>, after: &Subscrip
         return Err(Error::invalid("/plan_id", "there is no such plan to choose; GET /v1/plans lists them"));
     };
     let ledger = credits::find(tx, after.tenant_id).await?;
-    let is_billed = |ledger: &credits::Ledger| BillingMode::from_stored(&ledger.mode) != BillingMode::None;
+    // What was owed before billing was ended is still to be put on an invoice.
+    let is_billed =
+        |ledger: &credits::Ledger| BillingMode::from_stored(&ledger.mode) != BillingMode::None || ledger.available < 0;
     match ledger.filter(|ledger| is_billed(ledger) && ledger.currency != plan.currency) {
         Some(ledger) => {
             let detail = format!(
@@ -466,6 +477,22 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_that_is_ended_was_free_until_then() {
+        let zone = TimeZone::UTC;
+        let patch = |trial_ends_at| SubscriptionPatch { trial_ends_at, ..SubscriptionPatch::default() };
+        let first = SubscriptionPatch { plan_id: Patch::Set(PlanId::from_ulid(1)), ..patch(Patch::Set(at(90))) };
+        let made = changed(None, TenantId::from_ulid(1), first, &zone, at(1)).unwrap();
+        let ended = |now| {
+            let after = changed(Some(made.clone()), made.tenant_id, patch(Patch::Clear), &zone, at(now)).unwrap();
+            after.trial_ends_at
+        };
+        assert_eq!((ended(50), ended(95)), (Some(at(50)), Some(at(90))));
+        let never = Subscription { trial_ends_at: None, ..made.clone() };
+        let same = changed(Some(never), made.tenant_id, patch(Patch::Clear), &zone, at(50)).unwrap();
+        assert_eq!(same.trial_ends_at, None);
+    }
+
+    #[test]
     fn what_goes_on_after_its_last_bill_is_billed_from_then_on() {
         let zone = TimeZone::UTC;
         let change = |plan_id: Patch<PlanId>, canceled_at: Patch<Timestamp>| SubscriptionPatch {
@@ -480,12 +507,12 @@ mod tests {
         let made = changed(None, tenant, first, &zone, at(1)).unwrap();
         assert_eq!(
             (made.billed_until, made.closes_at),
-            (at(0), Some(at(31 * 86_400))),
-            "sums begin with the half hour"
+            (at(1), Some(at(31 * 86_400))),
+            "what was sent before is not billed"
         );
-        let ended = Subscription { canceled_at: Some(at(5)), closes_at: None, billed_until: at(5), ..made };
+        let ended = Subscription { canceled_at: Some(at(5)), closes_at: Some(at(8)), billed_until: at(5), ..made };
         let same = changed(Some(ended.clone()), tenant, change(Patch::Keep, Patch::Keep), &zone, at(9)).unwrap();
-        assert_eq!(same.closes_at, None);
+        assert_eq!((same.billed_until, same.closes_at), (at(5), Some(at(8))));
         let again = changed(Some(ended), tenant, change(Patch::Keep, Patch::Clear), &zone, at(32 * 86_400)).unwrap();
         assert_eq!((again.billed_until, again.closes_at), (at(32 * 86_400), Some(at(59 * 86_400))));
     }

@@ -1,5 +1,7 @@
 //! Reading a provider's messages from a table somebody exported: whatever its columns are called, one of them has the provider's ids.
 
+use connectors::Connector;
+use jiff::{civil, tz::TimeZone};
 use model::Timestamp;
 use store::reconciliations::Record;
 
@@ -9,56 +11,124 @@ use crate::Error;
 const ROWS_MAX: usize = 100_000;
 /// Longest id of a provider, in characters.
 const ID_MAX: usize = 200;
-/// What the columns are called, without case and marks.
-const ID: &[&str] = &["sid", "id", "messageid", "messagesid", "providermessageid", "messageuuid", "smtpid"];
-const AT: &[&str] = &["at", "date", "datesent", "sentat", "sent", "timestamp", "time", "datecreated"];
+const DAY_S: i64 = 86_400;
+/// What the columns are called, without case and marks. Of several the one named first here is meant: a table with a `message_id` may number its rows as `id`.
+const ID: &[&str] = &[
+    "providermessageid",
+    "messagesid",
+    "messageuuid",
+    "messageid",
+    "sgmessageid",
+    "xmessageid",
+    "msgid",
+    "sid",
+    "id",
+    "smtpid",
+];
+const AT: &[&str] = &[
+    "datesent",
+    "sentdate",
+    "sentat",
+    "timestamp",
+    "time",
+    "date",
+    "at",
+    "sent",
+    "startdate",
+    "starttime",
+    "datecreated",
+    "createdat",
+    "datereceived",
+];
 const PRICE: &[&str] = &["price", "cost", "amount", "totalprice"];
 const CURRENCY: &[&str] = &["currency", "priceunit"];
+const SEGMENTS: &[&str] = &["segments", "numsegments", "parts"];
+const TO: &[&str] = &["to", "toemail", "recipient", "email"];
+const DIRECTION: &[&str] = &["direction", "type"];
+/// How rows of what was received begin their direction; some say no more than one of [`RECEIVED`].
+const INBOUND: [&str; 2] = ["inbound", "incoming"];
+const RECEIVED: [&str; 3] = ["in", "mo", "received"];
 
-/// Reads a table into records that are to be compared.
-pub(crate) fn read(text: &str) -> Result<Vec<Record>, Error> {
+/// What a table is held against.
+pub(crate) struct Asked {
+    /// Whose ids it has.
+    pub connector: &'static dyn Connector,
+    /// From when.
+    pub starts_at: Timestamp,
+    /// Until when.
+    pub ends_at: Timestamp,
+}
+
+/// Reads a table into records that are to be compared. What was received is left out.
+pub(crate) fn read(text: &str, asked: &Asked) -> Result<Vec<Record>, Error> {
     let bad = |detail: String| Error::invalid("/csv", detail);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|error| bad(format!("line 1: {error}")))?.clone();
-    let column = |names: &[&str]| header.iter().position(|name| names.contains(&plain(name).as_str()));
+    let text = text.trim_start_matches('\u{feff}');
+    let delimiter = delimiter(text.lines().next().unwrap_or_default());
+    let mut reader = csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| bad(format!("line 1: {error}")))?;
+    let header: Vec<String> = header.iter().map(plain).collect();
+    let column = |names: &[&str]| names.iter().find_map(|name| header.iter().position(|there| there == name));
     let Some(id) = column(ID) else {
         return Err(bad("no column has the provider's ids: call it `id`, `sid` or `message_id`".to_owned()));
     };
-    let (at, price, currency) = (column(AT), column(PRICE), column(CURRENCY));
+    let (at, price, currency, segments) = (column(AT), column(PRICE), column(CURRENCY), column(SEGMENTS));
+    let (to, direction) = (column(TO), column(DIRECTION));
     let mut records = Vec::new();
     for (index, row) in reader.records().enumerate() {
         let line = index + 2;
         let row = row.map_err(|error| bad(error.to_string()))?;
         let cell = |column: Option<usize>| {
-            column.and_then(|column| row.get(column)).map(disarmed).filter(|text| !text.is_empty())
+            let is_said = |text: &&str| !text.is_empty() && !text.eq_ignore_ascii_case("null");
+            column.and_then(|column| row.get(column)).map(disarmed).filter(is_said)
         };
         let Some(name) = cell(Some(id)) else { continue };
+        if cell(direction).is_some_and(is_received) {
+            continue;
+        }
         if name.len() > ID_MAX || name.bytes().any(|b| b.is_ascii_control()) {
             return Err(bad(format!("line {line}: `{}` is no id", name.chars().take(40).collect::<String>())));
         }
         if records.len() >= ROWS_MAX {
             return Err(bad(format!("more than {ROWS_MAX} rows: send the time in parts")));
         }
-        let at = cell(at)
-            .map(|text| instant(text).ok_or_else(|| bad(format!("line {line}: `{text}` is no date with a time"))));
-        let price =
-            cell(price).map(|text| micros(text).ok_or_else(|| bad(format!("line {line}: `{text}` is no amount"))));
+        let at = cell(at).map(|text| {
+            sent_at(text, asked)
+                .ok_or_else(|| bad(format!("line {line}: `{text}` is no date; write it as `2026-11-21T09:30:00Z`")))
+        });
+        let price = cell(price)
+            .map(|text| micros(text, delimiter).ok_or_else(|| bad(format!("line {line}: `{text}` is no amount"))));
         let price = price.transpose()?;
         let currency = cell(currency).map(str::to_ascii_uppercase);
         if price.is_some() && currency.is_none() {
             return Err(bad(format!("line {line}: the price has no currency; add a column `currency`")));
         }
+        let segments = cell(segments)
+            .map(|text| text.parse::<u32>().map_err(|_| bad(format!("line {line}: `{text}` is no number of segments"))))
+            .transpose()?;
         records.push(Record {
-            record: name.to_owned(),
-            kind: String::new(),
-            message_id: None,
+            record: asked.connector.listed_id(name, cell(to)),
             at: at.transpose()?,
-            ours: None,
             theirs: price,
             currency: currency.filter(|_| price.is_some()),
+            segments_theirs: segments.filter(|count| *count > 0).map(i64::from),
+            ..Record::default()
         });
     }
     Ok(records)
+}
+
+/// What separates cells: spreadsheets write semicolons where commas are decimal marks.
+fn delimiter(first: &str) -> u8 {
+    match (first.contains(','), first.contains(';'), first.contains('\t')) {
+        (false, true, _) => b';',
+        (false, false, true) => b'\t',
+        _ => b',',
+    }
+}
+
+fn is_received(direction: &str) -> bool {
+    let word = direction.to_ascii_lowercase();
+    INBOUND.iter().any(|begin| word.starts_with(begin)) || RECEIVED.contains(&word.as_str())
 }
 
 fn plain(name: &str) -> String {
@@ -71,15 +141,25 @@ fn disarmed(cell: &str) -> &str {
     cell.strip_prefix('\'').unwrap_or(cell)
 }
 
-fn instant(text: &str) -> Option<Timestamp> {
+/// When a row was sent. Where no zone is said UTC is meant, in which providers write. Of a day alone the part that is asked about is taken.
+fn sent_at(text: &str, asked: &Asked) -> Option<Timestamp> {
+    let utc = |at: civil::DateTime| at.to_zoned(TimeZone::UTC).ok().map(|at| Timestamp::from(at.timestamp()));
+    if text.len() <= "2026-11-21".len() {
+        let day = utc(text.parse::<civil::Date>().ok()?.to_datetime(civil::Time::midnight()))?;
+        let is_asked = day < asked.ends_at && day.plus_seconds(DAY_S) > asked.starts_at;
+        return Some(if is_asked { day.max(asked.starts_at) } else { day });
+    }
     let mail = || jiff::fmt::rfc2822::parse(text).ok().map(|at| at.timestamp().into());
-    text.parse().ok().or_else(mail)
+    let bare = || utc(text.trim_end_matches("UTC").trim_end_matches("GMT").trim_end().parse().ok()?);
+    text.parse().ok().or_else(mail).or_else(bare)
 }
 
-/// An amount as providers write it, some as what they take from the balance: `-0.00750`.
-fn micros(text: &str) -> Option<i64> {
+/// An amount as providers write it, some as what they take from the balance: `-0.00750`. Where cells are not separated by commas, one is a decimal mark.
+fn micros(text: &str, delimiter: u8) -> Option<i64> {
     let text = text.trim_start_matches(['-', '+']);
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let has_mark = |mark: char| text.contains(mark);
+    let mark = if delimiter != b',' && has_mark(',') && !has_mark('.') { ',' } else { '.' };
+    let (whole, part) = text.split_once(mark).unwrap_or((text, ""));
     let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if whole.len() + part.len() == 0 || !is_number(whole) || !is_number(part) || part.len() > 12 || whole.len() > 9 {
         return None;
@@ -94,6 +174,20 @@ fn micros(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
+    fn asked(connector: &str) -> Asked {
+        let at = |text: &str| text.parse().unwrap();
+        let connector = connectors::registry::find(connector).unwrap();
+        Asked { connector, starts_at: at("2026-11-21T06:00:00Z"), ends_at: at("2026-11-28T06:00:00Z") }
+    }
+
+    fn read(text: &str) -> Result<Vec<Record>, Error> {
+        super::read(text, &asked("twilio"))
+    }
+
+    fn ids(connector: &str, text: &str) -> Vec<String> {
+        super::read(text, &asked(connector)).unwrap().into_iter().map(|record| record.record).collect()
+    }
+
     #[test]
     fn columns_are_found_by_their_names() {
         let text = "Sid,To,Date Sent,Price,Price Unit\r\nSM1,+49,\"Sat, 21 Nov 2026 09:30:00 +0000\",'-0.0075,usd\r\n,,,,\r\nSM2,+49,2026-11-21T09:31:00Z,,usd\r\n";
@@ -107,6 +201,55 @@ mod tests {
     }
 
     #[test]
+    fn a_spreadsheet_of_another_country_is_read() {
+        let text = "\u{feff}Sid;Date Sent;Price;Price Unit;Num Segments\r\nSM1;2026-11-21 09:30:00;-0,0075;USD;3\r\nSM2;2026-11-21 09:30;null;USD;0\r\n";
+        let records = read(text).unwrap();
+        let half_past = Some(Timestamp::from_seconds(1_795_253_400));
+        assert_eq!(records[0].at, half_past);
+        assert_eq!((records[0].theirs, records[0].segments_theirs), (Some(7_500), Some(3)));
+        assert_eq!((records[1].at, records[1].theirs, records[1].segments_theirs), (half_past, None, None));
+        assert_eq!(read("sid\tdate\nSM1\t2026-11-21 09:30:00 UTC\n").unwrap()[0].at, half_past);
+    }
+
+    #[test]
+    fn what_was_received_is_left_out() {
+        let header =
+            "From,To,Body,Status,SentDate,ApiVersion,NumSegments,ErrorCode,AccountSid,Sid,Direction,Price,PriceUnit";
+        let row = |sid: &str, direction: &str| {
+            format!("+1,+49,Hi,delivered,2026-11-21T09:30:00Z,2010-04-01,2,,AC1,{sid},{direction},-0.0075,USD")
+        };
+        let rows = [row("SM1", "outbound-api"), row("SM2", "inbound"), row("SM3", "outbound-reply")];
+        let records = read(&format!("{header}\n{}\n", rows.join("\n"))).unwrap();
+        assert_eq!(records.iter().map(|record| record.record.as_str()).collect::<Vec<_>>(), ["SM1", "SM3"]);
+        assert_eq!(records[0].at, Some(Timestamp::from_seconds(1_795_253_400)));
+        assert_eq!(ids("vonage", "message_id,type\na,MO\nb,text\nc,information\n"), ["b", "c"]);
+    }
+
+    #[test]
+    fn ids_are_read_as_providers_write_them() {
+        assert_eq!(ids("mailgun", "id,message_id\n1,<20261121.1@mg.acme.example>\n"), ["20261121.1@mg.acme.example"]);
+        assert_eq!(ids("sendgrid", "smtp-id\n<LRzXl_NHStOGhQ4kofSm_A@geopod-ismtpd-1>\n"), ["LRzXl_NHStOGhQ4kofSm_A"]);
+        let table = "msg_id,to_email\nLRzXl_NHStOGhQ4kofSm_A.recvd-canary-1-5F5F-9.0,ada@mail.test\n";
+        assert_eq!(ids("sendgrid", table), ["LRzXl_NHStOGhQ4kofSm_A/ada@mail.test"]);
+        assert_eq!(
+            ids("sendgrid", "sg_message_id\nLRzXl_NHStOGhQ4kofSm_A.filterdrecv.0\n"),
+            ["LRzXl_NHStOGhQ4kofSm_A"]
+        );
+    }
+
+    #[test]
+    fn a_day_is_asked_about_as_far_as_the_time_goes() {
+        let check = |day: &str, expected: &str| {
+            let at = read(&format!("sid,date\nSM1,{day}\n")).unwrap()[0].at;
+            assert_eq!(at, Some(expected.parse().unwrap()), "{day}");
+        };
+        check("2026-11-20", "2026-11-20T00:00:00Z");
+        check("2026-11-21", "2026-11-21T06:00:00Z");
+        check("2026-11-28", "2026-11-28T00:00:00Z");
+        check("2026-11-29", "2026-11-29T00:00:00Z");
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         let check = |text: &str, words: &str| {
             let error = read(text).unwrap_err();
@@ -114,6 +257,8 @@ mod tests {
         };
         check("name,price\nx,1\n", "provider's ids");
         check("id,date\nSM1,yesterday\n", "line 2: `yesterday`");
+        check("id,date\nSM1,21.11.2026 at noon\n", "2026-11-21T09:30:00Z");
+        check("id,segments\nSM1,two\n", "line 2: `two`");
         check("id,price,currency\nSM1,1,USD\nSM2,free,USD\n", "line 3: `free`");
         check("id,price\nSM1,1\n", "has no currency");
         check(&format!("id\n{}\n", "x".repeat(300)), "is no id");
@@ -121,7 +266,7 @@ mod tests {
 
     #[test]
     fn amounts_are_read_to_the_millionth() {
-        let check = |text: &str, expected: Option<i64>| assert_eq!(micros(text), expected, "{text}");
+        let check = |text: &str, expected: Option<i64>| assert_eq!(micros(text, b','), expected, "{text}");
         check("-0.00750", Some(7_500));
         check("1", Some(1_000_000));
         check(".5", Some(500_000));
@@ -130,5 +275,7 @@ mod tests {
         check("", None);
         check("1.2.3", None);
         check("1e3", None);
+        check("0,0075", None);
+        assert_eq!((micros("-0,0075", b';'), micros("1,000.5", b';')), (Some(7_500), None));
     }
 }

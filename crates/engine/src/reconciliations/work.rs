@@ -3,46 +3,39 @@
 //! A row is leased for a step, so that nodes share them. The step asks the provider outside of any transaction and writes what came of it together with how far the work is, so a process that dies
 //! in between, or one that comes back after its lease, changes nothing. A step that came to nothing is tried again later, each time after a longer wait.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use connectors::{
     Cx,
-    manage::{self, Day, Next, Period, Record as Theirs, RecordPage},
+    manage::{self, Period, Record as Theirs, RecordPage},
 };
-use model::{AccountId, Answer, Channel, Fact, Failure, FailureKind, MessageId, Money, TenantId, Timestamp};
+use model::{AccountId, Answer, Channel, Failure, FailureKind, MessageId, Timestamp};
 use store::{
-    Scope, Tx, attempts, credits,
-    credits::Charge,
-    fallbacks,
+    Scope, Tx, attempts, fallbacks,
     messages::{self, Message},
     reconciliations::{self as rows, Reconciliation, Record},
 };
 
-use crate::{
-    Engine, Error, Parts,
-    apply::{Input, Learned},
-    directory::Account,
-    money::book::Price,
-    provider,
+use super::{
+    compare::compare,
+    days::{compare_days, count_days, day_name, fetch_days, is_counted, margin_s},
 };
+use crate::{Engine, Error, directory::Account, provider};
 
 /// Reconciliations carried on in one run.
 const RUN_MAX: u64 = 5;
 /// Messages of ours looked at in one step.
 const OURS_PAGE: i64 = 2_000;
-/// Records compared in one step.
-const THEIRS_PAGE: i64 = 1_000;
 /// How much longer than asked the provider is asked about, on both sides, in seconds: a day, as lists go by the day.
 const MARGIN_S: i64 = 86_400;
 /// How long before its time a message may have been accepted, in seconds: messages are scheduled a year ahead at most.
 const AHEAD_S: i64 = 366 * 86_400;
-/// How near the edge of the time a message of ours may be missing in a table, in seconds: whoever cut it out goes by another clock.
-const EDGE_S: i64 = 900;
-/// Missing messages a provider is asked about one by one at most; what is missing beyond is believed.
-const LOOKED_UP_MAX: i64 = 200;
+/// How near the edge of the time a message of ours may be missing in a table, and how near midnight it may be counted on the day beside it, in seconds: whoever cut it out goes by another clock.
+pub(super) const EDGE_S: i64 = 900;
+/// Messages missing in a list that the provider is asked about one by one at most: a list that lacks more is of another account, or its provider keeps messages for a shorter time.
+const LOOKED_UP_MAX: i64 = 10_000;
+/// The same in one step.
+const LOOKED_UP_AT_ONCE: usize = 200;
 /// Tries in a row that may bring nothing: with the waits between them, some four hours, in which an outage at a provider is mostly over.
 const TRIES_MAX: i64 = 10;
 /// Wait after the first of them, in seconds; each further one is twice as long, up to [`WAIT_MAX_S`].
@@ -51,9 +44,6 @@ const WAIT_MAX_S: i64 = 3_600;
 /// How long a reconciliation is ours for one step, in milliseconds: 200 questions about missing messages, each of which is given up after 30 seconds, would take longer, but then nobody else
 /// gets answers either, and the step that comes too late is not written.
 const LEASE_MS: i64 = 10 * 60_000;
-/// Days of statistics at most: the longest time and its margins.
-const DAYS_MAX: i64 = 70;
-
 /// Carries reconciliations on, each leased for its own step. Run every second; answers how many steps were made.
 #[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
@@ -104,7 +94,12 @@ fn wait_s(tries: i64, retry_after_ms: Option<u64>) -> i64 {
 }
 
 /// Writes how far the work is and what came of the step, unless somebody else made it meanwhile.
-async fn write<W>(engine: &Engine, seen: &Reconciliation, after: Reconciliation, work: W) -> Result<bool, Error>
+pub(super) async fn write<W>(
+    engine: &Engine,
+    seen: &Reconciliation,
+    after: Reconciliation,
+    work: W,
+) -> Result<bool, Error>
 where
     W: for<'t> FnOnce(&'t mut Tx) -> model::BoxFuture<'t, Result<(), Error>> + Send + 'static,
 {
@@ -125,7 +120,7 @@ where
     write.await
 }
 
-async fn account(engine: &Engine, row: &Reconciliation) -> Result<Result<Arc<Account>, Failure>, Error> {
+pub(super) async fn account(engine: &Engine, row: &Reconciliation) -> Result<Result<Arc<Account>, Failure>, Error> {
     let found = engine.directory.account(row.tenant_id, row.account_id).await?;
     Ok(found.filter(|account| account.trouble.is_none()).ok_or_else(|| {
         Failure::new(FailureKind::Account, "account_gone", "The account was deleted, or cannot be used any more.")
@@ -134,31 +129,10 @@ async fn account(engine: &Engine, row: &Reconciliation) -> Result<Result<Arc<Acc
 
 /// Days of a time with its margins, in UTC.
 fn period(starts_at: Timestamp, ends_at: Timestamp) -> Period {
-    let day = |at: Timestamp| at.to_string().chars().take(10).collect();
-    Period { from: day(starts_at.plus_seconds(-MARGIN_S)), to: day(ends_at.plus_seconds(MARGIN_S)) }
+    Period { from: day_name(starts_at.plus_seconds(-MARGIN_S)), to: day_name(ends_at.plus_seconds(MARGIN_S)) }
 }
 
-/// Days of a time itself: the last ends no later than it.
-fn days(starts_at: Timestamp, ends_at: Timestamp) -> Period {
-    let day = |at: Timestamp| at.to_string().chars().take(10).collect();
-    Period { from: day(starts_at), to: day(ends_at.plus_millis(-1)) }
-}
-
-/// Whether an account's provider counts by day. Asks nothing.
-pub(super) fn counts(parts: &Parts, account: &Account, starts_at: Timestamp, ends_at: Timestamp) -> bool {
-    let Some(figures) = account.connector.figures() else { return false };
-    let cx = Cx {
-        settings: &account.values,
-        from: account.from.as_deref(),
-        base_url: parts.config.base_urls.get(account.connector.spec().id).map(String::as_str),
-        callback_url: &account.callback_url,
-        now: parts.ports.clock.now(),
-        nonce: 0,
-    };
-    figures.statistics(&cx, &days(starts_at, ends_at), &[]).is_some()
-}
-
-type Step = Result<Result<(), Failure>, Error>;
+pub(super) type Step = Result<Result<(), Failure>, Error>;
 
 /// Fetches one page of the provider's messages.
 async fn fetch_page(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
@@ -191,61 +165,21 @@ async fn fetch_page(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
 fn laid_down(theirs: Theirs) -> Record {
     Record {
         record: theirs.provider_message_id,
-        kind: String::new(),
-        message_id: None,
         at: theirs.at,
-        ours: None,
         theirs: theirs.price.as_ref().map(|price| price.amount_micros),
         currency: theirs.price.map(|price| price.currency),
-    }
-}
-
-/// Fetches what the provider counted by day.
-async fn fetch_days(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
-    let account = match account(engine, row).await? {
-        Ok(account) => account,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let Some(figures) = account.connector.figures() else {
-        return Ok(Err(Failure::new(FailureKind::Account, "no_statistics", "This provider shows no statistics.")));
-    };
-    let period = days(row.starts_at, row.ends_at);
-    let plan = |cx: &Cx<'_>, answers: &[Answer]| {
-        figures.statistics(cx, &period, answers).unwrap_or_else(|| Ok(Next::Done(Vec::new())))
-    };
-    let counted: Vec<Day> = match provider::drive(engine.parts(), &account, plan).await {
-        Ok(counted) => counted,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let is_asked = |day: &Day| period.from <= day.day && day.day <= period.to;
-    let found: Vec<Record> =
-        counted.into_iter().filter(is_asked).filter_map(|day| Some(day_of(&day.day, day.sent?))).collect();
-    let after =
-        Reconciliation { stage: "ours".to_owned(), place: String::new(), tries: 0, failure: None, ..row.clone() };
-    let (tenant, id) = (row.tenant_id, row.id);
-    write(engine, row, after, move |tx| Box::pin(async move { Ok(rows::put_records(tx, tenant, id, &found).await?) }))
-        .await?;
-    Ok(Ok(()))
-}
-
-fn day_of(day: &str, theirs: i64) -> Record {
-    let at = format!("{day}T00:00:00Z").parse().ok();
-    Record {
-        record: day.to_owned(),
-        kind: String::new(),
-        message_id: None,
-        at,
-        ours: Some(0),
-        theirs: Some(theirs),
-        currency: None,
+        segments_theirs: theirs.segments.filter(|count| *count > 0).map(i64::from),
+        ..Record::default()
     }
 }
 
 /// A message of ours as its provider knows it.
-struct Ours {
+pub(super) struct Ours {
     record: String,
     message_id: MessageId,
-    at: Timestamp,
+    pub(super) at: Timestamp,
+    /// The same where several messages of one request have one id at the provider, and only the recipient tells them apart.
+    with_recipient: String,
 }
 
 /// Looks for one page of our messages among the provider's.
@@ -258,17 +192,30 @@ async fn look_for_ours(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         Box::pin(async move {
             let page = messages::after(tx, tenant, after, OURS_PAGE).await?;
             let ours = ours_of(tx, &page, account_id, &seen).await?;
-            let names: Vec<String> = ours.iter().map(|ours| ours.record.clone()).collect();
+            let names = ours.iter().flat_map(|ours| [ours.record.clone(), ours.with_recipient.clone()]);
+            let names: Vec<String> = names.collect();
             let known =
                 if seen.source == "statistics" { Vec::new() } else { rows::known(tx, tenant, id, &names).await? };
             Ok::<_, Error>((page, ours, known))
         })
     });
     let (page, ours, known) = read.await?;
-    let is_last = (page.len() as i64) < OURS_PAGE || page.last().is_some_and(|m| m.created_at >= row.ends_at);
-    let place = page.last().map(|m| m.id.to_string()).filter(|_| !is_last);
+    let is_after = |m: &Message| m.created_at >= row.ends_at.plus_seconds(margin_s(row));
+    let is_last = (page.len() as i64) < OURS_PAGE || page.last().is_some_and(is_after);
+    let mut known: BTreeMap<String, Record> = known.into_iter().map(|record| (record.record.clone(), record)).collect();
+    let names = |one: &Ours| [one.record.clone(), one.with_recipient.clone()];
+    let is_open = |one: &Ours| row.source == "messages" && names(one).iter().all(|name| !known.contains_key(name));
+    // What the list lacks is asked about message by message: as many as one step has time for, and the next goes on with the first that was not.
+    let stop = ours.iter().filter(|one| is_open(one)).nth(LOOKED_UP_AT_ONCE).map(|one| one.message_id);
+    let stop = stop.filter(|stop| page.first().is_some_and(|first| first.id < *stop));
+    let ours: Vec<Ours> = ours.into_iter().filter(|one| stop.is_none_or(|stop| one.message_id < stop)).collect();
+    let place = match stop {
+        Some(stop) => page.iter().map(|m| m.id).take_while(|id| *id < stop).last(),
+        None => page.last().map(|m| m.id).filter(|_| !is_last),
+    };
+    let place = place.map(|id| id.to_string());
     let mut next = Reconciliation {
-        ours: row.ours + ours.len() as i64,
+        ours: row.ours + ours.iter().filter(|ours| is_counted(row, ours.at)).count() as i64,
         stage: if place.is_some() { "ours" } else { "compare" }.to_owned(),
         place: place.unwrap_or_default(),
         tries: 0,
@@ -276,14 +223,19 @@ async fn look_for_ours(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
         ..row.clone()
     };
     if row.source == "statistics" {
-        write(engine, row, next, move |tx| Box::pin(async move { count_days(tx, tenant, id, &ours).await })).await?;
+        let seen = row.clone();
+        write(engine, row, next, move |tx| Box::pin(async move { count_days(tx, &seen, &ours).await })).await?;
         return Ok(Ok(()));
     }
-    let mut known: BTreeMap<String, Record> = known.into_iter().map(|record| (record.record.clone(), record)).collect();
     let mut written = Vec::new();
     for one in ours {
-        let found = match known.remove(&one.record) {
+        let listed = known.remove(&one.record).or_else(|| known.remove(&one.with_recipient));
+        let found = match listed {
             Some(record) => Some(record),
+            None if row.source == "messages" && next.looked_up >= LOOKED_UP_MAX => {
+                next.not_asked += 1;
+                continue;
+            }
             None => match ask_about(engine, row, &mut next, &one).await? {
                 Ok(found) => found,
                 Err(failure) => return Ok(Err(failure)),
@@ -309,9 +261,7 @@ fn missing_there(ours: Ours) -> Record {
         kind: "missing_there".to_owned(),
         message_id: Some(ours.message_id),
         at: Some(ours.at),
-        ours: None,
-        theirs: None,
-        currency: None,
+        ..Record::default()
     }
 }
 
@@ -322,7 +272,7 @@ async fn ask_about(
     next: &mut Reconciliation,
     ours: &Ours,
 ) -> Result<Result<Option<Record>, Failure>, Error> {
-    if row.source != "messages" || next.looked_up >= LOOKED_UP_MAX {
+    if row.source != "messages" {
         return Ok(Ok(None));
     }
     let account = match account(engine, row).await? {
@@ -349,284 +299,51 @@ async fn ours_of(
     account: AccountId,
     row: &Reconciliation,
 ) -> Result<Vec<Ours>, store::Error> {
-    let is_in = |at: Option<Timestamp>| at.filter(|at| *at >= row.starts_at && *at < row.ends_at);
+    let (from, until) = (row.starts_at.plus_seconds(-margin_s(row)), row.ends_at.plus_seconds(margin_s(row)));
+    let is_in = |at: Option<Timestamp>| at.filter(|at| *at >= from && *at < until);
     let mut found: BTreeMap<String, Ours> = BTreeMap::new();
-    let mut add = |record: Option<&String>, message_id: MessageId, at: Option<Timestamp>| {
+    let mut add = |record: Option<&String>, address: &str, message_id: MessageId, at: Option<Timestamp>| {
         if let (Some(record), Some(at)) = (record, is_in(at)) {
-            found.insert(record.clone(), Ours { record: record.clone(), message_id, at });
+            let with_recipient = format!("{record}/{address}");
+            found.insert(record.clone(), Ours { record: record.clone(), message_id, at, with_recipient });
         }
     };
     let people = || page.iter().filter(|m| m.channel != Channel::Webhook);
     let keys: Vec<_> = people().map(|m| (m.tenant_id, m.id)).collect();
     for route in fallbacks::former(tx, &keys).await? {
         if route.account_id == account && is_compared(row, route.channel) {
-            add(route.provider_message_id.as_ref(), route.message_id, route.sent_at);
+            add(route.provider_message_id.as_ref(), &route.address, route.message_id, route.sent_at);
         }
     }
     for m in people().filter(|m| is_compared(row, m.channel)) {
         if m.account_id == Some(account) {
-            add(m.provider_message_id.as_ref(), m.id, m.sent_at);
+            add(m.provider_message_id.as_ref(), &m.address, m.id, m.sent_at);
         }
         if m.attempts > 1 {
             for attempt in attempts::of_message(tx, m.tenant_id, m.id).await? {
                 let is_taken = attempt.outcome == 0 && attempt.account_id == account;
                 if is_taken && attempt.provider_message_id != m.provider_message_id {
-                    add(attempt.provider_message_id.as_ref(), m.id, Some(attempt.finished_at));
+                    add(attempt.provider_message_id.as_ref(), &m.address, m.id, Some(attempt.finished_at));
                 }
             }
         }
     }
-    Ok(found.into_values().collect())
+    let mut found: Vec<Ours> = found.into_values().collect();
+    found.sort_by_key(|one| one.message_id);
+    Ok(found)
 }
 
 /// Whether the provider's records are of a channel: its own list holds everything; in a table are the messages of the channel that was named, or of all but calls.
-fn is_compared(row: &Reconciliation, channel: Channel) -> bool {
+pub(super) fn is_compared(row: &Reconciliation, channel: Channel) -> bool {
     match row.channel {
         Some(only) => channel == only,
         None => row.source != "csv" || channel != Channel::Voice,
     }
 }
 
-/// Adds our messages to the days they were sent on.
-async fn count_days(tx: &mut Tx, tenant: TenantId, id: model::ReconciliationId, ours: &[Ours]) -> Result<(), Error> {
-    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-    for one in ours {
-        *counts.entry(one.at.to_string().chars().take(10).collect()).or_default() += 1;
-    }
-    let names: Vec<String> = counts.keys().cloned().collect();
-    let known: BTreeMap<String, Record> =
-        rows::known(tx, tenant, id, &names).await?.into_iter().map(|record| (record.record.clone(), record)).collect();
-    let more = |(day, count): (String, i64)| {
-        let record = known.get(&day).cloned().unwrap_or_else(|| day_of(&day, 0));
-        Record { ours: Some(record.ours.unwrap_or(0) + count), ..record }
-    };
-    let counted: Vec<Record> = counts.into_iter().map(more).collect();
-    Ok(rows::put_records(tx, tenant, id, &counted).await?)
-}
-
-/// Compares days. Pure: answers what both have, what one lacks, and the days that differ. A message that one clock puts before midnight and the other after is no difference.
-fn judged(days: &mut Vec<Record>) -> (i64, i64, i64) {
-    let mut differences: Vec<i64> = days.iter().map(|day| day.ours.unwrap_or(0) - day.theirs.unwrap_or(0)).collect();
-    for index in 1..differences.len() {
-        let (before, here) = (differences[index - 1], differences[index]);
-        if before.signum() * here.signum() < 0 {
-            let moved = before.abs().min(here.abs());
-            differences[index - 1] -= moved * before.signum();
-            differences[index] -= moved * here.signum();
-        }
-    }
-    let ours: i64 = days.iter().map(|day| day.ours.unwrap_or(0)).sum();
-    let missing_there: i64 = differences.iter().filter(|by| **by > 0).sum();
-    let missing_here: i64 = -differences.iter().filter(|by| **by < 0).sum::<i64>();
-    let mut index = 0;
-    days.retain(|_| {
-        index += 1;
-        differences[index - 1] != 0
-    });
-    for day in days.iter_mut() {
-        "count".clone_into(&mut day.kind);
-    }
-    (ours - missing_there, missing_here, missing_there)
-}
-
-async fn compare_days(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
-    let (tenant, id) = (row.tenant_id, row.id);
-    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move { Ok::<_, Error>(rows::records(tx, tenant, id, Some(""), "", DAYS_MAX).await?) })
-    });
-    let all = read.await?;
-    let mut different = all.clone();
-    let (matched, missing_here, missing_there) = judged(&mut different);
-    let theirs = all.iter().filter_map(|day| day.theirs).sum();
-    let after = Reconciliation {
-        state: "done".to_owned(),
-        theirs,
-        matched,
-        missing_here,
-        missing_there,
-        tries: 0,
-        failure: None,
-        ..row.clone()
-    };
-    let names: Vec<String> = all.into_iter().map(|day| day.record).collect();
-    write(engine, row, after, move |tx| {
-        Box::pin(async move {
-            rows::remove_records(tx, tenant, id, &names).await?;
-            Ok(rows::put_records(tx, tenant, id, &different).await?)
-        })
-    })
-    .await?;
-    Ok(Ok(()))
-}
-
-/// What is known of a page of records: our messages, and what they were charged.
-struct Known {
-    of_record: BTreeMap<String, MessageId>,
-    messages: BTreeMap<MessageId, Message>,
-    charges: BTreeMap<MessageId, Charge>,
-    ledger: Option<String>,
-}
-
-async fn known(tx: &mut Tx, row: &Reconciliation, page: &[Record]) -> Result<Known, store::Error> {
-    let mut of_record: BTreeMap<String, MessageId> =
-        page.iter().filter_map(|record| Some((record.record.clone(), record.message_id?))).collect();
-    let open = page.iter().filter(|record| record.message_id.is_none());
-    let open: Vec<(AccountId, String)> = open.map(|record| (row.account_id, record.record.clone())).collect();
-    let mut found = messages::find_by_provider_ids(tx, &open).await?;
-    found.extend(fallbacks::find_by_provider_ids(tx, &open).await?);
-    let found = found.into_iter().filter(|(_, _, tenant, _)| *tenant == row.tenant_id);
-    of_record.extend(found.map(|(_, record, _, message)| (record, message)));
-    let keys: BTreeSet<_> = of_record.values().map(|id| (row.tenant_id, *id)).collect();
-    let keys: Vec<_> = keys.into_iter().collect();
-    let messages = messages::find_many(tx, &keys).await?;
-    let charges = credits::of_messages(tx, &messages).await?;
-    let messages = messages.into_iter().map(|m| (m.id, m)).collect();
-    let ledger = credits::find(tx, row.tenant_id).await?.map(|ledger| ledger.currency);
-    Ok(Known { of_record, messages, charges, ledger })
-}
-
-/// What the provider took for a message as we have it, in a currency: what it said before, or what the price list says it takes.
-fn our_cost(m: &Message, charge: Option<&Charge>, ledger: Option<&str>, currency: &str) -> Option<i64> {
-    let Some(charge) = charge else {
-        // Who is not billed is shown what the provider takes.
-        return m.cost_micros.filter(|_| m.cost_currency.as_deref() == Some(currency));
-    };
-    if let Some(reported) = charge.reported {
-        return Some(reported).filter(|_| charge.reported_currency.as_deref() == Some(currency));
-    }
-    let cost = Price { fixed_micros: charge.cost_unit?, cost_micros: None, markup: None, ..Price::of_charge(charge) };
-    (ledger == Some(currency)).then(|| cost.of(u32::try_from(charge.units).ok()))
-}
-
-/// What the comparison of a page comes to.
-#[derive(Default)]
-struct Judged {
-    same: Vec<String>,
-    different: Vec<Record>,
-    prices: Vec<(MessageId, Money)>,
-}
-
-/// Compares a page of the provider's records with ours. Pure.
-fn judge(row: &mut Reconciliation, page: Vec<Record>, known: &Known) -> Judged {
-    let mut judged = Judged::default();
-    let is_in = |at: Option<Timestamp>| at.is_none_or(|at| at >= row.starts_at && at < row.ends_at);
-    let (starts_at, ends_at) = (row.starts_at, row.ends_at);
-    for record in page {
-        let is_asked = is_in(record.at);
-        let m = known.of_record.get(&record.record).and_then(|id| known.messages.get(id));
-        let Some(m) = m else {
-            if is_asked {
-                row.theirs += 1;
-                row.missing_here += 1;
-                judged.different.push(Record { kind: "missing_here".to_owned(), ..record });
-            } else {
-                judged.same.push(record.record);
-            }
-            continue;
-        };
-        let is_ours = m.sent_at.is_some_and(|at| at >= starts_at && at < ends_at) || record.message_id.is_some();
-        if !is_asked && !is_ours {
-            judged.same.push(record.record);
-            continue;
-        }
-        row.theirs += 1;
-        row.matched += 1;
-        // What is known of a message's price is of the way it went last.
-        let is_last = m.provider_message_id.as_ref() == Some(&record.record);
-        let (Some(theirs), Some(currency), true) = (record.theirs, record.currency.clone(), is_last) else {
-            judged.same.push(record.record);
-            continue;
-        };
-        let charge = known.charges.get(&m.id);
-        let ours = our_cost(m, charge, known.ledger.as_deref(), &currency);
-        let is_told = match charge {
-            Some(charge) => {
-                charge.reported == Some(theirs) && charge.reported_currency.as_deref() == Some(currency.as_str())
-            }
-            None => m.cost_micros == Some(theirs) && m.cost_currency.as_deref() == Some(currency.as_str()),
-        };
-        if !is_told {
-            judged.prices.push((m.id, Money { amount_micros: theirs, currency: currency.clone() }));
-        }
-        let Some(ours) = ours else {
-            judged.same.push(record.record);
-            continue;
-        };
-        if row.currency.get_or_insert_with(|| currency.clone()) == &currency {
-            row.cost_ours += ours;
-            row.cost_theirs += theirs;
-        }
-        if ours == theirs {
-            judged.same.push(record.record);
-        } else {
-            row.price_differences += 1;
-            let (kind, message_id) = ("price".to_owned(), Some(m.id));
-            judged.different.push(Record { kind, message_id, ours: Some(ours), ..record });
-        }
-    }
-    judged
-}
-
-async fn compare(engine: &Arc<Engine>, row: &Reconciliation) -> Step {
-    let (tenant, id, seen) = (row.tenant_id, row.id, row.clone());
-    let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move {
-            let page = rows::records(tx, tenant, id, Some(""), &seen.place, THEIRS_PAGE).await?;
-            let known = known(tx, &seen, &page).await?;
-            Ok::<_, Error>((page, known))
-        })
-    });
-    let (page, known) = read.await?;
-    let mut after = Reconciliation { tries: 0, failure: None, ..row.clone() };
-    match page.last().filter(|_| page.len() as i64 == THEIRS_PAGE) {
-        Some(last) => after.place.clone_from(&last.record),
-        None => "done".clone_into(&mut after.state),
-    }
-    let Judged { same, different, prices } = judge(&mut after, page, &known);
-    // First what is learned, which may be learned twice: the page is not looked at again once it is written.
-    if !prices.is_empty() {
-        learn(engine, row, prices).await?;
-    }
-    let is_written = write(engine, row, after, move |tx| {
-        Box::pin(async move {
-            rows::remove_records(tx, tenant, id, &same).await?;
-            Ok(rows::put_records(tx, tenant, id, &different).await?)
-        })
-    });
-    is_written.await?;
-    Ok(Ok(()))
-}
-
-/// What the provider says it takes reaches what messages cost.
-async fn learn(engine: &Arc<Engine>, row: &Reconciliation, prices: Vec<(MessageId, Money)>) -> Result<(), Error> {
-    let now = engine.ports.clock.now();
-    let learned = |(message_id, price): (MessageId, Money)| Learned {
-        tenant_id: row.tenant_id,
-        message_id,
-        fact: Fact::Sent,
-        at: now,
-        source: "reconciliation".to_owned(),
-        dedupe: format!("reconciled:{}", row.id),
-        provider_status: None,
-        provider_message_id: None,
-        segments: None,
-        price: Some(price),
-        machine: None,
-        attempt: None,
-    };
-    let learned: Vec<Learned> = prices.into_iter().map(learned).collect();
-    let weight = learned.len();
-    let applied = engine.applies.submit(Input::Learned(learned), weight).await;
-    applied.unwrap_or_else(|| Err(Error::internal("applying panicked")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn day(number: u32, ours: i64, theirs: i64) -> Record {
-        Record { ours: Some(ours), ..day_of(&format!("2026-11-{number:02}"), theirs) }
-    }
 
     #[test]
     fn waits_grow_and_end() {
@@ -637,27 +354,11 @@ mod tests {
     }
 
     #[test]
-    fn days_differ_by_what_no_clock_explains() {
-        let check = |days: &[(i64, i64)], expected: (i64, i64, i64), different: &[&str]| {
-            let mut days: Vec<Record> =
-                days.iter().zip(1u32..).map(|((ours, theirs), number)| day(number, *ours, *theirs)).collect();
-            assert_eq!(judged(&mut days), expected);
-            assert_eq!(days.iter().map(|day| day.record.as_str()).collect::<Vec<_>>(), different);
-        };
-        check(&[(10, 10), (5, 5)], (15, 0, 0), &[]);
-        // One message lay at midnight.
-        check(&[(10, 9), (5, 6)], (15, 0, 0), &[]);
-        check(&[(10, 9), (5, 8)], (15, 2, 0), &["2026-11-02"]);
-        check(&[(10, 9), (5, 5), (5, 5)], (19, 0, 1), &["2026-11-01"]);
-        check(&[(0, 3), (5, 5), (4, 0)], (5, 3, 4), &["2026-11-01", "2026-11-03"]);
-    }
-
-    #[test]
     fn lists_are_asked_for_with_a_margin_and_days_without() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let (from, until) = (at("2026-10-31T18:30:00Z"), at("2026-11-30T18:30:00Z"));
         assert_eq!(period(from, until), Period { from: "2026-10-30".to_owned(), to: "2026-12-01".to_owned() });
-        let month = days(at("2026-11-01T00:00:00Z"), at("2026-12-01T00:00:00Z"));
+        let month = crate::reconciliations::days::days(at("2026-11-01T00:00:00Z"), at("2026-12-01T00:00:00Z"));
         assert_eq!(month, Period { from: "2026-11-01".to_owned(), to: "2026-11-30".to_owned() });
     }
 }

@@ -142,6 +142,23 @@ testkit::both! {
         assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
     }
 
+    async fn what_tidings_answers_counts_on_the_tenants_clock(db: TestDb) {
+        let (stage, account) = twilio(&db, |_| taken()).await;
+        let change = serde_json::from_value(json!({ "timezone": "Asia/Kathmandu" })).unwrap();
+        tidings_engine::tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+        // Five past midnight there.
+        stage.world.clock.set("2026-12-16T18:20:00Z".parse().unwrap());
+        for (id, text) in [("SM1", "HELP"), ("SM2", "STOP")] {
+            let wrote = crate::hooks::signed_with(crate::hooks::TOKEN, account, "", &[("MessageSid", id), ("From", "+4915112345678"), ("To", "+15550100001"), ("Body", text), ("NumMedia", "0")]);
+            call(&stage, account, wrote).await.unwrap();
+        }
+        let told = figures(&stage, json!({ "since": "2026-12-16", "interval": "day", "group_by": "topic" })).await;
+        let periods: Vec<_> = told["data"].as_array().unwrap().iter().map(|row| (row["topic"].as_str().unwrap(), row["period"].as_str().unwrap())).collect();
+        let midnight = "2026-12-16T18:15:00.000000Z";
+        assert_eq!(periods, [("reply:help", midnight), ("reply:stop", midnight)], "{told}");
+        assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
+    }
+
     async fn sums_of_an_earlier_version_are_counted_again_once(db: TestDb) {
         let (stage, _) = twilio(&db, |_| taken()).await;
         let change = serde_json::from_value(json!({ "timezone": "Asia/Kathmandu" })).unwrap();

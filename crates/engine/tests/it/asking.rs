@@ -244,6 +244,50 @@ testkit::both! {
         }
     }
 
+    async fn what_nobody_took_is_not_taken_for_another_message_of_ours(db: TestDb) {
+        let asking = Asking::new(&db).await;
+        for (account, channel) in BY_ECHO {
+            let about = format!("{account} {channel}");
+            let before = asking.taken(account);
+            let first = asking.send(account, channel, "ada").await;
+            // The same words to the same person, and the second time nobody takes them.
+            asking.bad_day(account, json!({"drop": {"is_taken": false}}));
+            let second = asking.send(account, channel, "ada").await;
+            asking.after(5_000).await;
+            let m = asking.stage.message(second).await;
+            assert_eq!((m.sent_at, m.provider_message_id, m.attempts), (None, None, 1), "{about}");
+            for wait_ms in [15_000, 30_000, MINUTE_MS, MINUTE_MS] {
+                asking.after(wait_ms).await;
+            }
+            let m = asking.stage.message(second).await;
+            assert_eq!((m.attempts, asking.taken(account) - before), (2, 2), "{about}: {m:?}");
+            let first = asking.stage.message(first).await;
+            assert_ne!(m.provider_message_id, first.provider_message_id, "{about}");
+            asking.after(10 * MINUTE_MS).await;
+        }
+    }
+
+    async fn what_was_taken_once_is_the_answer_to_one_question(db: TestDb) {
+        let asking = Asking::new(&db).await;
+        for (account, channel) in BY_ECHO {
+            let about = format!("{account} {channel}");
+            let before = asking.taken(account);
+            // Both answers are lost, and only one of the messages was taken.
+            asking.bad_day(account, json!({"drop": {}}));
+            let first = asking.send(account, channel, "ada").await;
+            asking.bad_day(account, json!({"drop": {"is_taken": false}}));
+            let second = asking.send(account, channel, "ada").await;
+            for wait_ms in [5_000, 15_000, 30_000, MINUTE_MS, MINUTE_MS] {
+                asking.after(wait_ms).await;
+            }
+            let (first, second) = (asking.stage.message(first).await, asking.stage.message(second).await);
+            assert_ne!(first.provider_message_id, second.provider_message_id, "{about}");
+            assert_eq!((first.attempts + second.attempts, asking.taken(account) - before), (3, 2), "{about}");
+            assert!(first.sent_at.is_some() && second.sent_at.is_some(), "{about}: {first:?} {second:?}");
+            asking.after(10 * MINUTE_MS).await;
+        }
+    }
+
     async fn what_was_never_taken_is_sent_again_once_asking_found_nothing(db: TestDb) {
         let asking = Asking::new(&db).await;
         for (account, channel) in BY_ECHO {

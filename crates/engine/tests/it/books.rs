@@ -136,6 +136,11 @@ testkit::both! {
         assert_eq!(kinds, ["ledger", "charge"]);
     }
 
+    async fn two_charged_messages_that_are_one_to_the_provider_are_found(db: TestDb) {
+        let kinds = found(&db, "UPDATE messages SET provider_message_id = 'SM1' WHERE sent_at IS NOT NULL").await;
+        assert_eq!(kinds, ["charge"]);
+    }
+
     async fn a_message_without_an_attempt_is_found(db: TestDb) {
         assert_eq!(found(&db, "DELETE FROM attempts").await, ["attempts"]);
     }

@@ -127,4 +127,62 @@ testkit::both! {
         let again = stage.try_send(sent, Some("once")).await.unwrap();
         assert_eq!(again, json!({"erased": true}));
     }
+
+    async fn erasing_a_person_leaves_alone_whose_address_holds_theirs(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let credits = json!({"amount_micros": 5_000_000, "reference": "bank 5"});
+        engine::money::credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, body(credits)).await.unwrap();
+        let weekly = |name: &str, to: Value, channel: &str, content: Value| json!({"name": name, "cron": "0 9 * * MON", "message": {"to": to, "channel": channel, "content": content}});
+        for new in [
+            weekly("To joann@acme.example", json!({"email": "joann@acme.example"}), "email", json!({"subject": "Hi", "text": "o'ann@acme.example"})),
+            weekly("To an extension", json!({"phone": "+493012345678"}), "sms", json!({"text": "x"})),
+            weekly("To another chat", json!({"telegram_chat_id": 57}), "telegram", json!({"text": "5"})),
+            weekly("To the chat", json!({"telegram_chat_id": 5}), "telegram", json!({"text": "x"})),
+        ] {
+            engine::schedules::create(&stage.engine, &stage.caller, &Repeat::NONE, body(new)).await.unwrap();
+        }
+        let joann = contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, body(json!({"email": "joann@acme.example"}))).await.unwrap();
+        let campaign = json!({"name": "Letter of joann@acme.example", "channel": "email", "purpose": "transactional", "audience": {"contact_ids": [json(&joann)["id"]]}, "content": {"subject": "A", "text": "write to joann@acme.example or ann@acme.example.org"}});
+        let campaign = engine::campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, body(campaign)).await.unwrap();
+        let campaign: model::CampaignId = json(&campaign)["id"].as_str().unwrap().parse().unwrap();
+        for address in ["joann@acme.example", "ann@acme.example"] {
+            let listed = json!({"channel": "email", "address": address});
+            stage.engine.suppress(&stage.caller, &Repeat::NONE, body(listed)).await.unwrap();
+        }
+        let mail = json!({"to": {"email": "joann@acme.example"}, "content": {"subject": "s", "text": "t"}});
+        let first = stage.try_send(mail.clone(), Some("k1")).await.unwrap();
+        stage.pass(12_000).await;
+        let log = async || engine::audit::list(stage.engine.parts(), &stage.caller, None, None).await.unwrap().data;
+        let of = |log: &[engine::audit::AuditEntry], action: &str| -> Vec<Value> {
+            log.iter().filter(|entry| entry.action == action).map(|entry| entry.detail.clone()).collect()
+        };
+        let before = log().await;
+
+        let ann = json!({"email": "ann@acme.example", "phone": "+4930123456", "telegram_chat_id": 5});
+        let ann = contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, body(ann)).await.unwrap();
+        let ann: model::ContactId = json(&ann)["id"].as_str().unwrap().parse().unwrap();
+        let erased = erase(&stage.engine, &stage.caller, &Repeat::NONE, ann).await.unwrap();
+        assert_eq!(json(&erased)["schedules"], 1, "the one to the chat");
+
+        let schedules = engine::schedules::list(&stage.engine, &stage.caller, None, None).await.unwrap();
+        let schedules = serde_json::to_value(&schedules).unwrap();
+        let mut left: Vec<_> = schedules["data"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["To an extension", "To another chat", "To joann@acme.example"]);
+        assert!(schedules.to_string().contains("o'ann@acme.example"), "{schedules}");
+        let campaign = engine::campaigns::get(&stage.engine, &stage.caller, campaign).await.unwrap();
+        assert_eq!(campaign.name, "Letter of joann@acme.example");
+        assert!(campaign.content.unwrap().get().contains("write to joann@acme.example or ann@acme.example.org"));
+        assert_eq!(stage.try_send(mail, Some("k1")).await.unwrap(), first, "a repeated request has its answer");
+
+        // The log still says what was done about money and about others; of the person it says nothing.
+        let after = log().await;
+        for action in ["account.created", "credits.purchased", "tenant.created", "campaign.created"] {
+            assert_eq!(of(&after, action), of(&before, action), "{action}");
+        }
+        let listed: Vec<Value> = of(&after, "suppression.added").iter().map(|detail| detail["address"].clone()).collect();
+        assert!(listed.contains(&json!("joann@acme.example")) && !listed.contains(&json!("ann@acme.example")), "{listed:?}");
+        assert_eq!(engine::audit::verify(&stage.world.ports.db).await.unwrap().broken, Vec::<String>::new());
+    }
 }

@@ -324,7 +324,7 @@ testkit::both! {
         stage.dispatch().await;
         set_clock(&stage, "2026-12-01T02:00:00Z");
         close(&stage).await;
-        // What was accepted in November and sent in December is a correction on December's.
+        // What was accepted in November and sent in December is a correction on December's: November's 4.4288 are 4.43, of which 3.17 were billed.
         set_clock(&stage, "2026-12-02T12:00:00Z");
         stage.pass(60_000).await;
         assert!(stage.message(late).await.sent_at.is_some());
@@ -342,7 +342,7 @@ testkit::both! {
         assert!(first.contains(expected), "{first}");
         let second = text(&invoices[1]).await;
         let expected = "Studio, a month 1 30.00 30.00 email: 0 of 1 included messages 0 0.00 \
-            INV-000001: sms to DE by the price list, put right 1 1.25 31.25 Net amount 5.94 VAT 19 % on 31.25 Total USD 37.19";
+            INV-000001: sms to DE by the price list, put right 1 1.26 31.26 Net amount 5.94 VAT 19 % on 31.26 Total USD 37.20";
         assert!(second.contains(expected), "{second}");
         assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }

@@ -12,6 +12,7 @@ mod analytics;
 mod asking;
 mod attachments;
 mod audit;
+mod bills;
 mod books;
 mod callbacks;
 mod campaign_checks;

@@ -1,10 +1,11 @@
 //! Money on both engines: what is asked, set aside, charged and given back, and that nobody spends what is not there.
 
 use futures_util::future::{join, join_all};
-use model::{Ids, MessageId};
+use model::{Call, Channel, Ids, MessageId, Method};
 use serde_json::{Value, json};
-use testkit::{Stage, TestDb};
+use testkit::{Stage, TestDb, World, broken_before, http_answer};
 use tidings_engine::{
+    books,
     keys::Caller,
     money::{
         credits::{self, CreditsPatch},
@@ -13,13 +14,20 @@ use tidings_engine::{
     once::{IdempotencyKey, Repeat},
 };
 
+use crate::hooks;
+
 /// A stage whose tenant pays ahead: an SMS segment costs 10, 4 to India, a mail 3.
 pub async fn prepaid(db: &TestDb, credit: i64) -> Stage {
     let stage = Stage::new(db).await;
     stage.account("sandbox", json!({}), None).await;
+    pays_ahead(stage, 3, credit).await
+}
+
+/// The same for a stage that is there, where a mail costs something else.
+async fn pays_ahead(stage: Stage, mail: i64, credit: i64) -> Stage {
     let rows = json!([
         {"channel": "sms", "unit": "segment", "amount_micros": 10}, {"channel": "sms", "prefix": "91", "unit": "segment", "amount_micros": 4},
-        {"channel": "email", "unit": "message", "amount_micros": 3},
+        {"channel": "email", "unit": "message", "amount_micros": mail},
     ]);
     let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
     prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
@@ -75,6 +83,60 @@ testkit::both! {
         stage.engine.cancel(&stage.caller, &Repeat::NONE, id).await.unwrap();
         assert_eq!(balance(&stage).await, (100, 0, 0));
         assert_eq!(cost(&stage, id).await, Some(0));
+    }
+
+    async fn a_dead_letter_is_tried_again_only_as_far_as_credit_reaches(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |_| broken_before("connect_refused"))).await;
+        let settings = json!({"account_sid": format!("AC{:032}", 1), "auth_token": "0123456789abcdef0123456789abcdef"});
+        stage.account("twilio", settings, Some("+15550100001")).await;
+        let stage = pays_ahead(stage, 3, 20).await;
+        let (one, other) = (stage.send(sms("+15550100011")).await, stage.send(sms("+15550100012")).await);
+        // The account is paused and probed between tries.
+        for _ in 0..60 {
+            stage.pass(60_000).await;
+        }
+        assert_eq!((stage.status(one).await, stage.status(other).await, balance(&stage).await), ("failed", "failed", (20, 0, 0)));
+        let mut later = sms("+15550100013");
+        later["send_at"] = json!(stage.world.ports.clock.now().plus_seconds(86_400));
+        let third = stage.send(later).await;
+        let both = serde_json::from_value(json!({"ids": [one, other]})).unwrap();
+        let retried = stage.engine.retry_many(&stage.caller, &Repeat::NONE, both).await.unwrap();
+        let lines: Value = serde_json::from_slice(&retried.body).unwrap();
+        assert_eq!((&lines["data"][0]["status"], &lines["data"][1]["error"]["code"]), (&json!("queued"), &json!("insufficient_credit")));
+        assert_eq!((balance(&stage).await, cost(&stage, one).await), ((0, 20, 0), Some(10)));
+        let refused = stage.engine.retry(&stage.caller, &Repeat::NONE, other).await.unwrap_err();
+        let short = refused.shortfall.map(|short| (short.0.amount_micros, short.1.amount_micros));
+        assert_eq!((refused.code, refused.kind.status(), short), ("insufficient_credit", 402, Some((10, 0))));
+        stage.engine.cancel(&stage.caller, &Repeat::NONE, third).await.unwrap();
+        stage.engine.retry(&stage.caller, &Repeat::NONE, other).await.unwrap();
+        assert_eq!((balance(&stage).await, stage.status(other).await), ((0, 20, 0), "queued"));
+        for _ in 0..60 {
+            stage.pass(60_000).await;
+        }
+        assert_eq!((stage.status(one).await, balance(&stage).await), ("failed", (20, 0, 0)));
+        assert_eq!(tidings_engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
+    }
+
+    async fn a_channel_credit_does_not_reach_for_is_passed_over(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let stage = pays_ahead(stage, 12, 22).await;
+        let both = json!({
+            "to": {"phone": "+15005550001", "email": "ada@example.com"}, "channel": ["sms", "email"],
+            "content": {"subject": "Hi", "text": "Hello"},
+        });
+        let ids = [stage.send(both.clone()).await, stage.send(both).await];
+        assert_eq!(balance(&stage).await, (2, 20, 0));
+        stage.pass(60_000).await;
+        let mut states = [stage.message(ids[0]).await, stage.message(ids[1]).await].map(|m| (m.channel, m.status.as_str()));
+        states.sort_unstable_by_key(|(channel, _)| channel.as_str());
+        // What was set aside for the first way pays a part of the second: what is left reaches for one of them.
+        assert_eq!(states, [(Channel::Email, "read"), (Channel::Sms, "failed")]);
+        assert_eq!(balance(&stage).await, (10, 0, 12));
+        let why = crate::setting::column(&db, "SELECT detail FROM observations WHERE kind = 'passed_over'").await;
+        let why: Value = serde_json::from_str(&why).unwrap();
+        assert_eq!(why, json!({"channels": ["email"], "because": "insufficient_credit"}));
+        assert_eq!(tidings_engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
     async fn without_enough_credit_nothing_is_accepted(db: TestDb) {
@@ -157,6 +219,34 @@ testkit::both! {
         let batch = json!({"messages": vec![sms("+15550100001"); 12]}).to_string();
         stage.engine.send_batch(&stage.caller, batch.as_bytes(), None).await.unwrap();
         assert_eq!(balance(&stage).await, (-20, 120, 0));
+    }
+
+    async fn what_was_charged_stays_its_charge_when_the_tenant_is_no_longer_billed(db: TestDb) {
+        let (stage, _) = hooks::twilio(&db, |call| match call {
+            // Asked about a message, Twilio says what it takes.
+            Call::Http(http) if http.method == Method::Get => {
+                let price = r#""price": "-0.000012", "price_unit": "USD""#;
+                http_answer(200, format!(r#"{{"sid": "{}", "status": "delivered", {price}}}"#, hooks::SID))
+            }
+            _ => hooks::taken(),
+        })
+        .await;
+        let rows = json!([{"channel": "sms", "unit": "segment", "cost_micros": 10, "markup_basis_points": 5_000}]);
+        let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+        prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
+        mode(&stage, "prepaid").await;
+        buy(&stage, 100, Repeat::NONE).await;
+        let id = stage.send(sms("+4915112345678")).await;
+        stage.dispatch().await;
+        assert_eq!(cost(&stage, id).await, Some(15));
+        mode(&stage, "none").await;
+        let never = stage.send(sms("+4915112345679")).await;
+        stage.dispatch().await;
+        stage.world.clock.advance_ms(5 * 60_000);
+        stage.tick().await;
+        assert_eq!((cost(&stage, id).await, cost(&stage, never).await), (Some(18), Some(12)));
+        assert_eq!(balance(&stage).await, (82, 0, 18));
+        assert_eq!(books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
     async fn a_dry_run_tells_the_price_and_an_adjustment_takes_what_is_there(db: TestDb) {

@@ -9,11 +9,13 @@ use engine::{
         what_if::WhatIf,
     },
     once::Repeat,
+    reconciliations, tenants,
 };
-use model::AccountId;
+use model::{AccountId, Call, MessageId};
 use serde_json::{Value, json};
-use testkit::{Stage, TestDb, World, broken_before};
+use testkit::{Stage, TestDb, World, broken_before, http_answer};
 
+use crate::hooks;
 use crate::setting::{body, column, pointers};
 
 /// A stage whose tenant pays ahead at these prices.
@@ -63,12 +65,63 @@ async fn balance(stage: &Stage) -> (i64, i64, i64, i64) {
     (micros[0], micros[1], micros[2], micros[3])
 }
 
+/// The provider's table says what it took for a message, in millionths of a dollar.
+async fn said(stage: &Stage, id: MessageId, micros: i64) {
+    let message = stage.message(id).await;
+    stage.world.clock.advance_ms(1_000);
+    let now = stage.world.ports.clock.now();
+    let csv = format!("sid,price,currency\n{},0.{micros:06},USD\n", message.provider_message_id.unwrap());
+    let new =
+        json!({ "account_id": message.account_id, "starts_at": now.plus_seconds(-3_600), "ends_at": now, "csv": csv });
+    reconciliations::create(stage.engine.parts(), &stage.caller, &Repeat::NONE, body(new)).await.unwrap();
+    while reconciliations::work::run(&stage.engine).await.unwrap() > 0 {}
+}
+
 fn both_ways(phone: &str, extra: Value) -> Value {
     let mut request = json!({
         "to": { "phone": phone, "email": "ada@example.com" }, "channel": ["sms", "email"], "content": { "subject": "Hi", "text": "Hello" },
     });
     request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     request
+}
+
+/// A stage whose SMS, for 10 a segment, and calls, for 7 a minute, leave through Twilio, and whose mail, for 3, is answered with `mail`.
+async fn with_two_ways(db: &TestDb, mail: u16) -> (Stage, AccountId) {
+    let (stage, twilio) = hooks::twilio(db, move |call| match call {
+        Call::Http(http) if http.url.contains("/Calls") => {
+            http_answer(201, r#"{"sid": "CA0123456789abcdef0123456789abcdef", "status": "queued"}"#)
+        }
+        Call::Http(http) if http.url.contains("twilio") => {
+            http_answer(201, format!(r#"{{"sid": "{}", "status": "queued"}}"#, hooks::SID))
+        }
+        _ => http_answer(mail, r#"{"name": "not_now", "message": "No."}"#),
+    })
+    .await;
+    let settings = json!({ "api_key": "re_12345678_abcdefghijklmnop" });
+    stage.account("resend", settings, Some("Acme <news@acme.example>")).await;
+    let mut rows = sms_and_mail();
+    rows.as_array_mut().unwrap().push(json!({ "channel": "voice", "unit": "minute", "amount_micros": 7 }));
+    pay_ahead(&stage, 100, rows).await;
+    (stage, twilio)
+}
+
+/// An SMS goes on to mail, which is answered with `mail` and leaves such a balance, and then it arrives.
+async fn arrives_late(db: &TestDb, mail: u16, before: (i64, i64, i64, i64)) {
+    let (stage, twilio) = with_two_ways(db, mail).await;
+    let id = stage.send(both_ways("+4915112345678", json!({ "fallback_after_s": 60 }))).await;
+    stage.dispatch().await;
+    stage.world.clock.advance_ms(61_000);
+    stage.tick().await;
+    assert_eq!((stage.message(id).await.channel.as_str(), balance(&stage).await), ("email", before));
+    hooks::call(&stage, twilio, hooks::report(twilio, Some(id), hooks::SID, "delivered")).await.unwrap();
+    stage.world.clock.advance_ms(600_000);
+    stage.tick().await;
+    let m = stage.message(id).await;
+    assert_eq!((m.status.as_str(), m.sent_at, m.cost_micros, m.attempts), ("delivered", None, Some(10), 2));
+    assert_eq!(balance(&stage).await, (90, 0, 10, 0));
+    let usage = hooks::read_usage(&stage).await;
+    assert_eq!((&usage["totals"]["sent"], &usage["totals"]["delivered"]), (&json!(1), &json!(1)));
+    assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
 }
 
 fn mail() -> Value {
@@ -110,6 +163,35 @@ testkit::both! {
         assert_eq!(balance(&stage).await, (87, 0, 13, 0));
         assert_eq!((told(&db, "message.fell_back").await, told(&db, "message.sent").await), (vec![13], vec![10]));
         assert_eq!(told(&db, "message.delivered").await, [13]);
+    }
+
+    async fn what_arrives_by_the_way_it_left_does_not_pay_for_a_way_that_waits(db: TestDb) {
+        arrives_late(&db, 429, (87, 3, 10, 0)).await;
+    }
+
+    async fn what_arrives_by_the_way_it_left_does_not_pay_for_a_way_that_failed(db: TestDb) {
+        arrives_late(&db, 422, (90, 0, 10, 0)).await;
+    }
+
+    async fn what_the_way_it_left_says_of_its_length_is_not_that_of_the_next(db: TestDb) {
+        let (stage, twilio) = with_two_ways(&db, 200).await;
+        let request = json!({
+            "to": { "phone": "+4915112345678" }, "channel": ["voice", "sms"], "fallback_after_s": 60,
+            "content": { "say": "Hello", "text": "Hello ".repeat(60) },
+        });
+        let id = stage.send(request).await;
+        stage.dispatch().await;
+        stage.world.clock.advance_ms(61_000);
+        stage.tick().await;
+        let m = stage.message(id).await;
+        assert_eq!((m.channel.as_str(), m.segments, balance(&stage).await), ("sms", Some(3), (63, 0, 37, 0)));
+        let query = format!("attempt={}", id.attempt(1));
+        let ended = [("CallSid", "CA0123456789abcdef0123456789abcdef"), ("CallStatus", "completed"), ("CallDuration", "7"), ("Direction", "outbound-api")];
+        let report = hooks::signed_with(hooks::TOKEN, twilio, &query, &ended);
+        hooks::call(&stage, twilio, report).await.unwrap();
+        let m = stage.message(id).await;
+        assert_eq!((m.status.as_str(), m.segments, balance(&stage).await), ("delivered", Some(3), (63, 0, 37, 0)));
+        assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
     async fn a_next_channel_without_a_price_is_refused_now(db: TestDb) {
@@ -262,5 +344,124 @@ testkit::both! {
         // The tenant sees its prices, and not what the provider takes.
         let seen = prices::list(stage.engine.parts(), &Caller { is_operator: false, ..stage.caller.clone() }, Some(1), None).await.unwrap();
         assert!(seen.data[0].rows.iter().all(|row| row.cost_micros.is_none()));
+    }
+
+    async fn what_is_tried_is_what_was_charged_by_kind(db: TestDb) {
+        let rows = json!([
+            { "channel": "sms", "unit": "segment", "amount_micros": 10 }, { "channel": "sms", "category": "mms", "unit": "message", "amount_micros": 500, "cost_micros": 400 },
+            { "channel": "whatsapp", "category": "service", "unit": "message", "amount_micros": 1 }, { "channel": "whatsapp", "category": "utility", "unit": "message", "amount_micros": 50 },
+            { "channel": "whatsapp", "category": "marketing", "unit": "message", "amount_micros": 90 },
+        ]);
+        let stage = at_prices(&db, 10_000, rows.clone()).await;
+        let to = |phone: &str, channel: &str, content: Value| json!({ "to": { "phone": phone }, "channel": channel, "content": content });
+        let picture = json!({ "text": "Look", "media": [{ "type": "image", "url": "https://acme.example/a.png" }] });
+        for phone in ["+254700000001", "+447781000001", "+447400000001"] {
+            stage.send(to(phone, "sms", picture.clone())).await;
+            stage.send(to(phone, "sms", json!({ "text": "Hello" }))).await;
+            stage.send(to(phone, "whatsapp", json!({ "text": "Hello" }))).await;
+        }
+        stage.dispatch().await;
+        stage.world.clock.advance_ms(1_000);
+        let spent = 3 * (500 + 10 + 1);
+        assert_eq!(balance(&stage).await, (10_000 - spent, 0, spent, 0));
+        for caller in [Caller::system(None), stage.caller.clone()] {
+            let view = stage.engine.what_if(&caller, body::<WhatIf>(json!({ "currency": "USD", "rows": rows }))).await.unwrap();
+            let sums = [&view.today, &view.then, &view.provider_cost].map(|money| money.amount_micros);
+            assert_eq!((sums, view.without_price, view.guessed, view.tenants_left_out), ([spent, spent, 1_200], 0, 0, 0));
+            let of = |country: &str| view.data.iter().filter(|row| row.country == country).map(|row| (row.category, row.messages, row.then_micros)).collect::<Vec<_>>();
+            for country in ["KE", "GG", "GB"] {
+                assert_eq!(of(country), [(Some(prices::Category::Mms), 1, Some(500)), (None, 1, Some(10)), (Some(prices::Category::Service), 1, Some(1))], "{country}");
+            }
+        }
+        // A month nothing was sent in.
+        let view = stage.engine.what_if(&Caller::system(None), body::<WhatIf>(json!({ "currency": "USD", "month": "2020-01", "rows": rows }))).await.unwrap();
+        assert_eq!((view.then.amount_micros, view.data.len()), (0, 0));
+    }
+
+    async fn prices_are_tried_on_those_who_pay_in_their_currency(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        let rows = json!([{ "channel": "sms", "unit": "segment", "amount_micros": 10 }, { "channel": "whatsapp", "unit": "message", "amount_micros": 7 }]);
+        for currency in ["USD", "EUR"] {
+            let new = body(json!({ "currency": currency, "rows": rows }));
+            prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
+        }
+        let mut callers = Vec::new();
+        for (name, currency, mode) in [("Paid", "USD", "postpaid"), ("Euro", "EUR", "postpaid"), ("Free", "USD", "none")] {
+            let new = body(json!({ "name": name, "currency": currency }));
+            let (tenant, _) = tenants::create_with_key(stage.engine.parts(), &Caller::system(None), new).await.unwrap();
+            (stage.tenant, stage.caller) = (tenant.id, Caller::system(Some(tenant.id)));
+            stage.account("sandbox", json!({}), None).await;
+            change(&stage, json!({ "mode": mode })).await;
+            stage.send(sms()).await;
+            stage.send(json!({ "to": { "phone": "+254700000001" }, "channel": "whatsapp", "content": { "text": "Hello" } })).await;
+            callers.push(stage.caller.clone());
+        }
+        stage.dispatch().await;
+        stage.world.clock.advance_ms(1_000);
+        let tried = async |caller: &Caller, currency: &str| {
+            let view = stage.engine.what_if(caller, body::<WhatIf>(json!({ "currency": currency, "rows": rows }))).await.unwrap();
+            (view.today.amount_micros, view.then.amount_micros, view.guessed, view.tenants_left_out)
+        };
+        let everybody = Caller::system(None);
+        assert_eq!(tried(&everybody, "USD").await, (17, 17, 0, 2));
+        assert_eq!(tried(&everybody, "EUR").await, (17, 17, 0, 2));
+        assert_eq!(tried(&everybody, "CHF").await, (0, 0, 0, 3));
+        // One who is not billed yet is asked for by itself, and what its messages are is not known.
+        assert_eq!(tried(&callers[2], "USD").await, (17, 17, 1, 0));
+    }
+
+    async fn lists_entered_ahead_do_not_end_the_one_that_counts(db: TestDb) {
+        let stage = at_prices(&db, 100, sms_and_mail()).await;
+        let operator = Caller::system(None);
+        let week = |number: i64| stage.world.ports.clock.now().plus_seconds(604_800 * number);
+        let ahead = |number: i64, amount: i64| json!({ "currency": "USD", "valid_from": week(number), "rows": [{ "channel": "sms", "unit": "segment", "amount_micros": amount }] });
+        for number in 1..=104 {
+            prices::create(stage.engine.parts(), &operator, &Repeat::NONE, body(ahead(number, 11))).await.unwrap();
+        }
+        stage.send(sms()).await;
+        assert_eq!(balance(&stage).await, (90, 10, 0, 0));
+        // One more has no room, and says so before it is imported as well; one that replaces another has, and so has one for now.
+        assert_eq!(pointers(prices::create(stage.engine.parts(), &operator, &Repeat::NONE, body(ahead(105, 11))).await), ["/valid_from"]);
+        let table = json!({ "currency": "USD", "valid_from": week(105), "csv": "channel,unit,amount_micros\nsms,segment,1\n", "dry_run": true });
+        assert_eq!(pointers(sheet::import(stage.engine.parts(), &operator, &Repeat::NONE, body(table)).await), ["/valid_from"]);
+        prices::create(stage.engine.parts(), &operator, &Repeat::NONE, body(ahead(1, 12))).await.unwrap();
+        list(&stage, json!([{ "channel": "sms", "unit": "segment", "amount_micros": 13 }])).await;
+        stage.send(sms()).await;
+        assert_eq!(balance(&stage).await, (77, 23, 0, 0));
+        stage.world.clock.advance_ms(604_800_000);
+        stage.send(sms()).await;
+        assert_eq!(balance(&stage).await, (65, 35, 0, 0));
+    }
+
+    async fn a_dry_run_refuses_what_the_import_refuses(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        stage.world.clock.advance_ms(60_000);
+        let past = stage.world.ports.clock.now().plus_seconds(-1);
+        let csv = "channel,unit,amount_micros\nsms,segment,1\n";
+        let bad = json!({ "currency": "nope", "valid_from": past, "note": "x".repeat(501), "csv": csv });
+        for dry_run in [true, false] {
+            let mut bad = bad.clone();
+            bad["dry_run"] = json!(dry_run);
+            let refused = sheet::import(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, body(bad)).await;
+            assert_eq!(pointers(refused), ["/currency", "/valid_from", "/note"], "{dry_run}");
+        }
+    }
+
+    async fn a_correction_gives_back_no_more_than_was_paid_too_much(db: TestDb) {
+        let rows = json!([{ "channel": "sms", "unit": "segment", "cost_micros": 6, "markup_basis_points": 0 }]);
+        let stage = at_prices(&db, 50, rows).await;
+        let id = stage.send(sms()).await;
+        stage.dispatch().await;
+        assert_eq!(balance(&stage).await, (44, 0, 6, 0));
+        said(&stage, id, 100).await;
+        assert_eq!(balance(&stage).await, (0, 0, 50, 0));
+        said(&stage, id, 90).await;
+        assert_eq!(balance(&stage).await, (0, 0, 50, 0));
+        let new = body(json!({ "amount_micros": 1_000, "reference": "bank" }));
+        credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
+        said(&stage, id, 80).await;
+        assert_eq!(balance(&stage).await, (970, 0, 80, 0));
+        said(&stage, id, 40).await;
+        assert_eq!(balance(&stage).await, (1_010, 0, 40, 0));
     }
 }

@@ -1,20 +1,20 @@
 //! Holding our records against the simulator's Twilio and SendGrid, and against tables, on both engines: planted differences are all found, and none is invented.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use model::{AccountId, Answer, BoxFuture, Broken, Call, HttpAnswer, Ids, Transport};
 use provider_sim::{Request, Simulator};
 use serde_json::{Value, json};
 use testkit::{FakeTransport, Stage, TestDb, World};
 use tidings_engine::{
-    Error,
+    Error, accounts,
     keys::Caller,
     money::{
         credits::{self, CreditsPatch},
         prices,
     },
     once::Repeat,
-    reconciliations::{self, work},
+    reconciliations::{self, Difference, work},
 };
 
 use crate::setting::column;
@@ -23,7 +23,11 @@ use crate::setting::column;
 struct Desk {
     stage: Stage,
     simulator: Arc<Simulator>,
+    edit: Arc<Mutex<Edit>>,
 }
+
+/// Changes what a provider answers: its path, and the body where it is JSON.
+type Edit = Box<dyn Fn(&str, &mut Value) + Send>;
 
 /// The simulator makes no calls by itself here.
 struct Nobody;
@@ -38,6 +42,8 @@ impl Desk {
     async fn open(db: &TestDb) -> Self {
         let inside = Arc::new(OnceLock::<Arc<Simulator>>::new());
         let simulator = Arc::clone(&inside);
+        let edit = Arc::new(Mutex::new(Box::new(|_: &str, _: &mut Value| ()) as Edit));
+        let edited = Arc::clone(&edit);
         let transport = FakeTransport::new(move |call| {
             let Call::Http(http) = call else { return Ok(Answer::Local) };
             let (host, below) = http.url.strip_prefix("https://api.").unwrap().split_once(".com").unwrap();
@@ -51,12 +57,17 @@ impl Desk {
             };
             let reply = simulator.get().unwrap().turn(&request).reply.unwrap();
             let headers = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-            Ok(Answer::Http(HttpAnswer { status: reply.status, headers, body: reply.body, ..HttpAnswer::default() }))
+            let mut body = reply.body;
+            if let Ok(mut value) = serde_json::from_slice::<Value>(&body) {
+                edited.lock().unwrap()(&http.url, &mut value);
+                body = value.to_string().into();
+            }
+            Ok(Answer::Http(HttpAnswer { status: reply.status, headers, body, ..HttpAnswer::default() }))
         });
         let world = World::with_transport(db, transport);
         let simulator = Simulator::new(Arc::clone(&world.ports.clock), Ids::seeded(7), Arc::new(Nobody));
         assert!(inside.set(Arc::clone(&simulator)).is_ok());
-        Self { stage: Stage::in_world(world).await, simulator }
+        Self { stage: Stage::in_world(world).await, simulator, edit }
     }
 
     /// A tenant that pays afterwards for what Twilio takes and a quarter: 7,500 by the list, and to India 4,000.
@@ -101,6 +112,11 @@ impl Desk {
             .write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
         let changed: Result<u64, store::Error> = write.await;
         assert_eq!(changed.unwrap(), expected, "{sql}");
+    }
+
+    /// Has providers answer otherwise.
+    fn edit(&self, edit: impl Fn(&str, &mut Value) + Send + 'static) {
+        *self.edit.lock().unwrap() = Box::new(edit);
     }
 
     /// Has the simulator spoil requests.
@@ -460,5 +476,287 @@ testkit::both! {
         }
         let sixth = json!({"account_id": account, "starts_at": now.plus_seconds(-60), "ends_at": now, "csv": "id\n"});
         assert_eq!(desk.try_begin(sixth).await.unwrap_err().code, "too_many_reconciliations");
+    }
+
+    async fn what_other_accounts_sent_through_the_same_one_there_is_no_difference(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        let settings = json!({"account_sid": format!("AC{:032}", 1), "auth_token": "0123456789abcdef0123456789abcdef"});
+        let second = desk.stage.account("twilio", settings, Some("+15550100001")).await;
+        desk.send((0..3).map(|number| format!("+49151111100{number}"))).await;
+        let plain = |to: &str| json!({"to": {"phone": to}, "channel": "sms", "content": {"text": "Hi"}, "account_id": second});
+        desk.stage.send(plain("+491511111008")).await;
+        desk.stage.send(plain("+491511111009")).await;
+        desk.stage.dispatch().await;
+        // One of them is another tenant's.
+        desk.plant("UPDATE messages SET tenant_id = (SELECT id FROM tenants ORDER BY id DESC LIMIT 1) WHERE address = '+491511111009'", 1).await;
+        let basic = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMTowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==";
+        let path = format!("/2010-04-01/Accounts/AC{:032}/Messages.json", 1);
+        desk.sends_without_us("twilio", &path, basic, "application/x-www-form-urlencoded", "To=%2B491511234567&From=%2B15550100001&Body=Hi");
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let (view, found) = desk.compare(account, 2, None).await;
+        assert_eq!((figures(&view), &view["elsewhere"]), ([3, 4, 3, 1, 0, 0], &json!(2)));
+        assert_eq!(found.len(), 1, "what nobody here sent is found all the same");
+        let ids = column(&db, "SELECT provider_message_id FROM messages ORDER BY id").await;
+        let (view, found) = desk.compare(account, 2, Some(&format!("sid\n{ids}\n"))).await;
+        assert_eq!((figures(&view), &view["elsewhere"], found), ([3, 3, 3, 0, 0, 0], &json!(2), vec![]));
+    }
+
+    async fn segments_the_list_says_are_compared_and_paid(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        // A messaging service says the parts later; two messages differ, one of them in its price as well.
+        desk.edit(|url, body| {
+            let is_list = url.contains("Messages.json?");
+            if body["sid"].is_string() {
+                body["num_segments"] = json!("0");
+            }
+            for message in body["messages"].as_array_mut().into_iter().flatten() {
+                assert!(is_list);
+                let (segments, price) = match message["to"].as_str().unwrap() {
+                    "+491511111001" => ("4", json!("-0.03")),
+                    "+491511111002" => ("4", json!(null)),
+                    _ => ("3", json!("-0.0225")),
+                };
+                (message["num_segments"], message["price"]) = (json!(segments), price);
+            }
+        });
+        let long = "x".repeat(450);
+        let sms = |number: u32| json!({"to": {"phone": format!("+49151111100{number}")}, "channel": "sms", "content": {"text": long}});
+        for number in 1..=3 {
+            desk.stage.send(sms(number)).await;
+        }
+        desk.stage.dispatch().await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let sums = || column(&db, "SELECT CAST(SUM(segments) AS TEXT) || ' ' || CAST(SUM(cost_micros) AS TEXT) FROM messages");
+        assert_eq!(sums().await, format!("9 {}", 9 * 9_375));
+        let (view, found) = desk.compare(account, 2, None).await;
+        assert_eq!((figures(&view), &view["segment_differences"]), ([3, 3, 3, 0, 0, 1], &json!(2)));
+        let mut kinds: Vec<&str> = found.iter().map(|(kind, _)| kind.as_str()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["price", "segments"]);
+        let (parts, caller) = (desk.stage.engine.parts(), &desk.stage.caller);
+        let newest = reconciliations::list(parts, caller, Some(1), None).await.unwrap().data[0].id;
+        let of_parts = reconciliations::differences_after(parts, caller, newest, Some(Difference::Segments), "", 9).await.unwrap();
+        let said: Vec<_> = of_parts.iter().map(|found| (found.segments_ours, found.segments_theirs)).collect();
+        assert_eq!(said, [(Some(3), Some(4)), (Some(3), Some(4))]);
+        // Four are paid from now on, and found once.
+        assert_eq!(sums().await, format!("11 {}", 11 * 9_375));
+        assert_eq!(column(&db, "SELECT CAST(SUM(segments) AS TEXT) FROM usage_counters").await, "11");
+        let (view, found) = desk.compare(account, 2, None).await;
+        assert_eq!((figures(&view), &view["segment_differences"], found), ([3, 3, 3, 0, 0, 0], &json!(0), vec![]));
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+        // A table says them, too.
+        let ids = column(&db, "SELECT provider_message_id FROM messages ORDER BY id").await;
+        let rows: Vec<String> = ids.lines().map(|id| format!("{id};4")).collect();
+        let (view, found) = desk.compare(account, 2, Some(&format!("sid;segments\n{}\n", rows.join("\n")))).await;
+        assert_eq!((&view["segment_differences"], found.len()), (&json!(1), 1));
+    }
+
+    async fn days_change_places_by_what_lay_at_midnight_alone(db: TestDb) {
+        let desk = Desk::open(&db).await;
+        let account = desk.stage.account("sendgrid", json!({"api_key": "SG.simulated.key"}), Some("tickets@acme.example")).await;
+        let mail = |to: &str| json!({"to": {"email": to}, "channel": "email", "content": {"subject": "Hi", "text": "Hello"}});
+        for (at, to) in [("2026-12-01T12:00:00Z", "ada@mail.test"), ("2026-12-01T23:50:00Z", "bob@mail.test"), ("2026-12-02T12:00:00Z", "eve@mail.test")] {
+            crate::plans::set_clock(&desk.stage, at);
+            desk.stage.send(mail(to)).await;
+            desk.stage.dispatch().await;
+        }
+        crate::plans::set_clock(&desk.stage, "2026-12-05T12:00:00Z");
+        let compare = async |first: u64, second: u64| {
+            desk.edit(move |url, body| {
+                for day in body.as_array_mut().into_iter().flatten().filter(|_| url.contains("/v3/stats")) {
+                    let sent = match day["date"].as_str().unwrap() {
+                        "2026-12-01" => first,
+                        "2026-12-02" => second,
+                        _ => 0,
+                    };
+                    day["stats"][0]["metrics"]["requests"] = json!(sent);
+                }
+            });
+            let view = desk.compare(account, 120, None).await.0;
+            (figures(&view), view["accuracy_ppm"].as_i64().unwrap())
+        };
+        assert_eq!(compare(2, 1).await, ([3, 3, 3, 0, 0, 0], 1_000_000));
+        assert_eq!(compare(1, 2).await, ([3, 3, 3, 0, 0, 0], 1_000_000), "one lay ten minutes before midnight");
+        assert_eq!(compare(0, 3).await, ([3, 3, 2, 1, 1, 0], 500_000), "no clock moves the one of noon");
+        assert_eq!(compare(3, 0).await, ([3, 3, 2, 1, 1, 0], 500_000));
+    }
+
+    async fn mails_sendgrid_drops_were_sent_to_it(db: TestDb) {
+        let desk = Desk::open(&db).await;
+        let account = desk.stage.account("sendgrid", json!({"api_key": "SG.simulated.key"}), Some("tickets@acme.example")).await;
+        for to in ["ada@mail.test", "fails@mail.test"] {
+            desk.stage.send(json!({"to": {"email": to}, "channel": "email", "content": {"subject": "Hi", "text": "Hello"}})).await;
+        }
+        desk.stage.dispatch().await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let seen = Arc::new(Mutex::new(Value::Null));
+        let keep = Arc::clone(&seen);
+        desk.edit(move |url, body| {
+            if url.contains("/v3/stats") {
+                let days = body.as_array().unwrap();
+                *keep.lock().unwrap() = days.last().unwrap()["stats"][0]["metrics"].clone();
+            }
+        });
+        assert_eq!(figures(&desk.compare(account, 2, None).await.0), [2, 2, 2, 0, 0, 0]);
+        let seen = seen.lock().unwrap();
+        assert_eq!((&seen["requests"], &seen["processed"], &seen["bounce_drops"]), (&json!(2), &json!(1), &json!(1)));
+    }
+
+    async fn days_a_provider_has_forgotten_are_not_asked_for(db: TestDb) {
+        let desk = Desk::open(&db).await;
+        let settings = json!({"access_key_id": "AKIASIMULATED", "secret_access_key": "simulated-secret-key", "region": "eu-central-1"});
+        let account = desk.stage.account("ses", settings, Some("tickets@acme.example")).await;
+        crate::plans::set_clock(&desk.stage, "2026-12-20T10:00:00Z");
+        let new = |starts: &str| json!({"account_id": account, "starts_at": starts, "ends_at": "2026-12-20T00:00:00Z"});
+        let error = desk.try_begin(new("2026-12-06T23:00:00Z")).await.unwrap_err();
+        assert_eq!(error.errors[0].pointer, "/starts_at");
+        assert!(error.errors[0].detail.contains("2026-12-07") && error.errors[0].detail.contains("`csv`"), "{error:?}");
+        desk.try_begin(new("2026-12-07T00:00:00Z")).await.unwrap();
+        let mut table = new("2026-11-20T00:00:00Z");
+        table["csv"] = json!("id\n");
+        desk.try_begin(table).await.unwrap();
+    }
+
+    async fn a_table_without_dates_is_of_the_time_our_clock_says(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send((1..4).map(|number| format!("+49151123400{number}"))).await;
+        desk.stage.world.clock.advance_ms(2 * 3_600_000);
+        let ids = column(&db, "SELECT provider_message_id FROM messages ORDER BY id").await;
+        let (view, found) = desk.compare(account, 1, Some(&format!("sid\n{ids}\n"))).await;
+        assert_eq!((figures(&view), found), ([0, 0, 0, 0, 0, 0], vec![]));
+        let (view, found) = desk.compare(account, 3, Some(&format!("sid\n{ids}\n"))).await;
+        assert_eq!((figures(&view), found), ([3, 3, 3, 0, 0, 0], vec![]));
+        // A table that dates them into the time is no reason to count what was sent before.
+        let now = desk.stage.world.ports.clock.now();
+        let dated: Vec<String> = ids.lines().map(|id| format!("{id},{}", now.plus_seconds(-1_800))).collect();
+        let (view, found) = desk.compare(account, 1, Some(&format!("sid,date\n{}\n", dated.join("\n")))).await;
+        assert_eq!((figures(&view), found), ([0, 0, 0, 0, 0, 0], vec![]));
+    }
+
+    async fn what_twilio_exports_is_read_without_what_was_received(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send((1..4).map(|number| format!("+49151123400{number}"))).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let sent = desk.stage.world.ports.clock.now().plus_seconds(-3_600).to_string();
+        let day = &sent[..10];
+        let ids = column(&db, "SELECT provider_message_id FROM messages ORDER BY id").await;
+        let row = |sid: &str, direction: &str, at: &str| format!("+1,+49,Hi,delivered,{at},2010,1,,AC1,{sid},{direction},-0.0075,USD");
+        let mut rows: Vec<String> = ids.lines().map(|id| row(id, "outbound-api", &format!("{} {}", &sent[..10], &sent[11..19]))).collect();
+        rows.push(row("SM11111111111111111111111111111111", "inbound", &sent));
+        rows.push(row("SM22222222222222222222222222222222", "outbound-api", "2026-10-21 10:00:00"));
+        let header = "From,To,Body,Status,SentDate,ApiVersion,NumSegments,ErrorCode,AccountSid,Sid,Direction,Price,PriceUnit";
+        let (view, found) = desk.compare(account, 2, Some(&format!("{header}\n{}\n", rows.join("\n")))).await;
+        assert_eq!((figures(&view), found), ([3, 3, 3, 0, 0, 0], vec![]));
+        // Days alone: one is of the time, one is not.
+        let rows = [("SM33333333333333333333333333333333", day), ("SM44444444444444444444444444444444", "2026-10-21")];
+        let rows: Vec<String> = ids.lines().map(|id| (id, day)).chain(rows).map(|(id, day)| format!("{id};{day}")).collect();
+        let (view, found) = desk.compare(account, 2, Some(&format!("sid;date_sent\n{}\n", rows.join("\n")))).await;
+        let expected = vec![("missing_here".to_owned(), "SM33333333333333333333333333333333".to_owned())];
+        assert_eq!((figures(&view), found), ([3, 4, 3, 1, 0, 0], expected));
+    }
+
+    async fn mails_of_one_request_are_told_apart_in_a_table(db: TestDb) {
+        let desk = Desk::open(&db).await;
+        let account = desk.stage.account("sendgrid", json!({"api_key": "SG.simulated.key"}), Some("tickets@acme.example")).await;
+        let mail = |to: &str| json!({"to": {"email": to}, "channel": "email", "content": {"subject": "Hi", "text": "Hello"}});
+        let both = ["ada@mail.test", "bob@mail.test"].map(mail);
+        let batch = json!({"messages": both}).to_string();
+        desk.stage.engine.send_batch(&desk.stage.caller, batch.as_bytes(), None).await.unwrap();
+        desk.stage.dispatch().await;
+        let mut other = mail("eve@mail.test");
+        other["content"]["text"] = json!("Another");
+        desk.stage.send(other).await;
+        desk.stage.dispatch().await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let sent = column(&db, "SELECT provider_message_id || ' ' || address FROM messages ORDER BY id").await;
+        let rows = sent.lines().map(|line| {
+            let (id, to) = line.split_once(' ').unwrap();
+            format!("{}.recvd-6d-1-5F.0,{to}", id.split('/').next().unwrap())
+        });
+        let csv = format!("msg_id,to_email\n{}\n", rows.collect::<Vec<_>>().join("\n"));
+        let (view, found) = desk.compare(account, 2, Some(&csv)).await;
+        assert_eq!((figures(&view), found), ([3, 3, 3, 0, 0, 0], vec![]));
+    }
+
+    async fn a_table_of_the_tenants_is_compared_and_moves_no_money(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send((1..4).map(|number| format!("+49151123400{number}"))).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let ids = column(&db, "SELECT provider_message_id FROM messages ORDER BY id").await;
+        let rows: Vec<String> = ids.lines().map(|id| format!("{id},0,USD,9")).collect();
+        let csv = format!("sid,price,currency,segments\n{}\n", rows.join("\n"));
+        let now = desk.stage.world.ports.clock.now();
+        let new = json!({"account_id": account, "starts_at": now.plus_seconds(-7_200), "ends_at": now, "csv": csv});
+        let tenants = Caller { is_operator: false, ..desk.stage.caller.clone() };
+        let charged = || column(&db, "SELECT DISTINCT CAST(charged AS TEXT) || ' ' || CAST(units AS TEXT) FROM message_charges");
+        let before = charged().await;
+        let begun = reconciliations::create(desk.stage.engine.parts(), &tenants, &Repeat::NONE, serde_json::from_value(new.clone()).unwrap());
+        let begun: Value = serde_json::from_slice(&begun.await.unwrap().body).unwrap();
+        desk.work().await;
+        let view = desk.view(begun["id"].as_str().unwrap()).await;
+        assert_eq!((figures(&view), &view["segment_differences"], &view["is_binding"]), ([3, 3, 3, 0, 0, 3], &json!(3), &json!(false)));
+        assert_eq!(charged().await, before);
+        assert_eq!(column(&db, "SELECT DISTINCT CAST(segments AS TEXT) FROM messages").await, "1");
+        // The operator's word counts.
+        let id = desk.try_begin(new).await.unwrap();
+        desk.work().await;
+        assert_eq!(desk.view(&id).await["is_binding"], json!(true));
+        assert_eq!(charged().await, "0 9");
+        assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn every_message_a_list_lacks_is_asked_about(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send((0..450).map(|number| format!("+4915111110{number:03}"))).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        // A list without what was not sent.
+        desk.edit(|_, body| {
+            if body["messages"].is_array() {
+                (body["messages"], body["next_page_uri"]) = (json!([]), Value::Null);
+            }
+        });
+        let (view, found) = desk.compare(account, 2, None).await;
+        assert_eq!((figures(&view), &view["not_asked"], found), ([450, 450, 450, 0, 0, 0], &json!(0), vec![]));
+        assert_eq!(view["accuracy_ppm"], json!(1_000_000));
+        // Beyond what it may be asked about nothing is claimed.
+        let now = desk.stage.world.ports.clock.now();
+        let id = desk.try_begin(json!({"account_id": account, "starts_at": now.plus_seconds(-7_200), "ends_at": now})).await.unwrap();
+        desk.plant("UPDATE reconciliations SET looked_up = 9990 WHERE state = 'running'", 1).await;
+        desk.work().await;
+        let view = desk.view(&id).await;
+        assert_eq!((figures(&view), &view["not_asked"]), ([450, 10, 10, 0, 0, 0], &json!(440)));
+        assert_eq!((&view["state"], &view["accuracy_ppm"], &view["is_accurate"]), (&json!("done"), &Value::Null, &Value::Null));
+    }
+
+    async fn an_account_that_was_deleted_is_compared_with_a_table(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        desk.send(["+491511234001".to_owned()].into_iter()).await;
+        desk.stage.pass(3_600_000).await;
+        accounts::force_delete(desk.stage.engine.parts(), &desk.stage.caller, account).await.unwrap();
+        let ids = column(&db, "SELECT provider_message_id FROM messages").await;
+        let (view, found) = desk.compare(account, 2, Some(&format!("sid\n{ids}\n"))).await;
+        assert_eq!((figures(&view), found), ([1, 1, 1, 0, 0, 0], vec![]));
+        let now = desk.stage.world.ports.clock.now();
+        let error = desk.try_begin(json!({"account_id": account, "starts_at": now.plus_seconds(-60), "ends_at": now})).await.unwrap_err();
+        assert!(error.errors[0].pointer == "/account_id" && error.errors[0].detail.contains("`csv`"), "{error:?}");
+    }
+
+    async fn a_price_in_a_currency_that_cannot_be_used_hides_no_difference(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        let say = |amount: &'static str, unit: &'static str| {
+            desk.edit(move |_, body| {
+                for message in body["messages"].as_array_mut().into_iter().flatten() {
+                    (message["price"], message["price_unit"]) = (json!(amount), json!(unit));
+                }
+            });
+        };
+        desk.send(["+491511234001".to_owned()].into_iter()).await;
+        desk.stage.world.clock.advance_ms(3_600_000);
+        say("-0.009", "EUR");
+        assert_eq!(figures(&desk.compare(account, 2, None).await.0), [1, 1, 1, 0, 0, 0]);
+        say("-0.009", "USD");
+        let (view, found) = desk.compare(account, 2, None).await;
+        assert_eq!((figures(&view), found.len()), ([1, 1, 1, 0, 0, 1], 1));
+        assert_eq!((&view["cost_ours"]["amount_micros"], &view["cost_theirs"]["amount_micros"]), (&json!(7_500), &json!(9_000)));
     }
 }

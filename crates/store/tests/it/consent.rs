@@ -5,7 +5,9 @@ use model::{
     SuppressionReason, TenantId, Timestamp,
 };
 use store::{
-    Error, Scope, consent_policies,
+    Error, Scope,
+    accounts::{self, Account},
+    consent_policies,
     consents::{self, ConsentRecord, Preferences, Topic},
     fallbacks::{self, Fallback, FormerRoute},
     messages::{self, ContentId, Message},
@@ -211,5 +213,17 @@ testkit::both! {
         assert_eq!(write!(db, |tx| fallbacks::former(tx, &[(ACME, message)]).await?), [route(0), route(1)]);
         let found = write!(db, |tx| fallbacks::find_by_provider_ids(tx, &[(account, "SM1".to_owned()), (account, "SM9".to_owned())]).await?);
         assert_eq!(found, [(account, "SM1".to_owned(), ACME, message)]);
+        // Whoever sends through the same provider, another message cannot have that id.
+        let twilio = Account { id: account, connector: "twilio".to_owned(), ..crate::tenancy::account(1, ACME) };
+        write!(db, |tx| accounts::insert(tx, &twilio).await?);
+        let is_anothers = |connector: &'static str, id: &'static str, except: (TenantId, MessageId)| {
+            let db = db.db.clone();
+            async move { write!(db, |tx| messages::is_anothers(tx, connector, id, except).await?) }
+        };
+        assert!(is_anothers("twilio", "SM1", (OTHER, message)).await);
+        assert!(is_anothers("twilio", "SM1", (ACME, MessageId::from_ulid(6))).await);
+        assert!(!is_anothers("twilio", "SM1", (ACME, message)).await);
+        assert!(!is_anothers("twilio", "SM9", (OTHER, message)).await);
+        assert!(!is_anothers("vonage", "SM1", (OTHER, message)).await);
     }
 }

@@ -86,6 +86,15 @@ testkit::both! {
         assert_eq!(months, [rows[2].clone()]);
     }
 
+    async fn what_is_still_to_be_paid_is_found(db: TestDb) {
+        let note = Invoice { kind: "credit_note".to_owned(), ..invoice(ACME, 5, "draft", None) };
+        let rows = [invoice(ACME, 1, "draft", None), invoice(ACME, 2, "issued", Some("INV-1")), invoice(ACME, 3, "paid", Some("INV-2")), invoice(ACME, 4, "void", None), note, invoice(OTHER, 6, "draft", None)];
+        for row in rows.clone() {
+            write!(db, |tx| invoices::insert(tx, row.tenant_id, &row).await?);
+        }
+        assert_eq!(write!(db, |tx| invoices::unpaid(tx, ACME).await?), rows[..2]);
+    }
+
     async fn what_becomes_of_an_invoice_is_kept(db: TestDb) {
         let made = invoice(ACME, 1, "draft", None);
         let after = Invoice {

@@ -108,16 +108,21 @@ testkit::both! {
         assert_eq!(write!(db, |tx| prices::list(tx, 2, 9).await?.len()), 1);
     }
 
-    async fn a_currency_keeps_its_lists_however_many_others_get(db: TestDb) {
-        let list = |currency: &str| PriceList {
-            version: 0, currency: currency.to_owned(), valid_from: Timestamp::from_seconds(9), note: String::new(), body: "[]".to_owned(), created_at: Timestamp::from_seconds(1),
+    async fn a_currency_keeps_the_lists_that_count_last_however_many_others_get(db: TestDb) {
+        let list = |(currency, valid_from): (&str, i64)| PriceList {
+            version: 0, currency: currency.to_owned(), valid_from: Timestamp::from_seconds(valid_from), note: String::new(), body: "[]".to_owned(), created_at: Timestamp::from_seconds(1),
         };
-        let all = ["EUR", "USD", "USD", "EUR", "USD", "USD"].map(list);
+        // The fourth replaces the second; the last counts before all others in its currency.
+        let all = [("EUR", 9), ("USD", 30), ("USD", 20), ("USD", 30), ("EUR", 8), ("USD", 10)].map(list);
         write!(db, |tx| for list in &all {
             prices::insert(tx, list).await?;
         });
-        let found = write!(db, |tx| prices::newest_of_each(tx, 2).await?);
-        assert_eq!(found.into_iter().map(|list| list.version).collect::<Vec<_>>(), [6, 5, 4, 1]);
+        let versions = |lists: Vec<PriceList>| lists.into_iter().map(|list| list.version).collect::<Vec<_>>();
+        assert_eq!(versions(write!(db, |tx| prices::latest_of_each(tx, 2).await?)), [4, 3, 1, 5]);
+        assert_eq!(versions(write!(db, |tx| prices::latest_of_each(tx, 9).await?)), [4, 3, 6, 1, 5]);
+        let at = Timestamp::from_seconds;
+        assert_eq!(write!(db, |tx| (prices::ahead(tx, "USD", at(10), at(0)).await?, prices::ahead(tx, "USD", at(10), at(20)).await?)), (2, 1));
+        assert_eq!(write!(db, |tx| (prices::ahead(tx, "USD", at(9), at(0)).await?, prices::ahead(tx, "EUR", at(9), at(0)).await?)), (3, 0));
     }
 
     async fn ledgers_are_kept_and_their_tenants_hear_of_prices(db: TestDb) {
@@ -172,6 +177,9 @@ testkit::both! {
         let (rows, given) = (messages.clone(), ended.clone());
         write!(db, |tx| (messages::insert_many(tx, &rows).await?, credits::put_charges(tx, &given).await?));
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (10, 24));
+        assert_eq!(write!(db, |tx| credits::promo_aside(tx, ACME).await?), 0, "nothing is aside in a ledger that is not there");
+        write!(db, |tx| credits::put(tx, ACME, &ledger(ACME, 0)).await?);
+        assert_eq!(write!(db, |tx| (credits::promo_aside(tx, ACME).await?, credits::promo_aside(tx, OTHER).await?)), (1, 0));
         let read = write!(db, |tx| {
             let all = messages::after(tx, ACME, MessageId::from_ulid(0), 9).await?;
             credits::of_messages(tx, &all).await?

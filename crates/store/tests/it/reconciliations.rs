@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{AccountId, Channel, MessageId, ReconciliationId, TenantId, Timestamp};
 use store::{
-    Error, Scope,
+    Error, Scope, accounts,
     charge_counters::{self, Counts, Key},
     inflight::WorkerId,
     reconciliations::{self, Reconciliation, Record},
@@ -36,6 +36,10 @@ fn reconciliation(tenant_id: TenantId, id: u128, state: &str) -> Reconciliation 
         missing_here: 4,
         missing_there: 5,
         price_differences: 6,
+        segment_differences: 10,
+        elsewhere: 11,
+        not_asked: 12,
+        is_binding: id == 1,
         looked_up: 7,
         cost_ours: 8,
         cost_theirs: 9,
@@ -59,6 +63,10 @@ fn record(name: &str, kind: &str) -> Record {
         ours: None,
         theirs: Some(7_500),
         currency: Some("USD".to_owned()),
+        segments_ours: Some(3),
+        segments_theirs: Some(if kind == "price" { 4 } else { 3 }),
+        early: Some(1),
+        late: Some(2),
     }
 }
 
@@ -74,7 +82,7 @@ testkit::both! {
         for row in [reconciliation(ACME, 1, "running"), reconciliation(ACME, 2, "running"), reconciliation(OTHER, 3, "done")] {
             write!(db, |tx| reconciliations::put(tx, row.tenant_id, &row).await?);
         }
-        let done = Reconciliation { state: "done".to_owned(), stage: "compare".to_owned(), place: "SM9".to_owned(), matched: 30, tries: 2, ..reconciliation(ACME, 2, "") };
+        let done = Reconciliation { state: "done".to_owned(), stage: "compare".to_owned(), place: "SM9".to_owned(), matched: 30, segment_differences: 31, elsewhere: 32, not_asked: 33, tries: 2, ..reconciliation(ACME, 2, "") };
         let kept = done.clone();
         write!(db, |tx| reconciliations::put(tx, ACME, &kept).await?);
         assert_eq!(write!(db, |tx| reconciliations::find(tx, ACME, done.id).await?), Some(done.clone()));
@@ -114,6 +122,41 @@ testkit::both! {
         write!(db, |tx| reconciliations::remove_records(tx, ACME, FIRST, &same).await?);
         assert_eq!(write!(db, |tx| reconciliations::records(tx, ACME, FIRST, None, "", 9).await?), [record("b", "price"), record("c", "missing_there")]);
         assert_eq!(write!(db, |tx| reconciliations::records(tx, OTHER, FIRST, None, "", 9).await?), []);
+        // Where the price differs by the parts, both are found.
+        let parts = [record("d", "segments"), Record { segments_theirs: Some(3), ..record("e", "price") }];
+        write!(db, |tx| reconciliations::put_records(tx, ACME, FIRST, &parts).await?);
+        let found = write!(db, |tx| reconciliations::records(tx, ACME, FIRST, Some("segments"), "", 9).await?);
+        assert_eq!(found.iter().map(|record| record.record.as_str()).collect::<Vec<_>>(), ["b", "d"]);
+        assert_eq!(write!(db, |tx| reconciliations::records(tx, ACME, FIRST, Some("price"), "", 9).await?.len()), 2);
+    }
+
+    async fn accounts_are_found_also_once_they_were_deleted(db: TestDb) {
+        let account = |id: u128, tenant, connector: &str, is_deleted: bool| accounts::Account {
+            id: AccountId::from_ulid(id),
+            tenant,
+            connector: connector.to_owned(),
+            name: String::new(),
+            channels: "sms".to_owned(),
+            default_for: String::new(),
+            sender: None,
+            settings: Vec::new(),
+            data_key_id: 0,
+            is_enabled: true,
+            per_second: None,
+            concurrency: None,
+            created_at: at(1),
+            updated_at: at(1),
+            deleted_at: is_deleted.then(|| at(2)),
+        };
+        let all = [account(1, ACME, "twilio", true), account(2, OTHER, "twilio", false), account(3, ACME, "ses", false), account(4, ACME, "twilio", false)];
+        write!(db, |tx| for account in &all { accounts::insert(tx, account).await? });
+        assert!(write!(db, |tx| accounts::find_ever(tx, ACME, AccountId::from_ulid(1)).await?).is_some());
+        assert!(write!(db, |tx| accounts::find_ever(tx, ACME, AccountId::from_ulid(2)).await?).is_none());
+        let page = |before: u128, limit| (AccountId::from_ulid(before), limit);
+        for ((before, limit), expected) in [(page(9, 9), &[4, 2, 1][..]), (page(9, 2), &[4, 2]), (page(2, 9), &[1])] {
+            let found = write!(db, |tx| accounts::ever_of_connector(tx, "twilio", before, limit).await?);
+            assert_eq!(found.iter().map(|id| id.ulid()).collect::<Vec<_>>(), expected);
+        }
     }
 
     async fn charges_are_summed_by_channel_and_country(db: TestDb) {

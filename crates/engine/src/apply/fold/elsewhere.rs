@@ -1,18 +1,20 @@
 //! Messages that go another way: through another account of the same channel, or over the next channel.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use model::{ATTEMPTS_MAX, AccountId, Failure, FailureKind, MessageId, Status, TenantId, Timestamp};
+use model::{ATTEMPTS_MAX, AccountId, Channel, Failure, FailureKind, MessageId, Status, TenantId, Timestamp};
 use store::{fallbacks::Fallback, inflight::Flight, messages::Message};
 
 use super::{Fold, json};
 use crate::{
+    Error,
     accept::plan::default_account,
     apply::{
         Rerouted,
         conclude::{Next, TRIES_MAX},
         fallback,
     },
+    money::purse::Way,
     routing::{
         again::{self, Because},
         decide::{Decision, Routed},
@@ -40,6 +42,9 @@ impl Fold<'_> {
         let due_at = if is_fresh { self.now } else { due_at };
         let is_over = matches!(next, Next::Fail { .. }) && !is_fresh;
         if decision.waits || is_over || m.expires_at.is_some_and(|at| at <= due_at) {
+            return false;
+        }
+        if self.pay_through(m, decision.account_id).is_err() {
             return false;
         }
         let why = format!("{} failed ({})", self.account_name(m.tenant_id, flight.account_id), failure.code);
@@ -70,6 +75,16 @@ impl Fold<'_> {
         true
     }
 
+    /// Takes what a message costs through another account; the refusal when credit does not reach for it.
+    fn pay_through(&mut self, m: &Message, account: AccountId) -> Result<(), Error> {
+        let Some(tenant) = self.tenants.get(&m.tenant_id) else { return Ok(()) };
+        let Some(account) = tenant.account(account) else { return Ok(()) };
+        let way = Way::through(m, account.connector.spec().id);
+        let needed = self.means.purses.need(tenant, &way, "Buy credit, then retry the message.")?;
+        self.means.purses.take(needed);
+        Ok(())
+    }
+
     pub(super) fn account_name(&self, tenant: TenantId, account: AccountId) -> String {
         let found = self.tenants.get(&tenant).and_then(|tenant| tenant.account(account));
         found.map_or_else(|| account.to_string(), |account| account.name.clone())
@@ -83,21 +98,41 @@ impl Fold<'_> {
         let Some(left) = self.ways.left.get(&m.id) else { return false };
         let position = self.ways.former.get(&m.id).map_or(0, Vec::len) as u32;
         let Some(tenant) = self.tenants.get(&m.tenant_id) else { return false };
-        let (rooms, accepted_at, mut passed) = (&mut self.rooms, m.created_at, Vec::new());
+        let (means, mut passed): (_, BTreeMap<&str, Vec<Channel>>) = (&mut self.means, BTreeMap::new());
+        let (id, purpose, accepted_at, is_sent) = (m.id, m.purpose, m.created_at, m.sent_at.is_some());
         let is_usable = |step: &fallback::Step| {
             let account = tenant.account(step.account_id);
-            let is_open = account.is_some_and(|account| account.is_enabled && account.channels.contains(&step.channel));
-            // The plan is asked last: what it has left is taken by asking.
-            is_open && rooms.take(tenant, step.channel, accepted_at).map_err(|_| passed.push(step.channel)).is_ok()
+            if !account.is_some_and(|account| account.is_enabled && account.channels.contains(&step.channel)) {
+                return false;
+            }
+            let way = Way {
+                id,
+                channel: step.channel,
+                connector: &step.connector,
+                address: &step.address,
+                segments: step.segments,
+                category: Some(step.category),
+                purpose,
+                accepted_at,
+                is_sent,
+            };
+            // What the plan and credit have left is taken only where both have enough.
+            let taken = means.purses.need(tenant, &way, "").and_then(|needed| {
+                means.rooms.take(tenant, step.channel, accepted_at)?;
+                means.purses.take(needed);
+                Ok(())
+            });
+            taken.map_err(|refusal| passed.entry(refusal.code).or_default().push(step.channel)).is_ok()
         };
         let steps = fallback::steps(&left.rest);
         let after_s = left.after_s;
         let (from, tries) = (m.channel, 0);
         m.failure = m.failure.take().or_else(|| json(why));
         let moved = fallback::move_on(m, &steps, position, is_usable, self.now);
-        if !passed.is_empty() {
-            let detail = serde_json::json!({ "channels": passed, "because": "quota_exceeded" });
-            self.observe(m, "engine", "passed_over", format!("passed_over:{position}"), Some(detail.to_string()));
+        for (because, channels) in passed {
+            let detail = serde_json::json!({ "channels": channels, "because": because });
+            let dedupe = format!("passed_over:{position}:{because}");
+            self.observe(m, "engine", "passed_over", dedupe, Some(detail.to_string()));
         }
         let Some((former, rest, category)) = moved else { return false };
         self.reprice(m, Some(&former), Some(category));
@@ -166,6 +201,14 @@ impl Fold<'_> {
         match routed {
             Routed::To(decision) if is_gone || !decision.waits => {
                 let due_at = m.due_at.unwrap_or(self.now);
+                if let Err(refusal) = self.pay_through(&m, decision.account_id) {
+                    // One that only fails may still come back.
+                    if is_gone {
+                        self.stop_unpaid(&mut m, rerouted.account_id, refusal);
+                    }
+                    self.put(m);
+                    return;
+                }
                 self.withdraw_delivery(&mut m);
                 let name = self.account_name(m.tenant_id, rerouted.account_id);
                 let why = if is_gone { format!("{name} was deleted") } else { format!("{name} fails") };
@@ -189,12 +232,27 @@ impl Fold<'_> {
         }
     }
 
+    /// The account a message waits for was deleted, and credit does not reach for the way that is left: it becomes a dead letter.
+    fn stop_unpaid(&mut self, m: &mut Message, account: AccountId, refusal: Error) {
+        self.withdraw_delivery(m);
+        let failure = Failure::new(FailureKind::Account, refusal.code, refusal.detail);
+        m.failure = json(&failure);
+        let class = m.class;
+        self.follow(m, account, class, Next::Fail { is_dead_letter: true }, &failure);
+    }
+
     /// The account a message waits for was deleted, and no rule speaks of it: the channel's default account takes over, or the message becomes a dead letter.
     fn fall_to_default(&mut self, mut m: Message, rerouted: &Rerouted) {
         let due_at = m.due_at.unwrap_or(self.now);
-        self.withdraw_delivery(&mut m);
         let other = self.tenants.get(&m.tenant_id).and_then(|tenant| default_account(tenant, m.channel));
-        match other.filter(|other| other.id != rerouted.account_id) {
+        let other = other.filter(|other| other.id != rerouted.account_id);
+        if let Some(Err(refusal)) = other.map(|other| self.pay_through(&m, other.id)) {
+            self.stop_unpaid(&mut m, rerouted.account_id, refusal);
+            self.put(m);
+            return;
+        }
+        self.withdraw_delivery(&mut m);
+        match other {
             Some(other) => {
                 let detail = serde_json::json!({ "from": rerouted.account_id, "to": other.id }).to_string();
                 self.observe(&m, "engine", "rerouted", format!("rerouted:{}", rerouted.account_id), Some(detail));

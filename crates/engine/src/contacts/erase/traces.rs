@@ -12,7 +12,7 @@ use store::{
 };
 
 use super::Person;
-use crate::{Engine, Error};
+use crate::{Engine, Error, contacts::naming::Text};
 
 /// Events and callbacks one transaction looks at.
 const LOOKED_AT: i64 = 500;
@@ -30,10 +30,14 @@ pub(super) struct People {
 }
 
 impl People {
-    /// True when a text names one of them.
+    /// True when a text that Tidings or the tenant wrote names one of them.
     fn are_in(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
-        self.all.iter().any(|person| person.is_in_small(&text))
+        self.are_in_a(Text::Ours, text)
+    }
+
+    fn are_in_a(&self, kind: Text, text: &str) -> bool {
+        let small = text.to_lowercase();
+        self.all.iter().any(|person| person.is_in_small(&small, kind))
     }
 
     /// The text without their names.
@@ -81,7 +85,8 @@ pub(super) async fn logged(engine: &Engine, people: &Arc<People>) -> Result<u64,
                 let page = erasure::callbacks(tx, of.tenant, after, LOOKED_AT).await?;
                 let mut emptied = 0;
                 for (id, query, headers, body) in &page {
-                    if of.are_in(&String::from_utf8_lossy(body)) || of.are_in(query) || of.are_in(headers) {
+                    let body = String::from_utf8_lossy(body);
+                    if [body.as_ref(), query, headers].into_iter().any(|text| of.are_in_a(Text::Provider, text)) {
                         erasure::empty_callback(tx, of.tenant, *id).await?;
                         emptied += 1;
                     }

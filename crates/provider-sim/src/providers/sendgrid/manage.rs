@@ -104,9 +104,9 @@ pub(super) fn stats(cx: &Cx<'_>, request: &Request) -> Result<Reply, Reply> {
     let to = asked.some("end_date").unwrap_or_else(|| crate::provider::iso(cx.now));
     let days = cx.tallies(&from, &to).into_iter().map(|day| {
         let metrics = json!({
-            "requests": day.sent, "processed": day.sent, "delivered": day.delivered, "bounces": day.bounced, "blocks": day.bounced_for_now,
+            "requests": day.sent, "processed": day.sent - day.dropped, "delivered": day.delivered, "bounces": day.bounced, "blocks": day.bounced_for_now,
             "spam_reports": day.complained, "unsubscribes": day.unsubscribed, "opens": day.opened, "unique_opens": day.opened, "clicks": day.clicked,
-            "unique_clicks": day.clicked, "bounce_drops": 0, "deferred": 0, "invalid_emails": 0, "spam_report_drops": 0, "unsubscribe_drops": 0,
+            "unique_clicks": day.clicked, "bounce_drops": day.dropped, "deferred": 0, "invalid_emails": 0, "spam_report_drops": 0, "unsubscribe_drops": 0,
         });
         json!({"date": day.day, "stats": [{ "metrics": metrics }]})
     });

@@ -1,0 +1,258 @@
+//! What is on a bill, on both engines: a change of clock, of currency or of the way a tenant pays neither loses money nor asks for it twice.
+
+use engine::{
+    invoices::{self, InvoiceView, InvoicesQuery, closing},
+    keys::Caller,
+    money::{credits, prices},
+    once::Repeat,
+    tenants,
+};
+use serde_json::{Value, json};
+use testkit::{Stage, TestDb};
+
+use crate::plans::{set_clock, subscribe, subscribed};
+
+fn operator() -> Caller {
+    Caller::system(None)
+}
+
+/// A tenant with a plan since the first of November, and messages at 10,000 each.
+async fn priced(db: &TestDb, allowances: Value) -> Stage {
+    let stage = subscribed(db, "2026-11-01T00:00:00Z", "UTC", allowances).await;
+    let rows = json!([{"channel": "sms", "unit": "message", "amount_micros": 10_000}]);
+    let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+    prices::create(stage.engine.parts(), &operator(), &Repeat::NONE, new).await.unwrap();
+    stage
+}
+
+async fn mode(stage: &Stage, word: &str) -> Result<(), engine::Error> {
+    let change = serde_json::from_value(json!({ "mode": word })).unwrap();
+    credits::patch(stage.engine.parts(), &stage.caller, change).await.map(drop)
+}
+
+async fn buy(stage: &Stage, amount: i64) {
+    let new = serde_json::from_value(json!({"amount_micros": amount, "reference": "bank"})).unwrap();
+    credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
+}
+
+async fn send(stage: &Stage, count: u32) {
+    for number in 0..count {
+        let to = json!({"phone": format!("+4915510{number:06}")});
+        stage.send(json!({"to": to, "channel": "sms", "content": {"text": "Hello"}})).await;
+    }
+    stage.dispatch().await;
+}
+
+/// Closes what ended by an instant, and answers all invoices, the oldest first.
+async fn closed(stage: &Stage, at: &str) -> Vec<InvoiceView> {
+    set_clock(stage, at);
+    while closing::run(&stage.engine).await.unwrap() > 0 {}
+    let page = invoices::list(&stage.engine, &stage.caller, &InvoicesQuery::default()).await.unwrap();
+    page.data.into_iter().rev().collect()
+}
+
+async fn pay(stage: &Stage, invoice: &InvoiceView) {
+    let payment = serde_json::from_value(json!({"reference": "bank"})).unwrap();
+    invoices::pay(&stage.engine, &operator(), &Repeat::NONE, invoice.id, payment).await.unwrap();
+}
+
+async fn void(stage: &Stage, invoice: &InvoiceView) {
+    let why = serde_json::from_value(json!({"reason": "a mistake"})).unwrap();
+    invoices::void(&stage.engine, &operator(), &Repeat::NONE, invoice.id, why).await.unwrap();
+}
+
+/// What can be spent, and is owed when it is below zero.
+async fn available(stage: &Stage) -> i64 {
+    credits::get(stage.engine.parts(), &stage.caller, false).await.unwrap().available.amount_micros
+}
+
+/// The lines about messages by the price list.
+fn messages(invoice: &InvoiceView) -> Vec<(String, i64)> {
+    let word = |line: &engine::invoices::compose::Line| serde_json::to_value(line.kind).unwrap();
+    let lines = invoice.lines.iter().map(|line| (word(line).as_str().unwrap().to_owned(), line.amount_micros));
+    lines.filter(|(kind, _)| ["messages", "messages_correction", "credit"].contains(&kind.as_str())).collect()
+}
+
+fn line(kind: &str, amount: i64) -> (String, i64) {
+    (kind.to_owned(), amount)
+}
+
+async fn on_paper(stage: &Stage, invoice: &InvoiceView) -> String {
+    let (_, pdf) = invoices::printing::document(&stage.engine, &stage.caller, invoice.id).await.unwrap();
+    let text = lopdf::Document::load_mem(&pdf).unwrap().extract_text(&[1]).unwrap();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+async fn move_to(stage: &Stage, zone: &str) {
+    let change = serde_json::from_value(json!({ "timezone": zone })).unwrap();
+    tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
+}
+
+async fn adds_up(stage: &Stage) {
+    assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
+}
+
+testkit::both! {
+    async fn a_change_of_the_zone_costs_no_more_and_no_less_than_a_month(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        let before = on_paper(&stage, &first).await;
+        set_clock(&stage, "2026-12-10T00:00:00Z");
+        move_to(&stage, "America/Los_Angeles").await;
+        assert_eq!(on_paper(&stage, &first).await, before, "what was issued stays as it was");
+        closed(&stage, "2027-01-20T00:00:00Z").await;
+        move_to(&stage, "Asia/Kolkata").await;
+        let found = closed(&stage, "2027-03-02T00:00:00Z").await;
+        let told: Vec<_> = found.iter().map(|row| (row.month.as_str(), row.ends_at.to_string(), row.total.amount_micros)).collect();
+        let month = |name, ends: &str| (name, ends.parse::<model::Timestamp>().unwrap().to_string(), 30_000_000);
+        // A month that has begun ends as it was to end, and the next begins there.
+        assert_eq!(told, [month("2026-11", "2026-12-01T00:00:00Z"), month("2026-12", "2027-01-01T00:00:00Z"), month("2027-01", "2027-02-01T08:00:00Z"), month("2027-02", "2027-02-28T18:30:00Z")]);
+        assert!(found.windows(2).all(|pair| pair[0].ends_at == pair[1].starts_at));
+        adds_up(&stage).await;
+    }
+
+    async fn a_month_in_which_plan_and_zone_change_costs_its_part(db: TestDb) {
+        let stage = subscribed(&db, "2026-12-01T02:00:00Z", "UTC", json!([])).await;
+        move_to(&stage, "America/Los_Angeles").await;
+        let first = closed(&stage, "2027-01-01T12:00:00Z").await.remove(0);
+        // 742 of December's 744 hours.
+        assert_eq!((first.month.as_str(), first.total.amount_micros), ("2026-12", 29_920_000));
+    }
+
+    async fn messages_are_charged_in_the_currency_of_the_plan(db: TestDb) {
+        let stage = priced(&db, json!([])).await;
+        let new = json!({"name": "Euro", "currency": "EUR", "monthly_fee_micros": 1_000_000});
+        let new = serde_json::from_value(new).unwrap();
+        let made = engine::plans::create(stage.engine.parts(), &operator(), &Repeat::NONE, new).await.unwrap();
+        let made: Value = serde_json::from_slice(&made.body).unwrap();
+        subscribe(&stage, json!({"plan_id": made["id"]})).await;
+        for word in ["postpaid", "prepaid"] {
+            let refused = mode(&stage, word).await.unwrap_err();
+            assert_eq!(refused.errors[0].pointer, "/mode");
+        }
+        mode(&stage, "none").await.unwrap();
+    }
+
+    async fn credit_that_paid_for_messages_is_taken_off_the_invoice(db: TestDb) {
+        let stage = priced(&db, json!([])).await;
+        mode(&stage, "postpaid").await.unwrap();
+        let grant = serde_json::from_value(json!({"amount_micros": 50_000, "expires_at": "2027-06-01T00:00:00Z", "reference": "welcome"})).unwrap();
+        credits::grant(stage.engine.parts(), &stage.caller, &Repeat::NONE, grant).await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 8).await;
+        assert_eq!(available(&stage).await, -30_000);
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!(messages(&first), [line("messages", 80_000), line("credit", -50_000)]);
+        // While it is unpaid, what it asks for is not asked for again.
+        set_clock(&stage, "2026-12-20T12:00:00Z");
+        send(&stage, 2).await;
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
+        assert_eq!(messages(&second), [line("messages", 20_000)]);
+        pay(&stage, &first).await;
+        pay(&stage, &second).await;
+        assert_eq!(available(&stage).await, 0);
+        adds_up(&stage).await;
+    }
+
+    async fn what_was_paid_beforehand_is_not_billed_by_a_tenant_that_pays_afterwards_since(db: TestDb) {
+        let stage = priced(&db, json!([])).await;
+        mode(&stage, "prepaid").await.unwrap();
+        buy(&stage, 100_000).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 6).await;
+        mode(&stage, "postpaid").await.unwrap();
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!(messages(&first), [line("messages", 60_000), line("credit", -60_000)]);
+        assert_eq!(available(&stage).await, 40_000);
+        set_clock(&stage, "2026-12-20T12:00:00Z");
+        send(&stage, 5).await;
+        // What was accepted after the month's end is the next invoice's, and credit pays what was sent first.
+        set_clock(&stage, "2027-01-01T00:30:00Z");
+        send(&stage, 3).await;
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
+        assert_eq!(messages(&second), [line("messages", 50_000), line("credit", -40_000)]);
+        pay(&stage, &first).await;
+        pay(&stage, &second).await;
+        assert_eq!(available(&stage).await, -30_000);
+        adds_up(&stage).await;
+    }
+
+    async fn an_invoice_evens_out_what_is_owed_however_the_tenant_pays_by_then(db: TestDb) {
+        let stage = priced(&db, json!([])).await;
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 6).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        mode(&stage, "prepaid").await.unwrap();
+        pay(&stage, &first).await;
+        assert_eq!(available(&stage).await, 0);
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-12-20T12:00:00Z");
+        send(&stage, 2).await;
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
+        mode(&stage, "none").await.unwrap();
+        set_clock(&stage, "2027-01-01T02:30:00Z");
+        void(&stage, &second).await;
+        assert_eq!(available(&stage).await, 0);
+        let note = closed(&stage, "2027-01-01T03:00:00Z").await.remove(2);
+        let text = on_paper(&stage, &note).await;
+        assert!(text.contains(second.number.as_deref().unwrap()), "a credit note names what it takes back: {text}");
+        adds_up(&stage).await;
+    }
+
+    async fn what_was_charged_is_billed_when_messages_are_charged_no_more(db: TestDb) {
+        let stage = priced(&db, json!([])).await;
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 6).await;
+        mode(&stage, "none").await.unwrap();
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!(messages(&first), [line("messages", 60_000)]);
+        pay(&stage, &first).await;
+        assert_eq!(available(&stage).await, 0);
+    }
+
+    async fn what_is_sent_after_the_last_invoice_is_put_right_on_one_more(db: TestDb) {
+        let stage = priced(&db, json!([{"channel": "sms", "included": 100}])).await;
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        for number in 0..4 {
+            let to = json!({"phone": format!("+4915510{number:06}")});
+            stage.send(json!({"to": to, "channel": "sms", "content": {"text": "Hello"}, "send_at": "2026-12-05T12:00:00Z"})).await;
+        }
+        subscribe(&stage, json!({"canceled_at": "2026-11-28T00:00:00Z"})).await;
+        assert_eq!(closed(&stage, "2026-12-01T02:00:00Z").await.len(), 1);
+        assert_eq!(subscribe(&stage, json!({})).await.next_invoice_at, None);
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        stage.dispatch().await;
+        assert_eq!(available(&stage).await, -40_000);
+        let found = closed(&stage, "2028-06-01T02:00:00Z").await;
+        let told: Vec<_> = found.iter().map(|row| (row.lines.len(), row.net.amount_micros)).collect();
+        // What stands on the second is what was put right; there is no other.
+        assert_eq!((told.len(), told[1]), (2, (1, 40_000)));
+        assert_eq!(messages(&found[1]), [line("messages_correction", 40_000)]);
+        pay(&stage, &found[1]).await;
+        assert_eq!(available(&stage).await, 0);
+        // Whoever comes back is billed from then on.
+        let again = subscribe(&stage, json!({ "canceled_at": null })).await;
+        assert_eq!((again.billed_until, again.next_invoice_at.is_some()), ("2028-06-01T02:00:00Z".parse().unwrap(), true));
+        adds_up(&stage).await;
+    }
+
+    async fn what_was_sent_before_there_was_a_plan_is_not_billed_by_it(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        let other = crate::hooks::neighbour(&stage).await;
+        other.account("sandbox", json!({}), None).await;
+        set_clock(&stage, "2026-11-20T12:05:00Z");
+        send(&other, 5).await;
+        set_clock(&stage, "2026-11-20T12:10:00Z");
+        let plan = crate::plans::plan(&stage, json!([{"channel": "sms", "included": 0, "overage_micros": 10_000}])).await;
+        subscribe(&other, json!({ "plan_id": plan })).await;
+        set_clock(&stage, "2026-11-20T13:00:00Z");
+        send(&other, 2).await;
+        let first = closed(&other, "2026-12-01T02:00:00Z").await.remove(0);
+        let sent: i64 = first.lines.iter().filter(|line| line.channel.is_some()).map(|line| line.quantity).sum();
+        assert_eq!((first.starts_at, sent), ("2026-11-20T12:10:00Z".parse().unwrap(), 2));
+    }
+}
