@@ -1,6 +1,9 @@
 //! Credit ledgers: balances, entries, and what each message was charged.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeMap,
+};
 
 use model::{MessageId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -469,7 +472,11 @@ pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<
 }
 
 /// What messages cost, of those that were ever to cost anything: set aside, charged or given back.
-pub async fn of_messages(tx: &mut Tx, messages: &[Message]) -> Result<BTreeMap<MessageId, Charge>, Error> {
+pub async fn of_messages<M: Borrow<Message> + Sync>(
+    tx: &mut Tx,
+    messages: &[M],
+) -> Result<BTreeMap<MessageId, Charge>, Error> {
+    let messages: Vec<&Message> = messages.iter().map(Borrow::borrow).collect();
     let ended = messages.iter().filter(|m| m.aside.is_none());
     let keys: Vec<_> = ended.map(|m| (m.tenant_id, m.id)).collect();
     let ended = charges(tx, &keys).await?.into_iter().map(|charge| (charge.message_id, charge));

@@ -4,7 +4,7 @@
 //! What is given back or charged for other messages in the same transaction is not foreseen: what comes back is there for the next one, and what a provider counts beyond what was set aside is
 //! charged as far as credit reaches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Channel, MessageId, Purpose, TenantId, Timestamp};
 use store::{
@@ -25,7 +25,7 @@ use crate::{Error, directory::Tenant};
 #[derive(Default)]
 pub(crate) struct Purses {
     left: BTreeMap<TenantId, i64>,
-    charges: HashMap<MessageId, Charge>,
+    charges: BTreeMap<MessageId, Charge>,
 }
 
 /// A way a message may go.
@@ -91,10 +91,8 @@ impl Purses {
         let ledgers = charge::lock(tx, tenants, now).await?;
         let is_ahead = |open: &Open| BillingMode::from_stored(&open.ledger.mode) == BillingMode::Prepaid;
         let left: BTreeMap<_, _> = ledgers.iter().filter(|(_, open)| is_ahead(open)).map(spendable).collect();
-        let mut keys: Vec<_> = messages.iter().map(|m| (m.tenant_id, m.id)).collect();
-        keys.retain(|(tenant, _)| left.contains_key(tenant));
-        let charges = if keys.is_empty() { Vec::new() } else { credits::charges(tx, &keys).await? };
-        Ok(Self { left, charges: charges.into_iter().map(|charge| (charge.message_id, charge)).collect() })
+        let paid_ahead: Vec<&Message> = messages.iter().copied().filter(|m| left.contains_key(&m.tenant_id)).collect();
+        Ok(Self { left, charges: credits::of_messages(tx, &paid_ahead).await? })
     }
 
     /// What a way takes beyond what is set aside for the message now; nothing for messages that are not billed. The refusal when credit does not reach for it.
