@@ -20,6 +20,7 @@ use store::{Tx, account_states, accounts, deliveries, inflight, messages, tenant
 use utoipa::ToSchema;
 
 pub use callbacks::{AccountCallbacks, PasteView, callbacks, set_callbacks};
+pub(crate) use figures::day;
 pub use figures::{ProviderDay, ProviderStats, ProviderSuppression, ProviderSuppressions, suppressions};
 pub use health::{AccountHealth, AttemptFigures, CircuitView, HealthHour, LastError, ShortHealth, health as health_of};
 pub use stats::{AccountStats, RecentMessages, stats};

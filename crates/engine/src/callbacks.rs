@@ -232,14 +232,7 @@ impl Engine {
     }
 
     fn callback_cx<'a>(&'a self, account: &'a Account, now: Timestamp) -> Cx<'a> {
-        Cx {
-            settings: &account.values,
-            from: account.from.as_deref(),
-            base_url: self.config.base_urls.get(account.connector.spec().id).map(String::as_str),
-            callback_url: &account.callback_url,
-            now,
-            nonce: self.ports.ids.ulid(now),
-        }
+        Cx { base_url: self.config.base_url(account), nonce: self.ports.ids.ulid(now), ..account.cx(now) }
     }
 
     /// Why a request is not the provider's; `None` when it is.

@@ -10,8 +10,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use connectors::{Connector, registry};
-use model::{AccountId, Channel, EndpointId, Failure, FailureKind, SenderId, TenantId, Values};
+use connectors::{Connector, Cx, registry};
+use model::{AccountId, Channel, EndpointId, Failure, FailureKind, SenderId, TenantId, Timestamp, Values};
 use store::{Scope, Tx, accounts, api_keys, contacts, credits, prices, tenants, whatsapp_templates};
 
 use crate::{
@@ -158,6 +158,18 @@ pub struct Account {
 }
 
 impl Account {
+    /// What a connector may know of the account, to ask it about it. Whoever makes a request adds where it goes and fresh random bits.
+    pub fn cx(&self, now: Timestamp) -> Cx<'_> {
+        Cx {
+            settings: &self.values,
+            from: self.from.as_deref(),
+            base_url: None,
+            callback_url: &self.callback_url,
+            now,
+            nonce: 0,
+        }
+    }
+
     /// As whom a message leaves: as the sender it names, or as the account's own.
     pub fn from_of(&self, sender: Option<SenderId>) -> Result<Option<&str>, Failure> {
         let Some(id) = sender else { return Ok(self.from.as_deref()) };

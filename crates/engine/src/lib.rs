@@ -120,3 +120,10 @@ pub struct Config {
     /// Attempts in flight at once in this process: [`SLOTS`] unless configured otherwise.
     pub slots: usize,
 }
+
+impl Config {
+    /// Where an account's requests go instead of its provider.
+    pub(crate) fn base_url(&self, account: &directory::Account) -> Option<&str> {
+        self.base_urls.get(account.connector.spec().id).map(String::as_str)
+    }
+}

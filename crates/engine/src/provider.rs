@@ -52,17 +52,10 @@ pub(crate) async fn drive_as<T>(
     plan: impl Fn(&Cx<'_>, &[Answer]) -> Plan<T>,
 ) -> Result<T, Failure> {
     let mut answers: Vec<Answer> = Vec::new();
-    let base_url = parts.config.base_urls.get(account.connector.spec().id).map(String::as_str);
     while answers.len() <= STEPS_MAX {
         let now = parts.ports.clock.now();
-        let cx = Cx {
-            settings: &account.values,
-            from,
-            base_url,
-            callback_url: &account.callback_url,
-            now,
-            nonce: parts.ports.ids.ulid(now),
-        };
+        let base_url = parts.config.base_url(account);
+        let cx = Cx { from, base_url, nonce: parts.ports.ids.ulid(now), ..account.cx(now) };
         match plan(&cx, &answers)? {
             Next::Done(done) => return Ok(done),
             Next::Call(Call::Local) => answers.push(Answer::Local),

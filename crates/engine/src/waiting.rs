@@ -228,15 +228,9 @@ fn ask_again_at(m: &Message, now: Timestamp) -> Option<Timestamp> {
 async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> (Polled, Option<Money>) {
     let Some((account, to, content)) = subject(engine, m).await else { return (Polled::Undecided, None) };
     let Some(sent_at) = sent_at(engine, m).await else { return (Polled::Undecided, None) };
-    let base_url = engine.config.base_urls.get(account.connector.spec().id).map(String::as_str);
-    let cx = Cx {
-        settings: &account.values,
-        from: account.from_of(m.sender_id).ok().flatten(),
-        base_url,
-        callback_url: &account.callback_url,
-        now,
-        nonce: engine.ports.ids.ulid(now),
-    };
+    let from = account.from_of(m.sender_id).ok().flatten();
+    let base_url = engine.config.base_url(&account);
+    let cx = Cx { from, base_url, nonce: engine.ports.ids.ulid(now), ..account.cx(now) };
     let asked = Asked {
         provider_message_id: m.provider_message_id.as_deref(),
         attempt_id: m.id.attempt(m.attempts),

@@ -142,7 +142,7 @@ pub async fn create(
     may_manage(caller, &account.channels)?;
     let new = checked(new)?;
     let offered = account.connector.templates().filter(|offered| {
-        let cx = bare(&account, parts.ports.clock.now());
+        let cx = account.cx(parts.ports.clock.now());
         offered.create(&cx, &new, &[]).is_some()
     });
     let offered = offered.ok_or_else(|| provider::not_offered(&account, "", "making WhatsApp templates"))?;
@@ -184,7 +184,7 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: AccountId, name: &str) -
         .ok_or_else(|| provider::not_offered(&account, "", "deleting WhatsApp templates"))?;
     for row in &found {
         let template = template(row);
-        let cx = bare(&account, parts.ports.clock.now());
+        let cx = account.cx(parts.ports.clock.now());
         if offered.remove(&cx, &template, &[]).is_none() {
             return Err(provider::not_offered(&account, "", "deleting WhatsApp templates"));
         }
@@ -395,17 +395,6 @@ async fn whatsapp_account(parts: &Parts, tenant: TenantId, id: AccountId) -> Res
         return Err(Error::conflict("not_whatsapp", format!("The account {} does not carry WhatsApp.", account.name)));
     }
     Ok(account)
-}
-
-fn bare<'a>(account: &'a Account, now: Timestamp) -> connectors::Cx<'a> {
-    connectors::Cx {
-        settings: &account.values,
-        from: account.from.as_deref(),
-        base_url: None,
-        callback_url: &account.callback_url,
-        now,
-        nonce: 0,
-    }
 }
 
 fn checked(new: NewWhatsappTemplate) -> Result<NewTemplate, Error> {

@@ -215,13 +215,6 @@ fn pasted(paste: Paste) -> PasteView {
 /// The address with what the connector adds to it.
 fn url(parts: &Parts, account: &Account, inbound: &dyn Inbound) -> String {
     let now = parts.ports.clock.now();
-    let cx = Cx {
-        settings: &account.values,
-        from: account.from.as_deref(),
-        base_url: None,
-        callback_url: &account.callback_url,
-        now,
-        nonce: parts.ports.ids.ulid(now),
-    };
+    let cx = Cx { nonce: parts.ports.ids.ulid(now), ..account.cx(now) };
     format!("{}{}", account.callback_url, inbound.path(&cx))
 }

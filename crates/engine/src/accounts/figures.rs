@@ -131,18 +131,11 @@ fn offers(
     account: &crate::directory::Account,
     is_offered: impl Fn(&connectors::Cx<'_>) -> bool,
 ) -> bool {
-    let now = parts.ports.clock.now();
-    is_offered(&connectors::Cx {
-        settings: &account.values,
-        from: account.from.as_deref(),
-        base_url: None,
-        callback_url: &account.callback_url,
-        now,
-        nonce: 0,
-    })
+    is_offered(&account.cx(parts.ports.clock.now()))
 }
 
-fn day(at: Timestamp) -> String {
+/// The day of an instant in UTC, as `2026-11-21`.
+pub(crate) fn day(at: Timestamp) -> String {
     at.to_string().chars().take(10).collect()
 }
 

@@ -81,14 +81,8 @@ async fn run(parts: &Parts, account: &Account) -> AccountTest {
 async fn ask(parts: &Parts, account: &Account) -> Vec<Check> {
     let mut nonce = [0; 16];
     parts.ports.ids.fill(&mut nonce);
-    let cx = Cx {
-        settings: &account.values,
-        from: account.from.as_deref(),
-        base_url: parts.config.base_urls.get(account.connector.spec().id).map(String::as_str),
-        callback_url: &account.callback_url,
-        now: parts.ports.clock.now(),
-        nonce: u128::from_be_bytes(nonce),
-    };
+    let (base_url, nonce) = (parts.config.base_url(account), u128::from_be_bytes(nonce));
+    let cx = Cx { base_url, nonce, ..account.cx(parts.ports.clock.now()) };
     let probes = match account.connector.test(&cx) {
         Ok(probes) => probes,
         Err(failure) => return vec![Check::failed("Settings", failure.detail)],

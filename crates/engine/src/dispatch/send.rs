@@ -124,7 +124,7 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
             Err(failure) => finished.push(Finished::new(part.flight, &account, Outcome::Refused(failure), None)),
         }
     }
-    let base_url = engine.config.base_urls.get(account.connector.spec().id).map(String::as_str);
+    let base_url = engine.config.base_url(&account);
     let now = engine.ports.clock.now();
     while !ready.is_empty() {
         let from = match account.from_of(ready[0].part.message.sender_id) {
@@ -145,14 +145,7 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
                 break;
             }
         }
-        let cx = Cx {
-            settings: &account.values,
-            from,
-            base_url,
-            callback_url: &account.callback_url,
-            now,
-            nonce: engine.ports.ids.ulid(now),
-        };
+        let cx = Cx { from, base_url, nonce: engine.ports.ids.ulid(now), ..account.cx(now) };
         let together: Vec<Ready> = take_group(&cx, &account, &mut ready);
         let started_at = engine.ports.clock.now();
         let results = if together.len() > 1 {
@@ -275,14 +268,7 @@ fn answers_to(engine: &Engine, account: &Account, message: &Message, content: &m
     if email.reply_to.is_some() || email.headers.keys().any(|name| name.eq_ignore_ascii_case("Reply-To")) {
         return;
     }
-    let cx = Cx {
-        settings: &account.values,
-        from: account.from.as_deref(),
-        base_url: None,
-        callback_url: &account.callback_url,
-        now: engine.ports.clock.now(),
-        nonce: 0,
-    };
+    let cx = account.cx(engine.ports.clock.now());
     let Some(address) = account.connector.reply_address(&cx, message.id) else { return };
     if let Content::Email(email) = Arc::make_mut(content) {
         email.reply_to = Some(address);

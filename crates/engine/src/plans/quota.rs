@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Channel, Status, TenantId, Timestamp};
+use model::{Channel, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{
@@ -21,7 +21,7 @@ use store::{
 use utoipa::ToSchema;
 
 use super::Allowance;
-use crate::{Error, ErrorKind, Parts, directory::Tenant};
+use crate::{Error, ErrorKind, Parts, directory::Tenant, money::charge};
 
 /// Percentages of a plan's messages at which the tenant is told, once each and month. From the first one on they are nearly used up ([`level`]).
 const NOTICES: [i64; 3] = [80, 90, 100];
@@ -66,10 +66,8 @@ pub enum Choice {
 
 /// True while a message counts.
 pub fn counts(m: &Message) -> bool {
-    let is_over =
-        !matches!(m.status, Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Unknown);
     let is_ours = m.topic.as_deref().is_some_and(|topic| topic.starts_with("reply:"));
-    m.channel != Channel::Webhook && !is_ours && (m.sent_at.is_some() || !is_over)
+    m.channel != Channel::Webhook && !is_ours && !charge::is_over(m)
 }
 
 /// Changes of what counts, by the instant the messages were accepted.
@@ -421,6 +419,8 @@ pub async fn on_channel(parts: &Parts, tenant: &Tenant, channel: Channel) -> Res
 
 #[cfg(test)]
 mod tests {
+    use model::Status;
+
     use super::*;
 
     fn counter(used: i64) -> Counter {

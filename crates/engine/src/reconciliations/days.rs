@@ -17,28 +17,20 @@ use super::{
     DAY_S,
     work::{self, EDGE_S, Ours, Step, write},
 };
-use crate::{Engine, Error, Parts, directory::Account, provider};
+use crate::{Engine, Error, Parts, accounts::day, directory::Account, provider};
 
 /// Days of statistics at most: the longest time and its margins.
 const DAYS_MAX: i64 = 70;
 
 /// Days of a time itself: the last ends no later than it.
 pub(super) fn days(starts_at: Timestamp, ends_at: Timestamp) -> Period {
-    Period { from: day_name(starts_at), to: day_name(ends_at.plus_millis(-1)) }
+    Period { from: day(starts_at), to: day(ends_at.plus_millis(-1)) }
 }
 
 /// Whether an account's provider counts by day. Asks nothing.
 pub(super) fn counts(parts: &Parts, account: &Account, starts_at: Timestamp, ends_at: Timestamp) -> bool {
     let Some(figures) = account.connector.figures() else { return false };
-    let cx = Cx {
-        settings: &account.values,
-        from: account.from.as_deref(),
-        base_url: parts.config.base_urls.get(account.connector.spec().id).map(String::as_str),
-        callback_url: &account.callback_url,
-        now: parts.ports.clock.now(),
-        nonce: 0,
-    };
-    figures.statistics(&cx, &days(starts_at, ends_at), &[]).is_some()
+    figures.statistics(&account.cx(parts.ports.clock.now()), &days(starts_at, ends_at), &[]).is_some()
 }
 
 /// What is to be said where an account's provider no longer counts the first day of a time.
@@ -46,7 +38,7 @@ pub(super) fn forgotten(account: &Account, starts_at: Timestamp, now: Timestamp)
     let kept = account.connector.figures()?.days_kept()?;
     let oldest = midnight(now).plus_seconds(-i64::from(kept) * DAY_S);
     (midnight(starts_at) < oldest).then(|| {
-        let (name, first) = (account.connector.spec().name, day_name(oldest));
+        let (name, first) = (account.connector.spec().name, day(oldest));
         format!("{name} no longer counts days before {first}: begin then or later, or export its messages and send them as `csv`")
     })
 }
@@ -91,11 +83,6 @@ pub(super) fn midnight(at: Timestamp) -> Timestamp {
     Timestamp::from_seconds(at.as_seconds().div_euclid(DAY_S) * DAY_S)
 }
 
-/// As `2026-11-21`.
-pub(super) fn day_name(at: Timestamp) -> String {
-    at.to_string().chars().take(10).collect()
-}
-
 /// How far beyond the time our messages are looked at, in seconds: those near its ends may be counted in it by the provider.
 pub(super) fn margin_s(row: &Reconciliation) -> i64 {
     if row.source == "statistics" { EDGE_S } else { 0 }
@@ -118,10 +105,10 @@ pub(super) async fn count_days(tx: &mut Tx, row: &Reconciliation, ours: &[Ours])
         let (begin, is_ours) = (midnight(one.at), is_counted(row, one.at));
         let end = begin.plus_seconds(DAY_S);
         // What was sent after the provider was asked lies behind the time, whatever day it is.
-        let day = if one.at >= until { midnight(row.ends_at) } else { begin };
+        let counted = if one.at >= until { midnight(row.ends_at) } else { begin };
         let is_early = one.at >= until || one.at < begin.plus_seconds(EDGE_S);
         let is_late = one.at < until && one.at >= end.plus_seconds(-EDGE_S);
-        let count = counts.entry(day_name(day)).or_default();
+        let count = counts.entry(day(counted)).or_default();
         for (sum, is_one) in count.iter_mut().zip([is_ours, is_early, is_late]) {
             *sum += i64::from(is_one);
         }
@@ -179,7 +166,7 @@ fn judged(starts_at: Timestamp, ends_at: Timestamp, days: &mut Vec<Record>) -> (
     let is_in = |day: &Record| day.at.is_some_and(|at| at >= starts_at && at < ends_at);
     for beside in [starts_at.plus_seconds(-DAY_S), ends_at] {
         if !days.iter().any(|day| day.at == Some(beside)) {
-            days.push(day_of(&day_name(beside), 0));
+            days.push(day_of(&day(beside), 0));
         }
     }
     days.sort_by(|one, other| one.record.cmp(&other.record));

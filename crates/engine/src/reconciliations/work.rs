@@ -18,9 +18,9 @@ use store::{
 
 use super::{
     compare::compare,
-    days::{compare_days, count_days, day_name, fetch_days, is_counted, margin_s},
+    days::{compare_days, count_days, fetch_days, is_counted, margin_s},
 };
-use crate::{Engine, Error, directory::Account, provider};
+use crate::{Engine, Error, accounts::day, directory::Account, provider};
 
 /// Reconciliations carried on in one run.
 const RUN_MAX: u64 = 5;
@@ -129,7 +129,7 @@ pub(super) async fn account(engine: &Engine, row: &Reconciliation) -> Result<Res
 
 /// Days of a time with its margins, in UTC.
 fn period(starts_at: Timestamp, ends_at: Timestamp) -> Period {
-    Period { from: day_name(starts_at.plus_seconds(-MARGIN_S)), to: day_name(ends_at.plus_seconds(MARGIN_S)) }
+    Period { from: day(starts_at.plus_seconds(-MARGIN_S)), to: day(ends_at.plus_seconds(MARGIN_S)) }
 }
 
 pub(super) type Step = Result<Result<(), Failure>, Error>;

@@ -72,14 +72,8 @@ pub struct Missing {
 
 /// What the carriers ask of a sender: of a local number that its business is registered, of a toll-free one that it is verified.
 fn missing(registered: &Registered, account: &Account, sender: Option<&Sender>) -> Option<Missing> {
-    let cx = Cx {
-        settings: &account.values,
-        from: sender.map(|sender| sender.from.as_str()).or(account.from.as_deref()),
-        base_url: None,
-        callback_url: &account.callback_url,
-        now: Timestamp::EPOCH,
-        nonce: 0,
-    };
+    let from = sender.map(|sender| sender.from.as_str()).or(account.from.as_deref());
+    let cx = Cx { from, ..account.cx(Timestamp::EPOCH) };
     let offered = account.connector.registrations()?;
     if offered.concerns(&cx, sender.is_some()) {
         let action = registered.missing(account.id)?;

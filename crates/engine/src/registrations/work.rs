@@ -148,15 +148,8 @@ async fn stage(
 
 /// Who holds an account's numbers: the connector and its own word for it.
 pub(super) fn holder(account: &Account, now: Timestamp) -> (String, String) {
-    let cx = connectors::Cx {
-        settings: &account.values,
-        from: account.from.as_deref(),
-        base_url: None,
-        callback_url: &account.callback_url,
-        now,
-        nonce: 0,
-    };
-    let holder = account.connector.registrations().map(|offered| offered.holder(&cx)).unwrap_or_default();
+    let offered = account.connector.registrations();
+    let holder = offered.map(|offered| offered.holder(&account.cx(now))).unwrap_or_default();
     (account.connector.spec().id.to_owned(), holder)
 }
 
