@@ -420,7 +420,7 @@ testkit::both! {
         }
         stage.send(sms()).await;
         assert_eq!(balance(&stage).await, (90, 10, 0, 0));
-        // One more has no room, and says so before it is imported as well; one that replaces another has, and so has one for now.
+        // One more is refused, also by a dry run; one that replaces another is not, nor one that counts at once.
         assert_eq!(pointers(prices::create(stage.engine.parts(), &operator, &Repeat::NONE, body(ahead(105, 11))).await), ["/valid_from"]);
         let table = json!({ "currency": "USD", "valid_from": week(105), "csv": "channel,unit,amount_micros\nsms,segment,1\n", "dry_run": true });
         assert_eq!(pointers(sheet::import(stage.engine.parts(), &operator, &Repeat::NONE, body(table)).await), ["/valid_from"]);
