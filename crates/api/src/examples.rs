@@ -412,6 +412,17 @@ pub fn message_at(status: &str) -> Value {
     })
 }
 
+/// A message that arrived by mail after nobody had seen its text message.
+pub fn message_in_full() -> Value {
+    let mut message = message_at("delivered");
+    message["cost"] = json!({"amount_micros": 7_900, "currency": "USD"});
+    message["former_routes"] = json!([{
+        "channel": "sms", "to": "+4915112345678", "account_id": ACCOUNT, "connector": "twilio", "provider_message_id": "SM0123456789abcdef0123456789abcdef",
+        "cost": {"amount_micros": 7_500, "currency": "USD"}, "segments": 1, "failure": null, "sent_at": CREATED, "left_at": "2026-11-21T09:31:00Z",
+    }]);
+    message
+}
+
 /// A message that arrived.
 pub fn timeline() -> Value {
     json!({ "data": [

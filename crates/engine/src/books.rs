@@ -394,7 +394,7 @@ fn differing<'a, K: Ord, V: PartialEq>(
 fn misjudged(m: &Message, charge: Option<&Charge>) -> Option<String> {
     // One without a charge was not to be billed; what its provider asked may stand on it all the same.
     let charge = charge?;
-    let expected = match (m.sent_at.is_some(), charge::is_over(m)) {
+    let expected = match (m.sent_at.is_some(), charge::is_given_back(m)) {
         (true, _) => SETTLED,
         (false, true) => RELEASED,
         (false, false) => RESERVED,

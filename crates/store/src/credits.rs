@@ -182,6 +182,8 @@ const fn is_zero(number: &i64) -> bool {
 
 /// The state of a charge whose price is set aside: it stands in its message's row.
 pub const RESERVED: &str = "reserved";
+/// The state of a charge that was paid.
+pub const SETTLED: &str = "settled";
 
 const fn reserved() -> Cow<'static, str> {
     Cow::Borrowed(RESERVED)
@@ -220,6 +222,18 @@ impl Charge {
         let charge: Self = serde_json::from_str(aside)
             .map_err(|error| Error::Other(format!("cannot read what is set aside for {message_id}: {error}")))?;
         Ok(Self { tenant_id, message_id, ..charge })
+    }
+}
+
+impl Charge {
+    /// What was charged for a way a message left, as its row says: the same JSON.
+    pub fn to_way(&self) -> String {
+        serde_json::to_string(self).expect("a charge has a JSON form")
+    }
+
+    /// What was charged for a way a message left.
+    pub fn of_way(tenant_id: TenantId, message_id: MessageId, way: &str) -> Result<Self, Error> {
+        Ok(Self { state: Cow::Borrowed(SETTLED), ..Self::of_aside(tenant_id, message_id, way)? })
     }
 }
 

@@ -207,6 +207,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 36,
+        name: "ways",
+        sql: include_str!("../migrations/0036_ways.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

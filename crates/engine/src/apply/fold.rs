@@ -1,14 +1,14 @@
 //! Folds inputs into message rows and what is written beside them. No IO: rows come in, [`Writes`] go out.
 
 mod elsewhere;
+mod pricing;
 mod suppressing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use connectors::{Acceptance, Outcome, registry};
 use model::{
-    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Money, Status, TenantId,
-    Timestamp, step,
+    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Status, TenantId, Timestamp, step,
 };
 use store::{
     attempts::{Attempt, Observation},
@@ -29,10 +29,11 @@ use super::{
 use crate::{
     consent::{notice, screen::Ruling},
     engine::Tenants,
-    money::{book::Category, charge, purse::Purses},
+    money::purse::Purses,
     plans::quota::Rooms,
     routing::again::History,
     view,
+    waiting::ASK_FOR_MS,
     writes::Writes,
 };
 
@@ -216,9 +217,7 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&acceptance.provider_message_id);
         }
         m.segments = acceptance.segments.or(m.segments);
-        if let Some(price) = &acceptance.price {
-            self.priced(m, price);
-        }
+        self.priced(m, acceptance.price.as_ref(), None);
         m.due_at = None;
         for (position, (after_ms, fact)) in acceptance.later.iter().enumerate() {
             self.writes.later.push(LaterFact {
@@ -245,25 +244,6 @@ impl<'a> Fold<'a> {
         self.step(m, &Fact::Sent, self.now);
         if let Some(after_s) = self.ways.left.get(&m.id).map(|left| left.after_s).filter(|after_s| *after_s > 0) {
             self.wait_for_delivery(m, Some(self.now.plus_seconds(after_s.into())));
-        }
-    }
-
-    /// The provider named its price. For a tenant that is billed what a message costs is what the tenant pays us: its charge takes note; for the others it is what the provider takes.
-    fn priced(&mut self, m: &mut Message, price: &Money) {
-        // A message that was charged keeps to its charge, also once its tenant is no longer billed: what it comes to is written over what the provider takes.
-        self.writes.charge(charge::priced(m, price, self.now));
-        self.repriced.insert(m.id);
-        let is_billed = self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some());
-        if !is_billed && m.cost_currency.as_ref().is_none_or(|currency| *currency == price.currency) {
-            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
-        }
-    }
-
-    /// A message goes another way, which may have another price. Called wherever its channel or account changes. `former` is the way it left, where something may have been sent that way;
-    /// `category` is what kind of message it is now, where that may be another than before.
-    fn reprice(&mut self, m: &mut Message, former: Option<&FormerRoute>, category: Option<Option<Category>>) {
-        if let Some(tenant) = self.tenants.get(&m.tenant_id) {
-            self.writes.charge(charge::moved(tenant, m, former, category, self.now));
         }
     }
 
@@ -399,9 +379,10 @@ impl<'a> Fold<'a> {
             self.put(m);
             return;
         }
-        let is_former = self.ways.former.get(&m.id).is_some_and(|former| {
-            fallback::is_about_former(&m, former, learned.attempt, learned.provider_message_id.as_deref())
+        let former = self.ways.former.get(&m.id).and_then(|former| {
+            fallback::about_former(&m, former, learned.attempt, learned.provider_message_id.as_deref())
         });
+        let is_former = former.is_some();
         let mut detail = serde_json::Map::new();
         if let Some(word) = &learned.provider_status {
             detail.insert("provider_status".to_owned(), word.clone().into());
@@ -414,6 +395,9 @@ impl<'a> Fold<'a> {
         }
         if let Some(machine) = learned.machine {
             detail.insert("machine".to_owned(), machine.into());
+        }
+        if let Some(pricing) = &learned.pricing {
+            detail.insert("billed_as".to_owned(), serde_json::to_value(pricing).unwrap_or_default());
         }
         self.writes.observations.push(Observation {
             tenant_id: m.tenant_id,
@@ -429,6 +413,9 @@ impl<'a> Fold<'a> {
             at: learned.at,
             recorded_at: self.now,
         });
+        if let Some(position) = former {
+            self.told_late(&mut m, position, learned);
+        }
         if is_former && !matches!(learned.fact.status(), Some(Status::Delivered | Status::Read) | None) {
             // It has moved on: only that it arrived after all, or what the recipient did, still matters.
             self.put(m);
@@ -438,8 +425,8 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&learned.provider_message_id);
         }
         m.segments = learned.segments.filter(|count| *count > 0 && !is_former).or(m.segments);
-        if let Some(price) = learned.price.as_ref().filter(|_| !is_former) {
-            self.priced(&mut m, price);
+        if !is_former {
+            self.priced(&mut m, learned.price.as_ref(), learned.pricing.as_ref());
         }
         self.notice(&m, |channel, connector| notice::of_fact(channel, connector, &learned.fact));
         if let Fact::Failed { failure } | Fact::Bounced { failure, .. } = &learned.fact
@@ -600,6 +587,10 @@ impl<'a> Fold<'a> {
             }
             if status.is_final() && !status.was_accepted() {
                 m.ended_at = Some(at);
+            }
+            // What is set aside for it stays so as long as somebody may still say that it was taken.
+            if status == Status::Unknown && m.aside.is_some() && m.poll_at.is_none() {
+                m.poll_at = Some(self.now.plus_millis(ASK_FOR_MS));
             }
         }
         let is_engagement = fact.status().is_none();

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use connectors::Outcome;
+use connectors::{Outcome, Pricing};
 use model::{AccountId, Fact, Failure, FailureKind, MessageId, Money, TenantId, Timestamp};
 use store::{
     Scope, Tx,
@@ -111,6 +111,8 @@ pub struct Learned {
     pub segments: Option<u32>,
     /// The price it names.
     pub price: Option<Money>,
+    /// As what kind of message it billed it.
+    pub pricing: Option<Pricing>,
     /// Why it was a machine that opened or clicked; `None` when a person may have.
     pub machine: Option<&'static str>,
     /// Which attempt it speaks of, when the provider echoes it.

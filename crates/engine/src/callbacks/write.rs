@@ -289,6 +289,7 @@ async fn replies(tx: &mut Tx, arrived: &[Arrived], now: Timestamp) -> Result<Vec
             provider_message_id: None,
             segments: None,
             price: None,
+            pricing: None,
             machine: None,
             attempt: None,
         });

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use connectors::Pricing;
 use model::{Channel, Content, Money, Purpose, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{Tx, credits::Charge, prices as rows};
@@ -123,6 +124,19 @@ impl Category {
             Purpose::Marketing => Self::Marketing,
             Purpose::Transactional => Self::Utility,
         }
+    }
+
+    /// What kind of message a provider billed: what it takes nothing for is like an answer within the 24 hours after the recipient wrote. `None` for a word that is not known here.
+    pub fn billed(pricing: &Pricing) -> Option<Self> {
+        if pricing.is_free {
+            return Some(Self::Service);
+        }
+        let word = match pricing.category.as_str() {
+            "marketing_lite" => "marketing",
+            "authentication_international" => "authentication",
+            word => word,
+        };
+        Self::parse(word).filter(|category| category.channel() == Channel::Whatsapp)
     }
 
     /// What a message is that says this. `shown` tells the category the provider last showed for a template, by name and language.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::{
     Scope, Tx, credits,
+    fallbacks::FormerRoute,
     messages::Message,
     quotas::{self, Counter},
 };
@@ -73,23 +74,25 @@ pub fn counts(m: &Message) -> bool {
 /// Changes of what counts, by the instant the messages were accepted.
 pub(crate) type Changes = BTreeMap<(TenantId, Channel), Vec<(Timestamp, i64)>>;
 
-/// Notes what a change of a message's row means for what counts, which is nothing as a rule.
-pub(crate) fn note(changes: &mut Changes, before: &Message, after: &Message) {
-    let mut add = |m: &Message, by: i64| {
-        changes.entry((m.tenant_id, m.channel)).or_default().push((m.created_at, by));
-    };
-    let is_moved = before.channel != after.channel;
-    match (counts(before), counts(after)) {
-        (true, true) if is_moved => {
-            // What was sent the way it has left stays counted there.
-            if before.sent_at.is_none() {
-                add(before, -1);
-            }
-            add(after, 1);
+/// Notes what a change of a message's row means for what counts, which is nothing as a rule. What was sent a way it `left` with this change stays counted there.
+pub(crate) fn note<'a>(
+    changes: &mut Changes,
+    before: &Message,
+    after: &Message,
+    left: impl Iterator<Item = &'a FormerRoute>,
+) {
+    let mut add = |channel: Channel, by: i64| {
+        if by != 0 {
+            changes.entry((after.tenant_id, channel)).or_default().push((after.created_at, by));
         }
-        (true, false) => add(before, -1),
-        (false, true) => add(after, 1),
-        (true, true) | (false, false) => {}
+    };
+    left.filter(|way| way.sent_at.is_some()).for_each(|way| add(way.channel, 1));
+    let (then, now) = (i64::from(counts(before)), i64::from(counts(after)));
+    if before.channel == after.channel {
+        add(after.channel, now - then);
+    } else {
+        add(before.channel, -then);
+        add(after.channel, now);
     }
 }
 
@@ -502,11 +505,14 @@ mod tests {
         }
         check(Message { topic: Some("reply:stop".to_owned()), ..with(Status::Queued, false) }, false);
         check(Message { channel: Channel::Webhook, ..with(Status::Queued, false) }, false);
-        let changed = |before: Message, after: Message| {
+        let left_by = |before: Message, after: Message, left: &[FormerRoute]| {
             let mut changes = Changes::new();
-            note(&mut changes, &before, &after);
-            changes.into_iter().map(|((_, channel), shifts)| (channel, shifts[0].1)).collect::<Vec<_>>()
+            note(&mut changes, &before, &after, left.iter());
+            let sums =
+                changes.into_iter().map(|((_, channel), shifts)| (channel, shifts.iter().map(|(_, by)| by).sum()));
+            sums.filter(|(_, by): &(Channel, i64)| *by != 0).collect::<Vec<_>>()
         };
+        let changed = |before: Message, after: Message| left_by(before, after, &[]);
         let (queued, failed) = (with(Status::Queued, false), with(Status::Failed, false));
         let moved = |m: Message| Message { channel: Channel::Whatsapp, ..m };
         assert_eq!(changed(queued.clone(), with(Status::Sent, true)), []);
@@ -515,6 +521,17 @@ mod tests {
         let both = changed(queued.clone(), moved(queued.clone()));
         assert_eq!(both.len(), 2);
         assert!(both.contains(&(Channel::Sms, -1)) && both.contains(&(Channel::Whatsapp, 1)));
-        assert_eq!(changed(with(Status::Sent, true), moved(queued)), [(Channel::Whatsapp, 1)]);
+        let way = |m: Message| {
+            let account_id = Some(model::AccountId::from_ulid(1));
+            crate::apply::fallback::leave(&mut Message { account_id, ..m }, 0, Timestamp::from_seconds(7)).unwrap()
+        };
+        let (sent, moved) = (with(Status::Sent, true), moved(queued.clone()));
+        assert_eq!(left_by(sent.clone(), moved.clone(), &[way(sent.clone())]), [(Channel::Whatsapp, 1)]);
+        assert_eq!(
+            left_by(queued.clone(), moved, &[way(sent.clone())]),
+            [(Channel::Whatsapp, 1)],
+            "sent and left at once"
+        );
+        assert_eq!(left_by(sent.clone(), queued, &[way(sent)]), [(Channel::Sms, 1)], "through another account");
     }
 }

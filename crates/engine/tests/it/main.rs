@@ -56,4 +56,5 @@ mod upgrade;
 mod usage;
 mod vault;
 mod watching;
+mod ways;
 mod withdrawing;

@@ -270,3 +270,29 @@ fn what_was_set_aside_before_an_upgrade_still_is() {
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (27, 24));
     });
 }
+
+#[test]
+fn what_nobody_spoke_for_before_an_upgrade_is_looked_at_once_more() {
+    testkit::on_each_older(33, |db| async move {
+        let ids = [1, 2, 3].map(MessageId::from_ulid);
+        let ended_at = Timestamp::from_seconds(7);
+        write!(db, |tx| {
+            // One that ended unknown, one nothing is set aside for, and one that is still asked about.
+            for (id, aside, poll_at) in [
+                (ids[0], r#"'{"quoted":18}'"#, None),
+                (ids[1], "NULL", None),
+                (ids[2], r#"'{"quoted":18}'"#, Some(Timestamp::from_seconds(9))),
+            ] {
+                let sql = format!(
+                    "INSERT INTO messages (tenant_id, id, channel, purpose, class, guarantee, status, address, content_id, attempts, polls, aside, poll_at, ended_at, created_at)
+                    VALUES ($1, $2, 2, 0, 0, 0, 6, '+1', $2, 1, 0, {aside}, $3, $4, $4)"
+                );
+                tx.execute(&sql, &[&ACME, &id, &poll_at, &ended_at]).await?;
+            }
+        });
+        store::migrate(&db, Timestamp::EPOCH).await.unwrap();
+        let all = write!(db, |tx| messages::after(tx, ACME, MessageId::from_ulid(0), 9).await?);
+        let polls: Vec<_> = all.iter().map(|m| (m.poll_at, m.cost_before)).collect();
+        assert_eq!(polls, [(Some(ended_at), 0), (None, 0), (Some(Timestamp::from_seconds(9)), 0)]);
+    });
+}
