@@ -810,7 +810,8 @@ pub(crate) fn credits() -> Value {
         "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
         "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
         "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
-        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000, "monthly_max_micros": null}, "differences": [],
+        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000, "monthly_max_micros": null},
+        "top_up_state": {"state": "buys", "reason": null}, "differences": [],
     })
 }
 
@@ -888,7 +889,7 @@ pub(crate) fn subscription() -> Value {
             {"channel": "email", "included": 50_000, "overage_micros": null, "limit": 50_000, "used": 12_408, "remaining": 37_592, "level": "enough", "resets_at": "2026-11-30T23:00:00Z"},
             {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "level": "enough", "resets_at": "2026-11-30T23:00:00Z"},
         ],
-        "trial_ends_at": null, "past_due_since": null, "marketing_stops_at": null, "canceled_at": null,
+        "trial_ends_at": null, "past_due_since": null, "forgiven_until": null, "marketing_stops_at": null, "canceled_at": null,
         "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},
         "billed_until": "2026-10-31T23:00:00Z", "next_invoice_at": "2026-11-30T23:00:00Z", "created_at": "2026-09-01T09:00:00Z",
         "updated_at": "2026-11-28T09:00:00Z",
@@ -918,7 +919,8 @@ pub(crate) fn invoice() -> Value {
         ],
         "net": {"amount_micros": 52_710_000, "currency": "EUR"}, "taxes": [{"name": "VAT", "rate_ppm": 190_000, "amount_micros": 10_010_000}],
         "total": {"amount_micros": 62_720_000, "currency": "EUR"}, "payment_details": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "reason": null,
-        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "is_overdue": false, "paid_at": null, "payment_reference": null, "voided_at": null, "mailed_at": null,
+        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "is_overdue": false, "paid_at": null, "payment_reference": null, "voided_at": null,
+        "mailed_at": "2026-12-01T00:00:10Z", "mail": {"state": "delivered", "failure": null, "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "next_try_at": null},
         "created_at": "2026-12-01T00:00:00Z", "updated_at": "2026-12-01T00:00:00Z",
     })
 }

@@ -9,6 +9,7 @@
 
 pub mod closing;
 pub mod compose;
+pub mod mailing;
 pub mod printing;
 pub mod settings;
 
@@ -19,13 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Tx, credits,
-    invoices::{self as rows, Invoice},
+    invoices::{self as rows, Invoice, Mail},
     subscriptions, tenants,
 };
 use utoipa::{IntoParams, ToSchema};
 
 use self::{
     compose::{Line, LineKind, TaxLine},
+    mailing::MailView,
     settings::{BillingSettings, Seller},
 };
 use crate::{
@@ -37,6 +39,7 @@ use crate::{
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
     plans::{Allowance, subscription::Customer},
+    vault::OPERATOR,
     writes::Writes,
 };
 
@@ -108,8 +111,12 @@ pub(crate) struct Body {
     pub seller: Seller,
     pub customer: Customer,
     pub plan_id: Option<PlanId>,
+    /// Empty without a plan.
     pub plan: String,
     pub allowances: Vec<Allowance>,
+    /// Messages accepted from then on count against the plan; an older one has them from its beginning.
+    #[serde(default)]
+    pub counted_from: Option<Timestamp>,
     pub month: String,
     /// The clock its days are told on; that of the tenant where an older one did not keep it.
     #[serde(default)]
@@ -173,9 +180,9 @@ pub struct InvoiceView {
     pub seller: Seller,
     /// Whom it is addressed to.
     pub customer: Customer,
-    /// The plan's name.
+    /// The plan's name; `null` for a tenant that is billed by the price list alone.
     #[schema(example = "Studio")]
-    pub plan: String,
+    pub plan: Option<String>,
     /// Its lines.
     pub lines: Vec<Line>,
     /// The sum of the lines.
@@ -209,15 +216,26 @@ pub struct InvoiceView {
     /// When it was taken back.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub voided_at: Option<Timestamp>,
-    /// When it was sent to the customer.
+    /// When a mail with it to the customer was last accepted; `mail` says what became of it.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub mailed_at: Option<Timestamp>,
+    /// How it goes out to the customer; `null` for one that is not mailed by itself and was not mailed by hand.
+    pub mail: Option<MailView>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+}
+
+/// An invoice as somebody sees it: why its mail did not arrive is the operator's to know.
+fn view_for(row: &Invoice, is_operator: bool, now: Timestamp) -> Result<InvoiceView, Error> {
+    let mut seen = view(row, now)?;
+    if let Some(mail) = seen.mail.as_mut().filter(|_| !is_operator) {
+        mail.hide();
+    }
+    Ok(seen)
 }
 
 fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
@@ -235,7 +253,7 @@ fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
         ends_at: row.ends_at,
         seller: body.seller,
         customer: body.customer,
-        plan: body.plan,
+        plan: Some(body.plan).filter(|plan| !plan.is_empty()),
         lines: body.lines,
         net: money(body.net),
         taxes: body.taxes,
@@ -249,7 +267,8 @@ fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
         paid_at: row.paid_at,
         payment_reference: row.payment.clone(),
         voided_at: row.voided_at,
-        mailed_at: row.mailed_at,
+        mailed_at: row.mail.mailed_at,
+        mail: mailing::view(&row.mail),
         created_at: row.created_at,
         updated_at: row.updated_at,
     })
@@ -314,7 +333,7 @@ pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Re
     });
     let found: Vec<Invoice> = read.await?;
     let now = engine.ports.clock.now();
-    let page = window.page(found, |row| row.id.ulid(), |row| view(&row, now));
+    let page = window.page(found, |row| row.id.ulid(), |row| view_for(&row, is_operator, now));
     Ok(Page { data: page.data.into_iter().collect::<Result<_, _>>()?, next_cursor: page.next_cursor })
 }
 
@@ -322,7 +341,7 @@ pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Re
 #[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<InvoiceView, Error> {
     caller.need("invoices:read")?;
-    view(&found(engine, caller, id).await?, engine.ports.clock.now())
+    view_for(&found(engine, caller, id).await?, caller.is_operator, engine.ports.clock.now())
 }
 
 /// The row of an invoice the caller may see.
@@ -383,7 +402,7 @@ pub async fn void(
 enum Act {
     Issue,
     Pay(InvoicePayment),
-    Sent(MessageId),
+    Sent { tenant: TenantId, mail: MessageId },
     Void { reason: String, note: InvoiceId },
 }
 
@@ -393,7 +412,7 @@ impl Act {
         match self {
             Self::Issue => "invoice.issued",
             Self::Pay(_) => "invoice.paid",
-            Self::Sent(_) => "invoice.sent",
+            Self::Sent { .. } => "invoice.sent",
             Self::Void { .. } => "invoice.voided",
         }
     }
@@ -403,7 +422,7 @@ impl Act {
         match self {
             Self::Issue if state == InvoiceState::Draft => {
                 let settings = BillingSettings::read(tx).await?;
-                finish(tx, &settings.series, row, now).await
+                finish(tx, &settings, row, now).await
             }
             Self::Issue => Err(wrong_state(row, "only a draft can be issued")),
             Self::Pay(payment) if state == InvoiceState::Issued => {
@@ -419,8 +438,8 @@ impl Act {
                 settle_arrears(tx, row.tenant_id, now).await
             }
             Self::Pay(_) => Err(wrong_state(row, "only an issued invoice can be paid")),
-            Self::Sent(mail) => {
-                (row.mailed_at, row.mail_id, row.updated_at) = (Some(now), Some(mail), now);
+            Self::Sent { tenant, mail } => {
+                mailing::accepted(row, tenant, mail, now);
                 Ok(rows::update(tx, row.tenant_id, row).await?)
             }
             Self::Void { reason, note }
@@ -430,7 +449,7 @@ impl Act {
                     let settings = BillingSettings::read(tx).await?;
                     let mut note = credit_note(row, note, reason, now)?;
                     rows::insert(tx, row.tenant_id, &note).await?;
-                    finish(tx, &settings.credit_note_series, &mut note, now).await?;
+                    finish(tx, &settings, &mut note, now).await?;
                 }
                 // What need not be paid any more is owed no more; of what was paid, the operator gives the money back.
                 if state != InvoiceState::Paid {
@@ -438,6 +457,8 @@ impl Act {
                 }
                 row.state = InvoiceState::Void.as_str().to_owned();
                 (row.voided_at, row.updated_at) = (Some(now), now);
+                // What was taken back is not mailed any more; the credit note is.
+                row.mail.due_at = None;
                 rows::update(tx, row.tenant_id, row).await?;
                 settle_arrears(tx, row.tenant_id, now).await
             }
@@ -450,8 +471,10 @@ impl Act {
 async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, act: Act) -> Result<Reply, Error> {
     caller.need_operator("invoices:write")?;
     let tenant_id = found(engine, caller, id).await?.tenant_id;
-    let (_, tenant) = engine.tenant(tenant_id).await?;
-    if tenant.is_demo {
+    // Invoices outlive their tenant, and are paid or taken back all the same.
+    let tenant = engine.parts().directory.tenant(tenant_id).await?;
+    let log = if tenant.is_some() { tenant_id } else { OPERATOR };
+    if tenant.as_ref().is_some_and(|tenant| tenant.is_demo) {
         let detail = "The invoice of a demo tenant is for show: nobody pays it, sends it or takes it back.";
         return Err(Error::conflict("demo_tenant", detail));
     }
@@ -467,8 +490,10 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             let (before, what) = (row.state.clone(), act.event());
             act.perform(tx, &mut row, now, &inner).await?;
             let detail = json!({ "state": {"from": before, "to": row.state}, "number": row.number });
-            audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
-            tell(tx, &tenant, &row, what, &ids, now, shard).await?;
+            audit::record(tx, log, &ids, now, &inner, what, id, &detail).await?;
+            if let Some(tenant) = &tenant {
+                tell(tx, tenant, &row, what, &ids, now, shard).await?;
+            }
             view(&row, now)
         })
     });
@@ -500,17 +525,28 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
         paid_at: None,
         payment: None,
         voided_at: None,
-        mailed_at: None,
-        mail_id: None,
+        mail: Mail::default(),
         created_at: now,
         updated_at: now,
         ..of.clone()
     })
 }
 
-/// Gives an invoice its number. Where nothing is to be paid it is paid at once.
-pub(crate) async fn finish(tx: &mut Tx, series: &str, row: &mut Invoice, now: Timestamp) -> Result<(), Error> {
+/// Gives an invoice its number, and lets it go out. Where nothing is to be paid it is paid at once.
+pub(crate) async fn finish(
+    tx: &mut Tx,
+    settings: &BillingSettings,
+    row: &mut Invoice,
+    now: Timestamp,
+) -> Result<(), Error> {
     let body = Body::from_stored(&row.body)?;
+    let series = match InvoiceKind::from_stored(&row.kind) {
+        InvoiceKind::Invoice => &settings.series,
+        InvoiceKind::CreditNote => &settings.credit_note_series,
+    };
+    if settings.sends_by_itself {
+        row.mail = mailing::waiting(now);
+    }
     let number = rows::next_number(tx, series).await?;
     row.number = Some(format!("{series}{number:06}"));
     row.issued_at = Some(now);
@@ -554,12 +590,12 @@ async fn even_out(
     Ok(credits::insert_entries(tx, &open.entries).await?)
 }
 
-/// Says of a subscription since when a bill is unpaid, by its invoices. The caller raises the configuration's version, so that it counts at once.
+/// Says of a subscription since when a bill is unpaid, by its invoices that are not forgiven. The caller raises the configuration's version, so that it counts at once.
 pub(crate) async fn settle_arrears(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
-    let overdue = rows::first_overdue(tx, tenant, now).await?.and_then(|invoice| invoice.due_at);
-    if let Some(mut subscription) = subscriptions::lock(tx, tenant).await?
-        && subscription.past_due_since != overdue
-    {
+    let Some(mut subscription) = subscriptions::lock(tx, tenant).await? else { return Ok(()) };
+    let first = rows::first_overdue(tx, tenant, subscription.forgiven_until, now).await?;
+    let overdue = first.and_then(|invoice| invoice.due_at);
+    if subscription.past_due_since != overdue {
         (subscription.past_due_since, subscription.updated_at) = (overdue, now);
         subscriptions::put(tx, tenant, &subscription).await?;
     }
@@ -582,7 +618,7 @@ pub(crate) async fn tell(
     shard: i64,
 ) -> Result<(), Error> {
     let mut writes = Writes::default();
-    let data = serde_json::to_string(&view(row, now)?).map_err(Error::internal)?;
+    let data = serde_json::to_string(&view_for(row, false, now)?).map_err(Error::internal)?;
     writes.event(tenant, what, data, now, ids);
     Ok(writes.write(tx, shard).await?)
 }

@@ -107,7 +107,7 @@ const JOBS: &[Job] = &[
     Job {
         name: "send_invoices",
         every_ms: 10_000,
-        run: |engine| Box::pin(async move { invoices::printing::send_new(&engine).await }),
+        run: |engine| Box::pin(async move { invoices::mailing::run(&engine).await }),
     },
     Job {
         name: "recount_after_upgrade",

@@ -194,6 +194,14 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, before: PurchaseId, limit: i64)
     tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
 }
 
+/// The tenant's purchases that were ever disputed, newest first.
+pub async fn with_disputes(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Purchase>, Error> {
+    let sql = format!(
+        "SELECT {PURCHASE} FROM credit_purchases WHERE tenant_id = $1 AND disputes <> '[]' ORDER BY id DESC LIMIT $2"
+    );
+    tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read).collect()
+}
+
 /// How many purchases have a dispute that is not over, counted up to `limit`. Across tenants: for the operator's alert.
 pub async fn disputed(tx: &mut Tx, limit: i64) -> Result<i64, Error> {
     let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM credit_purchases WHERE is_disputed LIMIT $1) AS disputed";

@@ -145,6 +145,12 @@ pub async fn was_demo(tx: &mut Tx, id: TenantId) -> Result<bool, Error> {
     row.map_or(Ok(false), |mut row| row.get(0))
 }
 
+/// A tenant that was deleted and whose row is still there.
+pub async fn find_deleted(tx: &mut Tx, tenant: TenantId) -> Result<Option<Tenant>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL");
+    tx.row(&sql, &[&tenant]).await?.map(read).transpose()
+}
+
 /// Tenants that were deleted before `before`, the longest gone first. Across tenants: for the job that removes what is left of them.
 pub async fn deleted_before(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT id FROM tenants WHERE deleted_at <= $1 ORDER BY deleted_at, id LIMIT $2";

@@ -70,7 +70,8 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Args(query): A
 
 /// Changes how a tenant pays
 ///
-/// `prepaid`: nothing is accepted without enough credit (402 `insufficient_credit`). `postpaid`: credit may go below zero. Messages accepted before keep their price. Below `low_at_micros` the event
+/// `prepaid`: nothing is accepted without enough credit (402 `insufficient_credit`). `postpaid`: credit may go below zero, and what it is short
+/// of is asked for by a monthly invoice, with a plan or without. Messages accepted before keep their price. Below `low_at_micros` the event
 /// `credit.low` is told, below `top_up.below_micros` the event `credit.top_up_needed`; each once, until credit was above it again.
 #[utoipa::path(patch, path = "/v1/credits", operation_id = "update_credits", tag = "Money",
     request_body(content = CreditsPatch, example = json!({"mode": "prepaid", "low_at_micros": 5000000, "top_up": {"below_micros": 2000000, "amount_micros": 50000000}})),

@@ -102,8 +102,8 @@ testkit::both! {
         assert_eq!(pdf.header("content-disposition"), Some("attachment; filename=\"invoice-INV-000001.pdf\""));
         assert!(pdf.body.starts_with(b"%PDF-"));
         // It goes out once by itself, and again when it is asked for.
-        assert_eq!(engine::invoices::printing::send_new(&api.stage.engine).await.unwrap(), 1);
-        assert_eq!(engine::invoices::printing::send_new(&api.stage.engine).await.unwrap(), 0);
+        assert_eq!(engine::invoices::mailing::run(&api.stage.engine).await.unwrap(), 1);
+        assert_eq!(engine::invoices::mailing::run(&api.stage.engine).await.unwrap(), 0);
         api.call("POST", &format!("{path}/send")).for_operator().send().await.ok(200);
         let mails = api.get("/v1/messages").send().await.ok(200);
         let to: Vec<_> = mails["data"].as_array().unwrap().iter().map(|mail| mail["to"].as_str().unwrap()).collect();

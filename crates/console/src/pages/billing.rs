@@ -98,6 +98,7 @@ fn numbers(credits: &Credits) -> Markup {
     let mode = html! { (mode_words(credits.mode)) @if let Some(more) = promotional { ", and " (format::money(more)) " promotional" } };
     html! {
         @if credits.available.amount_micros < 0 && credits.mode == BillingMode::Prepaid { (parts::notice(Tone::Bad, "There is a debt", html! { p { "Credit is below zero, because a payment was disputed or given back after it was spent. Nothing is accepted before it is paid." } })) }
+        @if let Some(why) = credits.top_up_state.as_ref().and_then(|state| state.reason.as_ref()) { (parts::notice(Tone::Warn, "Credit is not bought by itself", html! { p { (why) } })) }
         @for difference in &credits.differences { (parts::notice(Tone::Bad, "The books do not add up", html! { p { (difference) } })) }
         section.tiles #credit aria-label="Credit" hx-get=(PATH) hx-trigger="news from:body" hx-select="#credit" hx-swap="outerHTML" {
             (parts::tile("Available", &format::money(&credits.available), Some(mode)))
@@ -241,7 +242,7 @@ fn actions(cx: &Cx, credits: &Credits, can_pay: bool) -> Markup {
             (parts::dialog(&Dialog { id: "mode", title: "How does this tenant pay?", action: &format!("{PATH}/mode"), csrf, yes: "Save", is_dangerous: false,
                 body: html! {
                     p.muted { "Counts for messages accepted from now on; the others keep their price." }
-                    (Field::text("mode", "It pays").plain().with(Control::Choice(vec![("none", "Nothing: messages are not charged".into()), ("prepaid", "In advance: nothing is accepted without credit".into()), ("postpaid", "Afterwards: credit may go below zero".into())]))
+                    (Field::text("mode", "It pays").plain().with(Control::Choice(vec![("none", "Nothing: messages are not charged".into()), ("prepaid", "In advance: nothing is accepted without credit".into()), ("postpaid", "Afterwards, by monthly invoices: credit may go below zero".into())]))
                         .draw(&Form::of([("mode", credits.mode.as_str())]), &none))
                 } }))
         }

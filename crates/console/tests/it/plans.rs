@@ -34,6 +34,21 @@ async fn plan(visitor: &Visitor, name: &str) -> String {
 }
 
 both! {
+    async fn who_pays_afterwards_without_a_plan_has_a_page_and_an_address(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let visitor = operator(&mut stage).await;
+        assert_eq!(visitor.post("/console/billing/mode", &[("mode", "postpaid")]).await.location(), "/console/billing");
+        let page = visitor.get("/console/billing/plan").await;
+        in_order("without a plan", &page);
+        assert!(page.text.contains("is paid afterwards") && page.text.contains("None: by the price list alone"), "{}", page.text);
+        let given = [("plan_id", ""), ("customer/email", "billing@acme.example")];
+        assert_eq!(visitor.post("/console/billing/plan", &given).await.location(), "/console/billing/plan");
+        assert!(visitor.get("/console/billing/plan").await.text.contains("value=\"billing@acme.example\""));
+        let outside = visitor.get(&format!("/console/tenants/{}", stage.tenant)).await;
+        assert!(outside.text.contains("By the price list alone"), "{}", outside.text);
+    }
+
     async fn a_plan_is_made_given_used_up_and_billed(db: TestDb) {
         let mut stage = Stage::new(&db).await;
         stage.account("sandbox", json!({}), None).await;
@@ -99,6 +114,7 @@ both! {
         let page = visitor.get(&path).await;
         in_order(&path, &page);
         assert!(page.text.contains("VAT 19 %") && page.text.contains("1 High Street"), "{}", page.text);
+        assert!(page.text.contains("not yet"), "nobody has set up how invoices leave: {}", page.text);
         assert!(visitor.get(&format!("{path}/document")).await.text.starts_with("%PDF-"));
         let owner = Visitor::new(&stage).await;
         let seen = owner.get(&path).await;

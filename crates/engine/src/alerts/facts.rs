@@ -11,6 +11,7 @@ use store::{
     alert_facts::{self, Lapsed},
     credits,
     deliveries::Lane,
+    invoices,
     message_counters::{self, Counts, Filter, Split},
     purchases, quotas,
 };
@@ -32,6 +33,8 @@ pub const DEAD_MAX: i64 = 10_000;
 const RETRIED_S: i64 = 7 * 86_400;
 /// Disputed purchases counted at most. More say the same.
 const DISPUTED_MAX: i64 = 1_000;
+/// Invoices counted at most that could not be mailed. More say the same.
+const UNMAILED_MAX: i64 = 1_000;
 /// Domains and templates read at most.
 const LAPSED_MAX: i64 = 100;
 /// What is looked at when a day has too few mails, in seconds.
@@ -120,6 +123,8 @@ pub struct Facts {
     pub findings: Option<i64>,
     /// Purchases of all tenants with a dispute that is not over, for the operator.
     pub disputed: i64,
+    /// Invoices of all tenants that are to be paid and could not be mailed, for the operator.
+    pub unmailed: i64,
 }
 
 /// What is used of the plan on one channel this month.
@@ -410,7 +415,11 @@ pub async fn of_operator(
         true => purchases::disputed(tx, DISPUTED_MAX).await?,
         false => 0,
     };
-    let mut facts = Facts { findings: shared.findings.as_ref().map(all), disputed, ..Facts::default() };
+    let unmailed = match rules.iter().any(|rule| rule.kind == AlertKind::InvoiceUnmailed) {
+        true => invoices::unmailed(tx, UNMAILED_MAX).await?,
+        false => 0,
+    };
+    let mut facts = Facts { findings: shared.findings.as_ref().map(all), disputed, unmailed, ..Facts::default() };
     for state in shared.troubled.iter().filter(|state| state.pause.is_some()) {
         if let Some(connector) = connectors.get(&state.account_id) {
             *facts.paused_by_connector.entry((*connector).to_owned()).or_default() += 1;

@@ -39,6 +39,8 @@ pub enum AlertKind {
     LedgerFinding,
     /// At least so many payments for credit are disputed by their payers, and the disputes are not over (operator).
     PaymentDisputed,
+    /// At least so many invoices that are to be paid did not reach their customers by mail (operator).
+    InvoiceUnmailed,
 }
 
 /// In what the threshold is given.
@@ -361,6 +363,23 @@ pub const KINDS: &[Spec] = &[
         at_least: 0,
         for_s: 0,
         severity: Severity::Critical,
+        is_tenants: false,
+        is_operators: true,
+        is_by_account: false,
+        has_default: true,
+    },
+    Spec {
+        kind: AlertKind::InvoiceUnmailed,
+        word: "invoice_unmailed",
+        name: "Invoices not mailed",
+        explains: "An invoice that is to be paid did not reach its customer by mail: it was refused, or came back. The invoice says why.",
+        unit: AlertUnit::Count,
+        side: Side::Above,
+        threshold_micros: MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Warning,
         is_tenants: false,
         is_operators: true,
         is_by_account: false,

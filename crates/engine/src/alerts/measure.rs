@@ -103,6 +103,7 @@ pub fn measure(rule: &Rule, facts: &Facts, now: Timestamp) -> Option<Vec<Reading
         AlertKind::Quota => Some(facts.quotas.iter().flat_map(|quota| used(rule, quota)).collect()),
         AlertKind::LedgerFinding => facts.findings.map(|count| vec![findings(rule, count)]),
         AlertKind::PaymentDisputed => Some(vec![disputed(rule, facts.disputed)]),
+        AlertKind::InvoiceUnmailed => Some(vec![unmailed(rule, facts.unmailed)]),
         AlertKind::DeadLetters => facts.dead_letters.get(&rule.over_s).map(|count| vec![dead_letters(rule, *count)]),
     }
 }
@@ -448,6 +449,20 @@ fn disputed(rule: &Rule, count: i64) -> Reading {
         format!("{} {noun} for credit {verb} disputed", grouped_number(count)),
         format!(
             "{} {noun} for credit {verb} disputed at the payer's bank. Answer at the payment provider before its deadline, or the money is lost; the purchase says until when, and the event `credit.disputed` told the tenant.",
+            grouped_number(count)
+        ),
+    )
+}
+
+fn unmailed(rule: &Rule, count: i64) -> Reading {
+    let noun = if count == 1 { "invoice" } else { "invoices" };
+    counted(
+        rule,
+        "invoices",
+        count,
+        format!("{} {noun} did not reach the customer by mail", grouped_number(count)),
+        format!(
+            "{} {noun} to be paid did not reach the customer by mail. The invoice says why: put right what is in the way (the customer's address with PATCH /v1/subscription, the mail account with PATCH /v1/billing-settings), or send it again with POST /v1/invoices/{{id}}/send.",
             grouped_number(count)
         ),
     )
@@ -801,6 +816,9 @@ mod tests {
             disputed(1).title.contains("1 payment for credit is")
                 && disputed(2).title.contains("2 payments for credit are")
         );
+        let unmailed = |unmailed| only(&rule(AlertKind::InvoiceUnmailed), &Facts { unmailed, ..Facts::default() });
+        assert_eq!((unmailed(0).level, unmailed(1).level), (Level::Good, Level::Bad));
+        assert!(unmailed(1).title.contains("1 invoice did not") && unmailed(2).title.contains("2 invoices did not"));
         let found = |count| only(&rule(AlertKind::LedgerFinding), &Facts { findings: Some(count), ..Facts::default() });
         assert_eq!((found(0).level, found(1).level, found(3).level), (Level::Good, Level::Bad, Level::Bad));
         assert_eq!(found(1).title, "1 thing in the books does not add up");

@@ -16,6 +16,7 @@ use super::{
     BillingMode, charge,
     ledger::{self, Book, Cause},
     purchases::by_hand,
+    top_ups::{self, TopUpState},
 };
 use crate::{
     Engine, Error, Parts, audit,
@@ -25,6 +26,7 @@ use crate::{
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
     patch::Patch,
+    plans::subscription::bill_alone,
 };
 
 /// Most that is moved at once, in millionths: a billion of any currency's unit, so that sums of many stay far from the end of the numbers.
@@ -73,6 +75,8 @@ pub struct Credits {
     pub low_at_micros: Option<i64>,
     /// When a purchase is asked for, and of how much.
     pub top_up: Option<TopUp>,
+    /// What happens then; `null` without `top_up`.
+    pub top_up_state: Option<TopUpState>,
     /// What is wrong with the books, or with `recount=true` also with the messages' charges; empty when everything adds up.
     pub differences: Vec<String>,
 }
@@ -130,7 +134,7 @@ pub struct CreditEntry {
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreditsPatch {
-    /// `none`, `prepaid` or `postpaid`. Counts for messages accepted from now on.
+    /// `none`, `prepaid` or `postpaid`. Counts for messages accepted from now on. With `postpaid` the tenant gets monthly invoices, also without a plan.
     #[serde(default)]
     pub mode: Option<BillingMode>,
     /// Below this, in millionths, the tenant is told; `null` for never.
@@ -205,7 +209,7 @@ pub struct NewAdjustment {
     pub reason: String,
 }
 
-fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
+fn view(l: &Ledger, top_up_state: Option<TopUpState>, recounted: Option<(i64, i64)>) -> Credits {
     let money = |amount_micros| Money { amount_micros, currency: l.currency.clone() };
     let mut differences = Vec::new();
     if !ledger::balances(l) {
@@ -237,6 +241,7 @@ fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
         entries: l.entries,
         low_at_micros: l.low_at,
         top_up: top_up(l),
+        top_up_state,
         differences,
     }
 }
@@ -270,16 +275,25 @@ fn entry_view(e: Entry, currency: &str) -> CreditEntry {
     }
 }
 
-/// The ledger to be written, or as it begins. Two that begin one at the same time wait for each other at the configuration's version.
+/// The ledger to be written, or as it begins: without any movement it is in the tenant's currency of today. Two that begin one at the same time wait for each other at the configuration's version.
 pub(super) async fn ledger_to_write(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
     if let Some(ledger) = rows::lock(tx, tenant).await? {
-        return Ok(ledger);
+        return in_currency(tx, ledger).await;
     }
     tenants::bump(tx, None).await?;
     match rows::lock(tx, tenant).await? {
-        Some(ledger) => Ok(ledger),
+        Some(ledger) => in_currency(tx, ledger).await,
         None => begin(tx, tenant, now).await,
     }
+}
+
+/// A ledger that nothing has moved and by which nothing is charged follows the tenant's currency.
+pub(super) async fn in_currency(tx: &mut Tx, ledger: Ledger) -> Result<Ledger, Error> {
+    if ledger.entries > 0 || BillingMode::from_stored(&ledger.mode) != BillingMode::None {
+        return Ok(ledger);
+    }
+    let row = tenants::find(tx, ledger.tenant_id).await?;
+    Ok(row.map_or(ledger.clone(), |row| Ledger { currency: row.currency, ..ledger }))
 }
 
 /// A ledger in the tenant's currency, without anything in it.
@@ -303,7 +317,7 @@ pub async fn balance(parts: &Parts, caller: &Caller) -> Result<(BillingMode, Mon
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let ledger = match rows::find(tx, tenant).await? {
-                Some(ledger) => ledger,
+                Some(ledger) => in_currency(tx, ledger).await?,
                 None => begin(tx, tenant, now).await?,
             };
             let available = Money { amount_micros: ledger.available, currency: ledger.currency };
@@ -319,11 +333,15 @@ async fn show(parts: &Parts, tenant: TenantId, is_recounted: bool) -> Result<Cre
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let ledger = match rows::find(tx, tenant).await? {
-                Some(ledger) => ledger,
+                Some(ledger) => in_currency(tx, ledger).await?,
                 None => begin(tx, tenant, now).await?,
             };
             let recounted = if is_recounted { Some(rows::sums(tx, tenant).await?) } else { None };
-            Ok::<_, Error>(view(&ledger, recounted))
+            let top_up_state = match top_up(&ledger) {
+                Some(_) => Some(top_ups::state(tx, tenant).await?),
+                None => None,
+            };
+            Ok::<_, Error>(view(&ledger, top_up_state, recounted))
         })
     });
     read.await
@@ -360,6 +378,8 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
                 ..after
             };
             rows::put(tx, tenant, &after).await?;
+            // What it uses from now on is billed, with a plan or without.
+            bill_alone(tx, tenant, |_, _| now, now).await?;
             let told = |l: &Ledger| {
                 json!({
                     "mode": l.mode, "low_at_micros": l.low_at, "top_up_below_micros": l.top_up_at, "top_up_amount_micros": l.top_up_amount,
@@ -378,11 +398,16 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
 /// Refuses to charge messages in another currency than the tenant's plan has.
 async fn check_plan(tx: &mut Tx, ledger: &Ledger) -> Result<(), Error> {
     let Some(subscription) = subscriptions::find(tx, ledger.tenant_id).await? else { return Ok(()) };
-    match plans::find(tx, subscription.plan_id).await?.filter(|plan| plan.currency != ledger.currency) {
+    let Some(id) = subscription.plan_id else { return Ok(()) };
+    match plans::find(tx, id).await?.filter(|plan| plan.currency != ledger.currency) {
         Some(plan) => {
             let detail = format!(
-                "messages would be charged in {}, and the tenant's plan is in {}; one invoice has one currency: give the tenant a plan in {} first",
-                ledger.currency, plan.currency, ledger.currency
+                "messages would be charged in {}, and the tenant's plan is in {}; one invoice has one currency: give the tenant a plan in {} first{}",
+                ledger.currency,
+                plan.currency,
+                ledger.currency,
+                // As long as nothing moved, the currency of the credit is the tenant's.
+                if ledger.entries == 0 { format!(", or the currency {}", plan.currency) } else { String::new() }
             );
             Err(Error::invalid("/mode", detail))
         }

@@ -131,10 +131,26 @@ pub(super) async fn said(
         None => all.push(dispute),
     }
     let is_disputed = all.iter().any(|dispute| !is_over(&dispute.state));
+    if row.is_disputed && !is_disputed && seen.state != DisputeState::Lost {
+        // What it stopped is looked at anew: credit is bought by itself again where it is still low.
+        open.ledger.is_topping_up = false;
+        store::credits::put(tx, tenant, &open.ledger).await?;
+    }
     let disputes = serde_json::to_string(&all).map_err(Error::internal)?;
     let row = Purchase { disputes, is_disputed, updated_at: now, ..row };
     rows::put(tx, tenant, &row).await?;
     Ok(is_news.then(|| (kind, json!(view(&row)))))
+}
+
+/// How a purchase's dispute stands against its payer's means of payment, if it does: one that is open or was lost, and began after the means was kept.
+pub(super) fn stands(p: &Purchase, kept_at: Timestamp) -> Option<&'static str> {
+    let lost = DisputeState::Lost.as_str();
+    let against =
+        |dispute: &&Dispute| dispute.created_at >= kept_at && (dispute.state == lost || !is_over(&dispute.state));
+    read(p)
+        .iter()
+        .rfind(against)
+        .map(|dispute| if dispute.state == lost { "was disputed with success" } else { "is disputed" })
 }
 
 fn is_over(state: &str) -> bool {

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use super::{
     charge,
-    credits::{AMOUNT_MAX, check_text, ledger_to_write},
+    credits::{AMOUNT_MAX, check_text, in_currency, ledger_to_write},
     disputes::{self, DisputeView},
     ledger::{Book, Cause, Open},
     payments::{self, STRIPE, check_amount, need_stripe},
@@ -308,7 +308,7 @@ pub(super) async fn currency(parts: &Parts, tenant: TenantId) -> Result<String, 
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             if let Some(ledger) = credits::find(tx, tenant).await? {
-                return Ok(ledger.currency);
+                return Ok(in_currency(tx, ledger).await?.currency);
             }
             let row = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
             Ok::<_, Error>(row.currency)

@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 use super::Allowance;
 use crate::{Error, ErrorKind, Parts, directory::Tenant, money::charge};
 
-/// Percentages of a plan's messages at which the tenant is told, once each and month. From the first one on they are nearly used up ([`level`]).
+/// Percentages of a plan's messages at which the tenant is told, once each, month and size of the plan. From the first one on they are nearly used up ([`level`]).
 const NOTICES: [i64; 3] = [80, 90, 100];
 
 /// What is missing where a plan is used up.
@@ -159,7 +159,7 @@ async fn fresh(tx: &mut Tx, tenant: &Tenant, channel: Channel, at: Timestamp) ->
     let (starts_at, ends_at) = super::months::month(&subscribed.zone, at);
     let before = quotas::counted_until(tx, tenant.id, channel).await?.unwrap_or(starts_at);
     let starts_at = starts_at.max(subscribed.counted_from).max(before);
-    let counter = Counter { tenant_id: tenant.id, channel, starts_at, ends_at, used: 0, warned: 0 };
+    let counter = Counter { tenant_id: tenant.id, channel, starts_at, ends_at, used: 0, warned: 0, warned_of: 0 };
     Ok((starts_at < ends_at).then_some(counter))
 }
 
@@ -298,6 +298,11 @@ impl Meters {
 fn notice(counter: &mut Counter, allowance: &Allowance) -> Option<(&'static str, Value)> {
     let stop = allowance.stop();
     let whole = stop.unwrap_or(allowance.included);
+    if counter.warned_of != whole {
+        // Of another plan's messages the marks are reached anew. What an earlier version told of is taken for this one's.
+        counter.warned = if counter.warned_of == 0 { counter.warned } else { 0 };
+        counter.warned_of = whole;
+    }
     let reached = NOTICES.into_iter().rfind(|percent| whole > 0 && counter.used * 100 >= whole * percent)?;
     if reached <= counter.warned {
         return None;
@@ -425,7 +430,15 @@ mod tests {
 
     fn counter(used: i64) -> Counter {
         let (starts_at, ends_at) = (Timestamp::from_seconds(100), Timestamp::from_seconds(200));
-        Counter { tenant_id: TenantId::from_ulid(1), channel: Channel::Sms, starts_at, ends_at, used, warned: 0 }
+        Counter {
+            tenant_id: TenantId::from_ulid(1),
+            channel: Channel::Sms,
+            starts_at,
+            ends_at,
+            used,
+            warned: 0,
+            warned_of: 0,
+        }
     }
 
     #[test]
@@ -441,6 +454,16 @@ mod tests {
         let mut at_once = super::tests::counter(10);
         assert_eq!(notice(&mut at_once, &allowance).unwrap().0, "quota.reached");
         assert_eq!(notice(&mut at_once, &allowance), None);
+        // A larger plan begins anew, also where much of it is used from the start; a change of what costs nothing here does not.
+        let larger = Allowance { included: 12, ..allowance.clone() };
+        assert_eq!(notice(&mut at_once, &larger).unwrap().1["percent"], 80);
+        assert_eq!(notice(&mut at_once, &larger), None);
+        let much_larger = Allowance { included: 100, overage_micros: Some(1), ..allowance.clone() };
+        assert_eq!(notice(&mut at_once, &much_larger), None);
+        at_once.used = 80;
+        assert_eq!(notice(&mut at_once, &much_larger).unwrap().1["percent"], 80);
+        let mut before = Counter { used: 9, warned: 80, ..super::tests::counter(9) };
+        assert_eq!(notice(&mut before, &allowance).unwrap().1["percent"], 90);
         let none = Allowance { included: 0, ..allowance };
         assert_eq!(notice(&mut super::tests::counter(10), &none), None);
     }

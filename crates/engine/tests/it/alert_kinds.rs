@@ -202,6 +202,10 @@ async fn fire(of_kind: AlertKind, it: &Played, others: &[Played], is_broken: &At
             credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, bought).await.unwrap();
             it.run("UPDATE credit_purchases SET is_disputed = TRUE WHERE tenant_id = $1").await;
         }
+        AlertKind::InvoiceUnmailed => {
+            it.run("INSERT INTO invoices (tenant_id, id, kind, state, currency, starts_at, ends_at, total, body, mail_state, created_at, updated_at)
+                SELECT id, id, 'invoice', 'issued', 'USD', created_at, created_at, 1, '{}', 'failed', created_at, created_at FROM tenants WHERE id = $1").await;
+        }
     }
 }
 
@@ -243,6 +247,7 @@ async fn mend(of_kind: AlertKind, it: &Played, is_broken: &AtomicBool) {
         AlertKind::PaymentDisputed => {
             it.run("UPDATE credit_purchases SET is_disputed = FALSE WHERE tenant_id = $1").await
         }
+        AlertKind::InvoiceUnmailed => it.run("UPDATE invoices SET mail_state = 'delivered' WHERE tenant_id = $1").await,
     }
 }
 
@@ -300,8 +305,14 @@ const ABOUT_RECIPIENTS: [AlertKind; 5] = [
     AlertKind::Registration,
     AlertKind::DeadLetters,
 ];
-const ABOUT_MONEY: [AlertKind; 5] =
-    [AlertKind::Cost, AlertKind::CostForecast, AlertKind::CreditLow, AlertKind::Quota, AlertKind::PaymentDisputed];
+const ABOUT_MONEY: [AlertKind; 6] = [
+    AlertKind::Cost,
+    AlertKind::CostForecast,
+    AlertKind::CreditLow,
+    AlertKind::Quota,
+    AlertKind::PaymentDisputed,
+    AlertKind::InvoiceUnmailed,
+];
 // By itself: the sums of the other stories have no messages, which the check of the books would find.
 const ABOUT_BOOKS: [AlertKind; 1] = [AlertKind::LedgerFinding];
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::TestDb;
 use tidings_engine::{
     books,
-    money::{credits, prices},
+    money::{credits, prices, top_ups::TopUpWay},
     once::Repeat,
 };
 
@@ -48,6 +48,22 @@ async fn state(shop: &Shop, purchase: &Value) -> (Value, i64) {
 
 async fn debt(shop: &Shop) -> i64 {
     credits::get(shop.parts(), &shop.stage.caller, true).await.unwrap().debt.amount_micros
+}
+
+/// A purchase of ten that was paid with a card that is kept, and Stripe's id of the payment.
+async fn kept(shop: &Shop, db: &TestDb) -> (Value, String) {
+    let new = json!({"amount_micros": 10 * M, "save_payment_method": true});
+    let purchase = shop.try_buy(new, None).await.unwrap();
+    shop.on_page(&purchase, "paid", CARD);
+    settle(shop).await;
+    let payments = crate::setting::column(db, "SELECT payment FROM credit_purchases ORDER BY id").await;
+    (purchase, payments.lines().last().unwrap().to_owned())
+}
+
+/// What happens when credit runs low, and why.
+async fn way(shop: &Shop) -> (TopUpWay, Option<String>) {
+    let state = credits::get(shop.parts(), &shop.stage.caller, false).await.unwrap().top_up_state.unwrap();
+    (state.state, state.reason)
 }
 
 async fn told(db: &TestDb) -> String {
@@ -172,6 +188,48 @@ testkit::both! {
         }
         shop.jobs().await;
         assert_eq!((shop.balance().await, state(&shop, &purchase).await), ((0, 0), (json!("open"), 10 * M)));
+    }
+
+    async fn nothing_is_bought_by_itself_with_what_is_disputed(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        shop.change(json!({"top_up": {"below_micros": 4 * M, "amount_micros": 10 * M}})).await;
+        assert_eq!(way(&shop).await, (TopUpWay::Asks, None));
+        let (first, payment) = kept(&shop, &db).await;
+        assert_eq!(way(&shop).await, (TopUpWay::Buys, None));
+        at_bank(&shop, &payment, "disputed");
+        settle(&shop).await;
+        assert_eq!((shop.balance().await, shop.all().await.len()), ((0, 0), 1));
+        let (state, reason) = way(&shop).await;
+        assert!(state == TopUpWay::Stopped && reason.unwrap().contains(first["id"].as_str().unwrap()));
+        let failures = async || crate::setting::column(&db, "SELECT data FROM events WHERE type = 'credit.top_up_failed'").await;
+        assert!(failures().await.contains("is disputed"), "{}", failures().await);
+        at_bank(&shop, &payment, "lost");
+        settle(&shop).await;
+        assert_eq!((way(&shop).await.0, shop.all().await.len()), (TopUpWay::Stopped, 1));
+        assert_eq!(failures().await.lines().count(), 1, "it is told once");
+        // Whoever keeps another card wants to pay with it.
+        shop.stage.world.clock.advance_ms(60_000);
+        kept(&shop, &db).await;
+        assert_eq!(way(&shop).await, (TopUpWay::Buys, None));
+        spend(&shop, 8 * M).await;
+        settle(&shop).await;
+        assert_eq!((shop.balance().await.0, shop.all().await.len()), (12 * M, 3));
+        assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn credit_is_bought_by_itself_again_when_the_bank_lets_it_be(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        shop.change(json!({"top_up": {"below_micros": 4 * M, "amount_micros": 10 * M}})).await;
+        let (_, payment) = kept(&shop, &db).await;
+        at_bank(&shop, &payment, "asked");
+        settle(&shop).await;
+        spend(&shop, 8 * M).await;
+        settle(&shop).await;
+        assert_eq!((shop.balance().await.0, way(&shop).await.0), (2 * M, TopUpWay::Stopped));
+        at_bank(&shop, &payment, "dropped");
+        settle(&shop).await;
+        settle(&shop).await;
+        assert_eq!((shop.balance().await.0, way(&shop).await.0), (12 * M, TopUpWay::Buys));
     }
 
     async fn a_neighbours_dispute_is_the_neighbours(db: TestDb) {

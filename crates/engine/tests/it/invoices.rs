@@ -273,6 +273,30 @@ testkit::both! {
         assert_eq!(told(&stage).await, ["invoice.issued", "invoice.overdue", "invoice.paid"]);
     }
 
+    async fn what_is_forgiven_stays_forgiven_and_the_next_delay_is_not(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        set_clock(&stage, "2026-12-15T02:00:00Z");
+        assert_eq!(closing::note_overdue(&stage.engine).await.unwrap(), 1);
+        let forgiven = subscribe(&stage, json!({"past_due_since": null})).await;
+        assert_eq!((forgiven.past_due_since, forgiven.forgiven_until), (None, Some("2026-12-15T02:00:00Z".parse().unwrap())));
+        set_clock(&stage, "2026-12-30T02:00:00Z");
+        assert_eq!(closing::note_overdue(&stage.engine).await.unwrap(), 0);
+        let mut marketing = sms(1);
+        marketing["purpose"] = json!("marketing");
+        assert_ne!(stage.try_send(marketing, None).await.map_err(|error| error.code), Err("subscription_past_due"));
+        assert!(all(&stage).await[0].is_overdue, "it is to be paid all the same");
+        set_clock(&stage, "2027-01-01T02:00:00Z");
+        close(&stage).await;
+        set_clock(&stage, "2027-01-15T02:00:00Z");
+        assert_eq!(closing::note_overdue(&stage.engine).await.unwrap(), 1);
+        assert_eq!(subscribe(&stage, json!({})).await.past_due_since, Some("2027-01-15T02:00:00Z".parse().unwrap()));
+        pay(&stage, &all(&stage).await[1]).await.unwrap();
+        assert_eq!(subscribe(&stage, json!({})).await.past_due_since, None, "the first one is forgiven");
+        assert_eq!(told(&stage).await, ["invoice.issued", "invoice.overdue", "invoice.issued", "invoice.overdue", "invoice.paid"]);
+    }
+
     async fn messages_by_the_price_list_are_due_unless_credit_paid_them(db: TestDb) {
         let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
         let new = serde_json::from_value(json!({"currency": "USD", "rows": [{"channel": "sms", "unit": "message", "amount_micros": 2_000_000}]})).unwrap();
@@ -359,7 +383,7 @@ testkit::both! {
         set_clock(&stage, "2027-02-01T02:00:00Z");
         while close(&stage).await > 0 {}
         let found = all(&stage).await;
-        let told: Vec<_> = found.iter().map(|row| (row.plan.as_str(), row.month.as_str(), row.total.amount_micros)).collect();
+        let told: Vec<_> = found.iter().map(|row| (row.plan.as_deref().unwrap(), row.month.as_str(), row.total.amount_micros)).collect();
         assert_eq!(told, [("Studio", "2026-11", 30_000_000), ("Other", "2026-12", 10_000_000)]);
         assert_eq!(subscribe(&stage, json!({})).await.next_invoice_at, None);
     }

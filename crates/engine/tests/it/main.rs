@@ -30,6 +30,7 @@ mod invoice_deliveries;
 mod invoices;
 mod keys;
 mod letters;
+mod mailed;
 mod money;
 mod naive;
 mod once;
