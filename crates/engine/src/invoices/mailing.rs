@@ -109,7 +109,7 @@ pub struct MailView {
     /// The message of the operator's own tenant it went in. The operator sees it.
     #[schema(value_type = Option<String>)]
     pub message_id: Option<MessageId>,
-    /// When it is tried again by itself, where it waits or failed. The operator sees it.
+    /// When it is tried again by itself, where it waits or failed.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_try_at: Option<Timestamp>,
 }
@@ -117,7 +117,7 @@ pub struct MailView {
 impl MailView {
     /// Leaves out what is the operator's to know.
     pub(super) fn hide(&mut self) {
-        (self.failure, self.message_id, self.next_try_at) = (None, None, None);
+        (self.failure, self.message_id) = (None, None);
     }
 }
 

@@ -39,7 +39,7 @@ async fn alone(db: &TestDb, at: &str, zone: &str) -> Stage {
 }
 
 /// Deletes the tenant and lets everything it had be removed.
-async fn delete(stage: &Stage) {
+pub async fn delete(stage: &Stage) {
     tenants::delete(stage.engine.parts(), &operator(), stage.tenant).await.unwrap();
     stage.world.clock.advance_ms(121_000);
     for _ in 0..100 {

@@ -132,6 +132,17 @@ testkit::both! {
         assert_eq!(invoice(&stage, &stage.caller).await.mailed_at, Some("2026-12-01T03:00:00Z".parse().unwrap()));
     }
 
+    async fn the_last_invoice_of_a_deleted_tenant_reaches_it(db: TestDb) {
+        let (stage, host) = hosted(&db).await;
+        host.account("sandbox", json!({}), None).await;
+        address(&stage, "ada@acme.example").await;
+        set_clock(&stage, "2026-11-16T00:00:00Z");
+        crate::bills::delete(&stage).await;
+        assert_eq!((run(&stage).await, written_to(&host).await), (1, vec!["ada@acme.example".to_owned()]));
+        let seen = invoice(&host, &Caller::system(None)).await;
+        assert_eq!((seen.tenant_id, seen.total.amount_micros, seen.mail.unwrap().state), (stage.tenant, 15_000_000, MailState::Accepted));
+    }
+
     async fn what_nobody_tried_for_days_is_for_somebody_to_look_at(db: TestDb) {
         let (stage, host) = hosted(&db).await;
         address(&stage, "ada@acme.example").await;

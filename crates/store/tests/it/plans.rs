@@ -2,7 +2,7 @@
 
 use model::{Channel, PlanId, TenantId, Timestamp};
 use store::{
-    Scope,
+    Scope, credits,
     plans::{self, Plan},
     quotas::{self, Counter},
     subscriptions::{self, Subscription},
@@ -110,6 +110,27 @@ testkit::both! {
         let kept = subscription(ACME, 1, Some(5));
         assert_eq!(write!(db, |tx| (subscriptions::find(tx, ACME).await?, subscriptions::lock(tx, ACME).await?)), (Some(kept.clone()), Some(kept)));
         assert_eq!(write!(db, |tx| subscriptions::find(tx, TenantId::from_ulid(50)).await?), None);
+    }
+
+    async fn who_pays_afterwards_and_is_not_billed_is_found(db: TestDb) {
+        let third = TenantId::from_ulid(30);
+        for (id, mode) in [(ACME, "postpaid"), (OTHER, "prepaid"), (third, "postpaid")] {
+            let row = crate::tenancy::tenant(id);
+            write!(db, |tx| tenants::insert(tx, &row).await?);
+            let ledger = credits::Ledger::empty(id, mode, "EUR", at(1));
+            write!(db, |tx| credits::put(tx, id, &ledger).await?);
+        }
+        assert_eq!(write!(db, |tx| subscriptions::unbilled(tx, 9).await?), [ACME, third]);
+        assert_eq!(write!(db, |tx| subscriptions::unbilled(tx, 1).await?), [ACME]);
+        write!(db, |tx| subscriptions::put(tx, ACME, &Subscription { plan_id: None, ..subscription(ACME, 1, None) }).await?);
+        assert_eq!(write!(db, |tx| subscriptions::unbilled(tx, 9).await?), [third]);
+        let gone = tenants::Tenant { deleted_at: Some(at(5)), ..crate::tenancy::tenant(third) };
+        let written = gone.clone();
+        assert_eq!(write!(db, |tx| tenants::find_deleted(tx, third).await?), None);
+        write!(db, |tx| tenants::update(tx, &written).await?);
+        assert_eq!(write!(db, |tx| subscriptions::unbilled(tx, 9).await?), []);
+        let found = write!(db, |tx| tenants::find_deleted(tx, third).await?);
+        assert_eq!(found.and_then(|row| row.deleted_at), gone.deleted_at);
     }
 
     async fn counters_are_kept_by_channel_and_month(db: TestDb) {
