@@ -38,13 +38,18 @@ use crate::{
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
-    plans::{Allowance, subscription::Customer},
+    plans::{
+        Allowance,
+        subscription::{Customer, check_fonts},
+    },
     vault::OPERATOR,
     writes::Writes,
 };
 
 /// Longest reference or reason, in characters.
 const REFERENCE_MAX: usize = 200;
+/// What stands on a credit note.
+const REASON: &str = "/reason";
 
 /// Whether it is a bill or takes one back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -316,6 +321,9 @@ fn check_text(pointer: &str, text: &str) -> Result<(), Error> {
     if text.trim().is_empty() || text.chars().count() > REFERENCE_MAX || text.chars().any(char::is_control) {
         faults.add(pointer, format!("1 to {REFERENCE_MAX} characters in one line"));
     }
+    if pointer == REASON {
+        check_fonts(pointer, text, &mut faults);
+    }
     faults.end()
 }
 
@@ -393,7 +401,7 @@ pub async fn void(
     why: InvoiceVoid,
 ) -> Result<Reply, Error> {
     caller.need_operator("invoices:write")?;
-    check_text("/reason", &why.reason)?;
+    check_text(REASON, &why.reason)?;
     let note = InvoiceId::from_ulid(engine.ports.ids.ulid(engine.ports.clock.now()));
     act(engine, caller, repeat, id, Act::Void { reason: why.reason, note }).await
 }
@@ -426,6 +434,10 @@ impl Act {
             }
             Self::Issue => Err(wrong_state(row, "only a draft can be issued")),
             Self::Pay(payment) if state == InvoiceState::Issued => {
+                if payment.paid_at.is_some_and(|at| at < row.starts_at) {
+                    let detail = format!("not before {}, when what it bills began", row.starts_at);
+                    return Err(Error::invalid("/paid_at", detail));
+                }
                 if payment.paid_at.is_some_and(|at| at > now) {
                     let detail = "not later than now; a payment is recorded when it has arrived";
                     return Err(Error::invalid("/paid_at", detail));
@@ -512,6 +524,8 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
     body.net = -body.net;
     body.taxes.iter_mut().for_each(|tax| tax.amount_micros = -tax.amount_micros);
     (body.of_number, body.reason) = (of.number.clone(), Some(reason));
+    // Nobody pays it by the means an invoice is paid by.
+    body.payment.clear();
     Ok(Invoice {
         id,
         kind: InvoiceKind::CreditNote.as_str().to_owned(),
@@ -551,7 +565,8 @@ pub(crate) async fn finish(
     row.number = Some(format!("{series}{number:06}"));
     row.issued_at = Some(now);
     row.updated_at = now;
-    if row.total > 0 {
+    // A credit note is settled by whoever writes it, also one that takes back what was to be given.
+    if row.total > 0 && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice {
         row.state = InvoiceState::Issued.as_str().to_owned();
         row.due_at = Some(now.plus_seconds(i64::from(body.due_days) * 86_400));
     } else {

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::invoices::{closing, compose::TaxRate, settings::check_rate};
 use crate::{
-    Engine, Error, ErrorKind, Parts, audit, directory::Tenant, keys::Caller, money::BillingMode, names::Faults,
-    patch::Patch,
+    Engine, Error, ErrorKind, Parts, audit, directory::Tenant, documents, keys::Caller, money::BillingMode,
+    names::Faults, patch::Patch,
 };
 
 /// How long a bill may be unpaid before marketing stops, in seconds: two weeks, in which somebody comes back from a holiday.
@@ -190,6 +190,15 @@ impl Customer {
 pub(crate) fn check_line(pointer: &str, text: &str, faults: &mut Faults) {
     if text.trim().is_empty() || text.chars().count() > LINE_MAX || text.chars().any(char::is_control) {
         faults.add(pointer, format!("1 to {LINE_MAX} characters in one line"));
+    }
+    check_fonts(pointer, text, faults);
+}
+
+/// Notes what cannot be printed.
+pub(crate) fn check_fonts(pointer: &str, text: &str, faults: &mut Faults) {
+    if let Some(c) = documents::without_font(text) {
+        let code = u32::from(c);
+        faults.add(pointer, format!("no font we ship has the character `{c}` (U+{code:04X}), and it stands on invoices; write it in another script"));
     }
 }
 
@@ -457,8 +466,11 @@ fn changed(
         // It goes on after its last bill.
         (after.billed_until, after.closes_at) = (after.billed_until.max(now), Some(month_ends));
     }
+    // What an earlier version took stays until it is written anew.
+    if let Patch::Set(customer) = &change.customer {
+        customer.check(&mut faults);
+    }
     let customer = change.customer.or(Customer::from_stored(&after.customer), Customer::default());
-    customer.check(&mut faults);
     after.customer = serde_json::to_string(&customer).map_err(Error::internal)?;
     after.updated_at = now;
     faults.end()?;
