@@ -441,7 +441,8 @@ pub fn callback() -> Value {
         "headers": [["content-type", "application/x-www-form-urlencoded"], ["x-twilio-signature", "\u{2022}\u{2022}\u{2022}\u{2022}"]],
         "body": "MessageSid=SM1&MessageStatus=delivered", "body_encoding": "utf-8", "size": 38, "verdict": "valid", "detail": null,
         "observed": 1, "unmatched": 0, "repeats": 0,
-        "told": [{"fact": "delivered", "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "inbound_message_id": null}],
+        "told": [{"fact": "delivered", "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "inbound_message_id": null,
+            "changed": [{"what": "status", "from": "sent", "to": "delivered"}, {"what": "price", "to": "7500 USD"}]}],
     })
 }
 

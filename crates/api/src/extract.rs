@@ -156,7 +156,7 @@ impl FromRequestParts<App> for Who {
             return Err(Error::internal(format!("{} {route} is not in the table of operations", parts.method)).into());
         };
         let caller = match identify(parts, app).await? {
-            Identity::Program(caller) => caller,
+            Identity::Program(caller) => Caller { agent: device(parts, app).agent_kept(), ..caller },
             Identity::Person(session, _) => {
                 let tenant = session.acting_in(text(&parts.headers, &TIDINGS_TENANT)?)?;
                 sessions::caller(app.engine().parts(), &session, tenant).await?

@@ -32,7 +32,7 @@ pub use self::{
     recount::recount_pending,
 };
 use crate::{
-    Engine, Error,
+    Engine, Error, audit,
     csv::Csv,
     keys::Caller,
     queries::{malformed, to_json},
@@ -130,7 +130,9 @@ impl Engine {
     /// The same as a CSV table, without totals.
     #[crate::boxed]
     pub async fn analytics_csv(&self, caller: &Caller, query: &AnalyticsQuery) -> Result<Vec<u8>, Error> {
-        Ok(table(&self.analytics_view(caller, query).await?))
+        let view = self.analytics_view(caller, query).await?;
+        audit::note_export(self.parts(), caller, "analytics.exported", caller.owner(), view.data.len(), query).await?;
+        Ok(table(&view))
     }
 
     /// The same for pages.

@@ -8,9 +8,9 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, accounts, alerts, analytics, apply, attachments, books, callbacks, campaigns, contacts,
-    demo, dispatch, domains, endpoints, invoices, money, once, reconciliations, recovery, registrations, retention,
-    routing, schedules, tenants, tracking, waiting, whatsapp_templates,
+    Engine, Error, access, accounts, alerts, analytics, apply, attachments, audit, books, callbacks, campaigns,
+    contacts, demo, dispatch, domains, endpoints, invoices, money, once, reconciliations, recovery, registrations,
+    retention, routing, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -118,6 +118,11 @@ const JOBS: &[Job] = &[
         name: "check_the_books",
         every_ms: books::EVERY_MS,
         run: |engine| Box::pin(async move { books::daily(&engine).await.map(|_| 0) }),
+    },
+    Job {
+        name: "mark_audit_logs",
+        every_ms: audit::seals::EVERY_MS,
+        run: |engine| Box::pin(async move { audit::seals::run(engine.parts()).await.map(|_| 0) }),
     },
     Job {
         name: "ask",

@@ -435,13 +435,15 @@ pub async fn differences_after(
     Ok(read.await?.into_iter().map(difference).collect())
 }
 
-/// The same as a CSV table. Needs the scope `usage:read`.
+/// The same as a CSV table. That somebody took it is in the audit log. Needs the scope `usage:read`.
 #[crate::boxed]
 pub async fn differences_csv(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Vec<u8>, Error> {
     let header =
         ["kind", "record", "message_id", "at", "ours", "theirs", "currency", "segments_ours", "segments_theirs"];
     let mut csv = Csv::with_header(&header);
-    for d in differences(parts, caller, id).await? {
+    let found = differences(parts, caller, id).await?;
+    audit::note_export(parts, caller, "reconciliation.exported", id, found.len(), &json!({})).await?;
+    for d in found {
         let number = |value: Option<i64>| value.map(|value| value.to_string()).unwrap_or_default();
         let cells = [
             d.kind,

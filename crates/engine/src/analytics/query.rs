@@ -16,7 +16,7 @@ const MONTH_S: i64 = 31 * 86_400;
 const TEXT_MAX: usize = 200;
 
 /// Which figures are asked for (`GET /v1/analytics`).
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AnalyticsQuery {

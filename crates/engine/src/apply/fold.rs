@@ -21,7 +21,8 @@ use store::{
 };
 
 use super::{
-    AskedAbout, EarlyPayload, Finished, Held, Learned, Moved, Withdrawn,
+    AskedAbout, Change, EarlyPayload, Finished, Held, Learned, Moved, Withdrawn,
+    changes::Before,
     conclude::{self, Facts, Next, conclude},
     fallback,
     health::News,
@@ -392,13 +393,14 @@ impl<'a> Fold<'a> {
         self.put(m);
     }
 
-    /// A fact became known.
-    pub(super) fn learned(&mut self, learned: &Learned) {
-        let Some(mut m) = self.take(learned.message_id) else { return };
+    /// A fact became known. Answers what it changed.
+    pub(super) fn learned(&mut self, learned: &Learned) -> Vec<Change> {
+        let Some(mut m) = self.take(learned.message_id) else { return Vec::new() };
         if m.tenant_id != learned.tenant_id {
             self.put(m);
-            return;
+            return Vec::new();
         }
+        let before = Before::of(&m);
         let is_former = self.ways.former.get(&m.id).is_some_and(|former| {
             fallback::is_about_former(&m, former, learned.attempt, learned.provider_message_id.as_deref())
         });
@@ -432,23 +434,26 @@ impl<'a> Fold<'a> {
         if is_former && !matches!(learned.fact.status(), Some(Status::Delivered | Status::Read) | None) {
             // It has moved on: only that it arrived after all, or what the recipient did, still matters.
             self.put(m);
-            return;
+            return Vec::new();
         }
         if m.provider_message_id.is_none() && !is_former {
             m.provider_message_id.clone_from(&learned.provider_message_id);
         }
         m.segments = learned.segments.filter(|count| *count > 0 && !is_former).or(m.segments);
-        if let Some(price) = learned.price.as_ref().filter(|_| !is_former) {
+        let price = learned.price.as_ref().filter(|_| !is_former);
+        if let Some(price) = price {
             self.priced(&mut m, price);
         }
-        self.notice(&m, |channel, connector| notice::of_fact(channel, connector, &learned.fact));
+        let noticed = self.noticed(&m, &learned.fact);
         if let Fact::Failed { failure } | Fact::Bounced { failure, .. } = &learned.fact
             && !matches!(m.status, Status::Delivered | Status::Read)
             && m.due_at.is_none()
             && self.falls_back(&mut m, failure)
         {
+            let mut changes = before.changes(&m, price);
+            changes.extend(noticed);
             self.put(m);
-            return;
+            return changes;
         }
         if learned.fact.status().is_some_and(Status::is_final) {
             // Whatever the provider says settles an attempt nobody could speak for: no retry, no more asking.
@@ -469,7 +474,10 @@ impl<'a> Fold<'a> {
         if learned.machine.is_none() {
             self.step(&mut m, &learned.fact, learned.at);
         }
+        let mut changes = before.changes(&m, price);
+        changes.extend(noticed);
         self.put(m);
+        changes
     }
 
     /// A report that came before the provider's answer was recorded.
@@ -480,7 +488,7 @@ impl<'a> Fold<'a> {
         });
         let Some((message_id, tenant_id)) = row.map(|m| (m.id, m.tenant_id)) else { return };
         if let Some(payload) = EarlyPayload::read(&early.report) {
-            self.learned(&payload.learned(tenant_id, message_id, early));
+            drop(self.learned(&payload.learned(tenant_id, message_id, early)));
         }
     }
 

@@ -6,7 +6,7 @@ use model::{CallbackId, Timestamp};
 use store::callback_log::Callback;
 
 use super::{BODY_MAX, LOGGED_MAX, OwnedRequest};
-use crate::directory::Account;
+use crate::directory::{Account, DOTS};
 
 /// Bytes kept of the body of a request that could not be verified.
 const INVALID_BODY_MAX: usize = 4 * 1024;
@@ -19,8 +19,6 @@ const HIDDEN: &[&str] =
     &["authorization", "proxy-authorization", "cookie", "x-telegram-bot-api-secret-token", "x-api-key"];
 /// Parameters whose values are never kept: their names contain one of these.
 const HIDDEN_PARAMETERS: &[&str] = &["token", "secret", "password", "api_key", "apikey"];
-/// What stands for a secret.
-const DOTS: &str = "••••";
 /// Shortest setting that is searched for: shorter ones occur by chance.
 const SECRET_MIN: usize = 4;
 /// Bytes of a request's key: nobody but the provider can make two requests with the same.
@@ -50,22 +48,23 @@ pub(super) fn row(
         Logged::Invalid(reason) => ("invalid", Some(reason), INVALID_BODY_MAX),
         Logged::Unreadable(reason) => ("unreadable", Some(reason), kept_max(request)),
     };
+    let secrets = Secrets::of(account);
     let headers: Vec<(&str, String)> =
-        request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, account)).collect();
+        request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, &secrets)).collect();
     Callback {
         tenant_id: account.tenant_id,
         id,
         account_id: account.id,
         received_at: now,
         method: cut(&request.method, VALUE_MAX),
-        path: hidden(cut(&request.path, VALUE_MAX), account),
-        query: hidden(parameters(&cut(&request.query, VALUE_MAX)), account),
+        path: secrets.hidden(cut(&request.path, VALUE_MAX)),
+        query: secrets.hidden(parameters(&cut(&request.query, VALUE_MAX))),
         headers: serde_json::to_string(&headers).unwrap_or_else(|_| "[]".to_owned()),
-        body: hidden_bytes(&request.body[..request.body.len().min(body_max)], account),
+        body: secrets.hidden_bytes(&request.body[..request.body.len().min(body_max)]),
         size: request.body.len() as u64,
         dedupe,
         verdict: verdict.to_owned(),
-        detail: detail.map(|detail| hidden(without_nul(&detail), account)),
+        detail: detail.map(|detail| secrets.hidden(without_nul(&detail))),
         observed: 0,
         unmatched: 0,
         repeats: 0,
@@ -93,17 +92,27 @@ pub(super) fn dedupe(inbound: &dyn Inbound, request: &Request<'_>) -> Vec<u8> {
     context.finish().as_ref()[..DEDUPE_LEN].to_vec()
 }
 
-/// A text without the account's secrets.
-pub(super) fn hidden(text: String, account: &Account) -> String {
-    let fields = account.connector.spec().fields;
-    let secrets = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN);
-    secrets.fold(text, |text, secret| if text.contains(secret) { text.replace(secret, DOTS) } else { text })
-}
+/// What of an account nobody may read who may not change it: its secret settings, and the secrets in its addresses.
+pub(crate) struct Secrets(Vec<String>);
 
-fn hidden_bytes(bytes: &[u8], account: &Account) -> Vec<u8> {
-    let fields = account.connector.spec().fields;
-    let secrets = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN);
-    secrets.fold(bytes.to_vec(), |bytes, secret| replaced(bytes, secret.as_bytes()))
+impl Secrets {
+    /// Those of one account.
+    pub fn of(account: &Account) -> Self {
+        let fields = account.connector.spec().fields;
+        let settings = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN).map(str::to_owned);
+        Self(settings.chain(account.address_secrets()).collect())
+    }
+
+    /// A text without them.
+    pub fn hidden(&self, text: String) -> String {
+        let hide =
+            |text: String, secret: &String| if text.contains(secret) { text.replace(secret, DOTS) } else { text };
+        self.0.iter().fold(text, hide)
+    }
+
+    fn hidden_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.0.iter().fold(bytes.to_vec(), |bytes, secret| replaced(bytes, secret.as_bytes()))
+    }
 }
 
 fn replaced(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
@@ -120,11 +129,11 @@ fn replaced(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
     clean
 }
 
-fn header<'a>(name: &'a str, value: &str, account: &Account) -> (&'a str, String) {
+fn header<'a>(name: &'a str, value: &str, secrets: &Secrets) -> (&'a str, String) {
     if HIDDEN.contains(&name) {
         return (name, DOTS.to_owned());
     }
-    (name, hidden(cut(value, VALUE_MAX), account))
+    (name, secrets.hidden(cut(value, VALUE_MAX)))
 }
 
 /// A query without the values of parameters that are secrets by their names.

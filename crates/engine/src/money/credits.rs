@@ -526,11 +526,12 @@ pub async fn entries(
     Ok(window.page(found, |entry| u128::from(entry.number.unsigned_abs()), |entry| entry_view(entry, &currency)))
 }
 
-/// The newest movements as a CSV table. Needs the scope `credits:read`.
+/// The newest movements as a CSV table. That somebody took it is in the audit log. Needs the scope `credits:read`.
 #[crate::boxed]
 pub async fn statement(parts: &Parts, caller: &Caller) -> Result<Vec<u8>, Error> {
     caller.need("credits:read")?;
     let (currency, found) = read_entries(parts, caller.need_tenant()?, i64::MAX, STATEMENT_MAX).await?;
+    audit::note_export(parts, caller, "credits.exported", caller.owner(), found.len(), &json!({})).await?;
     let names = [
         "number",
         "at",
