@@ -68,7 +68,7 @@ pub(crate) struct AuditFileQuery {
         headers(("Next-Cursor" = String, description = "Give this as `cursor` to get the next file; missing at the end.")),
         content(
             (String = "application/x-ndjson", example = json!("{\"id\":\"aud_01K9ZC8Q6T7Y2V5B3N4M1XWRSD\",\"action\":\"account.updated\"}\n")),
-            (String = "text/csv", example = json!("id,at,actor,action,subject,detail,ip\r\n")),
+            (String = "text/csv", example = json!("id,at,actor,action,subject,detail,ip,agent\r\n")),
         ))))]
 pub(crate) async fn export_audit(
     State(app): State<App>,
