@@ -342,7 +342,7 @@ fn banner(cx: &Cx) -> Markup {
     html! {
         @if is_guest {
             section.banner aria-label="Whose tenant this is" {
-                (icon("shield")) span { "You are in " strong { (tenant.name) } " as the operator. What you do is in both audit logs." }
+                (icon("shield")) span { "You are in " strong { (tenant.name) } " as the operator. Both audit logs say that you entered; what you do here is in the tenant's." }
                 (parts::act("/console/leave", cx.csrf(), "small", None, "Leave"))
             }
         }
