@@ -41,9 +41,14 @@ pub(crate) fn amount(micros: i64) -> String {
     format!("{sign}{}.{decimals}", number(i64::try_from(whole).unwrap_or(i64::MAX)))
 }
 
-/// Reads an amount as people write it, with a dot or a comma before at most six decimals, as millionths.
+/// Reads an amount as people write it, with a dot or a comma before at most six decimals, as millionths. `1,000` is refused, as it is a thousand for one and one for another.
 pub(crate) fn read_amount(text: &str) -> Option<i64> {
-    let text = text.trim().replace('−', "-").replace(',', ".");
+    let text = text.trim().replace('−', "-");
+    let is_thousands = |(whole, part): (&str, &str)| part.len() == 3 && whole.trim_start_matches(['-', '0']) != "";
+    if text.split_once(',').is_some_and(is_thousands) {
+        return None;
+    }
+    let text = text.replace(',', ".");
     let (sign, text) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -279,7 +284,22 @@ mod tests {
         check(-7_500, "−0.0075");
         check(1_234_567_000_001, "1,234,567.000001");
         assert_eq!([read_amount("12,5"), read_amount(" 3 ")], [Some(12_500_000), Some(3_000_000)]);
-        for odd in ["", "abc", ".5", "1.2.3", "1,234.50", "0.0000001", "--1", "99999999999999"] {
+        assert_eq!([read_amount("0,009"), read_amount("-0,125")], [Some(9_000), Some(-125_000)]);
+        assert_eq!([read_amount("1,0000"), read_amount("1.125")], [Some(1_000_000), Some(1_125_000)]);
+        for odd in [
+            "1,000",
+            "-12,345",
+            "100,000",
+            "1,000,000",
+            "",
+            "abc",
+            ".5",
+            "1.2.3",
+            "1,234.50",
+            "0.0000001",
+            "--1",
+            "99999999999999",
+        ] {
             assert_eq!(read_amount(odd), None, "{odd}");
         }
     }

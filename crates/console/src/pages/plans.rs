@@ -163,7 +163,7 @@ fn read_new(form: &Form) -> Result<NewPlan, Error> {
     let wrong = |name: &str, detail: &str| FieldError::new(format!("/{name}"), detail);
     let monthly_fee_micros = format::read_amount(form.text("monthly_fee_micros"));
     if monthly_fee_micros.is_none() {
-        faults.push(wrong("monthly_fee_micros", "write an amount such as 49.00"));
+        faults.push(wrong("monthly_fee_micros", "write an amount such as 49.00, without a comma between thousands"));
     }
     let mut allowances = Vec::new();
     for channel in channels::of_people() {
@@ -182,7 +182,7 @@ fn read_new(form: &Form) -> Result<NewPlan, Error> {
         let overage_micros = form.filled(&overage).and_then(|text| {
             let read = format::read_amount(text);
             if read.is_none() {
-                faults.push(wrong(&overage, "write an amount such as 0.009"));
+                faults.push(wrong(&overage, "write an amount such as 0.009, without a comma between thousands"));
             }
             read
         });
