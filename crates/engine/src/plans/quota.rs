@@ -43,6 +43,17 @@ pub struct Shortfall {
     pub choices: Vec<Choice>,
 }
 
+impl Shortfall {
+    /// What is missing where `need` messages are wanted and `remaining` are left until `resets_at`, with what can be done.
+    pub(crate) fn new(channel: Channel, need: i64, used: i64, remaining: i64, resets_at: Timestamp) -> Self {
+        let mut choices = vec![Choice::Upgrade, Choice::NextMonth { from: resets_at }];
+        if remaining > 0 {
+            choices.insert(0, Choice::Remove { messages: need - remaining });
+        }
+        Self { channel, need, used, remaining, resets_at, choices }
+    }
+}
+
 /// A way on where a plan is used up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = QuotaChoice)]
@@ -318,19 +329,9 @@ fn refusal(counter: &Counter, stop: i64, need: i64) -> Error {
         need - remaining,
         counter.ends_at
     );
-    let mut choices = vec![Choice::Upgrade, Choice::NextMonth { from: counter.ends_at }];
-    if remaining > 0 {
-        choices.insert(0, Choice::Remove { messages: need - remaining });
-    }
     let mut refusal = Error::new(ErrorKind::Payment, "quota_exceeded", detail).with_action("UPGRADE_PLAN");
-    refusal.quota = Some(Box::new(Shortfall {
-        channel: counter.channel,
-        need,
-        used: counter.used,
-        remaining,
-        resets_at: counter.ends_at,
-        choices,
-    }));
+    let short = Shortfall::new(counter.channel, need, counter.used, remaining, counter.ends_at);
+    refusal.quota = Some(Box::new(short));
     refusal
 }
 
