@@ -239,6 +239,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { money::top_ups::run(&engine).await }),
     },
     Job {
+        name: "follow_up_purchases",
+        every_ms: 30_000,
+        run: |engine| Box::pin(async move { money::follow_up::run(&engine).await }),
+    },
+    Job {
         name: "give_back",
         every_ms: 5_000,
         run: |engine| Box::pin(async move { money::refunds::run(&engine).await }),

@@ -207,6 +207,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 39,
+        name: "asked_for",
+        sql: include_str!("../migrations/0039_asked_for.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

@@ -17,6 +17,8 @@ pub struct Subscription {
     pub past_due_since: Option<Timestamp>,
     /// From when nothing is accepted.
     pub canceled_at: Option<Timestamp>,
+    /// When that was said.
+    pub cancel_said_at: Option<Timestamp>,
     /// Whom invoices are addressed to, as JSON.
     pub customer: String,
     /// Messages accepted from then on are counted.
@@ -31,7 +33,7 @@ pub struct Subscription {
     pub updated_at: Timestamp,
 }
 
-const COLUMNS: &str = "tenant_id, plan_id, trial_ends_at, past_due_since, canceled_at, customer, counted_from, billed_until, closes_at, created_at, updated_at";
+const COLUMNS: &str = "tenant_id, plan_id, trial_ends_at, past_due_since, canceled_at, customer, counted_from, billed_until, closes_at, created_at, updated_at, cancel_said_at";
 
 fn read(mut row: Row) -> Result<Subscription, Error> {
     let row = &mut row;
@@ -47,6 +49,7 @@ fn read(mut row: Row) -> Result<Subscription, Error> {
         closes_at: row.get(8)?,
         created_at: row.get(9)?,
         updated_at: row.get(10)?,
+        cancel_said_at: row.get(11)?,
     })
 }
 
@@ -65,12 +68,12 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<Option<Subscription>,
 /// Writes a subscription, new or changed.
 pub async fn put(tx: &mut Tx, tenant: TenantId, s: &Subscription) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO subscriptions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant_id) DO UPDATE SET plan_id = excluded.plan_id,
+        "INSERT INTO subscriptions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (tenant_id) DO UPDATE SET plan_id = excluded.plan_id,
          trial_ends_at = excluded.trial_ends_at, past_due_since = excluded.past_due_since, canceled_at = excluded.canceled_at, customer = excluded.customer,
          counted_from = excluded.counted_from, billed_until = excluded.billed_until, closes_at = excluded.closes_at,
-         updated_at = excluded.updated_at"
+         updated_at = excluded.updated_at, cancel_said_at = excluded.cancel_said_at"
     );
-    let params: [&dyn crate::Param; 11] = [
+    let params: [&dyn crate::Param; 12] = [
         &tenant,
         &s.plan_id,
         &s.trial_ends_at,
@@ -82,6 +85,7 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, s: &Subscription) -> Result<(), 
         &s.closes_at,
         &s.created_at,
         &s.updated_at,
+        &s.cancel_said_at,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }

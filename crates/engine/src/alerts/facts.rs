@@ -390,9 +390,7 @@ async fn spent(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Spent, Er
         month_micros: sums[0],
         week_micros: sums[1],
         month_left_s: (end.as_seconds() - now.as_seconds()).max(0),
-        available_micros: ledger
-            .filter(|ledger| ledger.mode == "prepaid")
-            .map(|ledger| ledger.available.saturating_add(ledger.promo)),
+        available_micros: ledger.filter(|ledger| ledger.mode == "prepaid").map(|ledger| ledger.left()),
     })
 }
 

@@ -91,6 +91,7 @@ async fn subscribe(tx: &mut Tx, tenant: TenantId, month_begins: Timestamp, now: 
         trial_ends_at: None,
         past_due_since: None,
         canceled_at: None,
+        cancel_said_at: None,
         customer,
         counted_from: month_begins,
         billed_until: month_begins,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, country, directory::Tenant};
 
-/// Grants of promotional credit a ledger is written with: more than may be there at once, so that what comes back finds the grant it came from.
+/// Grants of promotional credit a ledger is written with besides those that have something left: the newest, so that what comes back finds the grant it came from.
 pub(super) const GRANTS_READ: i64 = 2 * super::credits::GRANTS_MAX;
 
 /// The price of a message under its tenant's prices; `None` when the tenant is not billed.
@@ -77,6 +77,7 @@ pub(super) async fn begin(tx: &mut Tx, ledger: credits::Ledger, now: Timestamp) 
     let mut open = Open::new(ledger);
     if has_grants {
         open.grants = credits::grants(tx, open.ledger.tenant_id, GRANTS_READ).await?;
+        open.trim_grants();
         open.expire(now);
     }
     Ok(open)

@@ -149,11 +149,11 @@ fn moved(open: &mut Open, row: &Purchase, seen: &Disputed, taken: i64, now: Time
         open.post(Book::Purchased, Book::Available, back, by_hand("dispute_returned", &why, ACTOR, now));
         return -back;
     }
-    // What was bought is the other side of it: nothing more can go back than came in.
-    let wanted = seen.withdrawn_micros - taken;
-    let more = wanted.min(open.ledger.purchased.max(0));
-    if more < wanted {
-        tracing::error!(purchase.id = %row.id, dispute.id = seen.id, missing_micros = wanted - more, "More of a payment went back to its payer than was bought; somebody has to look at it");
+    // The bank takes all of it, also what went back another way before: then more went back than was bought, and the tenant owes that.
+    let more = seen.withdrawn_micros - taken;
+    let beyond = more - open.ledger.purchased.max(0);
+    if beyond > 0 {
+        tracing::error!(purchase.id = %row.id, dispute.id = seen.id, beyond_micros = beyond, "More of a payment went back to its payer than was bought; somebody has to look at it");
     }
     open.post(Book::Available, Book::Purchased, more, by_hand("dispute", &why, ACTOR, now));
     more

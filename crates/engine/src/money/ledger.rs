@@ -102,10 +102,10 @@ impl Open {
         !self.entries.is_empty() || self.remainder_before != self.ledger.remainder
     }
 
-    /// What can still be spent: without limit for those who pay afterwards.
+    /// What can still be spent: without limit for those who pay afterwards, and nothing in debt, promotional credit neither.
     pub fn spendable(&self) -> i64 {
         match BillingMode::from_stored(&self.ledger.mode) {
-            BillingMode::Prepaid => self.ledger.available.max(0).saturating_add(self.ledger.promo),
+            BillingMode::Prepaid => self.ledger.left().max(0),
             BillingMode::None | BillingMode::Postpaid => i64::MAX,
         }
     }
@@ -198,15 +198,27 @@ impl Open {
         promo
     }
 
-    /// Moves an amount back to what can be spent, `promo` of it to promotional credit: to the grants that end last, which were begun last.
+    /// Moves an amount back to what can be spent, `promo` of it to promotional credit: to the grants that end last, which were begun last. What has no room there came from a grant that was spent
+    /// longer ago than grants are read, and ends with it.
     fn give_back(&mut self, from: Book, amount: i64, promo: i64, cause: &Cause) {
         let mut left = promo;
         for grant in self.grants.iter_mut().rev() {
             let room = left.min(grant.amount - grant.rest);
             (grant.rest, left) = (grant.rest + room, left - room);
         }
-        self.post(from, Book::Available, amount - promo + left, cause.clone());
-        self.post(from, Book::Promo, promo - left, cause.clone());
+        self.post(from, Book::Available, amount - promo, cause.clone());
+        self.post(from, Book::Promo, promo, cause.clone());
+        self.post(Book::Promo, Book::Granted, left, Cause { kind: "expire", ..cause.clone() });
+    }
+
+    /// Makes the grants' rests come to the promotional credit there is: those behind 200 later ones were not read by servers of before, so what was spent of them was taken from the balance alone.
+    pub fn trim_grants(&mut self) {
+        let rests: i64 = self.grants.iter().map(|grant| grant.rest).sum();
+        let mut over = rests - self.ledger.promo.max(0);
+        for grant in &mut self.grants {
+            let taken = over.clamp(0, grant.rest);
+            (grant.rest, over) = (grant.rest - taken, over - taken);
+        }
     }
 
     /// Sets a message's price aside, as far as credit reaches: that it does was seen when it was accepted ([`super::charge::afford`]), and before it went another way ([`super::purse`]).
@@ -318,7 +330,7 @@ pub fn quote(charge: &mut Charge, price: &Price, category: &str, segments: Optio
     charge.quoted = up(price.exact(segments, None));
 }
 
-/// True when the books add up, and promotional credit is what its grants have left.
+/// True when the books add up.
 pub fn balances(l: &Ledger) -> bool {
     l.available + l.promo + l.reserved + l.revenue == l.purchased + l.adjusted + l.granted
 }
@@ -506,6 +518,45 @@ mod tests {
         open.expire(end(100));
         assert_eq!((open.ledger.promo, open.ledger.granted, open.spendable()), (0, 15, 100));
         check(&open);
+    }
+
+    #[test]
+    fn what_comes_back_to_a_grant_nobody_reads_any_more_ends_with_it() {
+        let mut open = open("prepaid", 100);
+        open.grant(20, Timestamp::from_seconds(100), by_hand("grant"));
+        let mut charge = charge(&per_segment(15), 1);
+        open.reserve(&mut charge, NOW);
+        open.grants.clear();
+        open.ledger.promo = 0;
+        open.ledger.granted = 15;
+        open.release(&mut charge, NOW);
+        let l = &open.ledger;
+        assert_eq!((l.available, l.promo, l.granted, l.reserved), (100, 0, 0, 0));
+        assert!(balances(l));
+    }
+
+    #[test]
+    fn grants_have_no_more_left_than_there_is() {
+        let mut open = open("prepaid", 0);
+        for (amount, ends) in [(10, 50), (10, 100)] {
+            open.grant(amount, Timestamp::from_seconds(ends), by_hand("grant"));
+        }
+        open.ledger.promo = 7;
+        open.trim_grants();
+        assert_eq!(open.grants.iter().map(|grant| grant.rest).collect::<Vec<_>>(), [0, 7]);
+        open.trim_grants();
+        assert_eq!(open.grants.iter().map(|grant| grant.rest).sum::<i64>(), 7);
+    }
+
+    #[test]
+    fn who_is_in_debt_spends_no_promotional_credit() {
+        let mut open = open("prepaid", 0);
+        open.grant(20, Timestamp::from_seconds(100), by_hand("grant"));
+        assert_eq!(open.spendable(), 20);
+        open.post(Book::Available, Book::Purchased, 1, by_hand("dispute"));
+        assert_eq!((open.spendable(), open.ledger.left()), (0, -1));
+        open.post(Book::Purchased, Book::Available, 1, by_hand("purchase"));
+        assert_eq!(open.spendable(), 20);
     }
 
     #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! Buying credit by itself when it runs low, with what the tenant paid with before and let us keep.
 //!
 //! A mark that was crossed ([`super::marks`]) is acted upon once, in a transaction under the ledger's lock that writes the purchase; a job asks Stripe for the payment under the
-//! purchase's id as the idempotency key, so a process that dies in between asks again and nothing is paid twice. A bank that refuses is not asked again until credit was above the mark.
+//! purchase's id as the idempotency key, so a process that dies in between asks again and nothing is paid twice. A bank that refuses is not asked again until credit was above the mark, something
+//! was bought, or the tenant let us keep something else to pay with.
 
 use std::sync::Arc;
 
@@ -130,7 +131,7 @@ async fn begin(engine: &Engine, tenant: TenantId) -> Result<Option<Purchase>, Er
 /// How much is to be bought, and whether it still is.
 fn due(open: &Open, method: &PaymentMethod) -> (i64, bool) {
     let l = &open.ledger;
-    let is_low = l.top_up_at.is_some_and(|mark| l.available.saturating_add(l.promo) < mark);
+    let is_low = l.top_up_at.is_some_and(|mark| l.left() < mark);
     (l.top_up_amount.unwrap_or(0), is_low && l.is_topping_up && l.top_ups > method.acted)
 }
 
@@ -175,9 +176,8 @@ async fn pay(engine: &Engine, stripe: &Stripe, purchase: Purchase) -> Result<(),
             let call = |cx: &stripe::Cx<'_>| stripe::charge(cx, &pays, &kept.customer, &kept.method);
             match payments::ask(engine.parts(), stripe, call, stripe::charged).await {
                 Ok(charged) => charged,
-                Err(failure) if matches!(failure.kind, FailureKind::Content | FailureKind::Account) => {
-                    Charged::Refused(in_words(&failure))
-                }
+                Err(failure) if failure.kind == FailureKind::Content => Charged::Refused(in_words(&failure)),
+                // Asked again, under the same key. A refused key is the operator's to mend.
                 Err(failure) => {
                     tracing::warn!(purchase.id = %id, code = failure.code, "Could not ask Stripe for a payment");
                     return Ok(());
@@ -198,7 +198,8 @@ async fn pay(engine: &Engine, stripe: &Stripe, purchase: Purchase) -> Result<(),
     .await
 }
 
-async fn became(
+/// Writes what Stripe says became of a payment that was `asked` for.
+pub(super) async fn became(
     tx: &mut Tx,
     tenant: TenantId,
     open: &mut Open,

@@ -357,7 +357,7 @@ fn changed(
     now: Timestamp,
 ) -> Result<Subscription, Error> {
     let mut faults = Faults::default();
-    let month_ends = months::month(zone, now).1;
+    let (month_begins, month_ends) = months::month(zone, now);
     let was_billed = before.as_ref().is_some_and(is_billed_whole);
     let mut after = match (before, &change.plan_id) {
         (Some(before), _) => before,
@@ -367,6 +367,7 @@ fn changed(
             trial_ends_at: None,
             past_due_since: None,
             canceled_at: None,
+            cancel_said_at: None,
             customer: "{}".to_owned(),
             counted_from: now,
             billed_until: now,
@@ -385,8 +386,13 @@ fn changed(
         change => change.onto(after.trial_ends_at),
     };
     after.past_due_since = change.past_due_since.onto(after.past_due_since);
-    after.canceled_at = change.canceled_at.onto(after.canceled_at);
-    if was_billed && after.canceled_at.is_none_or(|at| at > now) {
+    let canceled_at = change.canceled_at.onto(after.canceled_at);
+    // Ended and taken back within a month that is not closed: nothing was billed in between, and it goes on as if nothing had been said.
+    let is_taken_back = after.cancel_said_at.is_some_and(|at| at >= month_begins) && after.closes_at.is_some();
+    if canceled_at != after.canceled_at {
+        (after.canceled_at, after.cancel_said_at) = (canceled_at, canceled_at.map(|_| now));
+    }
+    if was_billed && !is_taken_back && after.canceled_at.is_none_or(|at| at > now) {
         // It goes on after its last bill.
         (after.billed_until, after.closes_at) = (after.billed_until.max(now), Some(month_ends));
     }
@@ -510,6 +516,12 @@ mod tests {
             (at(1), Some(at(31 * 86_400))),
             "what was sent before is not billed"
         );
+        // Ended in the past by mistake, and put right in the same month: what was used until now is billed.
+        let mistaken =
+            changed(Some(made.clone()), tenant, change(Patch::Keep, Patch::Set(at(1))), &zone, at(9)).unwrap();
+        assert_eq!((mistaken.billed_until, mistaken.cancel_said_at), (at(1), Some(at(9))));
+        let right = changed(Some(mistaken), tenant, change(Patch::Keep, Patch::Clear), &zone, at(10)).unwrap();
+        assert_eq!((right.billed_until, right.closes_at, right.cancel_said_at), (at(1), made.closes_at, None));
         let ended = Subscription { canceled_at: Some(at(5)), closes_at: Some(at(8)), billed_until: at(5), ..made };
         let same = changed(Some(ended.clone()), tenant, change(Patch::Keep, Patch::Keep), &zone, at(9)).unwrap();
         assert_eq!((same.billed_until, same.closes_at), (at(5), Some(at(8))));

@@ -71,7 +71,7 @@ testkit::both! {
         assert_eq!((shop.balance().await, state(&shop, &purchase).await), ((10 * M, 10 * M), (json!("won"), 0)));
         assert_eq!(shop.kinds().await, ["purchase", "dispute", "dispute_returned"]);
         assert_eq!(told(&db).await, "credit.disputed\ncredit.disputed\ncredit.dispute_closed");
-        let statement = String::from_utf8(credits::statement(shop.parts(), &shop.stage.caller).await.unwrap()).unwrap();
+        let statement = String::from_utf8(credits::statement(shop.parts(), &shop.stage.caller, &credits::StatementQuery::default()).await.unwrap().body).unwrap();
         assert!(statement.contains(",dispute,available,purchased,10000000,USD,0,"), "{statement}");
         assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
     }
@@ -98,6 +98,33 @@ testkit::both! {
         assert_eq!((shop.balance().await, debt(&shop).await, &more["disputed"]["amount_micros"]), ((M, 5 * M), 0, &json!(0)));
         shop.stage.send(sms).await;
         assert_eq!(told(&db).await, "credit.disputed\ncredit.dispute_closed");
+        assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn what_went_back_before_is_owed_too_and_promotional_credit_waits(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let (purchase, payment) = paid(&shop, &db).await;
+        shop.refund(json!({"amount_micros": 4 * M, "reason": "by bank transfer"})).await.unwrap();
+        spend(&shop, 6 * M).await;
+        at_bank(&shop, &payment, "disputed");
+        settle(&shop).await;
+        assert_eq!((shop.balance().await, state(&shop, &purchase).await), ((-10 * M, -4 * M), (json!("open"), 10 * M)));
+        assert_eq!(debt(&shop).await, 10 * M);
+        let refused = shop.refund(json!({"amount_micros": 1, "reason": "more", "may_overdraw": true})).await.unwrap_err();
+        assert!(refused.errors[0].detail.starts_with("only 0 millionths were bought"), "{refused:?}");
+        let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 10}]);
+        let list = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+        prices::create(shop.parts(), &tidings_engine::keys::Caller::system(None), &Repeat::NONE, list).await.unwrap();
+        shop.stage.account("sandbox", json!({}), None).await;
+        let ends = shop.stage.world.ports.clock.now().plus_seconds(1_000);
+        let gift = serde_json::from_value(json!({"amount_micros": M, "expires_at": ends, "reference": "welcome"})).unwrap();
+        credits::grant(shop.parts(), &shop.stage.caller, &Repeat::NONE, gift).await.unwrap();
+        let sms = json!({"to": {"phone": "+4915112345678"}, "channel": "sms", "content": {"text": "Hello"}});
+        assert_eq!(shop.stage.try_send(sms.clone(), None).await.unwrap_err().code, "insufficient_credit");
+        at_bank(&shop, &payment, "won");
+        settle(&shop).await;
+        assert_eq!((shop.balance().await, debt(&shop).await), ((0, 6 * M), 0));
+        shop.stage.send(sms).await;
         assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
     }
 

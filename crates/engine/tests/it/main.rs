@@ -52,6 +52,7 @@ mod stream;
 mod suppressions;
 mod templates;
 mod tenancy;
+mod unheard;
 mod upgrade;
 mod usage;
 mod vault;

@@ -37,6 +37,7 @@ fn subscription(tenant_id: TenantId, plan: u128, closes_at: Option<i64>) -> Subs
         trial_ends_at: None,
         past_due_since: Some(at(3)),
         canceled_at: None,
+        cancel_said_at: None,
         customer: "{}".to_owned(),
         counted_from: at(1),
         billed_until: at(2),
