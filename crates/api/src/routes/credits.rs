@@ -14,7 +14,7 @@ use engine::{
     },
     page::Page,
 };
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use model::{PurchaseId, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
