@@ -32,7 +32,7 @@ pub(super) const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// Longest reference or reason, in characters.
 const REFERENCE_MAX: usize = 200;
 /// Grants of promotional credit a tenant has at once: more than campaigns of a year, and few enough to be read with the ledger.
-pub(super) const GRANTS_MAX: i64 = 100;
+pub(crate) const GRANTS_MAX: i64 = 100;
 /// Ledgers a job looks at in one run.
 const LEDGERS_PAGE: i64 = 500;
 /// Entries of a CSV statement: the newest, some 10 MB of text.

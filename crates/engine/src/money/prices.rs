@@ -172,7 +172,7 @@ pub struct PriceListView {
     pub created_at: Timestamp,
 }
 
-pub(super) fn view(list: PriceList) -> PriceListView {
+pub(crate) fn view(list: PriceList) -> PriceListView {
     PriceListView {
         version: list.version,
         currency: list.currency,

@@ -24,7 +24,7 @@ use super::Allowance;
 use crate::{Error, ErrorKind, Parts, directory::Tenant, money::charge};
 
 /// Percentages of a plan's messages at which the tenant is told, once each and month. From the first one on they are nearly used up ([`level`]).
-const NOTICES: [i64; 3] = [80, 90, 100];
+pub(crate) const NOTICES: [i64; 3] = [80, 90, 100];
 
 /// What is missing where a plan is used up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -40,6 +40,7 @@ mod provider_resources;
 mod purchases;
 mod reading;
 mod reconciliations;
+mod recounted;
 mod registrations;
 mod reminders;
 mod retention;

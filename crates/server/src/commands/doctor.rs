@@ -167,9 +167,10 @@ async fn ledger(config: &Config) -> Result<String, String> {
         "{} messages, {} movements of credit and {} invoices of {} tenants were recounted",
         verified.messages, verified.entries, verified.invoices, verified.tenants
     );
-    let differences: Vec<String> = verified.differences.iter().map(ToString::to_string).collect();
-    match differences.is_empty() {
-        true => Ok(format!("{counted}, and everything adds up")),
-        false => Err(format!("{} differences: {}; {counted}", differences.len(), differences.join("; "))),
+    let told = verified.differences.iter().map(ToString::to_string);
+    let told: Vec<String> = told.chain(verified.more.iter().map(ToString::to_string)).collect();
+    match verified.count() {
+        0 => Ok(format!("{counted}, and everything adds up")),
+        some => Err(format!("{some} differences: {}; {counted}", told.join("; "))),
     }
 }
