@@ -523,7 +523,7 @@ const CHARGES: &[Plant] = &[
     p("message_charges", "reported", "1", NOTHING, "charge", Billed),
     p("message_charges", "reported_currency", "'USD'", NOTHING, "charge", Billed),
     p("message_charges", "charged_before", "charged_before + 1", "charged_before > 0", "charge", Billed),
-    p("message_charges", "charged_before", "charged_before - 1", "charged_before > 0", "charge", Ahead),
+    p("message_charges", "charged_before", "charged_before - 1", "charged_before > 0", "charge", Billed),
     p("message_charges", "promo", "promo + 1", "charged > 0 AND promo = 0 AND charged_before = 0", "charge", Ahead),
     p("message_charges", "promo", "0", "promo > 0", "charge", Ahead),
     p("charge_counters", "", "", "charged > 0", "charge", Billed),

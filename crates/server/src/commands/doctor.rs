@@ -13,6 +13,9 @@ use crate::{
     home,
 };
 
+/// Differences in the books that are printed, each on a line of its own: more than anybody reads.
+const LINES_MAX: usize = 1_000;
+
 #[derive(Serialize)]
 struct Report<'a> {
     version: &'static str,
@@ -171,6 +174,12 @@ async fn ledger(config: &Config) -> Result<String, String> {
     let told: Vec<String> = told.chain(verified.more.iter().map(ToString::to_string)).collect();
     match verified.count() {
         0 => Ok(format!("{counted}, and everything adds up")),
-        some => Err(format!("{some} differences: {}; {counted}", told.join("; "))),
+        some => {
+            let beyond = told.len().saturating_sub(LINES_MAX);
+            let mut lines = vec![format!("{some} differences; {counted}")];
+            lines.extend(told.into_iter().take(LINES_MAX));
+            lines.extend((beyond > 0).then(|| format!("and {beyond} lines like these")));
+            Err(lines.join("\n     "))
+        }
     }
 }
