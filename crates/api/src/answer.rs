@@ -53,6 +53,11 @@ pub fn bytes(status: StatusCode, content_type: &'static str, body: Bytes) -> Res
     response
 }
 
+/// 200 with a table.
+pub fn csv(table: Vec<u8>) -> Response {
+    bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into())
+}
+
 /// 200 with JSON the engine made.
 pub fn made(body: Vec<u8>) -> Answer {
     Ok(bytes(StatusCode::OK, "application/json", body.into()))

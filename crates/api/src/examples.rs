@@ -231,7 +231,15 @@ pub fn alert() -> Value {
         "title": "Twilio takes no messages",
         "detail": "The account Twilio (twilio) has been paused for 2 minutes; its messages wait or go another way. The last answer (20003): The auth token is wrong.",
         "value": 124.0, "threshold": 120.0, "unit": "seconds", "times": 1, "fired_at": CREATED, "acknowledged_at": null, "acknowledged_by": null, "note": null,
-        "resolved_at": null, "resolved_by": null, "told_at": CREATED,
+        "resolved_at": null, "resolved_by": null, "told_at": CREATED, "letters": [alert_letter()],
+    })
+}
+
+/// A letter about an alert.
+pub fn alert_letter() -> Value {
+    json!({
+        "channel": "email", "to": "ops@acme.example", "about": "firing", "state": "accepted", "tries": 1, "reason": null, "message_id": MESSAGE,
+        "by_operator": false, "tried_at": CREATED,
     })
 }
 

@@ -156,9 +156,12 @@ impl Engine {
         let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
             Box::pin(async move {
                 let reading = Reading { tenant, zone: inner, interval, split };
-                let (Some(tenant), Some(days)) = (tenant, days) else {
-                    return reading.sums(tx, Table::Slots, &[filter]).await;
+                let Some(tenant) = tenant else {
+                    // Sums of a long time by slot are more than are read at once, and what they are put together to is few.
+                    let first = message_counters::first_of_all(tx).await?.unwrap_or(now);
+                    return reading.sums(tx, Table::Slots, &by_month(&filter, first, now)).await;
                 };
+                let Some(days) = days else { return reading.sums(tx, Table::Slots, &[filter]).await };
                 if !is_pending_for(tx, tenant).await? {
                     return reading.sums(tx, Table::Days, &[days]).await;
                 }

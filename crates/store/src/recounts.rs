@@ -108,7 +108,7 @@ pub async fn used(
     let over = over.map(|status| status.code().to_string()).join(", ");
     let sql = format!(
         "SELECT (SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND channel = $2 AND created_at >= $3 AND created_at < $4
-                AND (topic IS NULL OR topic NOT LIKE 'reply:%') AND (sent_at IS NOT NULL OR status NOT IN ({over})))
+                AND (topic IS NULL OR topic NOT LIKE '%:%') AND (sent_at IS NOT NULL OR status NOT IN ({over})))
             + (SELECT COUNT(*) FROM former_routes r JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
                 WHERE r.tenant_id = $1 AND r.channel = $2 AND r.sent_at IS NOT NULL AND m.created_at >= $3 AND m.created_at < $4)"
     );

@@ -13,7 +13,7 @@ use engine::{
     },
     page::Page,
 };
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use model::PurchaseId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -24,30 +24,8 @@ use crate::{
     answer::{self, Answer},
     examples,
     extract::{Args, Id, Json, Post, Who, body_within, read},
+    formats::{Form, FormatQuery, Formed},
 };
-
-/// Which entries, in which form.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct EntriesQuery {
-    /// Rows of the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// `csv` for the newest 50,000 as a table.
-    #[param(value_type = Option<String>, example = "json")]
-    format: Option<Format>,
-}
-
-/// JSON or a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Format {
-    Json,
-    Csv,
-}
 
 /// Whether to recount.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -82,19 +60,20 @@ pub(crate) async fn patch(State(app): State<App>, Who(caller): Who, Json(body): 
 
 /// Lists movements of credit
 ///
-/// Newest first. Each is one movement between two books, with the balances after it.
-#[utoipa::path(get, path = "/v1/credits/entries", operation_id = "list_credit_entries", tag = "Money", params(EntriesQuery),
+/// Newest first. Each is one movement between two books, with the balances after it. As CSV the newest 50,000 are one table.
+#[utoipa::path(get, path = "/v1/credits/entries", operation_id = "list_credit_entries", tag = "Money", params(PageQuery, FormatQuery),
     responses((status = 200, description = "One page.", content(
         (Page<CreditEntry> = "application/json", example = json!(examples::page(examples::credit_entry()))),
         (String = "text/csv", example = json!("number,at,kind,from,to,amount_micros,currency\r\n1,2026-11-28T09:00:00Z,purchase,purchased,available,50000000,USD\r\n"))))))]
-pub(crate) async fn entries(State(app): State<App>, Who(caller): Who, Args(query): Args<EntriesQuery>) -> Answer {
+pub(crate) async fn entries(
+    State(app): State<App>,
+    Who(caller): Who,
+    Formed(query, wanted): Formed<PageQuery>,
+) -> Answer {
     let parts = app.engine().parts();
-    match query.format.unwrap_or(Format::Json) {
-        Format::Json => answer::json(&credits::entries(parts, &caller, query.limit, query.cursor.as_deref()).await?),
-        Format::Csv => {
-            let table = credits::statement(parts, &caller).await?;
-            Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()))
-        }
+    match wanted.of(&[Form::Json, Form::Csv])? {
+        Form::Csv => Ok(answer::csv(credits::statement(parts, &caller).await?)),
+        _ => answer::json(&credits::entries(parts, &caller, query.limit, query.cursor.as_deref()).await?),
     }
 }
 

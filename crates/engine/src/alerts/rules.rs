@@ -10,7 +10,10 @@ use store::{
 };
 use utoipa::ToSchema;
 
-use super::kinds::{AlertKind, AlertUnit, KINDS, Spec};
+use super::{
+    kinds::{AlertKind, AlertUnit, KINDS, Spec},
+    list::end_of_rule,
+};
 use crate::{
     Error, FieldError, Parts, audit,
     keys::Caller,
@@ -216,7 +219,7 @@ pub struct AlertRulePatch {
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
     pub quiet_s: Patch<i64>,
-    /// Whether it watches.
+    /// Whether it watches; what fires under it ends with `false`.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     pub enabled: Patch<bool>,
@@ -532,7 +535,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<Aler
     read.await?.as_ref().and_then(view).ok_or_else(|| Error::not_found("alert rule"))
 }
 
-/// Changes a rule. What fires under it goes on to be judged by the new one. Needs the scope `alerts:write`.
+/// Changes a rule. What fires under it goes on to be judged by the new one, and ends when it watches no more. Needs the scope `alerts:write`.
 #[crate::boxed]
 pub async fn patch(
     parts: &Parts,
@@ -547,12 +550,16 @@ pub async fn patch(
         check_account(parts, owner, Some(account)).await?;
     }
     let (ids, by) = (std::sync::Arc::clone(&parts.ports.ids), caller.clone());
+    let tenant = parts.directory.tenant(owner).await?;
     let write = parts.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
             rows::hold(tx, owner, None).await?;
             let before = rows::find(tx, owner, id).await?.ok_or_else(|| Error::not_found("alert rule"))?;
             let after = amended(&before, change, now)?;
             rows::put(tx, &after).await?;
+            if before.is_enabled && !after.is_enabled {
+                end_of_rule(tx, tenant.as_deref(), &after, &by.actor(), &ids, now).await?;
+            }
             let (shown, was) = (view(&after), view(&before));
             let told = |view: &Option<AlertRuleView>| serde_json::to_value(view).map_err(Error::internal);
             let mut difference = audit::difference(&told(&was)?, &told(&shown)?);

@@ -21,7 +21,7 @@ use self::facts::{Approval, Facts};
 use super::{definition::NewCampaign, work};
 use crate::{
     Engine, Error, ErrorKind, FieldError,
-    alerts::measure::duration as spoken,
+    alerts::words::duration as spoken,
     content_rules,
     directory::{Account, Tenant},
     keys::Caller,

@@ -333,8 +333,8 @@ impl Reopening {
 
     /// Takes what the message uses of the tenant's plan again; refused where nothing is left of it.
     async fn make_room(&mut self, tx: &mut Tx, m: &Message) -> Result<(), Error> {
-        // What still counts, because it was sent once, needs no more.
-        if quota::counts(m) {
+        // What still counts, because it was sent once, needs no more, and what never counts needs nothing.
+        if quota::counts(m) || quota::is_ours(m) {
             return Ok(());
         }
         let tenant = Arc::clone(&self.tenant);

@@ -286,14 +286,14 @@ fn slot(at: Timestamp) -> Timestamp {
     )
 }
 
-/// What was sent of a tenant's messages that were accepted in a time.
+/// What was sent of a tenant's messages that were accepted in a time, without what Tidings says itself.
 pub(crate) async fn counted(
     tx: &mut Tx,
     tenant: TenantId,
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<Sent, store::Error> {
-    let filter = Filter { from: slot(starts_at), until: slot(ends_at), ..Filter::default() };
+    let filter = Filter { from: slot(starts_at), until: slot(ends_at), without_ours: true, ..Filter::default() };
     let split = Split { channel: true, country: true, ..Split::default() };
     let sums = message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?;
     let sent = sums.into_iter().map(|(key, counts)| ((key.channel, key.country), counts.outcome.sent));

@@ -96,7 +96,8 @@ pub(crate) fn afford<'a>(
         }
     }
     let need = charges.iter().fold(0i64, |sum, charge| sum.saturating_add(charge.quoted));
-    if need <= open.spendable() {
+    // What costs nothing is accepted whatever is owed.
+    if need == 0 || need <= open.spendable() {
         return Ok(charges);
     }
     let remedy = "Buy credit, or send to fewer recipients. Nothing was accepted.";

@@ -2,7 +2,7 @@
 //!
 //! A message counts from when it was accepted, in the month of that instant on the tenant's clock, over the channel it goes by. It stops counting when it ends without having been
 //! sent: withdrawn, expired, held back, or failed. So a counter equals a recount of its month's messages ([`counts`]), and `tidings doctor --ledger` compares the two. What Tidings
-//! itself answers (STOP, HELP) does not count, as it costs nothing.
+//! says itself (answers to STOP and HELP, letters about alerts) does not count, as it costs nothing.
 //!
 //! Accept locks the counters of what it is about to write ([`lock`]), so of many that are accepted at the same time those come first that fit, and the others are refused.
 //! What moves to another channel afterwards counts there, and a dead letter that is tried again counts again; both only as far as the plan reaches ([`Rooms`]). Only what a provider
@@ -64,10 +64,14 @@ pub enum Choice {
     },
 }
 
+/// True for what Tidings says itself: its topic has a colon, which nobody else can give one.
+pub fn is_ours(m: &Message) -> bool {
+    m.topic.as_deref().is_some_and(|topic| topic.contains(':'))
+}
+
 /// True while a message counts.
 pub fn counts(m: &Message) -> bool {
-    let is_ours = m.topic.as_deref().is_some_and(|topic| topic.starts_with("reply:"));
-    m.channel != Channel::Webhook && !is_ours && !charge::is_over(m)
+    m.channel != Channel::Webhook && !is_ours(m) && !charge::is_over(m)
 }
 
 /// Changes of what counts, by the instant the messages were accepted.

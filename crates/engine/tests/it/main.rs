@@ -7,6 +7,7 @@ extern crate tidings_engine as engine;
 mod access;
 mod accounts;
 mod alert_kinds;
+mod alert_letters;
 mod alerts;
 mod analytics;
 mod asking;
