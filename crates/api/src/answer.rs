@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use engine::{Error, once::Reply};
+use engine::{Error, dead_letters::Export, once::Reply};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -53,6 +53,11 @@ pub fn bytes(status: StatusCode, content_type: &'static str, body: Bytes) -> Res
     response
 }
 
+/// 200 with a table.
+pub fn csv(table: Vec<u8>) -> Response {
+    bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into())
+}
+
 /// 200 with JSON the engine made.
 pub fn made(body: Vec<u8>) -> Answer {
     Ok(bytes(StatusCode::OK, "application/json", body.into()))
@@ -60,3 +65,12 @@ pub fn made(body: Vec<u8>) -> Answer {
 
 /// Where the next file of an export begins.
 pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("next-cursor");
+
+/// A file of an export.
+pub fn file(export: Export) -> Response {
+    let mut response = bytes(StatusCode::OK, export.content_type, export.body.into());
+    if let Some(cursor) = export.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
+        response.headers_mut().insert(NEXT_CURSOR, cursor);
+    }
+    response
+}

@@ -231,7 +231,15 @@ pub fn alert() -> Value {
         "title": "Twilio takes no messages",
         "detail": "The account Twilio (twilio) has been paused for 2 minutes; its messages wait or go another way. The last answer (20003): The auth token is wrong.",
         "value": 124.0, "threshold": 120.0, "unit": "seconds", "times": 1, "fired_at": CREATED, "acknowledged_at": null, "acknowledged_by": null, "note": null,
-        "resolved_at": null, "resolved_by": null, "told_at": CREATED,
+        "resolved_at": null, "resolved_by": null, "told_at": CREATED, "letters": [alert_letter()],
+    })
+}
+
+/// A letter about an alert.
+pub fn alert_letter() -> Value {
+    json!({
+        "channel": "email", "to": "ops@acme.example", "about": "firing", "state": "accepted", "tries": 1, "reason": null, "message_id": MESSAGE,
+        "by_operator": false, "tried_at": CREATED,
     })
 }
 
@@ -383,7 +391,7 @@ pub fn account() -> Value {
 pub fn audit_entry() -> Value {
     json!({
         "id": "aud_01K9ZC6P7Q8R9S0T1V2W3X4Y5Z", "at": CREATED, "actor": KEY, "action": "account.updated", "subject": ACCOUNT,
-        "detail": {"per_second": {"from": null, "to": 20}}, "ip": "192.0.2.7",
+        "detail": {"per_second": {"from": null, "to": 20}}, "ip": "192.0.2.7", "agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     })
 }
 
@@ -410,6 +418,17 @@ pub fn message_at(status: &str) -> Value {
         "expires_at": null, "next_attempt_at": CREATED, "sent_at": null, "delivered_at": null, "read_at": null,
         "template": null, "opened_at": null, "clicked_at": null, "replied_at": null,
     })
+}
+
+/// A message that arrived by mail after nobody had seen its text message.
+pub fn message_in_full() -> Value {
+    let mut message = message_at("delivered");
+    message["cost"] = json!({"amount_micros": 7_900, "currency": "USD"});
+    message["former_routes"] = json!([{
+        "channel": "sms", "to": "+4915112345678", "account_id": ACCOUNT, "connector": "twilio", "provider_message_id": "SM0123456789abcdef0123456789abcdef",
+        "cost": {"amount_micros": 7_500, "currency": "USD"}, "segments": 1, "failure": null, "sent_at": CREATED, "left_at": "2026-11-21T09:31:00Z",
+    }]);
+    message
 }
 
 /// A message that arrived.
@@ -441,7 +460,8 @@ pub fn callback() -> Value {
         "headers": [["content-type", "application/x-www-form-urlencoded"], ["x-twilio-signature", "\u{2022}\u{2022}\u{2022}\u{2022}"]],
         "body": "MessageSid=SM1&MessageStatus=delivered", "body_encoding": "utf-8", "size": 38, "verdict": "valid", "detail": null,
         "observed": 1, "unmatched": 0, "repeats": 0,
-        "told": [{"fact": "delivered", "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "inbound_message_id": null}],
+        "told": [{"fact": "delivered", "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "inbound_message_id": null,
+            "changed": [{"what": "status", "from": "sent", "to": "delivered"}, {"what": "price", "to": "7500 USD"}]}],
     })
 }
 
@@ -810,7 +830,8 @@ pub(crate) fn credits() -> Value {
         "spent": {"amount_micros": 9000, "currency": "USD"}, "purchased": {"amount_micros": 50_000_000, "currency": "USD"},
         "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
         "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
-        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000, "monthly_max_micros": null}, "differences": [],
+        "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000, "monthly_max_micros": null},
+        "top_up_state": {"state": "buys", "reason": null}, "differences": [],
     })
 }
 
@@ -888,7 +909,7 @@ pub(crate) fn subscription() -> Value {
             {"channel": "email", "included": 50_000, "overage_micros": null, "limit": 50_000, "used": 12_408, "remaining": 37_592, "level": "enough", "resets_at": "2026-11-30T23:00:00Z"},
             {"channel": "sms", "included": 1_000, "overage_micros": 9_000, "limit": 5_000, "used": 812, "remaining": 4_188, "level": "enough", "resets_at": "2026-11-30T23:00:00Z"},
         ],
-        "trial_ends_at": null, "past_due_since": null, "marketing_stops_at": null, "canceled_at": null,
+        "trial_ends_at": null, "past_due_since": null, "forgiven_until": null, "marketing_stops_at": null, "canceled_at": null,
         "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},
         "billed_until": "2026-10-31T23:00:00Z", "next_invoice_at": "2026-11-30T23:00:00Z", "created_at": "2026-09-01T09:00:00Z",
         "updated_at": "2026-11-28T09:00:00Z",
@@ -918,7 +939,8 @@ pub(crate) fn invoice() -> Value {
         ],
         "net": {"amount_micros": 52_710_000, "currency": "EUR"}, "taxes": [{"name": "VAT", "rate_ppm": 190_000, "amount_micros": 10_010_000}],
         "total": {"amount_micros": 62_720_000, "currency": "EUR"}, "payment_details": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "reason": null,
-        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "is_overdue": false, "paid_at": null, "payment_reference": null, "voided_at": null, "mailed_at": null,
+        "issued_at": "2026-12-01T00:00:00Z", "due_at": "2026-12-15T00:00:00Z", "is_overdue": false, "paid_at": null, "payment_reference": null, "voided_at": null,
+        "mailed_at": "2026-12-01T00:00:10Z", "mail": {"state": "delivered", "failure": null, "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "next_try_at": null},
         "created_at": "2026-12-01T00:00:00Z", "updated_at": "2026-12-01T00:00:00Z",
     })
 }

@@ -156,7 +156,7 @@ impl FromRequestParts<App> for Who {
             return Err(Error::internal(format!("{} {route} is not in the table of operations", parts.method)).into());
         };
         let caller = match identify(parts, app).await? {
-            Identity::Program(caller) => caller,
+            Identity::Program(caller) => Caller { agent: device(parts, app).agent_kept(), ..caller },
             Identity::Person(session, _) => {
                 let tenant = session.acting_in(text(&parts.headers, &TIDINGS_TENANT)?)?;
                 sessions::caller(app.engine().parts(), &session, tenant).await?
@@ -352,11 +352,12 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Args<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
-        Ok(Self(read_query(parts.uri.query().unwrap_or_default())?))
+        Ok(Self(read_query(parts.uri.query().unwrap_or_default(), &[])?))
     }
 }
 
-fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
+/// Reads a query. `also` names parameters that were read before, for whoever gives an unknown one.
+pub(crate) fn read_query<T: DeserializeOwned>(query: &str, also: &[&str]) -> Result<T, Error> {
     let refused = |name: &str, detail: String| Error {
         errors: vec![FieldError::new(format!("?{name}"), detail.clone())],
         ..Error::new(ErrorKind::Malformed, "invalid_query", format!("Query parameter `{name}`: {detail}."))
@@ -373,6 +374,9 @@ fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
         match named {
             Some(name) if detail.starts_with("unknown") => {
                 let known = detail.split_once("expected ").map_or("", |(_, known)| known).replace("one of ", "");
+                let also = also.iter().map(|name| format!("`{name}`"));
+                let known = Some(known).filter(|known| !known.is_empty()).into_iter().chain(also).collect::<Vec<_>>();
+                let known = known.join(", ");
                 refused(
                     name,
                     format!("this list does not know it; it knows {}", if known.is_empty() { "none" } else { &known }),
@@ -387,7 +391,7 @@ fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
 /// No fields at all.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(crate) struct Nothing {}
 
 /// A body of JSON, as it was sent: the engine reads it, so that its errors point into it.
 pub struct Json(pub Bytes);
@@ -397,7 +401,7 @@ impl FromRequest<App> for Json {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         // What belongs into the body must not be lost in the query.
-        let Nothing {} = read_query(request.uri().query().unwrap_or_default())?;
+        let Nothing {} = read_query(request.uri().query().unwrap_or_default(), &[])?;
         let is_empty = axum::body::HttpBody::is_end_stream(request.body());
         if !is_empty || request.headers().contains_key(header::CONTENT_TYPE) {
             must_be_json(request.headers())?;

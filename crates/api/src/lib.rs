@@ -5,6 +5,7 @@
 //!
 //! - `access`: the table of operations, with who may call each.
 //! - `extract`: who calls, which row, which page, which body.
+//! - `formats`: JSON, a table or lines, by the query or by `Accept`.
 //! - `shell`: request ids, problems, measurements, the access log.
 //! - `problem`: errors as `application/problem+json`.
 //! - `openapi`: the document that describes all of it, generated from the handlers in `routes`.
@@ -15,6 +16,7 @@ pub mod access;
 mod answer;
 mod examples;
 pub mod extract;
+mod formats;
 mod openapi;
 pub mod problem;
 mod routes;

@@ -491,8 +491,20 @@ pub struct Report {
     pub segments: Option<u32>,
     /// The price it names.
     pub price: Option<Money>,
+    /// As what it billed the message, where it says so.
+    pub pricing: Option<Pricing>,
     /// Its own status word, for the timeline.
     pub provider_status: String,
+}
+
+/// As what kind of message a provider billed one, where kinds are priced apart: WhatsApp.
+/// <https://developers.facebook.com/docs/whatsapp/pricing>
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Pricing {
+    /// Its word, in small letters: `marketing`, `utility`, `authentication`, `service` or another one.
+    pub category: String,
+    /// True when it takes nothing for the message: the recipient wrote within the last 24 hours, or came by an advertisement.
+    pub is_free: bool,
 }
 
 impl Report {
@@ -505,6 +517,7 @@ impl Report {
             at: None,
             segments: None,
             price: None,
+            pricing: None,
             provider_status: provider_status.into(),
         }
     }

@@ -253,6 +253,11 @@ pub fn method(cx: &Cx<'_>, payment: &str) -> HttpCall {
     get(cx, &path, &[("expand[]", "payment_method")])
 }
 
+/// The request that shows what became of a page. <https://docs.stripe.com/api/checkout/sessions/retrieve>
+pub fn look(cx: &Cx<'_>, session: &str) -> HttpCall {
+    get(cx, &format!("/v1/checkout/sessions/{}", segment(session)), &[])
+}
+
 /// The request that gives money of a payment back. `key`: what makes a repeated request the same.
 pub fn refund(cx: &Cx<'_>, pays: &Payment<'_>, key: &str, payment: &str) -> Result<HttpCall, Failure> {
     let amount = minor(pays.amount_micros, pays.currency)?;
@@ -282,7 +287,8 @@ fn post(cx: &Cx<'_>, path: &str, key: &str, form: String) -> HttpCall {
 
 fn get(cx: &Cx<'_>, path: &str, query: &[(&str, &str)]) -> HttpCall {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-    HttpCall::new(Method::Get, format!("{}{path}?{query}", base(cx)))
+    let mark = if query.is_empty() { "" } else { "?" };
+    HttpCall::new(Method::Get, format!("{}{path}{mark}{query}", base(cx)))
         .header("authorization", format!("Bearer {}", cx.secret_key.reveal()))
 }
 
@@ -296,6 +302,18 @@ pub fn opened(answer: &Answer) -> Result<Session, Failure> {
     session(&object(answer)?).ok_or_else(malformed)
 }
 
+/// Reads the answer to [`look`]: what an event would have said of the page by now.
+pub fn looked(answer: &Answer) -> Result<About, Failure> {
+    let object = object(answer)?;
+    let session = session(&object).ok_or_else(malformed)?;
+    Ok(match (read::text(&object, "/status"), read::text(&object, "/payment_status")) {
+        (Some("complete"), Some("unpaid")) => About::Awaited(session),
+        (Some("complete"), _) => About::Paid(session),
+        (Some("expired"), _) => About::Expired(session),
+        _ => About::Other,
+    })
+}
+
 /// Reads the answer to [`charge`]. A refusal of the bank is an answer; that nobody can say is a failure.
 pub fn charged(answer: &Answer) -> Result<Charged, Failure> {
     let http = read::http(answer)?;
@@ -304,15 +322,27 @@ pub fn charged(answer: &Answer) -> Result<Charged, Failure> {
         let words = read::text(&body, "/error/message").unwrap_or("the bank refused it");
         return Ok(Charged::Refused(words.to_owned()));
     }
+    how_far(&object(answer)?)
+}
+
+/// Reads the answer to [`method`]: how far a payment is that takes days. One that somebody is to pay elsewhere, with a voucher, is still awaited.
+pub fn progressed(answer: &Answer) -> Result<Charged, Failure> {
     let intent = object(answer)?;
-    let paid = payment(&intent).ok_or_else(malformed)?;
-    match read::text(&intent, "/status").unwrap_or_default() {
+    match read::text(&intent, "/status") {
+        Some("requires_action") => payment(&intent).map(Charged::Awaited).ok_or_else(malformed),
+        _ => how_far(&intent),
+    }
+}
+
+fn how_far(intent: &Value) -> Result<Charged, Failure> {
+    let paid = payment(intent).ok_or_else(malformed)?;
+    match read::text(intent, "/status").unwrap_or_default() {
         "succeeded" => Ok(Charged::Paid(paid)),
         "processing" => Ok(Charged::Awaited(paid)),
         "requires_action" | "requires_confirmation" => {
             Ok(Charged::Refused("the bank wants somebody to confirm it".to_owned()))
         }
-        _ => Ok(Charged::Refused(last_error(&intent))),
+        _ => Ok(Charged::Refused(last_error(intent))),
     }
 }
 
@@ -581,6 +611,30 @@ mod tests {
             method(&cx(&key), "pi_1/../x").url,
             "https://api.stripe.com/v1/payment_intents/pi_1x?expand%5B%5D=payment_method"
         );
+    }
+
+    #[test]
+    fn a_page_and_a_payment_are_looked_at_as_their_events_would_tell() {
+        let key = Secret::new("sk_test_x");
+        assert_eq!(look(&cx(&key), "cs_1/../x").url, "https://api.stripe.com/v1/checkout/sessions/cs_1x");
+        let page = |status: &str, payment_status: &str| {
+            let body = json!({"id": "cs_1", "client_reference_id": "pur_1", "currency": "usd", "amount_total": 5_000, "status": status, "payment_status": payment_status});
+            looked(&http(200, &body)).unwrap()
+        };
+        assert!(matches!(page("complete", "paid"), About::Paid(session) if session.paid.amount_micros == 50_000_000));
+        assert!(matches!(page("complete", "unpaid"), About::Awaited(_)));
+        assert!(matches!(page("expired", "unpaid"), About::Expired(_)));
+        assert!(matches!(page("open", "unpaid"), About::Other));
+        let payment = |status: &str| {
+            progressed(&http(200, &json!({"id": "pi_1", "currency": "usd", "amount": 5_000, "status": status})))
+                .unwrap()
+        };
+        assert!(matches!(payment("succeeded"), Charged::Paid(_)));
+        assert!(matches!(payment("processing"), Charged::Awaited(_)));
+        assert!(matches!(payment("requires_action"), Charged::Awaited(_)), "a voucher is paid elsewhere");
+        assert!(matches!(payment("requires_payment_method"), Charged::Refused(_)));
+        let gone = looked(&http(404, &json!({"error": {"code": "resource_missing"}}))).unwrap_err();
+        assert_eq!((gone.kind, gone.code.as_str()), (FailureKind::Content, "resource_missing"));
     }
 
     #[test]

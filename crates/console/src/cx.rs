@@ -283,7 +283,7 @@ impl FromRequestParts<App> for Cx {
 
 /// The tenant for the shell, also for somebody who may not see its settings.
 async fn tenant(app: &App, caller: &Caller, id: TenantId) -> Result<Option<TenantView>, Fault> {
-    let as_program = Caller { ip: caller.ip, ..Caller::system(Some(id)) };
+    let as_program = Caller { ip: caller.ip, agent: caller.agent.clone(), ..Caller::system(Some(id)) };
     match tenants::own(app.engine().parts(), &as_program).await {
         Ok(tenant) => Ok(Some(tenant)),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),

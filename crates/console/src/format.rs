@@ -1,5 +1,6 @@
 //! Numbers, instants and words the way people read them.
 
+use engine::documents::figures::decimals;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use model::{Channel, Money, Timestamp};
@@ -25,25 +26,41 @@ pub(crate) fn percent(part: i64, whole: i64) -> String {
     }
 }
 
-/// An amount with its currency: `12.50 USD`, and as many decimals more as a price of a fraction of a cent needs.
+/// An amount with its currency: `12.50 USD`, `1,408 JPY`, and as many decimals more as a price of a fraction of its smallest coin needs.
 pub(crate) fn money(money: &Money) -> String {
-    format!("{} {}", amount(money.amount_micros), money.currency)
+    format!("{} {}", amount_of(money.amount_micros, &money.currency), money.currency)
+}
+
+/// An amount of millionths of a currency as a number with the decimals of its smallest coin at least.
+pub(crate) fn amount_of(micros: i64, currency: &str) -> String {
+    decimal(micros, decimals(currency) as usize)
 }
 
 /// An amount of millionths as a number with at least two decimals.
 pub(crate) fn amount(micros: i64) -> String {
-    let (whole, part) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
-    let mut decimals = format!("{part:06}");
-    while decimals.len() > 2 && decimals.ends_with('0') {
-        decimals.pop();
-    }
-    let sign = if micros < 0 { "−" } else { "" };
-    format!("{sign}{}.{decimals}", number(i64::try_from(whole).unwrap_or(i64::MAX)))
+    decimal(micros, 2)
 }
 
-/// Reads an amount as people write it, with a dot or a comma before at most six decimals, as millionths.
+fn decimal(micros: i64, least: usize) -> String {
+    let (whole, part) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
+    let mut decimals = format!("{part:06}");
+    while decimals.len() > least && decimals.ends_with('0') {
+        decimals.pop();
+    }
+    let point = if decimals.is_empty() { "" } else { "." };
+    let sign = if micros < 0 { "−" } else { "" };
+    format!("{sign}{}{point}{decimals}", number(i64::try_from(whole).unwrap_or(i64::MAX)))
+}
+
+/// Reads an amount as people write it, with a dot or a comma before at most six decimals, as millionths. `1,000` is refused, as it is a thousand for one and one for another.
 pub(crate) fn read_amount(text: &str) -> Option<i64> {
-    let text = text.trim().replace('−', "-").replace(',', ".");
+    let text = text.trim().replace('−', "-");
+    let is_thousands =
+        |(whole, part): (&str, &str)| part.len() == 3 && !whole.trim_start_matches(['-', '0']).is_empty();
+    if text.split_once(',').is_some_and(is_thousands) {
+        return None;
+    }
+    let text = text.replace(',', ".");
     let (sign, text) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -278,8 +295,28 @@ mod tests {
         check(12_500_000, "12.50");
         check(-7_500, "−0.0075");
         check(1_234_567_000_001, "1,234,567.000001");
+        let of = |micros, currency| amount_of(micros, currency);
+        assert_eq!(
+            [of(1_408_000_000, "JPY"), of(7_500, "JPY"), of(-13_010_000, "KWD")],
+            ["1,408", "0.0075", "−13.010"]
+        );
         assert_eq!([read_amount("12,5"), read_amount(" 3 ")], [Some(12_500_000), Some(3_000_000)]);
-        for odd in ["", "abc", ".5", "1.2.3", "1,234.50", "0.0000001", "--1", "99999999999999"] {
+        assert_eq!([read_amount("0,009"), read_amount("-0,125")], [Some(9_000), Some(-125_000)]);
+        assert_eq!([read_amount("1,0000"), read_amount("1.125")], [Some(1_000_000), Some(1_125_000)]);
+        for odd in [
+            "1,000",
+            "-12,345",
+            "100,000",
+            "1,000,000",
+            "",
+            "abc",
+            ".5",
+            "1.2.3",
+            "1,234.50",
+            "0.0000001",
+            "--1",
+            "99999999999999",
+        ] {
             assert_eq!(read_amount(odd), None, "{odd}");
         }
     }

@@ -213,6 +213,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/operator/alerts/{id}/{action}", post(alerts::act))
         .route("/console/analytics", get(analytics::show))
         .route("/console/analytics/export", get(analytics::export))
+        .route("/console/operator/analytics", get(analytics::show))
+        .route("/console/operator/analytics/export", get(analytics::export))
         .route("/console/usage", get(usage::show))
         .route("/console/usage/export", get(usage::export))
         .route("/console/billing", get(billing::show))

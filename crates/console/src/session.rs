@@ -94,6 +94,7 @@ fn nobody(session: &Session) -> Caller {
         scopes: engine::keys::Scopes::Some(Default::default()),
         permissions: None,
         ip: session.ip,
+        agent: session.agent.clone(),
     }
 }
 

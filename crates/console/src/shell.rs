@@ -47,6 +47,8 @@ pub(crate) enum Section {
     Queue,
     /// Operator: what is the matter with the installation.
     OperatorAlerts,
+    /// Operator: what became of every tenant's messages.
+    OperatorAnalytics,
     /// Operator: what messages cost.
     Prices,
     /// Operator: what a month costs.
@@ -106,6 +108,7 @@ const OPERATOR: &[Place] = &[
     place(Section::Queue, "/console/operator/queue", "Queue", "clock", "tenants:read"),
     place(Section::Registrations, "/console/operator/registrations", "Registrations", "shield", "registrations:read"),
     place(Section::OperatorAlerts, "/console/operator/alerts", "Operator's alerts", "alert", "alerts:read"),
+    place(Section::OperatorAnalytics, "/console/operator/analytics", "All analytics", "chart", "usage:read"),
     place(Section::Plans, "/console/operator/plans", "Plans", "list", "plans:read"),
     place(Section::Bills, "/console/operator/invoices", "Invoices", "file", "invoices:read"),
     place(Section::Prices, "/console/operator/prices", "Prices", "card", "prices:read"),
@@ -342,7 +345,7 @@ fn banner(cx: &Cx) -> Markup {
     html! {
         @if is_guest {
             section.banner aria-label="Whose tenant this is" {
-                (icon("shield")) span { "You are in " strong { (tenant.name) } " as the operator. What you do is in both audit logs." }
+                (icon("shield")) span { "You are in " strong { (tenant.name) } " as the operator. Both audit logs say that you entered; what you do here is in the tenant's." }
                 (parts::act("/console/leave", cx.csrf(), "small", None, "Leave"))
             }
         }

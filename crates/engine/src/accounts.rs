@@ -157,7 +157,7 @@ pub async fn list(
             Ok::<_, Error>(views)
         })
     });
-    Ok(window.page(read.await?, |view| view.id.ulid(), |view| view))
+    Ok(window.page(read.await?, |view| view.id.ulid(), |view| view.seen_by(caller)))
 }
 
 /// Reads one of the tenant's accounts. Needs the scope `accounts:read`.
@@ -172,7 +172,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: AccountId) -> Result<Accoun
             view::of(tx, &inner, &row, now).await
         })
     });
-    read.await
+    Ok(read.await?.seen_by(caller))
 }
 
 /// Changes an account. New settings or a new sender end a pause. Needs the scope `accounts:write`.

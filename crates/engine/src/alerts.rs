@@ -12,21 +12,25 @@
 //! for a while. And after somebody was told about a subject, nothing more is said about it for the rule's quiet period: an alert that comes back meanwhile is opened again silently.
 //!
 //! A crash loses nothing: the alert, what its rule remembers and what is still to be told are one commit; a letter that was accepted but not noted is recognised by its
-//! idempotency key. Letters about alerts are messages about the topic [`TOPIC`], which no rule counts, so a letter that fails is no reason for another.
+//! idempotency key. Letters about alerts are messages about topics ([`TOPICS`]) that no rule counts, so a letter that fails is no reason for another. They count against no plan and cost
+//! nothing, like what Tidings answers to STOP: who has used up the credit has to hear of it.
 
 pub mod evaluate;
 pub mod facts;
 pub mod kinds;
 mod letter;
+pub mod letters;
 mod list;
 pub mod measure;
 pub mod rules;
 mod tell;
 mod view;
 mod watch;
+pub mod words;
 
 pub use self::{
     kinds::AlertKind,
+    letters::{AlertLetter, LetterState},
     list::{AlertQuery, AlertStateFilter, Note, acknowledge, count_open, get, list, resolve},
     rules::{AlertRulePatch, AlertRuleView, NewAlertRule, Receiver},
     tell::{AlertRuleTest, tell, test},
@@ -34,5 +38,9 @@ pub use self::{
     watch::{purge, watch},
 };
 
-/// What letters about alerts are about. No rule counts such messages.
-pub const TOPIC: &str = "tidings_alert";
+/// What letters about alerts are about: what Tidings says itself has a topic with a colon, which nobody else can give.
+pub const LETTER: &str = "alert:letter";
+/// What letters are about that try out a rule. A person asked for them, so they count and cost as any message; those about alerts were called so, too, in earlier versions.
+pub const TRIAL: &str = "tidings_alert";
+/// Both. No rule counts such messages.
+pub const TOPICS: &[&str] = &[LETTER, TRIAL];

@@ -32,7 +32,7 @@ pub use self::{
     recount::recount_pending,
 };
 use crate::{
-    Engine, Error,
+    Engine, Error, audit,
     csv::Csv,
     keys::Caller,
     queries::{malformed, to_json},
@@ -130,7 +130,9 @@ impl Engine {
     /// The same as a CSV table, without totals.
     #[crate::boxed]
     pub async fn analytics_csv(&self, caller: &Caller, query: &AnalyticsQuery) -> Result<Vec<u8>, Error> {
-        Ok(table(&self.analytics_view(caller, query).await?))
+        let view = self.analytics_view(caller, query).await?;
+        audit::note_export(self.parts(), caller, "analytics.exported", caller.owner(), view.data.len(), query).await?;
+        Ok(table(&view))
     }
 
     /// The same for pages.
@@ -156,9 +158,12 @@ impl Engine {
         let read = self.ports.db.read(tenant.map_or(Scope::System, Scope::Tenant), move |tx| {
             Box::pin(async move {
                 let reading = Reading { tenant, zone: inner, interval, split };
-                let (Some(tenant), Some(days)) = (tenant, days) else {
-                    return reading.sums(tx, Table::Slots, &[filter]).await;
+                let Some(tenant) = tenant else {
+                    // Sums of a long time by slot are more than are read at once, and what they are put together to is few.
+                    let first = message_counters::first_of_all(tx).await?.unwrap_or(now);
+                    return reading.sums(tx, Table::Slots, &by_month(&filter, first, now)).await;
                 };
+                let Some(days) = days else { return reading.sums(tx, Table::Slots, &[filter]).await };
                 if !is_pending_for(tx, tenant).await? {
                     return reading.sums(tx, Table::Days, &[days]).await;
                 }

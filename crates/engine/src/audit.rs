@@ -1,14 +1,21 @@
 //! The audit log: who changed what. Written in the transaction of the change, never changed, without secrets.
 //!
 //! Each tenant's entries are a chain: the hash of one covers it and the hash of the one before, so whoever changes, removes, adds or moves an entry in the database breaks the chain
-//! there, and `tidings doctor --audit` says where. Of what changed the chain holds a salted hash only, so that it stays whole when a person is erased. Somebody who rewrites the whole chain from there on is only found out by a hash that was kept elsewhere.
+//! there, and `tidings doctor --audit` says where ([`mod@verify`]). Each entry is sealed with a key that is not in the database, so nobody who only has that can make one, and [`seals`] keeps in mind how far each log
+//! had come, so that nobody can take its end away. Of what changed the chain holds a salted hash only: when a person is erased it stays whole, and the entry about the erasure says which
+//! others it emptied.
+
+pub mod seals;
+mod verify;
+
+pub use verify::{Head, Verified, verify, verify_against};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{AuditId, Ids, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{
-    Db, Scope, Tx,
+    Tx,
     audit::{self, Commitment, Link},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -45,6 +52,9 @@ pub struct AuditEntry {
     pub detail: Value,
     /// From which address.
     pub ip: Option<String>,
+    /// What the browser or program calls itself (`User-Agent`); `null` for what came from inside, and for entries from before this was kept.
+    #[schema(example = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")]
+    pub agent: Option<String>,
 }
 
 /// What entries are about: a noun, and the words before the dot of the actions that are about it. [`record`] takes no others, so the list is whole; new ones are added here.
@@ -52,6 +62,7 @@ pub const NOUNS: &[(&str, &[&str])] = &[
     ("account", &["account"]),
     ("alert", &["alert"]),
     ("alert_rule", &["alert_rule"]),
+    ("analytics", &["analytics"]),
     ("api_key", &["api_key"]),
     ("attachment", &["attachment"]),
     ("audit_log", &["audit_log"]),
@@ -89,6 +100,7 @@ pub const NOUNS: &[(&str, &[&str])] = &[
     ("template", &["template"]),
     ("tenant", &["tenant"]),
     ("topic", &["topic"]),
+    ("usage", &["usage"]),
     ("user", &["user"]),
     ("whatsapp_template", &["whatsapp_template"]),
 ];
@@ -121,19 +133,41 @@ pub async fn record(
         subject: subject.to_string(),
         detail: detail.to_string(),
         ip: caller.ip.map(|ip| ip.to_canonical().to_string()),
+        agent: caller.agent.as_deref().map(str::to_owned),
     };
+    // Before the head, so that who makes the key and who waits for it hold no head meanwhile.
+    let key = seals::key(tx, ids).await?;
     let head = audit::lock_head(tx, tenant).await?.unwrap_or_else(beginning);
     let number = head.number + 1;
     let salt = ids.token(SALT);
     let commitment = Commitment { hash: commit(&salt, &entry.detail), salt: Some(salt) };
     let hash = hash(&head.hash, number, &entry, &commitment.hash);
-    Ok(audit::append(tx, &entry, &Link { number, hash }, &commitment).await?)
+    let seal = key.map(|key| key.of_entry(&hash));
+    Ok(audit::append(tx, &entry, &Link { number, hash, seal }, &commitment).await?)
 }
 
 /// Characters of a salt: some 130 bits.
 const SALT: usize = 22;
 /// What is left of an erased detail.
 const ERASED: &str = "{}";
+/// Where the detail of an entry says which others were emptied, as ranges of their numbers.
+pub(crate) const ERASED_ENTRIES: &str = "erased_entries";
+/// Actions whose entries say so. Their own details are never erased, so that what they say can be relied on.
+pub(crate) const TELL_OF_ERASED: [&str; 2] = [CONTACT_ERASED, "audit_log.sealed"];
+/// A person was erased.
+pub(crate) const CONTACT_ERASED: &str = "contact.erased";
+
+/// Numbers in order as ranges, each with its first and last.
+pub(crate) fn ranges(numbers: &[i64]) -> Vec<(i64, i64)> {
+    let mut ranges: Vec<(i64, i64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *number <= *last + 1 => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    ranges
+}
 
 /// The hash of a detail, from which nobody can guess it without the salt.
 fn commit(salt: &str, detail: &str) -> Vec<u8> {
@@ -141,12 +175,12 @@ fn commit(salt: &str, detail: &str) -> Vec<u8> {
 }
 
 fn beginning() -> Link {
-    Link { number: 0, hash: Vec::new() }
+    Link { number: 0, hash: Vec::new(), seal: None }
 }
 
-/// The hash of an entry: over the one before and the entry as a JSON array, in which no two entries look the same.
+/// The hash of an entry: over the one before and the entry as a JSON array, in which no two entries look the same. Only entries with an agent have it in theirs: those of before have none.
 fn hash(before: &[u8], number: i64, entry: &audit::Entry, detail_hash: &[u8]) -> Vec<u8> {
-    let canonical = serde_json::json!([
+    let mut canonical = serde_json::json!([
         number,
         entry.tenant,
         entry.id,
@@ -157,91 +191,15 @@ fn hash(before: &[u8], number: i64, entry: &audit::Entry, detail_hash: &[u8]) ->
         detail_hash,
         entry.ip
     ]);
+    if let (Some(agent), Value::Array(parts)) = (&entry.agent, &mut canonical) {
+        parts.push(Value::from(agent.as_str()));
+    }
     let text = canonical.to_string();
     digest(&SHA256, &[before, text.as_bytes()].concat()).as_ref().to_vec()
 }
 
-/// Entries verified in one step.
-const VERIFY_PAGE: i64 = 1_000;
-
-/// What verifying the logs found.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verified {
-    /// Logs that were looked at.
-    pub logs: usize,
-    /// Entries whose hash is right.
-    pub entries: u64,
-    /// Those among them whose detail was erased with a person.
-    pub erased: u64,
-    /// For each broken log what is wrong first, for people.
-    pub broken: Vec<String>,
-}
-
-/// Verifies every tenant's log, and the operator's.
-#[crate::boxed]
-pub async fn verify(db: &Db) -> Result<Verified, Error> {
-    let owners = db.read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(audit::owners(tx).await?) })).await?;
-    let mut verified = Verified { logs: owners.len(), ..Verified::default() };
-    for owner in owners {
-        let (right, broken) =
-            db.read(Scope::System, move |tx| Box::pin(async move { verify_one(tx, owner).await })).await?;
-        verified.entries += right.entries;
-        verified.erased += right.erased;
-        verified.broken.extend(broken.map(|what| format!("the log of {owner}: {what}")));
-    }
-    Ok(verified)
-}
-
-/// How many entries of a log are right.
-#[derive(Clone, Copy, Default)]
-struct Right {
-    entries: u64,
-    erased: u64,
-}
-
-/// What of a log is right, and what is wrong with the first entry that is not.
-async fn verify_one(tx: &mut Tx, owner: TenantId) -> Result<(Right, Option<String>), Error> {
-    let head = audit::head(tx, owner).await?.unwrap_or_else(beginning);
-    let mut last = beginning();
-    let mut right = Right::default();
-    loop {
-        let page = audit::chain(tx, owner, last.number, VERIFY_PAGE).await?;
-        if page.is_empty() {
-            break;
-        }
-        for (entry, link, commitment) in page {
-            let expected = last.number + 1;
-            if link.number != expected {
-                let what =
-                    format!("entry number {expected} is missing; the next there is {} of {}", entry.id, entry.at);
-                return Ok((right, Some(what)));
-            }
-            let is_detail_right = match &commitment.salt {
-                Some(salt) => commitment.hash == commit(salt, &entry.detail),
-                None => entry.detail == ERASED,
-            };
-            if !is_detail_right || link.hash != hash(&last.hash, link.number, &entry, &commitment.hash) {
-                let what = format!(
-                    "entry {} (number {expected}, {}, {}) is not as it was written",
-                    entry.id, entry.at, entry.action
-                );
-                return Ok((right, Some(what)));
-            }
-            right.entries += 1;
-            right.erased += u64::from(commitment.salt.is_none());
-            last = link;
-        }
-    }
-    if last != head {
-        let what = format!("it ends with entry number {}, and {} were written", last.number, head.number);
-        return Ok((right, Some(what)));
-    }
-    let stranger = audit::unchained(tx, owner).await?;
-    Ok((right, stranger.map(|id| format!("entry {id} was not written by Tidings: it has no place in the chain"))))
-}
-
 /// Which entries a list shows (`GET /v1/audit-log`).
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
@@ -329,7 +287,7 @@ pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: 
     let has_more = rows.len() > EXPORT_MAX;
     rows.truncate(EXPORT_MAX);
     let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
-    note_export(parts, caller, "audit_log.exported", rows.len()).await?;
+    note_export(parts, caller, "audit_log.exported", caller.owner(), rows.len(), query).await?;
     let (content_type, body) = match format {
         Format::Ndjson => ("application/x-ndjson", lines(rows)?),
         Format::Csv => ("text/csv; charset=utf-8", table(rows)),
@@ -347,19 +305,30 @@ fn lines(rows: Vec<audit::Entry>) -> Result<Vec<u8>, Error> {
 }
 
 fn table(rows: Vec<audit::Entry>) -> Vec<u8> {
-    let mut csv = Csv::with_header(&["id", "at", "actor", "action", "subject", "detail", "ip"]);
+    let mut csv = Csv::with_header(&["id", "at", "actor", "action", "subject", "detail", "ip", "agent"]);
     for row in rows {
         let (id, at) = (row.id.to_string(), row.at.to_string());
-        let ip = row.ip.unwrap_or_default();
-        csv.row([id.as_str(), &at, &row.actor, &row.action, &row.subject, &row.detail, &ip]);
+        let (ip, agent) = (row.ip.unwrap_or_default(), row.agent.unwrap_or_default());
+        csv.row([id.as_str(), &at, &row.actor, &row.action, &row.subject, &row.detail, &ip, &agent]);
     }
     csv.into_bytes()
 }
 
-/// Writes down that somebody took data out: which, and how many rows.
-#[crate::boxed]
-pub async fn note_export(parts: &Parts, caller: &Caller, action: &'static str, rows: usize) -> Result<(), Error> {
-    note(parts, caller, action, caller.owner(), serde_json::json!({"rows": rows})).await
+/// Writes down that somebody took data out: what, how many rows, and what they asked for.
+pub async fn note_export(
+    parts: &Parts,
+    caller: &Caller,
+    action: &'static str,
+    subject: impl std::fmt::Display + Send + 'static,
+    rows: usize,
+    query: &impl Serialize,
+) -> Result<(), Error> {
+    let mut asked = serde_json::to_value(query).map_err(Error::internal)?;
+    if let Value::Object(asked) = &mut asked {
+        // A file has no pages.
+        asked.retain(|name, value| !value.is_null() && name != "limit");
+    }
+    note(parts, caller, action, subject, serde_json::json!({"rows": rows, "query": asked})).await
 }
 
 /// Writes an entry about something that changes nothing, in a transaction of its own.
@@ -418,6 +387,7 @@ fn view(row: audit::Entry) -> AuditEntry {
         subject: row.subject,
         detail: serde_json::from_str(&row.detail).unwrap_or(Value::String(row.detail)),
         ip: row.ip,
+        agent: row.agent,
     }
 }
 
@@ -440,6 +410,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn numbers_are_told_as_ranges() {
+        assert_eq!(ranges(&[3, 4, 5, 9, 11, 12]), [(3, 5), (9, 9), (11, 12)]);
+        assert_eq!(ranges(&[]), []);
+    }
 
     #[test]
     fn only_what_changed_is_told() {

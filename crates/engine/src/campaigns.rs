@@ -494,7 +494,8 @@ pub async fn export(
     let has_more = rows.len() > EXPORT_MAX;
     rows.truncate(EXPORT_MAX);
     let next = rows.last().filter(|_| has_more).map(|last| write_cursor(RECIPIENTS, last.recipient.contact_id.ulid()));
-    audit::note_export(engine.parts(), caller, "campaign_recipients.exported", rows.len()).await?;
+    let asked = json!({"cursor": cursor});
+    audit::note_export(engine.parts(), caller, "campaign_recipients.exported", id, rows.len(), &asked).await?;
     let mut csv = Csv::with_header(&["contact_id", "to", "status", "variant", "message_id", "reason"]);
     for row in &rows {
         let view = view::recipient(row);

@@ -25,7 +25,7 @@ impl Csv {
     }
 
     fn cell(&mut self, cell: &str) {
-        let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+        let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(cell);
         let needs_quotes = cell.contains(['"', ',', '\r', '\n']);
         if needs_quotes {
             self.0.push('"');
@@ -47,6 +47,13 @@ impl Csv {
     }
 }
 
+/// True for an amount below zero, which calculates nothing and is to stay a number.
+fn is_number(cell: &str) -> bool {
+    let digits = cell.strip_prefix('-').unwrap_or(cell);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    [whole, part].iter().all(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +72,12 @@ mod tests {
         check("=1+1", "'=1+1");
         check("=HYPERLINK(\"x\",\"y\")", "\"'=HYPERLINK(\"\"x\"\",\"\"y\"\")\"");
         check("+15550100001", "'+15550100001");
-        check("-1", "'-1");
+        check("-1", "-1");
+        check("-0.0075", "-0.0075");
+        check("--1", "'--1");
+        check("-1+2", "'-1+2");
+        check("-1.", "'-1.");
+        check("-", "'-");
         check("@SUM(A1)", "'@SUM(A1)");
         check("\tx", "'\tx");
         check("\rx", "\"'\rx\"");

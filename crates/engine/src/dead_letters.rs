@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Which dead letters a list shows (`GET /v1/dead-letters`).
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeadLetterQuery {

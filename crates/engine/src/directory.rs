@@ -157,6 +157,11 @@ pub struct Account {
     pub senders: Vec<Arc<Sender>>,
 }
 
+/// Shortest secret part of an address, in characters: 128 bits in hexadecimal have 32.
+const ADDRESS_SECRET_MIN: usize = 32;
+/// What stands for a secret that is not shown.
+pub(crate) const DOTS: &str = "••••";
+
 impl Account {
     /// What a connector may know of the account, to ask it about it. Whoever makes a request adds where it goes and fresh random bits.
     pub fn cx(&self, now: Timestamp) -> Cx<'_> {
@@ -168,6 +173,15 @@ impl Account {
             now,
             nonce: 0,
         }
+    }
+
+    /// What makes the addresses its provider reports to unguessable, where that signs nothing: whoever knows it can report in the provider's name. Empty where requests are signed.
+    pub fn address_secrets(&self) -> Vec<String> {
+        let Some(inbound) = self.connector.inbound() else { return Vec::new() };
+        let cx = self.cx(Timestamp::from_seconds(0));
+        let paths = [Some(inbound.path(&cx)), inbound.mail_path(&cx)];
+        let parts = paths.iter().flatten().flat_map(|path| path.split('/'));
+        parts.filter(|part| part.len() >= ADDRESS_SECRET_MIN).map(str::to_owned).collect()
     }
 
     /// As whom a message leaves: as the sender it names, or as the account's own.

@@ -198,6 +198,15 @@ pub fn money(micros: i64, currency: &str, language: Language) -> String {
     format!("{currency} {}", figures::write(micros, figures::decimals(currency), language.marks()))
 }
 
+/// The first character of a text that no font has: it would be an empty box on paper.
+pub fn without_font(text: &str) -> Option<char> {
+    if text.is_ascii() {
+        return None;
+    }
+    let fonts = fonts::Fonts::load();
+    text.chars().find(|c| !c.is_control() && !fonts.has(*c))
+}
+
 /// The first character of each field that no font has, with a pointer to the field.
 pub fn uncovered(document: &InvoiceDocument) -> Vec<(String, char)> {
     let fonts = fonts::Fonts::load();

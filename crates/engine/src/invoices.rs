@@ -9,6 +9,7 @@
 
 pub mod closing;
 pub mod compose;
+pub mod mailing;
 pub mod printing;
 pub mod settings;
 
@@ -16,16 +17,17 @@ use std::sync::Arc;
 
 use model::{InvoiceId, MessageId, Money, PlanId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{
     Tx, credits,
-    invoices::{self as rows, Invoice},
+    invoices::{self as rows, Invoice, Mail},
     subscriptions, tenants,
 };
 use utoipa::{IntoParams, ToSchema};
 
 use self::{
     compose::{Line, LineKind, TaxLine},
+    mailing::MailView,
     settings::{BillingSettings, Seller},
 };
 use crate::{
@@ -36,12 +38,18 @@ use crate::{
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
-    plans::{Allowance, subscription::Customer},
+    plans::{
+        Allowance,
+        subscription::{Customer, check_fonts},
+    },
+    vault::OPERATOR,
     writes::Writes,
 };
 
 /// Longest reference or reason, in characters.
 const REFERENCE_MAX: usize = 200;
+/// What stands on a credit note.
+const REASON: &str = "/reason";
 
 /// Whether it is a bill or takes one back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -108,8 +116,12 @@ pub(crate) struct Body {
     pub seller: Seller,
     pub customer: Customer,
     pub plan_id: Option<PlanId>,
+    /// Empty without a plan.
     pub plan: String,
     pub allowances: Vec<Allowance>,
+    /// Messages accepted from then on count against the plan; an older one has them from its beginning.
+    #[serde(default)]
+    pub counted_from: Option<Timestamp>,
     pub month: String,
     /// The clock its days are told on; that of the tenant where an older one did not keep it.
     #[serde(default)]
@@ -173,9 +185,9 @@ pub struct InvoiceView {
     pub seller: Seller,
     /// Whom it is addressed to.
     pub customer: Customer,
-    /// The plan's name.
+    /// The plan's name; `null` for a tenant that is billed by the price list alone.
     #[schema(example = "Studio")]
-    pub plan: String,
+    pub plan: Option<String>,
     /// Its lines.
     pub lines: Vec<Line>,
     /// The sum of the lines.
@@ -209,15 +221,26 @@ pub struct InvoiceView {
     /// When it was taken back.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub voided_at: Option<Timestamp>,
-    /// When it was sent to the customer.
+    /// When a mail with it to the customer was last accepted; `mail` says what became of it.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub mailed_at: Option<Timestamp>,
+    /// How it goes out to the customer; `null` for one that is not mailed by itself and was not mailed by hand.
+    pub mail: Option<MailView>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+}
+
+/// An invoice as somebody sees it: why its mail did not arrive is the operator's to know.
+fn view_for(row: &Invoice, is_operator: bool, now: Timestamp) -> Result<InvoiceView, Error> {
+    let mut seen = view(row, now)?;
+    if let Some(mail) = seen.mail.as_mut().filter(|_| !is_operator) {
+        mail.hide();
+    }
+    Ok(seen)
 }
 
 fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
@@ -235,7 +258,7 @@ fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
         ends_at: row.ends_at,
         seller: body.seller,
         customer: body.customer,
-        plan: body.plan,
+        plan: Some(body.plan).filter(|plan| !plan.is_empty()),
         lines: body.lines,
         net: money(body.net),
         taxes: body.taxes,
@@ -249,7 +272,8 @@ fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
         paid_at: row.paid_at,
         payment_reference: row.payment.clone(),
         voided_at: row.voided_at,
-        mailed_at: row.mailed_at,
+        mailed_at: row.mail.mailed_at,
+        mail: mailing::view(&row.mail),
         created_at: row.created_at,
         updated_at: row.updated_at,
     })
@@ -297,6 +321,9 @@ fn check_text(pointer: &str, text: &str) -> Result<(), Error> {
     if text.trim().is_empty() || text.chars().count() > REFERENCE_MAX || text.chars().any(char::is_control) {
         faults.add(pointer, format!("1 to {REFERENCE_MAX} characters in one line"));
     }
+    if pointer == REASON {
+        check_fonts(pointer, text, &mut faults);
+    }
     faults.end()
 }
 
@@ -314,7 +341,7 @@ pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Re
     });
     let found: Vec<Invoice> = read.await?;
     let now = engine.ports.clock.now();
-    let page = window.page(found, |row| row.id.ulid(), |row| view(&row, now));
+    let page = window.page(found, |row| row.id.ulid(), |row| view_for(&row, is_operator, now));
     Ok(Page { data: page.data.into_iter().collect::<Result<_, _>>()?, next_cursor: page.next_cursor })
 }
 
@@ -322,7 +349,7 @@ pub async fn list(engine: &Engine, caller: &Caller, query: &InvoicesQuery) -> Re
 #[crate::boxed]
 pub async fn get(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<InvoiceView, Error> {
     caller.need("invoices:read")?;
-    view(&found(engine, caller, id).await?, engine.ports.clock.now())
+    view_for(&found(engine, caller, id).await?, caller.is_operator, engine.ports.clock.now())
 }
 
 /// The row of an invoice the caller may see.
@@ -374,7 +401,7 @@ pub async fn void(
     why: InvoiceVoid,
 ) -> Result<Reply, Error> {
     caller.need_operator("invoices:write")?;
-    check_text("/reason", &why.reason)?;
+    check_text(REASON, &why.reason)?;
     let note = InvoiceId::from_ulid(engine.ports.ids.ulid(engine.ports.clock.now()));
     act(engine, caller, repeat, id, Act::Void { reason: why.reason, note }).await
 }
@@ -383,7 +410,7 @@ pub async fn void(
 enum Act {
     Issue,
     Pay(InvoicePayment),
-    Sent(MessageId),
+    Sent { tenant: TenantId, mail: MessageId },
     Void { reason: String, note: InvoiceId },
 }
 
@@ -393,8 +420,21 @@ impl Act {
         match self {
             Self::Issue => "invoice.issued",
             Self::Pay(_) => "invoice.paid",
-            Self::Sent(_) => "invoice.sent",
+            Self::Sent { .. } => "invoice.sent",
             Self::Void { .. } => "invoice.voided",
+        }
+    }
+
+    /// What the audit log tells of it besides what became of the invoice.
+    fn detail(&self, row: &Invoice) -> Value {
+        match self {
+            Self::Issue => json!({}),
+            Self::Pay(payment) => json!({"reference": payment.reference}),
+            Self::Sent { tenant, mail } => json!({"message_id": mail, "mail_tenant_id": tenant}),
+            // A draft is taken back without one.
+            Self::Void { reason, note } => {
+                json!({"reason": reason, "credit_note_id": row.number.as_ref().map(|_| note)})
+            }
         }
     }
 
@@ -403,10 +443,14 @@ impl Act {
         match self {
             Self::Issue if state == InvoiceState::Draft => {
                 let settings = BillingSettings::read(tx).await?;
-                finish(tx, &settings.series, row, now).await
+                finish(tx, &settings, row, now).await
             }
             Self::Issue => Err(wrong_state(row, "only a draft can be issued")),
             Self::Pay(payment) if state == InvoiceState::Issued => {
+                if payment.paid_at.is_some_and(|at| at < row.starts_at) {
+                    let detail = format!("not before {}, when what it bills began", row.starts_at);
+                    return Err(Error::invalid("/paid_at", detail));
+                }
                 if payment.paid_at.is_some_and(|at| at > now) {
                     let detail = "not later than now; a payment is recorded when it has arrived";
                     return Err(Error::invalid("/paid_at", detail));
@@ -419,8 +463,8 @@ impl Act {
                 settle_arrears(tx, row.tenant_id, now).await
             }
             Self::Pay(_) => Err(wrong_state(row, "only an issued invoice can be paid")),
-            Self::Sent(mail) => {
-                (row.mailed_at, row.mail_id, row.updated_at) = (Some(now), Some(mail), now);
+            Self::Sent { tenant, mail } => {
+                mailing::accepted(row, tenant, mail, now);
                 Ok(rows::update(tx, row.tenant_id, row).await?)
             }
             Self::Void { reason, note }
@@ -430,7 +474,7 @@ impl Act {
                     let settings = BillingSettings::read(tx).await?;
                     let mut note = credit_note(row, note, reason, now)?;
                     rows::insert(tx, row.tenant_id, &note).await?;
-                    finish(tx, &settings.credit_note_series, &mut note, now).await?;
+                    finish(tx, &settings, &mut note, now).await?;
                 }
                 // What need not be paid any more is owed no more; of what was paid, the operator gives the money back.
                 if state != InvoiceState::Paid {
@@ -438,6 +482,8 @@ impl Act {
                 }
                 row.state = InvoiceState::Void.as_str().to_owned();
                 (row.voided_at, row.updated_at) = (Some(now), now);
+                // What was taken back is not mailed any more; the credit note is.
+                row.mail.due_at = None;
                 rows::update(tx, row.tenant_id, row).await?;
                 settle_arrears(tx, row.tenant_id, now).await
             }
@@ -450,8 +496,10 @@ impl Act {
 async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, act: Act) -> Result<Reply, Error> {
     caller.need_operator("invoices:write")?;
     let tenant_id = found(engine, caller, id).await?.tenant_id;
-    let (_, tenant) = engine.tenant(tenant_id).await?;
-    if tenant.is_demo {
+    // Invoices outlive their tenant, and are paid or taken back all the same.
+    let tenant = engine.parts().directory.tenant(tenant_id).await?;
+    let log = if tenant.is_some() { tenant_id } else { OPERATOR };
+    if tenant.as_ref().is_some_and(|tenant| tenant.is_demo) {
         let detail = "The invoice of a demo tenant is for show: nobody pays it, sends it or takes it back.";
         return Err(Error::conflict("demo_tenant", detail));
     }
@@ -465,10 +513,19 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             let row = rows::lock(tx, tenant_id, id).await?;
             let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
             let (before, what) = (row.state.clone(), act.event());
+            let mut detail = act.detail(&row);
             act.perform(tx, &mut row, now, &inner).await?;
-            let detail = json!({ "state": {"from": before, "to": row.state}, "number": row.number });
-            audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
-            tell(tx, &tenant, &row, what, &ids, now, shard).await?;
+            detail["state"] = json!({"from": before, "to": row.state});
+            detail["number"] = json!(row.number);
+            detail["total_micros"] = json!(row.total);
+            detail["currency"] = json!(row.currency);
+            if row.paid_at.is_some() {
+                detail["paid_at"] = json!(row.paid_at);
+            }
+            audit::record(tx, log, &ids, now, &inner, what, id, &detail).await?;
+            if let Some(tenant) = &tenant {
+                tell(tx, tenant, &row, what, &ids, now, shard).await?;
+            }
             view(&row, now)
         })
     });
@@ -487,6 +544,8 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
     body.net = -body.net;
     body.taxes.iter_mut().for_each(|tax| tax.amount_micros = -tax.amount_micros);
     (body.of_number, body.reason) = (of.number.clone(), Some(reason));
+    // Nobody pays it by the means an invoice is paid by.
+    body.payment.clear();
     Ok(Invoice {
         id,
         kind: InvoiceKind::CreditNote.as_str().to_owned(),
@@ -500,22 +559,34 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
         paid_at: None,
         payment: None,
         voided_at: None,
-        mailed_at: None,
-        mail_id: None,
+        mail: Mail::default(),
         created_at: now,
         updated_at: now,
         ..of.clone()
     })
 }
 
-/// Gives an invoice its number. Where nothing is to be paid it is paid at once.
-pub(crate) async fn finish(tx: &mut Tx, series: &str, row: &mut Invoice, now: Timestamp) -> Result<(), Error> {
+/// Gives an invoice its number, and lets it go out. Where nothing is to be paid it is paid at once.
+pub(crate) async fn finish(
+    tx: &mut Tx,
+    settings: &BillingSettings,
+    row: &mut Invoice,
+    now: Timestamp,
+) -> Result<(), Error> {
     let body = Body::from_stored(&row.body)?;
+    let series = match InvoiceKind::from_stored(&row.kind) {
+        InvoiceKind::Invoice => &settings.series,
+        InvoiceKind::CreditNote => &settings.credit_note_series,
+    };
+    if settings.sends_by_itself {
+        row.mail = mailing::waiting(now);
+    }
     let number = rows::next_number(tx, series).await?;
     row.number = Some(format!("{series}{number:06}"));
     row.issued_at = Some(now);
     row.updated_at = now;
-    if row.total > 0 {
+    // A credit note is settled by whoever writes it, also one that takes back what was to be given.
+    if row.total > 0 && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice {
         row.state = InvoiceState::Issued.as_str().to_owned();
         row.due_at = Some(now.plus_seconds(i64::from(body.due_days) * 86_400));
     } else {
@@ -554,12 +625,12 @@ async fn even_out(
     Ok(credits::insert_entries(tx, &open.entries).await?)
 }
 
-/// Says of a subscription since when a bill is unpaid, by its invoices. The caller raises the configuration's version, so that it counts at once.
+/// Says of a subscription since when a bill is unpaid, by its invoices that are not forgiven. The caller raises the configuration's version, so that it counts at once.
 pub(crate) async fn settle_arrears(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
-    let overdue = rows::first_overdue(tx, tenant, now).await?.and_then(|invoice| invoice.due_at);
-    if let Some(mut subscription) = subscriptions::lock(tx, tenant).await?
-        && subscription.past_due_since != overdue
-    {
+    let Some(mut subscription) = subscriptions::lock(tx, tenant).await? else { return Ok(()) };
+    let first = rows::first_overdue(tx, tenant, subscription.forgiven_until, now).await?;
+    let overdue = first.and_then(|invoice| invoice.due_at);
+    if subscription.past_due_since != overdue {
         (subscription.past_due_since, subscription.updated_at) = (overdue, now);
         subscriptions::put(tx, tenant, &subscription).await?;
     }
@@ -582,7 +653,7 @@ pub(crate) async fn tell(
     shard: i64,
 ) -> Result<(), Error> {
     let mut writes = Writes::default();
-    let data = serde_json::to_string(&view(row, now)?).map_err(Error::internal)?;
+    let data = serde_json::to_string(&view_for(row, false, now)?).map_err(Error::internal)?;
     writes.event(tenant, what, data, now, ids);
     Ok(writes.write(tx, shard).await?)
 }

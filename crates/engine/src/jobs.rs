@@ -8,9 +8,9 @@ use store::{Scope, statistics};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    Engine, Error, access, accounts, alerts, analytics, apply, attachments, books, callbacks, campaigns, contacts,
-    demo, dispatch, domains, endpoints, invoices, money, once, reconciliations, recovery, registrations, retention,
-    routing, schedules, tenants, tracking, waiting, whatsapp_templates,
+    Engine, Error, access, accounts, alerts, analytics, apply, attachments, audit, books, callbacks, campaigns,
+    contacts, demo, dispatch, domains, endpoints, invoices, money, once, reconciliations, recovery, registrations,
+    retention, routing, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -107,7 +107,7 @@ const JOBS: &[Job] = &[
     Job {
         name: "send_invoices",
         every_ms: 10_000,
-        run: |engine| Box::pin(async move { invoices::printing::send_new(&engine).await }),
+        run: |engine| Box::pin(async move { invoices::mailing::run(&engine).await }),
     },
     Job {
         name: "recount_after_upgrade",
@@ -118,6 +118,11 @@ const JOBS: &[Job] = &[
         name: "check_the_books",
         every_ms: books::EVERY_MS,
         run: |engine| Box::pin(async move { books::daily(&engine).await.map(|_| 0) }),
+    },
+    Job {
+        name: "mark_audit_logs",
+        every_ms: audit::seals::EVERY_MS,
+        run: |engine| Box::pin(async move { audit::seals::run(engine.parts()).await.map(|_| 0) }),
     },
     Job {
         name: "ask",
@@ -237,6 +242,11 @@ const JOBS: &[Job] = &[
         name: "buy_credit",
         every_ms: 5_000,
         run: |engine| Box::pin(async move { money::top_ups::run(&engine).await }),
+    },
+    Job {
+        name: "follow_up_purchases",
+        every_ms: 30_000,
+        run: |engine| Box::pin(async move { money::follow_up::run(&engine).await }),
     },
     Job {
         name: "give_back",

@@ -99,6 +99,8 @@ pub struct Caller {
     pub permissions: Option<Arc<Permissions>>,
     /// From where.
     pub ip: Option<IpAddr>,
+    /// What their browser or program calls itself: for the audit log.
+    pub agent: Option<Arc<str>>,
 }
 
 impl Caller {
@@ -112,6 +114,7 @@ impl Caller {
             scopes: Scopes::All,
             permissions: None,
             ip: None,
+            agent: None,
         }
     }
 
@@ -243,6 +246,7 @@ pub async fn authenticate(
         scopes: key.scopes.clone(),
         permissions: None,
         ip,
+        agent: None,
     })
 }
 

@@ -5,12 +5,13 @@
 //! which apply writes that it was sent or will not be ([`charge`]). What goes another way or is tried again goes only as far as credit reaches ([`purse`]). Rules of the ledger itself are pure ([`ledger`]).
 //!
 //! Credit is bought ([`purchases`]) and given back ([`refunds`]) by the operator's hand or through the payment provider of [`payments`], whose word comes as answers and as
-//! [`payment_events`]; [`top_ups`] buys by itself.
+//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); [`top_ups`] buys by itself.
 
 pub mod book;
 pub mod charge;
 pub mod credits;
 pub mod disputes;
+pub mod follow_up;
 pub mod ledger;
 pub mod marks;
 pub mod payment_events;

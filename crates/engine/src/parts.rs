@@ -31,10 +31,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Puts a node together. Does nothing yet.
+    /// Puts a node together. Does nothing yet but give the vault to the database's transactions, in which audit entries are sealed.
     pub fn new(ports: Ports, config: Config, masters: MasterKeys) -> Self {
         let config = Arc::new(config);
         let vault = Arc::new(Vault::new(masters));
+        ports.db.accompany(Arc::<Vault>::clone(&vault));
         let directory = Directory::new(ports.clone(), config.public_url.clone(), Arc::clone(&vault));
         Self {
             directory: Arc::new(directory),

@@ -36,7 +36,9 @@ use crate::{
     vault::OPERATOR,
 };
 
-/// Highest fee or price, in millionths: a million of any currency's unit. More is a slip of the keyboard.
+/// Highest fee, in millionths: a billion of any currency's unit, 40,000 dollars in that of Vietnam. More is a slip of the keyboard.
+const FEE_MAX: i64 = 1_000_000_000_000_000;
+/// Highest price of a message, in millionths: a million of any currency's unit. More is a slip of the keyboard.
 const AMOUNT_MAX: i64 = 1_000_000_000_000;
 /// Most messages a month a plan can speak of: ten times what the largest senders of the world send.
 const MESSAGES_MAX: i64 = 1_000_000_000_000;
@@ -155,8 +157,8 @@ fn check(new: NewPlan, id: PlanId, now: Timestamp) -> Result<Plan, Error> {
     let mut faults = Faults::default();
     let name = faults.name("/name", &new.name);
     let currency = faults.currency("/currency", &new.currency);
-    if !(0..=AMOUNT_MAX).contains(&new.monthly_fee_micros) {
-        faults.add("/monthly_fee_micros", format!("0 to {AMOUNT_MAX} millionths of the currency's unit"));
+    if !(0..=FEE_MAX).contains(&new.monthly_fee_micros) {
+        faults.add("/monthly_fee_micros", format!("0 to {FEE_MAX} millionths of the currency's unit"));
     }
     if new.allowances.len() > CHANNELS.len() {
         faults.add("/allowances", "one for each channel at most");

@@ -8,7 +8,7 @@ mod timeline;
 use model::{AccountId, Address, CampaignId, Channel, ContactId, MessageId, Status, TenantId, Timestamp};
 use serde::Deserialize;
 use store::{
-    Scope, Tx, inflight,
+    Scope, Tx, fallbacks, inflight,
     messages::{self, Filter, Message},
 };
 use utoipa::IntoParams;
@@ -16,10 +16,11 @@ use utoipa::IntoParams;
 pub use self::timeline::{Entry, Timeline};
 use crate::{
     Engine, Error, ErrorKind, FieldError,
+    apply::fallback,
     directory::Tenant,
     keys::Caller,
     page::{Page, Window},
-    view::{self, MessageView},
+    view::{self, MessageDetail, MessageView},
 };
 
 /// Longest `q`, in bytes: an e-mail address has at most 254, provider ids fewer.
@@ -127,11 +128,18 @@ impl Engine {
             Box::pin(async move {
                 let message = found(messages::find(tx, tenant, id).await?)?;
                 let is_in_flight = !inflight::find_many(tx, &[id]).await?.is_empty();
-                Ok::<_, Error>((message, is_in_flight))
+                let former = match fallback::may_move_on(&message) {
+                    true => fallbacks::former(tx, &[(tenant, id)]).await?,
+                    false => Vec::new(),
+                };
+                Ok::<_, Error>((message, is_in_flight, former))
             })
         });
-        let (message, is_in_flight) = read.await?;
-        to_json(&view::message(&message, is_in_flight, self.ports.clock.now()))
+        let (message, is_in_flight, former) = read.await?;
+        to_json(&MessageDetail {
+            message: view::message(&message, is_in_flight, self.ports.clock.now()),
+            former_routes: former.into_iter().map(view::former_route).collect(),
+        })
     }
 
     /// Lists the tenant's messages, newest first, as JSON. Needs the scope `messages:read`.

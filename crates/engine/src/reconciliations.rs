@@ -120,7 +120,8 @@ pub struct ReconciliationView {
     pub accuracy_ppm: Option<i64>,
     /// True when that is 99.9 percent or more.
     pub is_accurate: Option<bool>,
-    /// What the provider took for messages whose price both know, as we had it before.
+    /// What the provider took for messages whose price both know, as we had it before. Of a tenant that is charged by a price list only the operator sees it, as the list may say what the provider
+    /// takes.
     #[schema(value_type = Option<Object>)]
     pub cost_ours: Option<Money>,
     /// The same as the provider says.
@@ -152,7 +153,7 @@ pub struct ReconciliationDifference {
     /// When it was sent.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
-    /// What we have: millionths, segments, or messages.
+    /// What we have: millionths, segments, or messages. Millionths only for the operator, as `cost_ours`.
     pub ours: Option<i64>,
     /// What the provider has.
     pub theirs: Option<i64>,
@@ -202,13 +203,14 @@ fn accuracy(matched: i64, missing: i64) -> i64 {
     if all == 0 { 1_000_000 } else { i64::try_from(i128::from(matched) * 1_000_000 / all).unwrap_or(0) }
 }
 
-fn difference(r: Record) -> ReconciliationDifference {
+fn difference(r: Record, hides_cost: bool) -> ReconciliationDifference {
+    let ours = r.ours.filter(|_| !hides_cost || r.currency.is_none());
     ReconciliationDifference {
         kind: r.kind,
         record: r.record,
         message_id: r.message_id,
         at: r.at,
-        ours: r.ours,
+        ours,
         theirs: r.theirs,
         currency: r.currency,
         segments_ours: r.segments_ours,
@@ -338,6 +340,23 @@ async fn asked_source(parts: &Parts, tenant: TenantId, new: &NewReconciliation) 
 
 const DAY_S: i64 = 86_400;
 
+/// Whether this caller may not see what providers take, as our price lists say it: that is between them and the operator.
+async fn hides_cost(parts: &Parts, caller: &Caller, tenant: TenantId) -> Result<bool, Error> {
+    if caller.is_operator {
+        return Ok(false);
+    }
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move { Ok::<_, Error>(store::credits::find(tx, tenant).await?) })
+    });
+    Ok(read.await?.is_some_and(|ledger| ledger.entries > 0 || ledger.mode != "none"))
+}
+
+/// A reconciliation as a caller may see it.
+fn shown(r: Reconciliation, hides_cost: bool) -> ReconciliationView {
+    let view = view(r);
+    if hides_cost { ReconciliationView { cost_ours: None, ..view } } else { view }
+}
+
 /// Lists reconciliations, newest first. Needs the scope `usage:read`.
 #[crate::boxed]
 pub async fn list(
@@ -352,14 +371,17 @@ pub async fn list(
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move { Ok::<_, Error>(rows::list(tx, tenant, before, limit).await?) })
     });
-    Ok(window.page(read.await?, |row: &Reconciliation| row.id.ulid(), view))
+    let hides_cost = hides_cost(parts, caller, tenant).await?;
+    Ok(window.page(read.await?, |row: &Reconciliation| row.id.ulid(), |row| shown(row, hides_cost)))
 }
 
 /// Shows a reconciliation. Needs the scope `usage:read`.
 #[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<ReconciliationView, Error> {
     caller.need("usage:read")?;
-    find(parts, caller, id).await.map(view)
+    let row = find(parts, caller, id).await?;
+    let hides_cost = hides_cost(parts, caller, row.tenant_id).await?;
+    Ok(shown(row, hides_cost))
 }
 
 async fn find(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Reconciliation, Error> {
@@ -382,7 +404,8 @@ pub async fn differences(
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move { Ok::<_, Error>(rows::records(tx, tenant, id, None, "", TABLE_MAX).await?) })
     });
-    Ok(read.await?.into_iter().map(difference).collect())
+    let hides_cost = hides_cost(parts, caller, tenant).await?;
+    Ok(read.await?.into_iter().map(|record| difference(record, hides_cost)).collect())
 }
 
 /// A kind of difference.
@@ -432,16 +455,19 @@ pub async fn differences_after(
             Ok::<_, Error>(rows::records(tx, tenant, id, kind, &after, limit).await?)
         })
     });
-    Ok(read.await?.into_iter().map(difference).collect())
+    let hides_cost = hides_cost(parts, caller, tenant).await?;
+    Ok(read.await?.into_iter().map(|record| difference(record, hides_cost)).collect())
 }
 
-/// The same as a CSV table. Needs the scope `usage:read`.
+/// The same as a CSV table. That somebody took it is in the audit log. Needs the scope `usage:read`.
 #[crate::boxed]
 pub async fn differences_csv(parts: &Parts, caller: &Caller, id: ReconciliationId) -> Result<Vec<u8>, Error> {
     let header =
         ["kind", "record", "message_id", "at", "ours", "theirs", "currency", "segments_ours", "segments_theirs"];
     let mut csv = Csv::with_header(&header);
-    for d in differences(parts, caller, id).await? {
+    let found = differences(parts, caller, id).await?;
+    audit::note_export(parts, caller, "reconciliation.exported", id, found.len(), &json!({})).await?;
+    for d in found {
         let number = |value: Option<i64>| value.map(|value| value.to_string()).unwrap_or_default();
         let cells = [
             d.kind,

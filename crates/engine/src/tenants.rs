@@ -10,7 +10,7 @@ use std::sync::Arc;
 use model::{Ids, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::{Scope, Tx, tenants};
+use store::{Scope, Tx, credits, tenants};
 use utoipa::ToSchema;
 
 use crate::{
@@ -311,6 +311,9 @@ async fn change_to(parts: &Parts, caller: &Caller, id: TenantId, change: TenantP
             tenants::bump(tx, Some(id)).await?;
             let before = tenants::find(tx, id).await?.ok_or_else(|| Error::not_found("tenant"))?;
             let after = changed(before.clone(), change, now)?;
+            if after.currency != before.currency {
+                change_ledger(tx, id, &after.currency, now).await?;
+            }
             tenants::update(tx, &after).await?;
             let difference = audit::difference(&detail(&before), &detail(&after));
             record(tx, &ids, now, &by, "tenant.updated", id, &difference).await?;
@@ -320,6 +323,19 @@ async fn change_to(parts: &Parts, caller: &Caller, id: TenantId, change: TenantP
     let after = write.await?;
     parts.directory.catch_up().await;
     Ok(after)
+}
+
+/// Gives a ledger that nothing was ever moved in the tenant's new currency; one that is in use has its own for good.
+async fn change_ledger(tx: &mut Tx, id: TenantId, currency: &str, now: Timestamp) -> Result<(), Error> {
+    let Some(ledger) = credits::lock(tx, id).await?.filter(|ledger| ledger.currency != currency) else { return Ok(()) };
+    if ledger.entries > 0 || ledger.mode != "none" {
+        let detail = format!(
+            "The tenant's credit is in {}, and its messages are charged in it: an amount in one currency is none in another. Make a tenant of its own for {currency}.",
+            ledger.currency
+        );
+        return Err(Error::conflict("ledger_in_use", detail));
+    }
+    Ok(credits::put(tx, id, &credits::Ledger { currency: currency.to_owned(), updated_at: now, ..ledger }).await?)
 }
 
 fn changed(before: tenants::Tenant, change: TenantPatch, now: Timestamp) -> Result<tenants::Tenant, Error> {

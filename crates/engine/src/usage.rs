@@ -14,7 +14,7 @@ use store::{
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    Engine, Error,
+    Engine, Error, audit,
     csv::Csv,
     keys::Caller,
     queries::{malformed, to_json},
@@ -24,7 +24,7 @@ use crate::{
 const ROWS_MAX: i64 = 100_000;
 
 /// Which usage is asked for (`GET /v1/usage`).
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UsageQuery {
@@ -305,10 +305,12 @@ impl Engine {
         to_json(&self.usage_view(caller, query).await?)
     }
 
-    /// The same as a CSV table, without totals.
+    /// The same as a CSV table, without totals. That somebody took it is in the audit log.
     #[crate::boxed]
     pub async fn usage_csv(&self, caller: &Caller, query: &UsageQuery) -> Result<Vec<u8>, Error> {
-        Ok(table(&self.usage_view(caller, query).await?))
+        let view = self.usage_view(caller, query).await?;
+        audit::note_export(self.parts(), caller, "usage.exported", caller.owner(), view.data.len(), query).await?;
+        Ok(table(&view))
     }
 
     async fn usage_view(&self, caller: &Caller, query: &UsageQuery) -> Result<UsageView, Error> {

@@ -33,6 +33,8 @@ pub const OPERATOR: TenantId = TenantId::from_ulid(0);
 
 /// Opened data keys in memory at most; each is some hundred bytes.
 const OPENED_MAX: usize = 4_096;
+/// The number of the installation's own key, beside the operator's data keys, which are counted from 1.
+const INSTALLATION_KEY: i64 = 0;
 /// The first byte of everything sealed, so that another scheme can be told apart later.
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 1 + 8;
@@ -76,6 +78,21 @@ impl Vault {
     /// A vault behind these master keys; the first seals.
     pub fn new(masters: MasterKeys) -> Self {
         Self { masters, opened: Mutex::new(Bounded::new(OPENED_MAX)) }
+    }
+
+    /// A fresh key for the installation itself rather than for a tenant, sealed by the first master key, whose id comes with it.
+    pub(crate) fn installation_key(&self, ids: &Ids) -> (String, Vec<u8>) {
+        let row = self.masters.new_data_key(ids, OPERATOR, INSTALLATION_KEY, Timestamp::from_seconds(0));
+        (row.master_key_id, row.sealed)
+    }
+
+    /// Opens what [`Vault::installation_key`] made.
+    pub(crate) fn open_installation_key(
+        &self,
+        master_key_id: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.masters.open_data_key(&installation_key(master_key_id, sealed))
     }
 
     /// Seals `plain` for `place` with the tenant's newest data key, which is made when there is none.
@@ -135,6 +152,16 @@ impl Vault {
 
     fn opened(&self) -> std::sync::MutexGuard<'_, Bounded<(TenantId, i64), Arc<Opened>>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn installation_key(master_key_id: &str, sealed: &[u8]) -> data_keys::DataKey {
+    data_keys::DataKey {
+        tenant: OPERATOR,
+        id: INSTALLATION_KEY,
+        master_key_id: master_key_id.to_owned(),
+        sealed: sealed.to_vec(),
+        created_at: Timestamp::from_seconds(0),
     }
 }
 

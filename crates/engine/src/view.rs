@@ -5,7 +5,7 @@ use model::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::messages::Message;
+use store::{fallbacks::FormerRoute, messages::Message};
 use utoipa::ToSchema;
 
 /// One thing to one recipient, and where it is.
@@ -45,7 +45,7 @@ pub struct MessageView<'a> {
     /// The contact it goes to.
     #[schema(value_type = Option<String>)]
     pub contact_id: Option<ContactId>,
-    /// What it cost.
+    /// What it cost, all the ways it went.
     #[schema(value_type = Option<Object>)]
     pub cost: Option<Money>,
     /// Parts (SMS).
@@ -90,6 +90,51 @@ pub struct MessageView<'a> {
     /// When the recipient first wrote back.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub replied_at: Option<Timestamp>,
+}
+
+/// A message with the ways it went before.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageDetail<'a> {
+    /// The message, and the way it goes now.
+    #[serde(flatten)]
+    pub message: MessageView<'a>,
+    /// The ways it went before it went on to another channel or account, the first one first; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub former_routes: Vec<FormerRouteView>,
+}
+
+/// A way a message went before.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FormerRouteView {
+    /// Over which channel.
+    #[schema(value_type = String, example = "sms")]
+    pub channel: Channel,
+    /// To whom.
+    #[schema(example = "+4915112345678")]
+    pub to: String,
+    /// Through which account.
+    #[schema(value_type = String)]
+    pub account_id: AccountId,
+    /// The connector of that account.
+    #[schema(example = "twilio")]
+    pub connector: String,
+    /// The provider's id, if it took the message.
+    pub provider_message_id: Option<String>,
+    /// What was paid for this way: part of what the message cost. `null` where nothing was sent, and where that is not known apart.
+    #[schema(value_type = Option<Object>)]
+    pub cost: Option<Money>,
+    /// Parts (SMS).
+    pub segments: Option<u32>,
+    /// Why it did not arrive.
+    #[schema(value_type = Option<Object>)]
+    pub failure: Option<Box<RawValue>>,
+    /// When the provider took it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub sent_at: Option<Timestamp>,
+    /// When the message went on.
+    #[schema(value_type = String, format = DateTime)]
+    pub left_at: Timestamp,
 }
 
 /// The version of a template a message was made of.
@@ -137,6 +182,25 @@ pub fn message(m: &Message, is_in_flight: bool, now: Timestamp) -> MessageView<'
         opened_at: m.engagement.opened_at,
         clicked_at: m.engagement.clicked_at,
         replied_at: m.engagement.replied_at,
+    }
+}
+
+/// Shows a way a message went before.
+pub fn former_route(route: FormerRoute) -> FormerRouteView {
+    FormerRouteView {
+        channel: route.channel,
+        to: route.address,
+        account_id: route.account_id,
+        connector: route.connector,
+        provider_message_id: route.provider_message_id,
+        cost: route
+            .cost_micros
+            .zip(route.cost_currency)
+            .map(|(amount_micros, currency)| Money { amount_micros, currency }),
+        segments: route.segments,
+        failure: raw(route.failure.as_deref()),
+        sent_at: route.sent_at,
+        left_at: route.left_at,
     }
 }
 

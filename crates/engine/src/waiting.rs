@@ -21,8 +21,9 @@ const PAGE: i64 = 500;
 const ASKS_AT_ONCE: usize = 16;
 /// Wait between two questions about one message, in milliseconds (mission M2.7).
 const ASK_EVERY_MS: i64 = 5 * 60_000;
-/// How long after it was accepted a message is asked about, in milliseconds: three days, the longest any provider keeps trying.
-const ASK_FOR_MS: i64 = 3 * 86_400_000;
+/// How long after it was sent, or nobody could say whether it was, a message is asked about, in milliseconds: three days, the longest any provider keeps trying. What is set aside for one nobody
+/// spoke for is given back then.
+pub(crate) const ASK_FOR_MS: i64 = 3 * 86_400_000;
 /// Questions about an attempt without an answer before an at-least-once message is tried again.
 const ASKS_MAX: u32 = 3;
 /// Waits between those questions, in milliseconds.
@@ -100,6 +101,7 @@ pub async fn later(engine: &Engine) -> Result<usize, Error> {
                 provider_message_id: None,
                 segments: None,
                 price: None,
+                pricing: None,
                 machine: None,
                 attempt: None,
             })
@@ -180,6 +182,7 @@ async fn ask_about(engine: &Arc<Engine>, m: Message) -> (Option<Learned>, AskedA
                 provider_message_id: Some(provider_message_id),
                 segments: None,
                 price: price.clone(),
+                pricing: None,
                 machine: None,
                 attempt: None,
             });
@@ -202,7 +205,8 @@ fn undecided(m: &Message, mut asked: AskedAbout, now: Timestamp) -> (Option<Lear
     if is_unanswered && m.status != Status::Unknown && m.polls + 1 >= ASKS_MAX {
         asked.gives_up = true;
     } else {
-        let soon = ASK_UNANSWERED_MS.get(m.polls as usize).filter(|_| is_unanswered);
+        let is_over = m.status == Status::Unknown && ask_again_at(m, now).is_none();
+        let soon = ASK_UNANSWERED_MS.get(m.polls as usize).filter(|_| is_unanswered && !is_over);
         asked.ask_again_at = soon.map_or_else(|| ask_again_at(m, now), |wait_ms| Some(now.plus_millis(*wait_ms)));
     }
     (None, asked)
@@ -222,7 +226,8 @@ async fn is_anothers(engine: &Engine, m: &Message, id: String) -> bool {
 }
 
 fn ask_again_at(m: &Message, now: Timestamp) -> Option<Timestamp> {
-    Some(now.plus_millis(ASK_EVERY_MS)).filter(|next| next.millis_since(m.created_at) < ASK_FOR_MS)
+    let left_at = m.sent_at.or(m.ended_at).or(m.send_at).unwrap_or(m.created_at);
+    Some(now.plus_millis(ASK_EVERY_MS)).filter(|next| next.millis_since(left_at) < ASK_FOR_MS)
 }
 
 async fn question(engine: &Arc<Engine>, m: &Message, now: Timestamp) -> (Polled, Option<Money>) {

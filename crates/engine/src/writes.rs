@@ -3,7 +3,7 @@
 //! Events are added here with their deliveries to the tenant's webhook endpoints, so that what happened and the telling of it are one commit. Usage is counted
 //! as the difference between a message's row before and after, so the counters equal a recount of the rows, through every crash and replay.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use model::{
     Channel, Class, Content, EventId, FailureKind, Ids, MessageId, Money, Priority, Purpose, Status, SuppressionReason,
@@ -13,6 +13,7 @@ use store::{
     Error, Tx, attempt_counters,
     attempts::{self, Attempt, Observation},
     consent_policies, contents,
+    credits::Charge,
     deliveries::{self, Delivery},
     events::{self, Event},
     fallbacks::{self, Fallback, FormerRoute},
@@ -61,6 +62,8 @@ pub struct Writes {
     pub fallbacks: Vec<Fallback>,
     /// Ways messages left for another channel.
     pub former_routes: Vec<FormerRoute>,
+    /// What became known later of ways they left before, which were like this: by message and number of the way.
+    late_routes: BTreeMap<(MessageId, u32), (FormerRoute, FormerRoute)>,
     usage: BTreeMap<Key, Counts>,
     /// What became of messages that cost something.
     outcomes: BTreeMap<TenantId, Vec<charge::Outcome>>,
@@ -90,7 +93,8 @@ impl Writes {
         *self.usage.entry(key(after)).or_default() += counts(after);
         self.charge(before.and_then(|before| charge::outcome(before, after)));
         if let Some(before) = before {
-            quota::note(&mut self.quotas, before, after);
+            let left = self.former_routes.iter().filter(|way| way.message_id == after.id);
+            quota::note(&mut self.quotas, before, after, left);
             let entry = self.usage.entry(key(before)).or_default();
             *entry = *entry - counts(before);
         }
@@ -101,7 +105,7 @@ impl Writes {
         if *before != after {
             self.count(Some(before), &after);
         }
-        if after.sent_at.is_some() || charge::is_over(&after) {
+        if after.sent_at.is_some() || charge::is_given_back(&after) {
             after.aside = None;
         }
         self.messages.push(after);
@@ -129,17 +133,16 @@ impl Writes {
         self.templates.entry(key).or_default().add(template_counts(after).less(before));
     }
 
-    /// Counts what was sent the way a message has left: its row counts only the way it goes now.
-    pub fn count_former(&mut self, m: &Message, former: &FormerRoute) {
-        let key = Key {
-            tenant_id: m.tenant_id,
-            month: m.created_at.month(),
-            channel: former.channel,
-            provider: former.connector.clone(),
-            purpose: m.purpose,
-        };
-        *self.usage.entry(key).or_default() += former_counts(former);
-        count::former(&mut self.slots, m, former);
+    /// Notes what became known of a way a message left. Its row is among those that change.
+    pub fn late(&mut self, before: &FormerRoute, after: FormerRoute) {
+        let key = |route: &FormerRoute| (route.message_id, route.position);
+        match self.former_routes.iter_mut().find(|new| key(new) == key(&after)) {
+            Some(new) => *new = after,
+            None => {
+                let place = self.late_routes.entry(key(&after));
+                place.and_modify(|(_, last)| last.clone_from(&after)).or_insert_with(|| (before.clone(), after));
+            }
+        }
     }
 
     /// Adds an attempt that ended, and counts it unless it told a tenant's endpoint, or (`is_of_batch`) was refused because of another message of its request, which says nothing of the account.
@@ -215,21 +218,27 @@ impl Writes {
     /// Writes everything. `shard` spreads the usage rows of busy tenants over writers.
     #[crate::boxed]
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
-        let charge::Settled { costs, asides } = charge::settle(tx, &self.outcomes).await?;
+        let settled = charge::settle(tx, &self.outcomes).await?;
         quota::apply(tx, &self.quotas).await?;
-        let mut slots = std::borrow::Cow::Borrowed(&self.slots);
-        let differs = |m: &&Message| costs.get(&m.id).is_some_and(|cost| m.cost_micros != Some(*cost));
-        if self.messages.iter().any(|m| differs(&m)) {
-            self.write_told(tx, &self.retold(&costs)).await?;
+        let mut slots = Cow::Borrowed(&self.slots);
+        let mut usage = Cow::Borrowed(&self.usage);
+        let ways = self.ways(&settled.ways);
+        let told = self.retold(&settled.costs, &ways);
+        self.write_told(tx, &told).await?;
+        if let Cow::Owned(written) = &told.messages {
             // The sums were made of rows that did not know yet what they really cost.
-            let last: BTreeMap<MessageId, &Message> = self.messages.iter().map(|m| (m.id, m)).collect();
-            for m in last.into_values().filter(differs) {
-                count::charged(slots.to_mut(), m, costs[&m.id]);
+            let pairs = self.messages.iter().zip(written).map(|(counted, written)| (written.id, (counted, written)));
+            let last: BTreeMap<MessageId, (&Message, &Message)> = pairs.collect();
+            for (counted, written) in last.into_values().filter(|(counted, written)| counted != written) {
+                count::change(slots.to_mut(), Some(counted), written);
             }
-        } else {
-            self.write_told(tx, &self.told()).await?;
         }
-        messages::update_asides(tx, &asides).await?;
+        if !ways.is_empty() {
+            let last: BTreeMap<MessageId, &Message> = told.messages.iter().map(|m| (m.id, m)).collect();
+            ways.count(&last, usage.to_mut(), slots.to_mut());
+            ways.write(tx, &last).await?;
+        }
+        messages::update_asides(tx, &settled.asides).await?;
         messages::update_engagements(tx, &self.engaged.iter().collect::<Vec<_>>()).await?;
         deliveries::remove_many(tx, &self.ended_deliveries).await?;
         deliveries::insert_many(tx, &self.deliveries).await?;
@@ -243,41 +252,113 @@ impl Writes {
             let last: BTreeMap<MessageId, &Fallback> = self.fallbacks.iter().map(|row| (row.message_id, row)).collect();
             fallbacks::put_many(tx, &last.into_values().cloned().collect::<Vec<_>>()).await?;
         }
-        if !self.former_routes.is_empty() {
-            fallbacks::leave_many(tx, &self.former_routes).await?;
-            let has_moved = |m: &&Message| self.former_routes.iter().any(|route| route.message_id == m.id);
-            fallbacks::redirect_many(tx, &self.messages.iter().filter(has_moved).collect::<Vec<_>>()).await?;
-        }
         if !self.suppressions.is_empty() {
             self.suppress(tx).await?;
         }
         suppressions::note_soft(tx, &self.soft_bounces).await?;
         template_counters::add_many(tx, shard, &self.templates).await?;
         message_counters::add_many(tx, shard, &slots).await?;
-        usage::add_many(tx, shard, &self.usage).await
+        usage::add_many(tx, shard, &usage).await
+    }
+}
+
+/// Ways messages left, as they are written: new ones, and those of which more became known, with what they were before.
+#[derive(Default)]
+struct Ways {
+    new: Vec<FormerRoute>,
+    late: Vec<(FormerRoute, FormerRoute)>,
+    /// How much more, or less, they cost than their messages' rows were made with.
+    more: BTreeMap<MessageId, i64>,
+}
+
+impl Ways {
+    const fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.late.is_empty()
+    }
+
+    fn count(
+        &self,
+        messages: &BTreeMap<MessageId, &Message>,
+        usage: &mut BTreeMap<Key, Counts>,
+        slots: &mut count::Sums,
+    ) {
+        let key = |m: &Message, route: &FormerRoute| Key {
+            tenant_id: m.tenant_id,
+            month: m.created_at.month(),
+            channel: route.channel,
+            provider: route.connector.clone(),
+            purpose: m.purpose,
+        };
+        for route in &self.new {
+            let Some(m) = messages.get(&route.message_id) else { continue };
+            *usage.entry(key(m, route)).or_default() += former_counts(route);
+            count::former(slots, m, route);
+        }
+        for (before, after) in &self.late {
+            let Some(m) = messages.get(&after.message_id) else { continue };
+            let sums = usage.entry(key(m, after)).or_default();
+            *sums = *sums - former_counts(before);
+            *sums += former_counts(after);
+            count::late(slots, m, before, after);
+        }
+    }
+
+    async fn write(&self, tx: &mut Tx, messages: &BTreeMap<MessageId, &Message>) -> Result<(), Error> {
+        let of = |id: MessageId| messages.get(&id).copied();
+        if !self.new.is_empty() {
+            fallbacks::leave_many(tx, &self.new).await?;
+            let moved: BTreeMap<_, _> =
+                self.new.iter().filter_map(|way| Some((way.message_id, of(way.message_id)?))).collect();
+            fallbacks::redirect_many(tx, &moved.into_values().collect::<Vec<_>>()).await?;
+        }
+        if !self.late.is_empty() {
+            let late: Vec<FormerRoute> = self.late.iter().map(|(_, after)| after.clone()).collect();
+            fallbacks::update_many(tx, &late).await?;
+            let told: BTreeMap<_, _> =
+                late.iter().filter_map(|way| Some((way.message_id, of(way.message_id)?))).collect();
+            messages::update_costs_before(tx, &told.into_values().collect::<Vec<_>>()).await?;
+        }
+        Ok(())
     }
 }
 
 /// What says what messages cost.
 struct Told<'a> {
-    contents: std::borrow::Cow<'a, [contents::Stored]>,
-    messages: std::borrow::Cow<'a, [Message]>,
-    events: std::borrow::Cow<'a, [Event]>,
+    contents: Cow<'a, [contents::Stored]>,
+    messages: Cow<'a, [Message]>,
+    events: Cow<'a, [Event]>,
 }
 
 impl Writes {
-    fn told(&self) -> Told<'_> {
-        Told {
+    /// The ways that were left, with what they were charged.
+    fn ways(&self, charges: &BTreeMap<(MessageId, u32), Charge>) -> Ways {
+        let mut ways = Ways {
+            new: self.former_routes.clone(),
+            late: self.late_routes.values().cloned().collect(),
+            more: BTreeMap::new(),
+        };
+        for route in ways.new.iter_mut().chain(ways.late.iter_mut().map(|(_, after)| after)) {
+            let Some(charge) = charges.get(&(route.message_id, route.position)) else { continue };
+            *ways.more.entry(route.message_id).or_default() += charge.charged - route.cost_micros.unwrap_or(0);
+            route.cost_micros = Some(charge.charged);
+            route.charge = Some(charge.to_way());
+        }
+        ways
+    }
+
+    /// What is written of messages, with what they really cost: an event, its copy for endpoints, and the row say one thing.
+    fn retold(&self, costs: &BTreeMap<MessageId, i64>, ways: &Ways) -> Told<'_> {
+        let mut told = Told {
             contents: self.contents.as_slice().into(),
             messages: self.messages.as_slice().into(),
             events: self.events.as_slice().into(),
+        };
+        let has_other = |m: &Message| costs.get(&m.id).is_some_and(|cost| m.cost_micros != Some(*cost));
+        if ways.more.is_empty() && !told.messages.iter().any(has_other) {
+            return told;
         }
-    }
-
-    /// The same, with what messages really cost: an event, its copy for endpoints, and the row say one thing.
-    fn retold(&self, costs: &BTreeMap<MessageId, i64>) -> Told<'_> {
-        let mut told = self.told();
         for m in told.messages.to_mut() {
+            m.cost_before += ways.more.get(&m.id).copied().unwrap_or(0);
             let Some(cost) = costs.get(&m.id).copied().filter(|cost| m.cost_micros != Some(*cost)) else { continue };
             let Some(currency) = m.cost_currency.clone() else { continue };
             let said = |micros: Option<i64>| {

@@ -2,7 +2,7 @@
 
 use model::{Channel, MessageId, TenantId, Timestamp};
 
-use crate::{Error, Row, Tx};
+use crate::{Error, Row, Tx, sql::Sql};
 
 /// Tenants that were not deleted and have had messages accepted in a slot from `since` on: one look at the primary key for each tenant. Across tenants.
 pub async fn active_tenants(tx: &mut Tx, since: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
@@ -19,18 +19,24 @@ pub async fn tenants_in_trouble(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>
     tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
-/// How many of the tenant's messages became dead letters from `since` on, counted up to `limit`, without those about `topic`. Messages older than `oldest` are not looked at.
+/// How many of the tenant's messages became dead letters from `since` on, counted up to `limit`, without those about `topics`. Messages older than `oldest` are not looked at.
 pub async fn dead_letters(
     tx: &mut Tx,
     tenant: TenantId,
     since: Timestamp,
     oldest: MessageId,
-    topic: &str,
+    topics: &[&str],
     limit: i64,
 ) -> Result<i64, Error> {
-    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM messages WHERE tenant_id = $1 AND dead_at IS NOT NULL AND id >= $2 AND dead_at >= $3
-        AND channel <> $4 AND (topic IS NULL OR topic <> $5) LIMIT $6) AS dead";
-    let row = tx.row(sql, &[&tenant, &oldest, &since, &Channel::Webhook, &topic, &limit]).await?;
+    let mut sql = Sql::default();
+    sql.push(" FROM (SELECT 1 FROM messages WHERE tenant_id = ").bind(tenant);
+    sql.push(" AND dead_at IS NOT NULL AND id >= ").bind(oldest).push(" AND dead_at >= ").bind(since);
+    sql.push(" AND channel <> ").bind(Channel::Webhook.code());
+    for topic in topics {
+        sql.push(" AND (topic IS NULL OR topic <> ").bind(*topic).push(")");
+    }
+    sql.push(" LIMIT ").bind(limit).push(") AS dead");
+    let row = sql.rows(tx, "SELECT COUNT(*)").await?.into_iter().next();
     row.map_or(Ok(0), |mut row| row.get(0))
 }
 

@@ -47,12 +47,16 @@ pub struct Alert {
     pub resolved_by: Option<String>,
     /// What is still to be told: `firing` or `resolved`.
     pub telling: Option<String>,
-    /// When somebody was last told.
+    /// When a letter about it was last accepted.
     pub told_at: Option<Timestamp>,
+    /// Who is told by letter, and how far that is, as JSON; `None` before the first try.
+    pub letters: Option<String>,
+    /// When the next letter is tried, while there is something to be told.
+    pub tell_at: Option<Timestamp>,
 }
 
 const COLUMNS: &str = "tenant_id, id, rule_id, kind, subject, severity, title, detail, value_micros, threshold_micros, state, times, fired_at, seen_at, \
-    acknowledged_at, acknowledged_by, note, resolved_at, resolved_by, telling, told_at";
+    acknowledged_at, acknowledged_by, note, resolved_at, resolved_by, telling, told_at, letters, tell_at";
 
 fn read(mut row: Row) -> Result<Alert, Error> {
     let row = &mut row;
@@ -78,20 +82,23 @@ fn read(mut row: Row) -> Result<Alert, Error> {
         resolved_by: row.get(18)?,
         telling: row.get(19)?,
         told_at: row.get(20)?,
+        letters: row.get(21)?,
+        tell_at: row.get(22)?,
     })
 }
 
 /// Writes an alert, new or changed.
 pub async fn put(tx: &mut Tx, alert: &Alert) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO alerts ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+        "INSERT INTO alerts ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
          ON CONFLICT (tenant_id, id) DO UPDATE SET severity = excluded.severity, title = excluded.title, detail = excluded.detail,
          value_micros = excluded.value_micros, threshold_micros = excluded.threshold_micros, state = excluded.state, times = excluded.times,
          fired_at = excluded.fired_at, seen_at = excluded.seen_at, acknowledged_at = excluded.acknowledged_at, acknowledged_by = excluded.acknowledged_by,
-         note = excluded.note, resolved_at = excluded.resolved_at, resolved_by = excluded.resolved_by, telling = excluded.telling, told_at = excluded.told_at"
+         note = excluded.note, resolved_at = excluded.resolved_at, resolved_by = excluded.resolved_by, telling = excluded.telling, told_at = excluded.told_at,
+         letters = excluded.letters, tell_at = excluded.tell_at"
     );
     let a = alert;
-    let params: [&dyn crate::Param; 21] = [
+    let params: [&dyn crate::Param; 23] = [
         &a.tenant_id,
         &a.id,
         &a.rule_id,
@@ -113,6 +120,8 @@ pub async fn put(tx: &mut Tx, alert: &Alert) -> Result<(), Error> {
         &a.resolved_by,
         &a.telling,
         &a.told_at,
+        &a.letters,
+        &a.tell_at,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }
@@ -178,16 +187,12 @@ pub async fn count_open(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<(i6
     Ok((firing, open - firing))
 }
 
-/// The tenant's alerts about which something is still to be told, oldest first.
-pub async fn telling(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Alert>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM alerts WHERE tenant_id = $1 AND telling IS NOT NULL ORDER BY id LIMIT $2");
-    tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read).collect()
-}
-
-/// Notes that what was to be told about an alert was told, unless there is something newer to tell.
-pub async fn told(tx: &mut Tx, tenant: TenantId, id: AlertId, what: &str, now: Timestamp) -> Result<(), Error> {
-    let sql = "UPDATE alerts SET telling = NULL, told_at = $1 WHERE tenant_id = $2 AND id = $3 AND telling = $4";
-    tx.execute(sql, &[&now, &tenant, &id, &what]).await.map(drop)
+/// The tenant's alerts about which something is to be told by `now`, oldest first.
+pub async fn telling(tx: &mut Tx, tenant: TenantId, now: Timestamp, limit: i64) -> Result<Vec<Alert>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM alerts WHERE tenant_id = $1 AND telling IS NOT NULL AND tell_at <= $2 ORDER BY tell_at, id LIMIT $3"
+    );
+    tx.rows(&sql, &[&tenant, &now, &limit]).await?.into_iter().map(read).collect()
 }
 
 /// Removes alerts of any tenant that were over before `before`. Answers how many.

@@ -51,16 +51,16 @@ impl Counts {
         if let Some(took_ms) = took_ms {
             self.took[TOOK_MS.partition_point(|end| *end < took_ms)] += 1;
         }
-        if failure.is_some() && self.failed_at.is_none_or(|last| last <= at) {
+        if failure.is_some() && (self.failed_at, self.failure.as_deref()) < (Some(at), failure) {
             (self.failure, self.failed_at) = (failure.map(str::to_owned), Some(at));
         }
     }
 
-    /// Adds other sums; the later failure counts.
+    /// Adds other sums; the later failure counts. Of two at one instant always the same does, whichever is written first.
     pub fn merge(&mut self, other: &Self) {
         self.outcomes.iter_mut().zip(other.outcomes).for_each(|(sum, more)| *sum += more);
         self.took.iter_mut().zip(other.took).for_each(|(sum, more)| *sum += more);
-        if other.failed_at > self.failed_at {
+        if (other.failed_at, &other.failure) > (self.failed_at, &self.failure) {
             (self.failure, self.failed_at) = (other.failure.clone(), other.failed_at);
         }
     }
@@ -70,6 +70,10 @@ impl Counts {
         self.outcomes.iter().sum()
     }
 }
+
+/// Whether what is written has the later failure, see [`Counts::merge`].
+const LATER: &str = "excluded.failed_at IS NOT NULL AND (attempt_counters.failed_at IS NULL OR excluded.failed_at > attempt_counters.failed_at
+    OR (excluded.failed_at = attempt_counters.failed_at AND excluded.failure > attempt_counters.failure))";
 
 const SUMS: [&str; 19] = [
     "accepted",
@@ -163,8 +167,8 @@ fn on_conflict() -> &'static str {
         let sums: Vec<_> =
             SUMS.iter().map(|name| format!("{name} = attempt_counters.{name} + excluded.{name}")).collect();
         format!(
-            "ON CONFLICT (tenant_id, account_id, at, shard) DO UPDATE SET {}, failure = COALESCE(excluded.failure, attempt_counters.failure),
-             failed_at = COALESCE(excluded.failed_at, attempt_counters.failed_at)",
+            "ON CONFLICT (tenant_id, account_id, at, shard) DO UPDATE SET {}, failure = CASE WHEN {LATER} THEN excluded.failure ELSE attempt_counters.failure END,
+             failed_at = CASE WHEN {LATER} THEN excluded.failed_at ELSE attempt_counters.failed_at END",
             sums.join(", ")
         )
     });

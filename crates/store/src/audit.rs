@@ -23,10 +23,12 @@ pub struct Entry {
     pub detail: String,
     /// From where.
     pub ip: Option<String>,
+    /// What the browser or program calls itself.
+    pub agent: Option<String>,
 }
 
-const COLUMNS: &str = "tenant_id, id, at, actor, action, subject, detail, ip";
-const CHAINED: &str = "number, hash, detail_hash, detail_salt";
+const COLUMNS: &str = "tenant_id, id, at, actor, action, subject, detail, ip, agent";
+const CHAINED: &str = "number, hash, seal, detail_hash, detail_salt";
 
 fn read(mut row: Row) -> Result<Entry, Error> {
     Ok(Entry {
@@ -38,6 +40,7 @@ fn read(mut row: Row) -> Result<Entry, Error> {
         subject: row.get(5)?,
         detail: row.get(6)?,
         ip: row.get(7)?,
+        agent: row.get(8)?,
     })
 }
 
@@ -48,6 +51,8 @@ pub struct Link {
     pub number: i64,
     /// Covers the entry and the hash before it.
     pub hash: Vec<u8>,
+    /// Covers the hash with the installation's key; `None` for entries from before there were seals, and for the end of a chain ([`head`]).
+    pub seal: Option<Vec<u8>>,
 }
 
 /// What the chain holds of an entry's detail, which may be erased.
@@ -74,14 +79,14 @@ pub async fn head(tx: &mut Tx, tenant: TenantId) -> Result<Option<Link>, Error> 
 
 async fn head_of(tx: &mut Tx, tenant: TenantId, lock: &str) -> Result<Option<Link>, Error> {
     let sql = format!("SELECT number, hash FROM audit_heads WHERE tenant_id = $1 {lock}");
-    let link = |mut row: Row| Ok::<_, Error>(Link { number: row.get(0)?, hash: row.get(1)? });
+    let link = |mut row: Row| Ok::<_, Error>(Link { number: row.get(0)?, hash: row.get(1)?, seal: None });
     Ok(tx.row(&sql, &[&tenant]).await?.map(link).transpose()?.filter(|link| link.number > 0))
 }
 
 /// Appends an entry with its place in the chain. The caller holds the chain's head.
 pub async fn append(tx: &mut Tx, entry: &Entry, link: &Link, commitment: &Commitment) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO audit_log ({COLUMNS}, {CHAINED}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        "INSERT INTO audit_log ({COLUMNS}, {CHAINED}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
     );
     tx.execute(
         &sql,
@@ -94,8 +99,10 @@ pub async fn append(tx: &mut Tx, entry: &Entry, link: &Link, commitment: &Commit
             &entry.subject,
             &entry.detail,
             &entry.ip,
+            &entry.agent,
             &link.number,
             &link.hash,
+            &link.seal,
             &commitment.hash,
             &commitment.salt,
         ],
@@ -123,18 +130,62 @@ pub async fn chain(
     );
     let rows = tx.rows(&sql, &[&tenant, &number, &limit]).await?;
     let split = |mut row: Row| {
-        let link = Link { number: row.get(8)?, hash: row.get(9)? };
-        let commitment = Commitment { hash: row.get(10)?, salt: row.get(11)? };
+        let link = Link { number: row.get(9)?, hash: row.get(10)?, seal: row.get(11)? };
+        let commitment = Commitment { hash: row.get(12)?, salt: row.get(13)? };
         Ok((read(row)?, link, commitment))
     };
     rows.into_iter().map(split).collect()
 }
 
-/// The first of the tenant's entries that lies outside of the chain although it is younger than its first link. Those from before there was a chain have no place in it.
-pub async fn unchained(tx: &mut Tx, tenant: TenantId) -> Result<Option<AuditId>, Error> {
-    let sql = "SELECT id FROM audit_log WHERE tenant_id = $1 AND number IS NULL
-        AND id > (SELECT id FROM audit_log WHERE tenant_id = $1 AND number = 1) ORDER BY id LIMIT 1";
-    tx.row(sql, &[&tenant]).await?.map(|mut row| row.get(0)).transpose()
+/// The tenant's entries from the id `from` on outside of the chain, oldest first: those from before there was one. Anything else there was not written by us.
+pub async fn loose(tx: &mut Tx, tenant: TenantId, from: AuditId, limit: i64) -> Result<Vec<Entry>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit_log WHERE tenant_id = $1 AND id >= $2 AND (number IS NULL OR number < 1) ORDER BY id LIMIT $3"
+    );
+    tx.rows(&sql, &[&tenant, &from, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// The hash of the tenant's chained entry with this number.
+pub async fn hash_at(tx: &mut Tx, tenant: TenantId, number: i64) -> Result<Option<Vec<u8>>, Error> {
+    let sql = "SELECT hash FROM audit_log WHERE tenant_id = $1 AND number = $2";
+    tx.row(sql, &[&tenant, &number]).await?.map(|mut row| row.get(0)).transpose()
+}
+
+/// The number of the tenant's newest chained entry without a seal, after the first of two numbers and up to the second.
+pub async fn last_unsealed(tx: &mut Tx, tenant: TenantId, (after, to): (i64, i64)) -> Result<Option<i64>, Error> {
+    let sql =
+        "SELECT MAX(number) FROM audit_log WHERE tenant_id = $1 AND number > $2 AND number <= $3 AND seal IS NULL";
+    tx.row(sql, &[&tenant, &after, &to]).await?.map_or(Ok(None), |mut row| row.get(0))
+}
+
+/// What the entries of one action in a log's chain are about.
+pub async fn subjects(tx: &mut Tx, owner: TenantId, action: &str) -> Result<Vec<String>, Error> {
+    let sql = "SELECT subject FROM audit_log WHERE tenant_id = $1 AND action = $2 AND number IS NOT NULL ORDER BY id";
+    tx.rows(sql, &[&owner, &action]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// The numbers of the tenant's chained entries whose details were erased, in order.
+pub async fn erased(tx: &mut Tx, tenant: TenantId) -> Result<Vec<i64>, Error> {
+    let sql = "SELECT number FROM audit_log WHERE tenant_id = $1 AND number IS NOT NULL AND detail_salt IS NULL ORDER BY number";
+    tx.rows(sql, &[&tenant]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// Erases the details of the tenant's entries about one thing, but for those of one action, and answers the numbers of those in the chain that still had some.
+pub async fn erase_about(tx: &mut Tx, tenant: TenantId, subject: &str, but: &str) -> Result<Vec<i64>, Error> {
+    let sql = "SELECT id, number, detail_salt FROM audit_log WHERE tenant_id = $1 AND subject = $2 AND action <> $3";
+    let mut erased = Vec::new();
+    for mut row in tx.rows(sql, &[&tenant, &subject, &but]).await? {
+        let (id, number, salt): (AuditId, Option<i64>, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        erase(tx, tenant, id).await?;
+        erased.extend(number.filter(|_| salt.is_some()));
+    }
+    Ok(erased)
+}
+
+/// Erases the detail of an entry, and the salt without which nobody can find out what it was.
+pub(crate) async fn erase(tx: &mut Tx, tenant: TenantId, id: AuditId) -> Result<(), Error> {
+    let sql = "UPDATE audit_log SET detail = '{}', detail_salt = NULL WHERE tenant_id = $1 AND id = $2";
+    tx.execute(sql, &[&tenant, &id]).await.map(drop)
 }
 
 /// Up to `limit` of the tenant's entries about one thing behind `after`, oldest first.

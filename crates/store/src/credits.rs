@@ -8,7 +8,7 @@ use std::{
 use model::{MessageId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Given, Kind, Row, Tx, messages::Message};
+use crate::{Error, Given, Kind, Row, Tx, messages::Message, sql::Sql};
 
 /// A row of `credit_ledgers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,12 @@ impl Ledger {
             created_at: now,
             updated_at: now,
         }
+    }
+
+    /// What there is before credit runs out: what was paid for and promotional credit; of those who pay ahead and are in debt, what they owe, as promotional credit cannot be spent then.
+    pub fn left(&self) -> i64 {
+        let promo = if self.mode == "prepaid" && self.available < 0 { 0 } else { self.promo };
+        self.available.saturating_add(promo)
     }
 }
 
@@ -182,6 +188,8 @@ const fn is_zero(number: &i64) -> bool {
 
 /// The state of a charge whose price is set aside: it stands in its message's row.
 pub const RESERVED: &str = "reserved";
+/// The state of a charge that was paid.
+pub const SETTLED: &str = "settled";
 
 const fn reserved() -> Cow<'static, str> {
     Cow::Borrowed(RESERVED)
@@ -220,6 +228,18 @@ impl Charge {
         let charge: Self = serde_json::from_str(aside)
             .map_err(|error| Error::Other(format!("cannot read what is set aside for {message_id}: {error}")))?;
         Ok(Self { tenant_id, message_id, ..charge })
+    }
+}
+
+impl Charge {
+    /// What was charged for a way a message left, as its row says: the same JSON.
+    pub fn to_way(&self) -> String {
+        serde_json::to_string(self).expect("a charge has a JSON form")
+    }
+
+    /// What was charged for a way a message left.
+    pub fn of_way(tenant_id: TenantId, message_id: MessageId, way: &str) -> Result<Self, Error> {
+        Ok(Self { state: Cow::Borrowed(SETTLED), ..Self::of_aside(tenant_id, message_id, way)? })
     }
 }
 
@@ -358,26 +378,56 @@ pub async fn insert_entries(tx: &mut Tx, entries: &[Entry]) -> Result<(), Error>
 
 /// Entries before `before`, newest first.
 pub async fn entries(tx: &mut Tx, tenant: TenantId, before: i64, limit: i64) -> Result<Vec<Entry>, Error> {
-    let sql = "SELECT tenant_id, number, kind, from_book, to_book, amount, available, reserved, promo, message_id, reference, actor, at \
-               FROM credit_entries WHERE tenant_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3";
-    let read = |mut row: Row| {
-        Ok(Entry {
-            tenant_id: row.get(0)?,
-            number: row.get(1)?,
-            kind: Cow::Owned(row.get(2)?),
-            from_book: Cow::Owned(row.get(3)?),
-            to_book: Cow::Owned(row.get(4)?),
-            amount: row.get(5)?,
-            available: row.get(6)?,
-            reserved: row.get(7)?,
-            promo: row.get(8)?,
-            message_id: row.get(9)?,
-            reference: row.get(10)?,
-            actor: row.get(11)?,
-            at: row.get(12)?,
-        })
-    };
-    tx.rows(sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
+    let sql = format!(
+        "SELECT {ENTRY} FROM credit_entries WHERE tenant_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3"
+    );
+    tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read_entry).collect()
+}
+
+/// Entries that happened at or after `since` and before `until`, from those numbered `from` and before `before`, newest first.
+pub async fn entries_between(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (from, before): (i64, i64),
+    (since, until): (Option<Timestamp>, Option<Timestamp>),
+    limit: i64,
+) -> Result<Vec<Entry>, Error> {
+    let mut sql = Sql::default();
+    sql.push(" FROM credit_entries WHERE tenant_id = ")
+        .bind(tenant)
+        .push(" AND number >= ")
+        .bind(from)
+        .push(" AND number < ")
+        .bind(before);
+    if let Some(since) = since {
+        sql.push(" AND at >= ").bind(since);
+    }
+    if let Some(until) = until {
+        sql.push(" AND at < ").bind(until);
+    }
+    sql.push(" ORDER BY number DESC LIMIT ").bind(limit);
+    sql.rows(tx, &format!("SELECT {ENTRY}")).await?.into_iter().map(read_entry).collect()
+}
+
+const ENTRY: &str =
+    "tenant_id, number, kind, from_book, to_book, amount, available, reserved, promo, message_id, reference, actor, at";
+
+fn read_entry(mut row: Row) -> Result<Entry, Error> {
+    Ok(Entry {
+        tenant_id: row.get(0)?,
+        number: row.get(1)?,
+        kind: Cow::Owned(row.get(2)?),
+        from_book: Cow::Owned(row.get(3)?),
+        to_book: Cow::Owned(row.get(4)?),
+        amount: row.get(5)?,
+        available: row.get(6)?,
+        reserved: row.get(7)?,
+        promo: row.get(8)?,
+        message_id: row.get(9)?,
+        reference: row.get(10)?,
+        actor: row.get(11)?,
+        at: row.get(12)?,
+    })
 }
 
 const CHARGE: &str = "tenant_id, message_id, list_version, unit, per, cost_unit, markup, category, units, reported, reported_currency, quoted, promo, charged_before, charged, state";
@@ -503,10 +553,11 @@ fn read_grant(mut row: Row) -> Result<Grant, Error> {
     })
 }
 
-/// A tenant's newest `limit` grants of promotional credit, those that end first first.
+/// A tenant's grants of promotional credit that have something left, and the newest `limit` besides; those that end first first.
 pub async fn grants(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Grant>, Error> {
     let sql = format!(
-        "SELECT {GRANT} FROM (SELECT {GRANT} FROM credit_grants WHERE tenant_id = $1 ORDER BY number DESC LIMIT $2) AS newest ORDER BY expires_at, number"
+        "SELECT {GRANT} FROM credit_grants WHERE tenant_id = $1 AND rest > 0 UNION SELECT {GRANT} FROM (SELECT {GRANT} FROM credit_grants WHERE tenant_id = $1 \
+         ORDER BY number DESC LIMIT $2) AS newest ORDER BY expires_at, number"
     );
     tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read_grant).collect()
 }
@@ -552,9 +603,13 @@ pub async fn with_ended_grants(tx: &mut Tx, now: Timestamp, limit: i64) -> Resul
 
 /// Tenants whose credit has crossed one of their marks, up or down, and was not noticed yet. Across tenants: for the job that tells them.
 pub async fn across_marks(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Error> {
-    let sql = "SELECT tenant_id FROM credit_ledgers WHERE mode <> 'none' AND ((low_at IS NOT NULL AND is_low <> (available + promo < low_at)) \
-               OR (top_up_at IS NOT NULL AND is_topping_up <> (available + promo < top_up_at))) ORDER BY tenant_id LIMIT $1";
-    tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+    // As `Ledger::left`.
+    let left = "available + CASE WHEN mode = 'prepaid' AND available < 0 THEN 0 ELSE promo END";
+    let sql = format!(
+        "SELECT tenant_id FROM credit_ledgers WHERE mode <> 'none' AND ((low_at IS NOT NULL AND is_low <> ({left} < low_at)) \
+         OR (top_up_at IS NOT NULL AND is_topping_up <> ({left} < top_up_at))) ORDER BY tenant_id LIMIT $1"
+    );
+    tx.rows(&sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
 /// How much promotional credit is set aside for messages under way. Looks at charges only where there is some of both.

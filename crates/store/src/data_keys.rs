@@ -55,9 +55,10 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, id: i64) -> Result<Option<DataK
     tx.row(&sql, &[&tenant, &id]).await?.map(read).transpose()
 }
 
-/// How many data keys each master key seals. Across tenants: for start, `doctor` and rotation.
+/// How many keys each master key seals: data keys, and that of the audit log. Across tenants: for start, `doctor` and rotation.
 pub async fn masters_in_use(tx: &mut Tx) -> Result<Vec<(String, i64)>, Error> {
-    let sql = "SELECT master_key_id, COUNT(*) FROM data_keys GROUP BY master_key_id ORDER BY master_key_id";
+    let sql = "SELECT master_key_id, COUNT(*) FROM (SELECT master_key_id FROM data_keys UNION ALL SELECT master_key_id FROM audit_register) AS used
+        GROUP BY master_key_id ORDER BY master_key_id";
     tx.rows(sql, &[]).await?.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 

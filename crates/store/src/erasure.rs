@@ -4,7 +4,7 @@
 
 use model::{AttachmentId, AuditId, CallbackId, ContactId, InboundId, MessageId, TenantId, Timestamp};
 
-use crate::{Dialect, Error, Tx, messages::ContentId};
+use crate::{Dialect, Error, Tx, audit, messages::ContentId};
 
 /// Stands where an address stood, alone or with `:` and the country it lay in.
 pub const ERASED: &str = "erased";
@@ -160,15 +160,13 @@ pub async fn empty_exchange(tx: &mut Tx, tenant: TenantId, message: MessageId, n
     tx.execute(sql, &[&tenant, &message, &number]).await.map(drop)
 }
 
-/// Removes what a contact agreed to and wished for, and what the audit log says of its fields.
+/// Removes what a contact agreed to and wished for.
 pub async fn forget_contact(tx: &mut Tx, tenant: TenantId, contact: ContactId) -> Result<(), Error> {
     for table in ["consent_records", "consent_states", "contact_preferences", "contact_exports"] {
         let sql = format!("DELETE FROM {table} WHERE tenant_id = $1 AND contact_id = $2");
         tx.execute(&sql, &[&tenant, &contact]).await?;
     }
-    tx.execute("DELETE FROM contact_moves WHERE tenant_id = $1 AND to_id = $2", &[&tenant, &contact]).await?;
-    let sql = "UPDATE audit_log SET detail = '{}', detail_salt = NULL WHERE tenant_id = $1 AND subject = $2";
-    tx.execute(sql, &[&tenant, &contact.to_string()]).await.map(drop)
+    tx.execute("DELETE FROM contact_moves WHERE tenant_id = $1 AND to_id = $2", &[&tenant, &contact]).await.map(drop)
 }
 
 /// Up to `limit` of the tenant's kept answers that are not sealed, behind the key `after`: key and body.
@@ -256,28 +254,30 @@ pub async fn forget_text(
     }
 }
 
-/// Erases the details of those of the tenant's audit entries that are a person's, as `named` says, from action and detail, of those that hold `part`, in small letters.
+/// Erases the details of those of the tenant's audit entries that are a person's, as `named` says, from action and detail, of those that hold `part`, in small letters. Answers
+/// the numbers of those in the chain.
 pub async fn forget_details(
     tx: &mut Tx,
     tenant: TenantId,
     part: &str,
     named: impl Fn(&str, &str) -> bool + Send + Sync,
-) -> Result<(), Error> {
+) -> Result<Vec<i64>, Error> {
     let holds = holds(tx, "detail");
     let sql = format!(
-        "SELECT id, action, detail FROM audit_log WHERE tenant_id = $1 AND {holds} AND id > $3 ORDER BY id LIMIT $4"
+        "SELECT id, number, action, detail FROM audit_log WHERE tenant_id = $1 AND {holds} AND id > $3 ORDER BY id LIMIT $4"
     );
-    let mut after = AuditId::from_ulid(0);
+    let (mut erased, mut after) = (Vec::new(), AuditId::from_ulid(0));
     loop {
         let rows = tx.rows(&sql, &[&tenant, &part, &after, &LOOKED_AT]).await?;
         if rows.is_empty() {
-            return Ok(());
+            return Ok(erased);
         }
         for mut row in rows {
-            let (id, action, detail): (AuditId, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (id, number): (AuditId, Option<i64>) = (row.get(0)?, row.get(1)?);
+            let (action, detail): (String, String) = (row.get(2)?, row.get(3)?);
             if named(&action, &detail) {
-                let sql = "UPDATE audit_log SET detail = '{}', detail_salt = NULL WHERE tenant_id = $1 AND id = $2";
-                tx.execute(sql, &[&tenant, &id]).await?;
+                audit::erase(tx, tenant, id).await?;
+                erased.extend(number);
             }
             after = id;
         }

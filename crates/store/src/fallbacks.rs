@@ -97,6 +97,12 @@ pub struct FormerRoute {
     pub segments: Option<u32>,
     /// What was handed to the provider, in bytes.
     pub bytes: Option<i64>,
+    /// What it cost, in millionths, where that is known apart from what the message cost another way.
+    pub cost_micros: Option<i64>,
+    /// In which currency.
+    pub cost_currency: Option<String>,
+    /// What was charged for it, see [`crate::credits::Charge::to_way`]; `None` where nothing was, and for ways left before that was kept.
+    pub charge: Option<String>,
     /// Why it did not arrive, as JSON.
     pub failure: Option<String>,
     /// The last attempt that went this way.
@@ -105,7 +111,7 @@ pub struct FormerRoute {
     pub left_at: Timestamp,
 }
 
-const ROUTE: &str = "tenant_id, message_id, position, channel, address, account_id, connector, provider_message_id, sent_at, segments, failure, last_attempt, left_at, bytes";
+const ROUTE: &str = "tenant_id, message_id, position, channel, address, account_id, connector, provider_message_id, sent_at, segments, failure, last_attempt, left_at, bytes, cost_micros, cost_currency, charge";
 
 fn route(mut row: Row) -> Result<FormerRoute, Error> {
     Ok(FormerRoute {
@@ -123,6 +129,9 @@ fn route(mut row: Row) -> Result<FormerRoute, Error> {
         last_attempt: row.get(11)?,
         left_at: row.get(12)?,
         bytes: row.get(13)?,
+        cost_micros: row.get(14)?,
+        cost_currency: row.get(15)?,
+        charge: row.get(16)?,
     })
 }
 
@@ -143,6 +152,9 @@ pub async fn leave_many(tx: &mut Tx, routes: &[FormerRoute]) -> Result<(), Error
         ("last_attempt", Kind::Int),
         ("left_at", Kind::Time),
         ("bytes", Kind::Int),
+        ("cost_micros", Kind::Int),
+        ("cost_currency", Kind::Text),
+        ("charge", Kind::Json),
     ]);
     for r in routes {
         given.row([
@@ -160,12 +172,32 @@ pub async fn leave_many(tx: &mut Tx, routes: &[FormerRoute]) -> Result<(), Error
             &r.last_attempt,
             &r.left_at,
             &r.bytes,
+            &r.cost_micros,
+            &r.cost_currency,
+            &r.charge,
         ]);
     }
     tx.insert_many_later("former_routes", &given, "").await
 }
 
-/// Points messages of any tenants at the channel, address, content and sender they go by now, which nothing else ever changes.
+/// Writes what became known later of ways that were left: parts, and what they cost. Their messages' rows are locked by the caller.
+pub async fn update_many(tx: &mut Tx, routes: &[FormerRoute]) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("message_id", Kind::Id),
+        ("position", Kind::Int),
+        ("segments", Kind::Int),
+        ("cost_micros", Kind::Int),
+        ("cost_currency", Kind::Text),
+        ("charge", Kind::Json),
+    ]);
+    for r in routes {
+        given.row([&r.tenant_id, &r.message_id, &r.position, &r.segments, &r.cost_micros, &r.cost_currency, &r.charge]);
+    }
+    tx.update_many_later("former_routes", 3, &given).await
+}
+
+/// Points messages of any tenants at the channel, address, content and sender they go by now, which nothing else ever changes, and notes what the ways they left cost.
 pub async fn redirect_many(tx: &mut Tx, messages: &[&Message]) -> Result<(), Error> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
@@ -174,9 +206,10 @@ pub async fn redirect_many(tx: &mut Tx, messages: &[&Message]) -> Result<(), Err
         ("address", Kind::Text),
         ("content_id", Kind::Id),
         ("sender_id", Kind::Id),
+        ("cost_before", Kind::Int),
     ]);
     for m in messages {
-        given.row([&m.tenant_id, &m.id, &m.channel, &m.address, &m.content_id, &m.sender_id]);
+        given.row([&m.tenant_id, &m.id, &m.channel, &m.address, &m.content_id, &m.sender_id, &m.cost_before]);
     }
     tx.update_many_later("messages", 2, &given).await
 }

@@ -39,18 +39,35 @@ pub struct Invoice {
     pub payment: Option<String>,
     /// When it was taken back.
     pub voided_at: Option<Timestamp>,
-    /// When it was last sent.
-    pub mailed_at: Option<Timestamp>,
-    /// As which message.
-    pub mail_id: Option<MessageId>,
+    /// How it goes out to its customer.
+    pub mail: Mail,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
 
+/// The mail an invoice goes out in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mail {
+    /// `waiting`, `accepted`, `sent`, `delivered` or `failed`; `None` for an invoice that is not to go out.
+    pub state: Option<String>,
+    /// Why it did not go, or did not arrive, as a JSON object.
+    pub failure: Option<String>,
+    /// When a mail was last accepted.
+    pub mailed_at: Option<Timestamp>,
+    /// As which message.
+    pub id: Option<MessageId>,
+    /// Whose message that is.
+    pub tenant_id: Option<TenantId>,
+    /// How often it was tried.
+    pub tries: i64,
+    /// When it is tried, or looked at, next.
+    pub due_at: Option<Timestamp>,
+}
+
 const COLUMNS: &str = "tenant_id, id, kind, state, number, of_id, currency, starts_at, ends_at, total, body, issued_at, due_at, paid_at, payment, voided_at,
-    mailed_at, mail_id, created_at, updated_at";
+    mail_state, mail_failure, mailed_at, mail_id, mail_tenant_id, mail_tries, mail_at, created_at, updated_at";
 
 fn read(mut row: Row) -> Result<Invoice, Error> {
     let row = &mut row;
@@ -71,17 +88,24 @@ fn read(mut row: Row) -> Result<Invoice, Error> {
         paid_at: row.get(13)?,
         payment: row.get(14)?,
         voided_at: row.get(15)?,
-        mailed_at: row.get(16)?,
-        mail_id: row.get(17)?,
-        created_at: row.get(18)?,
-        updated_at: row.get(19)?,
+        mail: Mail {
+            state: row.get(16)?,
+            failure: row.get(17)?,
+            mailed_at: row.get(18)?,
+            id: row.get(19)?,
+            tenant_id: row.get(20)?,
+            tries: row.get(21)?,
+            due_at: row.get(22)?,
+        },
+        created_at: row.get(23)?,
+        updated_at: row.get(24)?,
     })
 }
 
 /// Adds an invoice.
 pub async fn insert(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Error> {
-    let values = (1..=20).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
-    let params: [&dyn Param; 20] = [
+    let values = (1..=25).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let params: [&dyn Param; 25] = [
         &tenant,
         &i.id,
         &i.kind,
@@ -98,8 +122,13 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Er
         &i.paid_at,
         &i.payment,
         &i.voided_at,
-        &i.mailed_at,
-        &i.mail_id,
+        &i.mail.state,
+        &i.mail.failure,
+        &i.mail.mailed_at,
+        &i.mail.id,
+        &i.mail.tenant_id,
+        &i.mail.tries,
+        &i.mail.due_at,
         &i.created_at,
         &i.updated_at,
     ];
@@ -108,7 +137,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Er
 
 /// Writes what becomes of an invoice. What it says stays as it was made.
 pub async fn update(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Error> {
-    let params: [&dyn Param; 12] = [
+    let params: [&dyn Param; 17] = [
         &i.state,
         &i.number,
         &i.issued_at,
@@ -116,14 +145,19 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Er
         &i.paid_at,
         &i.payment,
         &i.voided_at,
-        &i.mailed_at,
-        &i.mail_id,
+        &i.mail.state,
+        &i.mail.failure,
+        &i.mail.mailed_at,
+        &i.mail.id,
+        &i.mail.tenant_id,
+        &i.mail.tries,
+        &i.mail.due_at,
         &i.updated_at,
         &tenant,
         &i.id,
     ];
-    let sql = "UPDATE invoices SET state = $1, number = $2, issued_at = $3, due_at = $4, paid_at = $5, payment = $6, voided_at = $7, mailed_at = $8, mail_id = $9,
-        updated_at = $10 WHERE tenant_id = $11 AND id = $12";
+    let sql = "UPDATE invoices SET state = $1, number = $2, issued_at = $3, due_at = $4, paid_at = $5, payment = $6, voided_at = $7, mail_state = $8, mail_failure = $9,
+        mailed_at = $10, mail_id = $11, mail_tenant_id = $12, mail_tries = $13, mail_at = $14, updated_at = $15 WHERE tenant_id = $16 AND id = $17";
     tx.execute(sql, &params).await.map(drop)
 }
 
@@ -186,27 +220,54 @@ pub async fn unpaid(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Invoice>, Error
     tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
 }
 
-/// The tenant's unpaid invoice that was due first, if it was due by `now`.
-pub async fn first_overdue(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Option<Invoice>, Error> {
+/// The tenant's unpaid invoice that was due first, if it was due by `now` and is not forgiven: due by `forgiven_until`.
+pub async fn first_overdue(
+    tx: &mut Tx,
+    tenant: TenantId,
+    forgiven_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND state = 'issued' AND due_at <= $2 ORDER BY due_at, id LIMIT 1"
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND state = 'issued' AND due_at <= $2 AND due_at > $3 ORDER BY due_at, id LIMIT 1"
     );
-    tx.row(&sql, &[&tenant, &now]).await?.map(read).transpose()
+    let after = forgiven_until.unwrap_or(Timestamp::EPOCH);
+    tx.row(&sql, &[&tenant, &now, &after]).await?.map(read).transpose()
 }
 
-/// Tenants with an invoice that became overdue by `now` and whose subscription does not say so yet. Across tenants: for the job that notices.
+/// Tenants with an invoice that became overdue by `now`, was not forgiven, and whose subscription does not say so yet. Across tenants: for the job that notices.
 pub async fn newly_overdue(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT DISTINCT i.tenant_id FROM invoices i JOIN subscriptions s ON s.tenant_id = i.tenant_id JOIN tenants t ON t.id = i.tenant_id
-        WHERE i.state = 'issued' AND i.due_at <= $1 AND s.past_due_since IS NULL AND t.deleted_at IS NULL ORDER BY i.tenant_id LIMIT $2";
+        WHERE i.state = 'issued' AND i.due_at <= $1 AND (s.forgiven_until IS NULL OR i.due_at > s.forgiven_until) AND s.past_due_since IS NULL AND t.deleted_at IS NULL
+        ORDER BY i.tenant_id LIMIT $2";
     tx.rows(sql, &[&now, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
-/// Issued invoices that are to be sent and were not yet, oldest first. Across tenants: for the job that sends them.
-pub async fn unsent(tx: &mut Tx, since: Timestamp, limit: i64) -> Result<Vec<Invoice>, Error> {
+/// Invoices whose mail is to be tried by `now`, those that wait longest first. Across tenants: for the job that mails.
+pub async fn to_mail(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE number IS NOT NULL AND mailed_at IS NULL AND issued_at > $1 ORDER BY id LIMIT $2"
+        "SELECT {COLUMNS} FROM invoices WHERE mail_at <= $1 AND mail_state IN ('waiting', 'failed') ORDER BY mail_at, id LIMIT $2"
     );
-    tx.rows(&sql, &[&since, &limit]).await?.into_iter().map(read).collect()
+    tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// Invoices whose mail is out and is to be looked at by `now`, those that wait longest first. Across tenants: for the job that mails.
+pub async fn mailed(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Invoice>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM invoices WHERE mail_at <= $1 AND mail_state IN ('accepted', 'sent') ORDER BY mail_at, id LIMIT $2"
+    );
+    tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// Lets the tenant's invoices go out now that did not reach anybody, because there is an address by now.
+pub async fn mail_again(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
+    let sql = "UPDATE invoices SET mail_at = $1, mail_tries = mail_tries + 1 WHERE tenant_id = $2 AND mail_state IN ('waiting', 'failed') AND state <> 'void'";
+    tx.execute(sql, &[&now, &tenant]).await.map(drop)
+}
+
+/// How many invoices are to be paid and could not be mailed, counted up to `limit`. Across tenants: for the operator's alert.
+pub async fn unmailed(tx: &mut Tx, limit: i64) -> Result<i64, Error> {
+    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM invoices WHERE state = 'issued' AND mail_state = 'failed' LIMIT $1) AS unmailed";
+    tx.row(sql, &[&limit]).await?.map_or(Ok(0), |mut row| row.get(0))
 }
 
 /// Takes the next number of a series. Others who take one of it wait until this transaction ends, so none is lost.

@@ -15,6 +15,7 @@ pub mod attachments;
 pub mod attempt_counters;
 pub mod attempts;
 pub mod audit;
+pub mod audit_marks;
 pub mod blobs;
 pub mod branding;
 pub mod business_profiles;
@@ -89,7 +90,11 @@ pub mod users;
 mod value;
 pub mod whatsapp_templates;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    any::Any,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use model::{BoxFuture, TenantId};
 
@@ -100,7 +105,15 @@ pub use value::{Column, Kind, Owned, Param, Row, Value};
 
 /// A database. Cheap to clone.
 #[derive(Clone)]
-pub struct Db(Arc<Engine>);
+pub struct Db(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    companion: RwLock<Option<Companion>>,
+}
+
+/// Something of the caller's that comes along into every transaction.
+pub(crate) type Companion = Arc<dyn Any + Send + Sync>;
 
 enum Engine {
     Sqlite(sqlite::Sqlite),
@@ -121,17 +134,31 @@ impl Db {
     pub fn open(url: &str) -> Result<Self, Error> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
-            return Ok(Self(Arc::new(Engine::Sqlite(sqlite::Sqlite::open(&path)?))));
+            return Ok(Self::around(Engine::Sqlite(sqlite::Sqlite::open(&path)?)));
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self(Arc::new(Engine::Postgres(postgres::Postgres::open(url)?))));
+            return Ok(Self::around(Engine::Postgres(postgres::Postgres::open(url)?)));
         }
         Err(Error::Config("the database URL must begin with sqlite: or postgres://".to_owned()))
     }
 
+    fn around(engine: Engine) -> Self {
+        Self(Arc::new(Shared { engine, companion: RwLock::new(None) }))
+    }
+
+    /// Gives every transaction of this database, also of its clones, something to take along: [`Tx::companion`] finds it. It takes the place of what was given before.
+    /// The engine's vault is one, so that whatever writes to the audit log can seal it.
+    pub fn accompany(&self, companion: Arc<dyn Any + Send + Sync>) {
+        *self.0.companion.write().unwrap_or_else(PoisonError::into_inner) = Some(companion);
+    }
+
+    fn companion(&self) -> Option<Companion> {
+        self.0.companion.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Which engine this is.
     pub fn dialect(&self) -> Dialect {
-        match *self.0 {
+        match self.0.engine {
             Engine::Sqlite(_) => Dialect::Sqlite,
             Engine::Postgres(_) => Dialect::Postgres,
         }
@@ -149,9 +176,24 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        match &*self.0 {
-            Engine::Sqlite(sqlite) => sqlite.write(work).await,
-            Engine::Postgres(postgres) => postgres.write(scope, work).await,
+        let companion = self.companion();
+        match &self.0.engine {
+            Engine::Sqlite(sqlite) => {
+                sqlite
+                    .write(move |tx| {
+                        tx.companion = companion;
+                        work(tx)
+                    })
+                    .await
+            }
+            Engine::Postgres(postgres) => {
+                postgres
+                    .write(scope, move |tx| {
+                        tx.companion = companion;
+                        work(tx)
+                    })
+                    .await
+            }
         }
     }
 
@@ -165,9 +207,24 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        match &*self.0 {
-            Engine::Sqlite(sqlite) => sqlite.read(work).await,
-            Engine::Postgres(postgres) => postgres.read(scope, work).await,
+        let companion = self.companion();
+        match &self.0.engine {
+            Engine::Sqlite(sqlite) => {
+                sqlite
+                    .read(move |tx| {
+                        tx.companion = companion;
+                        work(tx)
+                    })
+                    .await
+            }
+            Engine::Postgres(postgres) => {
+                postgres
+                    .read(scope, move |tx| {
+                        tx.companion = companion;
+                        work(tx)
+                    })
+                    .await
+            }
         }
     }
 }

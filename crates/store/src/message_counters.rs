@@ -335,8 +335,10 @@ pub struct Filter {
     pub template_id: Option<TemplateId>,
     /// About this topic.
     pub topic: Option<String>,
-    /// About anything but this topic.
-    pub other_than: Option<&'static str>,
+    /// About anything but these topics.
+    pub other_than: &'static [&'static str],
+    /// Without what Tidings says itself, which counts against no plan and costs nothing: topics with a colon, which nobody else can give.
+    pub without_ours: bool,
 }
 
 impl Filter {
@@ -415,8 +417,11 @@ pub async fn sums_of(
     if let Some(topic) = &filter.topic {
         sql.push(" AND topic = ").bind(topic.as_str());
     }
-    if let Some(topic) = filter.other_than {
-        sql.push(" AND topic <> ").bind(topic);
+    for topic in filter.other_than {
+        sql.push(" AND topic <> ").bind(*topic);
+    }
+    if filter.without_ours {
+        sql.push(" AND topic NOT LIKE '%:%'");
     }
     if !wanted.is_empty() {
         let by = wanted.join(", ");
@@ -488,6 +493,12 @@ pub async fn remove(
 /// The first slot the tenant has sums of.
 pub async fn first(tx: &mut Tx, tenant: TenantId) -> Result<Option<Timestamp>, Error> {
     let row = tx.row("SELECT MIN(at) FROM message_counters WHERE tenant_id = $1", &[&tenant]).await?;
+    row.map_or(Ok(None), |mut row| row.get(0))
+}
+
+/// The first slot anybody has sums of. Across tenants: for the operator.
+pub async fn first_of_all(tx: &mut Tx) -> Result<Option<Timestamp>, Error> {
+    let row = tx.row("SELECT MIN(at) FROM message_counters", &[]).await?;
     row.map_or(Ok(None), |mut row| row.get(0))
 }
 

@@ -102,6 +102,8 @@ pub struct Message {
     pub cost_micros: Option<i64>,
     /// The price's currency.
     pub cost_currency: Option<String>,
+    /// What of the price is that of ways it left, which counts where they went.
+    pub cost_before: i64,
     /// What is set aside for it until it is sent or over: see [`crate::credits::Charge::to_aside`].
     pub aside: Option<String>,
     /// The contact it goes to.
@@ -177,6 +179,7 @@ impl Message {
             bytes: None,
             cost_micros: None,
             cost_currency: None,
+            cost_before: 0,
             aside: None,
             contact_id: None,
             campaign_id: None,
@@ -204,7 +207,7 @@ impl Message {
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
      route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
      poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id, template_id, template_version, tracking, opened_at, clicked_at, machine_opened_at, \
-     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock, bytes, aside";
+     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock, bytes, aside, cost_before";
 
 impl Message {
     fn read(mut row: Row) -> Result<Self, Error> {
@@ -263,6 +266,7 @@ impl Message {
             clock: row.get(46)?,
             bytes: row.get(47)?,
             aside: row.get(48)?,
+            cost_before: row.get::<Option<i64>>(49)?.unwrap_or(0),
         })
     }
 }
@@ -410,6 +414,15 @@ pub async fn update_asides(tx: &mut Tx, asides: &[(TenantId, MessageId, String)]
     }
     if given.is_empty() {
         return Ok(());
+    }
+    tx.update_many_later("messages", 2, &given).await
+}
+
+/// Writes what of messages' cost is that of ways they left, once that turns out to be more or less.
+pub async fn update_costs_before(tx: &mut Tx, messages: &[&Message]) -> Result<(), Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("id", Kind::Id), ("cost_before", Kind::Int)]);
+    for m in messages {
+        given.row([&m.tenant_id, &m.id, &m.cost_before]);
     }
     tx.update_many_later("messages", 2, &given).await
 }

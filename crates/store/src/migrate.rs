@@ -207,6 +207,41 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 35,
+        name: "bills",
+        sql: include_str!("../migrations/0035_bills.sql"),
+        tenant_tables: &[],
+        postgres: SUBSCRIPTIONS_STORAGE,
+    },
+    Migration {
+        version: 36,
+        name: "ways",
+        sql: include_str!("../migrations/0036_ways.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 37,
+        name: "audit_seals",
+        sql: include_str!("../migrations/0037_audit_seals.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 38,
+        name: "alert_letters",
+        sql: include_str!("../migrations/0038_alert_letters.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 39,
+        name: "asked_for",
+        sql: include_str!("../migrations/0039_asked_for.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.
@@ -281,6 +316,13 @@ ALTER TABLE message_days SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vac
 ALTER TABLE message_counters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE message_counters FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON message_counters USING ((SELECT current_setting('tidings.tenant', TRUE)) IN ('*', tenant_id::TEXT));
+";
+
+/// Subscriptions moved to a new table, which needs what the one before had.
+const SUBSCRIPTIONS_STORAGE: &str = "
+ALTER TABLE subscriptions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE subscriptions FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON subscriptions USING ((SELECT current_setting('tidings.tenant', TRUE)) IN ('*', tenant_id::TEXT));
 ";
 
 /// Applies what is missing and answers the versions applied. Refuses a database that is newer than this binary.
@@ -443,8 +485,7 @@ mod tests {
             paid_at: None,
             payment: None,
             voided_at: None,
-            mailed_at: None,
-            mail_id: None,
+            mail: invoices::Mail::default(),
             created_at: at(3),
             updated_at: at(3),
         };

@@ -102,7 +102,7 @@ impl Postgres {
         };
         let begin = Some(format!("BEGIN {mode}; SET LOCAL tidings.tenant = '{tenant}'"));
         let connection = PgConnection { object: Some(object), begin, waiting: Vec::new() };
-        let mut tx = Tx { connection: Connection::Postgres(connection) };
+        let mut tx = Tx { connection: Connection::Postgres(connection), companion: None };
         let result = work(&mut tx).await;
         let Connection::Postgres(connection) = &mut tx.connection else { unreachable!("made above") };
         let ended = match &result {

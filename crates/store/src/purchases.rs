@@ -45,6 +45,8 @@ pub struct Purchase {
     pub disputes: String,
     /// True while one of these is not over.
     pub is_disputed: bool,
+    /// When the provider is next asked what became of it, should it not tell by itself; `None` once it is over.
+    pub ask_at: Option<Timestamp>,
     /// Who asked for it.
     pub actor: String,
     /// When.
@@ -115,7 +117,7 @@ pub struct PaymentSettings {
 }
 
 const PURCHASE: &str = "tenant_id, id, provider, state, amount, currency, refunded, reference, session, payment, url, failure, is_top_up, saves_method, looks, looked, entry, actor,
-    created_at, updated_at, disputes, is_disputed";
+    created_at, updated_at, disputes, is_disputed, ask_at";
 
 fn read(mut row: Row) -> Result<Purchase, Error> {
     let row = &mut row;
@@ -142,19 +144,20 @@ fn read(mut row: Row) -> Result<Purchase, Error> {
         updated_at: row.get(19)?,
         disputes: row.get(20)?,
         is_disputed: row.get(21)?,
+        ask_at: row.get(22)?,
     })
 }
 
 /// Writes a purchase, new or changed. Whoever changes one holds the tenant's ledger.
 pub async fn put(tx: &mut Tx, tenant: TenantId, p: &Purchase) -> Result<(), Error> {
-    let values = (1..=22).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let values = (1..=23).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
     let sql = format!(
         "INSERT INTO credit_purchases ({PURCHASE}) VALUES ({values}) ON CONFLICT (tenant_id, id) DO UPDATE SET state = excluded.state, amount = excluded.amount,
          refunded = excluded.refunded, session = excluded.session, payment = excluded.payment, url = excluded.url, failure = excluded.failure,
          saves_method = excluded.saves_method, looks = excluded.looks, looked = excluded.looked, entry = excluded.entry, updated_at = excluded.updated_at,
-         disputes = excluded.disputes, is_disputed = excluded.is_disputed"
+         disputes = excluded.disputes, is_disputed = excluded.is_disputed, ask_at = excluded.ask_at"
     );
-    let params: [&dyn Param; 22] = [
+    let params: [&dyn Param; 23] = [
         &tenant,
         &p.id,
         &p.provider,
@@ -177,6 +180,7 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, p: &Purchase) -> Result<(), Erro
         &p.updated_at,
         &p.disputes,
         &p.is_disputed,
+        &p.ask_at,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }
@@ -192,6 +196,14 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, before: PurchaseId, limit: i64)
     let sql =
         format!("SELECT {PURCHASE} FROM credit_purchases WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
     tx.rows(&sql, &[&tenant, &before, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// The tenant's purchases that were ever disputed, newest first.
+pub async fn with_disputes(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Purchase>, Error> {
+    let sql = format!(
+        "SELECT {PURCHASE} FROM credit_purchases WHERE tenant_id = $1 AND disputes <> '[]' ORDER BY id DESC LIMIT $2"
+    );
+    tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read).collect()
 }
 
 /// How many purchases have a dispute that is not over, counted up to `limit`. Across tenants: for the operator's alert.
@@ -224,6 +236,12 @@ pub async fn opening(tx: &mut Tx, limit: i64) -> Result<Vec<Purchase>, Error> {
 pub async fn to_look_at(tx: &mut Tx, limit: i64) -> Result<Vec<Purchase>, Error> {
     let sql = format!("SELECT {PURCHASE} FROM credit_purchases WHERE looked < looks ORDER BY id LIMIT $1");
     tx.rows(&sql, &[&limit]).await?.into_iter().map(read).collect()
+}
+
+/// Purchases whose provider is to be asked what became of them by now, those that wait longest first. Across tenants: for the job that asks.
+pub async fn to_ask_about(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Purchase>, Error> {
+    let sql = format!("SELECT {PURCHASE} FROM credit_purchases WHERE ask_at <= $1 ORDER BY ask_at, id LIMIT $2");
+    tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
 }
 
 const REFUND: &str = "tenant_id, id, purchase_id, provider, state, amount, taken, reason, provider_id, failure, actor, created_at, updated_at";
@@ -325,10 +343,11 @@ pub async fn forget_method(tx: &mut Tx, tenant: TenantId) -> Result<bool, Error>
     Ok(tx.execute("DELETE FROM payment_methods WHERE tenant_id = $1", &[&tenant]).await? > 0)
 }
 
-/// Tenants whose credit fell below their mark, who have something to pay with, and for whom nothing was bought yet. Across tenants: for the job that buys.
+/// Tenants whose credit fell below their mark, who have something to pay with, and for whom nothing was bought yet and nothing is being bought by itself. Across tenants: for the job that buys.
 pub async fn running_low(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT m.tenant_id FROM payment_methods m JOIN credit_ledgers l ON l.tenant_id = m.tenant_id
-        WHERE l.is_topping_up AND l.top_ups > m.acted AND l.mode <> 'none' ORDER BY m.tenant_id LIMIT $1";
+        WHERE l.is_topping_up AND l.top_ups > m.acted AND l.mode <> 'none'
+        AND NOT EXISTS (SELECT 1 FROM credit_purchases p WHERE p.tenant_id = m.tenant_id AND p.is_top_up AND p.state IN ('opening', 'pending')) ORDER BY m.tenant_id LIMIT $1";
     tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 

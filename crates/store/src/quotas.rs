@@ -19,9 +19,11 @@ pub struct Counter {
     pub used: i64,
     /// The highest percentage the tenant was told of.
     pub warned: i64,
+    /// Of how many messages; 0 when that is not known.
+    pub warned_of: i64,
 }
 
-const COLUMNS: &str = "tenant_id, channel, starts_at, ends_at, used, warned";
+const COLUMNS: &str = "tenant_id, channel, starts_at, ends_at, used, warned, warned_of";
 
 fn read(mut row: Row) -> Result<Counter, Error> {
     let row = &mut row;
@@ -32,6 +34,7 @@ fn read(mut row: Row) -> Result<Counter, Error> {
         ends_at: row.get(3)?,
         used: row.get(4)?,
         warned: row.get(5)?,
+        warned_of: row.get(6)?,
     })
 }
 
@@ -59,8 +62,7 @@ pub async fn begin_many(tx: &mut Tx, counters: &[Counter]) -> Result<(), Error> 
 
 /// Writes counters the caller has locked; their tenants are their own.
 pub async fn put_many(tx: &mut Tx, counters: &[Counter]) -> Result<(), Error> {
-    let suffix =
-        "ON CONFLICT (tenant_id, channel, starts_at) DO UPDATE SET used = excluded.used, warned = excluded.warned";
+    let suffix = "ON CONFLICT (tenant_id, channel, starts_at) DO UPDATE SET used = excluded.used, warned = excluded.warned, warned_of = excluded.warned_of";
     write_many(tx, counters, suffix).await
 }
 
@@ -72,9 +74,10 @@ async fn write_many(tx: &mut Tx, counters: &[Counter], suffix: &str) -> Result<(
         ("ends_at", Kind::Time),
         ("used", Kind::Int),
         ("warned", Kind::Int),
+        ("warned_of", Kind::Int),
     ]);
     for c in counters {
-        given.row([&c.tenant_id, &c.channel, &c.starts_at, &c.ends_at, &c.used, &c.warned]);
+        given.row([&c.tenant_id, &c.channel, &c.starts_at, &c.ends_at, &c.used, &c.warned, &c.warned_of]);
     }
     tx.insert_many_later("quota_counters", &given, suffix).await
 }

@@ -281,7 +281,7 @@ fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error>
 }
 
 fn transaction(raw: rusqlite::Connection) -> Tx {
-    Tx { connection: Connection::Sqlite { raw, texts: HashMap::new() } }
+    Tx { connection: Connection::Sqlite { raw, texts: HashMap::new() }, companion: None }
 }
 
 fn raw(tx: &Tx) -> &rusqlite::Connection {

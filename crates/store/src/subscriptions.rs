@@ -1,4 +1,4 @@
-//! Which plan a tenant has, since when, and how far it was billed.
+//! How tenants are billed: by which plan, if by any, since when, and how far they were.
 
 use model::{PlanId, TenantId, Timestamp};
 
@@ -9,14 +9,18 @@ use crate::{Error, Row, Tx};
 pub struct Subscription {
     /// Whose.
     pub tenant_id: TenantId,
-    /// To which plan.
-    pub plan_id: PlanId,
+    /// To which plan; `None` for a tenant that is billed by the price list alone.
+    pub plan_id: Option<PlanId>,
     /// Until when nothing is charged for it.
     pub trial_ends_at: Option<Timestamp>,
     /// Since when a bill is unpaid.
     pub past_due_since: Option<Timestamp>,
+    /// Unpaid bills that were due by then are forgiven: they make nobody past due.
+    pub forgiven_until: Option<Timestamp>,
     /// From when nothing is accepted.
     pub canceled_at: Option<Timestamp>,
+    /// When that was said.
+    pub cancel_said_at: Option<Timestamp>,
     /// Whom invoices are addressed to, as JSON.
     pub customer: String,
     /// Messages accepted from then on are counted.
@@ -25,13 +29,13 @@ pub struct Subscription {
     pub billed_until: Timestamp,
     /// When the month that begins at `billed_until` ends; `None` when there is nothing more to bill.
     pub closes_at: Option<Timestamp>,
-    /// When the tenant first had a plan.
+    /// When the tenant was first billed.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
 
-const COLUMNS: &str = "tenant_id, plan_id, trial_ends_at, past_due_since, canceled_at, customer, counted_from, billed_until, closes_at, created_at, updated_at";
+const COLUMNS: &str = "tenant_id, plan_id, trial_ends_at, past_due_since, forgiven_until, canceled_at, customer, counted_from, billed_until, closes_at, created_at, updated_at, cancel_said_at";
 
 fn read(mut row: Row) -> Result<Subscription, Error> {
     let row = &mut row;
@@ -40,13 +44,15 @@ fn read(mut row: Row) -> Result<Subscription, Error> {
         plan_id: row.get(1)?,
         trial_ends_at: row.get(2)?,
         past_due_since: row.get(3)?,
-        canceled_at: row.get(4)?,
-        customer: row.get(5)?,
-        counted_from: row.get(6)?,
-        billed_until: row.get(7)?,
-        closes_at: row.get(8)?,
-        created_at: row.get(9)?,
-        updated_at: row.get(10)?,
+        forgiven_until: row.get(4)?,
+        canceled_at: row.get(5)?,
+        customer: row.get(6)?,
+        counted_from: row.get(7)?,
+        billed_until: row.get(8)?,
+        closes_at: row.get(9)?,
+        created_at: row.get(10)?,
+        updated_at: row.get(11)?,
+        cancel_said_at: row.get(12)?,
     })
 }
 
@@ -65,16 +71,17 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<Option<Subscription>,
 /// Writes a subscription, new or changed.
 pub async fn put(tx: &mut Tx, tenant: TenantId, s: &Subscription) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO subscriptions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant_id) DO UPDATE SET plan_id = excluded.plan_id,
-         trial_ends_at = excluded.trial_ends_at, past_due_since = excluded.past_due_since, canceled_at = excluded.canceled_at, customer = excluded.customer,
-         counted_from = excluded.counted_from, billed_until = excluded.billed_until, closes_at = excluded.closes_at,
-         updated_at = excluded.updated_at"
+        "INSERT INTO subscriptions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (tenant_id) DO UPDATE SET plan_id = excluded.plan_id,
+         trial_ends_at = excluded.trial_ends_at, past_due_since = excluded.past_due_since, forgiven_until = excluded.forgiven_until,
+         canceled_at = excluded.canceled_at, customer = excluded.customer, counted_from = excluded.counted_from, billed_until = excluded.billed_until, closes_at = excluded.closes_at,
+         updated_at = excluded.updated_at, cancel_said_at = excluded.cancel_said_at"
     );
-    let params: [&dyn crate::Param; 11] = [
+    let params: [&dyn crate::Param; 13] = [
         &tenant,
         &s.plan_id,
         &s.trial_ends_at,
         &s.past_due_since,
+        &s.forgiven_until,
         &s.canceled_at,
         &s.customer,
         &s.counted_from,
@@ -82,6 +89,7 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, s: &Subscription) -> Result<(), 
         &s.closes_at,
         &s.created_at,
         &s.updated_at,
+        &s.cancel_said_at,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }
@@ -93,4 +101,12 @@ pub async fn closing(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Subs
          ORDER BY closes_at, tenant_id LIMIT $2"
     );
     tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// Tenants that pay afterwards and whose months nobody closes yet. Across tenants: for the job that closes months.
+pub async fn unbilled(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let sql = "SELECT l.tenant_id FROM credit_ledgers l JOIN tenants t ON t.id = l.tenant_id
+        WHERE l.mode = 'postpaid' AND t.deleted_at IS NULL AND NOT t.is_demo AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.tenant_id = l.tenant_id)
+        ORDER BY l.tenant_id LIMIT $1";
+    tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }

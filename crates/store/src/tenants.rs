@@ -139,10 +139,22 @@ pub async fn list(tx: &mut Tx, before: TenantId, limit: i64) -> Result<Vec<Tenan
     tx.rows(&sql, &[&before, &limit]).await?.into_iter().map(read).collect()
 }
 
+/// Up to `limit` ids from `from` on of all tenants there are, also of those that were deleted and are not removed yet. Across tenants: to verify their logs.
+pub async fn ids(tx: &mut Tx, from: TenantId, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let sql = "SELECT id FROM tenants WHERE id >= $1 ORDER BY id LIMIT $2";
+    tx.rows(sql, &[&from, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
 /// Whether a tenant is, or before it was deleted was, a demo.
 pub async fn was_demo(tx: &mut Tx, id: TenantId) -> Result<bool, Error> {
     let row = tx.row("SELECT is_demo FROM tenants WHERE id = $1", &[&id]).await?;
     row.map_or(Ok(false), |mut row| row.get(0))
+}
+
+/// A tenant that was deleted and whose row is still there.
+pub async fn find_deleted(tx: &mut Tx, tenant: TenantId) -> Result<Option<Tenant>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL");
+    tx.row(&sql, &[&tenant]).await?.map(read).transpose()
 }
 
 /// Tenants that were deleted before `before`, the longest gone first. Across tenants: for the job that removes what is left of them.

@@ -73,8 +73,8 @@ pub async fn sent(
     sql.rows(tx, head).await?.into_iter().map(read).collect()
 }
 
-/// What was sent and charged as a particular kind of its channel, of messages accepted in a time, the way they went last: of the last `scanned` of them, up to `limit` groups, the largest
-/// first.
+/// What was sent and charged as a particular kind of its channel, of messages accepted in a time, the way they went last and each way they left: of the last `scanned` of them, up to `limit`
+/// groups, the largest first.
 pub async fn kinds(
     tx: &mut Tx,
     tenant: Option<TenantId>,
@@ -83,19 +83,36 @@ pub async fn kinds(
     scanned: i64,
     limit: i64,
 ) -> Result<Vec<Sent>, Error> {
-    let mut sql = Sql::default();
-    sql.push(" FROM (SELECT tenant_id, message_id, category FROM message_charges WHERE category <> '' AND state = 'settled' AND message_id >= ")
-        .bind(first_id(from.plus_seconds(-SKEW_S)))
-        .push(" AND message_id < ")
-        .bind(first_id(until.plus_seconds(SKEW_S)));
-    whose(&mut sql, "tenant_id", tenant, currency);
-    sql.push(" ORDER BY message_id DESC LIMIT ").bind(scanned);
-    sql.push(") AS c JOIN messages AS m ON m.tenant_id = c.tenant_id AND m.id = c.message_id WHERE m.sent_at IS NOT NULL AND m.created_at >= ");
-    sql.bind(from).push(" AND m.created_at < ").bind(until);
-    sql.push(&format!(" GROUP BY m.channel, m.connector, m.purpose, c.category, SUBSTR(m.address, 1, {BEGINNING})"));
-    sql.push(" ORDER BY COUNT(*) DESC LIMIT ").bind(limit);
-    let head = "SELECT m.channel, COALESCE(m.connector, ''), m.purpose, MIN(m.address), c.category, COUNT(*), CAST(SUM(COALESCE(m.segments, 0)) AS BIGINT)";
-    sql.rows(tx, head).await?.into_iter().map(read).collect()
+    let mut found = Vec::new();
+    // The way messages went last, and the ways they left.
+    let last = ("category FROM message_charges WHERE category <> '' AND state = 'settled'", "m");
+    let left = (
+        "charge ->> 'category' AS category, channel, connector, address, segments, sent_at FROM former_routes WHERE charge ->> 'category' <> ''",
+        "c",
+    );
+    for (charged, way) in [last, left] {
+        let mut sql = Sql::default();
+        sql.push(&format!(" FROM (SELECT tenant_id, message_id, {charged} AND message_id >= "))
+            .bind(first_id(from.plus_seconds(-SKEW_S)))
+            .push(" AND message_id < ")
+            .bind(first_id(until.plus_seconds(SKEW_S)));
+        whose(&mut sql, "tenant_id", tenant, currency);
+        sql.push(" ORDER BY message_id DESC LIMIT ").bind(scanned);
+        sql.push(
+            ") AS c JOIN messages AS m ON m.tenant_id = c.tenant_id AND m.id = c.message_id WHERE m.created_at >= ",
+        );
+        sql.bind(from).push(" AND m.created_at < ").bind(until).push(&format!(
+            " AND {way}.sent_at IS NOT NULL GROUP BY {way}.channel, {way}.connector, m.purpose, c.category, SUBSTR({way}.address, 1, {BEGINNING})"
+        ));
+        sql.push(" ORDER BY COUNT(*) DESC LIMIT ").bind(limit);
+        let head = format!(
+            "SELECT {way}.channel, COALESCE({way}.connector, ''), m.purpose, MIN({way}.address), c.category, COUNT(*), CAST(SUM(COALESCE({way}.segments, 0)) AS BIGINT)"
+        );
+        for row in sql.rows(tx, &head).await? {
+            found.push(read(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The lowest id a message accepted at this instant can have.

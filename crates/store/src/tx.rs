@@ -6,7 +6,7 @@
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use crate::{
-    Error, Kind, Param, Row, Value,
+    Companion, Error, Kind, Param, Row, Value,
     postgres::{self, PgConnection},
     sqlite,
 };
@@ -17,6 +17,7 @@ const RUN: usize = 16;
 /// A transaction, or a read-only snapshot.
 pub struct Tx {
     pub(crate) connection: Connection,
+    pub(crate) companion: Option<Companion>,
 }
 
 pub(crate) enum Connection {
@@ -123,6 +124,11 @@ impl<'a> Given<'a> {
 }
 
 impl Tx {
+    /// What was given to come along ([`crate::Db::accompany`]); `None` when nothing was, or another kind of thing.
+    pub fn companion<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.companion.as_ref()?).downcast().ok()
+    }
+
     /// Which engine this is.
     pub const fn dialect(&self) -> Dialect {
         match self.connection {

@@ -26,7 +26,7 @@ pub(crate) async fn list(State(app): State<App>, Who(caller): Who, Args(query): 
 
 /// Shows an alert
 ///
-/// With what was seen, in words, and what to do.
+/// With what was seen, in words, and what to do; and with everybody who is told by letter, how far each letter is and why it was not accepted, where it was not.
 #[utoipa::path(get, path = "/v1/alerts/{id}", operation_id = "get_alert", tag = "Alerts",
     responses((status = 200, description = "The alert.", body = AlertView, example = json!(examples::alert()))))]
 pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<AlertId>) -> Answer {
@@ -117,9 +117,9 @@ pub(crate) async fn delete_rule(State(app): State<App>, Who(caller): Who, Id(id)
 
 /// Tests an alert rule
 ///
-/// Sends a letter to everybody the rule tells, through Tidings itself, to see whether it arrives.
+/// Sends a letter to everybody the rule tells, through Tidings itself, to see whether it arrives. It counts and costs as any message; `letters` says of each why it was not accepted, where it was not.
 #[utoipa::path(post, path = "/v1/alert-rules/{id}/test", operation_id = "test_alert_rule", tag = "Alerts",
-    responses((status = 200, description = "Who was written to.", body = AlertRuleTest, example = json!({"receivers": [{"channel": "email", "to": "ops@acme.example"}]}))))]
+    responses((status = 200, description = "Who was written to.", body = AlertRuleTest, example = json!({"receivers": [{"channel": "email", "to": "ops@acme.example"}], "letters": [examples::alert_letter()]}))))]
 pub(crate) async fn test_rule(State(app): State<App>, Who(caller): Who, Id(id): Id<AlertRuleId>, post: Post) -> Answer {
     post.must_be_empty()?;
     answer::reply(alerts::test(app.engine(), &caller, &post.repeat, id).await?)

@@ -2,20 +2,19 @@
 
 use axum::extract::State;
 use engine::analytics::{AnalyticsQuery, AnalyticsView};
-use http::{HeaderMap, StatusCode};
 
-use super::usage::prefers_csv;
 use crate::{
     App,
     answer::{self, Answer},
-    extract::{Args, Who},
+    extract::Who,
+    formats::{Form, FormatQuery, Formed},
 };
 
 /// Tells figures over time
 ///
 /// How many messages were accepted, sent, delivered, read, opened, clicked and so on, by period and group. A message counts in the period it was accepted in. The figures are written
-/// with the messages, so they are exact and up to date. An operator without `Tidings-Tenant` sees every tenant, in UTC. With `Accept: text/csv` the answer is a table.
-#[utoipa::path(get, path = "/v1/analytics", operation_id = "get_analytics", tag = "Usage", params(AnalyticsQuery),
+/// with the messages, so they are exact and up to date. An operator without `Tidings-Tenant` sees every tenant, in UTC. As CSV the answer is a table without totals.
+#[utoipa::path(get, path = "/v1/analytics", operation_id = "get_analytics", tag = "Usage", params(AnalyticsQuery, FormatQuery),
     responses((status = 200, description = "The figures.", content(
         (AnalyticsView = "application/json", example = json!({
             "since": "2026-11-01T00:00:00.000000Z", "until": "2026-12-01T00:00:00.000000Z", "timezone": "UTC", "interval": "month", "group_by": ["channel"],
@@ -26,12 +25,10 @@ use crate::{
 pub(crate) async fn get(
     State(app): State<App>,
     Who(caller): Who,
-    Args(query): Args<AnalyticsQuery>,
-    headers: HeaderMap,
+    Formed(query, wanted): Formed<AnalyticsQuery>,
 ) -> Answer {
-    if prefers_csv(&headers) {
-        let table = app.engine().analytics_csv(&caller, &query).await?;
-        return Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()));
+    match wanted.of(&[Form::Json, Form::Csv])? {
+        Form::Csv => Ok(answer::csv(app.engine().analytics_csv(&caller, &query).await?)),
+        _ => answer::made(app.engine().analytics(&caller, &query).await?),
     }
-    answer::made(app.engine().analytics(&caller, &query).await?)
 }

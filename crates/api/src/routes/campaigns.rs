@@ -8,7 +8,7 @@ use engine::{
     },
     page::Page,
 };
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 use model::CampaignId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -19,6 +19,7 @@ use crate::{
     answer::{self, Answer, NEXT_CURSOR},
     examples,
     extract::{Args, Id, Json, Post, Who, read},
+    formats::{Form, FormatQuery, Formed},
 };
 
 /// Makes a draft
@@ -207,7 +208,7 @@ pub(crate) struct FileQuery {
 /// Exports a campaign's recipients
 ///
 /// As a table of up to 10,000 rows. When there are more, the header `Next-Cursor` leads to the next file.
-#[utoipa::path(get, path = "/v1/campaigns/{id}/recipients/export", operation_id = "export_campaign_recipients", tag = "Campaigns", params(FileQuery),
+#[utoipa::path(get, path = "/v1/campaigns/{id}/recipients/export", operation_id = "export_campaign_recipients", tag = "Campaigns", params(FileQuery, FormatQuery),
     responses((status = 200, description = "The file.",
         headers(("Next-Cursor" = String, description = "Give this as `cursor` to get the next file; missing at the end.")),
         body = String, content_type = "text/csv",
@@ -216,10 +217,11 @@ pub(crate) async fn export(
     State(app): State<App>,
     Who(caller): Who,
     Id(id): Id<CampaignId>,
-    Args(query): Args<FileQuery>,
+    Formed(query, wanted): Formed<FileQuery>,
 ) -> Answer {
+    wanted.of(&[Form::Csv])?;
     let (body, next) = campaigns::export(app.engine(), &caller, id, query.cursor.as_deref()).await?;
-    let mut response = answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", body.into());
+    let mut response = answer::csv(body);
     if let Some(cursor) = next.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
         response.headers_mut().insert(NEXT_CURSOR, cursor);
     }

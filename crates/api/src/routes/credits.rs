@@ -2,9 +2,10 @@
 
 use axum::{body::Body, extract::State};
 use engine::{
+    Error, ErrorKind,
     callbacks::BODY_MAX,
     money::{
-        credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant},
+        credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, StatementQuery},
         payment_events,
         payments::{self, PaymentSettings, PaymentSettingsPatch},
         purchases::{self, NewPurchase, PurchaseView},
@@ -13,8 +14,8 @@ use engine::{
     },
     page::Page,
 };
-use http::{HeaderMap, StatusCode};
-use model::PurchaseId;
+use http::HeaderMap;
+use model::{PurchaseId, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -24,9 +25,10 @@ use crate::{
     answer::{self, Answer},
     examples,
     extract::{Args, Id, Json, Post, Who, body_within, read},
+    formats::{Form, FormatQuery, Formed},
 };
 
-/// Which entries, in which form.
+/// Which entries, in which form. `limit` is for JSON, `since` and `until` are for a table.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -34,19 +36,14 @@ pub(crate) struct EntriesQuery {
     /// Rows of the page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before, or `Next-Cursor` of the table before.
     cursor: Option<String>,
-    /// `csv` for the newest 50,000 as a table.
-    #[param(value_type = Option<String>, example = "json")]
-    format: Option<Format>,
-}
-
-/// JSON or a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Format {
-    Json,
-    Csv,
+    /// In the table: those that happened at or after this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// In the table: those that happened before this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
 }
 
 /// Whether to recount.
@@ -70,7 +67,8 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Args(query): A
 
 /// Changes how a tenant pays
 ///
-/// `prepaid`: nothing is accepted without enough credit (402 `insufficient_credit`). `postpaid`: credit may go below zero. Messages accepted before keep their price. Below `low_at_micros` the event
+/// `prepaid`: nothing is accepted without enough credit (402 `insufficient_credit`). `postpaid`: credit may go below zero, and what it is short
+/// of is asked for by a monthly invoice, with a plan or without. Messages accepted before keep their price. Below `low_at_micros` the event
 /// `credit.low` is told, below `top_up.below_micros` the event `credit.top_up_needed`; each once, until credit was above it again.
 #[utoipa::path(patch, path = "/v1/credits", operation_id = "update_credits", tag = "Money",
     request_body(content = CreditsPatch, example = json!({"mode": "prepaid", "low_at_micros": 5000000, "top_up": {"below_micros": 2000000, "amount_micros": 50000000}})),
@@ -82,18 +80,35 @@ pub(crate) async fn patch(State(app): State<App>, Who(caller): Who, Json(body): 
 
 /// Lists movements of credit
 ///
-/// Newest first. Each is one movement between two books, with the balances after it.
-#[utoipa::path(get, path = "/v1/credits/entries", operation_id = "list_credit_entries", tag = "Money", params(EntriesQuery),
-    responses((status = 200, description = "One page.", content(
+/// Newest first. Each is one movement between two books, with the balances after it. As a table (`format=csv`) up to 50,000, of all or of the time from `since` until `until`: when there may be
+/// more, the header `Next-Cursor` leads to the next table. Of a part of the time, a table has what is found among a million movements, and may be short or empty and lead on all the same.
+#[utoipa::path(get, path = "/v1/credits/entries", operation_id = "list_credit_entries", tag = "Money", params(EntriesQuery, FormatQuery),
+    responses((status = 200, description = "One page, or one table.",
+        headers(("Next-Cursor" = String, description = "Of a table: give this as `cursor` to get the next one; missing at the end.")),
+        content(
         (Page<CreditEntry> = "application/json", example = json!(examples::page(examples::credit_entry()))),
         (String = "text/csv", example = json!("number,at,kind,from,to,amount_micros,currency\r\n1,2026-11-28T09:00:00Z,purchase,purchased,available,50000000,USD\r\n"))))))]
-pub(crate) async fn entries(State(app): State<App>, Who(caller): Who, Args(query): Args<EntriesQuery>) -> Answer {
+pub(crate) async fn entries(
+    State(app): State<App>,
+    Who(caller): Who,
+    Formed(query, wanted): Formed<EntriesQuery>,
+) -> Answer {
     let parts = app.engine().parts();
-    match query.format.unwrap_or(Format::Json) {
-        Format::Json => answer::json(&credits::entries(parts, &caller, query.limit, query.cursor.as_deref()).await?),
-        Format::Csv => {
-            let table = credits::statement(parts, &caller).await?;
-            Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()))
+    let EntriesQuery { limit, cursor, since, until } = query;
+    match wanted.of(&[Form::Json, Form::Csv])? {
+        Form::Json if since.is_some() || until.is_some() => {
+            let detail = "`since` and `until` are for a table: leave them out, or ask for `format=csv`.";
+            Err(Error::new(ErrorKind::Malformed, "invalid_query", detail).into())
+        }
+        Form::Json => answer::json(&credits::entries(parts, &caller, limit, cursor.as_deref()).await?),
+        Form::Csv if limit.is_some() => {
+            let detail =
+                "`limit` is for JSON: a table has up to 50,000 movements, and `Next-Cursor` leads to the next.";
+            Err(Error::new(ErrorKind::Malformed, "invalid_query", detail).into())
+        }
+        _ => {
+            let asked = StatementQuery { since, until, cursor };
+            Ok(answer::file(credits::statement(parts, &caller, &asked).await?))
         }
     }
 }
@@ -203,7 +218,7 @@ pub(crate) async fn take_event(State(app): State<App>, headers: HeaderMap, body:
 
 /// Adjusts the credit
 ///
-/// Gives, or takes with an amount below zero; of prepaid credit never more than is available.
+/// Gives, or takes with an amount below zero; of prepaid credit never more than is available, unless `may_overdraw` says so.
 #[utoipa::path(post, path = "/v1/credits/adjustments", operation_id = "adjust_credit", tag = "Money",
     request_body(content = NewAdjustment, example = json!({"amount_micros": 2500000, "reason": "goodwill for the outage of 12 November"})),
     responses((status = 201, description = "The movement.", body = CreditEntry, example = json!(examples::credit_entry()))))]

@@ -15,6 +15,7 @@ use crate::{
     answer::{self, Answer, NEXT_CURSOR},
     examples,
     extract::{Args, Post, Who, read},
+    formats::{Form, FormatQuery, Formed},
 };
 
 /// Lists dead letters
@@ -45,24 +46,26 @@ pub(crate) struct ExportQuery {
     until: Option<Timestamp>,
     /// `Next-Cursor` of the file before.
     cursor: Option<String>,
-    /// `ndjson` (default) or `csv`.
-    #[param(value_type = Option<String>, example = "csv")]
-    format: Option<Format>,
 }
 
 /// Exports dead letters
 ///
 /// As a file of up to 10,000 rows: one JSON object per line, or a table. When there are more, the header `Next-Cursor` leads to the next file.
-#[utoipa::path(get, path = "/v1/dead-letters/export", operation_id = "export_dead_letters", tag = "Dead letters", params(ExportQuery),
+#[utoipa::path(get, path = "/v1/dead-letters/export", operation_id = "export_dead_letters", tag = "Dead letters", params(ExportQuery, FormatQuery),
     responses((status = 200, description = "The file.",
         headers(("Next-Cursor" = String, description = "Give this as `cursor` to get the next file; missing at the end.")),
         content(
             (String = "application/x-ndjson", example = json!("{\"id\":\"msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD\",\"status\":\"failed\"}\n")),
             (String = "text/csv", example = json!("id,created_at,dead_at,status\r\nmsg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD,2026-11-21T09:30:00.000000Z,2026-11-21T15:30:00.000000Z,failed\r\n"))))))]
-pub(crate) async fn export(State(app): State<App>, Who(caller): Who, Args(query): Args<ExportQuery>) -> Answer {
-    let ExportQuery { account_id, channel, since, until, cursor, format } = query;
+pub(crate) async fn export(
+    State(app): State<App>,
+    Who(caller): Who,
+    Formed(query, wanted): Formed<ExportQuery>,
+) -> Answer {
+    let format = if wanted.of(&[Form::Ndjson, Form::Csv])? == Form::Csv { Format::Csv } else { Format::Ndjson };
+    let ExportQuery { account_id, channel, since, until, cursor } = query;
     let asked = DeadLetterQuery { account_id, channel, since, until, limit: None, cursor };
-    let file = app.engine().export_dead_letters(&caller, &asked, format.unwrap_or(Format::Ndjson)).await?;
+    let file = app.engine().export_dead_letters(&caller, &asked, format).await?;
     let mut response = answer::bytes(StatusCode::OK, file.content_type, file.body.into());
     if let Some(cursor) = file.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
         response.headers_mut().insert(NEXT_CURSOR, cursor);

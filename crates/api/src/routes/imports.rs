@@ -8,13 +8,13 @@ use axum::{
 use engine::{
     Error, ErrorKind,
     contacts::{
-        export::{Export, ExportQuery},
+        export::{Export, ExportQuery, Format},
         import::{self, FILE_MAX, ImportPreview, ImportQuery, ImportView, Receiver},
     },
     once::IdempotencyKey,
     page::Page,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
 use model::{AttachmentId, ImportId};
 use serde::Deserialize;
@@ -25,7 +25,8 @@ use crate::{
     App,
     answer::{self, Answer},
     examples,
-    extract::{Args, Id, Key, Post, Who, body_within, check_length, is_json, read},
+    extract::{Args, Id, Key, Nothing, Post, Who, body_within, check_length, is_json, read},
+    formats::{Form, FormatQuery, Formed},
     problem::Problem,
 };
 
@@ -143,12 +144,17 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<Imp
 /// Downloads an import's errors
 ///
 /// A table with row, column and reason, of up to 10,000 errors. Row 1 is a table's header.
-#[utoipa::path(get, path = "/v1/contacts/imports/{id}/errors", operation_id = "get_import_errors", tag = "Contacts",
+#[utoipa::path(get, path = "/v1/contacts/imports/{id}/errors", operation_id = "get_import_errors", tag = "Contacts", params(FormatQuery),
     responses((status = 200, description = "The table.", content_type = "text/csv", body = String,
         example = json!("row,column,reason\r\n17,E-Mail,the domain needs at least one dot, as in example.com\r\n"))))]
-pub(crate) async fn errors(State(app): State<App>, Who(caller): Who, Id(id): Id<ImportId>) -> Answer {
-    let table = import::errors(app.engine(), &caller, id).await?;
-    Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()))
+pub(crate) async fn errors(
+    State(app): State<App>,
+    Who(caller): Who,
+    Id(id): Id<ImportId>,
+    Formed(Nothing {}, wanted): Formed<Nothing>,
+) -> Answer {
+    wanted.of(&[Form::Csv])?;
+    Ok(answer::csv(import::errors(app.engine(), &caller, id).await?))
 }
 
 /// Cancels an import
@@ -168,7 +174,13 @@ pub(crate) async fn cancel(State(app): State<App>, Who(caller): Who, Id(id): Id<
     responses((status = 200, description = "The file.", content(
         (String = "text/csv", example = json!("id,external_id,name\r\ncon_01K9ZCB1C2D3E4F5G6H7J8K9M0,customer-42,Ada Lovelace\r\n")),
         (String = "application/x-ndjson", example = json!("{\"id\":\"con_01K9ZCB1C2D3E4F5G6H7J8K9M0\"}\n"))))))]
-pub(crate) async fn export(State(app): State<App>, Who(caller): Who, Args(query): Args<ExportQuery>) -> Answer {
+pub(crate) async fn export(
+    State(app): State<App>,
+    Who(caller): Who,
+    Formed(query, wanted): Formed<ExportQuery>,
+) -> Answer {
+    let format = if wanted.of(&[Form::Csv, Form::Ndjson])? == Form::Csv { Format::Csv } else { Format::Ndjson };
+    let query = ExportQuery { format: Some(format), ..query };
     let export = Export::begin(app.engine(), &caller, &query).await?;
     let content_type = export.content_type();
     let pieces = futures_util::stream::try_unfold((app, export), |(app, mut export): (App, Export)| async move {

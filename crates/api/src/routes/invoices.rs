@@ -4,7 +4,7 @@ use axum::extract::State;
 use engine::{
     Error,
     invoices::{
-        self, InvoicePayment, InvoiceView, InvoiceVoid, InvoicesQuery, printing,
+        self, InvoicePayment, InvoiceView, InvoiceVoid, InvoicesQuery, mailing, printing,
         settings::{self, BillingSettings, BillingSettingsPatch},
     },
     page::Page,
@@ -71,12 +71,13 @@ pub(crate) async fn void(State(app): State<App>, Who(caller): Who, Id(id): Id<In
 
 /// Sends an invoice
 ///
-/// As PDF to the customer's e-mail address, through the account of the operator's own that the billing settings name. With `sends_by_itself` this happens once by itself.
+/// As PDF to the customer's e-mail address, through the account of the operator's own that the billing settings name. With `sends_by_itself` this happens once by itself, and `mail`
+/// says what became of it.
 #[utoipa::path(post, path = "/v1/invoices/{id}/send", operation_id = "send_invoice", tag = "Money",
     responses((status = 200, description = "The invoice as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
 pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
     post.must_be_empty()?;
-    answer::reply(printing::send(app.engine(), &caller, &post.repeat, id).await?)
+    answer::reply(mailing::send(app.engine(), &caller, &post.repeat, id).await?)
 }
 
 /// Downloads an invoice

@@ -18,6 +18,7 @@ use crate::{
     answer::{self, Answer, NEXT_CURSOR},
     examples,
     extract::{Args, Id, Who},
+    formats::{Form, FormatQuery, Formed},
 };
 
 /// Lists the audit log
@@ -55,30 +56,28 @@ pub(crate) struct AuditFileQuery {
     until: Option<Timestamp>,
     /// `Next-Cursor` of the file before.
     cursor: Option<String>,
-    /// `ndjson` (default) or `csv`.
-    #[param(value_type = Option<String>, example = "csv")]
-    format: Option<Format>,
 }
 
 /// Exports the audit log
 ///
 /// As a file of up to 10,000 entries, newest first. When there are more, the header `Next-Cursor` leads to the next file. That it was exported is an entry itself.
-#[utoipa::path(get, path = "/v1/audit-log/export", operation_id = "export_audit_log", tag = "Logs", params(AuditFileQuery),
+#[utoipa::path(get, path = "/v1/audit-log/export", operation_id = "export_audit_log", tag = "Logs", params(AuditFileQuery, FormatQuery),
     responses((status = 200, description = "The file.",
         headers(("Next-Cursor" = String, description = "Give this as `cursor` to get the next file; missing at the end.")),
         content(
             (String = "application/x-ndjson", example = json!("{\"id\":\"aud_01K9ZC8Q6T7Y2V5B3N4M1XWRSD\",\"action\":\"account.updated\"}\n")),
-            (String = "text/csv", example = json!("id,at,actor,action,subject,detail,ip\r\n")),
+            (String = "text/csv", example = json!("id,at,actor,action,subject,detail,ip,agent\r\n")),
         ))))]
 pub(crate) async fn export_audit(
     State(app): State<App>,
     Who(caller): Who,
-    Args(query): Args<AuditFileQuery>,
+    Formed(query, wanted): Formed<AuditFileQuery>,
 ) -> Answer {
-    let AuditFileQuery { actor, action, about, q, subject, since, until, cursor, format } = query;
+    let format = if wanted.of(&[Form::Ndjson, Form::Csv])? == Form::Csv { Format::Csv } else { Format::Ndjson };
+    let AuditFileQuery { actor, action, about, q, subject, since, until, cursor } = query;
     let asked = AuditQuery { actor, action, about, q, subject, since, until, limit: None, cursor };
     let parts = app.engine().parts();
-    let file = audit::export(parts, &caller, &asked, format.unwrap_or(Format::Ndjson)).await?;
+    let file = audit::export(parts, &caller, &asked, format).await?;
     let mut response = answer::bytes(StatusCode::OK, file.content_type, file.body.into());
     if let Some(cursor) = file.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
         response.headers_mut().insert(NEXT_CURSOR, cursor);

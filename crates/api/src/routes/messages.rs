@@ -5,7 +5,7 @@ use engine::{
     accept::request::MessageRequest,
     page::Page,
     queries::{ListQuery, Timeline},
-    view::MessageView,
+    view::{MessageDetail, MessageView},
 };
 use model::MessageId;
 use utoipa::ToSchema;
@@ -167,7 +167,7 @@ pub(crate) async fn list(State(app): State<App>, Who(caller): Who, Args(query): 
 ///
 /// Where it is now. Its status never goes back.
 #[utoipa::path(get, path = "/v1/messages/{id}", operation_id = "get_message", tag = "Messages",
-    responses((status = 200, description = "The message.", body = MessageView<'static>, example = json!(examples::message()))))]
+    responses((status = 200, description = "The message.", body = MessageDetail<'static>, example = json!(examples::message_in_full()))))]
 pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<MessageId>) -> Answer {
     answer::made(app.engine().message(&caller, id).await?)
 }

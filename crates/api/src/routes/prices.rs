@@ -9,7 +9,6 @@ use engine::{
     },
     page::Page,
 };
-use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -19,6 +18,7 @@ use crate::{
     answer::{self, Answer},
     examples,
     extract::{Args, Post, Who, read},
+    formats::{Form, FormatQuery, Formed},
 };
 
 /// Makes a price list
@@ -73,12 +73,16 @@ pub(crate) struct ExportQuery {
 /// Exports a price list
 ///
 /// As a table an import reads back. Only an operator sees what providers take.
-#[utoipa::path(get, path = "/v1/prices/export", operation_id = "export_price_list", tag = "Money", params(ExportQuery),
+#[utoipa::path(get, path = "/v1/prices/export", operation_id = "export_price_list", tag = "Money", params(ExportQuery, FormatQuery),
     responses((status = 200, description = "The table.", content_type = "text/csv", body = String,
         example = json!("channel,provider,country,prefix,category,purpose,unit,amount_micros,cost_micros,markup_basis_points\r\nsms,,IN,,,,segment,4500,3900,\r\n"))))]
-pub(crate) async fn export(State(app): State<App>, Who(caller): Who, Args(query): Args<ExportQuery>) -> Answer {
-    let table = sheet::export(app.engine().parts(), &caller, query.version).await?;
-    Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()))
+pub(crate) async fn export(
+    State(app): State<App>,
+    Who(caller): Who,
+    Formed(query, wanted): Formed<ExportQuery>,
+) -> Answer {
+    wanted.of(&[Form::Csv])?;
+    Ok(answer::csv(sheet::export(app.engine().parts(), &caller, query.version).await?))
 }
 
 /// Tries prices out

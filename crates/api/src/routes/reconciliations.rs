@@ -5,36 +5,18 @@ use engine::{
     page::Page,
     reconciliations::{self, NewReconciliation, ReconciliationDifference, ReconciliationView},
 };
-use http::StatusCode;
 use model::ReconciliationId;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::PageQuery;
 use crate::{
     App,
     answer::{self, Answer},
     examples,
-    extract::{Args, Id, Post, Who, read},
+    extract::{Args, Id, Nothing, Post, Who, read},
+    formats::{Form, FormatQuery, Formed},
 };
-
-/// In which form.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct DifferencesQuery {
-    /// `csv` for a table.
-    #[param(value_type = Option<String>, example = "json")]
-    format: Option<Format>,
-}
-
-/// JSON or a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Format {
-    Json,
-    Csv,
-}
 
 /// What differs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,7 +60,7 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<Rec
 /// Lists what differs
 ///
 /// Messages only one side has, and prices and segments that differ: what we had before against what the provider says.
-#[utoipa::path(get, path = "/v1/reconciliations/{id}/differences", operation_id = "list_reconciliation_differences", tag = "Money", params(DifferencesQuery),
+#[utoipa::path(get, path = "/v1/reconciliations/{id}/differences", operation_id = "list_reconciliation_differences", tag = "Money", params(FormatQuery),
     responses((status = 200, description = "What differs.", content(
         (ReconciliationDifferences = "application/json", example = json!({"data": [examples::reconciliation_difference()]})),
         (String = "text/csv", example = json!("kind,record,message_id,at,ours,theirs,currency,segments_ours,segments_theirs\r\nmissing_here,SM1,,2026-11-21T09:30:00Z,,7500,USD,,1\r\n"))))))]
@@ -86,16 +68,11 @@ pub(crate) async fn differences(
     State(app): State<App>,
     Who(caller): Who,
     Id(id): Id<ReconciliationId>,
-    Args(query): Args<DifferencesQuery>,
+    Formed(Nothing {}, wanted): Formed<Nothing>,
 ) -> Answer {
     let parts = app.engine().parts();
-    match query.format.unwrap_or(Format::Json) {
-        Format::Json => {
-            answer::json(&ReconciliationDifferences { data: reconciliations::differences(parts, &caller, id).await? })
-        }
-        Format::Csv => {
-            let table = reconciliations::differences_csv(parts, &caller, id).await?;
-            Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()))
-        }
+    match wanted.of(&[Form::Json, Form::Csv])? {
+        Form::Csv => Ok(answer::csv(reconciliations::differences_csv(parts, &caller, id).await?)),
+        _ => answer::json(&ReconciliationDifferences { data: reconciliations::differences(parts, &caller, id).await? }),
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     answer::{self, Answer, NEXT_CURSOR},
     examples,
     extract::{Args, Id, Post, Who, read},
+    formats::{Form, FormatQuery, Formed},
 };
 
 /// Suppresses an address
@@ -65,24 +66,26 @@ pub(crate) struct ExportQuery {
     reason: Option<SuppressionReason>,
     /// `Next-Cursor` of the file before.
     cursor: Option<String>,
-    /// `csv` (default) or `ndjson`.
-    #[param(value_type = Option<String>, example = "csv")]
-    format: Option<Format>,
 }
 
 /// Exports suppressions
 ///
 /// As a file of up to 50,000 rows: a table, or one JSON object per line. When there are more, the header `Next-Cursor` leads to the next file.
-#[utoipa::path(get, path = "/v1/suppressions/export", operation_id = "export_suppressions", tag = "Suppressions", params(ExportQuery),
+#[utoipa::path(get, path = "/v1/suppressions/export", operation_id = "export_suppressions", tag = "Suppressions", params(ExportQuery, FormatQuery),
     responses((status = 200, description = "The file.",
         headers(("Next-Cursor" = String, description = "Give this as `cursor` to get the next file; missing at the end.")),
         content(
             (String = "text/csv", example = json!("id,channel,address,reason\r\nsup_01K9ZC8Q6T7Y2V5B3N4M1XWRSD,email,ada@example.com,hard_bounce\r\n")),
             (String = "application/x-ndjson", example = json!("{\"id\":\"sup_01K9ZC8Q6T7Y2V5B3N4M1XWRSD\",\"channel\":\"email\"}\n"))))))]
-pub(crate) async fn export(State(app): State<App>, Who(caller): Who, Args(query): Args<ExportQuery>) -> Answer {
-    let ExportQuery { channel, reason, cursor, format } = query;
+pub(crate) async fn export(
+    State(app): State<App>,
+    Who(caller): Who,
+    Formed(query, wanted): Formed<ExportQuery>,
+) -> Answer {
+    let format = if wanted.of(&[Form::Csv, Form::Ndjson])? == Form::Csv { Format::Csv } else { Format::Ndjson };
+    let ExportQuery { channel, reason, cursor } = query;
     let asked = SuppressionQuery { channel, reason, cursor, ..SuppressionQuery::default() };
-    let file = app.engine().export_suppressions(&caller, &asked, format.unwrap_or(Format::Csv)).await?;
+    let file = app.engine().export_suppressions(&caller, &asked, format).await?;
     let mut response = answer::bytes(StatusCode::OK, file.content_type, file.body.into());
     if let Some(cursor) = file.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
         response.headers_mut().insert(NEXT_CURSOR, cursor);

@@ -58,7 +58,8 @@ pub(crate) async fn patch(State(app): State<App>, Who(caller): Who, Id(id): Id<T
 
 /// Deletes a tenant
 ///
-/// It is gone at once for everybody: its keys answer 401, its callbacks 404, and nothing of it is sent any more.
+/// It is gone at once for everybody: its keys answer 401, its callbacks 404, and nothing of it is sent any more. What it used until then is billed
+/// two minutes later, before anything it had is removed; its invoices are kept, and `GET /v1/invoices` lists them.
 #[utoipa::path(delete, path = "/v1/tenants/{id}", operation_id = "delete_tenant", tag = "Tenants",
     responses((status = 204, description = "It is deleted.")))]
 pub(crate) async fn delete(State(app): State<App>, Who(caller): Who, Id(id): Id<TenantId>) -> Answer {

@@ -2,17 +2,17 @@
 
 use axum::extract::State;
 use engine::usage::{UsageQuery, UsageView};
-use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
     App,
     answer::{self, Answer},
-    extract::{Args, Who},
+    extract::Who,
+    formats::{Form, FormatQuery, Formed},
 };
 
-/// Which usage, in which form.
+/// Which usage.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -27,23 +27,12 @@ pub(crate) struct Query {
     /// of a tenant has `tenant` as well.
     #[param(example = "channel,provider")]
     group_by: Option<String>,
-    /// `csv` for a table, also to be had with `Accept: text/csv`.
-    #[param(value_type = Option<String>, example = "json")]
-    format: Option<Format>,
-}
-
-/// JSON or a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Format {
-    Json,
-    Csv,
 }
 
 /// Tells the usage of a month or a day
 ///
 /// Messages by the month they were accepted in, counted in the transactions that wrote them. An operator without `Tidings-Tenant` sees every tenant.
-#[utoipa::path(get, path = "/v1/usage", operation_id = "get_usage", tag = "Usage", params(Query),
+#[utoipa::path(get, path = "/v1/usage", operation_id = "get_usage", tag = "Usage", params(Query, FormatQuery),
     responses((status = 200, description = "The usage.", content(
         (UsageView = "application/json", example = json!({
             "month": "2026-11", "group_by": ["channel", "provider"],
@@ -51,30 +40,10 @@ pub(super) enum Format {
             "totals": {"accepted": 120, "sent": 118, "delivered": 110, "read": 0, "failed": 1, "bounced": 4, "canceled": 1, "expired": 0, "suppressed": 0, "unknown": 0, "segments": 0, "recipients": 118, "bytes": 1_415_230},
         })),
         (String = "text/csv", example = json!("month,channel,provider,accepted,sent\r\n2026-11,email,smtp,120,118\r\n"))))))]
-pub(crate) async fn get(
-    State(app): State<App>,
-    Who(caller): Who,
-    Args(query): Args<Query>,
-    headers: HeaderMap,
-) -> Answer {
+pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Formed(query, wanted): Formed<Query>) -> Answer {
     let asked = UsageQuery { month: query.month, day: query.day, group_by: query.group_by };
-    let format = query.format.unwrap_or(if prefers_csv(&headers) { Format::Csv } else { Format::Json });
-    match format {
-        Format::Json => answer::made(app.engine().usage(&caller, &asked).await?),
-        Format::Csv => {
-            let table = app.engine().usage_csv(&caller, &asked).await?;
-            Ok(answer::bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into()))
-        }
+    match wanted.of(&[Form::Json, Form::Csv])? {
+        Form::Csv => Ok(answer::csv(app.engine().usage_csv(&caller, &asked).await?)),
+        _ => answer::made(app.engine().usage(&caller, &asked).await?),
     }
-}
-
-/// True when `Accept` names CSV and not JSON.
-pub(super) fn prefers_csv(headers: &HeaderMap) -> bool {
-    let accepts = |wanted: &str| {
-        let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let mut kinds =
-            values.flat_map(|value| value.split(',')).map(|kind| kind.split(';').next().unwrap_or_default());
-        kinds.any(|kind| kind.trim().eq_ignore_ascii_case(wanted))
-    };
-    accepts("text/csv") && !accepts("application/json")
 }

@@ -91,6 +91,21 @@ fn every_operation_is_told_in_full() {
     }
 }
 
+#[test]
+fn every_table_is_to_be_had_by_the_query() {
+    let mut tables = 0;
+    for operation in OPERATIONS {
+        let described = &DOCUMENT["paths"][operation.path][operation.method.as_str()];
+        if described["responses"]["200"]["content"]["text/csv"].is_null() {
+            continue;
+        }
+        tables += 1;
+        let parameters = described["parameters"].as_array().cloned().unwrap_or_default();
+        assert!(parameters.iter().any(|parameter| parameter["name"] == "format"), "{} has no `format`", operation.path);
+    }
+    assert!(tables >= 9, "{tables}");
+}
+
 fn check_access(name: &str, described: &Value, access: Access) {
     match access.scope() {
         Some(scope) => {

@@ -44,6 +44,8 @@ testkit::both! {
         assert_eq!((&told["totals"]["accepted"], &told["data"][0]["accepted"]), (&json!(1), &json!(1)));
         assert!(api.get("/v1/analytics").header("accept", "text/csv").send().await.text().starts_with("accepted,sent,"));
         assert_eq!(api.get("/v1/analytics?since=soon").send().await.pointers(), ["?since"]);
+        let unknown = api.get("/v1/analytics?colour=red").send().await;
+        assert!(unknown.pointers() == ["?colour"] && unknown.text().contains("`format`"), "{}", unknown.text());
         let usage = api.get("/v1/usage?group_by=channel,provider").send().await.ok(200);
         assert_eq!((&usage["data"][0]["provider"], &usage["totals"]["read"]), (&json!("sandbox"), &json!(1)));
         let table = api.get("/v1/usage?group_by=channel").header("accept", "text/csv").send().await;
@@ -52,6 +54,20 @@ testkit::both! {
         assert_eq!(api.get("/v1/usage?group_by=channel&format=csv").send().await.text(), table.text());
         let all = api.get("/v1/usage").for_operator().send().await.ok(200);
         assert_eq!(all["data"][0]["tenant_id"], api.stage.tenant.to_string());
+    }
+
+    async fn tables_are_to_be_had_by_the_query_and_by_the_header(db: TestDb) {
+        let api = with_sandbox(&db).await;
+        api.post("/v1/messages", &mail("ada@example.com")).send().await.ok(202);
+        for path in ["/v1/analytics", "/v1/usage", "/v1/credits/entries", "/v1/dead-letters/export", "/v1/suppressions/export", "/v1/audit-log/export", "/v1/contacts/export"] {
+            let by_query = api.get(&format!("{path}?format=csv")).send().await;
+            assert_eq!((by_query.status.as_u16(), by_query.header("content-type")), (200, Some("text/csv; charset=utf-8")), "{path}: {}", by_query.text());
+            let by_header = api.get(path).header("accept", "text/csv").send().await;
+            assert_eq!(by_header.header("content-type"), Some("text/csv; charset=utf-8"), "{path}");
+            let header = |text: String| text.lines().next().map(str::to_owned);
+            assert_eq!(header(by_header.text()), header(by_query.text()), "{path}");
+            assert_eq!(api.get(&format!("{path}?format=xml")).send().await.pointers(), ["?format"], "{path}");
+        }
     }
 
     async fn a_repeated_request_is_answered_alike_and_done_once(db: TestDb) {

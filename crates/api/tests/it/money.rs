@@ -29,6 +29,14 @@ testkit::both! {
         let table = api.get("/v1/credits/entries?format=csv").send().await.text();
         let kinds: Vec<_> = table.lines().skip(1).map(|line| line.split(',').nth(2).unwrap()).collect();
         assert_eq!(kinds, ["settle", "reserve", "purchase"]);
+        // What a table and a page each do not read is refused, and not passed over.
+        for query in ["format=csv&limit=5", "since=2026-11-01T00:00:00Z", "format=json&until=2026-11-01T00:00:00Z"] {
+            assert_eq!(api.get(&format!("/v1/credits/entries?{query}")).send().await.problem(400), "invalid_query");
+        }
+        let page = api.get("/v1/credits/entries?limit=2").send().await.ok(200);
+        let rest = format!("/v1/credits/entries?format=csv&cursor={}", page["next_cursor"].as_str().unwrap());
+        let rest = api.get(&rest).send().await;
+        assert_eq!((rest.text().lines().count(), rest.header("next-cursor")), (2, None));
         let bad = operator("/v1/credits/purchases", json!({"amount_micros": 0, "reference": ""})).send().await;
         assert_eq!(bad.pointers(), ["/amount_micros", "/reference"]);
     }
@@ -102,8 +110,8 @@ testkit::both! {
         assert_eq!(pdf.header("content-disposition"), Some("attachment; filename=\"invoice-INV-000001.pdf\""));
         assert!(pdf.body.starts_with(b"%PDF-"));
         // It goes out once by itself, and again when it is asked for.
-        assert_eq!(engine::invoices::printing::send_new(&api.stage.engine).await.unwrap(), 1);
-        assert_eq!(engine::invoices::printing::send_new(&api.stage.engine).await.unwrap(), 0);
+        assert_eq!(engine::invoices::mailing::run(&api.stage.engine).await.unwrap(), 1);
+        assert_eq!(engine::invoices::mailing::run(&api.stage.engine).await.unwrap(), 0);
         api.call("POST", &format!("{path}/send")).for_operator().send().await.ok(200);
         let mails = api.get("/v1/messages").send().await.ok(200);
         let to: Vec<_> = mails["data"].as_array().unwrap().iter().map(|mail| mail["to"].as_str().unwrap()).collect();

@@ -1,7 +1,7 @@
 //! Gupshup's requests to us: version 2, its own, and version 3, which is Meta's with Gupshup's ids beside Meta's.
 //! <https://docs.gupshup.io/docs/what-are-inbound-messages-and-events>
 //!
-//! Left out on purpose: billing, template and account events, and what is typed while the URL is saved. Reports older than a week carry WhatsApp's id only
+//! Left out on purpose: template and account events, and what is typed while the URL is saved. Reports older than a week carry WhatsApp's id only
 //! and find no message.
 
 use model::{Address, Channel, Fact, Failure};
@@ -26,6 +26,7 @@ pub(super) fn read(cx: &Cx<'_>, body: &[u8]) -> Result<Vec<Observed>, Failure> {
     let payload = &body["payload"];
     let seen = match text(&body, "/type").unwrap_or_default() {
         "message-event" => report(&body, payload).map(Observed::Status),
+        "billing-event" => billed(&body, payload).map(Observed::Status),
         "message" => message(cx, &body, payload).map(Observed::Message),
         "user-event" => consent(cx, &body, payload).map(Observed::Message),
         _ => None,
@@ -55,6 +56,17 @@ fn report(body: &Value, event: &Value) -> Option<Report> {
     let id = text(event, "/gsId").or(text(event, "/id"))?;
     let at = instant(&details["ts"]).or(instant(&body["timestamp"]));
     Some(Report { at, ..Report::new(id, word, fact) })
+}
+
+/// What was billed was sent. Version 2 tells as what in an event of its own, version 3 in the statuses.
+fn billed(body: &Value, event: &Value) -> Option<Report> {
+    let pricing = envelope::pricing(&event["deductions"])?;
+    let id = text(event, "/references/gsId").or(text(event, "/references/id"))?;
+    Some(Report {
+        at: instant(&body["timestamp"]),
+        pricing: Some(pricing),
+        ..Report::new(id, "billing-event", Fact::Sent)
+    })
 }
 
 fn message(cx: &Cx<'_>, body: &Value, message: &Value) -> Option<InboundMessage> {

@@ -11,6 +11,7 @@ use super::{Settings, Vonage, errors, signature, voice};
 use crate::{
     Cx, Inbound, InboundMedia, InboundMessage, Observed, Report, Request, Verdict, decimal, hook, jwt,
     read::{self, text},
+    whatsapp::envelope,
 };
 
 /// How far a token's time may be from ours, in seconds. Vonage's own libraries allow five minutes.
@@ -165,6 +166,7 @@ fn message(body: &Value) -> Result<Option<Observed>, Failure> {
             at,
             segments: count(&body["sms"]["count_total"]),
             price: price(&body["usage"]),
+            pricing: envelope::pricing(&body["whatsapp"]["pricing"]),
             ..Report::new(id, status, fact)
         })));
     }

@@ -9,8 +9,10 @@ use model::{Address, Channel, Fact, Failure, FailureKind, Location};
 use serde_json::Value;
 
 use super::{instant, number, wish};
-use crate::{InboundMedia, InboundMessage, Keyword, Observed, Report, read::text};
+use crate::{InboundMedia, InboundMessage, Keyword, Observed, Pricing, Report, read::text};
 
+/// Longest word for a kind of message, in characters; Meta's longest has 28.
+const CATEGORY_MAX: usize = 64;
 /// Changes of templates, by their field.
 const TEMPLATES: &[&str] =
     &["message_template_status_update", "message_template_quality_update", "template_category_update"];
@@ -74,8 +76,21 @@ fn report(status: &Value, dialect: &Dialect<'_>) -> Option<Report> {
     Some(Report {
         attempt_id: text(status, "/biz_opaque_callback_data").and_then(|echo| echo.parse().ok()),
         at: instant(&status["timestamp"]),
+        pricing: pricing(&status["pricing"]),
         ..Report::new((dialect.id)(status)?, word, fact)
     })
+}
+
+/// As what Meta billed a message. `type` says whether it takes something; before there was one, and at providers that leave it out, `billable` does.
+/// <https://developers.facebook.com/docs/whatsapp/pricing/updates-to-pricing>
+pub(crate) fn pricing(pricing: &Value) -> Option<Pricing> {
+    let category = text(pricing, "/category").filter(|word| !word.is_empty() && word.len() <= CATEGORY_MAX)?;
+    let is_free = match text(pricing, "/type") {
+        Some("regular") => false,
+        Some("free_customer_service" | "free_entry_point") => true,
+        _ => pricing["billable"] == Value::Bool(false),
+    };
+    Some(Pricing { category: category.to_ascii_lowercase(), is_free })
 }
 
 fn failed(status: &Value, dialect: &Dialect<'_>) -> Failure {

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use model::{BadSetting, Call, Fact, Failure, HttpCall, SmtpCall, SmtpSecurity, Timestamp};
 use tidings_connectors::{
-    Acceptance, Check, InboundFile, InboundMail, InboundMessage, Observed, Outcome, Polled, Reply, Report, Verdict,
+    Acceptance, Check, InboundFile, InboundMail, InboundMessage, Observed, Outcome, Polled, Pricing, Reply, Report,
+    Verdict,
 };
 
 /// What is not printed because nearly every request has it.
@@ -186,7 +187,7 @@ fn one_observed(observed: &Observed) -> String {
 }
 
 fn report(report: &Report) -> String {
-    let Report { provider_message_id, attempt_id, fact, at, segments, price, provider_status } = report;
+    let Report { provider_message_id, attempt_id, fact, at, segments, price, pricing, provider_status } = report;
     let mut text = self::fact(fact);
     field(&mut text, "provider_message_id", provider_message_id.as_ref());
     field(&mut text, "attempt_id", attempt_id.as_ref());
@@ -194,6 +195,8 @@ fn report(report: &Report) -> String {
     field(&mut text, "at", at.as_ref());
     field(&mut text, "segments", segments.as_ref());
     field(&mut text, "price", price.as_ref().map(|price| format!("{} {} micros", price.currency, price.amount_micros)));
+    let billed = |pricing: &Pricing| format!("{}{}", pricing.category, if pricing.is_free { ", free" } else { "" });
+    field(&mut text, "billed_as", pricing.as_ref().map(billed));
     text
 }
 

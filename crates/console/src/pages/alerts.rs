@@ -4,10 +4,11 @@ use axum::extract::Path;
 use engine::{
     accounts,
     alerts::{
-        self, AlertKind, AlertQuery, AlertRulePatch, AlertRuleView, AlertState, AlertStateFilter, AlertView, Note,
-        Receiver, Severity,
+        self, AlertKind, AlertLetter, AlertQuery, AlertRulePatch, AlertRuleView, AlertState, AlertStateFilter,
+        AlertView, LetterState, Note, Receiver, Severity,
         kinds::{AlertUnit, KINDS},
-        measure, rules,
+        letters::LetterAbout,
+        rules, words,
     },
     keys::Caller,
     once::{Repeat, Reply},
@@ -162,7 +163,43 @@ fn one(cx: &Cx, side: &Side, alert: &AlertView) -> Markup {
                 @if let Some(account) = account(alert).filter(|_| !side.is_operators) { " · " a href={ "/console/channels/" (account) } { "The account" } }
                 " · " a href={ (side.rules) "/" (alert.rule_id) } { "The rule" }
             }
+            (letters(cx, side, &alert.letters))
             @if let Some(note) = &alert.note { p.break dir="auto" { (icon("info")) " " (note) } }
+        }
+    }
+}
+
+/// Who is told by letter, and how far each letter is.
+fn letters(cx: &Cx, side: &Side, letters: &[AlertLetter]) -> Markup {
+    let accepted = letters.iter().filter(|letter| letter.state == LetterState::Accepted).count();
+    let state = |letter: &AlertLetter| match letter.state {
+        LetterState::Accepted => parts::badge(Tone::Good, "Accepted"),
+        LetterState::Waiting => parts::badge(Tone::Warn, "Tried again"),
+        LetterState::GivenUp => parts::badge(Tone::Bad, "Not told"),
+    };
+    html! {
+        @if !letters.is_empty() {
+            details.more open[accepted < letters.len()] {
+                summary { "Told by letter: " (accepted) " of " (letters.len()) }
+                ul.stack {
+                    @for letter in letters {
+                        li {
+                            div.row {
+                                (state(letter))
+                                span.break dir="auto" { (format::channel(letter.channel)) " to " (letter.to) }
+                                span."muted small" {
+                                    @if letter.about == LetterAbout::Resolved { "that it is over, " }
+                                    (cx.here().at(letter.tried_at))
+                                    @if letter.tries > 1 { ", tried " (letter.tries) " times" }
+                                }
+                                @if let Some(message) = letter.message_id.filter(|_| !side.is_operators) { a.small href={ "/console/messages/" (message) } { "The message" } }
+                                @if letter.by_operator && !side.is_operators { span."muted small" { "through the operator’s account" } }
+                            }
+                            @if let Some(reason) = &letter.reason { p."muted small break" dir="auto" { (reason) } }
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -265,8 +302,8 @@ fn new_dialog(cx: &Cx, side: &Side) -> Markup {
 }
 
 fn threshold(rule: &AlertRuleView) -> String {
-    let amount = measure::amount(rule.unit, (rule.threshold * 1e6) as i64);
-    let over = rule.over_s.map_or_else(String::new, |s| format!(" in {}", measure::duration(s)));
+    let amount = words::amount(rule.unit, (rule.threshold * 1e6) as i64);
+    let over = rule.over_s.map_or_else(String::new, |s| format!(" in {}", words::duration(s)));
     let least = rule.at_least.map_or_else(String::new, |n| format!(", of at least {}", format::number(n)));
     format!("{}{over}{least}", if amount.is_empty() { "At once" } else { amount.trim() })
 }
@@ -510,9 +547,13 @@ pub(crate) async fn act_rule(
     let id: AlertRuleId = super::id(&id)?;
     let path = format!("{}/{id}", side.rules);
     let done = match action.as_str() {
-        "test" => alerts::test(cx.engine(), &side.caller, &Repeat::NONE, id)
-            .await
-            .map(|_| (path.clone(), "The test is on its way; see it under Messages.")),
+        "test" => match alerts::test(cx.engine(), &side.caller, &Repeat::NONE, id).await {
+            Ok(reply) => match refused(&reply)? {
+                Some(why) => return Ok(cx.refused(&path, &why)),
+                None => Ok((path.clone(), "The test is on its way; see it under Messages.")),
+            },
+            Err(error) => Err(error),
+        },
         "delete" => rules::delete(cx.engine().parts(), &side.caller, id)
             .await
             .map(|()| (side.rules.to_owned(), "The rule was deleted.")),
@@ -523,6 +564,25 @@ pub(crate) async fn act_rule(
         Err(error) if matches!(error.kind.status(), 409 | 422) => Ok(cx.refused(&path, &lines(&error))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Who could not be written to by a test, and why.
+fn refused(reply: &Reply) -> Result<Option<String>, engine::Error> {
+    let told: Tested = read::json(&reply.body)?;
+    let lost = told.letters.iter().filter(|letter| letter.state != LetterState::Accepted);
+    let lines: Vec<String> = lost
+        .map(|letter| format!("{} was not written to: {}", letter.to, letter.reason.as_deref().unwrap_or_default()))
+        .collect();
+    if told.letters.is_empty() {
+        return Ok(Some("The rule tells nobody by letter.".to_owned()));
+    }
+    Ok((!lines.is_empty()).then(|| lines.join(" ")))
+}
+
+/// What a test came to.
+#[derive(Deserialize)]
+struct Tested {
+    letters: Vec<AlertLetter>,
 }
 
 #[cfg(test)]

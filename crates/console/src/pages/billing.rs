@@ -4,27 +4,28 @@ use engine::{
     Error,
     money::{
         BillingMode,
-        credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, NewPurchase},
-        prices,
+        credits::{
+            self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, NewPurchase, StatementQuery,
+        },
+        prices::{self, TenantPrices},
     },
     once::{IdempotencyKey, Repeat, fingerprint},
     page::Page,
 };
 use http::{HeaderValue, header};
 use maud::{Markup, html};
-use model::{Money, PurchaseId, Timestamp};
+use model::{Money, PurchaseId};
 use serde::Deserialize;
 
-use super::{
-    prices::{lists_of, rows_table},
-    purchases,
-};
+use super::{prices::rows_table, purchases};
 use crate::{
     cx::{Answer, Cx, Posted, Query},
     form::{Faults, Form},
     format, pages,
     parts::{
-        self, Control, Dialog, Field, Tone, link_button,
+        self, Control, Dialog, Field, Tone,
+        field::check,
+        link_button,
         table::{self, Pages, Row, Table, cell},
     },
     shell::{self, Section},
@@ -58,6 +59,7 @@ pub(super) fn tabs(cx: &Cx, here: &str) -> Markup {
 }
 
 const PRICES: &str = "/console/billing/prices";
+const STATEMENT: &str = "/console/billing/statement.csv";
 
 /// Shows the credit and its statement.
 pub(crate) async fn show(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
@@ -98,6 +100,7 @@ fn numbers(credits: &Credits) -> Markup {
     let mode = html! { (mode_words(credits.mode)) @if let Some(more) = promotional { ", and " (format::money(more)) " promotional" } };
     html! {
         @if credits.available.amount_micros < 0 && credits.mode == BillingMode::Prepaid { (parts::notice(Tone::Bad, "There is a debt", html! { p { "Credit is below zero, because a payment was disputed or given back after it was spent. Nothing is accepted before it is paid." } })) }
+        @if let Some(why) = credits.top_up_state.as_ref().and_then(|state| state.reason.as_ref()) { (parts::notice(Tone::Warn, "Credit is not bought by itself", html! { p { (why) } })) }
         @for difference in &credits.differences { (parts::notice(Tone::Bad, "The books do not add up", html! { p { (difference) } })) }
         section.tiles #credit aria-label="Credit" hx-get=(PATH) hx-trigger="news from:body" hx-select="#credit" hx-swap="outerHTML" {
             (parts::tile("Available", &format::money(&credits.available), Some(mode)))
@@ -155,8 +158,8 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
             cell(html! { (format::number(entry.number)) }),
             cell(kind(entry)),
             table::figure(&signed(entry)),
-            table::figure(&format::amount(entry.available_after_micros)),
-            table::figure(&format::amount(entry.reserved_after_micros)),
+            table::figure(&format::amount_of(entry.available_after_micros, &entry.amount.currency)),
+            table::figure(&format::amount_of(entry.reserved_after_micros, &entry.amount.currency)),
             cell(html! { @match (&entry.reference, &entry.message_id) {
                 (Some(reference), _) if purchase(entry).is_some() => span title=(reference) { "Paid online" },
                 (Some(reference), _) => span.wide-text dir="auto" title=(reference) { (reference) },
@@ -166,7 +169,7 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
             cell(cx.here().at(entry.at)),
         ],
     };
-    let export = link_button("/console/billing/statement.csv", "small", Some("file"), "Statement as CSV");
+    let export = link_button(STATEMENT, "small", Some("file"), "Statement as CSV");
     parts::card_flush(
         "Statement",
         (!page.data.is_empty()).then_some(export),
@@ -226,9 +229,10 @@ fn actions(cx: &Cx, credits: &Credits, can_pay: bool) -> Markup {
             (parts::dialog(&Dialog { id: "adjust", title: "Adjust the credit", action: &format!("{PATH}/adjust"), csrf, yes: "Adjust it", is_dangerous: false,
                 body: html! {
                     (key())
-                    p.muted { "In " (currency) ". An amount below zero takes; of prepaid credit never more than is available." }
+                    p.muted { "In " (currency) ". An amount below zero takes; of prepaid credit never more than is available, unless you say so." }
                     (Field::text("adjust_amount", "Amount").required().example("−2.50").draw(&form, &none))
                     (Field::text("reason", "Reason").required().draw(&form, &none))
+                    (check("may_overdraw", "true", false, "Also what was spent already", "Prepaid credit may go below zero by it."))
                 } }))
             (parts::dialog(&Dialog { id: "grant", title: "Give promotional credit", action: &format!("{PATH}/grant"), csrf, yes: "Give it", is_dangerous: false,
                 body: html! {
@@ -241,7 +245,7 @@ fn actions(cx: &Cx, credits: &Credits, can_pay: bool) -> Markup {
             (parts::dialog(&Dialog { id: "mode", title: "How does this tenant pay?", action: &format!("{PATH}/mode"), csrf, yes: "Save", is_dangerous: false,
                 body: html! {
                     p.muted { "Counts for messages accepted from now on; the others keep their price." }
-                    (Field::text("mode", "It pays").plain().with(Control::Choice(vec![("none", "Nothing: messages are not charged".into()), ("prepaid", "In advance: nothing is accepted without credit".into()), ("postpaid", "Afterwards: credit may go below zero".into())]))
+                    (Field::text("mode", "It pays").plain().with(Control::Choice(vec![("none", "Nothing: messages are not charged".into()), ("prepaid", "In advance: nothing is accepted without credit".into()), ("postpaid", "Afterwards, by monthly invoices: credit may go below zero".into())]))
                         .draw(&Form::of([("mode", credits.mode.as_str())]), &none))
                 } }))
         }
@@ -251,7 +255,16 @@ fn actions(cx: &Cx, credits: &Credits, can_pay: bool) -> Markup {
 
 /// What makes the same form sent twice one movement: the key its page gave it, and what it says.
 fn repeat(action: &str, form: &Form) -> Repeat {
-    let fields = ["amount", "reference", "adjust_amount", "reason", "grant_amount", "grant_until", "grant_reason"];
+    let fields = [
+        "amount",
+        "reference",
+        "adjust_amount",
+        "reason",
+        "may_overdraw",
+        "grant_amount",
+        "grant_until",
+        "grant_reason",
+    ];
     let said = fields.map(|name| form.text(name)).join("\n");
     Repeat {
         key: IdempotencyKey::parse(&format!("console-{}", form.text("key"))).ok(),
@@ -269,7 +282,10 @@ pub(crate) async fn act(
     caller.need_operator("credits:write")?;
     let amount = |name: &str| {
         format::read_amount(form.text(name)).ok_or_else(|| {
-            Error::invalid(format!("/{name}"), "write an amount such as 12.50, with at most six decimals")
+            Error::invalid(
+                format!("/{name}"),
+                "write an amount such as 12.50, without a comma between thousands and with at most six decimals",
+            )
         })
     };
     let once = repeat(&action, &form);
@@ -283,7 +299,11 @@ pub(crate) async fn act(
         },
         "adjust" => match amount("adjust_amount") {
             Ok(amount_micros) => {
-                let new = NewAdjustment { amount_micros, reason: form.text("reason").to_owned() };
+                let new = NewAdjustment {
+                    amount_micros,
+                    reason: form.text("reason").to_owned(),
+                    may_overdraw: form.is_on("may_overdraw"),
+                };
                 credits::adjust(parts, caller, &once, new).await.map(|_| "The credit was adjusted.")
             }
             Err(error) => Err(error),
@@ -319,10 +339,15 @@ pub(crate) async fn act(
     }
 }
 
-/// Hands out the statement as a table for spreadsheets.
-pub(crate) async fn export(cx: Cx) -> Answer {
-    let csv = credits::statement(cx.engine().parts(), &cx.caller).await?;
-    let mut response = axum::response::Response::new(csv.into());
+/// Hands out the statement as a table for spreadsheets. What does not fit is handed out by itself: the last row of each file says where the next begins.
+pub(crate) async fn export(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+    let asked = StatementQuery { cursor: wanted.cursor, ..StatementQuery::default() };
+    let mut file = credits::statement(cx.engine().parts(), &cx.caller, &asked).await?;
+    if let Some(cursor) = file.next_cursor {
+        let next = format!("{}{STATEMENT}?cursor={cursor}", cx.engine().config.public_url);
+        file.body.extend_from_slice(format!("There is more: {next}\r\n").as_bytes());
+    }
+    let mut response = axum::response::Response::new(file.body.into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"statement.csv\""));
@@ -331,16 +356,14 @@ pub(crate) async fn export(cx: Cx) -> Answer {
 
 /// Shows the prices that count for the tenant.
 pub(crate) async fn price_list(cx: Cx) -> Answer {
-    let currency = cx.tenant()?.currency.clone();
-    let lists = prices::list(cx.engine().parts(), &cx.caller, Some(lists_of::MAX), None).await?;
-    let now: Timestamp = cx.here().now;
-    let (current, coming) = lists_of::of_currency(&lists.data, &currency, now);
+    cx.tenant()?;
+    let TenantPrices { currency, current, coming } = prices::of_tenant(cx.engine().parts(), &cx.caller).await?;
     let body = html! {
-        @match current {
+        @match &current {
             Some(list) => (parts::card_flush(&format!("Prices in {currency}"), Some(html! { span."muted small" { "Since " (cx.here().at(list.valid_from)) } }), rows_table(list))),
             None => section.card aria-label="Prices" { (parts::empty("card", &format!("No prices in {currency}"), "The operator has not published a price list in this tenant's currency.", None)) },
         }
-        @for list in coming {
+        @for list in &coming {
             (parts::card_flush("From later on", Some(html! { span."muted small" { "From " (cx.here().at(list.valid_from)) } }), rows_table(list)))
         }
     };

@@ -6,6 +6,7 @@ use engine::{
     invoices::{
         self, InvoiceKind, InvoicePayment, InvoiceState, InvoiceView, InvoiceVoid, InvoicesQuery,
         compose::{Line, TaxRate},
+        mailing::{self, MailState},
         printing,
         settings::{self, BillingSettings, BillingSettingsPatch, Seller, TaxRule},
     },
@@ -119,7 +120,7 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
                 html! { span.strong { (name(invoice)) } @if side.is_operators { div.sub { span.break dir="auto" { (invoice.customer.name.as_deref().unwrap_or("–")) } } } },
             ),
             cell(html! { (invoice.month) }),
-            cell(html! { span.wide-text dir="auto" { (invoice.plan) } }),
+            cell(html! { span.wide-text dir="auto" { (plan(invoice)) } }),
             figure(&format::money(&invoice.total)),
             cell(badge(invoice)),
             cell(
@@ -133,7 +134,7 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
             div #bills {
                 @if page.data.is_empty() {
                     @if chosen.is_empty() {
-                        (parts::empty("file", "No invoices yet", if side.is_operators { "An hour after a month ends on a tenant's clock, its invoice is made from what was sent." } else { "Each month's invoice appears here an hour after the month has ended. A tenant without a plan gets none." }, None))
+                        (parts::empty("file", "No invoices yet", if side.is_operators { "An hour after a month ends on a tenant's clock, its invoice is made from what was sent." } else { "Each month's invoice appears here an hour after the month has ended." }, None))
                     } @else { (parts::empty("search", "No invoice is in this state", "Choose another.", Some(link_button(side.path, "", None, "Clear the filter")))) }
                 } @else {
                     (table::table(Table { caption: "Invoices, newest first", columns: &["Number", "Month", "Plan", "Total", "State", "Due"], rows: page.data.iter().map(row).collect() }))
@@ -188,14 +189,14 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
         (link_button(&format!("{path}/document"), "primary", Some("file"), "PDF"))
     };
     let currency = &invoice.total.currency;
-    let money = |micros: i64| format!("{} {currency}", format::amount(micros));
+    let money = |micros: i64| format!("{} {currency}", format::amount_of(micros, currency));
     let row = |line: &Line| Row {
         href: None,
         cells: vec![
             cell(html! { span.break dir="auto" { (line.description) } }),
             figure(&format::number(line.quantity)),
-            figure(&line.unit_micros.map_or_else(|| "–".to_owned(), format::amount)),
-            figure(&format::amount(line.amount_micros)),
+            figure(&line.unit_micros.map_or_else(|| "–".to_owned(), |micros| format::amount_of(micros, currency))),
+            figure(&format::amount_of(line.amount_micros, currency)),
         ],
     };
     let day = |at: Option<model::Timestamp>| html! { @match at { Some(at) => (cx.here().day(at)), None => span.muted { "–" } } };
@@ -204,7 +205,7 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
         @if let Some(reason) = &invoice.reason { (parts::notice(Tone::Info, "Why it was taken back", html! { p dir="auto" { (reason) } })) }
         section.tiles aria-label="Sums" {
             (parts::tile("Total", &format::money(&invoice.total), Some(badge(&invoice))))
-            (parts::tile("Month", &invoice.month, Some(html! { "plan " span dir="auto" { (invoice.plan) } })))
+            (parts::tile("Month", &invoice.month, Some(match &invoice.plan { Some(plan) => html! { "plan " span dir="auto" { (plan) } }, None => html! { (plan(&invoice)) } })))
             @if let Some(at) = invoice.due_at { (parts::tile("Due", &cx.here().date(at), invoice.paid_at.map(|at| html! { "paid " (cx.here().day(at)) }))) }
         }
         section.card aria-label="Lines" {
@@ -224,7 +225,7 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
                 ("From", html! { span dir="auto" { (if invoice.seller.name.is_empty() { "–" } else { &invoice.seller.name }) } @for line in &invoice.seller.address { br; span dir="auto" { (line) } } }),
                 ("To", html! { span dir="auto" { (customer.name.as_deref().unwrap_or("–")) } @for line in &customer.address { br; span dir="auto" { (line) } } @if let Some(country) = &customer.country { br; (country) } }),
                 ("Tax number", html! { (customer.tax_id.as_deref().unwrap_or("–")) }),
-                ("Sent to", html! { @match (&customer.email, invoice.mailed_at) { (Some(email), Some(at)) => { (email) ", " (cx.here().at(at)) } (Some(email), None) => { (email) span.muted { ", not yet" } } _ => span.muted { "nobody" } } }),
+                ("Mailed", mailed(&cx, &invoice)),
             ])))
             (parts::card("Dates", None, parts::facts([
                 ("Bills from", day(Some(invoice.starts_at))),
@@ -244,6 +245,33 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
     Ok(cx.page(shell::Page { above, actions: Some(actions), ..shell::Page::new(name(&invoice), side.section, body) }))
 }
 
+/// The plan it bills.
+fn plan(invoice: &InvoiceView) -> &str {
+    invoice.plan.as_deref().unwrap_or("By price list")
+}
+
+/// How it went out to the customer.
+fn mailed(cx: &Cx, invoice: &InvoiceView) -> Markup {
+    let at = html! { @if let Some(at) = invoice.mailed_at { " " (cx.here().at(at)) } };
+    html! {
+        @if let Some(email) = &invoice.customer.email { span.break { (email) } " " }
+        @match invoice.mail.as_ref() {
+            None => span.muted { "not by mail" },
+            Some(mail) => {
+                @match mail.state {
+                    MailState::Waiting => span.muted { "not yet" },
+                    MailState::Accepted => { "on its way since" (at) },
+                    MailState::Sent => { "sent" (at) },
+                    MailState::Delivered => { "arrived, sent" (at) },
+                    MailState::Failed => (parts::badge(Tone::Bad, "Did not arrive")),
+                }
+                @if let Some(why) = &mail.failure { div."muted small" dir="auto" { (why.detail) } }
+                @if let (Some(at), MailState::Failed) = (mail.next_try_at, mail.state) { div."muted small" { "Tried again " (cx.here().at(at)) "." } }
+            }
+        }
+    }
+}
+
 /// What the operator can do about an invoice.
 fn buttons(cx: &Cx, side: &Side, invoice: &InvoiceView, path: &str) -> Markup {
     let (form, none, csrf) = (Form::default(), Faults::default(), cx.csrf());
@@ -256,7 +284,7 @@ fn buttons(cx: &Cx, side: &Side, invoice: &InvoiceView, path: &str) -> Markup {
                     body: html! { p.muted { @if invoice.state == InvoiceState::Draft { "The draft is dropped." } @else { "A credit note is written for all of it." } } (Field::text("reason", "Reason").required().help("It stands on the credit note.").draw(&form, &none)) } }))
             }
             @if invoice.state == InvoiceState::Draft { (parts::act(&format!("{path}/issue"), csrf, "", None, "Issue")) }
-            @if matches!(invoice.state, InvoiceState::Issued | InvoiceState::Paid) && invoice.customer.email.is_some() { (parts::act(&format!("{path}/send"), csrf, "", Some("send"), "Send")) }
+            @if matches!(invoice.state, InvoiceState::Issued | InvoiceState::Paid) { (parts::act(&format!("{path}/send"), csrf, "", Some("send"), "Send")) }
             @if invoice.state == InvoiceState::Issued {
                 button.button type="button" data-opens="pay" { "Record payment" }
                 (parts::dialog(&Dialog { id: "pay", title: "Record a payment", action: &format!("{path}/pay"), csrf, yes: "Record it", is_dangerous: false,
@@ -273,7 +301,7 @@ pub(crate) async fn act(uri: Uri, Path((id, action)): Path<(String, String)>, Po
     let (engine, caller, once) = (cx.engine(), &side.caller, &Repeat::NONE);
     let (done, said) = match action.as_str() {
         "issue" => (invoices::issue(engine, caller, once, id).await, "The invoice was issued."),
-        "send" => (printing::send(engine, caller, once, id).await, "The invoice is on its way."),
+        "send" => (mailing::send(engine, caller, once, id).await, "The invoice is on its way."),
         "pay" => {
             let payment = InvoicePayment { reference: form.text("reference").to_owned(), paid_at: None };
             (invoices::pay(engine, caller, once, id, payment).await, "The payment was recorded.")

@@ -5,7 +5,7 @@ use engine::{
     access::users,
     accounts,
     audit::{self, AuditEntry, AuditQuery},
-    callbacks::{CallbackQuery, Told, VerdictWord},
+    callbacks::{CallbackQuery, Told, Unchanged, VerdictWord},
 };
 use maud::{Markup, html};
 use model::{AccountId, CallbackId, Timestamp};
@@ -137,7 +137,9 @@ pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry], people: &[(String, St
                     _ => span.muted { "–" },
                 }
             }),
-            cell(html! { (cx.here().at(entry.at)) @if let Some(ip) = &entry.ip { div.sub { (ip) } } }),
+            cell(
+                html! { (cx.here().at(entry.at)) @if let Some(ip) = &entry.ip { div.sub title=[entry.agent.as_deref()] { (ip) } } },
+            ),
         ],
     };
     table::table(Table {
@@ -272,16 +274,39 @@ fn told(callback: &Callback) -> Markup {
             cell(html! { @match (one.message_id, one.inbound_message_id) {
                 (Some(id), _) => code.break { (id) },
                 (None, Some(id)) => code.break { (id) },
-                (None, None) => span.muted { "no message we knew then" },
+                (None, None) => span.muted { "–" },
             } }),
+            cell(changed(one)),
         ],
     };
     let rows = callback.told.iter().map(row).collect();
     parts::card_flush(
         "What it told",
         None,
-        table::table(Table { caption: "What this request told, in its order", columns: &["What", "About"], rows }),
+        table::table(Table {
+            caption: "What this request told, in its order",
+            columns: &["What", "About", "What it changed"],
+            rows,
+        }),
     )
+}
+
+/// What something a request told changed, or why nothing.
+fn changed(one: &Told) -> Markup {
+    html! {
+        @for change in &one.changed {
+            div.break dir="auto" {
+                (format::words(&change.what)) ": "
+                @if let Some(from) = &change.from { (from) " → " }
+                (change.to)
+            }
+        }
+        @match one.unchanged {
+            Some(Unchanged::KnownAlready) => span.muted { "Nothing: it was known already" },
+            Some(Unchanged::UnknownMessage) => span.muted { "Nothing: no such message was known then" },
+            None => {},
+        }
+    }
 }
 
 /// Shows one request.
@@ -309,6 +334,7 @@ pub(crate) async fn callback(cx: Cx, Path(id): Path<String>) -> Answer {
             }
         }))
         @if !callback.told.is_empty() { (told(&callback)) }
+        @else if callback.verdict != "valid" { (parts::card("What it told", None, html! { p.muted { "Nothing of it was believed, and nothing changed." } })) }
     };
     Ok(cx.page(shell::Page {
         above: &[("/console/settings", "Settings"), (CALLBACKS, "Callback log")],

@@ -143,7 +143,7 @@ pub(crate) async fn rename(Posted { cx, form }: Posted) -> Answer {
 pub(crate) async fn change_password(Posted { cx, form }: Posted) -> Answer {
     let secret = |name: &str| Secret::new(form.get(name).unwrap_or_default());
     let (parts, person) = (cx.engine().parts(), &cx.person);
-    let device = sessions::Device { ip: person.session.ip, agent: String::new() };
+    let device = person.session.device();
     let now = cx.here().now;
     let (current, chosen) = (secret("current_password"), secret("password"));
     let changed = sign_in::change_password(parts, &person.session, &person.token, &current, &chosen, &device, now);

@@ -92,10 +92,10 @@ pub(super) fn allowances(plan: &PlanView) -> Markup {
         cells: vec![
             cell(html! { span.row { (icon(parts::channel_icon(a.channel))) (format::channel(a.channel)) } }),
             figure(&format::number(a.included)),
-            figure(
-                &a.overage_micros
-                    .map_or_else(|| "–".to_owned(), |micros| format!("{} {currency}", format::amount(micros))),
-            ),
+            figure(&a.overage_micros.map_or_else(
+                || "–".to_owned(),
+                |micros| format!("{} {currency}", format::amount_of(micros, currency)),
+            )),
             figure(&a.stop().map_or_else(|| "No end".to_owned(), format::number)),
         ],
     };
@@ -163,7 +163,7 @@ fn read_new(form: &Form) -> Result<NewPlan, Error> {
     let wrong = |name: &str, detail: &str| FieldError::new(format!("/{name}"), detail);
     let monthly_fee_micros = format::read_amount(form.text("monthly_fee_micros"));
     if monthly_fee_micros.is_none() {
-        faults.push(wrong("monthly_fee_micros", "write an amount such as 49.00"));
+        faults.push(wrong("monthly_fee_micros", "write an amount such as 49.00, without a comma between thousands"));
     }
     let mut allowances = Vec::new();
     for channel in channels::of_people() {
@@ -182,7 +182,7 @@ fn read_new(form: &Form) -> Result<NewPlan, Error> {
         let overage_micros = form.filled(&overage).and_then(|text| {
             let read = format::read_amount(text);
             if read.is_none() {
-                faults.push(wrong(&overage, "write an amount such as 0.009"));
+                faults.push(wrong(&overage, "write an amount such as 0.009, without a comma between thousands"));
             }
             read
         });

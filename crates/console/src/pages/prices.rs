@@ -38,28 +38,6 @@ pub(crate) struct Wanted {
     cursor: Option<String>,
 }
 
-/// Choosing among lists.
-pub(super) mod lists_of {
-    use engine::money::prices::PriceListView;
-    use model::Timestamp;
-
-    /// Lists looked at: the newest.
-    pub(in crate::pages) const MAX: u32 = 104;
-
-    /// The list that counts now in a currency, and those that will, soonest first.
-    pub(in crate::pages) fn of_currency<'a>(
-        lists: &'a [PriceListView],
-        currency: &str,
-        now: Timestamp,
-    ) -> (Option<&'a PriceListView>, Vec<&'a PriceListView>) {
-        let own = || lists.iter().filter(|list| list.currency == currency);
-        let current = own().filter(|list| list.valid_from <= now).max_by_key(|list| (list.valid_from, list.version));
-        let mut coming: Vec<_> = own().filter(|list| list.valid_from > now).collect();
-        coming.sort_by_key(|list| list.valid_from);
-        (current, coming)
-    }
-}
-
 /// What a row asks: a fixed price, what the provider takes and a share on it, or both.
 fn price(row: &PriceRow, currency: &str) -> String {
     let fixed = row.amount_micros.map(|micros| format!("{} {currency}", format::amount(micros)));
@@ -109,12 +87,12 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let page = prices::list(cx.engine().parts(), &caller, Some(LISTS), wanted.cursor.as_deref()).await?;
     let may = cx.may_outside("prices:write");
     let new = || link_button("/console/operator/prices/new", "primary", Some("plus"), "New price list");
+    let counting = prices::counting(cx.engine().parts(), &caller).await?;
     let now = cx.here().now;
     let state = |list: &PriceListView| {
-        let (current, _) = lists_of::of_currency(&page.data, &list.currency, now);
         if list.valid_from > now {
             parts::badge(Tone::Info, "Later")
-        } else if current.is_some_and(|current| current.version == list.version) && wanted.cursor.is_none() {
+        } else if counting.contains(&list.version) {
             parts::badge(Tone::Good, "Counts now")
         } else {
             parts::badge(Tone::Plain, "Replaced")

@@ -375,7 +375,8 @@ fn new_page<'a>(cx: &Cx, credits: &Credits, can_pay: bool, form: &Form, faults: 
 /// Reads an amount somebody pays, in the smallest coins of its currency.
 fn read_amount(text: &str, currency: &str) -> Result<i64, Error> {
     let bad = |detail: String| Error::invalid("/amount_micros", detail);
-    let micros = format::read_amount(text).ok_or_else(|| bad("write an amount such as 50.00".to_owned()))?;
+    let micros = format::read_amount(text)
+        .ok_or_else(|| bad("write an amount such as 50.00, without a comma between thousands".to_owned()))?;
     let step = stripe::step_micros(currency);
     if micros <= 0 {
         return Err(bad("more than nothing".to_owned()));
@@ -474,13 +475,16 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(paying): Query<Pa
 
 /// Whether this person gives money back, and there is some.
 fn may_refund(cx: &Cx, purchase: &PurchaseView) -> bool {
-    let is_some_left = purchase.state == "paid" && purchase.refunded.amount_micros < purchase.amount.amount_micros;
-    is_some_left && marks::may(cx)
+    purchase.state == "paid" && left(purchase) > 0 && marks::may(cx)
+}
+
+/// What did not go back yet, neither by us nor by the payer's bank.
+const fn left(purchase: &PurchaseView) -> i64 {
+    purchase.amount.amount_micros - purchase.refunded.amount_micros - purchase.disputed.amount_micros
 }
 
 fn refund_dialog(cx: &Cx, purchase: &PurchaseView, path: &str) -> Markup {
-    let left = purchase.amount.amount_micros - purchase.refunded.amount_micros;
-    let form = Form::of([("amount", format::amount(left).replace(',', ""))]);
+    let form = Form::of([("amount", format::amount(left(purchase)).replace(',', ""))]);
     let none = Faults::default();
     let is_online = purchase.provider == payments::STRIPE;
     html! {
@@ -509,7 +513,7 @@ pub(crate) async fn refund(Path(id): Path<String>, Posted { cx, form }: Posted) 
         fingerprint: fingerprint("POST", &format!("{path}/refund"), said.as_bytes()),
     };
     let Some(amount_micros) = format::read_amount(form.text("amount")) else {
-        return Ok(cx.refused(&path, "Write an amount such as 12.50."));
+        return Ok(cx.refused(&path, "Write an amount such as 12.50, without a comma between thousands."));
     };
     let new = NewRefund {
         amount_micros,
@@ -551,6 +555,9 @@ mod tests {
         assert_eq!(check("-3", "USD"), Err("more than nothing".to_owned()));
         assert_eq!(check("1.005", "USD"), Err("USD is paid in steps of 0.01".to_owned()));
         assert_eq!(check("100.50", "JPY"), Err("JPY is paid in steps of 1.00".to_owned()));
-        assert_eq!(check("much", "USD"), Err("write an amount such as 50.00".to_owned()));
+        assert_eq!(
+            check("much", "USD"),
+            Err("write an amount such as 50.00, without a comma between thousands".to_owned())
+        );
     }
 }

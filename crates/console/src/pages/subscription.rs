@@ -11,7 +11,7 @@ use engine::{
     },
 };
 use maud::{Markup, html};
-use model::Timestamp;
+use model::{PlanId, Timestamp};
 
 use super::billing;
 use crate::{
@@ -67,9 +67,14 @@ async fn choices(cx: &Cx, view: Option<&SubscriptionView>) -> Result<Vec<(String
         return Ok(Vec::new());
     }
     let all = plans::list(cx.engine().parts(), &cx.outside(), Some(PLANS), None).await?.data;
-    let own = view.map(|view| view.plan.id);
+    let own = view.and_then(own_plan);
     let kept = all.into_iter().filter(|plan| !plan.is_archived || Some(plan.id) == own);
     Ok(kept.map(|plan| (plan.id.to_string(), format!("{}, {}", plan.name, format::money(&plan.monthly_fee)))).collect())
+}
+
+/// The plan somebody has.
+fn own_plan(view: &SubscriptionView) -> Option<PlanId> {
+    view.plan.as_ref().map(|plan| plan.id)
 }
 
 /// A subscription's state in a word.
@@ -98,14 +103,22 @@ fn page<'a>(
             Some(view) => {
                 (trouble(cx, view))
                 section.tiles aria-label="Plan" {
-                    (parts::tile("Plan", &view.plan.name, Some(state(view.state))))
-                    (parts::tile("A month", &format::money(&view.plan.monthly_fee), view.trial_ends_at.filter(|at| *at > cx.here().now).map(|at| html! { "nothing until " (cx.here().day(at)) })))
+                    @match &view.plan {
+                        Some(plan) => {
+                            (parts::tile("Plan", &plan.name, Some(state(view.state))))
+                            (parts::tile("A month", &format::money(&plan.monthly_fee), view.trial_ends_at.filter(|at| *at > cx.here().now).map(|at| html! { "nothing until " (cx.here().day(at)) })))
+                        }
+                        None => (parts::tile("Plan", "None", Some(state(view.state)))),
+                    }
                     (parts::tile("Next invoice", &view.next_invoice_at.map_or_else(|| "–".to_owned(), |at| cx.here().date(at)), Some(html! { "billed until " (cx.here().day(view.billed_until)) })))
                 }
-                (parts::card("This month", None, quotas(cx, view)))
+                (parts::card("This month", None, html! {
+                    @if view.plan.is_none() { p.muted { "What messages cost by the price list is paid afterwards. " a href=(super::billing::PATH) { "See what was used" } } }
+                    @else { (quotas(cx, view)) }
+                }))
             }
         }
-        @let others: Vec<&PlanView> = offered.iter().filter(|plan| plan.is_offered && !plan.is_archived && view.is_none_or(|view| view.plan.id != plan.id)).collect();
+        @let others: Vec<&PlanView> = offered.iter().filter(|plan| plan.is_offered && !plan.is_archived && view.and_then(own_plan) != Some(plan.id)).collect();
         @if !others.is_empty() {
             (parts::card("Other plans", None, html! {
                 p.muted { "Ask the operator to move you; what was used stays used." }
@@ -140,7 +153,7 @@ fn trouble(cx: &Cx, view: &SubscriptionView) -> Markup {
 
 /// Each channel with what is used of it.
 pub(super) fn quotas(cx: &Cx, view: &SubscriptionView) -> Markup {
-    let currency = &view.plan.monthly_fee.currency;
+    let currency = view.plan.as_ref().map_or("", |plan| &plan.monthly_fee.currency);
     html! {
         @if view.quotas.is_empty() { p.muted { "This plan limits no channel." } }
         ul.bar-list {
@@ -156,7 +169,7 @@ pub(super) fn quotas(cx: &Cx, view: &SubscriptionView) -> Markup {
                             Some(left) => { (format::number(left)) " left" }
                             None => { (format::number((quota.included - quota.used).max(0))) " of the included ones left" }
                         }
-                        @if let Some(price) = quota.overage_micros { ", each beyond " (format::number(quota.included)) " costs " (format::amount(price)) " " (currency) }
+                        @if let Some(price) = quota.overage_micros { ", each beyond " (format::number(quota.included)) " costs " (format::amount_of(price, currency)) " " (currency) }
                         " · begins anew " (cx.here().day(quota.resets_at))
                     }
                 }
@@ -197,7 +210,7 @@ fn stored(cx: &Cx, view: Option<&SubscriptionView>) -> Form {
     let customer = &view.customer;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut form = Form::of([
-        ("plan_id", view.plan.id.to_string()),
+        ("plan_id", own_plan(view).map(|id| id.to_string()).unwrap_or_default()),
         ("trial_ends_at", local(view.trial_ends_at)),
         ("canceled_at", local(view.canceled_at)),
         ("customer/name", text(&customer.name)),
@@ -212,6 +225,12 @@ fn stored(cx: &Cx, view: Option<&SubscriptionView>) -> Form {
     form
 }
 
+/// Who is billed by the price list alone needs no plan.
+fn plan_field(view: Option<&SubscriptionView>) -> Field<'static> {
+    let field = Field::text("plan_id", "Plan");
+    if view.is_some_and(|view| view.plan.is_none()) { field } else { field.required() }
+}
+
 fn operators_form(
     cx: &Cx,
     view: Option<&SubscriptionView>,
@@ -219,14 +238,15 @@ fn operators_form(
     form: &Form,
     faults: &Faults,
 ) -> Markup {
-    if known.is_empty() {
+    if known.is_empty() && view.is_none() {
         return parts::card(
             "For the operator",
             None,
             html! { div."row apart" { p.muted { "There is no plan to give this tenant yet." } (link_button("/console/operator/plans/new", "", Some("plus"), "Add plan")) } },
         );
     }
-    let choices = known.iter().map(|(id, name)| (id.as_str(), name.clone())).collect();
+    let without = view.filter(|view| view.plan.is_none()).map(|_| ("", "None: by the price list alone".to_owned()));
+    let choices = without.into_iter().chain(known.iter().map(|(id, name)| (id.as_str(), name.clone()))).collect();
     html! {
         section.card aria-label="For the operator" {
             header { h2 { "For the operator" } }
@@ -234,7 +254,7 @@ fn operators_form(
                 (form::token(cx.csrf()))
                 div.body { div.form {
                     (shell::form_faults(faults, &NAMES))
-                    (Field::text("plan_id", "Plan").required().with(Control::Choice(choices)).help("A change counts at once, for the whole running month.").draw(form, faults))
+                    (plan_field(view).with(Control::Choice(choices)).help("A change counts at once, for the whole running month.").draw(form, faults))
                     div.fields-2 {
                         (Field::text("trial_ends_at", "Trial until").with(Control::When).help("Until then no fee is charged.").draw(form, faults))
                         (Field::text("canceled_at", "Ends at").with(Control::When).help("From then on nothing is accepted.").draw(form, faults))
@@ -250,7 +270,7 @@ fn operators_form(
                     (Field::text("customer/tax", "Tax of its own").example("VAT 0").help("A name and percent, for one whose tax is not that of its country.").draw(form, faults))
                 } }
                 footer {
-                    @if view.is_some_and(|view| view.past_due_since.is_some()) { label.check { input type="checkbox" name="forgive" value="true"; span { "No longer unpaid" } } }
+                    @if view.is_some_and(|view| view.past_due_since.is_some()) { label.check { input type="checkbox" name="forgive" value="true"; span { "Forgive the delay of what is unpaid" } } }
                     div.end { button."button primary" type="submit" { @if view.is_some() { "Save" } @else { "Give it this plan" } } }
                 }
             }
@@ -271,6 +291,8 @@ fn read(cx: &Cx, form: &Form, faults: &mut Faults) -> SubscriptionPatch {
     let (trial_ends_at, canceled_at) = (when("trial_ends_at"), when("canceled_at"));
     let plan_id = match form.text("plan_id").parse() {
         Ok(id) => Patch::Set(id),
+        // The engine says who needs one.
+        Err(_) if form.text("plan_id").is_empty() => Patch::Keep,
         Err(_) => {
             faults.add("plan_id", "choose a plan");
             Patch::Keep

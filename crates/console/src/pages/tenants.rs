@@ -173,8 +173,14 @@ fn plan_card(cx: &Cx, tenant: &TenantView, plan: Option<&SubscriptionView>) -> M
         @match plan {
             None => p.muted { "No plan: nothing is limited, and no invoice is written." },
             Some(plan) => div.stack {
-                div.row { span.strong dir="auto" { (plan.plan.name) } span.muted { (format::money(&plan.plan.monthly_fee)) " a month" } (subscription::state(plan.state)) }
-                (subscription::quotas(cx, plan))
+                div.row {
+                    @match &plan.plan {
+                        Some(of) => { span.strong dir="auto" { (of.name) } span.muted { (format::money(&of.monthly_fee)) " a month" } }
+                        None => span.strong { "By the price list alone" },
+                    }
+                    (subscription::state(plan.state))
+                }
+                @if plan.plan.is_some() { (subscription::quotas(cx, plan)) }
             }
         }
     };

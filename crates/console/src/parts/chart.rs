@@ -18,7 +18,7 @@ pub(crate) struct Series<'a> {
 
 /// Width of the drawing, in its own units; the page scales it.
 const WIDTH: i64 = 720;
-const LEFT: i64 = 44;
+const LEFT: i64 = 50;
 const BOTTOM: i64 = 22;
 const TOP: i64 = 8;
 

@@ -54,12 +54,16 @@ pub(crate) struct Table<'a> {
     pub(crate) rows: Vec<Row>,
 }
 
+/// Columns of a table that may be wider than its page: it can be moved sideways with the keyboard, too.
+const WIDE: usize = 9;
+
 /// Draws a table.
 pub(crate) fn table(table: Table<'_>) -> Markup {
     let numbers: Vec<bool> =
         (0..table.columns.len()).map(|at| table.rows.first().is_some_and(|row| row.cells[at].is_number)).collect();
+    let wide = (table.columns.len() >= WIDE).then_some(table.caption);
     html! {
-        div.table-wrap.stacked {
+        div.table-wrap.stacked tabindex=[wide.map(|_| "0")] role=[wide.map(|_| "region")] aria-label=[wide] {
             table {
                 caption.visually-hidden { (table.caption) }
                 thead {

@@ -55,7 +55,7 @@ both! {
         for _ in 0..2 {
             assert_eq!(visitor.post("/console/billing/purchase", &bought).await.location(), "/console/billing");
         }
-        for (amount, reason) in [("-2.5", "too much"), ("much", "x"), ("1", "")] {
+        for (amount, reason) in [("-2.5", "too much"), ("much", "x"), ("1,000", "x"), ("1", "")] {
             visitor.post("/console/billing/adjust", &[("adjust_amount", amount), ("reason", reason), ("key", amount)]).await;
         }
         stage.engine.directory.catch_up().await;

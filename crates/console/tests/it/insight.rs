@@ -4,6 +4,7 @@ use serde_json::json;
 use testkit::{Stage, both};
 
 use crate::{
+    billing::operator,
     pages::{HOSTILE, in_order},
     visitor::Visitor,
 };
@@ -32,12 +33,47 @@ both! {
         assert_eq!(page.text.matches("role=\"img\" aria-label=\"Messages over time\"").count(), 1);
         let week = visitor.get("/console/analytics?period=week&channel=sms").await;
         assert!(week.text.contains("value=\"week\" selected") && week.text.contains(&format!("<th scope=\"row\">{today}</th><td>1</td>")), "{}", week.text);
-        for by in ["channel", "provider", "account", "campaign", "template", "country", "nonsense"] {
+        for by in ["channel", "provider", "account", "campaign", "variant", "template", "topic", "purpose", "country", "nonsense"] {
             in_order(by, &visitor.get(&format!("/console/analytics?by={by}")).await);
         }
+        // One row of the comparison narrows the page, and leads back.
+        let sandbox = visitor.get("/console/analytics?by=provider&provider=sandbox&purpose=transactional").await;
+        in_order("narrowed", &sandbox);
+        assert!(sandbox.text.contains("Show all again, not only Sandbox") && sandbox.text.contains("href=\"/console/analytics?purpose=transactional&amp;by=provider\""), "{}", sandbox.text);
+        assert!(sandbox.text.contains("href=\"/console/analytics/export?purpose=transactional&amp;provider=sandbox&amp;by=provider\""), "{}", sandbox.text);
+        let none = visitor.get("/console/analytics?topic=weather").await;
+        assert!(none.text.contains("Nothing of this was sent") && none.text.contains("Show everything"), "{}", none.text);
+        assert_eq!(visitor.get("/console/analytics?country=nowhere").await.status, 400);
         let file = visitor.get("/console/analytics/export?by=channel").await;
         assert!(file.text.starts_with("period,channel,accepted,") && file.text.contains(",email,2,"), "{}", file.text);
         assert_eq!(file.headers["content-disposition"], "attachment; filename=\"analytics.csv\"");
+    }
+
+    async fn topics_stand_side_by_side(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        three_messages(&stage).await;
+        stage.send(json!({"to": {"email": "ada@example.com"}, "topic": "news", "content": {"subject": "Hi", "text": "x"}})).await;
+        let visitor = Visitor::new(&stage).await;
+        let page = visitor.get("/console/analytics?by=topic").await;
+        in_order("analytics", &page);
+        assert!(page.text.contains("title=\"news\"") && page.text.contains("title=\"Without a topic\""), "{}", page.text);
+        assert!(page.text.contains("href=\"/console/analytics?topic=news&amp;by=topic\" aria-label=\"Only this: news\""), "{}", page.text);
+    }
+
+    async fn the_operator_sees_every_tenants_figures(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        three_messages(&stage).await;
+        let visitor = operator(&mut stage).await;
+        let page = visitor.get("/console/operator/analytics").await;
+        in_order("operator", &page);
+        assert!(page.text.contains("Every tenant's messages") && page.text.contains(&format!("href=\"/console/tenants/{}\"", stage.tenant)), "{}", page.text);
+        for by in ["tenant", "channel", "provider", "topic", "purpose", "country", "campaign"] {
+            in_order(by, &visitor.get(&format!("/console/operator/analytics?period=year&by={by}")).await);
+        }
+        let file = visitor.get("/console/operator/analytics/export?by=tenant").await;
+        assert!(file.text.starts_with("period,tenant_id,accepted,"), "{}", file.text);
+        let member = Visitor::with_role(&stage, "owner").await;
+        assert_eq!(member.get("/console/operator/analytics").await.status, 403);
     }
 
     async fn names_are_told_and_what_is_gone_keeps_its_figures(db: TestDb) {

@@ -47,8 +47,13 @@ const EMPTY: &[&str] = &[
     "/console/settings/content",
     "/console/settings/callbacks",
 ];
-const EMPTY_OF_OPERATOR: &[&str] =
-    &["/console/demos", "/console/operator/accounts", "/console/operator/plans", "/console/operator/prices"];
+const EMPTY_OF_OPERATOR: &[&str] = &[
+    "/console/demos",
+    "/console/operator/accounts",
+    "/console/operator/analytics",
+    "/console/operator/plans",
+    "/console/operator/prices",
+];
 
 /// The value of an attribute of a tag.
 fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {

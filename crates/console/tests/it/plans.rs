@@ -34,6 +34,21 @@ async fn plan(visitor: &Visitor, name: &str) -> String {
 }
 
 both! {
+    async fn who_pays_afterwards_without_a_plan_has_a_page_and_an_address(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        stage.account("sandbox", json!({}), None).await;
+        let visitor = operator(&mut stage).await;
+        assert_eq!(visitor.post("/console/billing/mode", &[("mode", "postpaid")]).await.location(), "/console/billing");
+        let page = visitor.get("/console/billing/plan").await;
+        in_order("without a plan", &page);
+        assert!(page.text.contains("is paid afterwards") && page.text.contains("None: by the price list alone"), "{}", page.text);
+        let given = [("plan_id", ""), ("customer/email", "billing@acme.example")];
+        assert_eq!(visitor.post("/console/billing/plan", &given).await.location(), "/console/billing/plan");
+        assert!(visitor.get("/console/billing/plan").await.text.contains("value=\"billing@acme.example\""));
+        let outside = visitor.get(&format!("/console/tenants/{}", stage.tenant)).await;
+        assert!(outside.text.contains("By the price list alone"), "{}", outside.text);
+    }
+
     async fn a_plan_is_made_given_used_up_and_billed(db: TestDb) {
         let mut stage = Stage::new(&db).await;
         stage.account("sandbox", json!({}), None).await;
@@ -61,7 +76,11 @@ both! {
         assert!(odd.status == 422 && odd.text.contains("f-customer-tax-error"), "{}", odd.text);
         let odd = visitor.post("/console/billing/plan", &[("plan_id", &id), ("customer/email", "nobody")]).await;
         assert!(odd.status == 422 && odd.text.contains("f-customer-email-error"), "{}", odd.text);
-        let given = [("plan_id", id.as_str()), ("customer/name", HOSTILE), ("customer/address", "1 High Street\nSpringfield"), ("customer/tax", "VAT 19")];
+        // No font has pictures of people, and what stands on invoices is printed.
+        let odd = visitor.post("/console/billing/plan", &[("plan_id", &id), ("customer/name", HOSTILE)]).await;
+        assert!(odd.status == 422 && odd.text.contains("f-customer-name-error"), "{}", odd.text);
+        let name: String = HOSTILE.split(" 👩").next().unwrap().to_owned();
+        let given = [("plan_id", id.as_str()), ("customer/name", name.as_str()), ("customer/address", "1 High Street\nSpringfield"), ("customer/tax", "VAT 19")];
         assert_eq!(visitor.post("/console/billing/plan", &given).await.location(), "/console/billing/plan");
         stage.engine.directory.catch_up().await;
         for _ in 0..2 {
@@ -99,6 +118,7 @@ both! {
         let page = visitor.get(&path).await;
         in_order(&path, &page);
         assert!(page.text.contains("VAT 19 %") && page.text.contains("1 High Street"), "{}", page.text);
+        assert!(page.text.contains("not yet"), "nobody has set up how invoices leave: {}", page.text);
         assert!(visitor.get(&format!("{path}/document")).await.text.starts_with("%PDF-"));
         let owner = Visitor::new(&stage).await;
         let seen = owner.get(&path).await;

@@ -54,7 +54,7 @@ both! {
         let form = visitor.get(&format!("{PATH}/new")).await;
         in_order("new", &form);
         assert!(form.text.contains("Amount in USD") && form.text.contains("Go to payment"), "{}", form.text);
-        for (amount, why) in [("much", "write an amount"), ("0", "more than nothing"), ("1.005", "in steps of 0.01")] {
+        for (amount, why) in [("much", "write an amount"), ("1,000", "without a comma between thousands"), ("0", "more than nothing"), ("1.005", "in steps of 0.01")] {
             let refused = visitor.post(PATH, &[("amount_micros", amount), ("key", "k")]).await;
             assert!(refused.status == 422 && refused.text.contains("f-amount_micros-error") && refused.text.contains(why), "{amount}: {}", refused.text);
             assert!(refused.text.contains(&format!("value=\"{amount}\"")), "what was typed is kept");
@@ -99,7 +99,7 @@ both! {
         in_order(&path, &visitor.get(&path).await);
         assert!(!owner.get(&path).await.text.contains("Give back"));
         assert_eq!(owner.post(&format!("{path}/refund"), &[("amount", "1"), ("reason", "x")]).await.status, 403);
-        for (fields, seen) in [([("amount", "much"), ("reason", "x")], "20.00 USD"), ([("amount", "25"), ("reason", "x")], "20.00 USD")] {
+        for (fields, seen) in [([("amount", "much"), ("reason", "x")], "20.00 USD"), ([("amount", "1,000"), ("reason", "x")], "20.00 USD"), ([("amount", "25"), ("reason", "x")], "20.00 USD")] {
             visitor.post(&format!("{path}/refund"), &fields).await;
             assert!(visitor.get("/console/billing").await.text.contains(seen));
         }

@@ -214,12 +214,13 @@ async fn write_in(
             committed.push(Committed::Stale);
             continue;
         }
-        // What is held back for good costs nothing, unless another channel may still take it.
+        // What is held back for good costs nothing, unless another channel may still take it, and neither does what Tidings says itself.
+        let is_barred = |m: &Message| matches!(rulings.get(&m.id), Some(Ruling::Bar(_)));
         let costing = item
             .messages
             .iter()
             .zip(linked)
-            .filter(|(planned, m)| planned.tail.is_some() || !matches!(rulings.get(&m.id), Some(Ruling::Bar(_))));
+            .filter(|(planned, m)| !quota::is_ours(m) && (planned.tail.is_some() || !is_barred(m)));
         let costing: Vec<(&Message, _)> = costing.map(|(planned, m)| (&**m, planned.category)).collect();
         let counted: Vec<&Message> = costing.iter().map(|(m, _)| *m).collect();
         let afforded = meters.afford(&item.tenant, &counted).and_then(|taken| {

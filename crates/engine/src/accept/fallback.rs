@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Engine, Error,
-    apply::fallback::{MARK, Step},
+    apply::fallback::{MARK, NOTHING, Step},
     directory::Tenant,
     money::{book::Asked, charge},
     registrations::gate,
@@ -96,7 +96,7 @@ impl Engine {
         }
         // The last one has nothing after it, but its row tells the ways it came.
         if let Some(last) = tail.steps.last_mut() {
-            last.route.push_str(&format!("{MARK}nothing is left to try"));
+            last.route.push_str(&format!("{MARK}{NOTHING}"));
         }
         Ok((!tail.steps.is_empty()).then_some(tail))
     }

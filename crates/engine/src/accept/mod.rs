@@ -109,6 +109,26 @@ impl Engine {
         }
     }
 
+    /// Accepts a message that Tidings itself writes about `topic`: it counts against no plan, costs nothing, and waits for no rate. The same key is answered the same again, whatever the
+    /// message says by then.
+    pub(crate) async fn send_ours(
+        &self,
+        tenant: TenantId,
+        topic: &'static str,
+        body: &[u8],
+        key: IdempotencyKey,
+    ) -> Result<Reply, Error> {
+        let request = MessageRequest { ours: Some(topic), ..request::read(body, "")? };
+        let _running = self.hold(tenant, Some(&key))?;
+        let fingerprint = once::fingerprint("POST", topic, key.as_str().as_bytes());
+        match self.accept_one(tenant, &request, Some(&key), fingerprint).await {
+            Err(error) if error.kind.status() < 500 => {
+                self.answered_before(&Caller::system(Some(tenant)), Some(key), fingerprint, error).await
+            }
+            accepted => accepted,
+        }
+    }
+
     /// What was accepted once is answered the same again, also when it would be refused by now: its time is over, or its account is gone.
     async fn answered_before(
         &self,
@@ -497,7 +517,7 @@ impl Engine {
             connector: Some(plan.account.connector.spec().id.to_owned()),
             variables: text(&request.variables),
             metadata: text(&request.metadata),
-            topic: request.topic.clone(),
+            topic: request.ours.map(str::to_owned).or_else(|| request.topic.clone()),
             route: Some(plan.route.clone()),
             segments: plan.segments,
             contact_id: request.to.contact_id,
@@ -515,8 +535,10 @@ impl Engine {
             ),
             ..Message::new(tenant.id, id, plan.channel, plan.address.to_string(), said.content_id, now)
         };
-        subscription::permit(tenant, plan.purpose, now)?;
-        charge::quote(tenant, &mut message, plan.category)?;
+        if request.ours.is_none() {
+            subscription::permit(tenant, plan.purpose, now)?;
+            charge::quote(tenant, &mut message, plan.category)?;
+        }
         Ok(message)
     }
 

@@ -648,7 +648,7 @@ pub fn plan(
     let variables = request.variables.as_ref().map(|raw| raw.get());
     let rendered = content.render_with(variables, &tenant.provided, links.as_ref())?;
     check_rendered(&rendered)?;
-    if let Some(rules) = &tenant.rules {
+    if let Some(rules) = tenant.rules.as_ref().filter(|_| request.ours.is_none()) {
         rules.refuse(channel, purpose, &rendered)?;
     }
     let mut by_rule = None;

@@ -99,6 +99,10 @@ pub struct MessageRequest {
     #[serde(skip)]
     #[schema(ignore)]
     pub wishes: Option<Arc<Wishes>>,
+    /// The topic of what Tidings says itself: it counts against no plan, costs nothing, and no rule about contents is asked. No client says so.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub ours: Option<&'static str>,
     /// Which of its campaign's variants it is; no client says so.
     #[serde(skip)]
     pub variant: Option<u32>,

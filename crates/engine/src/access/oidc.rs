@@ -309,7 +309,7 @@ async fn recognise(
     (user.updated_at, user.privileges_at) = (now, now);
     users::update(tx, &user).await?;
     let ended = rows::remove_others(tx, user.id, None).await?;
-    let by = actor(&user, device.ip);
+    let by = actor(&user, device);
     if let (true, Some((tenant, role))) = (is_new, auto_create) {
         let member = memberships::Membership {
             tenant,

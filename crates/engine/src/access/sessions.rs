@@ -68,6 +68,11 @@ impl Device {
     fn agent_text(&self) -> String {
         self.agent.chars().filter(|c| !c.is_control()).take(AGENT_MAX).collect()
     }
+
+    /// What the browser or program calls itself, cut to what is kept; `None` when it says nothing.
+    pub fn agent_kept(&self) -> Option<Arc<str>> {
+        Some(self.agent_text()).filter(|text| !text.is_empty()).map(Arc::from)
+    }
 }
 
 /// A session that was just opened or given a new token. The token is shown this once.
@@ -129,6 +134,8 @@ pub struct Session {
     pub is_stale: bool,
     /// Where this request comes from.
     pub ip: Option<IpAddr>,
+    /// What the browser or program of this request calls itself.
+    pub agent: Option<Arc<str>>,
 }
 
 impl Session {
@@ -161,7 +168,13 @@ impl Session {
             scopes: crate::keys::Scopes::Some(Default::default()),
             permissions: None,
             ip: self.ip,
+            agent: self.agent.clone(),
         }
+    }
+
+    /// Where this request comes from.
+    pub fn device(&self) -> Device {
+        Device { ip: self.ip, agent: self.agent.as_deref().unwrap_or_default().to_owned() }
     }
 }
 
@@ -198,16 +211,24 @@ pub(super) async fn open(
     sessions::remove_beyond(tx, user.id, PER_USER_MAX).await?;
     user.signed_in_at = Some(now);
     users::update(tx, user).await?;
-    let by = actor(user, device.ip);
+    let by = actor(user, device);
     let detail = json!({"method": method, "agent": session.agent});
     record_everywhere(tx, ids, now, &by, user, "user.signed_in", &detail).await?;
     Ok(SignedIn { token, csrf: session.csrf, session_id: session.id, user_id: user.id, expires_at: session.expires_at })
 }
 
 /// The person, as the audit log names them.
-pub(super) fn actor(user: &users::User, ip: Option<IpAddr>) -> Caller {
-    let scopes = crate::keys::Scopes::Some(Default::default());
-    Caller { tenant: None, is_operator: false, key_id: None, user_id: Some(user.id), scopes, permissions: None, ip }
+pub(super) fn actor(user: &users::User, device: &Device) -> Caller {
+    Caller {
+        tenant: None,
+        is_operator: false,
+        key_id: None,
+        user_id: Some(user.id),
+        scopes: crate::keys::Scopes::Some(Default::default()),
+        permissions: None,
+        ip: device.ip,
+        agent: device.agent_kept(),
+    }
 }
 
 /// Writes what a person did with their own account into the log of each tenant they belong to, and into the operator's for its staff.
@@ -269,6 +290,7 @@ pub async fn find(parts: &Parts, token: &str, device: &Device, now: Timestamp) -
         expires_at: row.expires_at,
         is_stale: user.privileges_at > row.rotated_at,
         ip: device.ip,
+        agent: device.agent_kept(),
     }))
 }
 

@@ -178,11 +178,11 @@ async fn prove(
     tracing::info!(ip = ?device.ip, "A sign-in was refused");
     // The first, second, fourth, eighth and so on of a row: whoever guesses for days fills no disk, and does not stay unseen.
     if let Some(user) = user.filter(|_| u64::try_from(failures).is_ok_and(u64::is_power_of_two)) {
-        let (ids, ip) = (Arc::clone(&parts.ports.ids), device.ip);
+        let (ids, device) = (Arc::clone(&parts.ports.ids), device.clone());
         let write = parts.ports.db.write(Scope::System, move |tx| {
             Box::pin(async move {
                 // Who tried is not known: the entry names the account that was tried, and from where.
-                let by = super::sessions::actor(&user, ip);
+                let by = super::sessions::actor(&user, &device);
                 let detail = json!({"failures_in_a_row": failures});
                 super::sessions::record_everywhere(tx, &ids, now, &by, &user, "user.sign_in_failed", &detail).await
             })
@@ -414,7 +414,7 @@ pub async fn accept_in_session(
     now: Timestamp,
 ) -> Result<TenantId, Error> {
     let (ids, token, user_id) = (Arc::clone(&parts.ports.ids), token.to_owned(), session.user_id);
-    let (session_id, from) = (session.id, Device { ip: session.ip, agent: String::new() });
+    let (session_id, from) = (session.id, session.device());
     let write = parts.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move {
             let link = find_link(tx, &token, LinkKind::Invitation, now).await?;
@@ -447,7 +447,7 @@ async fn join(
     if !memberships::accept(tx, tenant, user.id, now).await? {
         return Err(link_refused());
     }
-    let by = actor(user, device.ip);
+    let by = actor(user, device);
     audit::record(tx, tenant, ids, now, &by, "user.joined", user.id, &json!({"email": user.email})).await?;
     Ok(tenant)
 }
@@ -499,7 +499,7 @@ pub async fn reset(
     });
     let email = read.await?;
     let chosen = hashed(parts, password, &email).await?;
-    let (ids, token, ip) = (Arc::clone(&parts.ports.ids), token.to_owned(), device.ip);
+    let (ids, token, from) = (Arc::clone(&parts.ports.ids), token.to_owned(), device.clone());
     let write = parts.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move {
             let link = take_link(tx, &token, LinkKind::Reset, now).await?;
@@ -509,7 +509,7 @@ pub async fn reset(
             sign_in::remove_links(tx, user.id, LinkKind::Ticket.as_str(), None).await?;
             let ended = sessions::remove_others(tx, user.id, None).await?;
             let detail = json!({"sessions_ended": ended});
-            record_everywhere(tx, &ids, now, &actor(&user, ip), &user, "user.password_reset", &detail).await
+            record_everywhere(tx, &ids, now, &actor(&user, &from), &user, "user.password_reset", &detail).await
         })
     });
     write.await?;

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use store::{account_resources, tenants};
 use utoipa::ToSchema;
 
-use super::changes;
+use super::{changes, view::may_change};
 use crate::{
     Error, Parts, audit,
+    callbacks::Secrets,
     directory::Account,
     keys::Caller,
     once::{self, Repeat, Reply, Secrecy, once},
@@ -36,7 +37,7 @@ pub struct AccountCallbacks {
     pub state: &'static str,
     /// True when `POST` to this path sets them up.
     pub can_be_set: bool,
-    /// The address the provider reports to; `null` where it does not.
+    /// The address the provider reports to; `null` where it does not. Secrets in it and below are only shown to who may change the account.
     pub url: Option<String>,
     /// How requests are known to be the provider's.
     pub security: String,
@@ -49,6 +50,16 @@ pub struct AccountCallbacks {
     /// When they were last set up over the API.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub set_at: Option<Timestamp>,
+}
+
+impl AccountCallbacks {
+    fn without(mut self, secrets: &Secrets) -> Self {
+        let values = self.by_hand.iter_mut().map(|paste| &mut paste.value);
+        for text in self.url.iter_mut().chain(&mut self.lines).chain(values) {
+            *text = secrets.hidden(std::mem::take(text));
+        }
+        self
+    }
 }
 
 /// Asks the provider how the account's callbacks are set up. Needs the scope `accounts:read`.
@@ -68,7 +79,8 @@ pub async fn callbacks(parts: &Parts, caller: &Caller, id: AccountId) -> Result<
         }
         None => None,
     };
-    Ok(view(parts, &account, seen, set_at))
+    let shown = view(parts, &account, seen, set_at);
+    Ok(if may_change(caller, &account.channels) { shown } else { shown.without(&Secrets::of(&account)) })
 }
 
 /// Sets the account's callbacks up at the provider. Secrets the provider gives are sealed into the account. Needs the scope `accounts:write`.
@@ -113,7 +125,9 @@ pub async fn set_callbacks(parts: &Parts, caller: &Caller, repeat: &Repeat, id: 
             let kept = serde_json::json!({ "lines": done.lines }).to_string();
             account_resources::put_callbacks(tx, tenant, id, &kept, now).await?;
             let given: Vec<&str> = done.settings.iter().map(|(name, _)| *name).collect();
-            let detail = serde_json::json!({"set": done.is_set, "done": done.lines, "settings": given});
+            let secrets = Secrets::of(&account);
+            let lines: Vec<_> = done.lines.iter().map(|line| secrets.hidden(line.clone())).collect();
+            let detail = serde_json::json!({"set": done.is_set, "done": lines, "settings": given});
             audit::record(tx, tenant, &inner.ports.ids, now, &by, "account.callbacks_set", id, &detail).await?;
             Ok(view(&inner, &account, Some(Ok(done)), Some(now)))
         })

@@ -242,7 +242,9 @@ pub async fn health(parts: &Parts, caller: &Caller, id: AccountId) -> Result<Acc
         all.merge(counts);
         by_hour.entry(key.at).or_default().merge(counts);
     }
-    let last = sums.iter().filter(|(_, counts)| counts.failure.is_some()).max_by_key(|(_, counts)| counts.failed_at);
+    let failed = sums.iter().filter(|(_, counts)| counts.failure.is_some());
+    let last =
+        failed.max_by(|(_, one), (_, other)| (one.failed_at, &one.failure).cmp(&(other.failed_at, &other.failure)));
     let last_error = last.and_then(|(_, counts)| {
         let failure: Failure = serde_json::from_str(counts.failure.as_deref()?).ok()?;
         Some(LastError {

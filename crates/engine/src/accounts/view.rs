@@ -7,8 +7,16 @@ use serde_json::{Map, Value, json};
 use store::{Tx, account_states, accounts, attempt_counters::Counts};
 use utoipa::ToSchema;
 
-use super::health::{self, ShortHealth};
-use crate::{Error, Parts, directory, vault::Fingerprints};
+use super::{
+    changes,
+    health::{self, ShortHealth},
+};
+use crate::{
+    Error, Parts,
+    directory::{self, DOTS},
+    keys::Caller,
+    vault::Fingerprints,
+};
 
 /// Whether messages can leave through an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -77,10 +85,11 @@ pub struct AccountView {
     pub per_second: Option<u32>,
     /// Requests at once, when less than the connector's own limit.
     pub concurrency: Option<u32>,
-    /// Where its provider reports to; `null` when this provider does not.
+    /// Where its provider reports to; `null` when this provider does not. Of a provider that signs nothing only whoever may change the account sees the end: it is what shows that a report
+    /// is the provider's. Others see `••••` in its place.
     #[schema(example = "https://tidings.example/hooks/acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
     pub callback_url: Option<String>,
-    /// Where its provider hands mails that people write, when that is an address of its own; otherwise `null`.
+    /// Where its provider hands mails that people write, when that is an address of its own; otherwise `null`. Shown as `callback_url` is.
     #[schema(
         example = "https://tidings.example/hooks/acc_01K9ZC8Q6T7Y2V5B3N4M1XWRSD/6f1d0c5a9be24a7c8f3e2d1b0a998877"
     )]
@@ -93,6 +102,27 @@ pub struct AccountView {
     /// When it last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+}
+
+impl AccountView {
+    /// As somebody may see it: what makes its addresses unguessable is for those alone who may change it.
+    pub(super) fn seen_by(mut self, caller: &Caller) -> Self {
+        if !may_change(caller, &self.channels) {
+            let id = self.id.to_string();
+            for url in [&mut self.callback_url, &mut self.mail_url].into_iter().flatten() {
+                let end = url.find(&id).map_or(0, |at| at + id.len());
+                if end < url.len() {
+                    url.replace_range(end.., &format!("/{DOTS}"));
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Whether somebody may change an account that carries these channels.
+pub(super) fn may_change(caller: &Caller, channels: &[Channel]) -> bool {
+    caller.need("accounts:write").is_ok() && changes::may_manage(caller, channels).is_ok()
 }
 
 /// Shows one account.

@@ -3,7 +3,7 @@
 //! Of each subject a rule remembers when something began to be the matter, whether it fires, when it began to be over, and when somebody was last told. That is enough to be
 //! calm about any series of readings: within one quiet period a subject is told about at most twice, once that it fires and once that it is over, whatever the readings do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Memory {
     /// When somebody was last told that it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
+    /// The highest pace seen while it fires, of something that is used up; see [`Reading::pace_micros`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace_micros: Option<i64>,
     /// Nothing fires before this, because a person said it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<Timestamp>,
@@ -90,12 +93,17 @@ pub struct Notice {
 
 /// Judges a rule. Answers what it remembers from now on, and what is to be written down.
 pub fn evaluate(rule: &Rule, facts: &Facts, memories: &Memories, now: Timestamp) -> (Memories, Vec<Notice>) {
-    let Some(readings) = measure(rule, facts, now) else { return (memories.clone(), Vec::new()) };
+    let held_micros = memories.values().filter(|memory| memory.is_firing).filter_map(|memory| memory.pace_micros).max();
+    let Some(readings) = measure(rule, facts, held_micros, now) else { return (memories.clone(), Vec::new()) };
     judge(rule, readings, memories, now)
 }
 
 /// The same, of readings.
 pub fn judge(rule: &Rule, mut readings: Vec<Reading>, memories: &Memories, now: Timestamp) -> (Memories, Vec<Notice>) {
+    // One look says one thing of a subject: of two templates of the same name the one that is worse.
+    readings.sort_by_key(|reading| reading.level != Level::Bad);
+    let mut seen = BTreeSet::new();
+    readings.retain(|reading| seen.insert(reading.subject.clone()));
     // Those that fire are kept whatever else comes.
     readings.sort_by_key(|reading| !memories.get(&reading.subject).is_some_and(|memory| memory.is_firing));
     let mut firing = memories.values().filter(|memory| memory.is_firing).count();
@@ -107,7 +115,9 @@ pub fn judge(rule: &Rule, mut readings: Vec<Reading>, memories: &Memories, now: 
         let before = memories.get(&subject).copied().unwrap_or_default();
         let has_room = before.is_firing || firing < SUBJECTS_MAX;
         let level = reading.as_ref().map(|reading| reading.level);
-        let (memory, change) = step(rule, before, level.filter(|_| has_room), now);
+        let pace_micros = reading.as_ref().and_then(|reading| reading.pace_micros);
+        let (mut memory, change) = step(rule, before, level.filter(|_| has_room), now);
+        memory.pace_micros = pace_micros.filter(|_| memory.is_firing);
         firing += usize::from(memory.is_firing && !before.is_firing);
         if let Some((change, is_told)) = change {
             notices.push(Notice { subject: subject.clone(), change, reading, is_told });
@@ -239,6 +249,17 @@ mod tests {
             at(30),
         );
         assert_eq!((notices.len(), muted["x"].is_firing), (0, false));
+    }
+
+    #[test]
+    fn a_subject_fires_once_however_often_it_is_seen() {
+        let rule = Rule { for_s: 0, ..rule() };
+        let reading = |level, title: &str| Reading { level, title: title.to_owned(), ..Reading::of("x") };
+        let twice = || vec![reading(Good, "fine"), reading(Bad, "German"), reading(Bad, "French")];
+        let (memories, notices) = judge(&rule, twice(), &Memories::new(), at(0));
+        assert_eq!(notices.iter().map(|n| n.reading.as_ref().unwrap().title.as_str()).collect::<Vec<_>>(), ["German"]);
+        let (_, notices) = judge(&rule, twice(), &memories, at(10));
+        assert_eq!(notices, []);
     }
 
     #[test]

@@ -11,11 +11,12 @@ use store::{
     alert_facts::{self, Lapsed},
     credits,
     deliveries::Lane,
-    message_counters::{self, Counts, Filter, Split},
+    invoices,
+    message_counters::{self, Counts, Filter, Split, Table},
     purchases, quotas,
 };
 
-use super::{AlertKind, TOPIC, measure::WEEKS, rules::Rule};
+use super::{AlertKind, TOPICS, measure::WEEKS, rules::Rule};
 use crate::{
     Error,
     analytics::{Interval, period::Zone},
@@ -32,6 +33,8 @@ pub const DEAD_MAX: i64 = 10_000;
 const RETRIED_S: i64 = 7 * 86_400;
 /// Disputed purchases counted at most. More say the same.
 const DISPUTED_MAX: i64 = 1_000;
+/// Invoices counted at most that could not be mailed. More say the same.
+const UNMAILED_MAX: i64 = 1_000;
 /// Domains and templates read at most.
 const LAPSED_MAX: i64 = 100;
 /// What is looked at when a day has too few mails, in seconds.
@@ -120,6 +123,8 @@ pub struct Facts {
     pub findings: Option<i64>,
     /// Purchases of all tenants with a dispute that is not over, for the operator.
     pub disputed: i64,
+    /// Invoices of all tenants that are to be paid and could not be mailed, for the operator.
+    pub unmailed: i64,
 }
 
 /// What is used of the plan on one channel this month.
@@ -148,6 +153,8 @@ pub struct Spent {
     pub month_left_s: i64,
     /// The credit; `None` for tenants who do not pay ahead.
     pub available_micros: Option<i64>,
+    /// Below this the tenant wants to be told, at any pace.
+    pub low_at_micros: Option<i64>,
 }
 
 /// What is read once for all tenants.
@@ -219,17 +226,13 @@ pub async fn of_tenant(
     merge_queues(&mut facts.queues);
     if let Some(reach_s) = reach_s(rules) {
         let split = Split { at: true, channel: true, account: true, ..Split::default() };
-        facts.rates = rates(tx, tenant, now.plus_seconds(-reach_s), now, None, split).await?;
+        facts.rates = rates(tx, tenant, now.plus_seconds(-reach_s), now, split).await?;
         let mail_rules =
             rules.iter().filter(|rule| matches!(rule.kind, AlertKind::BounceRate | AlertKind::ComplaintRate));
-        let needed = mail_rules.map(|rule| rule.at_least).max();
-        let mails = || facts.rates.iter().filter(|rated| rated.channel == Channel::Email);
-        let is_few = needed.is_some_and(|needed| mails().map(|rated| rated.counts.outcome.sent).sum::<i64>() < needed);
-        if is_few && tenant.accounts.iter().any(|account| account.channels.contains(&Channel::Email)) {
+        let wanted = mail_rules.map(|rule| (rule.over_s, rule.at_least)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        if wanted.is_some_and(|(over_s, needed)| has_few(&facts, over_s, needed, now)) {
             for over_s in LONGER_S {
-                let split = Split { channel: true, account: true, ..Split::default() };
-                let from = now.plus_seconds(-over_s);
-                facts.longer.push((over_s, rates(tx, tenant, from, now, Some(Channel::Email), split).await?));
+                facts.longer.push((over_s, days(tx, tenant, over_s, now).await?));
             }
         }
     }
@@ -261,10 +264,36 @@ pub async fn of_tenant(
     for over_s in times {
         let since = now.plus_seconds(-over_s);
         let oldest = first_id(since.plus_seconds(-RETRIED_S));
-        let count = alert_facts::dead_letters(tx, tenant.id, since, oldest, TOPIC, DEAD_MAX).await?;
+        let count = alert_facts::dead_letters(tx, tenant.id, since, oldest, TOPICS, DEAD_MAX).await?;
         facts.dead_letters.insert(over_s, count);
     }
     Ok(facts)
+}
+
+/// Whether one of the mail accounts sent too few mails within the shortest time to say something of it by itself, however many the others sent.
+fn has_few(facts: &Facts, over_s: i64, needed: i64, now: Timestamp) -> bool {
+    let from = now.plus_seconds(-over_s);
+    let sent = |account: &Account| {
+        let subject = account.id.to_string();
+        let mails = facts.rates.iter().filter(|rated| rated.channel == Channel::Email && rated.subject == subject);
+        mails.filter(|rated| rated.at >= from).map(|rated| rated.counts.outcome.sent).sum::<i64>()
+    };
+    facts.accounts.iter().filter(|account| account.channels.contains(&Channel::Email)).any(|of| sent(of) < needed)
+}
+
+/// Sums of mails over the days of a longer time, the first of them whole: there are far fewer by day than by slot.
+async fn days(tx: &mut Tx, tenant: &Tenant, over_s: i64, now: Timestamp) -> Result<Vec<Rated>, Error> {
+    let zone = Zone::named(&tenant.timezone);
+    let first = now.plus_seconds(-over_s);
+    let filter = Filter {
+        from: zone.day_from(zone.begin(first, Interval::Day)).unwrap_or(first),
+        channel: Some(Channel::Email),
+        other_than: TOPICS,
+        ..Filter::everything()
+    };
+    let split = Split { channel: true, account: true, ..Split::default() };
+    let sums = message_counters::sums_of(tx, Table::Days, Some(tenant.id), &filter, split, SUMS_MAX).await?;
+    Ok(rated(tenant, sums))
 }
 
 /// An id begins with the millisecond it was made in, so the ids of a time are those above its first one.
@@ -297,17 +326,20 @@ async fn rates(
     tenant: &Tenant,
     from: Timestamp,
     now: Timestamp,
-    channel: Option<Channel>,
     split: Split,
 ) -> Result<Vec<Rated>, Error> {
     let filter = Filter {
         from: message_counters::slot(from),
         until: now.plus_seconds(1),
-        channel,
-        other_than: Some(TOPIC),
+        other_than: TOPICS,
         ..Filter::default()
     };
     let sums = message_counters::sums(tx, Some(tenant.id), &filter, split, SUMS_MAX).await?;
+    Ok(rated(tenant, sums))
+}
+
+/// Sums by the tenant's accounts.
+fn rated(tenant: &Tenant, sums: Vec<(message_counters::Key, Counts)>) -> Vec<Rated> {
     let rated = |(key, counts): (message_counters::Key, Counts)| {
         // What an account that is gone did is over.
         let account = tenant.account(key.account_id)?;
@@ -320,7 +352,7 @@ async fn rates(
             counts,
         })
     };
-    Ok(sums.into_iter().filter_map(rated).collect())
+    sums.into_iter().filter_map(rated).collect()
 }
 
 /// When the last full hour on the tenant's clock began, and the same hour of the weeks before, the latest first.
@@ -346,7 +378,7 @@ async fn hours(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Hours, Er
         let filter = Filter {
             from: message_counters::quarter(*from),
             until: message_counters::quarter(*until),
-            other_than: Some(TOPIC),
+            other_than: TOPICS,
             ..Filter::default()
         };
         let split = Split { channel: true, ..Split::default() };
@@ -389,10 +421,9 @@ async fn spent(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Spent, Er
         currency,
         month_micros: sums[0],
         week_micros: sums[1],
+        low_at_micros: ledger.as_ref().and_then(|ledger| ledger.low_at),
         month_left_s: (end.as_seconds() - now.as_seconds()).max(0),
-        available_micros: ledger
-            .filter(|ledger| ledger.mode == "prepaid")
-            .map(|ledger| ledger.available.saturating_add(ledger.promo)),
+        available_micros: ledger.filter(|ledger| ledger.mode == "prepaid").map(|ledger| ledger.left()),
     })
 }
 
@@ -410,7 +441,11 @@ pub async fn of_operator(
         true => purchases::disputed(tx, DISPUTED_MAX).await?,
         false => 0,
     };
-    let mut facts = Facts { findings: shared.findings.as_ref().map(all), disputed, ..Facts::default() };
+    let unmailed = match rules.iter().any(|rule| rule.kind == AlertKind::InvoiceUnmailed) {
+        true => invoices::unmailed(tx, UNMAILED_MAX).await?,
+        false => 0,
+    };
+    let mut facts = Facts { findings: shared.findings.as_ref().map(all), disputed, unmailed, ..Facts::default() };
     for state in shared.troubled.iter().filter(|state| state.pause.is_some()) {
         if let Some(connector) = connectors.get(&state.account_id) {
             *facts.paused_by_connector.entry((*connector).to_owned()).or_default() += 1;
@@ -428,7 +463,7 @@ pub async fn of_operator(
     let filter = Filter {
         from: message_counters::slot(now.plus_seconds(-reach_s)),
         until: now.plus_seconds(1),
-        other_than: Some(TOPIC),
+        other_than: TOPICS,
         ..Filter::default()
     };
     let split = Split { at: true, channel: true, provider: true, ..Split::default() };

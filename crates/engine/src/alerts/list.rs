@@ -11,7 +11,7 @@ use store::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AlertCounts, AlertKind, AlertState, AlertView, evaluate::Memory, rules::Rule, view};
+use super::{AlertCounts, AlertKind, AlertState, AlertView, evaluate::Memory, letters, rules::Rule, view};
 use crate::{
     Engine, Error, Parts, audit,
     directory::Tenant,
@@ -217,10 +217,44 @@ async fn act(
     Ok(reply)
 }
 
+/// Ends what fires under a rule that stops watching, and forgets what the rule remembers: nobody would end it, and it would stay silent when it watches again.
+pub(super) async fn end_of_rule(
+    tx: &mut Tx,
+    tenant: Option<&Tenant>,
+    rule: &alert_rules::AlertRule,
+    by: &str,
+    ids: &model::Ids,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let states = alert_rules::states(tx, rule.tenant_id).await?;
+    let mine: Vec<_> = states.into_iter().filter(|state| state.rule_id == rule.id).collect();
+    for id in mine.iter().filter_map(|state| state.alert_id) {
+        let Some(mut row) = rows::lock(tx, rule.tenant_id, id).await? else { continue };
+        if AlertState::from_stored(&row.state) == AlertState::Resolved {
+            continue;
+        }
+        close(&mut row, by, "Its rule does not watch any more.", now);
+        rows::put(tx, &row).await?;
+        if let Some(shown) = view::alert(&row) {
+            tell(tx, tenant, "alert.resolved", &shown, ids, now, 0).await?;
+        }
+    }
+    let gone: Vec<_> = mine.into_iter().map(|state| (state.rule_id, state.subject)).collect();
+    Ok(alert_rules::remove_states(tx, rule.tenant_id, &gone).await?)
+}
+
+/// An alert as somebody ends it.
+fn close(row: &mut Alert, by: &str, why: &str, now: Timestamp) {
+    row.state = AlertState::Resolved.as_str().to_owned();
+    (row.resolved_at, row.resolved_by, row.telling, row.tell_at) = (Some(now), Some(by.to_owned()), None, None);
+    let mut letters = letters::read(row.letters.as_deref());
+    letters::end(&mut letters, why);
+    row.letters = Some(letters::write(&letters));
+}
+
 /// Ends an alert by hand, and what its rule remembers with it.
 async fn end(tx: &mut Tx, row: &mut Alert, by: &str, now: Timestamp) -> Result<(), Error> {
-    row.state = AlertState::Resolved.as_str().to_owned();
-    (row.resolved_at, row.resolved_by, row.telling) = (Some(now), Some(by.to_owned()), None);
+    close(row, by, "Somebody resolved the alert first.", now);
     let rule = alert_rules::find(tx, row.tenant_id, row.rule_id).await?;
     let Some(rule) = rule.as_ref().and_then(Rule::from_row) else { return Ok(()) };
     let states = alert_rules::states(tx, row.tenant_id).await?;

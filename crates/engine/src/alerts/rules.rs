@@ -10,7 +10,10 @@ use store::{
 };
 use utoipa::ToSchema;
 
-use super::kinds::{AlertKind, AlertUnit, KINDS, Spec};
+use super::{
+    kinds::{AlertKind, AlertUnit, KINDS, Spec},
+    list::end_of_rule,
+};
 use crate::{
     Error, FieldError, Parts, audit,
     keys::Caller,
@@ -216,7 +219,7 @@ pub struct AlertRulePatch {
     #[serde(default)]
     #[schema(value_type = Option<i64>)]
     pub quiet_s: Patch<i64>,
-    /// Whether it watches.
+    /// Whether it watches; what fires under it ends with `false`.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     pub enabled: Patch<bool>,
@@ -490,8 +493,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAle
                 return Err(Error::conflict("too_many_alert_rules", detail));
             }
             rows::put(tx, &row).await?;
-            let detail = json!({"kind": row.kind, "name": row.name, "threshold_micros": row.threshold_micros});
-            audit::record(tx, owner, &ids, now, &by, "alert_rule.created", row.id, &detail).await?;
+            audit::record(tx, owner, &ids, now, &by, "alert_rule.created", row.id, &whole(&row)?).await?;
             view(&row).ok_or_else(|| Error::not_found("alert rule"))
         })
     })
@@ -532,7 +534,7 @@ pub async fn get(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<Aler
     read.await?.as_ref().and_then(view).ok_or_else(|| Error::not_found("alert rule"))
 }
 
-/// Changes a rule. What fires under it goes on to be judged by the new one. Needs the scope `alerts:write`.
+/// Changes a rule. What fires under it goes on to be judged by the new one, and ends when it watches no more. Needs the scope `alerts:write`.
 #[crate::boxed]
 pub async fn patch(
     parts: &Parts,
@@ -547,23 +549,33 @@ pub async fn patch(
         check_account(parts, owner, Some(account)).await?;
     }
     let (ids, by) = (std::sync::Arc::clone(&parts.ports.ids), caller.clone());
+    let tenant = parts.directory.tenant(owner).await?;
     let write = parts.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
             rows::hold(tx, owner, None).await?;
             let before = rows::find(tx, owner, id).await?.ok_or_else(|| Error::not_found("alert rule"))?;
             let after = amended(&before, change, now)?;
             rows::put(tx, &after).await?;
-            let (shown, was) = (view(&after), view(&before));
-            let told = |view: &Option<AlertRuleView>| serde_json::to_value(view).map_err(Error::internal);
-            let mut difference = audit::difference(&told(&was)?, &told(&shown)?);
-            if let Some(fields) = difference.as_object_mut() {
-                fields.remove("updated_at");
+            if before.is_enabled && !after.is_enabled {
+                end_of_rule(tx, tenant.as_deref(), &after, &by.actor(), &ids, now).await?;
             }
-            audit::record(tx, owner, &ids, now, &by, "alert_rule.updated", id, &difference).await?;
-            shown.ok_or_else(|| Error::not_found("alert rule"))
+            let difference = audit::difference(&whole(&before)?, &whole(&after)?);
+            if difference.as_object().is_some_and(|fields| !fields.is_empty()) {
+                audit::record(tx, owner, &ids, now, &by, "alert_rule.updated", id, &difference).await?;
+            }
+            view(&after).ok_or_else(|| Error::not_found("alert rule"))
         })
     });
     write.await
+}
+
+/// A rule as the audit log tells it: what it watches for and whom it tells.
+fn whole(row: &AlertRule) -> Result<serde_json::Value, Error> {
+    let mut whole = serde_json::to_value(view(row)).map_err(Error::internal)?;
+    if let Some(fields) = whole.as_object_mut() {
+        fields.retain(|name, value| !value.is_null() && !matches!(name.as_str(), "id" | "created_at" | "updated_at"));
+    }
+    Ok(whole)
 }
 
 /// A row as a patch leaves it.
@@ -602,8 +614,7 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<(
             rows::hold(tx, owner, None).await?;
             let row = rows::find(tx, owner, id).await?.ok_or_else(|| Error::not_found("alert rule"))?;
             rows::remove(tx, owner, id).await?;
-            let detail = json!({"kind": row.kind, "name": row.name});
-            audit::record(tx, owner, &ids, now, &by, "alert_rule.deleted", id, &detail).await
+            audit::record(tx, owner, &ids, now, &by, "alert_rule.deleted", id, &whole(&row)?).await
         })
     });
     write.await

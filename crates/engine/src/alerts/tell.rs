@@ -1,17 +1,18 @@
 //! Letters about alerts, through Tidings itself: by e-mail, SMS and Telegram.
 //!
-//! Everything there is to say to a tenant is one letter per receiver. It leaves through one of the tenant's own accounts that is not in trouble; without such an account a mail leaves
-//! through the operator's (`mail_tenant` of the configuration), and other letters are given up, which the log says. Nothing of a demo tenant leaves it. A letter is recognised
-//! by its idempotency key, so a process that dies between sending and noting sends nothing twice.
+//! Everything there is to say to a tenant is one letter per receiver. It leaves through the first of the tenant's own accounts that is not in trouble and takes it; a mail that none of them takes
+//! leaves through the operator's (`mail_tenant` of the configuration). Nothing of a demo tenant leaves it. What no account takes is tried again later ([`letters`]), and each alert says of everybody
+//! it is told to how far that is. A letter is recognised by its idempotency key, so a process that dies between sending and noting sends nothing twice.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use model::{AccountId, AlertId, AlertRuleId, Channel, TenantId, Timestamp, UserId};
-use serde::Serialize;
+use jiff::tz::TimeZone;
+use model::{AccountId, AlertRuleId, Channel, MessageId, TenantId, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
-    Scope, account_states, alert_rules,
+    Scope, Tx, account_states, alert_rules,
     alerts::{self, Alert},
     memberships, users,
 };
@@ -19,13 +20,14 @@ use store::{
 use utoipa::ToSchema;
 
 use super::{
-    AlertKind, TOPIC,
+    AlertKind, AlertState, LETTER, TRIAL,
     facts::Shared,
     letter::{self, Letter},
+    letters::{self, AlertLetter, LetterAbout, LetterState, Tried},
     rules::{self, Receiver, Rule},
 };
 use crate::{
-    Engine, Error, ErrorKind,
+    Engine, Error,
     access::{OperatorRole, Role, mail},
     directory::{Tenant, TenantState},
     keys::Caller,
@@ -48,7 +50,7 @@ pub async fn tell(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
     let read = engine.ports.db.read(Scope::System, move |tx| {
         Box::pin(async move {
-            let due = alert_rules::to_tell(tx, now.plus_seconds(-GROUP_S), TENANTS_MAX).await?;
+            let due = alert_rules::to_tell(tx, now.plus_seconds(-GROUP_S), now, TENANTS_MAX).await?;
             let troubled = if due.is_empty() { Vec::new() } else { account_states::troubled(tx).await? };
             Ok::<_, Error>((due, Shared { troubled, ..Shared::default() }))
         })
@@ -65,11 +67,20 @@ pub async fn tell(engine: &Engine) -> Result<u64, Error> {
     Ok(told)
 }
 
+/// An alert there is something to say about.
+struct Telling {
+    row: Alert,
+    about: LetterAbout,
+    /// Everybody its rule tells.
+    receivers: Vec<Receiver>,
+    letters: Vec<AlertLetter>,
+}
+
 async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timestamp) -> Result<(), Error> {
     let scope = if owner == OPERATOR { Scope::System } else { Scope::Tenant(owner) };
     let read = engine.ports.db.read(scope, move |tx| {
         Box::pin(async move {
-            let rows = alerts::telling(tx, owner, ALERTS_MAX).await?;
+            let rows = alerts::telling(tx, owner, now, ALERTS_MAX).await?;
             let rules = alert_rules::all(tx, owner).await?;
             Ok::<_, Error>((rows, rules))
         })
@@ -77,42 +88,90 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
     let (rows, rules) = read.await?;
     let deliver: BTreeMap<AlertRuleId, Vec<Receiver>> =
         rules.iter().filter_map(Rule::from_row).map(|rule| (rule.id, rule.deliver)).collect();
-    let mut letters: BTreeMap<Receiver, Vec<&Alert>> = BTreeMap::new();
-    let mut admins = None;
-    for row in &rows {
-        for receiver in deliver.get(&row.rule_id).into_iter().flatten() {
-            if receiver.to == rules::ADMINS && receiver.channel == Channel::Email {
-                if admins.is_none() {
-                    admins = Some(administrators(engine, owner).await?);
-                }
-                for to in admins.iter().flatten() {
-                    let receiver = Receiver { channel: Channel::Email, to: to.clone() };
-                    letters.entry(receiver).or_default().push(row);
-                }
-            } else {
-                letters.entry(receiver.clone()).or_default().push(row);
-            }
+    let admins = match deliver.values().flatten().any(|receiver| receiver.to().is_none()) {
+        true => administrators(engine, owner).await?,
+        false => Vec::new(),
+    };
+    let mut all: Vec<Telling> = Vec::new();
+    let mut due: BTreeMap<Receiver, Vec<usize>> = BTreeMap::new();
+    for row in rows {
+        let receivers = everybody(deliver.get(&row.rule_id).map_or(&[], Vec::as_slice), &admins);
+        let (about, known) =
+            (LetterAbout::from_stored(row.telling.as_deref().unwrap_or_default()), row.letters.as_deref());
+        let letters = letters::read(known);
+        for receiver in letters::due(known.map(|_| letters.as_slice()), about, &receivers, now) {
+            due.entry(receiver).or_default().push(all.len());
         }
+        all.push(Telling { row, about, receivers, letters });
     }
     let tenant = engine.directory.tenant(owner).await?;
-    for (receiver, mut alerts) in letters {
-        alerts.dedup_by_key(|alert| alert.id);
-        let whose = tenant.as_ref().map_or("this installation", |tenant| tenant.name.as_str());
-        let letter = letter::write(&alerts, whose, &format!("{}/console/alerts", engine.config.public_url));
-        let key = key(&receiver, &alerts);
-        post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(key)).await?;
+    let whose = tenant.as_ref().map_or("this installation", |tenant| tenant.name.as_str());
+    let zone = tenant.as_ref().and_then(|tenant| TimeZone::get(&tenant.timezone).ok()).unwrap_or(TimeZone::UTC);
+    for (receiver, places) in due {
+        let said: Vec<&Alert> = places.iter().map(|place| &all[*place].row).collect();
+        let letter = letter::write(&said, whose, &zone, &format!("{}/console/alerts", engine.config.public_url));
+        let key = key(&receiver, places.iter().map(|place| &all[*place]));
+        let tried = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key)).await?;
+        for place in places {
+            let Telling { about, letters, .. } = &mut all[place];
+            letters::note(letters, *about, &receiver, &tried, now);
+        }
     }
-    let said: Vec<(AlertId, String)> =
-        rows.into_iter().filter_map(|row| row.telling.map(|telling| (row.id, telling))).collect();
     let write = engine.ports.db.write(scope, move |tx| {
         Box::pin(async move {
-            for (id, telling) in &said {
-                alerts::told(tx, owner, *id, telling, now).await?;
+            for telling in &all {
+                conclude(tx, telling, now).await?;
             }
             Ok::<_, Error>(alert_rules::note_told(tx, owner, now).await?)
         })
     });
     write.await
+}
+
+/// Everybody a rule tells; `admins` as the addresses it stands for. Where it stands for nobody it stays, so that the alert says so.
+fn everybody(deliver: &[Receiver], admins: &[String]) -> Vec<Receiver> {
+    let mut all: Vec<Receiver> = Vec::new();
+    for receiver in deliver {
+        if receiver.to().is_some() || admins.is_empty() {
+            all.push(receiver.clone());
+        } else {
+            all.extend(admins.iter().map(|to| Receiver { channel: Channel::Email, to: to.clone() }));
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Writes how far an alert's letters are.
+async fn conclude(tx: &mut Tx, telling: &Telling, now: Timestamp) -> Result<(), Error> {
+    let before = &telling.row;
+    let Some(mut row) = alerts::lock(tx, before.tenant_id, before.id).await? else { return Ok(()) };
+    let is_said = |letter: &AlertLetter| letter.state == LetterState::Accepted && letter.tried_at == now;
+    if telling.letters.iter().any(is_said) {
+        row.told_at = Some(now);
+    }
+    if (row.times, row.fired_at) == (before.times, before.fired_at) {
+        let mut kept = telling.letters.clone();
+        letters::keep_accepted(&mut kept, &letters::read(row.letters.as_deref()));
+        if row.telling == before.telling {
+            // Who is no longer told by the rule need not be waited for.
+            kept.retain(|letter| {
+                letter.state != LetterState::Waiting
+                    || telling.receivers.iter().any(|to| (to.channel, &to.to) == (letter.channel, &letter.to))
+            });
+            row.tell_at = letters::next(&kept);
+            row.telling = row.telling.filter(|_| row.tell_at.is_some());
+        } else if AlertState::from_stored(&row.state) == AlertState::Resolved {
+            // It ended while the letters were handed over: who just heard of it hears that, too.
+            letters::end(&mut kept, "It was over first.");
+            let is_known = row.resolved_by.is_none() && letters::is_told(&kept);
+            row.telling = is_known.then(|| LetterAbout::Resolved.as_str().to_owned());
+            row.tell_at = is_known.then_some(now);
+        }
+        row.letters = Some(letters::write(&kept));
+    }
+    Ok(alerts::put(tx, &row).await?)
 }
 
 /// The addresses of everybody who administers a tenant, or the installation.
@@ -140,11 +199,12 @@ async fn administrators(engine: &Engine, owner: TenantId) -> Result<Vec<String>,
     read.await
 }
 
-/// What a letter is recognised by: to whom, and which alerts in which state.
-fn key(receiver: &Receiver, alerts: &[&Alert]) -> String {
-    let said: Vec<Value> = alerts
-        .iter()
-        .map(|alert| json!([alert.id, alert.telling, alert.times, alert.fired_at, alert.told_at]))
+/// What a letter is recognised by: to whom, which alerts in which state, and which try it is.
+fn key<'a>(receiver: &Receiver, all: impl Iterator<Item = &'a Telling>) -> String {
+    let said: Vec<Value> = all
+        .map(|Telling { row, about, letters, .. }| {
+            json!([row.id, row.telling, row.times, row.fired_at, letters::tries(letters, *about, receiver)])
+        })
         .collect();
     let text = json!([receiver, said]).to_string();
     let hash: String =
@@ -152,8 +212,16 @@ fn key(receiver: &Receiver, alerts: &[&Alert]) -> String {
     format!("alert-{hash}")
 }
 
-/// The account a letter leaves through: one of the tenant's that carries the channel and works, its default first.
-fn way(tenant: &Tenant, shared: &Shared, channel: Channel) -> Option<AccountId> {
+/// A way out: an account, and whose it is.
+struct Way {
+    tenant: TenantId,
+    account: AccountId,
+    name: String,
+    by_operator: bool,
+}
+
+/// The accounts of a tenant a letter can leave through: those that carry the channel and work, the default first.
+fn ways(tenant: &Tenant, shared: &Shared, channel: Channel, by_operator: bool) -> Vec<Way> {
     let works = |account: &&Arc<crate::directory::Account>| {
         account.is_enabled
             && account.channels.contains(&channel)
@@ -162,19 +230,40 @@ fn way(tenant: &Tenant, shared: &Shared, channel: Channel) -> Option<AccountId> 
     };
     let mut found: Vec<_> = tenant.accounts.iter().filter(works).collect();
     found.sort_by_key(|account| !account.default_for.contains(&channel));
-    found.first().map(|account| account.id)
+    let way = |account: &Arc<crate::directory::Account>| Way {
+        tenant: tenant.id,
+        account: account.id,
+        name: account.name.clone(),
+        by_operator,
+    };
+    found.into_iter().map(way).collect()
 }
 
-/// Hands a letter to the engine like any other message. A letter that cannot leave is given up and logged: what it says stands under alerts anyway.
+/// What a message's answer says of it, as far as letters go.
+#[derive(Deserialize)]
+struct Answer {
+    id: MessageId,
+    status: String,
+    failure: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    detail: String,
+}
+
+/// Hands a letter to the engine like any other message, by one way after another until one takes it. With a key it is Tidings' own; without one it is a message like any other.
 async fn post(
     engine: &Engine,
     tenant: Option<&Arc<Tenant>>,
     shared: &Shared,
     receiver: &Receiver,
     letter: &Letter,
-    key: Option<String>,
-) -> Result<(), Error> {
-    let Some(to) = receiver.to() else { return Ok(()) };
+    key: Option<&str>,
+) -> Result<Tried, Error> {
+    let Some(to) = receiver.to() else {
+        return Ok(Tried::Refused("Nobody has the role admin or owner, so `admins` stands for nobody.".to_owned()));
+    };
     let content = match receiver.channel {
         Channel::Email => json!({"subject": "{{ subject }}", "text": "{{ text }}"}),
         _ => json!({"text": "{{ text }}"}),
@@ -182,36 +271,60 @@ async fn post(
     let text = if receiver.channel == Channel::Email { &letter.text } else { &letter.short };
     let variables = json!({"subject": letter.subject, "text": text});
     let mut request = json!({
-        "to": to, "channel": receiver.channel, "purpose": "transactional", "priority": "high", "topic": TOPIC, "content": content, "variables": variables,
+        "to": to, "channel": receiver.channel, "purpose": "transactional", "priority": "high", "topic": TRIAL, "content": content, "variables": variables,
     });
-    let mut ways: Vec<(TenantId, AccountId)> = Vec::new();
-    if let Some(tenant) = tenant.filter(|tenant| tenant.state == TenantState::Active) {
-        ways.extend(way(tenant, shared, receiver.channel).map(|account| (tenant.id, account)));
-    }
-    let is_demo = tenant.is_some_and(|tenant| tenant.is_demo);
-    let is_operators = tenant.is_none();
-    if !is_demo
-        && (is_operators || receiver.channel == Channel::Email)
-        && let Some(id) = engine.config.mail_tenant
-        && let Some(other) = engine.directory.tenant(id).await?
-        && !ways.iter().any(|(tenant, _)| *tenant == other.id)
-    {
-        ways.extend(way(&other, shared, receiver.channel).map(|account| (other.id, account)));
-    }
-    for (tenant, account) in ways {
-        request["account_id"] = json!(account);
-        let key = key.as_deref().map(IdempotencyKey::parse).transpose()?;
-        match engine.send(&Caller::system(Some(tenant)), request.to_string().as_bytes(), key).await {
-            Ok(_) => return Ok(()),
-            // The database or the tenant's rate: later. Anything else does not get better by waiting.
-            Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled) => return Err(error),
+    let mut refused: Vec<String> = Vec::new();
+    for way in all_ways(engine, tenant, shared, receiver.channel).await? {
+        request["account_id"] = json!(way.account);
+        let body = request.to_string();
+        let sent = match key {
+            Some(key) => engine.send_ours(way.tenant, LETTER, body.as_bytes(), IdempotencyKey::parse(key)?).await,
+            None => engine.send(&Caller::system(Some(way.tenant)), body.as_bytes(), None).await,
+        };
+        match sent {
+            Ok(reply) => {
+                let answer: Answer = serde_json::from_slice(&reply.body).map_err(Error::internal)?;
+                if answer.status != "suppressed" {
+                    return Ok(Tried::Accepted { message_id: Some(answer.id), by_operator: way.by_operator });
+                }
+                let why = answer.failure.map_or_else(|| "it must not be written to".to_owned(), |of| of.detail);
+                refused.push(format!("{}: {why}", way.name));
+            }
             Err(error) => {
-                tracing::warn!(tenant.id = %tenant, account.id = %account, %error, "A letter about alerts was not accepted");
+                tracing::warn!(tenant.id = %way.tenant, account.id = %way.account, %error, "A letter about alerts was not accepted");
+                let why = error.errors.first().map_or(&error.detail, |field| &field.detail);
+                refused.push(format!("{}: {why}", way.name));
             }
         }
     }
-    tracing::warn!(channel = %receiver.channel, "There is no account through which a letter about alerts can leave; it stands under alerts only");
-    Ok(())
+    if refused.is_empty() {
+        let whose = match (tenant, engine.config.mail_tenant) {
+            (Some(_), _) => "This tenant",
+            (None, Some(_)) => "The tenant that `mail_tenant` of the configuration names",
+            (None, None) => "No tenant is named by `mail_tenant` of the configuration, so the operator",
+        };
+        refused.push(format!("{whose} has no account for {} that works and reaches people.", receiver.channel));
+    }
+    Ok(Tried::Refused(refused.join(" ")))
+}
+
+/// Every way out, the tenant's own first.
+async fn all_ways(
+    engine: &Engine,
+    tenant: Option<&Arc<Tenant>>,
+    shared: &Shared,
+    channel: Channel,
+) -> Result<Vec<Way>, Error> {
+    let own = tenant.filter(|tenant| tenant.state == TenantState::Active);
+    let mut all = own.map_or_else(Vec::new, |tenant| ways(tenant, shared, channel, false));
+    let may_borrow = tenant.is_none_or(|tenant| !tenant.is_demo && channel == Channel::Email);
+    if let Some(id) = engine.config.mail_tenant.filter(|_| may_borrow)
+        && own.is_none_or(|tenant| tenant.id != id)
+        && let Some(other) = engine.directory.tenant(id).await?
+    {
+        all.extend(ways(&other, shared, channel, true));
+    }
+    Ok(all)
 }
 
 /// Who was told by a test.
@@ -219,6 +332,8 @@ async fn post(
 pub struct AlertRuleTest {
     /// Everybody a letter was written to; `admins` as the addresses it stands for.
     pub receivers: Vec<Receiver>,
+    /// What became of each letter.
+    pub letters: Vec<AlertLetter>,
 }
 
 /// Sends a letter to everybody a rule tells, to see whether it arrives. Needs the scope `alerts:write`.
@@ -234,22 +349,19 @@ pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRu
     let tenant = engine.directory.tenant(owner).await?;
     let troubled = engine.ports.db.read(Scope::System, |tx| Box::pin(account_states::troubled(tx))).await?;
     let shared = Shared { troubled, ..Shared::default() };
-    let mut receivers: Vec<Receiver> = Vec::new();
-    for receiver in rule.deliver {
-        if receiver.to().is_some() {
-            receivers.push(receiver);
-        } else {
-            let admins = administrators(engine, owner).await?.into_iter();
-            receivers.extend(admins.map(|to| Receiver { channel: Channel::Email, to }));
-        }
-    }
-    receivers.sort();
-    receivers.dedup();
-    let letter = trial(&rule.name, rule.kind);
+    let receivers = everybody(&rule.deliver, &administrators(engine, owner).await?);
+    let (letter, now, mut letters) = (trial(&rule.name, rule.kind), engine.ports.clock.now(), Vec::new());
     for receiver in &receivers {
-        post(engine, tenant.as_ref(), &shared, receiver, &letter, None).await?;
+        let tried = post(engine, tenant.as_ref(), &shared, receiver, &letter, None).await?;
+        letters::note(&mut letters, LetterAbout::Firing, receiver, &tried, now);
     }
-    let told = AlertRuleTest { receivers };
+    // A test is not tried again.
+    for letter in letters.iter_mut().filter(|letter| letter.state == LetterState::Waiting) {
+        letter.state = LetterState::GivenUp;
+    }
+    let is_operators = owner == OPERATOR;
+    let letters = letters.into_iter().map(|letter| letters::shown(letter, is_operators)).collect();
+    let told = AlertRuleTest { receivers, letters };
     once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |_| Box::pin(async move { Ok(told) })).await
 }
 

@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 use store::alerts::Alert;
 use utoipa::ToSchema;
 
-use super::kinds::{AlertKind, AlertUnit};
+use super::{
+    kinds::{AlertKind, AlertUnit},
+    letters::{self, AlertLetter},
+};
+use crate::vault::OPERATOR;
 
 /// Where an alert stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -110,6 +114,8 @@ pub struct AlertView {
     /// When a letter about it was last accepted.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub told_at: Option<Timestamp>,
+    /// Whom the rule tells by letter, each with how far that is; empty before the first try, and where nobody is told.
+    pub letters: Vec<AlertLetter>,
 }
 
 /// How many alerts are not over.
@@ -145,5 +151,9 @@ pub fn alert(row: &Alert) -> Option<AlertView> {
         resolved_at: row.resolved_at,
         resolved_by: row.resolved_by.clone(),
         told_at: row.told_at,
+        letters: letters::read(row.letters.as_deref())
+            .into_iter()
+            .map(|letter| letters::shown(letter, row.tenant_id == OPERATOR))
+            .collect(),
     })
 }

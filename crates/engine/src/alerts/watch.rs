@@ -18,6 +18,7 @@ use super::{
     AlertState,
     evaluate::{Change, Memories, Memory, Notice, evaluate},
     facts::{self, Shared},
+    letters,
     list::tell,
     rules::{self, Rule},
     view,
@@ -147,8 +148,9 @@ async fn look(
             let rows = alert_rules::all(tx, owner).await?;
             let rules: Vec<Rule> = rows.iter().filter(|row| row.is_enabled).filter_map(Rule::from_row).collect();
             let states = alert_rules::states(tx, owner).await?;
-            // An hour that fires is looked at until it is over.
-            let is_new_hour = is_new_hour || !states.is_empty();
+            // An hour that fires is looked at until it is over, and a rule that is new at once.
+            let is_new_rule = rows.iter().any(|row| row.updated_at >= seen);
+            let is_new_hour = is_new_hour || is_new_rule || !states.is_empty();
             let facts = match &of {
                 Some(tenant) => facts::of_tenant(tx, tenant, &rules, &inner, is_new_hour, now).await?,
                 None => facts::of_operator(tx, &rules, &inner, &connectors, now).await?,
@@ -282,6 +284,7 @@ fn written(
     now: Timestamp,
 ) -> Option<Alert> {
     let is_letter = notice.is_told && !rule.deliver.is_empty();
+    let tell_now = |telling: &Option<String>| telling.is_some().then_some(now);
     let reading = notice.reading.as_ref();
     let seen = |mut row: Alert| {
         if let Some(reading) = reading {
@@ -298,8 +301,18 @@ fn written(
             if let Some(reading) = reading.filter(|reading| reading.value_micros > 0) {
                 row.value_micros = reading.value_micros;
             }
-            // What nobody was told of need not be called off either.
-            row.telling = if row.telling.is_some() { None } else { is_letter.then(|| "resolved".to_owned()) };
+            // What nobody was told of need not be called off either. An earlier version did not keep who was.
+            let mut letters = letters::read(row.letters.as_deref());
+            let is_known = match row.letters {
+                Some(_) => letters::is_told(&letters),
+                None => is_letter && row.telling.is_none(),
+            };
+            if row.letters.is_some() {
+                letters::end(&mut letters, "It was over first.");
+                row.letters = Some(letters::write(&letters));
+            }
+            row.telling = is_known.then(|| "resolved".to_owned());
+            row.tell_at = tell_now(&row.telling);
             Some(row)
         }
         (Change::Reopened | Change::Reminded, Some(row)) => {
@@ -311,9 +324,14 @@ fn written(
                 row.times += 1;
             }
             row.seen_at = now;
-            // Somebody who takes care of it need not be told again.
+            // Somebody who takes care of it need not be told again. What no letter could tell so far is not told already, whatever the quiet period.
             let is_new = row.state == AlertState::Firing.as_str();
-            row.telling = (is_letter && is_new).then(|| "firing".to_owned());
+            let is_unheard = row.told_at.is_none() && !rule.deliver.is_empty();
+            row.telling = ((is_letter || is_unheard) && is_new).then(|| "firing".to_owned());
+            row.tell_at = tell_now(&row.telling);
+            if row.telling.is_some() {
+                row.letters = Some(letters::write(&[]));
+            }
             Some(row)
         }
         (Change::Fired, _) | (Change::Reopened | Change::Reminded, None) => Some(seen(Alert {
@@ -338,6 +356,8 @@ fn written(
             resolved_by: None,
             telling: is_letter.then(|| "firing".to_owned()),
             told_at: None,
+            letters: Some(letters::write(&[])),
+            tell_at: is_letter.then_some(now),
         })),
     }
 }

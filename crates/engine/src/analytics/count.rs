@@ -25,18 +25,33 @@ pub fn change(sums: &mut Sums, before: Option<&Message>, after: &Message) {
     *sums.entry(now).or_default() += counts(after);
 }
 
-/// Counts what was sent the way a message has left: its row counts only the way it goes now.
+/// Counts what was sent the way a message has left, and what that cost: its row counts only the way it goes now.
 pub fn former(sums: &mut Sums, m: &Message, former: &FormerRoute) {
-    let key = Key {
+    *sums.entry(way(m, former)).or_default() += way_counts(former);
+}
+
+/// Counts the difference that what became known later of a way a message had left makes.
+pub fn late(sums: &mut Sums, m: &Message, before: &FormerRoute, after: &FormerRoute) {
+    let entry = sums.entry(way(m, before)).or_default();
+    *entry = *entry - way_counts(before);
+    former(sums, m, after);
+}
+
+/// Where a way a message left is counted.
+fn way(m: &Message, former: &FormerRoute) -> Key {
+    Key {
         channel: former.channel,
         provider: former.connector.clone(),
         account_id: former.account_id,
         country: country::text(former.channel, &former.address),
-        // Its cost is that of the way it goes now, in whatever currency that turns out to be.
-        currency: String::new(),
+        currency: former.cost_micros.and(former.cost_currency.clone()).unwrap_or_default(),
         ..key(m)
-    };
-    sums.entry(key).or_default().outcome += writes::former_counts(former);
+    }
+}
+
+fn way_counts(former: &FormerRoute) -> Counts {
+    let cost_micros = former.cost_micros.filter(|_| former.cost_currency.is_some()).unwrap_or(0);
+    Counts { outcome: writes::former_counts(former), cost_micros, ..Counts::default() }
 }
 
 /// True when a change leaves a message where it is counted.
@@ -79,11 +94,6 @@ fn currency(m: &Message) -> &str {
     m.cost_micros.and(m.cost_currency.as_deref()).unwrap_or_default()
 }
 
-/// Counts what is known of a message's cost only once its charge is settled, which is after its row was counted.
-pub fn charged(sums: &mut Sums, m: &Message, charged_micros: i64) {
-    change(sums, Some(m), &Message { cost_micros: Some(charged_micros), ..m.clone() });
-}
-
 fn counts(m: &Message) -> Counts {
     let one = |at: Option<Timestamp>| i64::from(at.is_some());
     let e = &m.engagement;
@@ -97,7 +107,8 @@ fn counts(m: &Message) -> Counts {
         complained: one(e.complained_at),
         unsubscribed: one(e.unsubscribed_at),
         replied: one(e.replied_at),
-        cost_micros: m.cost_micros.filter(|_| m.cost_currency.is_some()).unwrap_or(0),
+        // What ways it left cost counts where they went.
+        cost_micros: m.cost_micros.filter(|_| m.cost_currency.is_some()).map_or(0, |cost| cost - m.cost_before),
         ..Counts::default()
     };
     if matches!(m.status, Status::Failed | Status::Bounced) {

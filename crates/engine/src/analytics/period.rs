@@ -7,6 +7,9 @@ use store::message_counters::{QUARTER_S, quarter, slot};
 use super::Interval;
 use crate::{Error, queries::malformed};
 
+/// Years figures can be asked for: before the first there were no messages, and clocks work on both ends of it.
+const YEARS: std::ops::RangeInclusive<i16> = 1970..=2999;
+
 /// A time zone.
 #[derive(Clone)]
 pub struct Zone(TimeZone);
@@ -77,10 +80,15 @@ impl Zone {
     /// Reads a day or an instant.
     pub fn edge(&self, pointer: &str, text: &str) -> Result<Timestamp, Error> {
         let day = text.parse::<Date>().ok().filter(|_| text.len() == 10).and_then(|date| self.midnight(date));
-        day.or_else(|| text.parse().ok()).ok_or_else(|| {
+        let at = day.or_else(|| text.parse().ok()).ok_or_else(|| {
             let detail = "neither a day as in 2026-11-01 nor an instant as in 2026-11-01T09:00:00Z";
             malformed(pointer, detail.to_owned())
-        })
+        })?;
+        if !YEARS.contains(&at.jiff().to_zoned(self.0.clone()).year()) {
+            let detail = format!("a year from {} to {}", YEARS.start(), YEARS.end());
+            return Err(malformed(pointer, detail));
+        }
+        Ok(at)
     }
 }
 

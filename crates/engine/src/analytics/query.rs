@@ -16,7 +16,7 @@ const MONTH_S: i64 = 31 * 86_400;
 const TEXT_MAX: usize = 200;
 
 /// Which figures are asked for (`GET /v1/analytics`).
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AnalyticsQuery {
@@ -158,7 +158,7 @@ pub(super) fn filter(query: &AnalyticsQuery, zone: &Zone, now: Timestamp) -> Res
         campaign_id: query.campaign_id,
         template_id: query.template_id,
         topic: query.topic.clone(),
-        other_than: None,
+        ..Filter::default()
     })
 }
 
@@ -234,6 +234,8 @@ mod tests {
         );
         assert_eq!(pointer(AnalyticsQuery { since: text("yesterday"), ..Default::default() }), "?since");
         assert_eq!(pointer(AnalyticsQuery { until: text("2026-13-01"), ..Default::default() }), "?until");
+        assert_eq!(pointer(AnalyticsQuery { until: text("9999-12-31"), ..Default::default() }), "?until");
+        assert_eq!(pointer(AnalyticsQuery { since: text("0000-01-01"), ..Default::default() }), "?since");
         let reversed = AnalyticsQuery { since: text("2026-11-02"), until: text("2026-11-02"), ..Default::default() };
         assert_eq!(pointer(reversed), "?until");
         assert_eq!(pointer(AnalyticsQuery { country: text("de"), ..Default::default() }), "?country");

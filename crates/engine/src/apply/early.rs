@@ -1,5 +1,6 @@
 //! A report that came before the id it speaks of was known: how it is kept, and what it becomes once it is.
 
+use connectors::Pricing;
 use model::{Fact, MessageId, Money, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::reports::EarlyReport;
@@ -19,6 +20,9 @@ pub struct EarlyPayload {
     pub segments: Option<u32>,
     /// The price it names.
     pub price: Option<Money>,
+    /// As what kind of message it billed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<Pricing>,
 }
 
 impl EarlyPayload {
@@ -40,6 +44,7 @@ impl EarlyPayload {
             provider_message_id: Some(early.provider_message_id.clone()),
             segments: self.segments,
             price: self.price,
+            pricing: self.pricing,
             machine: None,
             attempt: None,
         }

@@ -1,7 +1,7 @@
 //! Moving a message on to its next channel: what the rules are, and what changes on its row. Pure; `fold` calls it.
 //!
 //! The message stays the same message: its id, its timeline, its attempts go on counting. What it leaves behind is a [`FormerRoute`]: a late report about it still finds the message, can still
-//! make it delivered, and can no longer make it fail; and usage still counts what was sent that way. It moves on when its channel failed for good, when its recipient must not be written
+//! make it delivered, and can no longer make it fail; and usage still counts what was sent that way, and what that cost. It moves on when its channel failed for good, when its recipient must not be written
 //! to there, or when it was sent and nothing arrived within `fallback_after_s`. It never moves on while nobody can say whether an attempt was taken: that would be a second message by guess.
 
 use model::{AccountId, Channel, Failure, FailureKind, Timestamp};
@@ -49,6 +49,14 @@ pub fn with_rest_of(before: &str, route: String) -> String {
     before.find(MARK).map(|at| format!("{route}{}", &before[at..])).unwrap_or(route)
 }
 
+/// Marks the route of a message that left a way and has no channel left to try: its row tells the ways it came.
+pub fn with_ways(route: String) -> String {
+    if route.contains(MARK) { route } else { format!("{route}{MARK}{NOTHING}") }
+}
+
+/// What is left to try once nothing is.
+pub const NOTHING: &str = "nothing is left to try";
+
 /// True when there may be something left to try: without a look at the database.
 pub fn may_move_on(m: &Message) -> bool {
     m.route.as_deref().is_some_and(|route| route.contains(MARK))
@@ -74,22 +82,7 @@ pub fn move_on(
 ) -> Option<(FormerRoute, Vec<Step>, Option<Category>)> {
     let index = steps.iter().position(|step| step.content().is_some() && is_usable(step))?;
     let step = &steps[index];
-    let former = FormerRoute {
-        tenant_id: m.tenant_id,
-        message_id: m.id,
-        position,
-        channel: m.channel,
-        address: m.address.clone(),
-        account_id: m.account_id?,
-        connector: m.connector.clone().unwrap_or_default(),
-        provider_message_id: m.provider_message_id.take(),
-        sent_at: m.sent_at.take(),
-        segments: m.segments,
-        bytes: m.bytes.take(),
-        failure: m.failure.take(),
-        last_attempt: m.attempts,
-        left_at: now,
-    };
+    let former = leave(m, position, now)?;
     m.channel = step.channel;
     m.address.clone_from(&step.address);
     m.account_id = Some(step.account_id);
@@ -102,13 +95,45 @@ pub fn move_on(
     Some((former, steps[index + 1..].to_vec(), step.category))
 }
 
-/// True when a report speaks of a way the message left: by the attempt it echoes, or by the provider's id.
-pub fn is_about_former(m: &Message, former: &[FormerRoute], attempt: Option<u32>, provider_id: Option<&str>) -> bool {
-    let by_attempt = attempt.map(|attempt| former.iter().any(|route| attempt <= route.last_attempt));
-    by_attempt.unwrap_or_else(|| {
-        provider_id.is_some_and(|id| {
-            m.provider_message_id.as_deref() != Some(id)
-                && former.iter().any(|route| route.provider_message_id.as_deref() == Some(id))
-        })
+/// Takes off a message's row what is only so the way it goes now, to be kept as a way it left.
+pub fn leave(m: &mut Message, position: u32, now: Timestamp) -> Option<FormerRoute> {
+    let account_id = m.account_id?;
+    // What it costs is known once it was sent.
+    let cost_micros = m.sent_at.and(m.cost_micros).map(|cost| cost - m.cost_before);
+    m.cost_before += cost_micros.unwrap_or(0);
+    Some(FormerRoute {
+        tenant_id: m.tenant_id,
+        message_id: m.id,
+        position,
+        channel: m.channel,
+        address: m.address.clone(),
+        account_id,
+        connector: m.connector.clone().unwrap_or_default(),
+        provider_message_id: m.provider_message_id.take(),
+        sent_at: m.sent_at.take(),
+        segments: m.segments,
+        bytes: m.bytes.take(),
+        cost_micros,
+        cost_currency: cost_micros.and(m.cost_currency.clone()),
+        charge: None,
+        failure: m.failure.take(),
+        last_attempt: m.attempts,
+        left_at: now,
     })
+}
+
+/// Which of the ways the message left, in their order, a report speaks of: by the attempt it echoes, or by the provider's id.
+pub fn about_former(
+    m: &Message,
+    former: &[FormerRoute],
+    attempt: Option<u32>,
+    provider_id: Option<&str>,
+) -> Option<usize> {
+    match (attempt, provider_id) {
+        (Some(attempt), _) => former.iter().position(|route| attempt <= route.last_attempt),
+        (None, Some(id)) if m.provider_message_id.as_deref() != Some(id) => {
+            former.iter().position(|route| route.provider_message_id.as_deref() == Some(id))
+        }
+        (None, _) => None,
+    }
 }

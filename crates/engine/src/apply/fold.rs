@@ -1,14 +1,14 @@
 //! Folds inputs into message rows and what is written beside them. No IO: rows come in, [`Writes`] go out.
 
 mod elsewhere;
+mod pricing;
 mod suppressing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use connectors::{Acceptance, Outcome, registry};
 use model::{
-    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Money, Status, TenantId,
-    Timestamp, step,
+    AccountId, Channel, Class, Fact, Failure, FailureKind, Guarantee, Ids, MessageId, Status, TenantId, Timestamp, step,
 };
 use store::{
     attempts::{Attempt, Observation},
@@ -21,7 +21,8 @@ use store::{
 };
 
 use super::{
-    AskedAbout, EarlyPayload, Finished, Held, Learned, Moved, Withdrawn,
+    AskedAbout, Change, EarlyPayload, Finished, Held, Learned, Moved, Withdrawn,
+    changes::Before,
     conclude::{self, Facts, Next, conclude},
     fallback,
     health::News,
@@ -29,10 +30,11 @@ use super::{
 use crate::{
     consent::{notice, screen::Ruling},
     engine::Tenants,
-    money::{book::Category, charge, purse::Purses},
+    money::purse::Purses,
     plans::quota::Rooms,
     routing::again::History,
     view,
+    waiting::ASK_FOR_MS,
     writes::Writes,
 };
 
@@ -216,9 +218,7 @@ impl<'a> Fold<'a> {
             m.provider_message_id.clone_from(&acceptance.provider_message_id);
         }
         m.segments = acceptance.segments.or(m.segments);
-        if let Some(price) = &acceptance.price {
-            self.priced(m, price);
-        }
+        self.priced(m, acceptance.price.as_ref(), None);
         m.due_at = None;
         for (position, (after_ms, fact)) in acceptance.later.iter().enumerate() {
             self.writes.later.push(LaterFact {
@@ -245,25 +245,6 @@ impl<'a> Fold<'a> {
         self.step(m, &Fact::Sent, self.now);
         if let Some(after_s) = self.ways.left.get(&m.id).map(|left| left.after_s).filter(|after_s| *after_s > 0) {
             self.wait_for_delivery(m, Some(self.now.plus_seconds(after_s.into())));
-        }
-    }
-
-    /// The provider named its price. For a tenant that is billed what a message costs is what the tenant pays us: its charge takes note; for the others it is what the provider takes.
-    fn priced(&mut self, m: &mut Message, price: &Money) {
-        // A message that was charged keeps to its charge, also once its tenant is no longer billed: what it comes to is written over what the provider takes.
-        self.writes.charge(charge::priced(m, price, self.now));
-        self.repriced.insert(m.id);
-        let is_billed = self.tenants.get(&m.tenant_id).is_some_and(|tenant| tenant.billing.is_some());
-        if !is_billed && m.cost_currency.as_ref().is_none_or(|currency| *currency == price.currency) {
-            (m.cost_micros, m.cost_currency) = (Some(price.amount_micros), Some(price.currency.clone()));
-        }
-    }
-
-    /// A message goes another way, which may have another price. Called wherever its channel or account changes. `former` is the way it left, where something may have been sent that way;
-    /// `category` is what kind of message it is now, where that may be another than before.
-    fn reprice(&mut self, m: &mut Message, former: Option<&FormerRoute>, category: Option<Option<Category>>) {
-        if let Some(tenant) = self.tenants.get(&m.tenant_id) {
-            self.writes.charge(charge::moved(tenant, m, former, category, self.now));
         }
     }
 
@@ -392,16 +373,18 @@ impl<'a> Fold<'a> {
         self.put(m);
     }
 
-    /// A fact became known.
-    pub(super) fn learned(&mut self, learned: &Learned) {
-        let Some(mut m) = self.take(learned.message_id) else { return };
+    /// A fact became known. Answers what it changed.
+    pub(super) fn learned(&mut self, learned: &Learned) -> Vec<Change> {
+        let Some(mut m) = self.take(learned.message_id) else { return Vec::new() };
         if m.tenant_id != learned.tenant_id {
             self.put(m);
-            return;
+            return Vec::new();
         }
-        let is_former = self.ways.former.get(&m.id).is_some_and(|former| {
-            fallback::is_about_former(&m, former, learned.attempt, learned.provider_message_id.as_deref())
+        let before = Before::of(&m);
+        let former = self.ways.former.get(&m.id).and_then(|former| {
+            fallback::about_former(&m, former, learned.attempt, learned.provider_message_id.as_deref())
         });
+        let is_former = former.is_some();
         let mut detail = serde_json::Map::new();
         if let Some(word) = &learned.provider_status {
             detail.insert("provider_status".to_owned(), word.clone().into());
@@ -414,6 +397,9 @@ impl<'a> Fold<'a> {
         }
         if let Some(machine) = learned.machine {
             detail.insert("machine".to_owned(), machine.into());
+        }
+        if let Some(pricing) = &learned.pricing {
+            detail.insert("billed_as".to_owned(), serde_json::to_value(pricing).unwrap_or_default());
         }
         self.writes.observations.push(Observation {
             tenant_id: m.tenant_id,
@@ -429,26 +415,33 @@ impl<'a> Fold<'a> {
             at: learned.at,
             recorded_at: self.now,
         });
+        if let Some(position) = former {
+            self.told_late(&mut m, position, learned);
+        }
         if is_former && !matches!(learned.fact.status(), Some(Status::Delivered | Status::Read) | None) {
-            // It has moved on: only that it arrived after all, or what the recipient did, still matters.
+            // It has moved on: only that it arrived after all, what the recipient did, and what that way cost, still matters.
+            let changes = before.changes(&m, learned.price.as_ref());
             self.put(m);
-            return;
+            return changes;
         }
         if m.provider_message_id.is_none() && !is_former {
             m.provider_message_id.clone_from(&learned.provider_message_id);
         }
         m.segments = learned.segments.filter(|count| *count > 0 && !is_former).or(m.segments);
-        if let Some(price) = learned.price.as_ref().filter(|_| !is_former) {
-            self.priced(&mut m, price);
+        let price = learned.price.as_ref();
+        if !is_former {
+            self.priced(&mut m, price, learned.pricing.as_ref());
         }
-        self.notice(&m, |channel, connector| notice::of_fact(channel, connector, &learned.fact));
+        let noticed = self.noticed(&m, &learned.fact);
         if let Fact::Failed { failure } | Fact::Bounced { failure, .. } = &learned.fact
             && !matches!(m.status, Status::Delivered | Status::Read)
             && m.due_at.is_none()
             && self.falls_back(&mut m, failure)
         {
+            let mut changes = before.changes(&m, price);
+            changes.extend(noticed);
             self.put(m);
-            return;
+            return changes;
         }
         if learned.fact.status().is_some_and(Status::is_final) {
             // Whatever the provider says settles an attempt nobody could speak for: no retry, no more asking.
@@ -469,7 +462,10 @@ impl<'a> Fold<'a> {
         if learned.machine.is_none() {
             self.step(&mut m, &learned.fact, learned.at);
         }
+        let mut changes = before.changes(&m, price);
+        changes.extend(noticed);
         self.put(m);
+        changes
     }
 
     /// A report that came before the provider's answer was recorded.
@@ -480,7 +476,7 @@ impl<'a> Fold<'a> {
         });
         let Some((message_id, tenant_id)) = row.map(|m| (m.id, m.tenant_id)) else { return };
         if let Some(payload) = EarlyPayload::read(&early.report) {
-            self.learned(&payload.learned(tenant_id, message_id, early));
+            drop(self.learned(&payload.learned(tenant_id, message_id, early)));
         }
     }
 
@@ -600,6 +596,10 @@ impl<'a> Fold<'a> {
             }
             if status.is_final() && !status.was_accepted() {
                 m.ended_at = Some(at);
+            }
+            // What is set aside for it stays so as long as somebody may still say that it was taken.
+            if status == Status::Unknown && m.aside.is_some() && m.poll_at.is_none() {
+                m.poll_at = Some(self.now.plus_millis(ASK_FOR_MS));
             }
         }
         let is_engagement = fact.status().is_none();

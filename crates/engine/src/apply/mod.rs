@@ -4,6 +4,7 @@
 //! locked, the pure rules ([`model::step`], [`conclude`], [`health`]) say what changes, and message, attempt, observation, next delivery, events, usage and account
 //! health are written together. Facts may come late, twice or shuffled; rows and counters end up the same.
 
+mod changes;
 pub mod conclude;
 mod early;
 pub mod fallback;
@@ -15,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use connectors::Outcome;
+use connectors::{Outcome, Pricing};
 use model::{AccountId, Fact, Failure, FailureKind, MessageId, Money, TenantId, Timestamp};
 use store::{
     Scope, Tx,
@@ -26,8 +27,8 @@ use store::{
     reports, suppressions,
 };
 
-pub use self::early::EarlyPayload;
 use self::fold::{Fold, Means, Ways};
+pub use self::{changes::Change, early::EarlyPayload};
 use crate::{
     Engine, Error,
     consent::{notice, screen::Ruling},
@@ -111,6 +112,8 @@ pub struct Learned {
     pub segments: Option<u32>,
     /// The price it names.
     pub price: Option<Money>,
+    /// As what kind of message it billed it.
+    pub pricing: Option<Pricing>,
     /// Why it was a machine that opened or clicked; `None` when a person may have.
     pub machine: Option<&'static str>,
     /// Which attempt it speaks of, when the provider echoes it.
@@ -226,6 +229,8 @@ pub(crate) struct Aftermath {
     pauses: Vec<(AccountId, Option<Timestamp>, bool)>,
     due: Vec<(TenantId, AccountId, model::Class, Timestamp)>,
     told: Vec<TenantId>,
+    /// What each fact that was given changed, in their order; for what was learned alone.
+    pub(crate) changes: Vec<Vec<Change>>,
 }
 
 async fn write_some(engine: &Engine, inputs: Arc<Vec<Input>>, chosen: Vec<usize>) -> Result<(), Error> {
@@ -297,6 +302,7 @@ pub(crate) async fn write_in(
     let purses = purses(tx, tenants, inputs, &rows, (&ways, &histories), now).await?;
     let rooms = rooms(tx, tenants, &rows, &ways).await?;
     let mut fold = Fold::new(rows, tenants, ids, now, ways, histories, Means { rooms, purses });
+    let mut changes = Vec::new();
     for input in inputs {
         match input {
             Input::Finished(items) => {
@@ -306,9 +312,11 @@ pub(crate) async fn write_in(
             }
             Input::Learned(items) => {
                 for item in items {
-                    if !is_anothers(tx, &fold, item).await? {
-                        fold.learned(item);
-                    }
+                    let changed = match is_anothers(tx, &fold, item).await? {
+                        true => Vec::new(),
+                        false => fold.learned(item),
+                    };
+                    changes.push(changed);
                 }
             }
             Input::Abandoned(items) => {
@@ -366,7 +374,7 @@ pub(crate) async fn write_in(
         notices.write(tx, shard).await?;
         due.extend(notices.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)));
     }
-    Ok(Aftermath { pauses, due, told })
+    Ok(Aftermath { pauses, due, told, changes })
 }
 
 /// What is left of credit for messages with another channel or account to go to. Costs nothing for the others, and where nobody pays ahead.

@@ -1,90 +1,304 @@
-//! Invoices against their lines, their series of numbers, and the months they follow.
+//! Every invoice and credit note against its own lines, dates and plan, the series of numbers, and credit notes against what they take back: also of tenants that are gone, because an operator keeps bills.
 
 use std::collections::BTreeMap;
 
-use model::{InvoiceId, TenantId, Timestamp};
+use model::{Channel, InvoiceId, Timestamp};
 use store::{
-    Tx,
+    Db, Scope, Tx,
     invoices::{self, Invoice},
+    plans::{self, Plan},
+    recounts,
 };
 
-use super::{Found, PAGE, Verified};
+use super::{Found, PAGE, ROWS_MAX};
 use crate::{
     Error, demo,
-    invoices::{Body, InvoiceState},
+    documents::figures::minor_unit,
+    invoices::{
+        Body, InvoiceKind, InvoiceState,
+        compose::{Line, LineKind, TaxRate, taxed},
+    },
+    plans::{Allowance, allowances, months},
 };
 
+/// Numbers that are looked for at once.
+const NUMBERS_MAX: usize = 500;
+
+/// A page of invoices, each with its plan, and with the invoice it takes back.
+type Page = Vec<(Invoice, Option<Plan>, Option<Invoice>)>;
+
 /// Checks invoices and their numbers.
-pub(super) async fn look(tx: &mut Tx) -> Result<Verified, Error> {
-    let mut found = Found::default();
-    let mut numbers: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    let series = invoices::series(tx).await?;
-    let mut ends: BTreeMap<TenantId, Timestamp> = BTreeMap::new();
-    let mut after = InvoiceId::from_ulid(0);
+pub(super) async fn look(db: &Db, found: &mut Found) -> Result<(), Error> {
+    let (mut numbers, mut after) = (Vec::new(), InvoiceId::from_ulid(0));
     loop {
-        let page = invoices::page(tx, after, PAGE).await?;
+        let page = db.read(Scope::System, move |tx| Box::pin(page(tx, after))).await?;
         let Some(last) = page.last() else { break };
-        after = last.id;
-        for row in &page {
+        after = last.0.id;
+        for (row, plan, of) in &page {
             found.verified.invoices += 1;
-            look_at_bill(row, &mut ends, &mut found)?;
-            let numbered = row.number.as_deref().and_then(|number| {
-                let of = series.iter().filter(|(name, _)| number.starts_with(name.as_str()));
-                let (name, _) = of.max_by_key(|(name, _)| name.len())?;
-                Some((name.clone(), number[name.len()..].parse().ok()?))
-            });
-            match numbered {
-                Some((name, number)) => numbers.entry(name).or_default().push(number),
-                // A demo's is for show, and goes with its tenant.
-                None if row.number.as_deref().is_some_and(|number| !number.starts_with(demo::bill::SERIES)) => {
-                    found.add(Some(row.tenant_id), "invoice", || format!("{} is of no series", name(row)));
-                }
-                None => {}
-            }
+            look_at(row, plan.as_ref(), of.as_ref(), found);
+            // A demo's is for show, and goes with its tenant.
+            let number = row.number.as_ref().filter(|number| !number.starts_with(demo::bill::SERIES));
+            numbers.extend(number.map(|number| (number.clone(), row.tenant_id)));
         }
     }
-    for (name, last) in series {
-        let mut given = numbers.remove(&name).unwrap_or_default();
-        given.sort_unstable();
-        for number in (1..=last).filter(|number| given.binary_search(number).is_err()) {
-            found.add(None, "invoice", || format!("the number {name}{number:06} was given and has no invoice"));
+    // Read last, so that every number that was seen is of a series that is known.
+    let read = db.read(Scope::System, |tx| {
+        Box::pin(async move {
+            let credited = recounts::miscredited(tx, ROWS_MAX).await?;
+            let gone = recounts::without_tenant(tx, ROWS_MAX).await?;
+            Ok::<_, Error>((invoices::series(tx).await?, credited, gone))
+        })
+    });
+    let (series, credited, gone) = read.await?;
+    let mut given: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for (number, tenant) in &numbers {
+        let of = series.iter().filter(|(name, _)| number.starts_with(name.as_str())).max_by_key(|(name, _)| name.len());
+        let place = of.and_then(|(name, _)| Some((name, number[name.len()..].parse::<i64>().ok()?)));
+        match place.filter(|(name, place)| *number == format!("{name}{place:06}")) {
+            Some((name, place)) => given.entry(name.as_str()).or_default().push(place),
+            None => found.add(Some(*tenant), "invoice", || format!("{number} is of no series")),
         }
-        for number in given.iter().filter(|number| **number > last) {
+    }
+    for (name, last) in &series {
+        let mut given = given.remove(name.as_str()).unwrap_or_default();
+        given.sort_unstable();
+        for number in given.iter().filter(|number| !(1..=*last).contains(*number)) {
             found.add(None, "invoice", || format!("the number {name}{number:06} was never given"));
         }
+        for pair in given.windows(2).filter(|pair| pair[0] == pair[1]) {
+            found.add(None, "invoice", || format!("the number {name}{:06} was given twice", pair[0]));
+        }
+        let missing = (1..=*last).filter(|number| given.binary_search(number).is_err());
+        look_for(db, missing.map(|number| format!("{name}{number:06}")), found).await?;
     }
-    Ok(found.verified)
+    found.add_all(None, "invoice", credited, |(tenant, id, notes)| match notes {
+        -1 => format!("{id} of {tenant} takes an invoice back that is not there"),
+        notes => format!("{id} of {tenant} has {notes} credit notes, which does not fit what became of it"),
+    });
+    found.add_all(None, "billing", gone, |(tenant, table)| {
+        format!("{table} has rows of {tenant}, and there is no such tenant")
+    });
+    Ok(())
 }
 
-fn name(row: &Invoice) -> String {
+async fn page(tx: &mut Tx, after: InvoiceId) -> Result<Page, Error> {
+    let (mut page, mut known) = (Page::new(), BTreeMap::new());
+    for row in invoices::page(tx, after, PAGE).await? {
+        let plan = Body::from_stored(&row.body).ok().and_then(|body| body.plan_id);
+        if let Some(id) = plan
+            && !known.contains_key(&id)
+        {
+            known.insert(id, plans::find(tx, id).await?);
+        }
+        let of = match row.of_id {
+            Some(id) => invoices::find(tx, row.tenant_id, id).await?,
+            None => None,
+        };
+        page.push((row, plan.and_then(|id| known[&id].clone()), of));
+    }
+    Ok(page)
+}
+
+/// Tells which numbers no invoice has, looking once more at those that were given while the invoices were read.
+async fn look_for(db: &Db, missing: impl Iterator<Item = String>, found: &mut Found) -> Result<(), Error> {
+    let missing: Vec<String> = missing.collect();
+    for numbers in missing.chunks(NUMBERS_MAX) {
+        let asked = numbers.to_vec();
+        let read = db.read(Scope::System, move |tx| {
+            Box::pin(async move { Ok::<_, Error>(recounts::given_numbers(tx, &asked).await?) })
+        });
+        let there = read.await?;
+        for number in numbers.iter().filter(|number| !there.contains(number)) {
+            found.add(None, "invoice", || format!("the number {number} was given and has no invoice"));
+        }
+    }
+    Ok(())
+}
+
+/// How people find it.
+pub(super) fn name(row: &Invoice) -> String {
     row.number.clone().unwrap_or_else(|| row.id.to_string())
 }
 
-fn look_at_bill(row: &Invoice, ends: &mut BTreeMap<TenantId, Timestamp>, found: &mut Found) -> Result<(), Error> {
-    let of = Some(row.tenant_id);
-    let body = Body::from_stored(&row.body)?;
+fn look_at(row: &Invoice, plan: Option<&Plan>, of: Option<&Invoice>, found: &mut Found) {
+    let Ok(body) = Body::from_stored(&row.body) else {
+        found.add(Some(row.tenant_id), "invoice", || format!("{}: what it says cannot be read", name(row)));
+        return;
+    };
+    let is_demo = row.number.as_deref().is_some_and(|number| number.starts_with(demo::bill::SERIES));
+    let mut wrong = Vec::new();
+    wrong.extend(misdated(row, &body, is_demo));
+    wrong.extend(misadded(row, &body));
+    wrong.extend(misplanned(row, &body, plan));
+    let sign = if row.kind == InvoiceKind::CreditNote.as_str() { -1 } else { 1 };
+    wrong.extend(
+        body.lines.iter().filter_map(|line| misfigured(line, sign, &body.allowances, minor_unit(&row.currency))),
+    );
+    wrong.extend(misshared(&body, sign));
+    if let Some(of) = of {
+        wrong.extend(miscredited(row, &body, of));
+    }
+    for wrong in wrong {
+        found.add(Some(row.tenant_id), "invoice", || format!("{}: {wrong}", name(row)));
+    }
+}
+
+/// What does not fit the state of an invoice: its number, its dates, its payment.
+fn misdated(row: &Invoice, body: &Body, is_demo: bool) -> Option<String> {
+    let is = |state: InvoiceState| row.state == state.as_str();
+    let is_note = row.kind == InvoiceKind::CreditNote.as_str();
+    let is_known = [InvoiceKind::Invoice, InvoiceKind::CreditNote].iter().any(|kind| row.kind == kind.as_str())
+        && [InvoiceState::Draft, InvoiceState::Issued, InvoiceState::Paid, InvoiceState::Void].into_iter().any(is);
+    let (has_number, is_issued) = (row.number.is_some(), row.issued_at.is_some());
+    let is_due = row.issued_at.filter(|_| row.total > 0).map(|at| at.plus_seconds(i64::from(body.due_days) * 86_400));
+    let is_right = is_known
+        && is_note == row.of_id.is_some()
+        && has_number == is_issued
+        && (has_number || is(InvoiceState::Draft) || is(InvoiceState::Void))
+        && !(is(InvoiceState::Draft) && has_number)
+        && (row.due_at == is_due || (is_demo && row.due_at > row.issued_at))
+        && is(InvoiceState::Void) == row.voided_at.is_some()
+        && !(is_note && is(InvoiceState::Void))
+        // What was paid may be taken back, and then it still says so.
+        && (is(InvoiceState::Paid) == row.paid_at.is_some() || (is(InvoiceState::Void) && has_number))
+        // Where nothing is to be paid nobody names a payment.
+        && row.payment.is_some() == (row.paid_at.is_some() && row.total > 0)
+        && (!is(InvoiceState::Issued) || row.total > 0)
+        && row.starts_at < row.ends_at;
+    (!is_right).then(|| {
+        format!("it is a {} that is {}, and its number, its dates or its payment do not fit that", row.kind, row.state)
+    })
+}
+
+/// What does not add up: lines, taxes and total.
+fn misadded(row: &Invoice, body: &Body) -> Vec<String> {
+    let mut wrong = Vec::new();
     let net: i64 = body.lines.iter().map(|line| line.amount_micros).sum();
     let total = net + body.taxes.iter().map(|tax| tax.amount_micros).sum::<i64>();
     if net != body.net || total != row.total {
-        found.add(of, "invoice", || {
-            format!(
-                "{}: its lines come to {net} and {total} with taxes, it says {} and {}",
-                name(row),
-                body.net,
-                row.total
-            )
-        });
+        wrong.push(format!("its lines come to {net} and {total} with taxes, it says {} and {}", body.net, row.total));
     }
-    let has_number = row.number.is_some();
-    let is_draft = row.state == InvoiceState::Draft.as_str();
-    if (is_draft && has_number) || (!is_draft && !has_number && row.state != InvoiceState::Void.as_str()) {
-        found.add(of, "invoice", || format!("{} is {}, and its number does not fit that", name(row), row.state));
-    }
-    if row.of_id.is_none() {
-        if ends.get(&row.tenant_id).is_some_and(|end| row.starts_at < *end) {
-            found.add(of, "invoice", || format!("{} bills again what an earlier invoice billed", name(row)));
+    for tax in &body.taxes {
+        let rate = TaxRate { name: tax.name.clone(), rate_ppm: tax.rate_ppm };
+        let right = taxed(&rate, body.net, minor_unit(&row.currency)).amount_micros;
+        if right != tax.amount_micros {
+            wrong.push(format!("{} of {} comes to {right}, it says {}", tax.name, body.net, tax.amount_micros));
         }
-        ends.insert(row.tenant_id, row.ends_at);
     }
-    Ok(())
+    if body.lines.is_empty() {
+        wrong.push("it has no lines".to_owned());
+    }
+    wrong
+}
+
+/// What does not fit the plan, which never changes, or the month on the tenant's clock.
+fn misplanned(row: &Invoice, body: &Body, plan: Option<&Plan>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    match plan {
+        Some(plan) if plan.currency != row.currency => {
+            wrong.push(format!("it is in {}, and its plan in {}", row.currency, plan.currency))
+        }
+        Some(plan) if allowances(&plan.allowances) != body.allowances => {
+            wrong.push("its plan includes something else".to_owned())
+        }
+        Some(plan) => {
+            let fees = body.lines.iter().filter(|line| line.kind == LineKind::Fee);
+            let is_more = |line: &&Line| line.amount_micros.abs() > plan.monthly_fee + minor_unit(&row.currency);
+            let is_other = |line: &&Line| line.unit_micros.is_some_and(|unit| unit != plan.monthly_fee);
+            if fees.clone().count() > 1 || fees.clone().any(|line| is_more(&line) || is_other(&line)) {
+                wrong.push(format!("its plan costs {} a month", plan.monthly_fee));
+            }
+        }
+        None if body.plan_id.is_some() => wrong.push("there is no such plan as it names".to_owned()),
+        None => {}
+    }
+    if let Some(zone) = &body.timezone {
+        let (starts, ends) = (row.starts_at.as_micros(), row.ends_at.as_micros());
+        let month = months::name(&months::zone(zone), Timestamp::from_micros(starts + (ends - starts) / 2));
+        if month != body.month {
+            wrong.push(format!("it says it is for {}, and its time lies in {month}", body.month));
+        }
+    }
+    wrong
+}
+
+/// What is wrong with a line by itself; `sign` is -1 on a credit note.
+fn misfigured(line: &Line, sign: i64, allowances: &[Allowance], coin: i64) -> Option<String> {
+    let (quantity, amount) = (line.quantity * sign, line.amount_micros * sign);
+    let included = allowances.iter().find(|allowance| Some(allowance.channel) == line.channel);
+    let exact = line.unit_micros.map(|unit| quantity.saturating_mul(unit));
+    // What is less than a coin is shared out over lines.
+    let is_near = exact.is_none_or(|exact| (exact - amount).abs() <= coin);
+    let is_right = amount % coin == 0
+        && match line.kind {
+            LineKind::Fee => quantity == 1 && amount >= 0 && is_near,
+            LineKind::Included => {
+                amount == 0 && included.is_some_and(|allowance| (0..=allowance.included).contains(&quantity))
+            }
+            LineKind::Overage => {
+                quantity > 0
+                    && is_near
+                    && line.unit_micros.is_some()
+                    && line.unit_micros == included.and_then(|allowance| allowance.overage_micros)
+            }
+            LineKind::Messages => quantity >= 0 && line.channel.is_some() && line.unit_micros.is_none(),
+            LineKind::Credit => quantity == 1 && amount != 0,
+            LineKind::Correction => quantity != 0 && is_near && line.unit_micros.is_some(),
+            LineKind::MessagesCorrection => amount != 0 && line.channel.is_some() && line.unit_micros.is_none(),
+        };
+    (!is_right).then(|| {
+        format!(
+            "the line {:?} of {} at {:?} for {} does not fit",
+            line.description, line.quantity, line.unit_micros, line.amount_micros
+        )
+    })
+}
+
+/// Lines that do not fit one another: messages beyond a plan before it is used up, and more paid out of credit than messages cost.
+fn misshared(body: &Body, sign: i64) -> Option<String> {
+    let sum = |kind: LineKind, channel: Channel| -> Option<i64> {
+        let of = body.lines.iter().filter(|line| line.kind == kind && line.channel == Some(channel));
+        of.map(|line| line.quantity * sign).reduce(|sum, one| sum + one)
+    };
+    for allowance in &body.allowances {
+        let (within, beyond) = (sum(LineKind::Included, allowance.channel), sum(LineKind::Overage, allowance.channel));
+        if beyond.is_some() && within != Some(allowance.included) {
+            return Some(format!(
+                "{}: {beyond:?} messages are beyond the {} that are included, of which it bills {within:?}",
+                allowance.channel, allowance.included
+            ));
+        }
+    }
+    let of = |kinds: &[LineKind]| -> i64 {
+        body.lines.iter().filter(|line| kinds.contains(&line.kind)).map(|line| line.amount_micros * sign).sum()
+    };
+    let (due, credit) = (of(&[LineKind::Messages, LineKind::MessagesCorrection]), -of(&[LineKind::Credit]));
+    let credits = body.lines.iter().filter(|line| line.kind == LineKind::Credit).count();
+    // Who pays ahead has paid all of it, also what comes back.
+    let is_right = credits == 0 || (credits == 1 && (credit == due || (0..=due).contains(&credit)));
+    (!is_right).then(|| format!("{credit} were paid out of credit for messages that cost {due}"))
+}
+
+/// What a credit note says otherwise than the invoice it takes back.
+fn miscredited(note: &Invoice, body: &Body, of: &Invoice) -> Option<String> {
+    let Ok(other) = Body::from_stored(&of.body) else { return None };
+    let pairs = |lines: &[Line], sign: i64| -> Vec<_> {
+        let one = |line: &Line| {
+            (
+                line.kind,
+                line.channel,
+                line.country.clone(),
+                line.quantity * sign,
+                line.unit_micros,
+                line.amount_micros * sign,
+            )
+        };
+        lines.iter().map(one).collect()
+    };
+    let is_right = (note.currency.as_str(), note.starts_at, note.ends_at, -note.total, -body.net)
+        == (of.currency.as_str(), of.starts_at, of.ends_at, of.total, other.net)
+        && pairs(&body.lines, -1) == pairs(&other.lines, 1)
+        && body.of_number.as_ref().is_none_or(|number| Some(number) == of.number.as_ref());
+    (!is_right).then(|| format!("it takes {} back, and does not say the same", name(of)))
 }

@@ -1,53 +1,70 @@
-//! Each ledger's entries against one another, its balances, its grants, the purchases they came from, and what its messages were charged.
+//! Each ledger's entries against one another, its balances, and its grants.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use model::{PurchaseId, TenantId};
+use model::TenantId;
 use store::{
     Db, charge_counters,
-    credits::{self, Entry, Ledger},
-    purchases, recounts,
+    credits::{self, Entry, Grant, Ledger},
+    recounts,
 };
 
-use super::{Found, PAGE, TOLD_MAX, read};
+use super::{Found, PAGE, history::History, read};
 use crate::{
     Error,
-    money::ledger::{self, Book},
+    money::{
+        BillingMode,
+        book::PARTS,
+        credits::GRANTS_MAX,
+        ledger::{self, Book},
+    },
 };
 
+/// Grants a ledger is written with, the newest: what is given back finds no older ones.
+const GRANTS_READ: usize = 2 * GRANTS_MAX as usize;
+
 /// Checks one tenant's ledger.
-pub(super) async fn look(db: &Db, tenant: TenantId, found: &mut Found) -> Result<(), Error> {
-    let of = Some(tenant);
+pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Result<(), Error> {
+    let (tenant, of) = (history.tenant, Some(history.tenant));
     let balances = read(db, tenant, move |tx| {
         Box::pin(async move {
-            let Some(ledger) = credits::find(tx, tenant).await? else { return Ok(None) };
-            let left = credits::grants_left(tx, tenant).await?;
-            Ok(Some((ledger, credits::sums(tx, tenant).await?, charge_counters::total(tx, tenant).await?, left)))
+            let Some(ledger) = credits::find(tx, tenant).await? else {
+                return Ok(Err(recounts::rows_of_ledger(tx, tenant).await?));
+            };
+            let grants = credits::grants_before(tx, tenant, i64::MAX, i64::MAX).await?;
+            Ok(Ok((ledger, credits::sums(tx, tenant).await?, charge_counters::total(tx, tenant).await?, grants)))
         })
     });
-    let Some((ledger, (reserved, charged), counted, left)) = balances.await? else { return Ok(()) };
+    let (ledger, (reserved, charged), counted, grants) = match balances.await? {
+        Ok(balances) => balances,
+        Err(0) => return Ok(()),
+        Err(rows) => {
+            found.add(of, "ledger", || format!("there is no ledger, and {rows} entries, charges, grants and payments"));
+            return Ok(());
+        }
+    };
+    let mut wrong = |detail: String| found.add(of, "ledger", || detail);
     if !ledger::balances(&ledger) {
-        found.add(of, "ledger", || {
-            "available, reserved and spent do not add up to what was purchased and adjusted".to_owned()
-        });
+        wrong("available, reserved and spent do not add up to what was purchased and adjusted".to_owned());
     }
     if (reserved, charged) != (ledger.reserved, ledger.revenue) {
-        found.add(of, "ledger", || {
-            format!(
-                "the charges come to {reserved} set aside and {charged} spent, the balances say {} and {}",
-                ledger.reserved, ledger.revenue
-            )
-        });
+        wrong(format!(
+            "the charges come to {reserved} set aside and {charged} spent, the balances say {} and {}",
+            ledger.reserved, ledger.revenue
+        ));
     }
     if counted != ledger.revenue {
-        found.add(of, "ledger", || {
-            format!("by channel and country {counted} were charged, the ledger has charged {}", ledger.revenue)
-        });
+        wrong(format!("by channel and country {counted} were charged, the ledger has charged {}", ledger.revenue));
     }
+    let left: i64 = grants.iter().map(|grant| grant.rest).sum();
     if left != ledger.promo {
-        found.add(of, "ledger", || {
-            format!("the grants have {left} left, the balance of promotional credit says {}", ledger.promo)
-        });
+        wrong(format!("the grants have {left} left, the balance of promotional credit says {}", ledger.promo));
+    }
+    if !(0..PARTS).contains(&i128::from(ledger.remainder)) {
+        wrong(format!("{} parts of a millionth are still to be charged, which is no part of one", ledger.remainder));
+    }
+    if BillingMode::from_stored(&ledger.mode).as_str() != ledger.mode || !is_currency(&ledger.currency) {
+        wrong(format!("it is {} in {}, which is no way to pay", ledger.mode, ledger.currency));
     }
     // Newest first: each entry's balances follow from those of the one before it. Entries do not change, so those up to the balances that were read are the same in every snapshot.
     let mut later = Later {
@@ -56,7 +73,6 @@ pub(super) async fn look(db: &Db, tenant: TenantId, found: &mut Found) -> Result
         reserved: ledger.reserved,
         promo: ledger.promo,
         came_in: BTreeMap::new(),
-        purchases: BTreeMap::new(),
     };
     let mut before = ledger.entries + 1;
     loop {
@@ -66,6 +82,9 @@ pub(super) async fn look(db: &Db, tenant: TenantId, found: &mut Found) -> Result
         found.verified.entries += page.len() as u64;
         for entry in &page {
             later.follows(entry, tenant, found);
+            if let Some(wrong) = misplaced(entry) {
+                found.add(of, "ledger", || format!("entry {}: {wrong}", entry.number));
+            }
         }
     }
     if (later.number, later.available, later.reserved, later.promo) != (1, 0, 0, 0) {
@@ -77,19 +96,46 @@ pub(super) async fn look(db: &Db, tenant: TenantId, found: &mut Found) -> Result
         });
     }
     later.compare(&ledger, found);
-    look_at_purchases(db, tenant, &ledger, &later.purchases, found).await?;
-    for wrong in read(db, tenant, move |tx| Box::pin(recounts::mischarged(tx, tenant, TOLD_MAX as i64))).await? {
-        found.add(of, "charge", || {
-            let charge = wrong.charge.as_ref().map_or("there is no charge".to_owned(), |(state, quoted, charged)| {
-                format!("its charge of {quoted} is {state} with {charged}")
-            });
-            format!(
-                "{}: its entries leave {} set aside and charge {}, and {charge}",
-                wrong.message_id, wrong.aside, wrong.paid
-            )
-        });
+    let above = ledger.entries;
+    let beyond = read(db, tenant, move |tx| Box::pin(recounts::entries_beyond(tx, tenant))).await?;
+    if beyond > 0 {
+        found.add(of, "ledger", || format!("{beyond} entries are beyond the last one, {above}"));
     }
-    Ok(())
+    look_at_grants(db, &ledger, grants, found).await
+}
+
+fn is_currency(code: &str) -> bool {
+    code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase())
+}
+
+/// What is wrong with an entry by its kind: where it moves credit from and to, and what it has to name.
+fn misplaced(entry: &Entry) -> Option<String> {
+    let spendable = ["available", "promotional"];
+    let (from, to): (&[&str], &[&str]) = match &*entry.kind {
+        "purchase" => (&["purchased", "available"], &["available", "purchased"]),
+        "adjustment" => (&["adjusted", "available"], &["available", "adjusted"]),
+        "refund" | "dispute" => (&["available"], &["purchased"]),
+        "refund_failed" | "dispute_returned" => (&["purchased"], &["available"]),
+        "grant" => (&["granted"], &["promotional"]),
+        "expire" => (&["promotional"], &["granted"]),
+        "reserve" => (&spendable, &["reserved"]),
+        "settle" => (&["reserved", "available", "promotional"], &["revenue"]),
+        "release" => (&["reserved"], &spendable),
+        "correct" => (&["revenue", "available", "promotional"], &["revenue", "available", "promotional"]),
+        kind => return Some(format!("{kind} is no kind of movement")),
+    };
+    let is_within = entry.kind == "correct" && (&*entry.from_book == "revenue") == (&*entry.to_book == "revenue");
+    if !from.contains(&&*entry.from_book) || !to.contains(&&*entry.to_book) || is_within {
+        return Some(format!("a {} does not move credit from {} to {}", entry.kind, entry.from_book, entry.to_book));
+    }
+    let named = (entry.message_id.is_some(), entry.reference.is_some(), entry.actor.is_some());
+    let is_named = match &*entry.kind {
+        "reserve" | "settle" | "release" | "correct" => named == (true, false, false),
+        "expire" => named == (false, true, false),
+        // What an invoice evens out by itself nobody asked for.
+        kind => !named.0 && named.1 && (named.2 || kind == "purchase"),
+    };
+    (!is_named).then(|| format!("a {} does not name what it has to: a message, or who made it and why", entry.kind))
 }
 
 /// What the entry that is looked at next must lead to.
@@ -100,8 +146,6 @@ struct Later {
     promo: i64,
     /// What came into each book and did not leave it again, by all entries looked at.
     came_in: BTreeMap<String, i64>,
-    /// What entries of purchases brought, by their numbers.
-    purchases: BTreeMap<i64, i64>,
 }
 
 impl Later {
@@ -131,9 +175,6 @@ impl Later {
         self.promo = entry.promo - change("promotional");
         *self.came_in.entry(entry.to_book.to_string()).or_default() += entry.amount;
         *self.came_in.entry(entry.from_book.to_string()).or_default() -= entry.amount;
-        if entry.kind == "purchase" {
-            self.purchases.insert(entry.number, entry.amount);
-        }
     }
 
     /// Holds every book against what its entries come to. What came in from outside left the book it came from.
@@ -156,34 +197,89 @@ impl Later {
     }
 }
 
-/// Each purchase that was paid has brought what it says, by an entry of its own.
-async fn look_at_purchases(
-    db: &Db,
-    tenant: TenantId,
-    ledger: &Ledger,
-    entries: &BTreeMap<i64, i64>,
-    found: &mut Found,
-) -> Result<(), Error> {
-    let mut before = PurchaseId::from_ulid(u128::MAX);
-    let mut seen = BTreeSet::new();
+/// Plays the entries again that have to do with promotional credit, the oldest first, and holds what each grant has left against that.
+async fn look_at_grants(db: &Db, ledger: &Ledger, grants: Vec<Grant>, found: &mut Found) -> Result<(), Error> {
+    let tenant = ledger.tenant_id;
+    if grants.is_empty() && ledger.promo == 0 && ledger.granted == 0 {
+        return Ok(());
+    }
+    let kept: BTreeMap<i64, Grant> = grants.into_iter().map(|grant| (grant.number, grant)).collect();
+    let (mut played, mut after, last) = (Played::default(), 0, ledger.entries);
     loop {
-        let page = read(db, tenant, move |tx| Box::pin(purchases::list(tx, tenant, before, PAGE))).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        before = last.id;
-        // What was paid since the entries were read is looked at next time.
-        for row in page.iter().filter(|row| row.entry.is_none_or(|entry| entry <= ledger.entries)) {
-            let brought = row.entry.and_then(|entry| entries.get(&entry).copied());
-            let is_new = row.entry.is_none_or(|entry| seen.insert(entry));
-            let is_right = match row.state.as_str() {
-                "paid" => brought == Some(row.amount) && is_new,
-                _ => row.entry.is_none(),
-            };
-            if !is_right {
-                found.add(Some(tenant), "ledger", || {
-                    let brought =
-                        brought.map_or("no entry of its own".to_owned(), |amount| format!("an entry of {amount}"));
-                    format!("{} over {} is {}, and there is {brought}", row.id, row.amount, row.state)
-                });
+        let page = read(db, tenant, move |tx| Box::pin(recounts::promotional_entries(tx, tenant, after, last, PAGE)));
+        let page = page.await?;
+        let Some(newest) = page.last() else { break };
+        after = newest.number;
+        for entry in &page {
+            if let Some(wrong) = played.follow(entry, &kept) {
+                found.add(Some(tenant), "grant", || format!("entry {}: {wrong}", entry.number));
+            }
+        }
+    }
+    for (number, grant) in &kept {
+        match played.grants.iter().find(|played| played.number == *number).map(|played| played.rest) {
+            Some(rest) if rest == grant.rest => {}
+            Some(rest) => found.add(Some(tenant), "grant", || {
+                format!("grant {number} has {} left, and by the entries {rest}", grant.rest)
+            }),
+            None => found.add(Some(tenant), "grant", || format!("grant {number} of {} has no entry", grant.amount)),
+        }
+    }
+    Ok(())
+}
+
+/// Grants as the entries so far leave them.
+#[derive(Default)]
+struct Played {
+    /// What ends first first.
+    grants: Vec<Grant>,
+    /// Their numbers, the oldest first.
+    numbers: Vec<i64>,
+}
+
+impl Played {
+    /// Plays one entry. Answers what is wrong with it.
+    fn follow(&mut self, entry: &Entry, kept: &BTreeMap<i64, Grant>) -> Option<String> {
+        let mut left = entry.amount;
+        match &*entry.kind {
+            "grant" => {
+                let is_same = |kept: &&Grant| {
+                    (kept.amount, kept.created_at, Some(&kept.reference)) == (left, entry.at, entry.reference.as_ref())
+                        && kept.expires_at > kept.created_at
+                };
+                let Some(grant) = kept.get(&entry.number).filter(is_same) else {
+                    return Some("its grant says something else, or is not there".to_owned());
+                };
+                self.grants.push(Grant { rest: left, ..grant.clone() });
+                self.grants.sort_by_key(|grant| (grant.expires_at, grant.number));
+                self.numbers.push(entry.number);
+                None
+            }
+            "expire" => {
+                let is_it = |grant: &&mut Grant| {
+                    (grant.expires_at, grant.rest, Some(&grant.reference)) == (entry.at, left, entry.reference.as_ref())
+                };
+                match self.grants.iter_mut().find(is_it) {
+                    Some(grant) => grant.rest = 0,
+                    None => return Some(format!("no grant ended at {} with {left} left", entry.at)),
+                }
+                None
+            }
+            _ if entry.from_book == "promotional" => {
+                for grant in &mut self.grants {
+                    let taken = left.min(grant.rest);
+                    (grant.rest, left) = (grant.rest - taken, left - taken);
+                }
+                (left != 0).then(|| format!("it spends {left} more than the grants have left"))
+            }
+            _ => {
+                let first = self.numbers[self.numbers.len().saturating_sub(GRANTS_READ)..].first().copied();
+                let newest = self.grants.iter_mut().filter(|grant| Some(grant.number) >= first);
+                for grant in newest.rev() {
+                    let room = left.min(grant.amount - grant.rest);
+                    (grant.rest, left) = (grant.rest + room, left - room);
+                }
+                (left != 0).then(|| format!("it gives back {left} more than grants have room for"))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The callback log as tenants and support see it.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{AccountId, CallbackId, InboundId, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,10 @@ use store::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Engine, Error, keys::Caller, page::Window, queries::to_json, view::raw};
+use super::record::Secrets;
+use crate::{
+    Engine, Error, apply::Change, directory::Account, keys::Caller, page::Window, queries::to_json, view::raw,
+};
 
 /// How long requests are kept, in seconds: longer than any provider repeats one (Meta: 7 days) or anybody looks for one.
 const KEPT_S: i64 = 30 * 86_400;
@@ -22,11 +27,11 @@ const PURGE_PAGE: i64 = 500;
 /// What is kept of what a request told, one entry each: providers put up to some hundred events into one.
 pub(super) const TOLD_MAX: usize = 100;
 
-/// One thing a request told, and about what.
+/// One thing a request told, about what, and what it changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = CallbackTold)]
 pub struct Told {
-    /// What happened: `delivered`, `failed`, `opened` and so on, or `received` for a message somebody sent.
+    /// What happened: `delivered`, `failed`, `opened` and so on, `received` for a message somebody sent, `templates` for news of WhatsApp templates.
     #[schema(example = "delivered")]
     pub fact: String,
     /// The message it is about; none when no such message was known then.
@@ -37,15 +42,48 @@ pub struct Told {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub inbound_message_id: Option<InboundId>,
+    /// What it changed, when it was taken. Requests from before this was kept have nothing here, and no `unchanged` either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub changed: Vec<Change>,
+    /// Why it changed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged: Option<Unchanged>,
+}
+
+/// Why something a request told changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CallbackUnchanged)]
+#[serde(rename_all = "snake_case")]
+pub enum Unchanged {
+    /// It was known already: the message had come as far, or the message somebody sent was stored before.
+    KnownAlready,
+    /// No such message was known then. Should it become known within a week, the report is applied, and the message's timeline tells it.
+    UnknownMessage,
 }
 
 impl Told {
-    pub(super) fn report(fact: &str, message_id: Option<MessageId>) -> Self {
-        Self { fact: fact.to_owned(), message_id, inbound_message_id: None }
+    fn new(fact: &str, changed: Vec<Change>, otherwise: Unchanged) -> Self {
+        let unchanged = changed.is_empty().then_some(otherwise);
+        Self { fact: fact.to_owned(), message_id: None, inbound_message_id: None, changed, unchanged }
     }
 
-    pub(super) fn message(id: InboundId) -> Self {
-        Self { fact: "received".to_owned(), message_id: None, inbound_message_id: Some(id) }
+    /// A report about a message.
+    pub(super) fn report(fact: &str, message_id: Option<MessageId>, changed: Vec<Change>) -> Self {
+        let otherwise = message_id.map_or(Unchanged::UnknownMessage, |_| Unchanged::KnownAlready);
+        Self { message_id, ..Self::new(fact, changed, otherwise) }
+    }
+
+    /// A message somebody sent; nothing changed by one that was there before.
+    pub(super) fn message(id: InboundId, changed: Vec<Change>) -> Self {
+        let inbound_message_id = (!changed.is_empty()).then_some(id);
+        Self { inbound_message_id, ..Self::new("received", changed, Unchanged::KnownAlready) }
+    }
+
+    /// That the account's templates are not what they were.
+    pub(super) fn templates() -> Self {
+        let changed = vec![Change::new("whatsapp_templates", "to be read again")];
+        Self::new("templates", changed, Unchanged::KnownAlready)
     }
 }
 
@@ -103,7 +141,7 @@ pub struct CallbackView {
     /// `GET` or `POST`.
     #[schema(example = "POST")]
     pub method: String,
-    /// What follows the account in the path.
+    /// What follows the account in the path, without what makes the address unguessable.
     pub path: String,
     /// The query, without secrets.
     pub query: String,
@@ -128,12 +166,17 @@ pub struct CallbackView {
     pub unmatched: u32,
     /// How often it came again. Repetitions change nothing.
     pub repeats: u32,
-    /// What it told, up to a hundred things: what it changed stands in the timelines of these messages.
+    /// What it told, up to a hundred things, and what each changed. Empty for a request that is not valid: it changed nothing, and `detail` says why.
     pub told: Vec<Told>,
 }
 
 impl CallbackView {
-    fn of(row: Callback) -> Self {
+    /// `account` is the one it came to, if it is still there: rows from before its addresses were taken out have them in their paths.
+    fn of(row: Callback, account: Option<&Account>) -> Self {
+        let path = match account {
+            Some(account) => Secrets::of(account).hidden(row.path),
+            None => row.path,
+        };
         let (body, body_encoding) = match text(row.body) {
             Ok(text) => (text, "utf-8"),
             Err(bytes) => (STANDARD.encode(bytes), "base64"),
@@ -143,7 +186,7 @@ impl CallbackView {
             account_id: row.account_id,
             received_at: row.received_at,
             method: row.method,
-            path: row.path,
+            path,
             query: row.query,
             headers: raw(Some(&row.headers)),
             body,
@@ -187,7 +230,12 @@ impl Engine {
             })
         });
         let rows = read.await.map_err(Error::from)?;
-        to_json(&window.page(rows, |row| row.id.ulid(), CallbackView::of))
+        let of = self.tenant(tenant).await?.1;
+        let view = |row: Callback| {
+            let account = of.account(row.account_id).map(Arc::as_ref);
+            CallbackView::of(row, account)
+        };
+        to_json(&window.page(rows, |row| row.id.ulid(), view))
     }
 
     /// Reads one request with its whole body, as JSON. Needs the scope `callbacks:read`.
@@ -200,7 +248,9 @@ impl Engine {
             .db
             .read(Scope::Tenant(tenant), move |tx| Box::pin(async move { callback_log::find(tx, tenant, id).await }));
         let row = read.await.map_err(Error::from)?.ok_or_else(|| Error::not_found("callback"))?;
-        to_json(&CallbackView::of(row))
+        let of = self.tenant(tenant).await?.1;
+        let account = of.account(row.account_id).map(Arc::as_ref);
+        to_json(&CallbackView::of(row, account))
     }
 
     /// Forgets requests older than 30 days, in small transactions, and reports nobody asked for within a week. Run every hour; killed anywhere, the next run begins

@@ -54,6 +54,7 @@ impl Reported {
                 provider_status: Some(report.provider_status).filter(|word| !word.is_empty()),
                 segments: report.segments,
                 price: report.price,
+                pricing: report.pricing,
             },
             received_at: now,
         }
@@ -77,6 +78,7 @@ impl Reported {
             provider_message_id: self.provider_id.clone(),
             segments: payload.segments,
             price: payload.price,
+            pricing: payload.pricing,
             machine: None,
             attempt: self.attempt,
         }
@@ -103,6 +105,8 @@ fn dedupe(report: &Report, request: &[u8]) -> String {
         report.provider_message_id.clone().unwrap_or_default().into_bytes(),
         attempt.into_bytes(),
     ];
+    // A status that is told again with another kind of message says something new.
+    parts.extend(report.pricing.as_ref().map(|pricing| serde_json::to_vec(pricing).unwrap_or_default()));
     if report.fact.status().is_none() {
         let at = report.at.map_or_else(|| request.to_vec(), |at| at.as_micros().to_be_bytes().to_vec());
         parts.extend([fact, at]);

@@ -1,12 +1,14 @@
 //! A request as the log keeps it: bounded, and without secrets.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use connectors::{Inbound, Request};
 use model::{CallbackId, Timestamp};
 use store::callback_log::Callback;
 
 use super::{BODY_MAX, LOGGED_MAX, OwnedRequest};
-use crate::directory::Account;
+use crate::directory::{Account, DOTS};
 
 /// Bytes kept of the body of a request that could not be verified.
 const INVALID_BODY_MAX: usize = 4 * 1024;
@@ -19,8 +21,6 @@ const HIDDEN: &[&str] =
     &["authorization", "proxy-authorization", "cookie", "x-telegram-bot-api-secret-token", "x-api-key"];
 /// Parameters whose values are never kept: their names contain one of these.
 const HIDDEN_PARAMETERS: &[&str] = &["token", "secret", "password", "api_key", "apikey"];
-/// What stands for a secret.
-const DOTS: &str = "••••";
 /// Shortest setting that is searched for: shorter ones occur by chance.
 const SECRET_MIN: usize = 4;
 /// Bytes of a request's key: nobody but the provider can make two requests with the same.
@@ -50,26 +50,39 @@ pub(super) fn row(
         Logged::Invalid(reason) => ("invalid", Some(reason), INVALID_BODY_MAX),
         Logged::Unreadable(reason) => ("unreadable", Some(reason), kept_max(request)),
     };
+    let secrets = Secrets::of(account);
     let headers: Vec<(&str, String)> =
-        request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, account)).collect();
+        request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, &secrets)).collect();
     Callback {
         tenant_id: account.tenant_id,
         id,
         account_id: account.id,
         received_at: now,
         method: cut(&request.method, VALUE_MAX),
-        path: hidden(cut(&request.path, VALUE_MAX), account),
-        query: hidden(parameters(&cut(&request.query, VALUE_MAX)), account),
+        path: secrets.hidden(cut(&request.path, VALUE_MAX)),
+        query: secrets.hidden(parameters(&cut(&request.query, VALUE_MAX))),
         headers: serde_json::to_string(&headers).unwrap_or_else(|_| "[]".to_owned()),
-        body: hidden_bytes(&request.body[..request.body.len().min(body_max)], account),
+        body: secrets.hidden_bytes(&body(request, body_max)),
         size: request.body.len() as u64,
         dedupe,
         verdict: verdict.to_owned(),
-        detail: detail.map(|detail| hidden(without_nul(&detail), account)),
+        detail: detail.map(|detail| secrets.hidden(without_nul(&detail))),
         observed: 0,
         unmatched: 0,
         repeats: 0,
         told: None,
+    }
+}
+
+/// The beginning of a request's body, without the values of a form's fields that are secrets by their names.
+fn body(request: &OwnedRequest, max: usize) -> Cow<'_, [u8]> {
+    let kept = &request.body[..request.body.len().min(max)];
+    let is_form = request.headers.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("content-type") && value.starts_with("application/x-www-form-urlencoded")
+    });
+    match std::str::from_utf8(kept) {
+        Ok(form) if is_form => Cow::Owned(parameters(form).into_bytes()),
+        _ => Cow::Borrowed(kept),
     }
 }
 
@@ -93,17 +106,38 @@ pub(super) fn dedupe(inbound: &dyn Inbound, request: &Request<'_>) -> Vec<u8> {
     context.finish().as_ref()[..DEDUPE_LEN].to_vec()
 }
 
-/// A text without the account's secrets.
-pub(super) fn hidden(text: String, account: &Account) -> String {
-    let fields = account.connector.spec().fields;
-    let secrets = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN);
-    secrets.fold(text, |text, secret| if text.contains(secret) { text.replace(secret, DOTS) } else { text })
+/// What of an account nobody may read who may not change it: its secret settings, and the secrets in its addresses.
+pub(crate) struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Those of one account.
+    pub fn of(account: &Account) -> Self {
+        let fields = account.connector.spec().fields;
+        let settings = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN).map(str::to_owned);
+        let plain = settings.chain(account.address_secrets());
+        Self(plain.flat_map(|secret| [escaped(&secret, false), escaped(&secret, true), secret]).collect())
+    }
+
+    /// A text without them.
+    pub fn hidden(&self, text: String) -> String {
+        let hide =
+            |text: String, secret: &String| if text.contains(secret) { text.replace(secret, DOTS) } else { text };
+        self.0.iter().fold(text, hide)
+    }
+
+    fn hidden_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.0.iter().fold(bytes.to_vec(), |bytes, secret| replaced(bytes, secret.as_bytes()))
+    }
 }
 
-fn hidden_bytes(bytes: &[u8], account: &Account) -> Vec<u8> {
-    let fields = account.connector.spec().fields;
-    let secrets = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN);
-    secrets.fold(bytes.to_vec(), |bytes, secret| replaced(bytes, secret.as_bytes()))
+/// A secret as it stands in an address or a form, with small or capital hexadecimal digits.
+fn escaped(secret: &str, has_small: bool) -> String {
+    let one = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ if has_small => format!("%{byte:02x}"),
+        _ => format!("%{byte:02X}"),
+    };
+    secret.bytes().map(one).collect()
 }
 
 fn replaced(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
@@ -120,11 +154,11 @@ fn replaced(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
     clean
 }
 
-fn header<'a>(name: &'a str, value: &str, account: &Account) -> (&'a str, String) {
+fn header<'a>(name: &'a str, value: &str, secrets: &Secrets) -> (&'a str, String) {
     if HIDDEN.contains(&name) {
         return (name, DOTS.to_owned());
     }
-    (name, hidden(cut(value, VALUE_MAX), account))
+    (name, secrets.hidden(cut(value, VALUE_MAX)))
 }
 
 /// A query without the values of parameters that are secrets by their names.
@@ -161,6 +195,25 @@ mod tests {
         check("hush", "••••");
         check("a hush b hushhush c", "a •••• b •••••••• c");
         check("hus", "hus");
+    }
+
+    #[test]
+    fn secrets_are_found_as_they_stand_in_addresses_and_forms() {
+        let plain = "PLANTED/SECRET+xy=".to_owned();
+        let secrets = Secrets([escaped(&plain, false), escaped(&plain, true), plain].into());
+        for text in ["x=PLANTED/SECRET+xy=&y", "x=PLANTED%2FSECRET%2Bxy%3D&y", "x=PLANTED%2fSECRET%2bxy%3d&y"] {
+            assert_eq!(secrets.hidden(text.to_owned()), "x=••••&y");
+        }
+        let form = OwnedRequest {
+            method: "POST".to_owned(),
+            path: "/".to_owned(),
+            query: String::new(),
+            headers: vec![("content-type".to_owned(), "application/x-www-form-urlencoded; charset=UTF-8".to_owned())],
+            body: b"to=1&api_secret=abc&text=secret".to_vec().into(),
+        };
+        assert_eq!(&*body(&form, 100), "to=1&api_secret=••••&text=secret".as_bytes());
+        let json = OwnedRequest { headers: Vec::new(), ..form };
+        assert_eq!(&*body(&json, 10), b"to=1&api_s");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use connectors::Observed;
-use model::{AccountId, Call, Fact, Ids, MessageId, Timestamp};
+use model::{AccountId, Call, Fact, Ids, InboundId, MessageId, Timestamp};
 use store::{
     Scope, Tx,
     callback_log::{self, Callback},
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Engine, Error, ErrorKind,
-    apply::{self, Aftermath, Input, Learned},
+    apply::{self, Aftermath, Change, Input, Learned},
     consent::keywords,
     contacts::links::Links,
     directory::{Account, Tenant},
@@ -189,14 +189,15 @@ async fn write_in(
     if !learned.is_empty() {
         aftermath = apply::write_in(tx, &[&Input::Learned(learned)], &tenants, &[], ids, now, shard).await?;
     }
+    let mut changed = Changed { reports: std::mem::take(&mut aftermath.changes), messages: HashMap::new() };
     let mut writes = Writes::default();
     writes.early.extend(found.early);
-    receive(tx, arrived, &tenants, &mut writes, now, ids).await?;
+    receive(tx, arrived, &tenants, &mut writes, &mut changed, now, ids).await?;
     for item in new.iter().filter(|item| item.has_template_news) {
         whatsapp_templates::nudge(tx, item.tenant.id, item.row.account_id, now).await?;
     }
     writes.write(tx, shard).await?;
-    let mut rows = rows(&new, &found.matched, &repeats);
+    let mut rows = rows(&new, &found.matched, changed, &repeats);
     // In one order, so that two transactions cannot wait for each other.
     rows.sort_by(|a, b| (a.account_id, &a.dedupe, a.id).cmp(&(b.account_id, &b.dedupe, b.id)));
     if callback_log::insert_many(tx, &rows).await? < rows.len() as u64 {
@@ -289,6 +290,7 @@ async fn replies(tx: &mut Tx, arrived: &[Arrived], now: Timestamp) -> Result<Vec
             provider_message_id: None,
             segments: None,
             price: None,
+            pricing: None,
             machine: None,
             attempt: None,
         });
@@ -302,6 +304,7 @@ async fn receive(
     arrived: Vec<Arrived>,
     tenants: &Tenants,
     writes: &mut Writes,
+    changed: &mut Changed,
     now: Timestamp,
     ids: &Ids,
 ) -> Result<(), Stop> {
@@ -314,10 +317,14 @@ async fn receive(
         m.contact_id = links.of(m.tenant_id, m.channel, &m.address);
     }
     for m in &new {
+        let mut changes = vec![Change::new("inbound_message", "stored")];
         if let Some(tenant) = tenants.get(&m.tenant_id) {
             writes.event(tenant, "message.received", messages_in::json(m), now, ids);
+            let told = writes.events.len();
             keywords::act(tx, writes, tenant, m, now, ids).await?;
+            changes.extend(writes.events[told..].iter().map(|event| Change::new("contact", &event.kind)));
         }
+        changed.messages.insert(m.id, changes);
     }
     new.sort_by(|a, b| (a.account_id, &a.provider_message_id).cmp(&(b.account_id, &b.provider_message_id)));
     if inbound::insert_many(tx, &new).await? < new.len() as u64 {
@@ -326,16 +333,32 @@ async fn receive(
     Ok(())
 }
 
-/// The log's rows, with what each told about which message, and how many of their reports found none. `matched` has one answer per report, in order.
-fn rows(items: &[&Item], matched: &[Option<MessageId>], repeats: &Repeats) -> Vec<Callback> {
-    let mut matched = matched.iter().copied();
+/// What was changed by what requests told.
+struct Changed {
+    /// One for each report whose message was found, in order.
+    reports: Vec<Vec<Change>>,
+    /// By messages people sent that were stored.
+    messages: HashMap<InboundId, Vec<Change>>,
+}
+
+/// The log's rows, with what each told about which message and what that changed, and how many of their reports found none. `matched` has one answer per report, in order.
+fn rows(items: &[&Item], matched: &[Option<MessageId>], mut changed: Changed, repeats: &Repeats) -> Vec<Callback> {
+    let mut reports = changed.reports.into_iter();
+    let mut matched =
+        matched.iter().map(|message| (*message, message.and_then(|_| reports.next()).unwrap_or_default()));
     let mut rows = Vec::with_capacity(items.len());
     for item in items {
-        let found: Vec<Option<MessageId>> = matched.by_ref().take(item.reports.len()).collect();
-        let unmatched = found.iter().filter(|message| message.is_none()).count();
-        let reports = item.reports.iter().zip(found).map(|(report, message)| Told::report(report.fact(), message));
-        let messages = item.messages.iter().map(|message| Told::message(message.row.id));
-        let told: Vec<Told> = reports.chain(messages).take(TOLD_MAX).collect();
+        let found: Vec<_> = matched.by_ref().take(item.reports.len()).collect();
+        let unmatched = found.iter().filter(|(message, _)| message.is_none()).count();
+        let reports = item.reports.iter().zip(found);
+        let reports = reports.map(|(report, (message, changes))| Told::report(report.fact(), message, changes));
+        let stored = &mut changed.messages;
+        let messages = item.messages.iter().map(|message| {
+            let id = message.row.id;
+            Told::message(id, stored.remove(&id).unwrap_or_default())
+        });
+        let templates = item.has_template_news.then(Told::templates);
+        let told: Vec<Told> = reports.chain(messages).chain(templates).take(TOLD_MAX).collect();
         let told = (!told.is_empty()).then(|| serde_json::to_string(&told).expect("it has a JSON form"));
         let repeats = item.key().and_then(|key| repeats.get(&key)).copied().unwrap_or(0);
         rows.push(Callback { unmatched: unmatched as u32, repeats, told, ..item.row.clone() });

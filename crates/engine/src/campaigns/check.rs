@@ -21,11 +21,12 @@ use self::facts::{Approval, Facts};
 use super::{definition::NewCampaign, work};
 use crate::{
     Engine, Error, ErrorKind, FieldError,
-    alerts::measure::duration as spoken,
+    alerts::words::duration as spoken,
     content_rules,
     directory::{Account, Tenant},
     keys::Caller,
     money,
+    plans::quota::Shortfall,
     registrations::gate,
 };
 
@@ -86,6 +87,12 @@ pub struct CheckReport {
     pub checked_at: Timestamp,
     /// The lines.
     pub lines: Vec<Line>,
+    /// What is missing where the plan does not reach: a refusal says it in figures, too.
+    #[serde(skip)]
+    quota: Option<Box<Shortfall>>,
+    /// What it needs and what is available, where credit does not reach.
+    #[serde(skip)]
+    shortfall: Option<Box<(Money, Money)>>,
 }
 
 /// Every line, in the order shown. `None`: nothing to say.
@@ -267,30 +274,43 @@ fn subscription(facts: &Facts) -> Option<Line> {
     }
 }
 
+/// What is missing of the plan on the channel, if anything.
+fn quota_short(facts: &Facts) -> Option<Shortfall> {
+    let quota = facts.quota.as_ref()?;
+    let need = i64::try_from(facts.tally.ready).unwrap_or(i64::MAX);
+    let remaining = quota.remaining.filter(|left| need > *left)?;
+    Some(Shortfall::new(facts.channel, need, quota.used, remaining, quota.resets_at))
+}
+
 /// Whether the plan has enough left on the channel.
 fn quota(facts: &Facts) -> Option<Line> {
-    let quota = facts.quota.as_ref()?;
-    let (need, used) = (facts.tally.ready, quota.used);
-    let Some(left) = quota.remaining.filter(|left| need > left.unsigned_abs()) else {
+    facts.quota.as_ref()?;
+    let Some(short) = quota_short(facts) else {
         return line("quota", Level::Ok, 0, "The plan has enough left for everybody.", None);
     };
+    let Shortfall { channel, need, used, remaining, resets_at, .. } = short;
     let detail = format!(
-        "It needs {need} messages over {} of this month's plan; {used} are used and {left} are left until {}. Send to fewer recipients, change the plan, or wait for the next month.",
-        facts.channel, quota.resets_at
+        "It needs {need} messages over {channel} of this month's plan; {used} are used and {remaining} are left until {resets_at}. Send to fewer recipients, change the plan, or wait for the next month."
     );
-    line("quota", Level::Blocking, need - left.unsigned_abs(), detail, Some("UPGRADE_PLAN"))
+    line("quota", Level::Blocking, (need - remaining).unsigned_abs(), detail, Some("UPGRADE_PLAN"))
+}
+
+/// What it needs and what is available, where credit does not reach.
+fn credit_short(facts: &Facts) -> Option<(Money, Money)> {
+    let credit = facts.credit.as_ref()?;
+    let need = facts.tally.cost.get(&credit.currency).copied().unwrap_or_default();
+    let money = |amount_micros| Money { amount_micros, currency: credit.currency.clone() };
+    (need > credit.spendable).then(|| (money(need), money(credit.spendable)))
 }
 
 /// Whether the credit reaches for everybody.
 fn credit(facts: &Facts) -> Option<Line> {
-    let credit = facts.credit.as_ref()?;
-    let need = facts.tally.cost.get(&credit.currency).copied().unwrap_or_default();
-    let (spendable, currency) = (credit.spendable, &credit.currency);
-    if need > spendable {
+    facts.credit.as_ref()?;
+    if let Some((need, available)) = credit_short(facts) {
         let detail = format!(
             "It needs {}, and {} are available. Buy credit, or send to fewer recipients.",
-            money::words(need, currency),
-            money::words(spendable, currency)
+            money::words(need.amount_micros, &need.currency),
+            money::words(available.amount_micros, &available.currency)
         );
         return line("credit", Level::Blocking, facts.tally.ready, detail, Some("ADD_CREDIT"));
     }
@@ -346,6 +366,7 @@ impl CheckReport {
             Error::new(kind, "campaign_blocked", format!("This campaign cannot be sent yet: {}", first.detail));
         error.errors = fields.collect();
         error.action = first.action;
+        (error.quota, error.shortfall) = (self.quota.clone(), self.shortfall.clone());
         Err(error)
     }
 }
@@ -461,5 +482,7 @@ async fn report(engine: &Engine, row: &Campaign, check: &CampaignCheck, now: Tim
         problem: check.problem.clone(),
         checked_at: check.created_at,
         lines,
+        quota: quota_short(&facts).map(Box::new),
+        shortfall: credit_short(&facts).map(Box::new),
     })
 }

@@ -398,6 +398,7 @@ impl AtPage {
             provider_message_id: None,
             segments: None,
             price: None,
+            pricing: None,
             attempt: None,
             machine: None,
         };

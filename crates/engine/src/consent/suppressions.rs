@@ -108,7 +108,7 @@ pub struct SuppressionView {
 }
 
 /// Which suppressions a list shows (`GET /v1/suppressions`).
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SuppressionQuery {
@@ -365,7 +365,7 @@ impl Engine {
         let has_more = rows.len() > EXPORT_MAX;
         rows.truncate(EXPORT_MAX);
         let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
-        audit::note_export(self.parts(), caller, "suppressions.exported", rows.len()).await?;
+        audit::note_export(self.parts(), caller, "suppressions.exported", caller.owner(), rows.len(), query).await?;
         let (content_type, body) = match format {
             Format::Ndjson => ("application/x-ndjson", lines(&rows)),
             Format::Csv => ("text/csv; charset=utf-8", table(&rows)),

@@ -27,7 +27,7 @@ use utoipa::ToSchema;
 use self::traces::People;
 use super::{Work, merge, no_such, person::Person, settle, writer};
 use crate::{
-    Engine, Error,
+    Engine, Error, audit,
     consent::bar,
     country,
     directory::Tenant,
@@ -74,7 +74,7 @@ pub async fn erase(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Contac
     let reply = once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             contacts::lock(tx, person.tenant, id).await?.ok_or_else(no_such)?;
-            remove(tx, &work, &person, &json!({ "emptied": done })).await?;
+            remove(tx, &work, &person, json!({ "emptied": done })).await?;
             Ok::<_, Error>(done)
         })
     });
@@ -102,7 +102,7 @@ pub(crate) async fn idle(engine: &Engine, tenant: TenantId, idle: Vec<contacts::
                 if contacts::lock(tx, person.tenant, person.id).await?.as_ref() != Some(&seen) {
                     return Ok(0);
                 }
-                remove(tx, &work, &person, &json!({ "why": "inactive" })).await?;
+                remove(tx, &work, &person, json!({ "why": "inactive" })).await?;
                 Ok::<u64, Error>(1)
             })
         });
@@ -145,31 +145,34 @@ async fn empty(
 }
 
 /// Nouns of the audit log whose entries tell of the people a tenant writes to. What it says of money, of accounts and of who may do what stays whatever it names.
-const OF_PEOPLE: [&str; 8] =
-    ["campaign", "consent", "contact", "list", "message", "preferences", "schedule", "suppression"];
+const OF_PEOPLE: [&str; 9] =
+    ["audit_log", "campaign", "consent", "contact", "list", "message", "preferences", "schedule", "suppression"];
 
 fn tells_of_people(action: &str) -> bool {
-    crate::audit::noun(action).is_some_and(|noun| OF_PEOPLE.contains(&noun))
+    !audit::TELL_OF_ERASED.contains(&action) && audit::noun(action).is_some_and(|noun| OF_PEOPLE.contains(&noun))
 }
 
-/// Removes a contact of whom nothing else is left, and says so.
-async fn remove(tx: &mut Tx, work: &Work, person: &Person, detail: &serde_json::Value) -> Result<(), Error> {
+/// Removes a contact of whom nothing else is left, and says so, with the numbers of the audit entries that were emptied: whoever empties one without saying so is found out.
+async fn remove(tx: &mut Tx, work: &Work, person: &Person, mut detail: serde_json::Value) -> Result<(), Error> {
     invoice_deliveries::take_files(tx, person.tenant, person.id, work.now).await?;
     contacts::delete(tx, person.tenant, person.id).await?;
     erasure::forget_contact(tx, person.tenant, person.id).await?;
+    let about = person.id.to_string();
+    let mut emptied = store::audit::erase_about(tx, person.tenant, &about, audit::CONTACT_ERASED).await?;
     for address in &person.addresses {
         erasure::forget_bounces(tx, person.tenant, address).await?;
         let (plain, named) = (address.trim_start_matches('+').to_lowercase(), |text: &str| person.is_in(text));
         for place in erasure::NAMED {
             erasure::forget_text(tx, person.tenant, place, &plain, named).await?;
         }
-        erasure::forget_details(tx, person.tenant, &plain, |action, detail| {
-            tells_of_people(action) && person.is_in(detail)
-        })
-        .await?;
+        let of_person = |action: &str, detail: &str| tells_of_people(action) && person.is_in(detail);
+        emptied.extend(erasure::forget_details(tx, person.tenant, &plain, of_person).await?);
     }
+    emptied.sort_unstable();
+    emptied.dedup();
+    detail[audit::ERASED_ENTRIES] = json!(audit::ranges(&emptied));
     work.tell(tx, "contact.deleted", json!({"id": person.id, "erased": true}).to_string()).await?;
-    work.record(tx, "contact.erased", person.id, detail).await
+    work.record(tx, audit::CONTACT_ERASED, person.id, &detail).await
 }
 
 /// Puts the addresses on the suppression list as hashes, and turns what stands there of them into hashes.

@@ -54,7 +54,7 @@ impl Engine {
         let has_more = rows.len() > EXPORT_MAX;
         rows.truncate(EXPORT_MAX);
         let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
-        audit::note_export(self.parts(), caller, "dead_letters.exported", rows.len()).await?;
+        audit::note_export(self.parts(), caller, "dead_letters.exported", caller.owner(), rows.len(), query).await?;
         let (content_type, body) = match format {
             Format::Ndjson => ("application/x-ndjson", lines(&rows, self.ports.clock.now())?),
             Format::Csv => ("text/csv; charset=utf-8", table(&rows)),

@@ -12,6 +12,7 @@ use store::{
     Tx, accounts,
     attempts::Observation,
     deliveries::Delivery,
+    fallbacks::{self, FormerRoute},
     messages::{self, Filter, Message},
 };
 use utoipa::ToSchema;
@@ -278,14 +279,16 @@ impl Reopening {
         self.caller.need_permission(Permission::Send(before.channel))?;
         let mut m = before.clone();
         let moved_from = self.route(tx, &mut m).await?;
-        // Its price was given back when it failed, unless it may have been sent after all.
-        let is_given_back = !quota::counts(&before);
+        let left = if moved_from.is_some() { leave(tx, &before, &mut m, self.now).await? } else { None };
+        // Its price was given back when it failed, unless it was sent after all, or somebody may still say so.
+        let is_given_back = charge::is_given_back(&before);
         let needed = if moved_from.is_some() || is_given_back { self.need(&m)? } else { None };
-        self.make_room(tx, &before).await?;
+        self.make_room(tx, &m, quota::counts(&before) && left.is_none()).await?;
         self.purses.take(needed);
         if moved_from.is_some() || is_given_back {
-            self.writes.charge(charge::moved(&self.tenant, &mut m, None, None, self.now));
+            self.writes.charge(charge::moved(&self.tenant, &mut m, left.as_ref(), None, self.now));
         }
+        self.writes.former_routes.extend(left);
         let account_id = m.account_id.ok_or_else(|| Error::internal("a routed message has an account"))?;
         (m.status, m.dead_at, m.ended_at, m.poll_at, m.polls) = (Status::Queued, None, None, None, 0);
         // What the provider still says of the attempt before must not be taken for the next one's.
@@ -331,10 +334,9 @@ impl Reopening {
         self.purses.need(&self.tenant, &way, "Buy credit, then retry. The message stays a dead letter.")
     }
 
-    /// Takes what the message uses of the tenant's plan again; refused where nothing is left of it.
-    async fn make_room(&mut self, tx: &mut Tx, m: &Message) -> Result<(), Error> {
-        // What still counts, because it was sent once, needs no more.
-        if quota::counts(m) {
+    /// Takes what the message uses of the tenant's plan again, unless it still counts or never does; refused where nothing is left of it.
+    async fn make_room(&mut self, tx: &mut Tx, m: &Message, still_counts: bool) -> Result<(), Error> {
+        if still_counts || quota::is_ours(m) {
             return Ok(());
         }
         let tenant = Arc::clone(&self.tenant);
@@ -445,6 +447,24 @@ impl Reopening {
         }
         Ok(self.writes.deliveries.iter().map(|d| (d.tenant_id, d.account_id, d.class, d.due_at)).collect())
     }
+}
+
+/// What was sent after all through the account the message leaves stays sent there, and paid: a way of its own.
+async fn leave(
+    tx: &mut Tx,
+    before: &Message,
+    m: &mut Message,
+    now: Timestamp,
+) -> Result<Option<FormerRoute>, store::Error> {
+    if before.sent_at.is_none() {
+        return Ok(None);
+    }
+    let position = fallbacks::former(tx, &[(m.tenant_id, m.id)]).await?.len() as u32;
+    let mut leaving = before.clone();
+    let left = fallback::leave(&mut leaving, position, now);
+    (m.sent_at, m.bytes, m.cost_before) = (leaving.sent_at, leaving.bytes, leaving.cost_before);
+    m.route = m.route.take().map(fallback::with_ways);
+    Ok(left)
 }
 
 fn not_retryable(detail: impl Into<String>) -> Error {

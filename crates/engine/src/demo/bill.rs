@@ -9,7 +9,7 @@ use serde_json::json;
 use store::{
     Scope, Tx, demo_tenants,
     demo_tenants::DemoTenant,
-    invoices::{self, Invoice},
+    invoices::{self, Invoice, Mail},
     plans::{self, Plan},
     quotas::{self, Counter},
     subscriptions::{self, Subscription},
@@ -87,10 +87,12 @@ async fn subscribe(tx: &mut Tx, tenant: TenantId, month_begins: Timestamp, now: 
     let customer = serde_json::to_string(&customer()).map_err(Error::internal)?;
     let subscription = Subscription {
         tenant_id: tenant,
-        plan_id: PLAN,
+        plan_id: Some(PLAN),
         trial_ends_at: None,
         past_due_since: None,
+        forgiven_until: None,
         canceled_at: None,
+        cancel_said_at: None,
         customer,
         counted_from: month_begins,
         billed_until: month_begins,
@@ -137,6 +139,7 @@ async fn count(
         ends_at,
         used: sent.iter().filter(|((of, _), _)| *of == channel).map(|(_, sent)| sent).sum(),
         warned: 0,
+        warned_of: 0,
     };
     let counters: Vec<Counter> = allowances(&plan.allowances).iter().map(|grant| counter(grant.channel)).collect();
     Ok(quotas::begin_many(tx, &counters).await?)
@@ -151,12 +154,13 @@ async fn bill(
 ) -> Result<(), Error> {
     let facts = Facts {
         currency: plan.currency.clone(),
-        plan: plan.name.clone(),
+        plan: Some(plan.name.clone()),
         monthly_fee: plan.monthly_fee,
         allowances: allowances(&plan.allowances),
         starts_at,
         ends_at,
         month_starts_at: starts_at,
+        counted_from: starts_at,
         zone: TimeZone::UTC,
         trial_ends_at: None,
         canceled_at: None,
@@ -173,6 +177,7 @@ async fn bill(
         plan_id: Some(plan.id),
         plan: plan.name.clone(),
         allowances: facts.allowances,
+        counted_from: None,
         month: months::name(&TimeZone::UTC, starts_at),
         timezone: Some("UTC".to_owned()),
         lines: composed.lines,
@@ -205,8 +210,7 @@ async fn bill(
         paid_at: None,
         payment: None,
         voided_at: None,
-        mailed_at: Some(issued_at),
-        mail_id: None,
+        mail: Mail::default(),
         created_at: issued_at,
         updated_at: issued_at,
     };

@@ -389,7 +389,7 @@ async fn carry(
     }
     let call = Arc::new(call);
     let result = engine.ports.transport.exchange(Arc::clone(&call)).await;
-    let record = exchange::record(&call, &result, account.connector.spec().id, &account.values, is_private);
+    let record = exchange::record(&call, &result, account, is_private);
     (result, record)
 }
 

@@ -66,8 +66,8 @@ pub(super) async fn insert(
     accounts::insert(tx, &account).await?;
     endpoints::insert(tx, row).await?;
     let made = view::endpoint(row, None);
-    let mut told = audited(&made);
     let prints = Fingerprints::of_tenant(tx, &parts.vault, &parts.ports.ids, tenant, now).await?;
+    let mut told = audited(&made, &prints);
     told["secret"] = prints.of(secret.reveal()).into();
     record(tx, parts, caller, row, "endpoint.created", &told, now).await?;
     Ok(EndpointWithSecret { endpoint: made, secret: secret.reveal().to_owned() })
@@ -113,7 +113,9 @@ pub(super) async fn patch(
     }
     account.is_enabled = is_enabled;
     save(tx, &mut after, &mut account, now).await?;
-    let (from, to) = (audited(&view::endpoint(&before, None)), audited(&view::endpoint(&after, None)));
+    let prints = Fingerprints::of_tenant(tx, &parts.vault, &parts.ports.ids, tenant, now).await?;
+    let told = |row: &endpoints::Endpoint| audited(&view::endpoint(row, None), &prints);
+    let (from, to) = (told(&before), told(&after));
     record(tx, parts, caller, &after, "endpoint.updated", &audit::difference(&from, &to), now).await?;
     Ok((shown(tx, &after).await?, is_healed))
 }
@@ -275,8 +277,13 @@ async fn seal(
     parts.vault.seal(tx, &parts.ports.ids, now, &place, plain.as_bytes()).await
 }
 
-fn audited(view: &EndpointView) -> serde_json::Value {
-    json!({"url": view.url, "description": view.description, "events": view.events, "enabled": view.enabled})
+/// What the audit log tells of an endpoint. Of its address the query may be a password: it stands there as a fingerprint.
+fn audited(view: &EndpointView, prints: &Fingerprints) -> serde_json::Value {
+    let url = match view.url.split_once('?') {
+        Some((place, query)) => format!("{place}?{}", prints.of(query)),
+        None => view.url.clone(),
+    };
+    json!({"url": url, "description": view.description, "events": view.events, "enabled": view.enabled})
 }
 
 async fn record(

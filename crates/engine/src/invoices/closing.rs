@@ -1,5 +1,8 @@
 //! Closing months: the job that makes invoices.
 //!
+//! A tenant is billed by its plan and by what a price list charged it, and one that pays afterwards and has no plan by the latter alone. Of a deleted tenant what is open is closed before
+//! anything it had is removed ([`close_last`]).
+//!
 //! How far a tenant was billed stands in its subscription and moves in the transaction that writes the invoice, so a process that dies anywhere, or a second one that comes with
 //! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, never messages; one tenant is worked on at a time.
 //!
@@ -12,12 +15,12 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use model::{InvoiceId, TenantId, Timestamp};
+use model::{InvoiceId, PlanId, TenantId, Timestamp};
 use store::{
     Scope, Tx, charge_counters, credits,
-    invoices::{self as rows, Invoice, Invoiced},
+    invoices::{self as rows, Invoice, Invoiced, Mail},
     message_counters::{self, Filter, Split},
-    plans::{self, Plan},
+    plans,
     subscriptions::{self, Subscription},
     tenants,
 };
@@ -32,7 +35,10 @@ use super::{
 use crate::{
     Engine, Error,
     money::BillingMode,
-    plans::{allowances, months, subscription::Customer},
+    plans::{
+        allowances, months,
+        subscription::{self, Customer},
+    },
 };
 
 /// How long after its end a month is closed, in seconds: what was accepted in its last minutes has left by then, as a rule.
@@ -52,6 +58,7 @@ const SLOT_S: i64 = message_counters::QUARTER_S;
 #[crate::boxed]
 pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
+    begin_unbilled(engine, now).await?;
     let mut closed = 0;
     loop {
         let due = now.plus_seconds(-AFTER_S);
@@ -63,7 +70,7 @@ pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
         for subscription in page {
             let tenant = subscription.tenant_id;
             // One that cannot be closed now must not keep the others.
-            match close(engine, subscription, now).await {
+            match close(engine, subscription, None, now).await {
                 Ok(()) => moved += 1,
                 Err(error) => tracing::error!(%error, tenant.id = %tenant, "A tenant's month cannot be closed"),
             }
@@ -75,6 +82,31 @@ pub async fn run(engine: &Arc<Engine>) -> Result<u64, Error> {
     }
 }
 
+/// Begins to bill tenants that pay afterwards, have no plan, and were not billed by an earlier version: from the month on that runs now. What they used before stays what they owe.
+async fn begin_unbilled(engine: &Engine, now: Timestamp) -> Result<(), Error> {
+    let read = engine
+        .ports
+        .db
+        .read(Scope::System, |tx| Box::pin(async move { Ok::<_, Error>(subscriptions::unbilled(tx, PAGE).await?) }));
+    let unbilled = read.await?;
+    for tenant in unbilled.iter().copied() {
+        let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move {
+                tenants::bump(tx, Some(tenant)).await?;
+                subscription::bill_alone(tx, tenant, |month, ledger| month.max(ledger), now).await
+            })
+        });
+        // One that cannot be billed now must not keep the others.
+        if let Err(error) = write.await {
+            tracing::error!(%error, tenant.id = %tenant, "It cannot be begun to bill a tenant that pays afterwards");
+        }
+    }
+    if !unbilled.is_empty() {
+        engine.parts().directory.catch_up().await;
+    }
+    Ok(())
+}
+
 /// Closes the months of one tenant that have ended, at once: before its plan changes.
 pub(crate) async fn close_ended(engine: &Arc<Engine>, tenant: TenantId) -> Result<(), Error> {
     let now = engine.ports.clock.now();
@@ -83,7 +115,25 @@ pub(crate) async fn close_ended(engine: &Arc<Engine>, tenant: TenantId) -> Resul
             Box::pin(async move { Ok::<_, Error>(subscriptions::find(tx, tenant).await?) })
         });
         match read.await?.filter(|row| row.closes_at.is_some_and(|at| at <= now)) {
-            Some(ended) => close(engine, ended, now).await?,
+            Some(ended) => close(engine, ended, None, now).await?,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Closes what is open of a deleted tenant, up to the instant in which it was deleted: what it used is billed like any other month.
+pub(crate) async fn close_last(engine: &Engine, tenant: TenantId) -> Result<(), Error> {
+    let now = engine.ports.clock.now();
+    loop {
+        let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
+            Box::pin(async move {
+                let deleted_at = tenants::find_deleted(tx, tenant).await?.and_then(|row| row.deleted_at);
+                let open = subscriptions::find(tx, tenant).await?.filter(|row| row.closes_at.is_some());
+                Ok::<_, Error>(deleted_at.zip(open))
+            })
+        });
+        match read.await? {
+            Some((deleted_at, open)) => close(engine, open, Some(deleted_at), now).await?,
             None => return Ok(()),
         }
     }
@@ -93,33 +143,47 @@ pub(crate) async fn close_ended(engine: &Arc<Engine>, tenant: TenantId) -> Resul
 struct Read {
     facts: Facts,
     customer: Customer,
-    plan: Plan,
+    plan_id: Option<PlanId>,
+    /// Messages accepted from then on count against the plan.
+    counted_from: Timestamp,
     month: String,
+    /// Until when it bills: earlier than its month ends when the tenant was deleted.
+    ends_at: Timestamp,
     timezone: String,
     settings: BillingSettings,
     /// What is on invoices once this one is written, for this month and those it corrects.
     invoiced: Vec<Invoiced>,
-    next_month_ends: Timestamp,
+    next_month_ends: Option<Timestamp>,
 }
 
-/// Closes one tenant's month: its invoice, and how far the tenant was billed.
-async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Result<(), Error> {
+/// Closes one tenant's month: its invoice, and how far the tenant was billed. The month in which the tenant was deleted is closed at that instant, and is the last.
+async fn close(
+    engine: &Engine,
+    seen: Subscription,
+    deleted_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), Error> {
     let tenant_id = seen.tenant_id;
-    let (_, tenant) = engine.tenant(tenant_id).await?;
+    // Who is gone is told nothing.
+    let tenant = match deleted_at {
+        Some(_) => None,
+        None => Some(engine.tenant(tenant_id).await?.1),
+    };
     let subscription = seen.clone();
     let read = engine
         .ports
         .db
-        .read(Scope::Tenant(tenant_id), move |tx| Box::pin(async move { look(tx, &subscription).await }));
+        .read(Scope::Tenant(tenant_id), move |tx| Box::pin(async move { look(tx, &subscription, deleted_at).await }));
     let Some(read) = read.await? else { return Ok(()) };
     let composed = compose(&read.facts);
     let has_lines = !composed.lines.is_empty();
     let body = Body {
         seller: read.settings.seller.clone(),
         customer: read.customer,
-        plan_id: Some(read.plan.id),
-        plan: read.plan.name,
+        plan_id: read.plan_id,
+        plan: read.facts.plan.unwrap_or_default(),
         allowances: read.facts.allowances,
+        counted_from: Some(read.counted_from),
         month: read.month,
         timezone: Some(read.timezone),
         lines: composed.lines,
@@ -140,7 +204,7 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
         of_id: None,
         currency: read.facts.currency,
         starts_at: read.facts.starts_at,
-        ends_at: read.facts.ends_at,
+        ends_at: read.ends_at,
         total: composed.total,
         body: serde_json::to_string(&body).map_err(Error::internal)?,
         issued_at: None,
@@ -148,8 +212,7 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
         paid_at: None,
         payment: None,
         voided_at: None,
-        mailed_at: None,
-        mail_id: None,
+        mail: Mail::default(),
         created_at: now,
         updated_at: now,
     };
@@ -161,20 +224,23 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
                 // Somebody else closed it, or changed the plan meanwhile: the next run sees what is so then.
                 return Ok::<_, Error>(());
             };
-            rows::put_invoiced(tx, &invoiced).await?;
             // After its end what becomes known about its last months is still looked for, as long as about any other month.
             let is_looked_at = |end: Timestamp| end.plus_seconds(LOOK_BACK_S) > invoice.ends_at;
             let ended = subscription.canceled_at.filter(|at| *at <= invoice.ends_at);
-            subscription.closes_at = ended.is_none_or(is_looked_at).then_some(next);
+            subscription.closes_at = next.filter(|_| ended.is_none_or(is_looked_at));
+            // Where there is nothing to bill, the next invoice reaches back to where the last one ended.
             if !has_lines {
                 return Ok(subscriptions::put(tx, tenant_id, &subscription).await?);
             }
+            rows::put_invoiced(tx, &invoiced).await?;
             rows::insert(tx, tenant_id, &invoice).await?;
             subscription.billed_until = invoice.ends_at;
             subscriptions::put(tx, tenant_id, &subscription).await?;
             if settings.issues_by_itself {
-                finish(tx, &settings.series, &mut invoice, now).await?;
-                tell(tx, &tenant, &invoice, "invoice.issued", &ids, now, shard).await?;
+                finish(tx, &settings, &mut invoice, now).await?;
+                if let Some(tenant) = &tenant {
+                    tell(tx, tenant, &invoice, "invoice.issued", &ids, now, shard).await?;
+                }
             }
             Ok(())
         })
@@ -185,39 +251,60 @@ async fn close(engine: &Arc<Engine>, seen: Subscription, now: Timestamp) -> Resu
 }
 
 /// Reads what a tenant's month is made of; `None` when there is none to close.
-async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, Error> {
+async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Timestamp>) -> Result<Option<Read>, Error> {
     let tenant = subscription.tenant_id;
-    let (Some(row), Some(ends_at)) = (tenants::find(tx, tenant).await?, subscription.closes_at) else {
-        return Ok(None);
+    let row = match deleted_at {
+        Some(_) => tenants::find_deleted(tx, tenant).await?,
+        None => tenants::find(tx, tenant).await?,
     };
-    let plan = plans::find(tx, subscription.plan_id).await?.ok_or_else(|| Error::internal("a plan is gone"))?;
+    let (Some(row), Some(month_ends_at)) = (row, subscription.closes_at) else { return Ok(None) };
+    let cut = deleted_at.filter(|at| *at < month_ends_at);
+    let ends_at = cut.unwrap_or(month_ends_at);
+    let plan = match subscription.plan_id {
+        Some(id) => Some(plans::find(tx, id).await?.ok_or_else(|| Error::internal("a plan is gone"))?),
+        None => None,
+    };
+    let ledger = credits::find(tx, tenant).await?;
+    let currency = match (&plan, &ledger) {
+        (Some(plan), _) => plan.currency.clone(),
+        (None, Some(ledger)) => ledger.currency.clone(),
+        (None, None) => row.currency,
+    };
     let settings = BillingSettings::read(tx).await?;
     let zone = months::zone(&row.timezone);
     let starts_at = subscription.billed_until;
-    let sent = counted(tx, tenant, starts_at, ends_at).await?;
-    let charged = charged(tx, tenant, starts_at, ends_at).await?;
+    // Nothing is accepted once a tenant is deleted: the rest of the month is empty.
+    let sent = counted(tx, tenant, starts_at.max(subscription.counted_from), month_ends_at).await?;
+    let charged = charged(tx, tenant, starts_at, month_ends_at).await?;
     let none = (Sent::new(), Charged::new());
-    let mut invoiced = written(tenant, starts_at, ends_at, (&sent, &charged), (&none.0, &none.1));
+    let mut invoiced = written(tenant, starts_at, month_ends_at, (&sent, &charged), (&none.0, &none.1));
     let months = rows::months_since(tx, tenant, starts_at.plus_seconds(-LOOK_BACK_S)).await?;
-    let month_starts_at = month_start(&zone, &months, starts_at, ends_at);
+    let month_starts_at = month_start(&zone, &months, starts_at.max(subscription.counted_from), month_ends_at);
     let earlier = earlier(tx, tenant, starts_at, months, &mut invoiced).await?;
     let mut customer = Customer::from_stored(&subscription.customer);
     let country = customer.country.clone().or(row.default_country);
     let tax = settings.tax(&customer, country.as_deref());
     customer.name = customer.name.or(Some(row.name));
     customer.country = country;
-    let metered = metered(tx, tenant, charged, &plan.currency, ends_at).await?;
+    let ledger = ledger.filter(|ledger| ledger.currency == currency);
+    let metered = match ledger {
+        // What it pays beforehand without a plan needs no invoice: there is nothing else on it.
+        Some(ledger) if plan.is_none() && BillingMode::from_stored(&ledger.mode) == BillingMode::Prepaid => None,
+        Some(ledger) => Some(metered(tx, &ledger, charged, month_ends_at).await?),
+        None => None,
+    };
     let facts = Facts {
-        currency: plan.currency.clone(),
-        plan: plan.name.clone(),
-        monthly_fee: plan.monthly_fee,
-        allowances: allowances(&plan.allowances),
+        currency,
+        monthly_fee: plan.as_ref().map_or(0, |plan| plan.monthly_fee),
+        allowances: plan.as_ref().map_or_else(Vec::new, |plan| allowances(&plan.allowances)),
+        plan: plan.map(|plan| plan.name),
         starts_at,
-        ends_at,
+        ends_at: month_ends_at,
         month_starts_at,
+        counted_from: subscription.counted_from,
         zone: zone.clone(),
         trial_ends_at: subscription.trial_ends_at,
-        canceled_at: subscription.canceled_at,
+        canceled_at: subscription.canceled_at.into_iter().chain(cut).min(),
         sent,
         earlier,
         metered,
@@ -226,13 +313,16 @@ async fn look(tx: &mut Tx, subscription: &Subscription) -> Result<Option<Read>, 
     Ok(Some(Read {
         facts,
         customer,
-        plan,
-        month: months::name(&zone, middle(starts_at, ends_at)),
+        plan_id: subscription.plan_id,
+        counted_from: subscription.counted_from,
+        // One that reaches over several months, because nothing was to be billed for the first of them, is the last one's.
+        month: months::name(&zone, middle(starts_at, ends_at).max(ends_at.plus_seconds(-HALF_MONTH_S))),
+        ends_at,
         timezone: row.timezone,
         settings,
         invoiced,
         // In its middle it is the same month on every clock, also when this one ended on another than the tenant has now.
-        next_month_ends: months::month(&zone, ends_at.plus_seconds(HALF_MONTH_S)).1,
+        next_month_ends: cut.is_none().then(|| months::month(&zone, ends_at.plus_seconds(HALF_MONTH_S)).1),
     }))
 }
 
@@ -255,16 +345,13 @@ fn month_start(zone: &TimeZone, months: &[Invoice], starts_at: Timestamp, ends_a
 /// what was sent first, and nothing that an invoice asks for is asked for again.
 async fn metered(
     tx: &mut Tx,
-    tenant: TenantId,
+    ledger: &credits::Ledger,
     charged: Charged,
-    currency: &str,
     ends_at: Timestamp,
-) -> Result<Option<Metered>, Error> {
-    let Some(ledger) = credits::find(tx, tenant).await?.filter(|ledger| ledger.currency == currency) else {
-        return Ok(None);
-    };
+) -> Result<Metered, Error> {
+    let tenant = ledger.tenant_id;
     if BillingMode::from_stored(&ledger.mode) == BillingMode::Prepaid {
-        return Ok(Some(Metered { charged, owed: None }));
+        return Ok(Metered { charged, owed: None });
     }
     let mut asked = 0;
     for invoice in rows::unpaid(tx, tenant).await? {
@@ -274,7 +361,7 @@ async fn metered(
     let later: i64 = later.values().map(|counts| counts.charged).sum();
     // What is set aside for messages under way is not spent yet.
     let aside = ledger.reserved - credits::promo_aside(tx, tenant).await?;
-    Ok(Some(Metered { charged, owed: Some(-(ledger.available + aside) - asked - later) }))
+    Ok(Metered { charged, owed: Some(-(ledger.available + aside) - asked - later) })
 }
 
 /// The first quarter of an hour that begins at an instant or after it.
@@ -286,14 +373,14 @@ fn slot(at: Timestamp) -> Timestamp {
     )
 }
 
-/// What was sent of a tenant's messages that were accepted in a time.
+/// What was sent of a tenant's messages that were accepted in a time, without what Tidings says itself.
 pub(crate) async fn counted(
     tx: &mut Tx,
     tenant: TenantId,
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<Sent, store::Error> {
-    let filter = Filter { from: slot(starts_at), until: slot(ends_at), ..Filter::default() };
+    let filter = Filter { from: slot(starts_at), until: slot(ends_at), without_ours: true, ..Filter::default() };
     let split = Split { channel: true, country: true, ..Split::default() };
     let sums = message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?;
     let sent = sums.into_iter().map(|(key, counts)| ((key.channel, key.country), counts.outcome.sent));
@@ -360,21 +447,21 @@ async fn earlier(
     let mut changed = Vec::new();
     for invoice in months {
         let (before, before_charged) = kept.remove(&invoice.starts_at).unwrap_or_default();
-        let found = counted(tx, tenant, invoice.starts_at, invoice.ends_at).await?;
+        let body = Body::from_stored(&invoice.body)?;
+        let counted_from = body.counted_from.map_or(invoice.starts_at, |from| from.max(invoice.starts_at));
+        let found = counted(tx, tenant, counted_from, invoice.ends_at).await?;
         let now_charged = charged(tx, tenant, invoice.starts_at, invoice.ends_at).await?;
         if (&found, &now_charged) == (&before, &before_charged) {
             continue;
         }
         let (now, then) = ((&found, &now_charged), (&before, &before_charged));
         invoiced.extend(written(tenant, invoice.starts_at, invoice.ends_at, now, then));
-        let body = Body::from_stored(&invoice.body)?;
-        // What was taken back is not charged again by a correction of it.
-        if invoice.state != InvoiceState::Void.as_str() {
-            let name = invoice.number.unwrap_or(body.month);
-            let allowances = body.allowances;
-            let (charged, charged_found) = (before_charged, now_charged);
-            changed.push(Earlier { name, allowances, invoiced: before, found, charged, charged_found });
-        }
+        // What was taken back is not charged again by a correction of it. What a price list charged since is in the ledger all the same, and is to be paid or given back.
+        let is_void = invoice.state == InvoiceState::Void.as_str();
+        let allowances = if is_void { Vec::new() } else { body.allowances };
+        let name = invoice.number.unwrap_or(body.month);
+        let (charged, charged_found) = (before_charged, now_charged);
+        changed.push(Earlier { name, allowances, invoiced: before, found, charged, charged_found });
     }
     Ok(changed)
 }
@@ -388,27 +475,34 @@ pub async fn note_overdue(engine: &Arc<Engine>) -> Result<u64, Error> {
     });
     let found = read.await?;
     for tenant_id in &found {
-        let tenant_id = *tenant_id;
-        let (_, tenant) = engine.tenant(tenant_id).await?;
-        let (ids, shard) = (Arc::clone(&engine.ports.ids), engine.shard());
-        let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
-            Box::pin(async move {
-                tenants::bump(tx, Some(tenant_id)).await?;
-                if subscriptions::find(tx, tenant_id).await?.is_none_or(|row| row.past_due_since.is_some()) {
-                    return Ok::<_, Error>(());
-                }
-                settle_arrears(tx, tenant_id, now).await?;
-                match rows::first_overdue(tx, tenant_id, now).await? {
-                    Some(invoice) => tell(tx, &tenant, &invoice, "invoice.overdue", &ids, now, shard).await,
-                    None => Ok(()),
-                }
-            })
-        });
-        write.await?;
-        engine.parts().directory.catch_up().await;
-        engine.wakers.wake(tenant_id);
+        // One of which it cannot be said now must not keep the others.
+        if let Err(error) = note_arrears(engine, *tenant_id, now).await {
+            tracing::error!(%error, tenant.id = %tenant_id, "It cannot be noted that a tenant has not paid in time");
+        }
     }
     Ok(found.len() as u64)
+}
+
+async fn note_arrears(engine: &Engine, tenant_id: TenantId, now: Timestamp) -> Result<(), Error> {
+    let (_, tenant) = engine.tenant(tenant_id).await?;
+    let (ids, shard) = (Arc::clone(&engine.ports.ids), engine.shard());
+    let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
+        Box::pin(async move {
+            tenants::bump(tx, Some(tenant_id)).await?;
+            let Some(row) = subscriptions::find(tx, tenant_id).await?.filter(|row| row.past_due_since.is_none()) else {
+                return Ok::<_, Error>(());
+            };
+            settle_arrears(tx, tenant_id, now).await?;
+            match rows::first_overdue(tx, tenant_id, row.forgiven_until, now).await? {
+                Some(invoice) => tell(tx, &tenant, &invoice, "invoice.overdue", &ids, now, shard).await,
+                None => Ok(()),
+            }
+        })
+    });
+    write.await?;
+    engine.parts().directory.catch_up().await;
+    engine.wakers.wake(tenant_id);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -134,8 +134,8 @@ pub struct Metered {
 pub struct Facts {
     /// ISO 4217 code.
     pub currency: String,
-    /// The plan's name.
-    pub plan: String,
+    /// The plan's name; `None` without one, and then there is no fee.
+    pub plan: Option<String>,
     /// Its fee.
     pub monthly_fee: i64,
     /// What it grants.
@@ -146,6 +146,8 @@ pub struct Facts {
     pub ends_at: Timestamp,
     /// When the month began on the tenant's clock: earlier than `starts_at` when the plan began within it.
     pub month_starts_at: Timestamp,
+    /// Since when there is the plan: its fee is for the time from then on.
+    pub counted_from: Timestamp,
     /// The tenant's clock.
     pub zone: TimeZone,
     /// Until when no fee is charged.
@@ -180,8 +182,10 @@ pub fn compose(facts: &Facts) -> Composed {
     let coin = minor_unit(&facts.currency);
     let mut lines = Vec::new();
     // After its end there is only something to put right, and without that no invoice.
-    if facts.canceled_at.is_none_or(|at| at > facts.starts_at) {
-        lines.push(fee(facts, coin));
+    if let Some(plan) = &facts.plan
+        && facts.canceled_at.is_none_or(|at| at > facts.starts_at)
+    {
+        lines.push(fee(plan, facts, coin));
         for allowance in &facts.allowances {
             used(allowance, &facts.sent, coin, &mut lines);
         }
@@ -238,8 +242,9 @@ pub fn taxed(tax: &TaxRate, net: i64, coin: i64) -> TaxLine {
 }
 
 /// The fee for the part of the month that is neither before the plan, nor trial, nor after its end.
-fn fee(facts: &Facts, coin: i64) -> Line {
-    let from = facts.trial_ends_at.map_or(facts.starts_at, |trial| trial.clamp(facts.starts_at, facts.ends_at));
+fn fee(plan: &str, facts: &Facts, coin: i64) -> Line {
+    let begins = facts.starts_at.max(facts.counted_from).min(facts.ends_at);
+    let from = facts.trial_ends_at.map_or(begins, |trial| trial.clamp(begins, facts.ends_at));
     let until = facts.canceled_at.map_or(facts.ends_at, |end| end.clamp(from, facts.ends_at));
     let (part, whole) = (
         i128::from(until.as_micros()) - i128::from(from.as_micros()),
@@ -256,7 +261,7 @@ fn fee(facts: &Facts, coin: i64) -> Line {
     };
     Line {
         kind: LineKind::Fee,
-        description: format!("{}, a month{share}", facts.plan),
+        description: format!("{plan}, a month{share}"),
         channel: None,
         country: None,
         quantity: 1,
@@ -460,12 +465,13 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             currency: "EUR".to_owned(),
-            plan: "Studio".to_owned(),
+            plan: Some("Studio".to_owned()),
             monthly_fee: 30_000_000,
             allowances: vec![allowance(10, Some(9_000))],
             starts_at: at(1_000),
             ends_at: at(2_000),
             month_starts_at: at(1_000),
+            counted_from: at(0),
             zone: TimeZone::UTC,
             trial_ends_at: None,
             canceled_at: None,
@@ -502,6 +508,9 @@ mod tests {
         let fee = |facts: Facts| compose(&facts).lines[0].amount_micros;
         assert_eq!(fee(Facts { starts_at: at(1_500), ..facts() }), 15_000_000);
         assert_eq!(fee(Facts { trial_ends_at: Some(at(1_900)), ..facts() }), 3_000_000);
+        assert_eq!(fee(Facts { counted_from: at(1_750), ..facts() }), 7_500_000);
+        assert_eq!(fee(Facts { counted_from: at(1_750), trial_ends_at: Some(at(1_600)), ..facts() }), 7_500_000);
+        assert_eq!(compose(&Facts { plan: None, ..facts() }).lines, []);
         assert_eq!(fee(Facts { trial_ends_at: Some(at(900)), ..facts() }), 30_000_000);
         assert_eq!(fee(Facts { trial_ends_at: Some(at(9_000)), ..facts() }), 0);
         assert_eq!(fee(Facts { canceled_at: Some(at(1_250)), ..facts() }), 7_500_000);

@@ -14,7 +14,7 @@ use crate::{
     keys::Caller,
     names::Faults,
     patch::Patch,
-    plans::subscription::{Customer, check_line, check_lines},
+    plans::subscription::{Customer, check_fonts, check_line, check_lines},
     vault::OPERATOR,
 };
 
@@ -153,8 +153,16 @@ impl BillingSettings {
         if self.due_days > DUE_DAYS_MAX {
             faults.add("/due_days", format!("0 to {DUE_DAYS_MAX} days"));
         }
-        if self.note.as_ref().is_some_and(|note| note.chars().count() > NOTE_MAX) {
-            faults.add("/note", format!("at most {NOTE_MAX} characters"));
+        if let Some(note) = &self.note {
+            if note.chars().count() > NOTE_MAX
+                || note.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+            {
+                faults.add(
+                    "/note",
+                    format!("at most {NOTE_MAX} characters, and no control characters but line breaks and tabs"),
+                );
+            }
+            check_fonts("/note", note, faults);
         }
         if self.taxes.len() > TAXES_MAX {
             faults.add("/taxes", format!("at most {TAXES_MAX} rules"));
@@ -263,6 +271,18 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: BillingSettingsPatch)
             let after = changed(before.clone(), change);
             let mut faults = Faults::default();
             after.check(&mut faults);
+            // Where a digit ends the series, its numbers could be those of another: INV-1 and 000001, INV- and 1000001.
+            for (pointer, was, is) in [
+                ("/series", &before.series, &after.series),
+                ("/credit_note_series", &before.credit_note_series, &after.credit_note_series),
+            ] {
+                if was != is && is.ends_with(|c: char| c.is_ascii_digit()) {
+                    faults.add(
+                        pointer,
+                        "ends with a letter or one of -/._, so that its numbers are never those of another series",
+                    );
+                }
+            }
             if let Some(tenant) = after.mail_tenant_id
                 && tenants::find(tx, tenant).await?.is_none()
             {

@@ -7,8 +7,9 @@
 //! Prices are exact. A unit may cost less than a millionth (a thousand mails for 400 micros), and a markup may leave a fraction; so what a message costs is worked out in [`PARTS`] of a
 //! millionth, and the ledger carries what is less than a millionth from message to message. What is set aside or shown beforehand is rounded up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use connectors::Pricing;
 use model::{Channel, Content, Money, Purpose, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{Tx, credits::Charge, prices as rows};
@@ -123,6 +124,19 @@ impl Category {
             Purpose::Marketing => Self::Marketing,
             Purpose::Transactional => Self::Utility,
         }
+    }
+
+    /// What kind of message a provider billed: what it takes nothing for is like an answer within the 24 hours after the recipient wrote. `None` for a word that is not known here.
+    pub fn billed(pricing: &Pricing) -> Option<Self> {
+        if pricing.is_free {
+            return Some(Self::Service);
+        }
+        let word = match pricing.category.as_str() {
+            "marketing_lite" => "marketing",
+            "authentication_international" => "authentication",
+            word => word,
+        };
+        Self::parse(word).filter(|category| category.channel() == Channel::Whatsapp)
     }
 
     /// What a message is that says this. `shown` tells the category the provider last showed for a template, by name and language.
@@ -329,6 +343,20 @@ impl Book {
     /// The list that counts for a currency at an instant.
     pub fn list(&self, currency: &str, at: Timestamp) -> Option<&PriceListView> {
         self.valid(currency, at).map(|list| &list.list)
+    }
+
+    /// The lists that are to count for a currency after an instant, soonest first.
+    pub(super) fn ahead(&self, currency: &str, at: Timestamp) -> Vec<&PriceListView> {
+        let all = self.lists.iter().map(|list| &list.list);
+        let mut ahead: Vec<_> = all.filter(|list| list.currency == currency && list.valid_from > at).collect();
+        ahead.sort_by_key(|list| list.valid_from);
+        ahead
+    }
+
+    /// The versions of the lists that count at an instant, one for each currency.
+    pub(super) fn counting(&self, at: Timestamp) -> BTreeSet<i64> {
+        let currencies: BTreeSet<&str> = self.lists.iter().map(|list| list.list.currency.as_str()).collect();
+        currencies.into_iter().filter_map(|currency| self.list(currency, at)).map(|list| list.version).collect()
     }
 
     fn valid(&self, currency: &str, at: Timestamp) -> Option<&List> {

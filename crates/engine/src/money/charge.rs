@@ -1,11 +1,12 @@
 //! What messages cost their tenant: looked up when they are planned, set aside when they are accepted, charged or given back when apply learns what became of them, and put right when the
-//! provider says later what it counted or took.
+//! provider says later what it counted or took. A way a message was sent and left keeps a charge of its own, which what is said of it later puts right; the message's own is the sum.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use connectors::Pricing;
 use model::{Channel, MessageId, Money, Status, TenantId, Timestamp};
 use store::{
     Tx, charge_counters,
@@ -16,11 +17,11 @@ use store::{
 
 use super::{
     book::{Asked, Category, Price},
-    ledger::{self, Open, RESERVED, SETTLED},
+    ledger::{self, Open, RESERVED, SETTLED, Told},
 };
 use crate::{Error, ErrorKind, country, directory::Tenant};
 
-/// Grants of promotional credit a ledger is written with: more than may be there at once, so that what comes back finds the grant it came from.
+/// Grants of promotional credit a ledger is written with besides those that have something left: the newest, so that what comes back finds the grant it came from.
 pub(super) const GRANTS_READ: i64 = 2 * super::credits::GRANTS_MAX;
 
 /// The price of a message under its tenant's prices; `None` when the tenant is not billed.
@@ -77,6 +78,7 @@ pub(super) async fn begin(tx: &mut Tx, ledger: credits::Ledger, now: Timestamp) 
     let mut open = Open::new(ledger);
     if has_grants {
         open.grants = credits::grants(tx, open.ledger.tenant_id, GRANTS_READ).await?;
+        open.trim_grants();
         open.expire(now);
     }
     Ok(open)
@@ -96,7 +98,8 @@ pub(crate) fn afford<'a>(
         }
     }
     let need = charges.iter().fold(0i64, |sum, charge| sum.saturating_add(charge.quoted));
-    if need <= open.spendable() {
+    // What costs nothing is accepted whatever is owed.
+    if need == 0 || need <= open.spendable() {
         return Ok(charges);
     }
     let remedy = "Buy credit, or send to fewer recipients. Nothing was accepted.";
@@ -155,18 +158,24 @@ fn place(m: &Message, channel: Channel, address: &str) -> charge_counters::Key {
 enum Fact {
     /// It was sent; so many parts as are known.
     Sent { segments: Option<u32>, at: Timestamp },
-    /// It will not be sent.
+    /// It will not be sent, or nobody will say any more whether it was.
     Over { at: Timestamp },
-    /// The provider said what it takes.
-    Priced { price: Money, at: Timestamp },
-    /// It goes another way. `category`: what it is there, when that is not what it was before.
-    Moved { tenant: Arc<Tenant>, m: Box<Message>, category: Option<Option<Category>>, at: Timestamp },
+    /// The provider said what it takes, or for what kind of message.
+    Told { told: Told, at: Timestamp },
+    /// It goes another way. `left` is the number of the way it was sent; `category`: what it is there, when that is not what it was before.
+    Moved { tenant: Arc<Tenant>, m: Box<Message>, category: Option<Option<Category>>, left: Option<u32>, at: Timestamp },
+    /// The provider said more of a way it left, by its number, which was charged this.
+    Late { position: u32, charge: Option<String>, told: Told, at: Timestamp },
 }
 
 impl Fact {
     const fn at(&self) -> Timestamp {
         match self {
-            Self::Sent { at, .. } | Self::Over { at } | Self::Priced { at, .. } | Self::Moved { at, .. } => *at,
+            Self::Sent { at, .. }
+            | Self::Over { at }
+            | Self::Told { at, .. }
+            | Self::Moved { at, .. }
+            | Self::Late { at, .. } => *at,
         }
     }
 }
@@ -177,24 +186,55 @@ pub(crate) const fn is_over(m: &Message) -> bool {
         && !matches!(m.status, Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Unknown)
 }
 
+/// True for a message whose price is given back: it will not be sent, or it may have been, nobody said so, and nobody is waited for any longer.
+pub(crate) const fn is_given_back(m: &Message) -> bool {
+    is_over(m) || (m.sent_at.is_none() && matches!(m.status, Status::Unknown) && m.poll_at.is_none())
+}
+
 /// What a change of a message's row means for its price, if anything. Messages that cost nothing are passed over without a look at the database.
 pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Outcome)> {
     let said = |m: &Message| (m.sent_at, m.segments, m.account_id, m.channel);
     after.cost_micros?;
     let fact = match after.sent_at {
         Some(at) if said(before) != said(after) => Fact::Sent { segments: after.segments, at },
-        None if is_over(after) && !is_over(before) => Fact::Over { at: after.ended_at.unwrap_or(after.created_at) },
+        None if is_given_back(after) && !is_given_back(before) => {
+            let waited = before.poll_at.filter(|_| after.status == Status::Unknown && before.status == Status::Unknown);
+            Fact::Over { at: waited.or(after.ended_at).unwrap_or(after.created_at) }
+        }
         _ => return None,
     };
     let place = place(after, after.channel, &after.address);
     Some((after.tenant_id, Outcome { id: after.id, aside: before.aside.clone(), place, fact }))
 }
 
-/// What the provider says it takes for a message that costs its tenant something.
-pub(crate) fn priced(m: &Message, price: &Money, at: Timestamp) -> Option<(TenantId, Outcome)> {
+/// What the provider says it takes for a message that costs its tenant something, or for what kind of message.
+pub(crate) fn told(m: &Message, told: Told, at: Timestamp) -> Option<(TenantId, Outcome)> {
     m.cost_micros?;
-    let fact = Fact::Priced { price: price.clone(), at };
+    let fact = Fact::Told { told, at };
     Some((m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place: place(m, m.channel, &m.address), fact }))
+}
+
+/// What the provider says later of a way that was sent and left.
+pub(crate) fn late(m: &Message, former: &FormerRoute, told: Told, at: Timestamp) -> Option<(TenantId, Outcome)> {
+    m.cost_micros?;
+    let fact = Fact::Late { position: former.position, charge: former.charge.clone(), told, at };
+    let place = place(m, former.channel, &former.address);
+    Some((m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place, fact }))
+}
+
+/// What a message that went over a channel, by a connector and to an address costs as the kind its provider billed it as, by the prices that counted when it was accepted. What the provider takes nothing for is a message of the kind [`Category::Service`], whatever it was sent as: it costs what the price list asks for such, and its provider nothing. `None` for
+/// kinds we do not know, and where there is no price.
+pub(crate) fn as_billed(
+    tenant: &Tenant,
+    m: &Message,
+    (channel, connector, address): (Channel, &str, &str),
+    pricing: &Pricing,
+) -> Option<(Price, Category)> {
+    let category = Category::billed(pricing)?;
+    let asked = Asked { category: Some(category), ..Asked::new(channel, connector, address, m.purpose) };
+    let price = price_of(tenant, &asked, m.created_at)?.ok()?;
+    let cost_micros = price.cost_micros.map(|cost| if pricing.is_free { 0 } else { cost });
+    Some((Price { cost_micros, ..price }, category))
 }
 
 /// What a message costs the way it goes now, as far as that is known before its ledger is looked at, is written into its row. `former` is the way it left; `category` what it is now, where that may be
@@ -210,13 +250,14 @@ pub(crate) fn moved(
     let guessed = category.unwrap_or_else(|| (m.channel == Channel::Whatsapp).then(|| Category::of_purpose(m.purpose)));
     let Some(Ok(price)) = price(tenant, m, guessed) else { return Vec::new() };
     let sent = former.and_then(|former| former.sent_at.map(|at| (former.segments, at)));
-    let paid = if sent.is_some() { before } else { 0 };
+    let paid = if sent.is_some() { before } else { m.cost_before };
     m.cost_micros = Some(paid.saturating_add(price.of(m.segments)));
     let mut outcomes = Vec::new();
     if let (Some(former), Some((segments, at))) = (former, sent) {
         outcomes.push((place(m, former.channel, &former.address), Fact::Sent { segments, at }));
     }
-    let moved = Fact::Moved { tenant: Arc::clone(tenant), m: Box::new(m.clone()), category, at: now };
+    let left = former.filter(|former| former.sent_at.is_some()).map(|former| former.position);
+    let moved = Fact::Moved { tenant: Arc::clone(tenant), m: Box::new(m.clone()), category, left, at: now };
     outcomes.push((place(m, m.channel, &m.address), moved));
     let of = |(place, fact)| (m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place, fact });
     outcomes.into_iter().map(of).collect()
@@ -229,6 +270,8 @@ pub(crate) struct Settled {
     pub costs: BTreeMap<MessageId, i64>,
     /// What is still, or newly, set aside: to be written into their rows after those were.
     pub asides: Vec<(TenantId, MessageId, String)>,
+    /// What ways they left were charged, by their numbers, where that is new or another amount.
+    pub ways: BTreeMap<(MessageId, u32), Charge>,
 }
 
 /// Charges messages that were sent and gives back the price of those that will not be.
@@ -239,6 +282,7 @@ pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcom
     let mut ledgers = lock(tx, outcomes.keys().copied().collect(), now).await?;
     let mut charges = before(tx, outcomes.iter().filter(|(tenant, _)| ledgers.contains_key(tenant))).await?;
     let mut changed = vec![false; charges.len()];
+    let mut ways = BTreeMap::new();
     let mut sums: BTreeMap<charge_counters::Key, charge_counters::Counts> = BTreeMap::new();
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
@@ -246,7 +290,7 @@ pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcom
             let Ok(at) = charges.binary_search_by_key(&outcome.id, |charge| charge.message_id) else { continue };
             let charge = &mut charges[at];
             let (charged, was_settled) = (charge.charged, charge.state == SETTLED);
-            changed[at] |= apply(open, charge, &outcome.fact);
+            changed[at] |= apply(open, charge, &mut ways, &outcome.fact)?;
             let counts = charge_counters::Counts {
                 messages: i64::from(!was_settled && charge.state == SETTLED),
                 charged: charge.charged - charged,
@@ -258,12 +302,15 @@ pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcom
     }
     charge_counters::add_many(tx, &sums).await?;
     write(tx, ledgers).await?;
-    let ended = charges.iter().zip(&changed).filter(|(charge, is_changed)| **is_changed && charge.state != RESERVED);
+    // What is only set aside stands in its message's row; what ways it left were charged does not.
+    let is_charge = |charge: &Charge| charge.state != RESERVED || charge.charged != 0;
+    let ended = charges.iter().zip(&changed).filter(|(charge, is_changed)| **is_changed && is_charge(charge));
     credits::put_charges(tx, ended.map(|(charge, _)| charge)).await?;
     let aside = |charge: &Charge| charge.to_aside().map(|aside| (charge.tenant_id, charge.message_id, aside));
     Ok(Settled {
         costs: charges.iter().map(|charge| (charge.message_id, shown(charge))).collect(),
         asides: charges.iter().filter_map(aside).collect(),
+        ways,
     })
 }
 
@@ -290,22 +337,38 @@ async fn before<'a>(
     Ok(charges)
 }
 
-/// Answers whether the charge is another one now.
-fn apply(open: &mut Open, charge: &mut Charge, fact: &Fact) -> bool {
+/// Answers whether the charge is another one now. `ways` are the charges of ways that were left, as far as this transaction knows them.
+fn apply(
+    open: &mut Open,
+    charge: &mut Charge,
+    ways: &mut BTreeMap<(MessageId, u32), Charge>,
+    fact: &Fact,
+) -> Result<bool, store::Error> {
     let before = charge.clone();
     match fact {
-        Fact::Sent { segments, at } => open.settle(charge, *segments, None, *at),
+        Fact::Sent { segments, at } => open.settle(charge, &Told { segments: *segments, ..Told::default() }, *at),
         Fact::Over { at } => open.release(charge, *at),
-        Fact::Priced { price, at } if charge.state == SETTLED => open.settle(charge, None, Some(price), *at),
-        Fact::Priced { price, .. } => (charge.reported, charge.reported_currency) = super::book::reported(price),
-        Fact::Moved { tenant, m, category, at } => {
+        Fact::Told { told, at } if charge.state == SETTLED => open.settle(charge, told, *at),
+        Fact::Told { told, .. } => told.note(charge),
+        Fact::Moved { tenant, m, category, left, at } => {
             let category = category.unwrap_or_else(|| Category::parse(&charge.category));
             if let Some(Ok(price)) = price(tenant, m, category) {
-                open.move_on(charge, &price, category.map_or("", Category::as_str), m.segments, *at);
+                let way = open.move_on(charge, &price, category.map_or("", Category::as_str), m.segments, *at);
+                ways.extend(left.zip(way).map(|(position, way)| ((m.id, position), way)));
+            }
+        }
+        Fact::Late { position, charge: kept, told, at } => {
+            let key = (charge.message_id, *position);
+            if let (false, Some(kept)) = (ways.contains_key(&key), kept) {
+                ways.insert(key, Charge::of_way(charge.tenant_id, charge.message_id, kept)?);
+            }
+            // Ways that were left before they had charges of their own stay as they were charged.
+            if let Some(way) = ways.get_mut(&key) {
+                open.settle_left(charge, way, told, *at);
             }
         }
     }
-    *charge != before
+    Ok(*charge != before)
 }
 
 /// What a message is shown to cost.

@@ -8,23 +8,27 @@ use serde_json::json;
 use store::{
     Scope, Tx,
     credits::{self as rows, Entry, Grant, Ledger},
-    plans, subscriptions, tenants,
+    plans, purchases, subscriptions, tenants,
 };
 use utoipa::ToSchema;
 
 use super::{
     BillingMode, charge,
     ledger::{self, Book, Cause},
+    payments::{STRIPE, check_amount},
     purchases::by_hand,
+    top_ups::{self, TopUpState},
 };
 use crate::{
     Engine, Error, Parts, audit,
     csv::Csv,
+    dead_letters::Export,
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
-    page::{Page, Window},
+    page::{Page, Window, read_cursor, write_cursor},
     patch::Patch,
+    plans::subscription::bill_alone,
 };
 
 /// Most that is moved at once, in millionths: a billion of any currency's unit, so that sums of many stay far from the end of the numbers.
@@ -32,11 +36,15 @@ pub(super) const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// Longest reference or reason, in characters.
 const REFERENCE_MAX: usize = 200;
 /// Grants of promotional credit a tenant has at once: more than campaigns of a year, and few enough to be read with the ledger.
-pub(super) const GRANTS_MAX: i64 = 100;
+pub(crate) const GRANTS_MAX: i64 = 100;
 /// Ledgers a job looks at in one run.
 const LEDGERS_PAGE: i64 = 500;
-/// Entries of a CSV statement: the newest, some 10 MB of text.
+/// Entries of one CSV statement: some 10 MB of text. More are continued by its cursor.
 const STATEMENT_MAX: i64 = 50_000;
+/// Entries that are looked at for one statement of a part of the time: a second or two. More are continued by its cursor.
+const STATEMENT_SCAN: i64 = 1_000_000;
+/// The name cursors of entries are bound to, as a list and as a statement.
+const ENTRIES: &str = "credit-entries";
 
 /// A tenant's credit.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,10 +54,11 @@ pub struct Credits {
     /// What can be spent and was paid for, or is to be.
     #[schema(value_type = Object)]
     pub available: Money,
-    /// What the tenant owes: how far what was paid for is below zero, because a payment was disputed or given back after it was spent. Nothing prepaid is accepted before it is paid.
+    /// What the tenant owes: how far what was paid for is below zero, because a payment was disputed or given back after it was spent. Nothing prepaid is accepted before it is paid, for promotional
+    /// credit neither.
     #[schema(value_type = Object)]
     pub debt: Money,
-    /// What can be spent and was given for a time; it is spent first.
+    /// What can be spent, unless there is a debt, and was given for a time; it is spent first.
     #[schema(value_type = Object)]
     pub promotional: Money,
     /// What is set aside for messages under way.
@@ -73,6 +82,8 @@ pub struct Credits {
     pub low_at_micros: Option<i64>,
     /// When a purchase is asked for, and of how much.
     pub top_up: Option<TopUp>,
+    /// What happens then; `null` without `top_up`.
+    pub top_up_state: Option<TopUpState>,
     /// What is wrong with the books, or with `recount=true` also with the messages' charges; empty when everything adds up.
     pub differences: Vec<String>,
 }
@@ -130,7 +141,7 @@ pub struct CreditEntry {
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreditsPatch {
-    /// `none`, `prepaid` or `postpaid`. Counts for messages accepted from now on.
+    /// `none`, `prepaid` or `postpaid`. Counts for messages accepted from now on. With `postpaid` the tenant gets monthly invoices, also without a plan.
     #[serde(default)]
     pub mode: Option<BillingMode>,
     /// Below this, in millionths, the tenant is told; `null` for never.
@@ -203,16 +214,22 @@ pub struct NewAdjustment {
     /// Why.
     #[schema(example = "goodwill for the outage of 12 November")]
     pub reason: String,
+    /// True: also when more is taken than is available, so that prepaid credit goes below zero.
+    #[serde(default)]
+    pub may_overdraw: bool,
 }
 
-fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
+fn view(l: &Ledger, top_up_state: Option<TopUpState>, recounted: Option<Recounted>) -> Credits {
     let money = |amount_micros| Money { amount_micros, currency: l.currency.clone() };
     let mut differences = Vec::new();
     if !ledger::balances(l) {
         differences
             .push("available, reserved and spent do not add up to what was purchased, adjusted and granted".to_owned());
     }
-    if let Some((reserved, charged)) = recounted {
+    if let Some(Recounted { reserved, charged, promo }) = recounted {
+        if promo != l.promo {
+            differences.push(format!("the grants have {promo} micros left, the ledger has {} of them", l.promo));
+        }
         if reserved != l.reserved {
             differences.push(format!(
                 "the messages under way come to {reserved} micros, the ledger has set aside {}",
@@ -237,8 +254,24 @@ fn view(l: &Ledger, recounted: Option<(i64, i64)>) -> Credits {
         entries: l.entries,
         low_at_micros: l.low_at,
         top_up: top_up(l),
+        top_up_state,
         differences,
     }
+}
+
+/// What a ledger's balances have to equal, counted again.
+struct Recounted {
+    /// What is set aside for messages.
+    reserved: i64,
+    /// What messages were charged.
+    charged: i64,
+    /// What grants have left.
+    promo: i64,
+}
+
+async fn recount(tx: &mut Tx, tenant: TenantId) -> Result<Recounted, Error> {
+    let (reserved, charged) = rows::sums(tx, tenant).await?;
+    Ok(Recounted { reserved, charged, promo: rows::grants_left(tx, tenant).await? })
 }
 
 /// Who pays ahead and is below zero owes that; who pays afterwards owes by the invoice.
@@ -270,16 +303,25 @@ fn entry_view(e: Entry, currency: &str) -> CreditEntry {
     }
 }
 
-/// The ledger to be written, or as it begins. Two that begin one at the same time wait for each other at the configuration's version.
+/// The ledger to be written, or as it begins: without any movement it is in the tenant's currency of today. Two that begin one at the same time wait for each other at the configuration's version.
 pub(super) async fn ledger_to_write(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
     if let Some(ledger) = rows::lock(tx, tenant).await? {
-        return Ok(ledger);
+        return in_currency(tx, ledger).await;
     }
     tenants::bump(tx, None).await?;
     match rows::lock(tx, tenant).await? {
-        Some(ledger) => Ok(ledger),
+        Some(ledger) => in_currency(tx, ledger).await,
         None => begin(tx, tenant, now).await,
     }
+}
+
+/// A ledger that nothing has moved and by which nothing is charged follows the tenant's currency.
+pub(super) async fn in_currency(tx: &mut Tx, ledger: Ledger) -> Result<Ledger, Error> {
+    if ledger.entries > 0 || BillingMode::from_stored(&ledger.mode) != BillingMode::None {
+        return Ok(ledger);
+    }
+    let row = tenants::find(tx, ledger.tenant_id).await?;
+    Ok(row.map_or(ledger.clone(), |row| Ledger { currency: row.currency, ..ledger }))
 }
 
 /// A ledger in the tenant's currency, without anything in it.
@@ -303,7 +345,7 @@ pub async fn balance(parts: &Parts, caller: &Caller) -> Result<(BillingMode, Mon
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let ledger = match rows::find(tx, tenant).await? {
-                Some(ledger) => ledger,
+                Some(ledger) => in_currency(tx, ledger).await?,
                 None => begin(tx, tenant, now).await?,
             };
             let available = Money { amount_micros: ledger.available, currency: ledger.currency };
@@ -319,11 +361,15 @@ async fn show(parts: &Parts, tenant: TenantId, is_recounted: bool) -> Result<Cre
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let ledger = match rows::find(tx, tenant).await? {
-                Some(ledger) => ledger,
+                Some(ledger) => in_currency(tx, ledger).await?,
                 None => begin(tx, tenant, now).await?,
             };
-            let recounted = if is_recounted { Some(rows::sums(tx, tenant).await?) } else { None };
-            Ok::<_, Error>(view(&ledger, recounted))
+            let recounted = if is_recounted { Some(recount(tx, tenant).await?) } else { None };
+            let top_up_state = match top_up(&ledger) {
+                Some(_) => Some(top_ups::state(tx, tenant).await?),
+                None => None,
+            };
+            Ok::<_, Error>(view(&ledger, top_up_state, recounted))
         })
     });
     read.await
@@ -343,6 +389,11 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
             if change.mode.is_some_and(|mode| mode != BillingMode::None) {
                 check_plan(tx, &before).await?;
             }
+            if let Patch::Set(top_up) = &change.top_up
+                && purchases::settings(tx, STRIPE).await?.is_some()
+            {
+                check_amount("/top_up/amount_micros", top_up.amount_micros, &before.currency)?;
+            }
             let top_up = change.top_up.onto(top_up(&before));
             let after = Ledger {
                 mode: change.mode.map_or_else(|| before.mode.clone(), |mode| mode.as_str().to_owned()),
@@ -356,10 +407,12 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
             // A mark that is set anew is looked at anew.
             let after = Ledger {
                 is_low: after.is_low && after.low_at == before.low_at,
-                is_topping_up: after.is_topping_up && after.top_up_at == before.top_up_at,
+                is_topping_up: after.is_topping_up && self::top_up(&after) == self::top_up(&before),
                 ..after
             };
             rows::put(tx, tenant, &after).await?;
+            // What it uses from now on is billed, with a plan or without.
+            bill_alone(tx, tenant, |_, _| now, now).await?;
             let told = |l: &Ledger| {
                 json!({
                     "mode": l.mode, "low_at_micros": l.low_at, "top_up_below_micros": l.top_up_at, "top_up_amount_micros": l.top_up_amount,
@@ -378,11 +431,16 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
 /// Refuses to charge messages in another currency than the tenant's plan has.
 async fn check_plan(tx: &mut Tx, ledger: &Ledger) -> Result<(), Error> {
     let Some(subscription) = subscriptions::find(tx, ledger.tenant_id).await? else { return Ok(()) };
-    match plans::find(tx, subscription.plan_id).await?.filter(|plan| plan.currency != ledger.currency) {
+    let Some(id) = subscription.plan_id else { return Ok(()) };
+    match plans::find(tx, id).await?.filter(|plan| plan.currency != ledger.currency) {
         Some(plan) => {
             let detail = format!(
-                "messages would be charged in {}, and the tenant's plan is in {}; one invoice has one currency: give the tenant a plan in {} first",
-                ledger.currency, plan.currency, ledger.currency
+                "messages would be charged in {}, and the tenant's plan is in {}; one invoice has one currency: give the tenant a plan in {} first{}",
+                ledger.currency,
+                plan.currency,
+                ledger.currency,
+                // As long as nothing moved, the currency of the credit is the tenant's.
+                if ledger.entries == 0 { format!(", or the currency {}", plan.currency) } else { String::new() }
             );
             Err(Error::invalid("/mode", detail))
         }
@@ -520,17 +578,54 @@ pub async fn entries(
     cursor: Option<&str>,
 ) -> Result<Page<CreditEntry>, Error> {
     caller.need("credits:read")?;
-    let window = Window::read("credit-entries", limit, cursor)?;
-    let before = i64::try_from(window.before).unwrap_or(i64::MAX);
-    let (currency, found) = read_entries(parts, caller.need_tenant()?, before, window.rows()).await?;
+    let (tenant, window) = (caller.need_tenant()?, Window::read(ENTRIES, limit, cursor)?);
+    let (before, limit) = (i64::try_from(window.before).unwrap_or(i64::MAX), window.rows());
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let currency = rows::find(tx, tenant).await?.map(|ledger| ledger.currency).unwrap_or_default();
+            Ok::<_, Error>((currency, rows::entries(tx, tenant, before, limit).await?))
+        })
+    });
+    let (currency, found) = read.await?;
     Ok(window.page(found, |entry| u128::from(entry.number.unsigned_abs()), |entry| entry_view(entry, &currency)))
 }
 
-/// The newest movements as a CSV table. Needs the scope `credits:read`.
+/// Which movements a statement has.
+#[derive(Debug, Clone, Default)]
+pub struct StatementQuery {
+    /// Those that happened at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Those that happened before this instant.
+    pub until: Option<Timestamp>,
+    /// Where the statement before ended.
+    pub cursor: Option<String>,
+}
+
+/// Movements as a CSV table, newest first: up to 50,000, and those of the next million that happened within a part of the time. When there may be more, its cursor leads on. That somebody took it is in the audit log. Needs the scope
+/// `credits:read`.
 #[crate::boxed]
-pub async fn statement(parts: &Parts, caller: &Caller) -> Result<Vec<u8>, Error> {
+pub async fn statement(parts: &Parts, caller: &Caller, query: &StatementQuery) -> Result<Export, Error> {
     caller.need("credits:read")?;
-    let (currency, found) = read_entries(parts, caller.need_tenant()?, i64::MAX, STATEMENT_MAX).await?;
+    let tenant = caller.need_tenant()?;
+    let cursor = query.cursor.as_deref().map(|cursor| read_cursor(ENTRIES, cursor)).transpose()?;
+    let of = (query.since, query.until);
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let Some(ledger) = rows::find(tx, tenant).await? else { return Ok((String::new(), 1, Vec::new())) };
+            let end = ledger.entries.saturating_add(1);
+            let before = cursor.and_then(|cursor| i64::try_from(cursor).ok()).map_or(end, |before| before.min(end));
+            let from = before.saturating_sub(STATEMENT_SCAN).max(1);
+            let found = rows::entries_between(tx, tenant, (from, before), of, STATEMENT_MAX + 1).await?;
+            Ok::<_, Error>((ledger.currency, from, found))
+        })
+    });
+    let (currency, from, mut found) = read.await?;
+    let is_cut = found.len() as i64 > STATEMENT_MAX;
+    found.truncate(STATEMENT_MAX as usize);
+    let last = if is_cut { found.last().map_or(from, |entry| entry.number) } else { from };
+    let next_cursor = (last > 1).then(|| write_cursor(ENTRIES, u128::from(last.unsigned_abs())));
+    let asked = json!({"since": query.since, "until": query.until, "cursor": query.cursor});
+    audit::note_export(parts, caller, "credits.exported", caller.owner(), found.len(), &asked).await?;
     let names = [
         "number",
         "at",
@@ -564,17 +659,7 @@ pub async fn statement(parts: &Parts, caller: &Caller) -> Result<Vec<u8>, Error>
         ];
         csv.row(cells.iter().map(String::as_str));
     }
-    Ok(csv.into_bytes())
-}
-
-async fn read_entries(parts: &Parts, tenant: TenantId, before: i64, limit: i64) -> Result<(String, Vec<Entry>), Error> {
-    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move {
-            let currency = rows::find(tx, tenant).await?.map(|ledger| ledger.currency).unwrap_or_default();
-            Ok::<_, Error>((currency, rows::entries(tx, tenant, before, limit).await?))
-        })
-    });
-    read.await
+    Ok(Export { content_type: "text/csv; charset=utf-8", body: csv.into_bytes(), next_cursor })
 }
 
 /// Records credit that was bought. Needs an operator with the scope `purchases:write`.
@@ -606,10 +691,13 @@ pub async fn adjust(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAdj
             let cause = by_hand("adjustment", &reason, &by.actor(), now);
             if amount > 0 {
                 open.post(Book::Adjusted, Book::Available, amount, cause);
-            } else if -amount <= open.takeable() {
+            } else if -amount <= open.takeable() || new.may_overdraw {
                 open.post(Book::Available, Book::Adjusted, -amount, cause);
             } else {
-                let detail = format!("only {} millionths are available to take", open.ledger.available);
+                let detail = format!(
+                    "only {} millionths are available to take; take less, or say `may_overdraw` to let the credit go below zero",
+                    open.takeable()
+                );
                 return Err(Error::invalid("/amount_micros", detail));
             }
             let currency = open.ledger.currency.clone();
@@ -625,7 +713,10 @@ pub async fn adjust(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAdj
 }
 
 pub(super) fn check_text(pointer: &str, text: &str, faults: &mut Faults) {
-    if text.trim().is_empty() || text.chars().count() > REFERENCE_MAX {
-        faults.add(pointer, format!("1 to {REFERENCE_MAX} characters that let somebody find the reason again"));
+    if text.trim().is_empty() || text.chars().count() > REFERENCE_MAX || text.chars().any(char::is_control) {
+        faults.add(
+            pointer,
+            format!("1 to {REFERENCE_MAX} characters in one line that let somebody find the reason again"),
+        );
     }
 }

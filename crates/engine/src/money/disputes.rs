@@ -131,10 +131,26 @@ pub(super) async fn said(
         None => all.push(dispute),
     }
     let is_disputed = all.iter().any(|dispute| !is_over(&dispute.state));
+    if row.is_disputed && !is_disputed && seen.state != DisputeState::Lost {
+        // What it stopped is looked at anew: credit is bought by itself again where it is still low.
+        open.ledger.is_topping_up = false;
+        store::credits::put(tx, tenant, &open.ledger).await?;
+    }
     let disputes = serde_json::to_string(&all).map_err(Error::internal)?;
     let row = Purchase { disputes, is_disputed, updated_at: now, ..row };
     rows::put(tx, tenant, &row).await?;
     Ok(is_news.then(|| (kind, json!(view(&row)))))
+}
+
+/// How a purchase's dispute stands against its payer's means of payment, if it does: one that is open or was lost, and began after the means was kept.
+pub(super) fn stands(p: &Purchase, kept_at: Timestamp) -> Option<&'static str> {
+    let lost = DisputeState::Lost.as_str();
+    let against =
+        |dispute: &&Dispute| dispute.created_at >= kept_at && (dispute.state == lost || !is_over(&dispute.state));
+    read(p)
+        .iter()
+        .rfind(against)
+        .map(|dispute| if dispute.state == lost { "was disputed with success" } else { "is disputed" })
 }
 
 fn is_over(state: &str) -> bool {
@@ -149,11 +165,11 @@ fn moved(open: &mut Open, row: &Purchase, seen: &Disputed, taken: i64, now: Time
         open.post(Book::Purchased, Book::Available, back, by_hand("dispute_returned", &why, ACTOR, now));
         return -back;
     }
-    // What was bought is the other side of it: nothing more can go back than came in.
-    let wanted = seen.withdrawn_micros - taken;
-    let more = wanted.min(open.ledger.purchased.max(0));
-    if more < wanted {
-        tracing::error!(purchase.id = %row.id, dispute.id = seen.id, missing_micros = wanted - more, "More of a payment went back to its payer than was bought; somebody has to look at it");
+    // The bank takes all of it, also what went back another way before: then more went back than was bought, and the tenant owes that.
+    let more = seen.withdrawn_micros - taken;
+    let beyond = more - open.ledger.purchased.max(0);
+    if beyond > 0 {
+        tracing::error!(purchase.id = %row.id, dispute.id = seen.id, beyond_micros = beyond, "More of a payment went back to its payer than was bought; somebody has to look at it");
     }
     open.post(Book::Available, Book::Purchased, more, by_hand("dispute", &why, ACTOR, now));
     more

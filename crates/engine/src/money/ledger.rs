@@ -10,7 +10,7 @@ use store::credits::{Charge, Entry, Grant, Ledger};
 
 use super::{
     BillingMode,
-    book::{PARTS, Price, reported, up, usable},
+    book::{Category, PARTS, Price, reported, up, usable},
 };
 
 /// The books of a ledger.
@@ -52,9 +52,7 @@ impl Book {
 }
 
 /// The states of a charge.
-pub use store::credits::RESERVED;
-/// The message was sent and paid.
-pub const SETTLED: &str = "settled";
+pub use store::credits::{RESERVED, SETTLED};
 /// The message was not sent, and its price was given back.
 pub const RELEASED: &str = "released";
 
@@ -91,6 +89,32 @@ impl Cause {
     }
 }
 
+/// What the provider says of a message it took.
+#[derive(Clone, Default)]
+pub struct Told {
+    /// In how many segments or minutes.
+    pub segments: Option<u32>,
+    /// What it takes for it.
+    pub price: Option<Money>,
+    /// What a message of the kind it billed costs, and that kind.
+    pub kind: Option<(Price, Category)>,
+}
+
+impl Told {
+    /// Writes it into a charge.
+    pub fn note(&self, charge: &mut Charge) {
+        if let Some(segments) = self.segments {
+            charge.units = segments.into();
+        }
+        if let Some(price) = &self.price {
+            (charge.reported, charge.reported_currency) = reported(price);
+        }
+        if let Some((price, category)) = &self.kind {
+            rate(charge, price, category.as_str());
+        }
+    }
+}
+
 impl Open {
     /// Begins to write a ledger that never had promotional credit.
     pub const fn new(ledger: Ledger) -> Self {
@@ -102,10 +126,10 @@ impl Open {
         !self.entries.is_empty() || self.remainder_before != self.ledger.remainder
     }
 
-    /// What can still be spent: without limit for those who pay afterwards.
+    /// What can still be spent: without limit for those who pay afterwards, and nothing in debt, promotional credit neither.
     pub fn spendable(&self) -> i64 {
         match BillingMode::from_stored(&self.ledger.mode) {
-            BillingMode::Prepaid => self.ledger.available.max(0).saturating_add(self.ledger.promo),
+            BillingMode::Prepaid => self.ledger.left().max(0),
             BillingMode::None | BillingMode::Postpaid => i64::MAX,
         }
     }
@@ -198,15 +222,27 @@ impl Open {
         promo
     }
 
-    /// Moves an amount back to what can be spent, `promo` of it to promotional credit: to the grants that end last, which were begun last.
+    /// Moves an amount back to what can be spent, `promo` of it to promotional credit: to the grants that end last, which were begun last. What has no room there came from a grant that was spent
+    /// longer ago than grants are read, and ends with it.
     fn give_back(&mut self, from: Book, amount: i64, promo: i64, cause: &Cause) {
         let mut left = promo;
         for grant in self.grants.iter_mut().rev() {
             let room = left.min(grant.amount - grant.rest);
             (grant.rest, left) = (grant.rest + room, left - room);
         }
-        self.post(from, Book::Available, amount - promo + left, cause.clone());
-        self.post(from, Book::Promo, promo - left, cause.clone());
+        self.post(from, Book::Available, amount - promo, cause.clone());
+        self.post(from, Book::Promo, promo, cause.clone());
+        self.post(Book::Promo, Book::Granted, left, Cause { kind: "expire", ..cause.clone() });
+    }
+
+    /// Makes the grants' rests come to the promotional credit there is: those behind 200 later ones were not read by servers of before, so what was spent of them was taken from the balance alone.
+    pub fn trim_grants(&mut self) {
+        let rests: i64 = self.grants.iter().map(|grant| grant.rest).sum();
+        let mut over = rests - self.ledger.promo.max(0);
+        for grant in &mut self.grants {
+            let taken = over.clamp(0, grant.rest);
+            (grant.rest, over) = (grant.rest - taken, over - taken);
+        }
     }
 
     /// Sets a message's price aside, as far as credit reaches: that it does was seen when it was accepted ([`super::charge::afford`]), and before it went another way ([`super::purse`]).
@@ -216,20 +252,15 @@ impl Open {
         charge.promo = self.spend(Book::Reserved, charge.quoted, &cause);
     }
 
-    /// A message was sent, in so many segments or minutes and at such a price as the provider says: pays it, or puts right what was paid as far as that makes a difference. A message whose price
-    /// was given back is charged after all, as far as credit reaches.
-    pub fn settle(&mut self, charge: &mut Charge, segments: Option<u32>, price: Option<&Money>, at: Timestamp) {
+    /// A message was sent, and this is what the provider says of it: pays it, or puts right what was paid as far as that makes a difference. A message whose price was given back is charged
+    /// after all, as far as credit reaches.
+    pub fn settle(&mut self, charge: &mut Charge, told: &Told, at: Timestamp) {
         let is_settled = charge.state == SETTLED;
         let before = if is_settled { self.exact(charge) } else { 0 };
         let paid = charge.charged - charge.charged_before;
         // Credit did not reach for what was due before: what was taken counts, and not that. A millionth may have been carried to another message.
         let is_short = is_settled && i128::from(paid) + 1 < before.div_euclid(PARTS);
-        if let Some(segments) = segments {
-            charge.units = segments.into();
-        }
-        if let Some(price) = price {
-            (charge.reported, charge.reported_currency) = reported(price);
-        }
+        told.note(charge);
         let after = self.exact(charge);
         let due = if is_short {
             i64::try_from(after.div_euclid(PARTS)).unwrap_or(i64::MAX) - paid
@@ -277,7 +308,8 @@ impl Open {
         }
     }
 
-    /// A message goes another way, at another price: gives back what was set aside for the way it leaves, or keeps what that was charged, and sets the new price aside.
+    /// A message goes another way, at another price: gives back what was set aside for the way it leaves, or keeps what that was charged, and sets the new price aside. Answers what the way it
+    /// leaves was charged, if it was: a charge of its own.
     pub fn move_on(
         &mut self,
         charge: &mut Charge,
@@ -285,12 +317,23 @@ impl Open {
         category: &str,
         segments: Option<u32>,
         at: Timestamp,
-    ) {
+    ) -> Option<Charge> {
         self.release(charge, at);
+        let charged = charge.charged - charge.charged_before;
+        let left = (charge.state == SETTLED).then(|| Charge { charged, charged_before: 0, ..charge.clone() });
         charge.charged_before = charge.charged;
         quote(charge, price, category, segments);
         charge.state = Cow::Borrowed(RESERVED);
         self.reserve(charge, at);
+        left
+    }
+
+    /// The provider says more of a way a message left: puts right what that was charged, which is part of what the message was charged before.
+    pub fn settle_left(&mut self, charge: &mut Charge, left: &mut Charge, told: &Told, at: Timestamp) {
+        let charged = left.charged;
+        self.settle(left, told, at);
+        charge.charged_before += left.charged - charged;
+        charge.charged += left.charged - charged;
     }
 
     /// What a charge comes to without what it was charged for ways it left.
@@ -307,18 +350,23 @@ impl Open {
     }
 }
 
-/// Writes a price into a charge: what it is to cost, as far as that is known beforehand.
-pub fn quote(charge: &mut Charge, price: &Price, category: &str, segments: Option<u32>) {
+/// Writes what a message of a kind costs into a charge.
+fn rate(charge: &mut Charge, price: &Price, category: &str) {
     charge.list_version = price.list;
     (charge.unit, charge.per) = (price.fixed_micros, price.per.code());
     (charge.cost_unit, charge.markup) = (price.cost_micros, price.markup);
     category.clone_into(&mut charge.category);
+}
+
+/// Writes a price into a charge: what it is to cost, as far as that is known beforehand.
+pub fn quote(charge: &mut Charge, price: &Price, category: &str, segments: Option<u32>) {
+    rate(charge, price, category);
     charge.units = segments.unwrap_or(0).into();
     (charge.reported, charge.reported_currency) = (None, None);
     charge.quoted = up(price.exact(segments, None));
 }
 
-/// True when the books add up, and promotional credit is what its grants have left.
+/// True when the books add up.
 pub fn balances(l: &Ledger) -> bool {
     l.available + l.promo + l.reserved + l.revenue == l.purchased + l.adjusted + l.granted
 }
@@ -359,6 +407,14 @@ mod tests {
         Money { amount_micros, currency: "USD".to_owned() }
     }
 
+    fn in_parts(segments: u32) -> Told {
+        Told { segments: Some(segments), ..Told::default() }
+    }
+
+    fn priced(price: Money) -> Told {
+        Told { price: Some(price), ..Told::default() }
+    }
+
     fn check(open: &Open) {
         assert!(balances(&open.ledger), "{:?}", open.ledger);
         assert_eq!(open.ledger.promo, open.grants.iter().map(|grant| grant.rest).sum::<i64>());
@@ -380,38 +436,38 @@ mod tests {
         let at = Timestamp::from_seconds(3);
         let cases: &[(&str, (i64, i64, i64), Act<'_>)] = &[
             ("set aside", (80, 20, 0), &|_, _| {}),
-            ("as many segments as said", (80, 0, 20), &|open, charge| open.settle(charge, Some(2), None, at)),
-            ("fewer segments", (90, 0, 10), &|open, charge| open.settle(charge, Some(1), None, at)),
-            ("more segments", (70, 0, 30), &|open, charge| open.settle(charge, Some(3), None, at)),
-            ("the provider does not say", (80, 0, 20), &|open, charge| open.settle(charge, None, None, at)),
+            ("as many segments as said", (80, 0, 20), &|open, charge| open.settle(charge, &in_parts(2), at)),
+            ("fewer segments", (90, 0, 10), &|open, charge| open.settle(charge, &in_parts(1), at)),
+            ("more segments", (70, 0, 30), &|open, charge| open.settle(charge, &in_parts(3), at)),
+            ("the provider does not say", (80, 0, 20), &|open, charge| open.settle(charge, &Told::default(), at)),
             ("not sent", (100, 0, 0), &|open, charge| open.release(charge, at)),
             ("twice sent", (80, 0, 20), &|open, charge| {
-                open.settle(charge, None, None, at);
-                open.settle(charge, None, None, at);
+                open.settle(charge, &Told::default(), at);
+                open.settle(charge, &Told::default(), at);
                 open.release(charge, at);
             }),
             ("put right later", (60, 0, 40), &|open, charge| {
-                open.settle(charge, None, None, at);
-                open.settle(charge, Some(1), None, at);
-                open.settle(charge, Some(4), None, at);
+                open.settle(charge, &Told::default(), at);
+                open.settle(charge, &in_parts(1), at);
+                open.settle(charge, &in_parts(4), at);
             }),
             ("sent after all", (80, 0, 20), &|open, charge| {
                 open.release(charge, at);
                 open.release(charge, at);
-                open.settle(charge, None, None, at);
+                open.settle(charge, &Told::default(), at);
             }),
             ("another way before it was sent", (97, 0, 3), &|open, charge| {
                 open.move_on(charge, &per_segment(3), "", None, at);
-                open.settle(charge, None, None, at);
+                open.settle(charge, &Told::default(), at);
             }),
             ("another way after it was sent", (77, 0, 23), &|open, charge| {
-                open.settle(charge, None, None, at);
+                open.settle(charge, &Told::default(), at);
                 open.move_on(charge, &per_segment(3), "", None, at);
-                open.settle(charge, None, None, at);
+                open.settle(charge, &Told::default(), at);
                 assert_eq!((charge.charged_before, charge.charged), (20, 23));
             }),
             ("another way that fails", (80, 0, 20), &|open, charge| {
-                open.settle(charge, None, None, at);
+                open.settle(charge, &Told::default(), at);
                 open.move_on(charge, &per_segment(3), "", None, at);
                 open.release(charge, at);
                 assert_eq!(charge.charged, 20);
@@ -425,10 +481,10 @@ mod tests {
     #[test]
     fn prepaid_credit_never_goes_below_zero_and_postpaid_may() {
         let at = Timestamp::from_seconds(3);
-        let more = |open: &mut Open, charge: &mut Charge| open.settle(charge, Some(9), None, at);
+        let more = |open: &mut Open, charge: &mut Charge| open.settle(charge, &in_parts(9), at);
         assert_eq!(played("prepaid", 50, more), (0, 0, 50));
         assert_eq!(played("postpaid", 50, more), (-40, 0, 90));
-        let dearer = |open: &mut Open, charge: &mut Charge| open.move_on(charge, &per_segment(70), "", None, at);
+        let dearer = |open: &mut Open, charge: &mut Charge| drop(open.move_on(charge, &per_segment(70), "", None, at));
         assert_eq!(played("prepaid", 50, dearer), (0, 50, 0));
     }
 
@@ -438,14 +494,50 @@ mod tests {
         let (mut open, mut charge) = (open("prepaid", 100), charge(&marked, 2));
         open.reserve(&mut charge, NOW);
         assert_eq!(charge.quoted, 20);
-        open.settle(&mut charge, None, None, NOW);
-        open.settle(&mut charge, None, Some(&usd(12)), NOW);
+        open.settle(&mut charge, &Told::default(), NOW);
+        open.settle(&mut charge, &priced(usd(12)), NOW);
         assert_eq!((charge.charged, open.ledger.available), (15, 85));
         // Another currency says nothing about ours, and is kept.
-        open.settle(&mut charge, None, Some(&Money { currency: "EUR".to_owned(), ..usd(1) }), NOW);
+        open.settle(&mut charge, &priced(Money { currency: "EUR".to_owned(), ..usd(1) }), NOW);
         assert_eq!((charge.charged, charge.reported, charge.reported_currency.as_deref()), (20, Some(1), Some("EUR")));
         check(&open);
-        assert_eq!(played("prepaid", 100, |open, charge| open.settle(charge, None, Some(&usd(1)), NOW)), (80, 0, 20));
+        assert_eq!(played("prepaid", 100, |open, charge| open.settle(charge, &priced(usd(1)), NOW)), (80, 0, 20));
+    }
+
+    #[test]
+    fn what_is_said_late_of_a_way_that_was_left_puts_its_own_charge_right() {
+        let (mut open, mut charge) = (open("prepaid", 100), charge(&per_segment(10), 2));
+        open.reserve(&mut charge, NOW);
+        open.settle(&mut charge, &Told::default(), NOW);
+        let mut left = open.move_on(&mut charge, &per_segment(3), "", None, NOW).unwrap();
+        assert_eq!((left.charged, left.charged_before, charge.charged_before), (20, 0, 20));
+        let seen = |open: &Open| (open.ledger.available, open.ledger.reserved, open.ledger.revenue);
+        for _ in 0..2 {
+            open.settle_left(&mut charge, &mut left, &in_parts(3), NOW);
+            assert_eq!((left.charged, charge.charged_before, charge.charged, seen(&open)), (30, 30, 30, (67, 3, 30)));
+        }
+        open.settle(&mut charge, &Told::default(), NOW);
+        open.settle_left(&mut charge, &mut left, &in_parts(1), NOW);
+        assert_eq!((left.charged, charge.charged_before, charge.charged, seen(&open)), (10, 10, 13, (87, 0, 13)));
+        // What was never sent was never charged.
+        assert_eq!(open.move_on(&mut self::charge(&per_segment(10), 2), &per_segment(3), "", None, NOW), None);
+        check(&open);
+    }
+
+    #[test]
+    fn what_was_billed_as_another_kind_costs_what_that_costs_once() {
+        let kind = |unit, category| Told { kind: Some((per_segment(unit), category)), ..Told::default() };
+        let (mut open, mut charge) = (open("prepaid", 100), charge(&per_segment(10), 0));
+        open.reserve(&mut charge, NOW);
+        kind(30, Category::Marketing).note(&mut charge);
+        assert_eq!((charge.quoted, open.ledger.reserved), (10, 10), "what is set aside stays");
+        open.settle(&mut charge, &Told::default(), NOW);
+        assert_eq!((charge.charged, charge.category.as_str()), (30, "marketing"));
+        for _ in 0..2 {
+            open.settle(&mut charge, &kind(0, Category::Service), NOW);
+            assert_eq!((charge.charged, open.ledger.available), (0, 100));
+        }
+        check(&open);
     }
 
     #[test]
@@ -453,21 +545,21 @@ mod tests {
         let marked = Price { cost_micros: Some(6), markup: Some(0), ..per_segment(0) };
         let (mut open, mut charge) = (open("prepaid", 50), charge(&marked, 1));
         open.reserve(&mut charge, NOW);
-        open.settle(&mut charge, None, None, NOW);
-        let mut priced = |bought: i64, micros: i64| {
+        open.settle(&mut charge, &Told::default(), NOW);
+        let mut pays = |bought: i64, micros: i64| {
             open.post(Book::Purchased, Book::Available, bought, by_hand("purchase"));
-            open.settle(&mut charge, None, Some(&usd(micros)), NOW);
+            open.settle(&mut charge, &priced(usd(micros)), NOW);
             check(&open);
             (charge.charged, open.ledger.available)
         };
-        assert_eq!(priced(0, 100), (50, 0));
+        assert_eq!(pays(0, 100), (50, 0));
         // It still costs more than was paid, then less, then more again than there is, and then there is credit.
-        assert_eq!(priced(0, 80), (50, 0));
-        assert_eq!(priced(0, 45), (45, 5));
-        assert_eq!(priced(0, 100), (50, 0));
-        assert_eq!(priced(1_000, 80), (80, 970));
-        assert_eq!(priced(0, 80), (80, 970));
-        assert_eq!(priced(0, 60), (60, 990));
+        assert_eq!(pays(0, 80), (50, 0));
+        assert_eq!(pays(0, 45), (45, 5));
+        assert_eq!(pays(0, 100), (50, 0));
+        assert_eq!(pays(1_000, 80), (80, 970));
+        assert_eq!(pays(0, 80), (80, 970));
+        assert_eq!(pays(0, 60), (60, 990));
     }
 
     #[test]
@@ -477,7 +569,7 @@ mod tests {
         for number in 1..=1_000 {
             let mut charge = charge(&price, 0);
             open.reserve(&mut charge, NOW);
-            open.settle(&mut charge, None, None, NOW);
+            open.settle(&mut charge, &Told::default(), NOW);
             assert_eq!(open.ledger.revenue, 401 * number / 1_000);
         }
         assert_eq!((open.ledger.revenue, open.ledger.remainder, open.ledger.reserved), (401, 0, 0));
@@ -499,13 +591,52 @@ mod tests {
         open.reserve(&mut charge, NOW);
         assert_eq!((rests(&open), open.ledger.available, charge.promo), (vec![0, 0], 93, 23));
         // One segment costs 15: paid credit comes back first, then the promotional credit that ends last.
-        open.settle(&mut charge, Some(1), None, NOW);
+        open.settle(&mut charge, &in_parts(1), NOW);
         assert_eq!((rests(&open), open.ledger.available, charge.promo), (vec![0, 8], 100, 15));
         open.expire(end(99));
         assert_eq!(open.ledger.promo, 8);
         open.expire(end(100));
         assert_eq!((open.ledger.promo, open.ledger.granted, open.spendable()), (0, 15, 100));
         check(&open);
+    }
+
+    #[test]
+    fn what_comes_back_to_a_grant_nobody_reads_any_more_ends_with_it() {
+        let mut open = open("prepaid", 100);
+        open.grant(20, Timestamp::from_seconds(100), by_hand("grant"));
+        let mut charge = charge(&per_segment(15), 1);
+        open.reserve(&mut charge, NOW);
+        open.grants.clear();
+        open.ledger.promo = 0;
+        open.ledger.granted = 15;
+        open.release(&mut charge, NOW);
+        let l = &open.ledger;
+        assert_eq!((l.available, l.promo, l.granted, l.reserved), (100, 0, 0, 0));
+        assert!(balances(l));
+    }
+
+    #[test]
+    fn grants_have_no_more_left_than_there_is() {
+        let mut open = open("prepaid", 0);
+        for (amount, ends) in [(10, 50), (10, 100)] {
+            open.grant(amount, Timestamp::from_seconds(ends), by_hand("grant"));
+        }
+        open.ledger.promo = 7;
+        open.trim_grants();
+        assert_eq!(open.grants.iter().map(|grant| grant.rest).collect::<Vec<_>>(), [0, 7]);
+        open.trim_grants();
+        assert_eq!(open.grants.iter().map(|grant| grant.rest).sum::<i64>(), 7);
+    }
+
+    #[test]
+    fn who_is_in_debt_spends_no_promotional_credit() {
+        let mut open = open("prepaid", 0);
+        open.grant(20, Timestamp::from_seconds(100), by_hand("grant"));
+        assert_eq!(open.spendable(), 20);
+        open.post(Book::Available, Book::Purchased, 1, by_hand("dispute"));
+        assert_eq!((open.spendable(), open.ledger.left()), (0, -1));
+        open.post(Book::Purchased, Book::Available, 1, by_hand("purchase"));
+        assert_eq!(open.spendable(), 20);
     }
 
     #[derive(Debug, Clone)]
@@ -517,6 +648,8 @@ mod tests {
         Settle(usize, Option<u32>, Option<i64>),
         Release(usize),
         Reroute(usize, i64),
+        Late(usize, Option<u32>, Option<i64>),
+        Kind(usize, i64),
         Pass(i64),
     }
 
@@ -530,6 +663,9 @@ mod tests {
                 .prop_map(|(i, s, p)| Move::Settle(i, s, p)),
             (0usize..8).prop_map(Move::Release),
             (0usize..8, 0i64..40).prop_map(|(i, unit)| Move::Reroute(i, unit)),
+            (0usize..4, proptest::option::of(0u32..5), proptest::option::of(0i64..90))
+                .prop_map(|(i, s, p)| Move::Late(i, s, p)),
+            (0usize..8, 0i64..40).prop_map(|(i, unit)| Move::Kind(i, unit)),
             (0i64..8).prop_map(Move::Pass),
         ]
     }
@@ -538,6 +674,7 @@ mod tests {
         #[test]
         fn books_add_up_and_prepaid_credit_is_never_overdrawn(moves in proptest::collection::vec(any_move(), 1..80), is_marked in any::<bool>()) {
             let (mut open, mut charges, mut now) = (open("prepaid", 50), Vec::<Charge>::new(), 1i64);
+            let mut left: Vec<(usize, Charge)> = Vec::new();
             let price = |unit: i64| match is_marked {
                 true => Price { cost_micros: Some(unit), markup: Some(3_333), per: PriceUnit::Thousand, ..per_segment(unit) },
                 false => per_segment(unit),
@@ -558,7 +695,7 @@ mod tests {
                     }
                     Move::Settle(index, segments, reported) => if let Some(charge) = charges.get_mut(index) {
                         let before = charge.charged;
-                        open.settle(charge, segments, reported.map(usd).as_ref(), at);
+                        open.settle(charge, &Told { segments, price: reported.map(usd), kind: None }, at);
                         // What is given back leaves no message below its price. Fractions of prices move from message to message, and whole ones do not.
                         prop_assert!(is_marked || charge.charged >= before || i128::from(charge.charged + 1) * PARTS >= open.exact(charge));
                     },
@@ -566,7 +703,14 @@ mod tests {
                         open.release(charge, at);
                     },
                     Move::Reroute(index, unit) => if let Some(charge) = charges.get_mut(index) {
-                        open.move_on(charge, &price(unit), "", None, at);
+                        left.extend(open.move_on(charge, &price(unit), "", None, at).map(|way| (index, way)));
+                    },
+                    Move::Late(index, segments, reported) => if let Some((of, way)) = left.get_mut(index) {
+                        open.settle_left(&mut charges[*of], way, &Told { segments, price: reported.map(usd), kind: None }, at);
+                    },
+                    Move::Kind(index, unit) => if let Some(charge) = charges.get_mut(index) {
+                        let told = Told { kind: Some((price(unit), Category::Utility)), ..Told::default() };
+                        if charge.state == SETTLED { open.settle(charge, &told, at) } else { told.note(charge) }
                     },
                     Move::Pass(seconds) => now += seconds,
                 }
@@ -574,6 +718,10 @@ mod tests {
                 prop_assert!(l.available >= 0 && l.promo >= 0 && l.reserved >= 0 && l.revenue >= 0, "{:?}", l);
                 prop_assert!(balances(l), "{:?}", l);
                 prop_assert_eq!(l.promo, open.grants.iter().map(|grant| grant.rest).sum::<i64>());
+                for (index, charge) in charges.iter().enumerate() {
+                    let ways = left.iter().filter(|(of, _)| *of == index).map(|(_, way)| way.charged);
+                    prop_assert_eq!(charge.charged_before, ways.sum::<i64>());
+                }
                 let set_aside: i64 = charges.iter().filter(|charge| charge.state == RESERVED).map(|charge| charge.quoted).sum();
                 prop_assert_eq!((l.reserved, l.revenue), (set_aside, charges.iter().map(|charge| charge.charged).sum::<i64>()));
             }

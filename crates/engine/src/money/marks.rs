@@ -18,7 +18,7 @@ pub(crate) type Crossing = (&'static str, String);
 
 /// Notes on a ledger which of its marks it is below, and answers those it was not below before.
 pub(crate) fn cross(l: &mut Ledger) -> Vec<Crossing> {
-    let spendable = l.available.saturating_add(l.promo);
+    let spendable = l.left();
     let mut told = Vec::new();
     let money = |amount_micros: i64| json!({ "amount_micros": amount_micros, "currency": l.currency });
     let is_low = l.low_at.is_some_and(|mark| spendable < mark);

@@ -39,6 +39,13 @@ pub async fn take(engine: &Engine, signature: Option<&str>, body: &[u8]) -> Resu
         tracing::info!(event.id, event.kind, "Passed over an event of Stripe that is about nothing of ours");
         return Ok(());
     };
+    if engine.directory.tenant(tenant).await?.is_none() {
+        // Whoever resends it changes nothing: money that came for nobody is given back by hand.
+        if let About::Paid(stripe::Session { paid, .. }) | About::Charged(paid) = &event.about {
+            tracing::error!(event.id, tenant.id = %tenant, payment = paid.payment, "Somebody paid for credit of a tenant that is not there any more: give it back at Stripe");
+        }
+        return Ok(());
+    }
     let ids = Arc::clone(&engine.ports.ids);
     refunds::settle(engine, tenant, move |tx, open, now| {
         Box::pin(async move {
@@ -72,7 +79,7 @@ async fn owner(engine: &Engine, about: &About) -> Result<Option<TenantId>, Error
 }
 
 /// Does what an event says. Answers what the tenant is told.
-async fn apply(
+pub(super) async fn apply(
     tx: &mut Tx,
     tenant: TenantId,
     open: &mut Open,

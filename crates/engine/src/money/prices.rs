@@ -2,7 +2,7 @@
 //!
 //! Which row a message falls under is [`super::book`]'s. Lists come as JSON or as a table ([`super::sheet`]).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{Channel, Purpose, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,8 @@ pub const ROWS_MAX: usize = 10_000;
 const LISTS_AHEAD_MAX: i64 = 104;
 /// Lists of each currency that are looked at, those that count from the latest instants: all that are ahead, and as many of those that have begun, for messages accepted under them.
 pub(super) const LISTS_READ: i64 = 2 * LISTS_AHEAD_MAX;
-/// Highest price of one unit, in millionths: a thousand of any currency's unit. More is a slip of the keyboard.
-const UNIT_MAX: i64 = 1_000_000_000;
+/// Highest price of one unit, in millionths: a million of any currency's unit, 40 dollars in that of Vietnam. More is a slip of the keyboard.
+const UNIT_MAX: i64 = 1_000_000_000_000;
 /// Highest markup, in hundredths of a percent: a hundredfold. More is a slip of the keyboard.
 const MARKUP_MAX: i64 = 1_000_000;
 /// Longest prefix of a number, in digits: E.164 has fifteen.
@@ -172,7 +172,7 @@ pub struct PriceListView {
     pub created_at: Timestamp,
 }
 
-pub(super) fn view(list: PriceList) -> PriceListView {
+pub(crate) fn view(list: PriceList) -> PriceListView {
     PriceListView {
         version: list.version,
         currency: list.currency,
@@ -185,7 +185,10 @@ pub(super) fn view(list: PriceList) -> PriceListView {
 
 /// A list as this caller may see it.
 fn shown(caller: &Caller, list: PriceList) -> PriceListView {
-    let list = view(list);
+    shown_to(caller, view(list))
+}
+
+fn shown_to(caller: &Caller, list: PriceListView) -> PriceListView {
     if caller.is_operator {
         return list;
     }
@@ -234,6 +237,40 @@ pub async fn list(
         .read(caller.reach(), move |tx| Box::pin(async move { rows::list(tx, before, window.rows()).await }));
     let found: Vec<PriceList> = read.await.map_err(Error::from)?;
     Ok(window.page(found, |list| u128::from(list.version.unsigned_abs()), |list| shown(caller, list)))
+}
+
+/// What a tenant's messages cost now and later.
+#[derive(Debug)]
+pub struct TenantPrices {
+    /// In which currency they are charged.
+    pub currency: String,
+    /// The list that counts now.
+    pub current: Option<PriceListView>,
+    /// Those that are to count, soonest first.
+    pub coming: Vec<PriceListView>,
+}
+
+/// Shows what a tenant's messages cost: the lists of its ledger's currency. Needs the scope `prices:read`; only an operator sees what providers take.
+#[crate::boxed]
+pub async fn of_tenant(parts: &Parts, caller: &Caller) -> Result<TenantPrices, Error> {
+    caller.need("prices:read")?;
+    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
+    let currency = super::purchases::currency(parts, tenant).await?;
+    let read = parts.ports.db.read(caller.reach(), |tx| Box::pin(async move { Book::read(tx).await }));
+    let book: Book = read.await.map_err(Error::from)?;
+    let shown = |list: &PriceListView| shown_to(caller, list.clone());
+    let current = book.list(&currency, now).map(shown);
+    let coming = book.ahead(&currency, now).into_iter().map(shown).collect();
+    Ok(TenantPrices { currency, current, coming })
+}
+
+/// The versions of the lists that count now, one for each currency. Needs the scope `prices:read`.
+#[crate::boxed]
+pub async fn counting(parts: &Parts, caller: &Caller) -> Result<BTreeSet<i64>, Error> {
+    caller.need("prices:read")?;
+    let read = parts.ports.db.read(caller.reach(), |tx| Box::pin(async move { Book::read(tx).await }));
+    let book: Book = read.await.map_err(Error::from)?;
+    Ok(book.counting(parts.ports.clock.now()))
 }
 
 /// Shows one price list; the newest when no version is named. Needs the scope `prices:read`; only an operator sees what providers take.
@@ -301,8 +338,8 @@ pub(super) fn check_head(
         faults.add("/valid_from", "prices cannot change in the past; leave it out for now, or give a later time");
     }
     let note = note.unwrap_or_default();
-    if note.chars().count() > NOTE_MAX {
-        faults.add("/note", format!("at most {NOTE_MAX} characters"));
+    if note.chars().count() > NOTE_MAX || note.contains('\0') {
+        faults.add("/note", format!("at most {NOTE_MAX} characters, and no NUL"));
     }
     (currency, valid_from, note.to_owned())
 }

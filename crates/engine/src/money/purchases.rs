@@ -19,8 +19,9 @@ use utoipa::ToSchema;
 
 use super::{
     charge,
-    credits::{AMOUNT_MAX, check_text, ledger_to_write},
+    credits::{AMOUNT_MAX, check_text, in_currency, ledger_to_write},
     disputes::{self, DisputeView},
+    follow_up::ASK_FIRST_S,
     ledger::{Book, Cause, Open},
     payments::{self, STRIPE, check_amount, need_stripe},
 };
@@ -160,6 +161,7 @@ pub(super) fn new(
         entry: None,
         disputes: "[]".to_owned(),
         is_disputed: false,
+        ask_at: None,
         actor: actor.to_owned(),
         created_at: now,
         updated_at: now,
@@ -279,8 +281,13 @@ async fn open(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase)
                 rows::put(tx, tenant, &there).await?;
                 return Ok(view(&there));
             }
-            let row =
-                Purchase { state: "open".to_owned(), session: Some(opened.id), url: opened.url, ..row };
+            let row = Purchase {
+                state: "open".to_owned(),
+                session: Some(opened.id),
+                url: opened.url,
+                ask_at: Some(now.plus_seconds(ASK_FIRST_S)),
+                ..row
+            };
             rows::put(tx, tenant, &row).await?;
             let detail = json!({ "amount_micros": row.amount, "currency": row.currency, "save_payment_method": row.saves_method });
             audit::record(tx, tenant, &ids, now, &by, "credits.purchase_opened", row.id, &detail).await?;
@@ -308,7 +315,7 @@ pub(super) async fn currency(parts: &Parts, tenant: TenantId) -> Result<String, 
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             if let Some(ledger) = credits::find(tx, tenant).await? {
-                return Ok(ledger.currency);
+                return Ok(in_currency(tx, ledger).await?.currency);
             }
             let row = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
             Ok::<_, Error>(row.currency)
@@ -371,7 +378,7 @@ pub(super) async fn paid(
     if paid.currency != open.ledger.currency {
         tracing::error!(purchase.id = %id, currency = paid.currency, "Credit was paid in another currency than the ledger's: give it back at Stripe");
         let why = format!("it was paid in {}, and the ledger is in {}", paid.currency, open.ledger.currency);
-        let row = Purchase { state: "failed".to_owned(), failure: Some(why), ..row };
+        let row = Purchase { state: "failed".to_owned(), failure: Some(why), ask_at: None, ..row };
         rows::put(tx, tenant, &row).await?;
         return Ok(Some(("credit.purchase_failed", json!(view(&row)))));
     }
@@ -383,7 +390,7 @@ pub(super) async fn paid(
     );
     open.post(Book::Purchased, Book::Available, paid.amount_micros, cause);
     // A mark credit is still below is looked at anew.
-    open.ledger.is_topping_up &= !row.is_top_up;
+    open.ledger.is_topping_up = false;
     let row = Purchase {
         state: "paid".to_owned(),
         amount: paid.amount_micros,
@@ -391,6 +398,7 @@ pub(super) async fn paid(
         // Money may have gone back before we knew whose it was, and what it was paid with may be to be kept.
         looks: row.looks + 1,
         entry: Some(open.ledger.entries),
+        ask_at: None,
         ..row
     };
     rows::put(tx, tenant, &row).await?;
@@ -419,6 +427,7 @@ pub(super) async fn moved(
         state: state.to_owned(),
         failure,
         payment: paid.payment.clone().or(row.payment),
+        ask_at: (state == "pending").then(|| now.plus_seconds(ASK_FIRST_S)),
         updated_at: now,
         ..row
     };

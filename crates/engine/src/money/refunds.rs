@@ -193,7 +193,7 @@ async fn part_of(
 
 /// Whether there is so much to give back: what was bought, and unless the operator says otherwise, what was not spent of it.
 fn check_reach(open: &Open, new: &NewRefund) -> Result<(), Error> {
-    let bought = open.ledger.purchased;
+    let bought = open.ledger.purchased.max(0);
     if new.amount_micros > bought {
         let detail = format!("only {bought} millionths were bought and not given back yet; use an adjustment for more");
         return Err(Error::invalid("/amount_micros", detail));
@@ -449,7 +449,8 @@ async fn look(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Err
                     customer: kept.customer,
                     method: kept.method,
                     name: kept.name,
-                    acted: open.ledger.top_ups,
+                    // A mark credit is below is not acted upon with this yet.
+                    acted: open.ledger.top_ups - i64::from(open.ledger.is_topping_up),
                     created_at: now,
                 };
                 rows::put_method(tx, tenant, &method).await?;

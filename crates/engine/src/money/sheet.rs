@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::prices::{self, About, FAULTS_MAX, NewPriceList, PriceRow, ROWS_MAX};
 use crate::{
-    Error, Parts,
+    Error, Parts, audit,
     csv::Csv,
     keys::Caller,
     names::Faults,
@@ -124,10 +125,12 @@ fn told(faults: Faults) -> Result<(), Error> {
     told.end()
 }
 
-/// A price list as a table; the newest when no version is named. Needs the scope `prices:read`; only an operator sees what providers take.
+/// A price list as a table; the newest when no version is named. Needs the scope `prices:read`; only an operator sees what providers take. That somebody took it is in the audit log.
 #[crate::boxed]
 pub async fn export(parts: &Parts, caller: &Caller, version: Option<i64>) -> Result<Vec<u8>, Error> {
     let list = prices::get(parts, caller, version).await?;
+    let asked = json!({"version": list.version});
+    audit::note_export(parts, caller, "prices.exported", caller.owner(), list.rows.len(), &asked).await?;
     Ok(write(&list.rows))
 }
 

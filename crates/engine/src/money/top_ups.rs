@@ -1,13 +1,14 @@
 //! Buying credit by itself when it runs low, with what the tenant paid with before and let us keep.
 //!
 //! A mark that was crossed ([`super::marks`]) is acted upon once, in a transaction under the ledger's lock that writes the purchase; a job asks Stripe for the payment under the
-//! purchase's id as the idempotency key, so a process that dies in between asks again and nothing is paid twice. A bank that refuses is not asked again until credit was above the mark.
+//! purchase's id as the idempotency key, so a process that dies in between asks again and nothing is paid twice. A bank that refuses is not asked again until credit was above the mark, something
+//! was bought, or the tenant let us keep something else to pay with.
 
 use std::sync::Arc;
 
 use connectors::stripe::{self, Charged, KEY_KEPT_S, Paid};
 use model::{FailureKind, Money, PurchaseId, TenantId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Scope, Tx,
@@ -16,6 +17,7 @@ use store::{
 use utoipa::ToSchema;
 
 use super::{
+    disputes,
     ledger::Open,
     payments::{self, Stripe},
     purchases::{self, ACTOR, Told, in_words, payment},
@@ -23,6 +25,8 @@ use super::{
 };
 use crate::{Engine, Error, Parts, audit, keys::Caller};
 
+/// Purchases with disputes that are read, the newest ones.
+const PURCHASES_READ: i64 = 100;
 /// Tenants or purchases a job works on in one run: each is one exchange with Stripe.
 const PAGE: i64 = 20;
 /// Purchases by itself in a day at most: a mark above what is bought, or a mistake that spends, ends here.
@@ -45,6 +49,47 @@ pub struct MethodView {
     /// Since when it is kept.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: model::Timestamp,
+}
+
+/// What happens when credit falls below its mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TopUpWay {
+    /// Credit is bought by itself, with what the tenant let us keep.
+    Buys,
+    /// The tenant is asked to buy some: there is nothing kept to pay with.
+    Asks,
+    /// Nothing is bought by itself: `reason` says why.
+    Stopped,
+}
+
+/// What happens when credit falls below its mark, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TopUpState {
+    /// What happens.
+    pub state: TopUpWay,
+    /// Why nothing is bought by itself, and what to do.
+    #[schema(example = "The payment of pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD is disputed at the payer's bank.")]
+    pub reason: Option<String>,
+}
+
+/// What happens when a tenant's credit falls below its mark.
+pub(super) async fn state(tx: &mut Tx, tenant: TenantId) -> Result<TopUpState, Error> {
+    let Some(method) = rows::method(tx, tenant).await? else {
+        return Ok(TopUpState { state: TopUpWay::Asks, reason: None });
+    };
+    let reason = disputed(tx, &method).await?;
+    Ok(TopUpState { state: if reason.is_some() { TopUpWay::Stopped } else { TopUpWay::Buys }, reason })
+}
+
+/// Why nothing is charged to what a tenant pays with: a payment is disputed, or the dispute was lost, since it was kept. What was kept after that was given to us by somebody who wants to pay.
+async fn disputed(tx: &mut Tx, method: &PaymentMethod) -> Result<Option<String>, Error> {
+    let found = rows::with_disputes(tx, method.tenant_id, PURCHASES_READ).await?;
+    let of =
+        found.iter().find_map(|purchase| disputes::stands(purchase, method.created_at).map(|how| (purchase.id, how)));
+    Ok(of.map(|(id, how)| {
+        format!("The payment of {id} {how} at the payer's bank. Nothing is bought by itself until that is settled in your favour, or what you pay with is kept anew by a purchase.")
+    }))
 }
 
 /// Shows what a tenant pays with when credit runs low. Needs the scope `purchases:read`.
@@ -107,8 +152,10 @@ async fn begin(engine: &Engine, tenant: TenantId) -> Result<Option<Purchase>, Er
             if !is_due {
                 return Ok(None);
             }
-            rows::put_method(tx, tenant, &PaymentMethod { acted: open.ledger.top_ups, ..method }).await?;
-            if let Some(why) = stopped(tx, tenant, open, amount, now).await? {
+            let method = PaymentMethod { acted: open.ledger.top_ups, ..method };
+            rows::put_method(tx, tenant, &method).await?;
+            if let Some(why) = stopped(tx, &method, open, amount, now).await? {
+                tracing::warn!(tenant.id = %tenant, why, "Credit is not bought by itself");
                 let money = |amount_micros| Money { amount_micros, currency: open.ledger.currency.clone() };
                 let data =
                     json!({ "available": money(open.ledger.available), "amount": money(amount), "failure": why });
@@ -130,18 +177,22 @@ async fn begin(engine: &Engine, tenant: TenantId) -> Result<Option<Purchase>, Er
 /// How much is to be bought, and whether it still is.
 fn due(open: &Open, method: &PaymentMethod) -> (i64, bool) {
     let l = &open.ledger;
-    let is_low = l.top_up_at.is_some_and(|mark| l.available.saturating_add(l.promo) < mark);
+    let is_low = l.top_up_at.is_some_and(|mark| l.left() < mark);
     (l.top_up_amount.unwrap_or(0), is_low && l.is_topping_up && l.top_ups > method.acted)
 }
 
-/// The limit that stops a purchase, in words.
+/// What stops a purchase, in words: a dispute, or a limit.
 async fn stopped(
     tx: &mut Tx,
-    tenant: TenantId,
+    method: &PaymentMethod,
     open: &Open,
     amount: i64,
     now: model::Timestamp,
 ) -> Result<Option<String>, Error> {
+    let tenant = method.tenant_id;
+    if let Some(why) = disputed(tx, method).await? {
+        return Ok(Some(why));
+    }
     if let Err(error) = payments::check_amount("/top_up/amount_micros", amount, &open.ledger.currency) {
         return Ok(Some(error.detail));
     }
@@ -160,24 +211,30 @@ async fn stopped(
 async fn pay(engine: &Engine, stripe: &Stripe, purchase: Purchase) -> Result<(), Error> {
     let (tenant, id) = (purchase.tenant_id, purchase.id);
     let read = engine.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move { Ok::<_, Error>(rows::method(tx, tenant).await?) })
+        Box::pin(async move {
+            let Some(method) = rows::method(tx, tenant).await? else { return Ok::<_, Error>((None, None)) };
+            let disputed = disputed(tx, &method).await?;
+            Ok((Some(method), disputed))
+        })
     });
     let age_s = engine.ports.clock.now().millis_since(purchase.created_at) / 1_000;
     let names = (id.to_string(), tenant.to_string());
     let pays = payment(&purchase, &names);
-    let outcome = match read.await? {
+    let (kept, disputed) = read.await?;
+    let outcome = match kept {
         None => Charged::Refused("what was kept to pay with was removed".to_owned()),
         // Stripe may have forgotten our key by now, and would take a repetition for a second payment.
         Some(_) if age_s > KEY_KEPT_S => {
             Charged::Refused("Stripe gave no answer within a day: look there whether it was paid".to_owned())
         }
+        // It began to be disputed before Stripe was heard. Had Stripe taken the payment, its events say so.
+        Some(_) if disputed.is_some() => Charged::Refused(disputed.unwrap_or_default()),
         Some(kept) => {
             let call = |cx: &stripe::Cx<'_>| stripe::charge(cx, &pays, &kept.customer, &kept.method);
             match payments::ask(engine.parts(), stripe, call, stripe::charged).await {
                 Ok(charged) => charged,
-                Err(failure) if matches!(failure.kind, FailureKind::Content | FailureKind::Account) => {
-                    Charged::Refused(in_words(&failure))
-                }
+                Err(failure) if failure.kind == FailureKind::Content => Charged::Refused(in_words(&failure)),
+                // Asked again, under the same key. A refused key is the operator's to mend.
                 Err(failure) => {
                     tracing::warn!(purchase.id = %id, code = failure.code, "Could not ask Stripe for a payment");
                     return Ok(());
@@ -198,7 +255,8 @@ async fn pay(engine: &Engine, stripe: &Stripe, purchase: Purchase) -> Result<(),
     .await
 }
 
-async fn became(
+/// Writes what Stripe says became of a payment that was `asked` for.
+pub(super) async fn became(
     tx: &mut Tx,
     tenant: TenantId,
     open: &mut Open,

@@ -2,7 +2,7 @@
 //!
 //! A message counts from when it was accepted, in the month of that instant on the tenant's clock, over the channel it goes by. It stops counting when it ends without having been
 //! sent: withdrawn, expired, held back, or failed. So a counter equals a recount of its month's messages ([`counts`]), and `tidings doctor --ledger` compares the two. What Tidings
-//! itself answers (STOP, HELP) does not count, as it costs nothing.
+//! says itself (answers to STOP and HELP, letters about alerts) does not count, as it costs nothing.
 //!
 //! Accept locks the counters of what it is about to write ([`lock`]), so of many that are accepted at the same time those come first that fit, and the others are refused.
 //! What moves to another channel afterwards counts there, and a dead letter that is tried again counts again; both only as far as the plan reaches ([`Rooms`]). Only what a provider
@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::{
     Scope, Tx, credits,
+    fallbacks::FormerRoute,
     messages::Message,
     quotas::{self, Counter},
 };
@@ -23,8 +24,8 @@ use utoipa::ToSchema;
 use super::Allowance;
 use crate::{Error, ErrorKind, Parts, directory::Tenant, money::charge};
 
-/// Percentages of a plan's messages at which the tenant is told, once each and month. From the first one on they are nearly used up ([`level`]).
-const NOTICES: [i64; 3] = [80, 90, 100];
+/// Percentages of a plan's messages at which the tenant is told, once each, month and size of the plan. From the first one on they are nearly used up ([`level`]).
+pub(crate) const NOTICES: [i64; 3] = [80, 90, 100];
 
 /// What is missing where a plan is used up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +42,17 @@ pub struct Shortfall {
     pub resets_at: Timestamp,
     /// What can be done.
     pub choices: Vec<Choice>,
+}
+
+impl Shortfall {
+    /// What is missing where `need` messages are wanted and `remaining` are left until `resets_at`, with what can be done.
+    pub(crate) fn new(channel: Channel, need: i64, used: i64, remaining: i64, resets_at: Timestamp) -> Self {
+        let mut choices = vec![Choice::Upgrade, Choice::NextMonth { from: resets_at }];
+        if remaining > 0 {
+            choices.insert(0, Choice::Remove { messages: need - remaining });
+        }
+        Self { channel, need, used, remaining, resets_at, choices }
+    }
 }
 
 /// A way on where a plan is used up.
@@ -64,32 +76,38 @@ pub enum Choice {
     },
 }
 
+/// True for what Tidings says itself: its topic has a colon, which nobody else can give one.
+pub fn is_ours(m: &Message) -> bool {
+    m.topic.as_deref().is_some_and(|topic| topic.contains(':'))
+}
+
 /// True while a message counts.
 pub fn counts(m: &Message) -> bool {
-    let is_ours = m.topic.as_deref().is_some_and(|topic| topic.starts_with("reply:"));
-    m.channel != Channel::Webhook && !is_ours && !charge::is_over(m)
+    m.channel != Channel::Webhook && !is_ours(m) && !charge::is_over(m)
 }
 
 /// Changes of what counts, by the instant the messages were accepted.
 pub(crate) type Changes = BTreeMap<(TenantId, Channel), Vec<(Timestamp, i64)>>;
 
-/// Notes what a change of a message's row means for what counts, which is nothing as a rule.
-pub(crate) fn note(changes: &mut Changes, before: &Message, after: &Message) {
-    let mut add = |m: &Message, by: i64| {
-        changes.entry((m.tenant_id, m.channel)).or_default().push((m.created_at, by));
-    };
-    let is_moved = before.channel != after.channel;
-    match (counts(before), counts(after)) {
-        (true, true) if is_moved => {
-            // What was sent the way it has left stays counted there.
-            if before.sent_at.is_none() {
-                add(before, -1);
-            }
-            add(after, 1);
+/// Notes what a change of a message's row means for what counts, which is nothing as a rule. What was sent a way it `left` with this change stays counted there.
+pub(crate) fn note<'a>(
+    changes: &mut Changes,
+    before: &Message,
+    after: &Message,
+    left: impl Iterator<Item = &'a FormerRoute>,
+) {
+    let mut add = |channel: Channel, by: i64| {
+        if by != 0 {
+            changes.entry((after.tenant_id, channel)).or_default().push((after.created_at, by));
         }
-        (true, false) => add(before, -1),
-        (false, true) => add(after, 1),
-        (true, true) | (false, false) => {}
+    };
+    left.filter(|way| way.sent_at.is_some()).for_each(|way| add(way.channel, 1));
+    let (then, now) = (i64::from(counts(before)), i64::from(counts(after)));
+    if before.channel == after.channel {
+        add(after.channel, now - then);
+    } else {
+        add(before.channel, -then);
+        add(after.channel, now);
     }
 }
 
@@ -159,7 +177,7 @@ async fn fresh(tx: &mut Tx, tenant: &Tenant, channel: Channel, at: Timestamp) ->
     let (starts_at, ends_at) = super::months::month(&subscribed.zone, at);
     let before = quotas::counted_until(tx, tenant.id, channel).await?.unwrap_or(starts_at);
     let starts_at = starts_at.max(subscribed.counted_from).max(before);
-    let counter = Counter { tenant_id: tenant.id, channel, starts_at, ends_at, used: 0, warned: 0 };
+    let counter = Counter { tenant_id: tenant.id, channel, starts_at, ends_at, used: 0, warned: 0, warned_of: 0 };
     Ok((starts_at < ends_at).then_some(counter))
 }
 
@@ -298,6 +316,11 @@ impl Meters {
 fn notice(counter: &mut Counter, allowance: &Allowance) -> Option<(&'static str, Value)> {
     let stop = allowance.stop();
     let whole = stop.unwrap_or(allowance.included);
+    if counter.warned_of != whole {
+        // Of another plan's messages the marks are reached anew. What an earlier version told of is taken for this one's.
+        counter.warned = if counter.warned_of == 0 { counter.warned } else { 0 };
+        counter.warned_of = whole;
+    }
     let reached = NOTICES.into_iter().rfind(|percent| whole > 0 && counter.used * 100 >= whole * percent)?;
     if reached <= counter.warned {
         return None;
@@ -318,19 +341,9 @@ fn refusal(counter: &Counter, stop: i64, need: i64) -> Error {
         need - remaining,
         counter.ends_at
     );
-    let mut choices = vec![Choice::Upgrade, Choice::NextMonth { from: counter.ends_at }];
-    if remaining > 0 {
-        choices.insert(0, Choice::Remove { messages: need - remaining });
-    }
     let mut refusal = Error::new(ErrorKind::Payment, "quota_exceeded", detail).with_action("UPGRADE_PLAN");
-    refusal.quota = Some(Box::new(Shortfall {
-        channel: counter.channel,
-        need,
-        used: counter.used,
-        remaining,
-        resets_at: counter.ends_at,
-        choices,
-    }));
+    let short = Shortfall::new(counter.channel, need, counter.used, remaining, counter.ends_at);
+    refusal.quota = Some(Box::new(short));
     refusal
 }
 
@@ -425,7 +438,15 @@ mod tests {
 
     fn counter(used: i64) -> Counter {
         let (starts_at, ends_at) = (Timestamp::from_seconds(100), Timestamp::from_seconds(200));
-        Counter { tenant_id: TenantId::from_ulid(1), channel: Channel::Sms, starts_at, ends_at, used, warned: 0 }
+        Counter {
+            tenant_id: TenantId::from_ulid(1),
+            channel: Channel::Sms,
+            starts_at,
+            ends_at,
+            used,
+            warned: 0,
+            warned_of: 0,
+        }
     }
 
     #[test]
@@ -441,6 +462,16 @@ mod tests {
         let mut at_once = super::tests::counter(10);
         assert_eq!(notice(&mut at_once, &allowance).unwrap().0, "quota.reached");
         assert_eq!(notice(&mut at_once, &allowance), None);
+        // A larger plan begins anew, also where much of it is used from the start; a change of what costs nothing here does not.
+        let larger = Allowance { included: 12, ..allowance.clone() };
+        assert_eq!(notice(&mut at_once, &larger).unwrap().1["percent"], 80);
+        assert_eq!(notice(&mut at_once, &larger), None);
+        let much_larger = Allowance { included: 100, overage_micros: Some(1), ..allowance.clone() };
+        assert_eq!(notice(&mut at_once, &much_larger), None);
+        at_once.used = 80;
+        assert_eq!(notice(&mut at_once, &much_larger).unwrap().1["percent"], 80);
+        let mut before = Counter { used: 9, warned: 80, ..super::tests::counter(9) };
+        assert_eq!(notice(&mut before, &allowance).unwrap().1["percent"], 90);
         let none = Allowance { included: 0, ..allowance };
         assert_eq!(notice(&mut super::tests::counter(10), &none), None);
     }
@@ -502,11 +533,14 @@ mod tests {
         }
         check(Message { topic: Some("reply:stop".to_owned()), ..with(Status::Queued, false) }, false);
         check(Message { channel: Channel::Webhook, ..with(Status::Queued, false) }, false);
-        let changed = |before: Message, after: Message| {
+        let left_by = |before: Message, after: Message, left: &[FormerRoute]| {
             let mut changes = Changes::new();
-            note(&mut changes, &before, &after);
-            changes.into_iter().map(|((_, channel), shifts)| (channel, shifts[0].1)).collect::<Vec<_>>()
+            note(&mut changes, &before, &after, left.iter());
+            let sums =
+                changes.into_iter().map(|((_, channel), shifts)| (channel, shifts.iter().map(|(_, by)| by).sum()));
+            sums.filter(|(_, by): &(Channel, i64)| *by != 0).collect::<Vec<_>>()
         };
+        let changed = |before: Message, after: Message| left_by(before, after, &[]);
         let (queued, failed) = (with(Status::Queued, false), with(Status::Failed, false));
         let moved = |m: Message| Message { channel: Channel::Whatsapp, ..m };
         assert_eq!(changed(queued.clone(), with(Status::Sent, true)), []);
@@ -515,6 +549,17 @@ mod tests {
         let both = changed(queued.clone(), moved(queued.clone()));
         assert_eq!(both.len(), 2);
         assert!(both.contains(&(Channel::Sms, -1)) && both.contains(&(Channel::Whatsapp, 1)));
-        assert_eq!(changed(with(Status::Sent, true), moved(queued)), [(Channel::Whatsapp, 1)]);
+        let way = |m: Message| {
+            let account_id = Some(model::AccountId::from_ulid(1));
+            crate::apply::fallback::leave(&mut Message { account_id, ..m }, 0, Timestamp::from_seconds(7)).unwrap()
+        };
+        let (sent, moved) = (with(Status::Sent, true), moved(queued.clone()));
+        assert_eq!(left_by(sent.clone(), moved.clone(), &[way(sent.clone())]), [(Channel::Whatsapp, 1)]);
+        assert_eq!(
+            left_by(queued.clone(), moved, &[way(sent.clone())]),
+            [(Channel::Whatsapp, 1)],
+            "sent and left at once"
+        );
+        assert_eq!(left_by(sent.clone(), queued, &[way(sent)]), [(Channel::Sms, 1)], "through another account");
     }
 }

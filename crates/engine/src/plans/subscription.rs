@@ -1,4 +1,4 @@
-//! A tenant's subscription: its plan, and whether it may send.
+//! A tenant's subscription: how it is billed, and whether it may send. It has a plan, or pays afterwards by the price list alone ([`bill_alone`]).
 //!
 //! The state follows from dates, so it needs no job to be right: a trial is over at its instant, and a cancellation counts from its. A bill that is not paid in time makes a
 //! subscription past due. Nothing changes at first; after [`GRACE_S`] marketing is refused, and the rest goes on, because an unpaid bill must not keep a password reset or a
@@ -11,7 +11,7 @@ use model::{PlanId, Purpose, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
-    Scope, Tx, credits,
+    Scope, Tx, credits, invoices as bills,
     plans::{self as plan_rows, Plan},
     subscriptions::{self as rows, Subscription},
     tenants,
@@ -24,8 +24,8 @@ use super::{
 };
 use crate::invoices::{closing, compose::TaxRate, settings::check_rate};
 use crate::{
-    Engine, Error, ErrorKind, Parts, audit, directory::Tenant, keys::Caller, money::BillingMode, names::Faults,
-    patch::Patch,
+    Engine, Error, ErrorKind, Parts, audit, directory::Tenant, documents, keys::Caller, money::BillingMode,
+    names::Faults, patch::Patch,
 };
 
 /// How long a bill may be unpaid before marketing stops, in seconds: two weeks, in which somebody comes back from a holiday.
@@ -49,11 +49,11 @@ pub enum SubscriptionState {
     Canceled,
 }
 
-/// What accept needs to know about a tenant that has a plan.
+/// What accept needs to know about a tenant that gets invoices.
 #[derive(Debug, Clone)]
 pub struct Subscribed {
-    /// Which plan.
-    pub plan_id: PlanId,
+    /// Which plan, if any.
+    pub plan_id: Option<PlanId>,
     /// What it grants.
     pub allowances: Vec<Allowance>,
     /// Until when it is a trial.
@@ -90,10 +90,10 @@ impl Subscribed {
     /// Reads a tenant's subscription; `None` when it has none.
     pub(crate) async fn read(tx: &mut Tx, tenant: TenantId, timezone: &str) -> Result<Option<Self>, Error> {
         let Some(row) = rows::find(tx, tenant).await? else { return Ok(None) };
-        let plan = plan_rows::find(tx, row.plan_id).await?.ok_or_else(|| Error::internal("a plan is gone"))?;
+        let plan = find_plan(tx, &row).await?;
         Ok(Some(Self {
             plan_id: row.plan_id,
-            allowances: allowances(&plan.allowances),
+            allowances: plan.map_or_else(Vec::new, |plan| allowances(&plan.allowances)),
             trial_ends_at: row.trial_ends_at,
             past_due_since: row.past_due_since,
             canceled_at: row.canceled_at,
@@ -151,7 +151,7 @@ pub struct Customer {
     /// Its tax number.
     #[schema(example = "DE123456789")]
     pub tax_id: Option<String>,
-    /// Where invoices are sent; they are not sent when left out.
+    /// Where invoices are sent, those too that did not reach anybody before; they are not sent when left out.
     #[schema(example = "billing@acme.example")]
     pub email: Option<String>,
     /// Its tax, where it is not that of its country: 0 for one that is exempt.
@@ -191,6 +191,15 @@ pub(crate) fn check_line(pointer: &str, text: &str, faults: &mut Faults) {
     if text.trim().is_empty() || text.chars().count() > LINE_MAX || text.chars().any(char::is_control) {
         faults.add(pointer, format!("1 to {LINE_MAX} characters in one line"));
     }
+    check_fonts(pointer, text, faults);
+}
+
+/// Notes what cannot be printed.
+pub(crate) fn check_fonts(pointer: &str, text: &str, faults: &mut Faults) {
+    if let Some(c) = documents::without_font(text) {
+        let code = u32::from(c);
+        faults.add(pointer, format!("no font we ship has the character `{c}` (U+{code:04X}), and it stands on invoices; write it in another script"));
+    }
 }
 
 /// Notes what is wrong with the lines of an address.
@@ -203,7 +212,7 @@ pub(crate) fn check_lines(pointer: &str, lines: &[String], faults: &mut Faults) 
     }
 }
 
-/// Changes of a subscription. The first one names the plan.
+/// Changes of a subscription. The first one names the plan, unless the tenant pays afterwards and is billed by the price list alone.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionPatch {
@@ -215,7 +224,8 @@ pub struct SubscriptionPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub trial_ends_at: Patch<Timestamp>,
-    /// Since when a bill is unpaid: set by itself when an invoice is overdue, and removed when none is any more; `null` removes it now.
+    /// Since when a bill is unpaid: set by itself when an invoice is overdue, and removed when none is any more; `null` removes it now, and forgives the lateness of all that is overdue by now
+    /// (`forgiven_until`): only an invoice that is due later sets it again.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub past_due_since: Patch<Timestamp>,
@@ -235,8 +245,8 @@ pub struct SubscriptionPatch {
 pub struct SubscriptionView {
     /// Whether it is in order.
     pub state: SubscriptionState,
-    /// Its plan.
-    pub plan: PlanView,
+    /// Its plan; `null` for a tenant that pays afterwards and is billed by the price list alone.
+    pub plan: Option<PlanView>,
     /// What was used of it this month, channel by channel.
     pub quotas: Vec<QuotaView>,
     /// Until when no fee is charged.
@@ -245,6 +255,9 @@ pub struct SubscriptionView {
     /// Since when a bill is unpaid.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub past_due_since: Option<Timestamp>,
+    /// Unpaid invoices that were due by then are forgiven: they make nobody past due, and are to be paid all the same.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub forgiven_until: Option<Timestamp>,
     /// When marketing stops, or stopped, because of that bill.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub marketing_stops_at: Option<Timestamp>,
@@ -267,18 +280,25 @@ pub struct SubscriptionView {
     pub updated_at: Timestamp,
 }
 
-fn view(row: Subscription, plan: Plan, quotas: Vec<QuotaView>, now: Timestamp) -> SubscriptionView {
+fn view(
+    row: Subscription,
+    plan: Option<Plan>,
+    is_billed: bool,
+    quotas: Vec<QuotaView>,
+    now: Timestamp,
+) -> SubscriptionView {
     SubscriptionView {
         state: state(now, row.trial_ends_at, row.past_due_since, row.canceled_at),
-        plan: super::view(plan),
+        plan: plan.map(super::view),
         quotas,
         trial_ends_at: row.trial_ends_at,
         past_due_since: row.past_due_since,
+        forgiven_until: row.forgiven_until,
         marketing_stops_at: row.past_due_since.map(|since| since.plus_seconds(GRACE_S)),
         canceled_at: row.canceled_at,
         customer: Customer::from_stored(&row.customer),
         billed_until: row.billed_until,
-        next_invoice_at: row.closes_at.filter(|_| !is_billed_whole(&row)),
+        next_invoice_at: row.closes_at.filter(|_| is_billed && !is_billed_whole(&row)),
         created_at: row.created_at,
         updated_at: row.updated_at,
     }
@@ -295,15 +315,67 @@ async fn show(parts: &Parts, tenant: TenantId) -> Result<SubscriptionView, Error
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let Some(row) = rows::find(tx, tenant).await? else { return Ok::<_, Error>(None) };
-            Ok(plan_rows::find(tx, row.plan_id).await?.map(|plan| (row, plan)))
+            let plan = find_plan(tx, &row).await?;
+            // Without a plan there is only what is to be paid afterwards.
+            let is_billed = plan.is_some()
+                || credits::find(tx, tenant).await?.is_some_and(|ledger| {
+                    ledger.mode == BillingMode::Postpaid.as_str()
+                        || (ledger.mode == BillingMode::None.as_str() && ledger.available < 0)
+                });
+            Ok(Some((row, plan, is_billed)))
         })
     });
-    let (row, plan) = read.await?.ok_or_else(|| Error::not_found("subscription"))?;
+    let (row, plan, is_billed) = read.await?.ok_or_else(|| Error::not_found("subscription"))?;
     let known = parts.directory.tenant(tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
-    Ok(view(row, plan, quota::used(parts, &known).await?, parts.ports.clock.now()))
+    Ok(view(row, plan, is_billed, quota::used(parts, &known).await?, parts.ports.clock.now()))
 }
 
-/// Gives the tenant a plan, or changes its subscription. Needs an operator with the scope `plans:write`.
+/// The plan of a subscription, if it has one.
+async fn find_plan(tx: &mut Tx, row: &Subscription) -> Result<Option<Plan>, Error> {
+    let Some(id) = row.plan_id else { return Ok(None) };
+    plan_rows::find(tx, id).await?.map(Some).ok_or_else(|| Error::internal("a plan is gone"))
+}
+
+/// Begins to bill a tenant that pays afterwards and has no plan, by the price list alone; nothing for one that is billed already. `since` says from when on, of the instants in which the
+/// running month and the ledger began. The caller raises the configuration's version.
+pub(crate) async fn bill_alone(
+    tx: &mut Tx,
+    tenant: TenantId,
+    since: impl FnOnce(Timestamp, Timestamp) -> Timestamp + Send,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let (Some(of), Some(ledger)) = (tenants::find(tx, tenant).await?, credits::find(tx, tenant).await?) else {
+        return Ok(());
+    };
+    let is_due = ledger.mode == BillingMode::Postpaid.as_str() && !of.is_demo;
+    if !is_due || rows::lock(tx, tenant).await?.is_some() {
+        return Ok(());
+    }
+    let (begins, ends) = months::month(&months::zone(&of.timezone), now);
+    let row = Subscription { billed_until: since(begins, ledger.created_at), ..begun(tenant, None, ends, now) };
+    Ok(rows::put(tx, tenant, &row).await?)
+}
+
+/// A subscription that begins now.
+fn begun(tenant_id: TenantId, plan_id: Option<PlanId>, month_ends: Timestamp, now: Timestamp) -> Subscription {
+    Subscription {
+        tenant_id,
+        plan_id,
+        trial_ends_at: None,
+        past_due_since: None,
+        forgiven_until: None,
+        canceled_at: None,
+        cancel_said_at: None,
+        customer: "{}".to_owned(),
+        counted_from: now,
+        billed_until: now,
+        closes_at: Some(month_ends),
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+/// Gives the tenant a plan, or changes how it is billed. Needs an operator with the scope `plans:write`.
 #[crate::boxed]
 pub async fn patch(
     engine: &Arc<Engine>,
@@ -329,9 +401,14 @@ pub async fn patch(
             let after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
             check_plan(tx, before.as_ref(), &after).await?;
             rows::put(tx, tenant, &after).await?;
+            let address = |row: &Subscription| Customer::from_stored(&row.customer).email;
+            if address(&after).is_some() && before.as_ref().and_then(address) != address(&after) {
+                bills::mail_again(tx, tenant, now).await?;
+            }
             let detail = |row: &Subscription| {
                 json!({
-                    "plan_id": row.plan_id, "trial_ends_at": row.trial_ends_at, "past_due_since": row.past_due_since, "canceled_at": row.canceled_at,
+                    "plan_id": row.plan_id, "trial_ends_at": row.trial_ends_at, "past_due_since": row.past_due_since,
+                    "forgiven_until": row.forgiven_until, "canceled_at": row.canceled_at,
                     "customer": Customer::from_stored(&row.customer),
                 })
             };
@@ -357,41 +434,49 @@ fn changed(
     now: Timestamp,
 ) -> Result<Subscription, Error> {
     let mut faults = Faults::default();
-    let month_ends = months::month(zone, now).1;
+    let (month_begins, month_ends) = months::month(zone, now);
     let was_billed = before.as_ref().is_some_and(is_billed_whole);
     let mut after = match (before, &change.plan_id) {
         (Some(before), _) => before,
-        (None, Patch::Set(plan_id)) => Subscription {
-            tenant_id: tenant,
-            plan_id: *plan_id,
-            trial_ends_at: None,
-            past_due_since: None,
-            canceled_at: None,
-            customer: "{}".to_owned(),
-            counted_from: now,
-            billed_until: now,
-            closes_at: Some(month_ends),
-            created_at: now,
-            updated_at: now,
-        },
+        (None, Patch::Set(plan_id)) => begun(tenant, Some(*plan_id), month_ends, now),
         (None, _) => {
-            return Err(Error::invalid("/plan_id", "this tenant has no plan yet; name one, GET /v1/plans lists them"));
+            let detail = "this tenant has no plan yet: name one, GET /v1/plans lists them, or let it pay afterwards by the price list (`mode` of PATCH /v1/credits)";
+            return Err(Error::invalid("/plan_id", detail));
         }
     };
-    after.plan_id = change.plan_id.required(after.plan_id, "/plan_id", &mut faults.0);
+    after.plan_id = match (after.plan_id, change.plan_id) {
+        (None, Patch::Set(plan_id)) => {
+            // What was used before is charged by the price list, and counts against no plan.
+            after.counted_from = now;
+            Some(plan_id)
+        }
+        (None, Patch::Keep | Patch::Clear) => None,
+        (Some(before), change) => Some(change.required(before, "/plan_id", &mut faults.0)),
+    };
     after.trial_ends_at = match change.trial_ends_at {
         // What was free stays free: a trial that is ended ends now.
         Patch::Clear => after.trial_ends_at.map(|at| at.min(now)),
         change => change.onto(after.trial_ends_at),
     };
+    if change.past_due_since == Patch::Clear {
+        after.forgiven_until = Some(now);
+    }
     after.past_due_since = change.past_due_since.onto(after.past_due_since);
-    after.canceled_at = change.canceled_at.onto(after.canceled_at);
-    if was_billed && after.canceled_at.is_none_or(|at| at > now) {
+    let canceled_at = change.canceled_at.onto(after.canceled_at);
+    // Ended and taken back within a month that is not closed: nothing was billed in between, and it goes on as if nothing had been said.
+    let is_taken_back = after.cancel_said_at.is_some_and(|at| at >= month_begins) && after.closes_at.is_some();
+    if canceled_at != after.canceled_at {
+        (after.canceled_at, after.cancel_said_at) = (canceled_at, canceled_at.map(|_| now));
+    }
+    if was_billed && !is_taken_back && after.canceled_at.is_none_or(|at| at > now) {
         // It goes on after its last bill.
         (after.billed_until, after.closes_at) = (after.billed_until.max(now), Some(month_ends));
     }
+    // What an earlier version took stays until it is written anew.
+    if let Patch::Set(customer) = &change.customer {
+        customer.check(&mut faults);
+    }
     let customer = change.customer.or(Customer::from_stored(&after.customer), Customer::default());
-    customer.check(&mut faults);
     after.customer = serde_json::to_string(&customer).map_err(Error::internal)?;
     after.updated_at = now;
     faults.end()?;
@@ -408,7 +493,8 @@ async fn check_plan(tx: &mut Tx, before: Option<&Subscription>, after: &Subscrip
     if before.is_some_and(|before| before.plan_id == after.plan_id) {
         return Ok(());
     }
-    let plan = plan_rows::find(tx, after.plan_id).await?.filter(|plan| plan.archived_at.is_none());
+    let Some(id) = after.plan_id else { return Ok(()) };
+    let plan = plan_rows::find(tx, id).await?.filter(|plan| plan.archived_at.is_none());
     let Some(plan) = plan else {
         return Err(Error::invalid("/plan_id", "there is no such plan to choose; GET /v1/plans lists them"));
     };
@@ -419,8 +505,8 @@ async fn check_plan(tx: &mut Tx, before: Option<&Subscription>, after: &Subscrip
     match ledger.filter(|ledger| is_billed(ledger) && ledger.currency != plan.currency) {
         Some(ledger) => {
             let detail = format!(
-                "the plan is in {} and the tenant's credit in {}; one invoice has one currency",
-                plan.currency, ledger.currency
+                "the plan is in {} and the tenant's credit in {}; one invoice has one currency: choose a plan in {}, or let messages be charged no more first (`mode` of PATCH /v1/credits) and settle what is owed",
+                plan.currency, ledger.currency, ledger.currency
             );
             Err(Error::invalid("/plan_id", detail))
         }
@@ -438,7 +524,7 @@ mod tests {
 
     fn subscribed(trial: Option<i64>, past_due: Option<i64>, canceled: Option<i64>) -> Subscribed {
         Subscribed {
-            plan_id: PlanId::from_ulid(1),
+            plan_id: Some(PlanId::from_ulid(1)),
             allowances: Vec::new(),
             trial_ends_at: trial.map(at),
             past_due_since: past_due.map(at),
@@ -510,6 +596,12 @@ mod tests {
             (at(1), Some(at(31 * 86_400))),
             "what was sent before is not billed"
         );
+        // Ended in the past by mistake, and put right in the same month: what was used until now is billed.
+        let mistaken =
+            changed(Some(made.clone()), tenant, change(Patch::Keep, Patch::Set(at(1))), &zone, at(9)).unwrap();
+        assert_eq!((mistaken.billed_until, mistaken.cancel_said_at), (at(1), Some(at(9))));
+        let right = changed(Some(mistaken), tenant, change(Patch::Keep, Patch::Clear), &zone, at(10)).unwrap();
+        assert_eq!((right.billed_until, right.closes_at, right.cancel_said_at), (at(1), made.closes_at, None));
         let ended = Subscription { canceled_at: Some(at(5)), closes_at: Some(at(8)), billed_until: at(5), ..made };
         let same = changed(Some(ended.clone()), tenant, change(Patch::Keep, Patch::Keep), &zone, at(9)).unwrap();
         assert_eq!((same.billed_until, same.closes_at), (at(5), Some(at(8))));

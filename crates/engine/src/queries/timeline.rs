@@ -131,7 +131,7 @@ pub enum Entry {
         #[schema(value_type = String, format = DateTime)]
         at: Timestamp,
     },
-    /// The provider will be asked what became of it.
+    /// The provider will be asked what became of it; where it cannot be asked, nobody's word is waited for any longer.
     NextQuestion {
         /// When.
         #[schema(value_type = String, format = DateTime)]

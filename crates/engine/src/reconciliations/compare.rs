@@ -9,7 +9,7 @@ use model::{AccountId, Fact, MessageId, Money};
 use store::{
     Scope, Tx, credits,
     credits::Charge,
-    fallbacks,
+    fallbacks::{self, FormerRoute},
     messages::{self, Message},
     reconciliations::{self as rows, Reconciliation, Record},
 };
@@ -72,11 +72,15 @@ async fn learn(engine: &Arc<Engine>, row: &Reconciliation, news: Vec<News>) -> R
         fact: Fact::Sent,
         at: now,
         source: "reconciliation".to_owned(),
-        dedupe: format!("reconciled:{}", row.id),
+        dedupe: match &news.former {
+            Some(record) => format!("reconciled:{}:{record}", row.id),
+            None => format!("reconciled:{}", row.id),
+        },
         provider_status: None,
-        provider_message_id: None,
+        provider_message_id: news.former,
         segments: news.segments,
         price: news.price,
+        pricing: None,
         machine: None,
         attempt: None,
     };
@@ -91,6 +95,8 @@ struct Known {
     of_record: BTreeMap<String, MessageId>,
     messages: BTreeMap<MessageId, Message>,
     charges: BTreeMap<MessageId, Charge>,
+    /// Ways they were sent and left, and what those were charged, by their records.
+    former: BTreeMap<String, (FormerRoute, Option<Charge>)>,
     ledger: Option<String>,
     /// Records of messages that another account sent.
     elsewhere: BTreeSet<String>,
@@ -100,6 +106,26 @@ impl Known {
     fn message(&self, record: &Record) -> Option<&Message> {
         self.of_record.get(&record.record).and_then(|id| self.messages.get(id))
     }
+
+    /// The way of a message a record is of; `None` for tries that were followed by others on the same way.
+    fn way<'a>(&'a self, record: &Record, m: &'a Message) -> Option<Way<'a>> {
+        if m.provider_message_id.as_ref() == Some(&record.record) {
+            let cost = m.cost_micros.map(|cost| cost - m.cost_before).zip(m.cost_currency.as_deref());
+            return Some(Way { is_former: false, segments: m.segments, cost, charge: self.charges.get(&m.id) });
+        }
+        let (route, charge) = self.former.get(&record.record)?;
+        let cost = route.cost_micros.zip(route.cost_currency.as_deref());
+        Some(Way { is_former: true, segments: route.segments, cost, charge: charge.as_ref() })
+    }
+}
+
+/// What we have of a message the way a record is of.
+struct Way<'a> {
+    is_former: bool,
+    segments: Option<u32>,
+    /// What it cost, and in which currency.
+    cost: Option<(i64, &'a str)>,
+    charge: Option<&'a Charge>,
 }
 
 async fn known(tx: &mut Tx, row: &Reconciliation, page: &[Record]) -> Result<Known, store::Error> {
@@ -115,9 +141,16 @@ async fn known(tx: &mut Tx, row: &Reconciliation, page: &[Record]) -> Result<Kno
     let keys: Vec<_> = keys.into_iter().collect();
     let messages = messages::find_many(tx, &keys).await?;
     let charges = credits::of_messages(tx, &messages).await?;
+    let mut former = BTreeMap::new();
+    for route in fallbacks::former(tx, &keys).await? {
+        let record = route.provider_message_id.clone().filter(|_| route.account_id == row.account_id);
+        let Some(record) = record.filter(|_| route.sent_at.is_some()) else { continue };
+        let charge = route.charge.as_deref().map(|text| Charge::of_way(route.tenant_id, route.message_id, text));
+        former.insert(record, (route.clone(), charge.transpose()?));
+    }
     let messages = messages.into_iter().map(|m| (m.id, m)).collect();
     let ledger = credits::find(tx, row.tenant_id).await?.map(|ledger| ledger.currency);
-    Ok(Known { of_record, messages, charges, ledger, elsewhere: BTreeSet::new() })
+    Ok(Known { of_record, messages, charges, former, ledger, elsewhere: BTreeSet::new() })
 }
 
 /// Which of these records are messages that another account sent through the same account at the provider, of whichever tenant: which one is told nobody.
@@ -162,6 +195,8 @@ async fn elsewhere(engine: &Engine, row: &Reconciliation, names: &[String]) -> R
 /// What the provider says about a message of ours that we did not know.
 struct News {
     message_id: MessageId,
+    /// The provider's id, where it speaks of a way the message left.
+    former: Option<String>,
     price: Option<Money>,
     segments: Option<u32>,
 }
@@ -214,29 +249,28 @@ fn judge(row: &mut Reconciliation, page: Vec<Record>, known: &Known) -> Judged {
 
 /// Compares what both know of a message: its parts and its price.
 fn compare_one(row: &mut Reconciliation, judged: &mut Judged, record: Record, m: &Message, known: &Known) {
-    // What is known of a message's parts and price is of the way it went last.
-    if m.provider_message_id.as_ref() != Some(&record.record) {
+    let Some(way) = known.way(&record, m) else {
         judged.same.push(record.record);
         return;
-    }
+    };
     let segments = record.segments_theirs.and_then(|count| u32::try_from(count).ok());
-    let had = m.segments.filter(|count| *count > 0);
-    let mut news = News { message_id: m.id, price: None, segments: segments.filter(|_| segments != had) };
+    let had = way.segments.filter(|count| *count > 0);
+    let former = way.is_former.then(|| record.record.clone());
+    let mut news = News { message_id: m.id, former, price: None, segments: segments.filter(|_| segments != had) };
     let has_other_parts = news.segments.is_some() && had.is_some();
     row.segment_differences += i64::from(has_other_parts);
     let mut record = Record { message_id: Some(m.id), segments_ours: had.map(i64::from), ..record };
     if let (Some(theirs), Some(currency)) = (record.theirs, record.currency.clone()) {
-        let charge = known.charges.get(&m.id);
-        let is_told = match charge {
+        let is_told = match way.charge {
             Some(charge) => {
                 charge.reported == Some(theirs) && charge.reported_currency.as_deref() == Some(currency.as_str())
             }
-            None => m.cost_micros == Some(theirs) && m.cost_currency.as_deref() == Some(currency.as_str()),
+            None => way.cost == Some((theirs, currency.as_str())),
         };
         if !is_told {
             news.price = Some(Money { amount_micros: theirs, currency: currency.clone() });
         }
-        if let Some(ours) = our_cost(m, charge, known.ledger.as_deref(), &currency) {
+        if let Some(ours) = our_cost(&way, known.ledger.as_deref(), &currency) {
             if row.currency.get_or_insert_with(|| currency.clone()) == &currency {
                 row.cost_ours += ours;
                 row.cost_theirs += theirs;
@@ -262,10 +296,10 @@ fn compare_one(row: &mut Reconciliation, judged: &mut Judged, record: Record, m:
 }
 
 /// What the provider took for a message as we have it, in a currency: what it said before, or what the price list says it takes.
-fn our_cost(m: &Message, charge: Option<&Charge>, ledger: Option<&str>, currency: &str) -> Option<i64> {
-    let Some(charge) = charge else {
+fn our_cost(way: &Way<'_>, ledger: Option<&str>, currency: &str) -> Option<i64> {
+    let Some(charge) = way.charge else {
         // Who is not billed is shown what the provider takes.
-        return m.cost_micros.filter(|_| m.cost_currency.as_deref() == Some(currency));
+        return way.cost.filter(|(_, known)| *known == currency).map(|(cost, _)| cost);
     };
     // What it said in another currency than the ledger's is kept, and was not used.
     if let Some(reported) = charge.reported.filter(|_| charge.reported_currency.as_deref() == Some(currency)) {

@@ -75,8 +75,9 @@ pub(crate) fn read(text: &str, asked: &Asked) -> Result<Vec<Record>, Error> {
     let (to, direction) = (column(TO), column(DIRECTION));
     let mut records = Vec::new();
     for (index, row) in reader.records().enumerate() {
-        let line = index + 2;
         let row = row.map_err(|error| bad(error.to_string()))?;
+        // A cell may have several lines.
+        let line = row.position().map_or(index as u64 + 2, csv::Position::line);
         let cell = |column: Option<usize>| {
             let is_said = |text: &&str| !text.is_empty() && !text.eq_ignore_ascii_case("null");
             column.and_then(|column| row.get(column)).map(disarmed).filter(is_said)
@@ -99,14 +100,27 @@ pub(crate) fn read(text: &str, asked: &Asked) -> Result<Vec<Record>, Error> {
             .map(|text| micros(text, delimiter).ok_or_else(|| bad(format!("line {line}: `{text}` is no amount"))));
         let price = price.transpose()?;
         let currency = cell(currency).map(str::to_ascii_uppercase);
-        if price.is_some() && currency.is_none() {
-            return Err(bad(format!("line {line}: the price has no currency; add a column `currency`")));
+        if price.is_some() {
+            match &currency {
+                None => return Err(bad(format!("line {line}: the price has no currency; add a column `currency`"))),
+                Some(word) if word.len() != 3 || !word.bytes().all(|b| b.is_ascii_uppercase()) => {
+                    let word: String = word.chars().take(40).collect();
+                    return Err(bad(format!(
+                        "line {line}: `{word}` is no currency; write its three letters, such as USD"
+                    )));
+                }
+                Some(_) => {}
+            }
         }
         let segments = cell(segments)
             .map(|text| text.parse::<u32>().map_err(|_| bad(format!("line {line}: `{text}` is no number of segments"))))
             .transpose()?;
+        let record = asked.connector.listed_id(name, cell(to));
+        if record.contains('\0') {
+            return Err(bad(format!("line {line}: the recipient has a NUL in it")));
+        }
         records.push(Record {
-            record: asked.connector.listed_id(name, cell(to)),
+            record,
             at: at.transpose()?,
             theirs: price,
             currency: currency.filter(|_| price.is_some()),
@@ -261,6 +275,9 @@ mod tests {
         check("id,segments\nSM1,two\n", "line 2: `two`");
         check("id,price,currency\nSM1,1,USD\nSM2,free,USD\n", "line 3: `free`");
         check("id,price\nSM1,1\n", "has no currency");
+        check("id,price,currency\nSM1,1,US Dollars\n", "line 2: `US DOLLARS`");
+        check("id,price,currency\nSM1,1,U\0D\n", "is no currency");
+        check("id,body,price,currency\nSM1,\"one\ntwo\nthree\",1,USD\nSM2,,free,USD\n", "line 5: `free`");
         check(&format!("id\n{}\n", "x".repeat(300)), "is no id");
     }
 

@@ -1,4 +1,4 @@
-//! What is left of a deleted tenant goes, in bounded steps: people who belonged to nothing else, files, and then every row of every table. When nothing is left the
+//! What is left of a deleted tenant is billed first, now that every attempt that was under way has its end on record. Then it goes, in bounded steps: people who belonged to nothing else, files, and then every row of every table. When nothing is left the
 //! tenant's own row goes too, and only the operator's log still knows of it. A process that dies anywhere leaves the rest to the next run.
 
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use serde_json::json;
 use store::{Scope, attachments, contact_imports, sessions, tenant_rows, tenants};
 
 use crate::{
-    Engine, Error, access::users, attachments as files, audit, contacts::import, keys::Caller, vault::OPERATOR,
+    Engine, Error, access::users, attachments as files, audit, contacts::import, invoices::closing, keys::Caller,
+    vault::OPERATOR,
 };
 
 /// How long after its deletion a tenant's rows stay, in seconds: until every attempt that was under way has its end on record and every node has noticed.
@@ -56,6 +57,7 @@ enum Step {
 
 /// Removes what it may in one run; `true` when there is nothing more to do now.
 async fn remove(engine: &Engine, tenant: TenantId) -> Result<bool, Error> {
+    closing::close_last(engine, tenant).await?;
     let now = engine.ports.clock.now();
     let write = engine.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move {
@@ -88,9 +90,10 @@ async fn remove(engine: &Engine, tenant: TenantId) -> Result<bool, Error> {
                 if has_files || has_imports {
                     return Ok(Step::Waits);
                 }
+                let row = tenants::find_deleted(tx, tenant).await?;
                 if tenants::remove(tx, tenant).await? > 0 {
-                    let by = Caller::system(None);
-                    audit::record(tx, OPERATOR, &ids, now, &by, "tenant.removed", tenant, &json!({})).await?;
+                    let (by, detail) = (Caller::system(None), json!({"name": row.map(|row| row.name)}));
+                    audit::record(tx, OPERATOR, &ids, now, &by, "tenant.removed", tenant, &detail).await?;
                 }
                 Ok::<_, Error>(Step::Done)
             })

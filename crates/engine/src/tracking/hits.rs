@@ -214,6 +214,7 @@ fn fact(hit: &Hit, fact: Fact, machine: Option<&'static str>, what: &str) -> Lea
         provider_message_id: None,
         segments: None,
         price: None,
+        pricing: None,
         attempt: None,
         machine,
     }

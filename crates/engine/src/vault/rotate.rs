@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use model::{Ids, TenantId, Timestamp};
-use store::{Db, Scope, accounts, data_keys};
+use store::{Db, Scope, accounts, audit_marks, data_keys};
 
-use super::{Place, Vault, master};
+use super::{INSTALLATION_KEY, OPERATOR, Place, Vault, master};
 use crate::{Error, consent::policy};
 
 /// Data keys re-sealed in one transaction. Each costs some microseconds; others wait no longer than a millisecond or two.
@@ -59,7 +59,34 @@ impl Vault {
         while let Some(from) = after {
             after = self.rotate_master_step(db, ids, from, &mut done).await?;
         }
+        match self.rotate_installation_key(db, ids).await? {
+            Some(true) => done.resealed += 1,
+            Some(false) => done.unreadable.push((OPERATOR, INSTALLATION_KEY)),
+            None => {}
+        }
         Ok(done)
+    }
+
+    /// Seals the key of the audit log with the first master key: `None` when it is already, or there is none yet, and `false` when it does not open.
+    async fn rotate_installation_key(self: &Arc<Self>, db: &Db, ids: &Arc<Ids>) -> Result<Option<bool>, Error> {
+        let (vault, ids) = (Arc::clone(self), Arc::clone(ids));
+        let write = db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                let Some(row) = audit_marks::lock_register(tx).await? else { return Ok(None) };
+                let first = vault.masters.first_id();
+                if row.master_key_id == first {
+                    return Ok(None);
+                }
+                let Ok(key) = vault.open_installation_key(&row.master_key_id, &row.key) else {
+                    return Ok(Some(false));
+                };
+                let now = Timestamp::from_seconds(0);
+                let fresh = vault.masters.seal_data_key(&ids, OPERATOR, INSTALLATION_KEY, now, &key);
+                audit_marks::reseal(tx, &fresh.sealed, first).await?;
+                Ok::<_, Error>(Some(true))
+            })
+        });
+        write.await
     }
 
     /// Re-seals up to one step of data keys after `after` and answers where the next step begins.

@@ -51,8 +51,13 @@ impl Played {
 
     /// Adds to the sums of an account, as applying what became of messages does.
     async fn count(&self, channel: Channel, at: Timestamp, currency: &str, counts: Counts) {
-        let (account_id, provider) =
-            if channel == Channel::Email { (self.mail, "smtp") } else { (self.text, "twilio") };
+        let account_id = if channel == Channel::Email { self.mail } else { self.text };
+        self.count_of(account_id, channel, at, currency, counts).await;
+    }
+
+    /// The same of any account.
+    async fn count_of(&self, account_id: AccountId, channel: Channel, at: Timestamp, currency: &str, counts: Counts) {
+        let provider = if channel == Channel::Email { "smtp" } else { "twilio" };
         let key = Key {
             tenant_id: self.stage.tenant,
             at: message_counters::slot(at),
@@ -202,6 +207,10 @@ async fn fire(of_kind: AlertKind, it: &Played, others: &[Played], is_broken: &At
             credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, bought).await.unwrap();
             it.run("UPDATE credit_purchases SET is_disputed = TRUE WHERE tenant_id = $1").await;
         }
+        AlertKind::InvoiceUnmailed => {
+            it.run("INSERT INTO invoices (tenant_id, id, kind, state, currency, starts_at, ends_at, total, body, mail_state, created_at, updated_at)
+                SELECT id, id, 'invoice', 'issued', 'USD', created_at, created_at, 1, '{}', 'failed', created_at, created_at FROM tenants WHERE id = $1").await;
+        }
     }
 }
 
@@ -243,6 +252,7 @@ async fn mend(of_kind: AlertKind, it: &Played, is_broken: &AtomicBool) {
         AlertKind::PaymentDisputed => {
             it.run("UPDATE credit_purchases SET is_disputed = FALSE WHERE tenant_id = $1").await
         }
+        AlertKind::InvoiceUnmailed => it.run("UPDATE invoices SET mail_state = 'delivered' WHERE tenant_id = $1").await,
     }
 }
 
@@ -300,8 +310,14 @@ const ABOUT_RECIPIENTS: [AlertKind; 5] = [
     AlertKind::Registration,
     AlertKind::DeadLetters,
 ];
-const ABOUT_MONEY: [AlertKind; 5] =
-    [AlertKind::Cost, AlertKind::CostForecast, AlertKind::CreditLow, AlertKind::Quota, AlertKind::PaymentDisputed];
+const ABOUT_MONEY: [AlertKind; 6] = [
+    AlertKind::Cost,
+    AlertKind::CostForecast,
+    AlertKind::CreditLow,
+    AlertKind::Quota,
+    AlertKind::PaymentDisputed,
+    AlertKind::InvoiceUnmailed,
+];
 // By itself: the sums of the other stories have no messages, which the check of the books would find.
 const ABOUT_BOOKS: [AlertKind; 1] = [AlertKind::LedgerFinding];
 
@@ -359,6 +375,25 @@ testkit::both! {
         assert!(found[0].detail.contains("doctor --ledger"), "{}", found[0].detail);
     }
 
+    async fn a_small_account_beside_a_big_one_is_seen(db: TestDb) {
+        let world = World::answering(&db, |_| crate::hooks::taken());
+        let it = Played::beside(&Stage::in_world(world).await).await;
+        it.stage.world.clock.set("2027-03-10T10:05:00Z".parse().unwrap());
+        let small = it.stage.account("smtp", json!({"host": "old.example.com", "port": 587, "security": "starttls"}), Some("Acme <old@acme.example>")).await;
+        let at = now(&it.stage).plus_seconds(-7_200);
+        it.count(Channel::Email, at, "", of(usage::Counts { accepted: 5_000, sent: 5_000, ..Default::default() })).await;
+        for day in 0..28 {
+            let outcome = usage::Counts { accepted: 100, sent: 100, bounced: 50, ..Default::default() };
+            it.count_of(small, Channel::Email, at.plus_seconds(-day * DAY_S), "", of(outcome)).await;
+        }
+        it.stage.send(sms()).await;
+        it.stage.dispatch().await;
+        minutes(&it.stage, 6).await;
+        let found = it.open(AlertKind::BounceRate).await;
+        assert_eq!(found.iter().map(|alert| alert.subject.clone()).collect::<Vec<_>>(), [small.to_string()], "{found:?}");
+        assert!(found[0].detail.contains("in the last 30 days"), "{}", found[0].detail);
+    }
+
     async fn letters_go_by_mail_text_message_and_telegram(db: TestDb) {
         let world = World::answering(&db, |call| match call {
             Call::Smtp(_) => smtp_accepted(),
@@ -377,7 +412,7 @@ testkit::both! {
         it.stage.send(sms()).await;
         it.cost("USD", 11_000_000).await;
         minute(&it.stage).await;
-        let sql = "SELECT channel, address, status FROM messages WHERE tenant_id = $1 AND topic = 'tidings_alert' ORDER BY channel";
+        let sql = "SELECT channel, address, status FROM messages WHERE tenant_id = $1 AND topic = 'alert:letter' ORDER BY channel";
         let tenant = it.stage.tenant;
         let read = db.db.read(Scope::System, move |tx| {
             Box::pin(async move {

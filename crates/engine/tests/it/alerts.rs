@@ -93,7 +93,7 @@ pub async fn list(stage: &Stage, state: Option<AlertStateFilter>) -> Vec<AlertVi
 
 /// Addresses of the letters so far, with what they were called.
 pub async fn letters(db: &TestDb) -> Vec<String> {
-    let sql = "SELECT address || ': ' || variables FROM messages WHERE topic = 'tidings_alert' ORDER BY id";
+    let sql = "SELECT address || ': ' || variables FROM messages WHERE topic IN ('alert:letter', 'tidings_alert') ORDER BY id";
     let text = column(db, sql).await;
     text.lines()
         .map(|line| {
@@ -158,6 +158,22 @@ testkit::both! {
         let neighbour = neighbour(&stage).await;
         assert_eq!(alerts::get(stage.engine.parts(), &neighbour.caller, id).await.unwrap_err().code, "not_found");
         assert_eq!(list(&neighbour, None).await, []);
+    }
+
+    async fn a_rule_that_is_switched_off_ends_what_fires_and_fires_anew_when_it_is_switched_on(db: TestDb) {
+        let (stage, _, _) = troubled(&db).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        change(&stage, AlertKind::AccountFailing, json!({"enabled": false})).await;
+        let ended = list(&stage, None).await.remove(0);
+        assert_eq!((ended.state, ended.resolved_by.as_deref()), (AlertState::Resolved, Some("system")), "{ended:?}");
+        minutes(&stage, 4).await;
+        change(&stage, AlertKind::AccountFailing, json!({"enabled": true})).await;
+        minutes(&stage, 2).await;
+        let states: Vec<_> = list(&stage, None).await.iter().map(|alert| alert.state).collect();
+        assert_eq!(states, [AlertState::Firing, AlertState::Resolved]);
+        assert_eq!(events(&db).await, ["alert.firing", "alert.resolved", "alert.firing"]);
     }
 
     async fn a_letter_that_fails_is_no_reason_for_another(db: TestDb) {

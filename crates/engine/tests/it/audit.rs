@@ -132,7 +132,7 @@ testkit::both! {
         let lines = export(Format::Ndjson).await;
         assert_eq!(lines.lines().count(), 3);
         assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["action"] == "account.created"));
-        assert!(export(Format::Csv).await.starts_with("id,at,actor,action,subject,detail,ip\r\naud_"));
+        assert!(export(Format::Csv).await.starts_with("id,at,actor,action,subject,detail,ip,agent\r\naud_"));
         assert_eq!(actions(&stage, json!({"action": "audit_log.exported"})).await.len(), 2);
         assert_eq!(broken(&db).await, "");
     }

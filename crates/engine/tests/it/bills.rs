@@ -25,6 +25,37 @@ async fn priced(db: &TestDb, allowances: Value) -> Stage {
     stage
 }
 
+/// A tenant that pays afterwards for messages at 10,000 each, without a plan.
+async fn alone(db: &TestDb, at: &str, zone: &str) -> Stage {
+    let stage = Stage::new(db).await;
+    set_clock(&stage, at);
+    stage.account("sandbox", json!({}), None).await;
+    move_to(&stage, zone).await;
+    let rows = json!([{"channel": "sms", "unit": "message", "amount_micros": 10_000}]);
+    let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+    prices::create(stage.engine.parts(), &operator(), &Repeat::NONE, new).await.unwrap();
+    mode(&stage, "postpaid").await.unwrap();
+    stage
+}
+
+/// Deletes the tenant and lets everything it had be removed.
+pub async fn delete(stage: &Stage) {
+    tenants::delete(stage.engine.parts(), &operator(), stage.tenant).await.unwrap();
+    stage.world.clock.advance_ms(121_000);
+    for _ in 0..100 {
+        if tenants::removal::run(&stage.engine).await.unwrap() == 0 {
+            return;
+        }
+    }
+    panic!("removing a tenant does not end");
+}
+
+/// Everybody's invoices as the operator sees them, the oldest first.
+async fn everybodys(stage: &Stage) -> Vec<InvoiceView> {
+    let page = invoices::list(&stage.engine, &operator(), &InvoicesQuery::default()).await.unwrap();
+    page.data.into_iter().rev().collect()
+}
+
 async fn mode(stage: &Stage, word: &str) -> Result<(), engine::Error> {
     let change = serde_json::from_value(json!({ "mode": word })).unwrap();
     credits::patch(stage.engine.parts(), &stage.caller, change).await.map(drop)
@@ -237,6 +268,158 @@ testkit::both! {
         // Whoever comes back is billed from then on.
         let again = subscribe(&stage, json!({ "canceled_at": null })).await;
         assert_eq!((again.billed_until, again.next_invoice_at.is_some()), ("2028-06-01T02:00:00Z".parse().unwrap(), true));
+        adds_up(&stage).await;
+    }
+
+    async fn who_pays_afterwards_is_billed_by_the_price_list_alone(db: TestDb) {
+        let stage = alone(&db, "2026-11-10T12:00:00Z", "America/Los_Angeles").await;
+        let seen = subscribe(&stage, json!({"customer": {"name": "Acme Ltd", "email": "billing@acme.example"}})).await;
+        assert_eq!((seen.plan, seen.next_invoice_at), (None, Some("2026-12-01T08:00:00Z".parse().unwrap())));
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 3).await;
+        let first = closed(&stage, "2026-12-01T10:00:00Z").await.remove(0);
+        assert_eq!((first.month.as_str(), first.plan.as_deref(), first.number.as_deref()), ("2026-11", None, Some("INV-000001")));
+        assert_eq!((first.starts_at, first.ends_at), ("2026-11-10T12:00:00Z".parse().unwrap(), "2026-12-01T08:00:00Z".parse().unwrap()));
+        assert_eq!((first.total.currency.as_str(), first.customer.name.as_deref()), ("USD", Some("Acme Ltd")));
+        assert_eq!((messages(&first), first.lines.len()), (vec![line("messages", 30_000)], 1));
+        let text = on_paper(&stage, &first).await;
+        assert!(text.contains("sms to DE by the price list 3 0.03 Total USD 0.03"), "{text}");
+        // Where there is nothing, no invoice is made, and the next one reaches back.
+        assert_eq!(closed(&stage, "2027-01-01T10:00:00Z").await.len(), 1);
+        set_clock(&stage, "2027-01-20T12:00:00Z");
+        send(&stage, 2).await;
+        let second = closed(&stage, "2027-02-01T10:00:00Z").await.remove(1);
+        assert_eq!((second.month.as_str(), second.starts_at, messages(&second)), ("2027-01", first.ends_at, vec![line("messages", 20_000)]));
+        // Who does not pay is past due like anybody else.
+        set_clock(&stage, "2027-02-16T10:00:00Z");
+        assert_eq!(closing::note_overdue(&stage.engine).await.unwrap(), 1);
+        let marketing = json!({"to": {"phone": "+4915510000001"}, "channel": "sms", "purpose": "marketing", "content": {"text": "Hello"}});
+        set_clock(&stage, "2027-03-03T10:00:00Z");
+        assert_eq!(stage.try_send(marketing, None).await.unwrap_err().code, "subscription_past_due");
+        pay(&stage, &first).await;
+        pay(&stage, &second).await;
+        assert_eq!((available(&stage).await, subscribe(&stage, json!({})).await.past_due_since), (0, None));
+        adds_up(&stage).await;
+    }
+
+    async fn who_pays_beforehand_without_a_plan_gets_no_invoice(db: TestDb) {
+        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
+        set_clock(&stage, "2026-11-05T12:00:00Z");
+        send(&stage, 3).await;
+        mode(&stage, "prepaid").await.unwrap();
+        buy(&stage, 100_000).await;
+        assert_eq!(subscribe(&stage, json!({})).await.next_invoice_at, None);
+        send(&stage, 2).await;
+        assert_eq!(closed(&stage, "2026-12-01T02:00:00Z").await.len(), 0);
+        assert_eq!(available(&stage).await, 50_000);
+        // Afterwards again: what credit does not pay is billed.
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        send(&stage, 6).await;
+        let found = closed(&stage, "2027-01-01T02:00:00Z").await;
+        assert_eq!((found.len(), found[0].net.amount_micros), (1, 10_000));
+        pay(&stage, &found[0]).await;
+        assert_eq!(available(&stage).await, 0);
+        adds_up(&stage).await;
+    }
+
+    async fn a_plan_that_is_given_later_bills_from_then_on(db: TestDb) {
+        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
+        set_clock(&stage, "2026-11-05T12:00:00Z");
+        send(&stage, 3).await;
+        set_clock(&stage, "2026-11-16T00:00:00Z");
+        let plan = crate::plans::plan(&stage, json!([{"channel": "sms", "included": 1, "overage_micros": 20_000}])).await;
+        subscribe(&stage, json!({ "plan_id": plan })).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 2).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        let told: Vec<_> = first.lines.iter().map(|line| (line.description.as_str(), line.quantity, line.amount_micros)).collect();
+        let expected = [
+            ("Studio, a month (2026-11-16 to 2026-11-30)", 1, 15_000_000), ("sms: 1 of 1 included messages", 1, 0),
+            ("sms to DE beyond the 1 included", 1, 20_000), ("sms to DE by the price list", 5, 50_000),
+        ];
+        assert_eq!((told, first.starts_at), (expected.to_vec(), "2026-11-01T00:00:00Z".parse().unwrap()));
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
+        assert!(second.lines.iter().all(|line| !line.description.contains("INV-000001")), "{:?}", second.lines);
+    }
+
+    async fn who_paid_afterwards_before_such_tenants_were_billed_is_billed_by_the_running_month(db: TestDb) {
+        let stage = alone(&db, "2026-10-05T00:00:00Z", "UTC").await;
+        set_clock(&stage, "2026-10-20T12:00:00Z");
+        send(&stage, 4).await;
+        set_clock(&stage, "2026-11-05T12:00:00Z");
+        send(&stage, 2).await;
+        let tenant = stage.tenant;
+        let forget = db.write(store::Scope::System, move |tx| Box::pin(async move { tx.execute("DELETE FROM subscriptions WHERE tenant_id = $1", &[&tenant]).await }));
+        assert_eq!(forget.await.unwrap(), 1);
+        assert_eq!(closed(&stage, "2026-11-06T12:00:00Z").await.len(), 0);
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!((first.starts_at, messages(&first)), ("2026-11-01T00:00:00Z".parse().unwrap(), vec![line("messages", 20_000)]));
+        pay(&stage, &first).await;
+        assert_eq!(available(&stage).await, -40_000, "what was used before stays what it owes");
+    }
+
+    async fn what_a_deleted_tenant_used_is_billed_up_to_that_instant(db: TestDb) {
+        let stage = priced(&db, json!([{"channel": "sms", "included": 1, "overage_micros": 10_000}])).await;
+        let kept = crate::hooks::neighbour(&stage).await;
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 4).await;
+        // November has ended and is not closed yet.
+        set_clock(&stage, "2026-12-01T00:30:00Z");
+        send(&stage, 2).await;
+        set_clock(&stage, "2026-12-11T00:00:00Z");
+        delete(&stage).await;
+        let found = everybodys(&kept).await;
+        let told: Vec<_> = found.iter().map(|row| (row.number.as_deref(), row.ends_at.to_string(), row.net.amount_micros)).collect();
+        let at = |text: &str| text.parse::<model::Timestamp>().unwrap().to_string();
+        let (whole, part) = (30_000_000 + 30_000 + 40_000, 9_680_000 + 10_000 + 20_000);
+        assert_eq!(told, [(Some("INV-000001"), at("2026-12-01T00:00:00Z"), whole), (Some("INV-000002"), at("2026-12-11T00:00:00Z"), part)]);
+        assert_eq!(found[1].lines[0].description, "Studio, a month (2026-12-01 to 2026-12-10)");
+        adds_up(&kept).await;
+        // They are paid, taken back and printed like any other.
+        pay(&kept, &found[0]).await;
+        void(&kept, &found[1]).await;
+        let after = everybodys(&kept).await;
+        assert_eq!(after.iter().map(|row| row.state.as_str()).collect::<Vec<_>>(), ["paid", "void", "paid"]);
+        let (_, pdf) = invoices::printing::document(&kept.engine, &operator(), after[2].id).await.unwrap();
+        assert!(pdf.starts_with(b"%PDF-"));
+        adds_up(&kept).await;
+    }
+
+    async fn who_pays_afterwards_without_a_plan_is_billed_when_it_is_deleted(db: TestDb) {
+        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
+        let other = crate::hooks::neighbour(&stage).await;
+        other.account("sandbox", json!({}), None).await;
+        mode(&other, "prepaid").await.unwrap();
+        buy(&other, 100_000).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 4).await;
+        send(&other, 1).await;
+        delete(&stage).await;
+        delete(&other).await;
+        let found = everybodys(&other).await;
+        assert_eq!((found.len(), found[0].tenant_id, messages(&found[0])), (1, stage.tenant, vec![line("messages", 40_000)]));
+    }
+
+    async fn what_is_charged_later_for_a_month_that_was_taken_back_is_to_be_paid(db: TestDb) {
+        let stage = priced(&db, json!([{"channel": "sms", "included": 0, "overage_micros": 10_000}])).await;
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 4).await;
+        let late = json!({"to": {"phone": "+4915510000009"}, "channel": "sms", "content": {"text": "Hello"}, "send_at": "2026-12-05T12:00:00Z"});
+        stage.send(late).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        void(&stage, &first).await;
+        assert_eq!(available(&stage).await, -10_000, "what is set aside");
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        stage.dispatch().await;
+        let found = closed(&stage, "2027-01-01T02:00:00Z").await;
+        let second = &found[2];
+        assert_eq!((messages(second), second.lines.len()), (vec![line("messages_correction", 10_000)], 2));
+        pay(&stage, second).await;
+        assert_eq!(available(&stage).await, 0);
         adds_up(&stage).await;
     }
 

@@ -56,13 +56,12 @@ async fn plant(stage: &Stage, sql: &'static str) {
     assert!(changed.unwrap() > 0, "nothing was changed by {sql}");
 }
 
-/// The kinds of what is found once something was planted.
-async fn found(db: &TestDb, sql: &'static str) -> Vec<&'static str> {
+/// Plants something, and expects that it is told, as all of these kinds.
+async fn found(db: &TestDb, sql: &'static str, kinds: &[&str]) {
     let stage = busy(db).await;
     plant(&stage, sql).await;
-    let mut kinds: Vec<_> = verify(&stage).await.differences.into_iter().map(|difference| difference.kind).collect();
-    kinds.dedup();
-    kinds
+    let seen = verify(&stage).await.differences;
+    assert!(kinds.iter().all(|kind| seen.iter().any(|one| one.kind == *kind)), "{kinds:?} of {seen:?}");
 }
 
 testkit::both! {
@@ -76,81 +75,79 @@ testkit::both! {
     }
 
     async fn a_miscounted_month_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE usage_counters SET sent = sent + 1").await, ["usage"]);
+        found(&db, "UPDATE usage_counters SET sent = sent + 1", &["usage"]).await;
     }
 
     async fn a_miscounted_half_hour_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE message_counters SET delivered = delivered - 1 WHERE delivered > 0").await, ["counters"]);
+        found(&db, "UPDATE message_counters SET delivered = delivered - 1 WHERE delivered > 0", &["counters"]).await;
     }
 
     async fn a_miscounted_plan_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE quota_counters SET used = used - 1").await, ["quota"]);
+        found(&db, "UPDATE quota_counters SET used = used - 1", &["quota"]).await;
     }
 
     async fn a_wrong_balance_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_ledgers SET available = available + 5").await, ["ledger"]);
+        found(&db, "UPDATE credit_ledgers SET available = available + 5", &["ledger"]).await;
     }
 
     async fn a_balance_that_was_moved_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_ledgers SET available = available - 5, revenue = revenue + 5").await, ["ledger"]);
+        found(&db, "UPDATE credit_ledgers SET available = available - 5, revenue = revenue + 5", &["ledger"]).await;
     }
 
     async fn a_book_that_was_emptied_into_another_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_ledgers SET purchased = purchased - 100, adjusted = adjusted + 100").await, ["ledger"]);
+        found(&db, "UPDATE credit_ledgers SET purchased = purchased - 100, adjusted = adjusted + 100", &["ledger"]).await;
     }
 
     async fn an_entry_that_came_from_elsewhere_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_entries SET from_book = 'adjusted' WHERE kind = 'purchase'").await, ["ledger"]);
+        found(&db, "UPDATE credit_entries SET from_book = 'adjusted' WHERE kind = 'purchase'", &["ledger"]).await;
     }
 
     async fn a_purchase_that_brought_something_else_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_purchases SET amount = amount + 1").await, ["ledger"]);
+        found(&db, "UPDATE credit_purchases SET amount = amount + 1", &["purchase"]).await;
     }
 
     async fn a_purchase_without_its_entry_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_purchases SET entry = NULL").await, ["ledger"]);
+        found(&db, "UPDATE credit_purchases SET entry = NULL", &["purchase"]).await;
     }
 
     async fn promotional_credit_that_was_made_up_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_grants SET rest = rest + 5").await, ["ledger"]);
+        found(&db, "UPDATE credit_grants SET rest = rest + 5", &["ledger"]).await;
     }
 
     async fn a_promotional_balance_that_was_changed_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_entries SET promo = promo + 1 WHERE kind = 'grant'").await, ["ledger"]);
+        found(&db, "UPDATE credit_entries SET promo = promo + 1 WHERE kind = 'grant'", &["ledger"]).await;
     }
 
     async fn an_entry_that_is_gone_is_found(db: TestDb) {
-        assert_eq!(found(&db, "DELETE FROM credit_entries WHERE number = 3").await, ["ledger", "charge"]);
+        found(&db, "DELETE FROM credit_entries WHERE number = 3", &["ledger", "charge"]).await;
     }
 
     async fn an_entry_that_was_changed_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE credit_entries SET amount = amount + 1 WHERE number = 3").await, ["ledger", "charge"]);
+        found(&db, "UPDATE credit_entries SET amount = amount + 1 WHERE number = 3", &["ledger", "charge"]).await;
     }
 
     async fn a_charge_that_was_changed_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE message_charges SET state = 'released' WHERE state = 'settled'").await, ["charge"]);
+        found(&db, "UPDATE message_charges SET state = 'released' WHERE state = 'settled'", &["charge"]).await;
         }
 
     async fn a_message_that_was_sent_for_nothing_is_found(db: TestDb) {
-        let kinds = found(&db, "DELETE FROM message_charges WHERE state = 'settled'").await;
-        assert_eq!(kinds, ["ledger", "charge"]);
+        found(&db, "DELETE FROM message_charges WHERE state = 'settled'", &["ledger", "charge"]).await;
     }
 
     async fn two_charged_messages_that_are_one_to_the_provider_are_found(db: TestDb) {
-        let kinds = found(&db, "UPDATE messages SET provider_message_id = 'SM1' WHERE sent_at IS NOT NULL").await;
-        assert_eq!(kinds, ["charge"]);
+        found(&db, "UPDATE messages SET provider_message_id = 'SM1' WHERE sent_at IS NOT NULL", &["charge"]).await;
     }
 
     async fn a_message_without_an_attempt_is_found(db: TestDb) {
-        assert_eq!(found(&db, "DELETE FROM attempts").await, ["attempts"]);
+        found(&db, "DELETE FROM attempts", &["attempts"]).await;
     }
 
     async fn an_invoice_that_was_changed_is_found(db: TestDb) {
-        assert_eq!(found(&db, "UPDATE invoices SET total = total + 1").await, ["invoice"]);
+        found(&db, "UPDATE invoices SET total = total + 1", &["invoice"]).await;
     }
 
     async fn a_number_without_its_invoice_is_found(db: TestDb) {
-        assert_eq!(found(&db, "DELETE FROM invoices").await, ["invoice"]);
+        found(&db, "DELETE FROM invoices", &["invoice"]).await;
     }
 
     async fn a_difference_is_told(db: TestDb) {

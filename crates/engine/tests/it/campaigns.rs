@@ -785,6 +785,9 @@ testkit::both! {
         assert!(quota.detail.contains("needs 3") && quota.detail.contains("2 are left"), "{}", quota.detail);
         let refused = send(&stage, id).await.unwrap_err();
         assert_eq!((refused.kind.status(), refused.code, refused.errors[0].pointer.as_str()), (402, "campaign_blocked", "/check/quota"));
+        let short = refused.quota.unwrap();
+        assert_eq!((short.need, short.used, short.remaining, short.resets_at, short.choices.len()), (3, 0, 2, "2026-12-01T00:00:00Z".parse().unwrap(), 3));
+        assert!(refused.shortfall.is_none());
         // A subscription that has ended blocks everything.
         crate::plans::subscribe(&stage, json!({ "canceled_at": "2026-11-01T00:00:00Z" })).await;
         stage.engine.directory.refresh().await.unwrap();
@@ -802,6 +805,8 @@ testkit::both! {
         assert_eq!((report.estimated_cost[0].amount_micros, report.estimated_cost[0].currency.as_str()), (9, "USD"));
         let refused = send(&stage, id).await.unwrap_err();
         assert_eq!((refused.kind.status(), refused.errors[0].pointer.as_str()), (402, "/check/credit"));
+        let (need, available) = *refused.shortfall.unwrap();
+        assert_eq!((need.amount_micros, available.amount_micros, refused.quota), (9, 8, None));
         assert_eq!(messages(&stage).await.len(), 0);
     }
 }

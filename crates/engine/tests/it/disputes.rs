@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::TestDb;
 use tidings_engine::{
     books,
-    money::{credits, prices},
+    money::{credits, prices, top_ups::TopUpWay},
     once::Repeat,
 };
 
@@ -50,6 +50,22 @@ async fn debt(shop: &Shop) -> i64 {
     credits::get(shop.parts(), &shop.stage.caller, true).await.unwrap().debt.amount_micros
 }
 
+/// A purchase of ten that was paid with a card that is kept, and Stripe's id of the payment.
+async fn kept(shop: &Shop, db: &TestDb) -> (Value, String) {
+    let new = json!({"amount_micros": 10 * M, "save_payment_method": true});
+    let purchase = shop.try_buy(new, None).await.unwrap();
+    shop.on_page(&purchase, "paid", CARD);
+    settle(shop).await;
+    let payments = crate::setting::column(db, "SELECT payment FROM credit_purchases ORDER BY id").await;
+    (purchase, payments.lines().last().unwrap().to_owned())
+}
+
+/// What happens when credit runs low, and why.
+async fn way(shop: &Shop) -> (TopUpWay, Option<String>) {
+    let state = credits::get(shop.parts(), &shop.stage.caller, false).await.unwrap().top_up_state.unwrap();
+    (state.state, state.reason)
+}
+
 async fn told(db: &TestDb) -> String {
     crate::setting::column(db, "SELECT type FROM events WHERE type LIKE 'credit.dispute%' ORDER BY seq").await
 }
@@ -71,7 +87,7 @@ testkit::both! {
         assert_eq!((shop.balance().await, state(&shop, &purchase).await), ((10 * M, 10 * M), (json!("won"), 0)));
         assert_eq!(shop.kinds().await, ["purchase", "dispute", "dispute_returned"]);
         assert_eq!(told(&db).await, "credit.disputed\ncredit.disputed\ncredit.dispute_closed");
-        let statement = String::from_utf8(credits::statement(shop.parts(), &shop.stage.caller).await.unwrap()).unwrap();
+        let statement = String::from_utf8(credits::statement(shop.parts(), &shop.stage.caller, &credits::StatementQuery::default()).await.unwrap().body).unwrap();
         assert!(statement.contains(",dispute,available,purchased,10000000,USD,0,"), "{statement}");
         assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
     }
@@ -98,6 +114,33 @@ testkit::both! {
         assert_eq!((shop.balance().await, debt(&shop).await, &more["disputed"]["amount_micros"]), ((M, 5 * M), 0, &json!(0)));
         shop.stage.send(sms).await;
         assert_eq!(told(&db).await, "credit.disputed\ncredit.dispute_closed");
+        assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn what_went_back_before_is_owed_too_and_promotional_credit_waits(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let (purchase, payment) = paid(&shop, &db).await;
+        shop.refund(json!({"amount_micros": 4 * M, "reason": "by bank transfer"})).await.unwrap();
+        spend(&shop, 6 * M).await;
+        at_bank(&shop, &payment, "disputed");
+        settle(&shop).await;
+        assert_eq!((shop.balance().await, state(&shop, &purchase).await), ((-10 * M, -4 * M), (json!("open"), 10 * M)));
+        assert_eq!(debt(&shop).await, 10 * M);
+        let refused = shop.refund(json!({"amount_micros": 1, "reason": "more", "may_overdraw": true})).await.unwrap_err();
+        assert!(refused.errors[0].detail.starts_with("only 0 millionths were bought"), "{refused:?}");
+        let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 10}]);
+        let list = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
+        prices::create(shop.parts(), &tidings_engine::keys::Caller::system(None), &Repeat::NONE, list).await.unwrap();
+        shop.stage.account("sandbox", json!({}), None).await;
+        let ends = shop.stage.world.ports.clock.now().plus_seconds(1_000);
+        let gift = serde_json::from_value(json!({"amount_micros": M, "expires_at": ends, "reference": "welcome"})).unwrap();
+        credits::grant(shop.parts(), &shop.stage.caller, &Repeat::NONE, gift).await.unwrap();
+        let sms = json!({"to": {"phone": "+4915112345678"}, "channel": "sms", "content": {"text": "Hello"}});
+        assert_eq!(shop.stage.try_send(sms.clone(), None).await.unwrap_err().code, "insufficient_credit");
+        at_bank(&shop, &payment, "won");
+        settle(&shop).await;
+        assert_eq!((shop.balance().await, debt(&shop).await), ((0, 6 * M), 0));
+        shop.stage.send(sms).await;
         assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
     }
 
@@ -172,6 +215,48 @@ testkit::both! {
         }
         shop.jobs().await;
         assert_eq!((shop.balance().await, state(&shop, &purchase).await), ((0, 0), (json!("open"), 10 * M)));
+    }
+
+    async fn nothing_is_bought_by_itself_with_what_is_disputed(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        shop.change(json!({"top_up": {"below_micros": 4 * M, "amount_micros": 10 * M}})).await;
+        assert_eq!(way(&shop).await, (TopUpWay::Asks, None));
+        let (first, payment) = kept(&shop, &db).await;
+        assert_eq!(way(&shop).await, (TopUpWay::Buys, None));
+        at_bank(&shop, &payment, "disputed");
+        settle(&shop).await;
+        assert_eq!((shop.balance().await, shop.all().await.len()), ((0, 0), 1));
+        let (state, reason) = way(&shop).await;
+        assert!(state == TopUpWay::Stopped && reason.unwrap().contains(first["id"].as_str().unwrap()));
+        let failures = async || crate::setting::column(&db, "SELECT data FROM events WHERE type = 'credit.top_up_failed'").await;
+        assert!(failures().await.contains("is disputed"), "{}", failures().await);
+        at_bank(&shop, &payment, "lost");
+        settle(&shop).await;
+        assert_eq!((way(&shop).await.0, shop.all().await.len()), (TopUpWay::Stopped, 1));
+        assert_eq!(failures().await.lines().count(), 1, "it is told once");
+        // Whoever keeps another card wants to pay with it.
+        shop.stage.world.clock.advance_ms(60_000);
+        kept(&shop, &db).await;
+        assert_eq!(way(&shop).await, (TopUpWay::Buys, None));
+        spend(&shop, 8 * M).await;
+        settle(&shop).await;
+        assert_eq!((shop.balance().await.0, shop.all().await.len()), (12 * M, 3));
+        assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn credit_is_bought_by_itself_again_when_the_bank_lets_it_be(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        shop.change(json!({"top_up": {"below_micros": 4 * M, "amount_micros": 10 * M}})).await;
+        let (_, payment) = kept(&shop, &db).await;
+        at_bank(&shop, &payment, "asked");
+        settle(&shop).await;
+        spend(&shop, 8 * M).await;
+        settle(&shop).await;
+        assert_eq!((shop.balance().await.0, way(&shop).await.0), (2 * M, TopUpWay::Stopped));
+        at_bank(&shop, &payment, "dropped");
+        settle(&shop).await;
+        settle(&shop).await;
+        assert_eq!((shop.balance().await.0, way(&shop).await.0), (12 * M, TopUpWay::Buys));
     }
 
     async fn a_neighbours_dispute_is_the_neighbours(db: TestDb) {

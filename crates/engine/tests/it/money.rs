@@ -8,7 +8,7 @@ use tidings_engine::{
     books,
     keys::Caller,
     money::{
-        credits::{self, CreditsPatch},
+        credits::{self, CreditsPatch, StatementQuery},
         prices,
     },
     once::{IdempotencyKey, Repeat},
@@ -247,6 +247,79 @@ testkit::both! {
         assert_eq!((cost(&stage, id).await, cost(&stage, never).await), (Some(18), Some(12)));
         assert_eq!(balance(&stage).await, (82, 0, 18));
         assert_eq!(books::verify(&stage.world.ports.db).await.unwrap().differences, []);
+    }
+
+    async fn a_statement_is_cut_by_time_and_continued(db: TestDb) {
+        let stage = prepaid(&db, 100).await;
+        let begun = stage.world.ports.clock.now();
+        for _ in 0..3 {
+            stage.world.clock.advance_ms(1_000);
+            buy(&stage, 1, Repeat::NONE).await;
+        }
+        let numbers = async |query: StatementQuery| {
+            let made = credits::statement(stage.engine.parts(), &stage.caller, &query).await.unwrap();
+            let text = String::from_utf8(made.body).unwrap();
+            let cells = text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse::<i64>().unwrap());
+            (cells.collect::<Vec<_>>(), made.next_cursor)
+        };
+        let (all, next) = numbers(StatementQuery::default()).await;
+        assert_eq!((all, next), (vec![4, 3, 2, 1], None));
+        let part = StatementQuery { since: Some(begun.plus_seconds(1)), until: Some(begun.plus_seconds(3)), cursor: None };
+        assert_eq!(numbers(part.clone()).await.0, [3, 2]);
+        let page = credits::entries(stage.engine.parts(), &stage.caller, Some(2), None).await.unwrap();
+        let rest = StatementQuery { cursor: page.next_cursor, ..part };
+        assert_eq!(numbers(rest).await.0, [2]);
+        let foreign = StatementQuery { cursor: Some("x".to_owned()), ..StatementQuery::default() };
+        assert_eq!(credits::statement(stage.engine.parts(), &stage.caller, &foreign).await.unwrap_err().code, "invalid_cursor");
+    }
+
+    async fn what_one_line_cannot_hold_is_refused(db: TestDb) {
+        let stage = prepaid(&db, 100).await;
+        for text in ["two\nlines", "a\0b"] {
+            let new = serde_json::from_value(json!({"amount_micros": 1, "reason": text})).unwrap();
+            let refused = credits::adjust(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap_err();
+            assert_eq!((refused.errors[0].pointer.as_str(), refused.kind.status()), ("/reason", 422));
+        }
+        let take = async |micros: i64, may_overdraw: bool| {
+            let new = json!({"amount_micros": -micros, "reason": "a fee", "may_overdraw": may_overdraw});
+            let done = credits::adjust(stage.engine.parts(), &stage.caller, &Repeat::NONE, serde_json::from_value(new).unwrap()).await;
+            done.err().map(|error| error.errors[0].detail.clone())
+        };
+        assert!(take(150, false).await.unwrap().starts_with("only 100 millionths"));
+        assert_eq!((take(150, true).await, balance(&stage).await.0), (None, -50));
+        assert!(take(1, false).await.unwrap().starts_with("only 0 millionths"));
+        let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 1}]);
+        let new = serde_json::from_value(json!({"currency": "USD", "note": "a\0b", "rows": rows})).unwrap();
+        let refused = prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/note");
+        // Sixteen thousand a message is a dollar in Indonesia.
+        let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 16_000_000_000_i64}]);
+        let new = serde_json::from_value(json!({"currency": "IDR", "rows": rows})).unwrap();
+        prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
+    }
+
+    async fn a_ledger_takes_another_currency_only_before_it_is_used(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let currency = async |word: &str| {
+            let change = serde_json::from_value(json!({"currency": word})).unwrap();
+            tidings_engine::tenants::patch(stage.engine.parts(), &Caller::system(None), stage.tenant, change).await
+        };
+        let marks: CreditsPatch = serde_json::from_value(json!({"low_at_micros": 5})).unwrap();
+        credits::patch(stage.engine.parts(), &stage.caller, marks).await.unwrap();
+        currency("EUR").await.unwrap();
+        assert_eq!(credits::get(stage.engine.parts(), &stage.caller, true).await.unwrap().available.currency, "EUR");
+        // However many lists of other currencies come after it, the one that counts is shown.
+        for word in std::iter::once("EUR").chain(std::iter::repeat_n("USD", 105)) {
+            let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 1}]);
+            let new = serde_json::from_value(json!({"currency": word, "rows": rows})).unwrap();
+            prices::create(stage.engine.parts(), &Caller::system(None), &Repeat::NONE, new).await.unwrap();
+        }
+        let seen = prices::of_tenant(stage.engine.parts(), &stage.caller).await.unwrap();
+        assert_eq!((seen.currency.as_str(), seen.current.map(|list| list.version), seen.coming.len()), ("EUR", Some(1), 0));
+        assert_eq!(prices::counting(stage.engine.parts(), &Caller::system(None)).await.unwrap(), [1, 106].into());
+        buy(&stage, 1, Repeat::NONE).await;
+        assert_eq!(currency("USD").await.unwrap_err().code, "ledger_in_use");
+        currency("EUR").await.unwrap();
     }
 
     async fn a_dry_run_tells_the_price_and_an_adjustment_takes_what_is_there(db: TestDb) {

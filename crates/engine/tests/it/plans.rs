@@ -32,7 +32,7 @@ pub async fn subscribe(stage: &Stage, change: Value) -> SubscriptionView {
     try_subscribe(stage, change).await.unwrap()
 }
 
-async fn try_subscribe(stage: &Stage, change: Value) -> Result<SubscriptionView, Error> {
+pub async fn try_subscribe(stage: &Stage, change: Value) -> Result<SubscriptionView, Error> {
     let change = serde_json::from_value(change).unwrap();
     subscription::patch(&stage.engine, &stage.caller, change).await
 }
@@ -333,6 +333,76 @@ testkit::both! {
         assert_eq!(messages(&stage).await, 13);
         let seen = engine::campaigns::get(&stage.engine, &stage.caller, id).await.unwrap();
         assert_eq!(serde_json::to_value(seen).unwrap()["state"], "sent");
+    }
+
+    async fn with_a_larger_plan_the_marks_are_told_anew_once_they_are_reached(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 10}])).await;
+        let warned = |percents: &[i64]| percents.iter().map(|percent| ("quota.warning".to_owned(), *percent)).collect::<Vec<_>>();
+        for number in 0..9 {
+            stage.send(sms(number)).await;
+        }
+        assert_eq!(told(&stage).await, warned(&[80, 90]));
+        let larger = plan(&stage, json!([{"channel": "sms", "included": 20}])).await;
+        subscribe(&stage, json!({ "plan_id": larger })).await;
+        for number in 9..15 {
+            stage.send(sms(number)).await;
+        }
+        assert_eq!(told(&stage).await, warned(&[80, 90]), "15 of 20 are no reason");
+        stage.send(sms(15)).await;
+        stage.send(sms(16)).await;
+        assert_eq!(told(&stage).await, warned(&[80, 90, 80]));
+        // A plan that is as large and costs something else is no news.
+        let dearer = plan(&stage, json!([{"channel": "sms", "included": 5, "overage_micros": 9, "limit": 20}])).await;
+        subscribe(&stage, json!({ "plan_id": dearer })).await;
+        stage.send(sms(17)).await;
+        assert_eq!(told(&stage).await, warned(&[80, 90, 80, 90]));
+        // A little larger, and most of it is used at once.
+        let little = plan(&stage, json!([{"channel": "sms", "included": 21}])).await;
+        subscribe(&stage, json!({ "plan_id": little })).await;
+        stage.send(sms(18)).await;
+        stage.send(sms(19)).await;
+        assert_eq!(told(&stage).await, warned(&[80, 90, 80, 90, 90]));
+    }
+
+    async fn one_invoice_has_one_currency_at_every_door(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let parts = stage.engine.parts();
+        let currency = async |code: &str| {
+            let change = serde_json::from_value(json!({ "currency": code })).unwrap();
+            tenants::patch(parts, &stage.caller, stage.tenant, change).await
+        };
+        let credit = async |change: Value| {
+            let change = serde_json::from_value(change).unwrap();
+            engine::money::credits::patch(parts, &stage.caller, change).await
+        };
+        let euro = json!({"name": "Euro", "currency": "EUR", "monthly_fee_micros": 1_000_000});
+        let euro = plans::create(parts, &Caller::system(None), &Repeat::NONE, serde_json::from_value(euro).unwrap()).await.unwrap();
+        let euro: Value = serde_json::from_slice(&euro.body).unwrap();
+        // A ledger that was made before and never moved anything has the currency the tenant has by now.
+        assert_eq!(credit(json!({"low_at_micros": 5})).await.unwrap().available.currency, "USD");
+        subscribe(&stage, json!({"plan_id": euro["id"]})).await;
+        let refused = credit(json!({"mode": "postpaid"})).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/mode");
+        assert!(refused.errors[0].detail.contains("give the tenant a plan in USD first, or the currency EUR"), "{refused:?}");
+        currency("EUR").await.unwrap();
+        assert_eq!(credit(json!({"mode": "postpaid"})).await.unwrap().available.currency, "EUR");
+        // From then on it keeps it, and plans follow it.
+        assert_eq!(currency("USD").await.unwrap_err().code, "ledger_in_use");
+        assert_eq!(credit(json!({})).await.unwrap().available.currency, "EUR");
+        let dollars = plan(&stage, json!([])).await;
+        let refused = try_subscribe(&stage, json!({ "plan_id": dollars })).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/plan_id");
+        assert!(refused.errors[0].detail.contains("choose a plan in EUR"), "{refused:?}");
+        // A ledger that is made after the plan, by what was bought, charges nothing in another currency.
+        let bought = serde_json::from_value(json!({"amount_micros": 5, "reference": "bank"})).unwrap();
+        engine::money::credits::purchase(parts, &stage.caller, &Repeat::NONE, bought).await.unwrap();
+        credit(json!({"mode": "none"})).await.unwrap();
+        subscribe(&stage, json!({ "plan_id": dollars })).await;
+        for mode in ["prepaid", "postpaid"] {
+            assert_eq!(credit(json!({ "mode": mode })).await.unwrap_err().errors[0].pointer, "/mode");
+        }
+        // What a plan costs stays as it is.
+        assert!(serde_json::from_value::<plans::PlanPatch>(json!({"currency": "EUR"})).is_err());
     }
 
     async fn a_plan_has_the_currency_of_the_credit(db: TestDb) {

@@ -291,6 +291,31 @@ testkit::both! {
         assert_eq!((grants.len(), grants[0].left.amount_micros, grants[0].amount.amount_micros), (1, 0, 5));
     }
 
+    async fn a_grant_is_spent_and_ends_however_many_come_after_it(db: TestDb) {
+        let stage = at_prices(&db, 100, sms_and_mail()).await;
+        let grant = async |amount: i64, seconds: i64| {
+            let ends = stage.world.ports.clock.now().plus_seconds(seconds);
+            let new = body(json!({ "amount_micros": amount, "expires_at": ends, "reference": "welcome" }));
+            credits::grant(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
+        };
+        grant(500, 1_000).await;
+        for _ in 0..201 {
+            grant(1, 1).await;
+            stage.world.clock.advance_ms(1_000);
+        }
+        stage.send(mail()).await;
+        stage.dispatch().await;
+        let first = async || {
+            let differences = credits::get(stage.engine.parts(), &stage.caller, true).await.unwrap().differences;
+            let grants = column(&db, "SELECT CAST(MAX(rest) AS TEXT) FROM credit_grants").await;
+            (differences, grants.parse::<i64>().unwrap())
+        };
+        assert_eq!((first().await, balance(&stage).await), ((Vec::new(), 497), (100, 0, 3, 497)));
+        stage.world.clock.advance_ms(1_000_000);
+        credits::expire_grants(&stage.engine).await.unwrap();
+        assert_eq!((first().await, balance(&stage).await), ((Vec::new(), 0), (100, 0, 3, 0)));
+    }
+
     async fn a_tenant_is_told_once_that_credit_runs_low(db: TestDb) {
         let stage = at_prices(&db, 10, sms_and_mail()).await;
         change(&stage, json!({ "low_at_micros": 6, "top_up": { "below_micros": 2, "amount_micros": 50 } })).await;

@@ -9,7 +9,7 @@ use testkit::{FakeTransport, Stage, TestDb, World};
 use tidings_engine::{
     Error,
     money::{
-        credits::{self, CreditsPatch},
+        credits::{self, CreditsPatch, StatementQuery},
         marks, payment_events, payments, purchases, refunds, top_ups,
     },
     once::{IdempotencyKey, Repeat},
@@ -305,7 +305,7 @@ testkit::both! {
         shop.tell().await;
         assert_eq!(shop.purchase(&purchase).await["refunded"]["amount_micros"], 10 * M);
         assert_eq!((shop.balance().await, shop.kinds().await), ((0, 0), ["purchase", "refund", "refund"].map(str::to_owned).to_vec()));
-        let statement = String::from_utf8(credits::statement(shop.parts(), &shop.stage.caller).await.unwrap()).unwrap();
+        let statement = String::from_utf8(credits::statement(shop.parts(), &shop.stage.caller, &StatementQuery::default()).await.unwrap().body).unwrap();
         assert!(statement.contains(",refund,available,purchased,4000000,USD,6000000,"), "{statement}");
     }
 

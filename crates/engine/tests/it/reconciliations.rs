@@ -695,7 +695,15 @@ testkit::both! {
         desk.work().await;
         let view = desk.view(begun["id"].as_str().unwrap()).await;
         assert_eq!((figures(&view), &view["segment_differences"], &view["is_binding"]), ([3, 3, 3, 0, 0, 3], &json!(3), &json!(false)));
-        assert_eq!(charged().await, before);
+        assert_eq!((&view["cost_ours"]["amount_micros"], charged().await), (&json!(22_500), before));
+        // What the price list says of the provider is the operator's to know: a tenant that is charged could ask for it with any table.
+        let id = begun["id"].as_str().unwrap().parse().unwrap();
+        let mine = reconciliations::get(desk.stage.engine.parts(), &tenants, id).await.unwrap();
+        assert!(mine.cost_ours.is_none() && mine.cost_theirs.is_some() && mine.price_differences == 3);
+        let seen = reconciliations::differences(desk.stage.engine.parts(), &tenants, id).await.unwrap();
+        assert!(seen.iter().all(|one| one.kind == "price" && one.ours.is_none() && one.theirs == Some(0)), "{seen:?}");
+        let seen = reconciliations::differences(desk.stage.engine.parts(), &desk.stage.caller, id).await.unwrap();
+        assert!(seen.iter().all(|one| one.ours.is_some()), "{seen:?}");
         assert_eq!(column(&db, "SELECT DISTINCT CAST(segments AS TEXT) FROM messages").await, "1");
         // The operator's word counts.
         let id = desk.try_begin(new).await.unwrap();

@@ -131,9 +131,12 @@ impl Provider for WhatsappCloud {
             Stage::Failed | Stage::OptedOut => "failed",
             _ => return None,
         };
+        // What is no template answers somebody who has just written, which is free.
+        let is_template = message.parts.iter().any(|part| part.starts_with("template "));
+        let (kind, category) = if is_template { ("regular", "utility") } else { ("free_customer_service", "service") };
         let mut status = json!({
             "id": message.id, "status": word, "timestamp": cx.unix().to_string(), "recipient_id": message.to.trim_start_matches('+'),
-            "pricing": {"billable": true, "pricing_model": "PMP", "type": "regular", "category": "utility"},
+            "pricing": {"billable": is_template, "pricing_model": "PMP", "type": kind, "category": category},
         });
         if let Some(echo) = &message.echo {
             status["biz_opaque_callback_data"] = echo.clone().into();

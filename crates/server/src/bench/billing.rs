@@ -122,10 +122,12 @@ fn tenant(id: TenantId, number: u64, now: Timestamp) -> Tenant {
 fn subscription(tenant_id: TenantId, plan_id: PlanId, starts_at: Timestamp, ends_at: Timestamp) -> Subscription {
     Subscription {
         tenant_id,
-        plan_id,
+        plan_id: Some(plan_id),
         trial_ends_at: None,
         past_due_since: None,
+        forgiven_until: None,
         canceled_at: None,
+        cancel_said_at: None,
         customer: "{}".to_owned(),
         counted_from: starts_at,
         billed_until: starts_at,

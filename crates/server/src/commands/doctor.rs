@@ -1,9 +1,12 @@
 //! `tidings doctor`: the configuration in force, and whether what it leads to works. Changes nothing.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
-use engine::vault::Vault;
+use engine::{audit::Head, vault::Vault};
 use serde::Serialize;
 use store::{Db, Scope};
 
@@ -13,12 +16,17 @@ use crate::{
     home,
 };
 
+/// Differences in the books that are printed, each on a line of its own: more than anybody reads.
+const LINES_MAX: usize = 1_000;
+
 #[derive(Serialize)]
 struct Report<'a> {
     version: &'static str,
     settings: &'a [Effective],
     checks: Vec<Check>,
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_heads: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -41,9 +49,15 @@ pub struct Doctor {
     /// Print every setting there is, explained, instead
     #[arg(long)]
     settings: bool,
-    /// Verify the audit log too: every entry of every tenant's against the chain of hashes
+    /// Verify the audit log too: every entry of every tenant's against its seal and the chain of hashes
     #[arg(long)]
     audit: bool,
+    /// Print how far each audit log has come, a line for each, to be kept somewhere else
+    #[arg(long, requires = "audit")]
+    heads: bool,
+    /// Verify that each audit log still has what it had when its line was printed with `--heads` into this file
+    #[arg(long, requires = "audit", value_name = "FILE")]
+    kept: Option<PathBuf>,
     /// Check the books too: usage, plans, ledgers and invoices against a recount of all messages
     #[arg(long)]
     ledger: bool,
@@ -62,13 +76,20 @@ pub async fn run(config: &Config, doctor: Doctor, json: bool) -> Outcome {
         Check::new("database", database(config).await),
         Check::new("secrets", secrets(config).await),
     ];
+    let mut audit_heads = None;
     if doctor.audit {
-        checks.push(Check::new("audit log", audit(config).await));
+        let (verified, heads) = match audit(config, doctor.kept.as_deref()).await {
+            Ok((verified, heads)) => (verified, heads),
+            Err(problem) => (Err(problem), Vec::new()),
+        };
+        checks.push(Check::new("audit log", verified));
+        audit_heads = doctor.heads.then(|| heads.iter().map(line).collect());
     }
     if doctor.ledger {
         checks.push(Check::new("ledger", ledger(config).await));
     }
-    let report = Report { version: env!("CARGO_PKG_VERSION"), settings: &config.effective, checks, warnings };
+    let report =
+        Report { version: env!("CARGO_PKG_VERSION"), settings: &config.effective, checks, warnings, audit_heads };
     if json {
         put_json(&report)?;
     } else {
@@ -88,6 +109,40 @@ fn print(report: &Report<'_>) {
     for warning in &report.warnings {
         put(&format!("warn {warning}"));
     }
+    for line in report.audit_heads.iter().flatten() {
+        put(line);
+    }
+}
+
+/// A head as it is printed, and read again.
+fn line(head: &Head) -> String {
+    let start = format!("head {} {} ", head.owner, head.number);
+    head.hash.iter().fold(start, |line, byte| format!("{line}{byte:02x}"))
+}
+
+/// The heads among the lines of a file; other lines are passed over.
+fn heads(text: &str) -> Result<Vec<Head>, String> {
+    let mut heads = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let Some(rest) = line.strip_prefix("head ") else { continue };
+        let head = match rest.split_whitespace().collect::<Vec<_>>()[..] {
+            [owner, number, hash] => owner.parse().ok().zip(number.parse().ok()).zip(bytes(hash)),
+            _ => None,
+        };
+        let ((owner, number), hash) =
+            head.ok_or_else(|| format!("line {} is no head as `--heads` prints them", index + 1))?;
+        heads.push(Head { owner, number, hash });
+    }
+    if heads.is_empty() {
+        Err("there is no head in it; `tidings doctor --audit --heads` prints them".to_owned())
+    } else {
+        Ok(heads)
+    }
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2));
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
 fn data_dir(path: &Path) -> Result<String, String> {
@@ -140,21 +195,42 @@ async fn secrets(config: &Config) -> Result<String, String> {
     Ok(format!("master key `{first}` seals; {used}"))
 }
 
-async fn audit(config: &Config) -> Result<String, String> {
-    let Some((db, version @ 1..)) = open(config).await? else { return Ok("nothing is logged yet".to_owned()) };
+/// What verifying the audit logs came to, and their heads.
+async fn audit(config: &Config, kept: Option<&Path>) -> Result<(Result<String, String>, Vec<Head>), String> {
+    let kept = match kept {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            heads(&text).map_err(|problem| format!("{}: {problem}", path.display()))?
+        }
+        None => Vec::new(),
+    };
+    let Some((db, version @ 1..)) = open(config).await? else {
+        return Ok((Ok("nothing is logged yet".to_owned()), Vec::new()));
+    };
     if version < store::NEWEST {
         return Err("the database is older than this program: run `tidings migrate` first".to_owned());
     }
-    let verified = engine::audit::verify(&db).await.map_err(|error| error.detail)?;
+    if let Some(master) = home::configured_master(config).map_err(|error| error.to_string())? {
+        db.accompany(Arc::new(Vault::new(master.keys)));
+    }
+    let verified = engine::audit::verify_against(&db, &kept).await.map_err(|error| error.detail)?;
     let erased = match verified.erased {
         0 => String::new(),
         some => format!(", but for what {some} said of people who were erased"),
     };
-    let counted = format!("{} entries in {} logs are as they were written{erased}", verified.entries, verified.logs);
-    match verified.broken.is_empty() {
+    let since = match verified.sealed_since {
+        Some(at) => format!("sealed since {at}, {} of them since they were last marked", verified.unmarked),
+        None => "not sealed yet: the next start begins with that".to_owned(),
+    };
+    let counted = format!(
+        "{} entries in {} logs are as they were written{erased}; they are {since}",
+        verified.entries, verified.logs
+    );
+    let result = match verified.broken.is_empty() {
         true => Ok(counted),
         false => Err(format!("{}; {counted}", verified.broken.join("; "))),
-    }
+    };
+    Ok((result, verified.heads))
 }
 
 async fn ledger(config: &Config) -> Result<String, String> {
@@ -167,9 +243,30 @@ async fn ledger(config: &Config) -> Result<String, String> {
         "{} messages, {} movements of credit and {} invoices of {} tenants were recounted",
         verified.messages, verified.entries, verified.invoices, verified.tenants
     );
-    let differences: Vec<String> = verified.differences.iter().map(ToString::to_string).collect();
-    match differences.is_empty() {
-        true => Ok(format!("{counted}, and everything adds up")),
-        false => Err(format!("{} differences: {}; {counted}", differences.len(), differences.join("; "))),
+    let told = verified.differences.iter().map(ToString::to_string);
+    let told: Vec<String> = told.chain(verified.more.iter().map(ToString::to_string)).collect();
+    match verified.count() {
+        0 => Ok(format!("{counted}, and everything adds up")),
+        some => {
+            let beyond = told.len().saturating_sub(LINES_MAX);
+            let mut lines = vec![format!("{some} differences; {counted}")];
+            lines.extend(told.into_iter().take(LINES_MAX));
+            lines.extend((beyond > 0).then(|| format!("and {beyond} lines like these")));
+            Err(lines.join("\n     "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_read_as_they_are_printed() {
+        let head = Head { owner: model::TenantId::from_ulid(7), number: 12, hash: vec![0, 15, 255] };
+        let text = format!("ok   audit log: fine\n{}\n", line(&head));
+        assert_eq!(heads(&text), Ok(vec![head]));
+        assert!(heads("head ten_1 x").unwrap_err().starts_with("line 1"));
+        assert!(heads("ok").unwrap_err().contains("--heads"));
     }
 }

@@ -99,6 +99,28 @@ testkit::both! {
         assert!(said.code == 1 && said.out.contains("usage: "), "{} {}", said.out, said.err);
     }
 
+    async fn doctor_verifies_the_audit_log_also_against_heads_that_were_kept(db: TestDb) {
+        let installation = Installation::on(&db);
+        installation.run(&["tenant", "create", "Acme"]);
+        let said = installation.run(&["doctor", "--audit", "--heads"]);
+        assert!(said.code == 0 && said.out.contains("not sealed yet"), "{} {}", said.out, said.err);
+        assert_eq!(said.out.lines().filter(|line| line.starts_with("head ten_")).count(), 2, "{}", said.out);
+        let kept = installation.data_dir().join("heads.txt");
+        fs::create_dir_all(installation.data_dir()).unwrap();
+        fs::write(&kept, &said.out).unwrap();
+        installation.run(&["tenant", "create", "Globex"]);
+        let against = ["doctor", "--audit", "--kept", kept.to_str().unwrap()];
+        let said = installation.run(&against);
+        assert!(said.code == 0 && said.out.contains("ok   audit log"), "{} {}", said.out, said.err);
+
+        let sql = "DELETE FROM audit_log WHERE action = 'tenant.created'";
+        let write = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+        assert!(write.await.map_err(|error: Error| error).unwrap() > 0);
+        let said = installation.run(&against);
+        assert!(said.code == 1 && said.out.contains("FAIL audit log: the log of ten_"), "{} {}", said.out, said.err);
+        assert_eq!(installation.run(&["doctor", "--heads"]).code, 2, "it is about the audit log");
+    }
+
     async fn the_master_key_rotates_and_a_missing_one_is_named(db: TestDb) {
         let with = |keys: &str| Installation::on(&db).with("TIDINGS_MASTER_KEY", keys);
         let sealing = with(OLD);
@@ -112,8 +134,9 @@ testkit::both! {
         assert!(refused.out.contains("sealed with the master key `old`"), "{}", refused.out);
 
         let rotated = with(&format!("{NEW},{OLD}")).run(&["master-key", "rotate", "--json"]).json();
-        assert_eq!((&rotated["master_key_id"], &rotated["resealed"]), (&Value::from("new"), &Value::from(1)));
-        assert_eq!(with(NEW).run(&["doctor"]).code, 0);
+        assert_eq!((&rotated["master_key_id"], &rotated["resealed"]), (&Value::from("new"), &Value::from(2)), "a tenant's, and the audit log's");
+        let said = with(NEW).run(&["doctor", "--audit"]);
+        assert!(said.code == 0 && said.out.contains("are as they were written"), "{}", said.out);
         assert_eq!(with(&format!("{NEW},{OLD}")).run(&["master-key", "rotate", "--json"]).json()["resealed"], 0);
     }
 }

@@ -71,6 +71,8 @@ fn alert(tenant_id: TenantId, id: u128, state: &str) -> Alert {
         resolved_by: None,
         telling: (state == "firing").then(|| "firing".to_owned()),
         told_at: None,
+        letters: Some("[]".to_owned()),
+        tell_at: (state == "firing").then(|| at(4)),
     }
 }
 
@@ -148,13 +150,15 @@ testkit::both! {
 
         write!(db, |tx| (alert_rules::begin(tx, ACME, 9, at(1)).await?, alert_rules::begin(tx, OTHER, 9, at(1)).await?));
         write!(db, |tx| alert_rules::note_told(tx, OTHER, at(50)).await?);
-        assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(49), 9).await?), [ACME]);
-        assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(50), 9).await?), [ACME, OTHER]);
-        assert_eq!(write!(db, |tx| alerts::telling(tx, ACME, 9).await?), [alert(ACME, 2, "firing")]);
-        write!(db, |tx| alerts::told(tx, ACME, id(2), "resolved", at(60)).await?);
-        assert_eq!(write!(db, |tx| alerts::telling(tx, ACME, 9).await?.len()), 1, "there is something newer to tell");
-        write!(db, |tx| alerts::told(tx, ACME, id(2), "firing", at(60)).await?);
-        assert_eq!(write!(db, |tx| (alerts::telling(tx, ACME, 9).await?.len(), alerts::find(tx, ACME, id(2)).await?.unwrap().told_at)), (0, Some(at(60))));
+        assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(49), at(50), 9).await?), [ACME]);
+        assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(50), at(50), 9).await?), [ACME, OTHER], "who was never told comes first");
+        assert_eq!(write!(db, |tx| alert_rules::to_tell(tx, at(50), at(3), 9).await?), [], "it is not time yet");
+        assert_eq!(write!(db, |tx| alerts::telling(tx, ACME, at(4), 9).await?), [alert(ACME, 2, "firing")]);
+        assert_eq!(write!(db, |tx| alerts::telling(tx, ACME, at(3), 9).await?), []);
+        let told = Alert { telling: None, tell_at: None, told_at: Some(at(60)), letters: None, ..alert(ACME, 2, "firing") };
+        let put = told.clone();
+        write!(db, |tx| alerts::put(tx, &put).await?);
+        assert_eq!(write!(db, |tx| (alerts::telling(tx, ACME, at(99), 9).await?.len(), alerts::find(tx, ACME, id(2)).await?.unwrap())), (0, told));
 
         assert_eq!(write!(db, |tx| (alerts::purge(tx, at(6), 9).await?, alerts::purge(tx, at(7), 9).await?)), (0, 1));
         assert_eq!(ids(Filter::default(), u128::MAX, 9).await, [3, 2]);
@@ -189,7 +193,7 @@ testkit::both! {
         assert_eq!(write!(db, |tx| alert_facts::tenants_in_trouble(tx, 9).await?), [ACME]);
         let dead = |tenant, since, oldest| {
             let db = db.db.clone();
-            async move { write!(db, |tx| alert_facts::dead_letters(tx, tenant, at(since), MessageId::from_ulid(oldest), "tidings_alert", 10).await?) }
+            async move { write!(db, |tx| alert_facts::dead_letters(tx, tenant, at(since), MessageId::from_ulid(oldest), &["tidings_alert", "alert:letter"], 10).await?) }
         };
         assert_eq!((dead(ACME, 0, 0).await, dead(ACME, 91, 0).await, dead(ACME, 0, 5).await, dead(OTHER, 0, 0).await), (3, 2, 1, 0));
         let counted = write!(db, |tx| (messages::count_dead(tx, ACME, 2).await?, messages::count_dead(tx, ACME, 9).await?, messages::count_dead(tx, OTHER, 9).await?));

@@ -206,11 +206,20 @@ testkit::both! {
         let account = AccountId::from_ulid(7);
         let route = |position: u32| FormerRoute {
             tenant_id: ACME, message_id: message, position, channel: Channel::Whatsapp, address: "+49".to_owned(), account_id: account, connector: "twilio".to_owned(),
-            provider_message_id: Some(format!("SM{position}")), sent_at: Some(at(1)), segments: None, bytes: Some(7), failure: None, last_attempt: position + 1, left_at: at(2),
+            provider_message_id: Some(format!("SM{position}")), sent_at: Some(at(1)), segments: None, bytes: Some(7), cost_micros: None, cost_currency: None, charge: None, failure: None, last_attempt: position + 1, left_at: at(2),
         };
         let rows = [route(1), route(0)];
         write!(db, |tx| fallbacks::leave_many(tx, &rows).await?);
         assert_eq!(write!(db, |tx| fallbacks::former(tx, &[(ACME, message)]).await?), [route(0), route(1)]);
+        let told = FormerRoute {
+            segments: Some(2), cost_micros: Some(20), cost_currency: Some("USD".to_owned()), charge: Some(r#"{"quoted":20}"#.to_owned()), ..route(1)
+        };
+        write!(db, |tx| fallbacks::update_many(tx, &[told]).await?);
+        let former = write!(db, |tx| fallbacks::former(tx, &[(ACME, message)]).await?);
+        let charge = former[1].charge.as_deref().unwrap().replace(' ', "");
+        assert_eq!((former[0].cost_micros, former[1].segments, former[1].cost_micros, charge.as_str()), (None, Some(2), Some(20), r#"{"quoted":20}"#));
+        let untold = [route(1)];
+        write!(db, |tx| fallbacks::update_many(tx, &untold).await?);
         let found = write!(db, |tx| fallbacks::find_by_provider_ids(tx, &[(account, "SM1".to_owned()), (account, "SM9".to_owned())]).await?);
         assert_eq!(found, [(account, "SM1".to_owned(), ACME, message)]);
         // Whoever sends through the same provider, another message cannot have that id.

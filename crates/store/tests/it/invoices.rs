@@ -3,7 +3,7 @@
 use model::{Channel, InvoiceId, MessageId, PlanId, TenantId, Timestamp};
 use store::{
     Scope,
-    invoices::{self, Invoice, Invoiced},
+    invoices::{self, Invoice, Invoiced, Mail},
     subscriptions::{self, Subscription},
     tenants,
 };
@@ -33,8 +33,7 @@ fn invoice(tenant_id: TenantId, id: u128, state: &str, number: Option<&str>) -> 
         paid_at: None,
         payment: None,
         voided_at: None,
-        mailed_at: None,
-        mail_id: None,
+        mail: Mail::default(),
         created_at: at(100),
         updated_at: at(100),
     }
@@ -99,7 +98,11 @@ testkit::both! {
         let made = invoice(ACME, 1, "draft", None);
         let after = Invoice {
             state: "paid".to_owned(), number: Some("INV-1".to_owned()), issued_at: Some(at(1)), due_at: Some(at(2)), paid_at: Some(at(3)),
-            payment: Some("bank".to_owned()), voided_at: Some(at(4)), mailed_at: Some(at(5)), mail_id: Some(MessageId::from_ulid(6)), updated_at: at(7), ..made.clone()
+            payment: Some("bank".to_owned()), voided_at: Some(at(4)), updated_at: at(7),
+            mail: Mail {
+                state: Some("sent".to_owned()), failure: Some("{}".to_owned()), mailed_at: Some(at(5)), id: Some(MessageId::from_ulid(6)), tenant_id: Some(OTHER), tries: 2, due_at: Some(at(8)),
+            },
+            ..made.clone()
         };
         let written = after.clone();
         write!(db, |tx| invoices::insert(tx, ACME, &made).await?);
@@ -136,23 +139,42 @@ testkit::both! {
             let row = crate::tenancy::tenant(id);
             write!(db, |tx| tenants::insert(tx, &row).await?);
         }
-        let subscription = |past_due_since| Subscription {
-            tenant_id: ACME, plan_id: PlanId::from_ulid(1), trial_ends_at: None, past_due_since, canceled_at: None, customer: "{}".to_owned(), counted_from: at(1),
+        let subscription = |past_due_since, forgiven_until: Option<i64>| Subscription {
+            tenant_id: ACME, plan_id: Some(PlanId::from_ulid(1)), trial_ends_at: None, past_due_since, forgiven_until: forgiven_until.map(at), canceled_at: None, cancel_said_at: None, customer: "{}".to_owned(), counted_from: at(1),
             billed_until: at(1), closes_at: None, created_at: at(1), updated_at: at(1),
         };
-        write!(db, |tx| subscriptions::put(tx, ACME, &subscription(None)).await?);
+        write!(db, |tx| subscriptions::put(tx, ACME, &subscription(None, None)).await?);
         for row in [invoice(ACME, 1, "issued", Some("INV-1")), invoice(OTHER, 2, "issued", Some("INV-2")), invoice(ACME, 3, "draft", None)] {
             write!(db, |tx| invoices::insert(tx, row.tenant_id, &row).await?);
         }
         assert_eq!(write!(db, |tx| invoices::newly_overdue(tx, at(299), 9).await?), []);
         assert_eq!(write!(db, |tx| invoices::newly_overdue(tx, at(300), 9).await?), [ACME]);
-        assert_eq!(write!(db, |tx| invoices::first_overdue(tx, ACME, at(299)).await?), None);
-        assert_eq!(write!(db, |tx| invoices::first_overdue(tx, ACME, at(300)).await?.map(|row| row.id.ulid())), Some(1));
-        write!(db, |tx| subscriptions::put(tx, ACME, &subscription(Some(at(300)))).await?);
+        assert_eq!(write!(db, |tx| invoices::first_overdue(tx, ACME, None, at(299)).await?), None);
+        assert_eq!(write!(db, |tx| invoices::first_overdue(tx, ACME, Some(at(299)), at(300)).await?.map(|row| row.id.ulid())), Some(1));
+        write!(db, |tx| subscriptions::put(tx, ACME, &subscription(Some(at(300)), None)).await?);
         assert_eq!(write!(db, |tx| invoices::newly_overdue(tx, at(300), 9).await?), []);
-        let unsent = write!(db, |tx| invoices::unsent(tx, at(199), 9).await?);
-        assert_eq!(unsent.into_iter().map(|row| row.id.ulid()).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(write!(db, |tx| invoices::unsent(tx, at(200), 9).await?), []);
+        write!(db, |tx| subscriptions::put(tx, ACME, &subscription(None, Some(300))).await?);
+        assert_eq!(write!(db, |tx| invoices::newly_overdue(tx, at(301), 9).await?), []);
+        assert_eq!(write!(db, |tx| invoices::first_overdue(tx, ACME, Some(at(300)), at(301)).await?), None);
+    }
+
+    async fn what_is_to_be_mailed_is_found_by_when_it_is_due(db: TestDb) {
+        let mailed = |id, state: &str, due_at: Option<i64>| Invoice {
+            mail: Mail { state: Some(state.to_owned()), due_at: due_at.map(at), ..Mail::default() },
+            ..invoice(if id > 3 { OTHER } else { ACME }, id, "issued", Some(&format!("INV-{id}")))
+        };
+        let rows = [mailed(1, "waiting", Some(9)), mailed(2, "failed", Some(7)), mailed(3, "waiting", None), mailed(4, "accepted", Some(8)), mailed(5, "sent", Some(6)), mailed(6, "delivered", None)];
+        for row in rows {
+            write!(db, |tx| invoices::insert(tx, row.tenant_id, &row).await?);
+        }
+        let ids = |rows: Vec<Invoice>| rows.into_iter().map(|row| row.id.ulid()).collect::<Vec<_>>();
+        assert_eq!(ids(write!(db, |tx| invoices::to_mail(tx, at(9), 9).await?)), [2, 1]);
+        assert_eq!(ids(write!(db, |tx| invoices::to_mail(tx, at(8), 9).await?)), [2]);
+        assert_eq!(ids(write!(db, |tx| invoices::mailed(tx, at(9), 9).await?)), [5, 4]);
+        assert_eq!(ids(write!(db, |tx| invoices::mailed(tx, at(9), 1).await?)), [5]);
+        assert_eq!(write!(db, |tx| invoices::unmailed(tx, 9).await?), 1);
+        write!(db, |tx| invoices::mail_again(tx, ACME, at(4)).await?);
+        assert_eq!(ids(write!(db, |tx| invoices::to_mail(tx, at(4), 9).await?)), [1, 2, 3]);
     }
 
     async fn what_is_on_invoices_and_how_they_are_written_is_kept(db: TestDb) {

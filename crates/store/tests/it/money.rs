@@ -198,7 +198,9 @@ testkit::both! {
         let spent = [grant(ACME, 7, 60, 3)];
         write!(db, |tx| credits::put_grants(tx, &spent).await?);
         assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 9).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3), grant(ACME, 2, 90, 50)]);
-        assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 2).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3)]);
+        // What has something left is read however many came after it.
+        assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 2).await?), [grant(ACME, 5, 40, 0), grant(ACME, 7, 60, 3), grant(ACME, 2, 90, 50)]);
+        assert_eq!(write!(db, |tx| credits::grants(tx, ACME, 1).await?), [grant(ACME, 7, 60, 3), grant(ACME, 2, 90, 50)]);
         assert_eq!(write!(db, |tx| credits::grants_before(tx, ACME, 7, 1).await?), [grant(ACME, 5, 40, 0)]);
         let all: i64 = write!(db, |tx| credits::grants(tx, ACME, 99).await?).iter().map(|grant| grant.rest).sum();
         assert_eq!(write!(db, |tx| credits::grants_left(tx, ACME).await?), all);
@@ -268,5 +270,31 @@ fn what_was_set_aside_before_an_upgrade_still_is() {
         };
         assert_eq!(read.into_values().collect::<Vec<_>>(), [first, second, third]);
         assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (27, 24));
+    });
+}
+
+#[test]
+fn what_nobody_spoke_for_before_an_upgrade_is_looked_at_once_more() {
+    testkit::on_each_older(33, |db| async move {
+        let ids = [1, 2, 3].map(MessageId::from_ulid);
+        let ended_at = Timestamp::from_seconds(7);
+        write!(db, |tx| {
+            // One that ended unknown, one nothing is set aside for, and one that is still asked about.
+            for (id, aside, poll_at) in [
+                (ids[0], r#"'{"quoted":18}'"#, None),
+                (ids[1], "NULL", None),
+                (ids[2], r#"'{"quoted":18}'"#, Some(Timestamp::from_seconds(9))),
+            ] {
+                let sql = format!(
+                    "INSERT INTO messages (tenant_id, id, channel, purpose, class, guarantee, status, address, content_id, attempts, polls, aside, poll_at, ended_at, created_at)
+                    VALUES ($1, $2, 2, 0, 0, 0, 6, '+1', $2, 1, 0, {aside}, $3, $4, $4)"
+                );
+                tx.execute(&sql, &[&ACME, &id, &poll_at, &ended_at]).await?;
+            }
+        });
+        store::migrate(&db, Timestamp::EPOCH).await.unwrap();
+        let all = write!(db, |tx| messages::after(tx, ACME, MessageId::from_ulid(0), 9).await?);
+        let polls: Vec<_> = all.iter().map(|m| (m.poll_at, m.cost_before)).collect();
+        assert_eq!(polls, [(Some(ended_at), 0), (None, 0), (Some(Timestamp::from_seconds(9)), 0)]);
     });
 }

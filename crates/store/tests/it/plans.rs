@@ -2,7 +2,7 @@
 
 use model::{Channel, PlanId, TenantId, Timestamp};
 use store::{
-    Scope,
+    Scope, credits,
     plans::{self, Plan},
     quotas::{self, Counter},
     subscriptions::{self, Subscription},
@@ -33,10 +33,12 @@ fn plan(id: u128, is_offered: bool) -> Plan {
 fn subscription(tenant_id: TenantId, plan: u128, closes_at: Option<i64>) -> Subscription {
     Subscription {
         tenant_id,
-        plan_id: PlanId::from_ulid(plan),
+        plan_id: Some(PlanId::from_ulid(plan)),
         trial_ends_at: None,
         past_due_since: Some(at(3)),
+        forgiven_until: Some(at(2)),
         canceled_at: None,
+        cancel_said_at: None,
         customer: "{}".to_owned(),
         counted_from: at(1),
         billed_until: at(2),
@@ -47,7 +49,7 @@ fn subscription(tenant_id: TenantId, plan: u128, closes_at: Option<i64>) -> Subs
 }
 
 fn counter(tenant_id: TenantId, channel: Channel, starts: i64, used: i64) -> Counter {
-    Counter { tenant_id, channel, starts_at: at(starts), ends_at: at(starts + 10), used, warned: 0 }
+    Counter { tenant_id, channel, starts_at: at(starts), ends_at: at(starts + 10), used, warned: 0, warned_of: 0 }
 }
 
 /// Runs work in a transaction and expects it to succeed.
@@ -103,9 +105,33 @@ testkit::both! {
         assert_eq!(closing(5, 9).await, [OTHER, ACME]);
         assert_eq!(closing(5, 1).await, [OTHER]);
         assert_eq!(closing(3, 9).await, Vec::<TenantId>::new());
+        let without = Subscription { plan_id: None, ..subscription(OTHER, 1, None) };
+        write!(db, |tx| subscriptions::put(tx, OTHER, &without).await?);
+        assert_eq!(write!(db, |tx| subscriptions::find(tx, OTHER).await?.unwrap().plan_id), None);
         let kept = subscription(ACME, 1, Some(5));
         assert_eq!(write!(db, |tx| (subscriptions::find(tx, ACME).await?, subscriptions::lock(tx, ACME).await?)), (Some(kept.clone()), Some(kept)));
         assert_eq!(write!(db, |tx| subscriptions::find(tx, TenantId::from_ulid(50)).await?), None);
+    }
+
+    async fn who_pays_afterwards_and_is_not_billed_is_found(db: TestDb) {
+        let third = TenantId::from_ulid(30);
+        for (id, mode) in [(ACME, "postpaid"), (OTHER, "prepaid"), (third, "postpaid")] {
+            let row = crate::tenancy::tenant(id);
+            write!(db, |tx| tenants::insert(tx, &row).await?);
+            let ledger = credits::Ledger::empty(id, mode, "EUR", at(1));
+            write!(db, |tx| credits::put(tx, id, &ledger).await?);
+        }
+        assert_eq!(write!(db, |tx| subscriptions::unbilled(tx, 9).await?), [ACME, third]);
+        assert_eq!(write!(db, |tx| subscriptions::unbilled(tx, 1).await?), [ACME]);
+        write!(db, |tx| subscriptions::put(tx, ACME, &Subscription { plan_id: None, ..subscription(ACME, 1, None) }).await?);
+        assert_eq!(write!(db, |tx| subscriptions::unbilled(tx, 9).await?), [third]);
+        let gone = tenants::Tenant { deleted_at: Some(at(5)), ..crate::tenancy::tenant(third) };
+        let written = gone.clone();
+        assert_eq!(write!(db, |tx| tenants::find_deleted(tx, third).await?), None);
+        write!(db, |tx| tenants::update(tx, &written).await?);
+        assert_eq!(write!(db, |tx| subscriptions::unbilled(tx, 9).await?), []);
+        let found = write!(db, |tx| tenants::find_deleted(tx, third).await?);
+        assert_eq!(found.and_then(|row| row.deleted_at), gone.deleted_at);
     }
 
     async fn counters_are_kept_by_channel_and_month(db: TestDb) {
@@ -116,7 +142,7 @@ testkit::both! {
         write!(db, |tx| quotas::begin_many(tx, &again).await?);
         assert_eq!(write!(db, |tx| quotas::lock(tx, ACME, mail, at(15)).await?), [counter(ACME, mail, 10, 0), counter(ACME, mail, 20, 0)]);
         assert_eq!(write!(db, |tx| quotas::lock(tx, ACME, mail, at(20)).await?), [counter(ACME, mail, 20, 0)]);
-        let changed = [Counter { warned: 80, ..counter(ACME, mail, 10, 7) }];
+        let changed = [Counter { warned: 80, warned_of: 10, ..counter(ACME, mail, 10, 7) }];
         let written = changed.clone();
         write!(db, |tx| quotas::put_many(tx, &written).await?);
         assert_eq!(write!(db, |tx| quotas::at(tx, ACME, at(19)).await?), [changed[0].clone(), counter(ACME, sms, 10, 0)]);

@@ -35,6 +35,7 @@ fn purchase(tenant_id: TenantId, id: u128, state: &str) -> Purchase {
         entry: None,
         disputes: format!(r#"[{{"id":"du_{id}"}}]"#),
         is_disputed: id == 2,
+        ask_at: Some(at(5)),
         actor: "key_1".to_owned(),
         created_at: at(i64::try_from(id).unwrap()),
         updated_at: at(9),
@@ -87,6 +88,10 @@ testkit::both! {
         assert_eq!(write!(db, |tx| purchases::topped_up(tx, ACME, at(0)).await?), (1, 20));
         assert_eq!(write!(db, |tx| purchases::topped_up(tx, ACME, at(2)).await?), (0, 0));
         assert_eq!(write!(db, |tx| (purchases::disputed(tx, 9).await?, purchases::disputed(tx, 0).await?)), (1, 0));
+        let undisputed = Purchase { disputes: "[]".to_owned(), ..purchase(ACME, 9, "paid") };
+        write!(db, |tx| purchases::put(tx, ACME, &undisputed).await?);
+        let newest = write!(db, |tx| purchases::with_disputes(tx, ACME, 1).await?);
+        assert_eq!(newest.into_iter().map(|row| row.id).collect::<Vec<_>>(), [PurchaseId::from_ulid(2)]);
     }
 
     async fn refunds_go_on_and_are_known_by_the_providers_id(db: TestDb) {

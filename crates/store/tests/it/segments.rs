@@ -250,6 +250,7 @@ fn message(id: MessageId, contact: ContactId, ids: &Ids) -> Message {
         bytes: None,
         cost_micros: None,
         cost_currency: None,
+        cost_before: 0,
         aside: None,
         contact_id: (ids.below(5) > 0).then_some(contact),
         campaign_id: (ids.below(2) > 0).then(|| CampaignId::from_ulid(1 + u128::from(ids.below(2)))),

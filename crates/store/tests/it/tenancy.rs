@@ -328,14 +328,14 @@ testkit::both! {
     async fn the_audit_log_is_read_newest_first(db: TestDb) {
         let entry = |id: u128, tenant: TenantId| audit::Entry {
             tenant, id: AuditId::from_ulid(id), at: at(id as i64), actor: "system".to_owned(), action: "account.created".to_owned(), subject: "acc".to_owned(),
-            detail: "{}".to_owned(), ip: (id == 1).then(|| "192.0.2.1".to_owned()),
+            detail: "{}".to_owned(), ip: (id == 1).then(|| "192.0.2.1".to_owned()), agent: (id == 1).then(|| "Lynx/2.9".to_owned()),
         };
         let rows = [entry(1, ACME), entry(2, ACME), entry(3, OTHER)];
         let expected = vec![rows[1].clone(), rows[0].clone()];
         write!(db, |tx| for row in &rows {
             let number = audit::lock_head(tx, row.tenant).await?.map_or(1, |head| head.number + 1);
             let commitment = audit::Commitment { hash: vec![8], salt: Some("salt".to_owned()) };
-            audit::append(tx, row, &audit::Link { number, hash: vec![7] }, &commitment).await?;
+            audit::append(tx, row, &audit::Link { number, hash: vec![7], seal: Some(vec![9]) }, &commitment).await?;
         });
         let (all, next) = write!(db, |tx| (
             audit::list(tx, ACME, &audit::Filter::default(), AuditId::from_ulid(u128::MAX), 10).await?,

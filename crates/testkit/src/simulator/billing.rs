@@ -66,8 +66,9 @@ impl Simulation {
                 Box::pin(async move {
                     let ledger = store::credits::find(tx, tenant).await?;
                     let counters = store::quotas::all(tx, tenant).await?;
-                    let plan = match store::subscriptions::find(tx, tenant).await? {
-                        Some(subscription) => store::plans::find(tx, subscription.plan_id).await?,
+                    let subscription = store::subscriptions::find(tx, tenant).await?;
+                    let plan = match subscription.and_then(|subscription| subscription.plan_id) {
+                        Some(id) => store::plans::find(tx, id).await?,
                         None => None,
                     };
                     Ok::<_, store::Error>((ledger, counters, plan))

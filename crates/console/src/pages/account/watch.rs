@@ -89,16 +89,28 @@ pub(super) fn callback_card(account: &AccountView, spec: &Spec) -> Markup {
             (parts::card("Callbacks", None, html! {
                 div.stack {
                     p.muted { "Where " (spec.name) " reports what became of messages, and brings answers." }
-                    (parts::copy_line(url, "the callback address"))
+                    (address(url, "the callback address"))
                     @if let Some(mail) = account.mail_url.as_ref().filter(|mail| *mail != url) {
                         p.muted { "Where it hands mails that people write." }
-                        (parts::copy_line(mail, "the address for mails"))
+                        (address(mail, "the address for mails"))
                     }
                     @if let Some(help) = &account.callback_help { p.small { (help.replace('`', "")) } }
                     @if !spec.callback_security.is_empty() { p."small muted" { (spec.callback_security.replace('`', "")) } }
                     a.small href={ "/console/settings/callbacks?account_id=" (account.id) } { "What came so far" }
                 }
             }))
+        }
+    }
+}
+
+/// An address to copy, or what of it is shown to who may not change the account.
+pub(super) fn address(url: &str, what: &str) -> Markup {
+    html! {
+        @if url.ends_with('•') {
+            code.break { (url) }
+            p."small muted" { "Its end is secret: whoever may change this account sees it." }
+        } @else {
+            (parts::copy_line(url, what))
         }
     }
 }

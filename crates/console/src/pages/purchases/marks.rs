@@ -89,7 +89,7 @@ fn read_marks(form: &Form) -> Result<CreditsPatch, Faults> {
         let text = form.filled(name)?;
         let read = format::read_amount(text).filter(|micros| *micros >= 0);
         if read.is_none() {
-            faults.add(name, "write an amount such as 5.00, or leave it empty");
+            faults.add(name, "write an amount such as 5.00, without a comma between thousands, or leave it empty");
         }
         read
     };

@@ -138,7 +138,6 @@ impl Fold<'_> {
         self.reprice(m, Some(&former), Some(category));
         let detail = serde_json::json!({ "from": from, "to": m.channel, "address": m.address, "account_id": m.account_id, "because": why });
         self.observe(m, "engine", "fell_back", format!("fell_back:{position}"), Some(detail.to_string()));
-        self.writes.count_former(m, &former);
         self.ways.former.entry(m.id).or_default().push(former.clone());
         self.writes.former_routes.push(former);
         let left = Fallback {

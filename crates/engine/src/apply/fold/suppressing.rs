@@ -1,6 +1,6 @@
 //! What reports mean for addresses: suppressions, bounces that may pass, and what people said by opting out at the provider.
 
-use model::{Channel, ConsentMethod, ConsentState, SuppressionId, SuppressionReason};
+use model::{Channel, ConsentMethod, ConsentState, Fact, SuppressionId, SuppressionReason};
 use store::{
     consents::{ConsentRecord, Person},
     messages::Message,
@@ -8,14 +8,25 @@ use store::{
 };
 
 use super::Fold;
-use crate::consent::{
-    bar,
-    notice::{self, Notice},
-    records,
+use crate::{
+    apply::Change,
+    consent::{
+        bar,
+        notice::{self, Notice},
+        records,
+    },
 };
 
 impl Fold<'_> {
-    /// Keeps what a report about a message means for its address.
+    /// Keeps what a report about a message means for its address, and answers what that is.
+    pub(super) fn noticed(&mut self, m: &Message, fact: &Fact) -> Option<Change> {
+        let (listed, soft) = (self.suppressions.len(), self.soft.len());
+        self.notice(m, |channel, connector| notice::of_fact(channel, connector, fact));
+        let suppressed = self.suppressions.get(listed).map(|row| Change::new("suppression", row.reason.as_str()));
+        suppressed.or_else(|| (self.soft.len() > soft).then(|| Change::new("soft_bounce", "counted")))
+    }
+
+    /// Keeps what a rule says about a message's address.
     pub(super) fn notice(&mut self, m: &Message, rule: impl Fn(Channel, &str) -> Option<Notice>) {
         let Some(notice) = rule(m.channel, m.connector.as_deref().unwrap_or_default()) else { return };
         if m.channel == Channel::Webhook {

@@ -2,6 +2,7 @@
 
 use model::{ContactId, ImportId, ListId, TenantId, Timestamp};
 use serde::Serialize;
+use serde_json::json;
 use store::{
     contact_attributes::{Attribute, AttributeKind},
     contact_imports::{self, Import},
@@ -17,7 +18,7 @@ use super::{
     table::Form,
 };
 use crate::{
-    Engine, Error,
+    Engine, Error, audit,
     contacts::{ContactView, attributes::AttributeType, reader, shown, writer},
     csv::Csv,
     keys::Caller,
@@ -253,7 +254,7 @@ pub async fn get(engine: &Engine, caller: &Caller, id: ImportId) -> Result<Impor
     Ok(view(&read.await?))
 }
 
-/// The rows that are wrong, as a table: row, column, reason. Needs the scope `contacts:read`.
+/// The rows that are wrong, as a table: row, column, reason. That somebody took it is in the audit log. Needs the scope `contacts:read`.
 #[crate::boxed]
 pub async fn errors(engine: &Engine, caller: &Caller, id: ImportId) -> Result<Vec<u8>, Error> {
     let tenant = reader(caller)?;
@@ -264,7 +265,9 @@ pub async fn errors(engine: &Engine, caller: &Caller, id: ImportId) -> Result<Ve
         })
     });
     let mut csv = Csv::with_header(&["row", "column", "reason"]);
-    for error in read.await? {
+    let found = read.await?;
+    audit::note_export(engine.parts(), caller, "contacts.import_errors_exported", id, found.len(), &json!({})).await?;
+    for error in found {
         csv.row([error.row_number.to_string().as_str(), error.column.as_str(), error.reason.as_str()]);
     }
     Ok(csv.into_bytes())

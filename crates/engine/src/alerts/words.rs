@@ -1,0 +1,95 @@
+//! Numbers, lengths of time and amounts as people read them in alerts. Pure.
+
+use model::Channel;
+
+use super::kinds::AlertUnit;
+
+const MICROS: i64 = 1_000_000;
+
+/// An amount for people, in hundredths.
+pub fn money(micros: i64, currency: &str) -> String {
+    let hundredths = (micros.unsigned_abs() + 5_000) / 10_000;
+    let whole = grouped_number(i64::try_from(hundredths / 100).unwrap_or(i64::MAX));
+    format!("{}{whole}.{:02} {currency}", if micros < 0 { "-" } else { "" }, hundredths % 100)
+}
+
+/// Millionths of a percent for people: two digits after the point where they say something.
+pub fn percent(micros: i64) -> String {
+    let hundredths = (micros + 5_000) / 10_000;
+    let text = match (hundredths / 100, hundredths % 100) {
+        (whole, 0) => whole.to_string(),
+        (whole, part) if part % 10 == 0 => format!("{whole}.{}", part / 10),
+        (whole, part) => format!("{whole}.{part:02}"),
+    };
+    format!("{text} %")
+}
+
+/// A number for people, its thousands apart.
+pub fn grouped_number(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+/// A length of time for people, by its largest unit.
+pub fn duration(seconds: i64) -> String {
+    let (count, unit) = match seconds {
+        ..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A threshold or value for people.
+pub fn amount(unit: AlertUnit, micros: i64) -> String {
+    match unit {
+        AlertUnit::Percent => percent(micros),
+        AlertUnit::Seconds => duration(micros / MICROS),
+        AlertUnit::Count => grouped_number(micros / MICROS),
+        AlertUnit::Times => format!("{} times", grouped_number(micros / MICROS)),
+        AlertUnit::Money => money(micros, ""),
+        AlertUnit::Days => format!("{} days", grouped_number(micros / MICROS)),
+        AlertUnit::None => String::new(),
+    }
+}
+
+/// A channel as it stands before `messages`.
+pub fn channel(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "e-mail",
+        Channel::Sms => "SMS",
+        Channel::Whatsapp => "WhatsApp",
+        Channel::Telegram => "Telegram",
+        Channel::Voice => "voice",
+        Channel::Webhook => "webhook",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(
+            [percent(4 * MICROS), percent(80_000), percent(6_010_000), percent(99_999_999)],
+            ["4 %", "0.08 %", "6.01 %", "100 %"]
+        );
+        assert_eq!(
+            [grouped_number(0), grouped_number(999), grouped_number(1_000), grouped_number(-1_234_567)],
+            ["0", "999", "1,000", "-1,234,567"]
+        );
+        assert_eq!(
+            [duration(1), duration(119), duration(3_600), duration(86_400), duration(604_800)],
+            ["1 second", "119 seconds", "60 minutes", "24 hours", "7 days"]
+        );
+    }
+}

@@ -1,0 +1,305 @@
+//! What a tenant's invoices billed, against what was counted, against how far its subscription says it was billed, and against what invoices moved in its ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::TimeZone;
+use model::{Channel, Timestamp};
+use store::{
+    Db, Tx, charge_counters,
+    credits::{self, Ledger},
+    invoices::{self, Invoice, Invoiced},
+    message_counters::QUARTER_S,
+    plans::{self, Plan},
+    recounts::{self, OfInvoice},
+    subscriptions::{self, Subscription},
+};
+
+use super::{Found, ROWS_MAX, bills::name, history::History, read};
+use crate::{
+    Error,
+    documents::figures::minor_unit,
+    invoices::{
+        Body, InvoiceKind, InvoiceState, closing,
+        compose::{Charged, LineKind, Sent},
+    },
+};
+
+/// A month on any clock with the hours clocks differ by, in seconds: so long a month may be that is still to be billed.
+const MONTH_S: i64 = 33 * 86_400;
+/// How far clocks are ahead of UTC at most, and how far they differ at most, in seconds.
+const AHEAD_S: i64 = 14 * 3_600;
+const APART_S: i64 = 26 * 3_600;
+
+/// A month that was billed.
+struct Month {
+    invoice: Invoice,
+    body: Body,
+    /// What is on invoices of it.
+    sent: Sent,
+    charged: Charged,
+    /// What was counted.
+    sent_now: Sent,
+    charged_now: Charged,
+}
+
+/// What is read of a tenant in one snapshot.
+struct Bills {
+    ledger: Option<Ledger>,
+    subscription: Option<(Subscription, Option<Plan>)>,
+    months: Vec<Month>,
+    entries: Vec<OfInvoice>,
+    loose: recounts::Found<(Timestamp, Channel, String)>,
+    /// Whether a charge was put right since the last month was closed.
+    is_corrected: bool,
+}
+
+/// Checks what a tenant was billed. A demo's bill is for show.
+pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Result<(), Error> {
+    if history.is_demo {
+        return Ok(());
+    }
+    let tenant = history.tenant;
+    let bills = read(db, tenant, move |tx| Box::pin(bills(tx, tenant))).await?;
+    let of = Some(tenant);
+    let Bills { ledger, subscription, months, entries, loose, is_corrected } = bills;
+    for pair in months.windows(2).filter(|pair| pair[1].invoice.starts_at < pair[0].invoice.ends_at) {
+        found.add(of, "invoice", || format!("{} bills again what an earlier invoice billed", name(&pair[1].invoice)));
+    }
+    if let Some((row, plan)) = &subscription {
+        for wrong in misclosed(history, row, plan.as_ref(), &months) {
+            found.add(of, "billing", || wrong);
+        }
+    }
+    found.add_all(of, "billing", loose, |(at, channel, country)| {
+        format!("{channel} to {country:?} is said to be billed from {at} on, and there is no invoice of that month")
+    });
+    for (index, month) in months.iter().enumerate() {
+        // What was charged before was put on invoices in another way.
+        if month.invoice.created_at < history.charges_summed {
+            continue;
+        }
+        if let Some(wrong) = unmoved(month, &entries).filter(|_| ledger.is_some()) {
+            found.add(of, "invoice", || format!("{}: {wrong}", name(&month.invoice)));
+        }
+        let currency = ledger.as_ref().map(|ledger| ledger.currency.as_str());
+        let is_charged =
+            months[index..].iter().all(|later| currency.is_none_or(|currency| later.invoice.currency == currency));
+        for wrong in misbilled(month, &months[index + 1..], is_charged, is_corrected) {
+            found.add(of, "billing", || format!("{}: {wrong}", name(&month.invoice)));
+        }
+    }
+    Ok(())
+}
+
+async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Error> {
+    let ledger = credits::find(tx, tenant).await?;
+    let subscription = match subscriptions::find(tx, tenant).await? {
+        Some(row) => {
+            let plan = match row.plan_id {
+                Some(id) => plans::find(tx, id).await?,
+                None => None,
+            };
+            Some((row, plan))
+        }
+        None => None,
+    };
+    let mut kept: BTreeMap<Timestamp, Vec<Invoiced>> = BTreeMap::new();
+    for row in invoices::invoiced_since(tx, tenant, Timestamp::EPOCH).await? {
+        kept.entry(row.starts_at).or_default().push(row);
+    }
+    let mut months = Vec::new();
+    for invoice in invoices::months_since(tx, tenant, Timestamp::EPOCH).await? {
+        // One that cannot be read is told of where invoices are.
+        let Ok(body) = Body::from_stored(&invoice.body) else { continue };
+        let rows = kept.remove(&invoice.starts_at).unwrap_or_default();
+        let (starts_at, ends_at) = (invoice.starts_at, invoice.ends_at);
+        let sent = rows.iter().map(|row| ((row.channel, row.country.clone()), row.sent));
+        let counts = |row: &Invoiced| charge_counters::Counts { messages: row.charges, charged: row.charged };
+        let charged = rows.iter().map(|row| ((row.channel, row.country.clone()), counts(row)));
+        let (sent, charged) = (sent.collect(), charged.collect());
+        let sent_now = closing::counted(tx, tenant, starts_at, ends_at).await?;
+        let charged_now = charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), ceiling(ends_at)).await?;
+        months.push(Month { invoice, body, sent, charged, sent_now, charged_now });
+    }
+    let closed = months.iter().map(|month| month.invoice.created_at).max().unwrap_or(Timestamp::EPOCH);
+    let billed_until = subscription.as_ref().map_or(Timestamp::EPOCH, |(row, _)| row.billed_until);
+    Ok(Bills {
+        ledger,
+        subscription,
+        months,
+        entries: recounts::entries_of_invoices(tx, tenant).await?,
+        loose: recounts::months_without_invoice(tx, tenant, billed_until, ROWS_MAX).await?,
+        is_corrected: recounts::is_corrected_since(tx, tenant, closed).await?,
+    })
+}
+
+/// The first quarter of an hour that begins at an instant or after it.
+fn ceiling(at: Timestamp) -> Timestamp {
+    let floor = charge_counters::slot(at);
+    if floor == at { at } else { floor.plus_seconds(QUARTER_S) }
+}
+
+/// How far a subscription says it was billed, against its invoices. It goes on from a later instant where it was given again.
+fn misclosed(history: &History, row: &Subscription, plan: Option<&Plan>, months: &[Month]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // One without a plan begins with the way the tenant pays, and, from an upgrade on, with the month that has begun.
+    let is_change = |at: Timestamp| history.subscription_changes.contains(&at) || at == row.created_at;
+    let billed = months.iter().map(|month| month.invoice.ends_at).max();
+    let is_right = match billed {
+        Some(billed) if row.billed_until == billed => true,
+        None if row.plan_id.is_none() && row.billed_until <= row.created_at => true,
+        billed => billed.is_none_or(|billed| billed < row.billed_until) && is_change(row.billed_until),
+    };
+    if !is_right {
+        wrong.push(format!("invoices reach to {billed:?}, and the subscription says {}", row.billed_until));
+    }
+    if !is_change(row.counted_from) {
+        wrong.push(format!("messages are counted from {} on, when the plan did not begin", row.counted_from));
+    }
+    if let (Some(id), None) = (row.plan_id, plan) {
+        wrong.push(format!("there is no plan {id}"));
+    }
+    let is_whole = row.canceled_at.is_some_and(|at| at <= row.billed_until);
+    let is_month = |at: Timestamp| {
+        let zoned = at.plus_seconds(AHEAD_S).jiff().to_zoned(TimeZone::UTC);
+        let first =
+            zoned.date().first_of_month().to_zoned(TimeZone::UTC).map(|first| Timestamp::from(first.timestamp()));
+        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && ceiling(at) == at
+    };
+    let is_right = match row.closes_at {
+        None => is_whole,
+        // Without a plan there are months with nothing to bill.
+        Some(at) => {
+            let is_next = row.plan_id.is_none() || at <= row.billed_until.plus_seconds(MONTH_S);
+            at > row.billed_until && is_month(at) && (is_whole || is_next)
+        }
+    };
+    if !is_right {
+        wrong.push(format!("it was billed until {}, and its next month ends at {:?}", row.billed_until, row.closes_at));
+    }
+    wrong
+}
+
+/// What an invoice did not move in the ledger, or moved otherwise: what messages had cost and it asked for comes back once it is paid, or need not be.
+fn unmoved(month: &Month, entries: &[OfInvoice]) -> Option<String> {
+    let row = &month.invoice;
+    let owed = month.body.postpaid();
+    let of = |reference: &str, kind: &str| -> Vec<(bool, i64)> {
+        let of = entries.iter().filter(|entry| entry.reference == reference && entry.kind == kind);
+        of.map(|entry| (entry.is_in, entry.amount)).collect()
+    };
+    let reference = name(row);
+    let (bought, adjusted) = (of(&reference, "purchase"), of(&reference, "adjustment"));
+    let is_void = row.state == InvoiceState::Void.as_str();
+    let moved = (owed > 0, owed.abs());
+    let paid = if row.paid_at.is_some() && owed != 0 { vec![moved] } else { Vec::new() };
+    // An operator may name an invoice as the reason of an adjustment, too.
+    let is_adjusted = !is_void || row.paid_at.is_some() || owed == 0 || adjusted.contains(&moved);
+    (bought != paid || !is_adjusted).then(|| {
+        format!("it is {} and asks for {owed} that a price list charged, and the ledger took {bought:?} and {adjusted:?} for it", row.state)
+    })
+}
+
+/// What is on a month's invoice, and on later ones that put it right, against what is said to be on them; and that against what was counted.
+fn misbilled(month: &Month, later: &[Month], is_charged: bool, is_corrected: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let row = &month.invoice;
+    let names = [row.number.clone(), Some(month.body.month.clone())];
+    let is_of = |description: &str| {
+        names
+            .iter()
+            .flatten()
+            .any(|name| description.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(": ")))
+    };
+    let corrections = || {
+        let lines = later.iter().flat_map(|month| &month.body.lines);
+        lines.filter(|line| is_of(&line.description))
+    };
+    for line in month.body.lines.iter().filter(|line| line.kind == LineKind::Messages) {
+        let key = (line.channel.unwrap_or(Channel::Webhook), line.country.clone().unwrap_or_default());
+        let put_right = corrections().filter(|one| {
+            one.kind == LineKind::MessagesCorrection && (one.channel, &one.country) == (line.channel, &line.country)
+        });
+        let billed = line.quantity + put_right.map(|one| one.quantity).sum::<i64>();
+        let said = month.charged.get(&key).map_or(0, |counts| counts.messages);
+        // A line that comes to less than a coin does not put its messages right either.
+        if is_charged && (billed > said || (later.is_empty() && billed != said)) {
+            wrong.push(format!(
+                "{} to {:?}: {billed} messages are billed by the price list, and {said} are said to be",
+                key.0, key.1
+            ));
+        }
+    }
+    // What was taken back is put right no more.
+    if row.state != InvoiceState::Void.as_str() && row.kind == InvoiceKind::Invoice.as_str() {
+        let own = month.body.lines.iter().filter(|line| line.kind == LineKind::Messages);
+        let put_right = corrections().filter(|line| line.kind == LineKind::MessagesCorrection);
+        let billed: i64 = own.chain(put_right).map(|line| line.amount_micros).sum();
+        let said: i64 = month.charged.values().map(|counts| counts.charged).sum();
+        if is_charged && billed != rounded(said, minor_unit(&row.currency)) {
+            wrong.push(format!("its lines and those that put it right come to {billed} by the price list, and {said} is said to be billed"));
+        }
+        let has_fee = month.body.lines.iter().any(|line| line.kind == LineKind::Fee);
+        for allowance in month.body.allowances.iter().filter(|_| has_fee) {
+            let is_of = |channel: Option<Channel>| channel == Some(allowance.channel);
+            let quantity = |kind: LineKind| -> i64 {
+                let own = month.body.lines.iter().filter(|line| line.kind == kind && is_of(line.channel));
+                own.map(|line| line.quantity).sum()
+            };
+            let of_channel = month.sent.iter().filter(|((channel, _), _)| *channel == allowance.channel);
+            let sent: i64 = of_channel.map(|(_, sent)| sent).sum();
+            let beyond = (sent - allowance.included).max(0);
+            let put_right = corrections().filter(|line| line.kind == LineKind::Correction && is_of(line.channel));
+            let billed = quantity(LineKind::Overage) + put_right.map(|line| line.quantity).sum::<i64>();
+            if allowance.overage_micros.is_some() && billed != beyond || quantity(LineKind::Included) > sent {
+                wrong.push(format!(
+                    "{}: {} included and {billed} beyond are billed, and {sent} are said to be",
+                    allowance.channel,
+                    quantity(LineKind::Included)
+                ));
+            }
+        }
+    }
+    wrong.extend(miscounted(month, is_corrected));
+    wrong
+}
+
+/// What is said to be on invoices and was not counted. Messages and charges only become more, so where all of them are as many each must be, and none can be more.
+fn miscounted(month: &Month, is_corrected: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let keys: BTreeSet<_> = month
+        .sent
+        .keys()
+        .chain(month.charged.keys())
+        .chain(month.sent_now.keys())
+        .chain(month.charged_now.keys())
+        .collect();
+    let of = |sent: &Sent, charged: &Charged, key: &(Channel, String)| {
+        (sent.get(key).copied().unwrap_or(0), charged.get(key).copied().unwrap_or_default())
+    };
+    let all = |sent: &Sent, charged: &Charged| {
+        let mut sum = charge_counters::Counts::default();
+        charged.values().for_each(|counts| sum += *counts);
+        (sent.values().sum::<i64>(), sum)
+    };
+    let (said, counted) = (all(&month.sent, &month.charged), all(&month.sent_now, &month.charged_now));
+    for key in keys {
+        let (billed, now) = (of(&month.sent, &month.charged, key), of(&month.sent_now, &month.charged_now, key));
+        let is_more = billed.0 > now.0 || billed.1.messages > now.1.messages;
+        let is_other = (said.0 == counted.0 && billed.0 != now.0)
+            || (said.1.messages == counted.1.messages && billed.1.messages != now.1.messages)
+            || (said.1 == counted.1 && !is_corrected && billed.1 != now.1);
+        if is_more || is_other || billed.0 < 0 || billed.1.messages < 0 {
+            wrong.push(format!(
+                "{} to {:?}: {} sent and {} charged {} are said to be billed, and {} sent and {} charged {} were counted",
+                key.0, key.1, billed.0, billed.1.messages, billed.1.charged, now.0, now.1.messages, now.1.charged
+            ));
+        }
+    }
+    wrong
+}
+
+/// An amount in whole coins, half away from zero.
+const fn rounded(amount: i64, coin: i64) -> i64 {
+    (amount.abs() + coin / 2) / coin * coin * amount.signum()
+}

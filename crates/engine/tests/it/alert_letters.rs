@@ -1,0 +1,266 @@
+//! Letters about alerts on both engines: who has used up everything hears of it, what no account takes is tried again and given up truthfully, and only what was accepted counts as told.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use testkit::{Stage, TestDb, World, http_answer, smtp_accepted};
+use tidings_engine::{
+    Config, Engine,
+    alerts::{self, AlertKind, AlertState, LetterState},
+    books,
+    money::{credits, prices},
+    once::Repeat,
+    vault::MasterKeys,
+};
+
+use crate::{
+    alerts::{change, list, minute, minutes, rule},
+    hooks::{SID, neighbour, sms, twilio_account},
+    plans::{plan, subscribe},
+    setting::column,
+};
+
+const ADA: &str = "ada@acme.example";
+
+/// A tenant with an account for text messages and one for mail, all of which work.
+async fn acme(db: &TestDb) -> Stage {
+    let world = World::answering(db, |call| match call {
+        model::Call::Smtp(_) => smtp_accepted(),
+        _ => http_answer(201, format!(r#"{{"sid": "{SID}", "status": "queued", "num_segments": "1"}}"#)),
+    });
+    let stage = Stage::in_world(world).await;
+    twilio_account(&stage).await;
+    mail_account(&stage).await;
+    stage
+}
+
+async fn mail_account(stage: &Stage) -> model::AccountId {
+    let mail = json!({"host": "mail.example.com", "port": 587, "security": "starttls"});
+    stage.account("smtp", mail, Some("Acme <alerts@acme.example>")).await
+}
+
+fn to_ada() -> Value {
+    json!([{"channel": "email", "to": ADA}])
+}
+
+/// Letters to an address so far, with what they cost.
+async fn letters_to(db: &TestDb, address: &'static str) -> Vec<String> {
+    let text = column(
+        db,
+        "SELECT address || ' ' || COALESCE(CAST(cost_micros AS TEXT), 'free') FROM messages WHERE topic = 'alert:letter' ORDER BY id",
+    )
+    .await;
+    text.lines().filter(|line| line.starts_with(address)).map(str::to_owned).collect()
+}
+
+/// An engine whose operator writes letters through this tenant.
+fn with_operator(of: Stage, mail_tenant: model::TenantId) -> Stage {
+    let config = Config {
+        public_url: "https://tidings.example".to_owned(),
+        base_urls: of.world.base_urls.clone(),
+        mail_tenant: Some(mail_tenant),
+        oidc: None,
+        requests_per_second: None,
+        slots: tidings_engine::SLOTS,
+    };
+    let masters = MasterKeys::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+    let engine: Arc<Engine> = Engine::new(of.world.ports.clone(), config, masters);
+    Stage { engine, ..of }
+}
+
+testkit::both! {
+    async fn who_has_used_up_the_plan_hears_of_it(db: TestDb) {
+        let stage = acme(&db).await;
+        let studio = plan(&stage, json!([{"channel": "email", "included": 2}])).await;
+        subscribe(&stage, json!({ "plan_id": studio })).await;
+        change(&stage, AlertKind::Quota, json!({ "deliver": to_ada() })).await;
+        let mail = json!({"to": {"email": "bo@example.com"}, "content": {"subject": "Hi", "text": "x"}});
+        for _ in 0..2 {
+            stage.send(mail.clone()).await;
+        }
+        assert_eq!(stage.try_send(mail, None).await.unwrap_err().code, "quota_exceeded");
+        minutes(&stage, 2).await;
+        let alerts = list(&stage, None).await;
+        assert!(alerts.iter().all(|alert| alert.told_at.is_some() && alert.letters[0].state == LetterState::Accepted), "{alerts:?}");
+        assert_eq!(letters_to(&db, ADA).await.len(), 1, "all marks in one letter");
+        assert_eq!(column(&db, "SELECT CAST(used AS TEXT) FROM quota_counters WHERE used > 0").await, "2", "a letter is not of the plan");
+        assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn who_has_used_up_the_credit_hears_of_it(db: TestDb) {
+        let stage = acme(&db).await;
+        let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 7_500}, {"channel": "email", "unit": "message", "amount_micros": 100}]);
+        let book = serde_json::from_value(json!({ "currency": "USD", "rows": rows })).unwrap();
+        let operator = tidings_engine::keys::Caller::system(None);
+        prices::create(stage.engine.parts(), &operator, &Repeat::NONE, book).await.unwrap();
+        let mode = serde_json::from_value(json!({"mode": "prepaid"})).unwrap();
+        credits::patch(stage.engine.parts(), &stage.caller, mode).await.unwrap();
+        let bought = serde_json::from_value(json!({"amount_micros": 7_550, "reference": "7"})).unwrap();
+        credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, bought).await.unwrap();
+        change(&stage, AlertKind::CreditLow, json!({ "deliver": [{"channel": "email", "to": ADA}, {"channel": "sms", "to": "+4915112345678"}] })).await;
+        stage.send(sms()).await;
+        assert_eq!(stage.try_send(sms(), None).await.unwrap_err().code, "insufficient_credit");
+        stage.dispatch().await;
+        minutes(&stage, 16).await;
+        let alert = list(&stage, None).await.into_iter().find(|alert| alert.kind == AlertKind::CreditLow).unwrap();
+        assert!(alert.told_at.is_some() && alert.letters.iter().all(|letter| letter.state == LetterState::Accepted && letter.message_id.is_some()), "{alert:?}");
+        assert_eq!((letters_to(&db, ADA).await, letters_to(&db, "+49").await), (vec![format!("{ADA} free")], vec!["+4915112345678 free".to_owned()]));
+        assert_eq!(books::verify(&db.db).await.unwrap().differences, []);
+        // Nothing is sent any more, and after eight days the pace is forgotten: the credit is as low as it was.
+        for _ in 0..8 * 24 {
+            stage.world.clock.advance_ms(3_600_000);
+            alerts::watch(&stage.engine).await.unwrap();
+        }
+        minutes(&stage, 10).await;
+        let low = async || list(&stage, None).await.into_iter().find(|alert| alert.kind == AlertKind::CreditLow).unwrap().state;
+        assert_eq!(low().await, AlertState::Firing);
+        let bought = serde_json::from_value(json!({"amount_micros": 10_000_000, "reference": "8"})).unwrap();
+        credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, bought).await.unwrap();
+        // Somebody who sends nothing is looked at every five minutes.
+        minutes(&stage, 12).await;
+        assert_eq!(low().await, AlertState::Resolved);
+    }
+
+    async fn a_test_of_a_rule_costs_and_says_when_it_is_refused(db: TestDb) {
+        let stage = acme(&db).await;
+        let studio = plan(&stage, json!([{"channel": "email", "included": 1}])).await;
+        subscribe(&stage, json!({ "plan_id": studio })).await;
+        change(&stage, AlertKind::Quota, json!({ "deliver": to_ada() })).await;
+        let id = rule(&stage, AlertKind::Quota).await;
+        let test = async || {
+            let reply = alerts::test(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+            let told: Value = serde_json::from_slice(&reply.body).unwrap();
+            told["letters"][0].clone()
+        };
+        assert_eq!(test().await["state"], "accepted");
+        let refused = test().await;
+        assert_eq!((&refused["state"], &refused["message_id"]), (&json!("given_up"), &Value::Null));
+        assert!(refused["reason"].as_str().unwrap().contains("0 of the 1 of this month are left"), "{refused}");
+    }
+
+    async fn what_no_account_takes_is_tried_again_and_given_up_truthfully(db: TestDb) {
+        let world = World::answering(&db, |_| http_answer(401, r#"{"code": 20003, "message": "Authenticate", "status": 401}"#.to_owned()));
+        let stage = Stage::in_world(world).await;
+        twilio_account(&stage).await;
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        let alert = list(&stage, None).await.remove(0);
+        let letter = alert.letters[0].clone();
+        assert_eq!((alert.told_at, letter.state, letter.tries, letter.to.as_str()), (None, LetterState::Waiting, 1, ADA), "{letter:?}");
+        assert_eq!(letter.reason.as_deref(), Some("This tenant has no account for email that works and reaches people."));
+        minutes(&stage, 5).await;
+        assert_eq!(list(&stage, None).await[0].letters[0].tries, 2);
+        minutes(&stage, 12 * 60).await;
+        let alert = list(&stage, None).await.remove(0);
+        assert_eq!((alert.told_at, alert.letters[0].state, alert.letters[0].tries), (None, LetterState::GivenUp, 8), "{alert:?}");
+    }
+
+    async fn a_letter_that_waits_leaves_once_there_is_a_way_and_who_heard_of_it_hears_that_it_is_over(db: TestDb) {
+        let (stage, _, is_broken) = crate::alerts::troubled(&db).await;
+        let mail = column(&db, "SELECT name FROM accounts WHERE connector = 'smtp'").await;
+        assert_eq!(mail, "smtp");
+        let accounts = tidings_engine::accounts::list(stage.engine.parts(), &stage.caller, None, None).await.unwrap().data;
+        let smtp = accounts.iter().find(|account| account.connector == "smtp").unwrap().id;
+        let set = async |enabled: bool| {
+            let change = serde_json::from_value(json!({ "enabled": enabled })).unwrap();
+            tidings_engine::accounts::patch(stage.engine.parts(), &stage.caller, smtp, change).await.unwrap();
+        };
+        set(false).await;
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        assert_eq!(list(&stage, None).await[0].letters[0].state, LetterState::Waiting);
+        set(true).await;
+        minutes(&stage, 6).await;
+        let alert = list(&stage, None).await.remove(0);
+        assert_eq!((alert.letters[0].state, alert.letters[0].tries, alert.told_at.is_some()), (LetterState::Accepted, 2, true), "{alert:?}");
+        is_broken.store(false, std::sync::atomic::Ordering::SeqCst);
+        crate::alerts::hours(&stage, 2).await;
+        minutes(&stage, 8).await;
+        let said: Vec<_> = crate::alerts::letters(&db).await;
+        assert_eq!(said, [format!("{ADA}: twilio takes no messages"), format!("{ADA}: Over: twilio takes no messages")]);
+    }
+
+    async fn a_rule_that_changes_meanwhile_tells_whom_it_names_now(db: TestDb) {
+        let (stage, _, _) = crate::alerts::troubled(&db).await;
+        let accounts = tidings_engine::accounts::list(stage.engine.parts(), &stage.caller, None, None).await.unwrap().data;
+        let smtp = accounts.iter().find(|account| account.connector == "smtp").unwrap().id;
+        let set = async |enabled: bool| {
+            let change = serde_json::from_value(json!({ "enabled": enabled })).unwrap();
+            tidings_engine::accounts::patch(stage.engine.parts(), &stage.caller, smtp, change).await.unwrap();
+        };
+        set(false).await;
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": [{"channel": "email", "to": "bo@acme.example"}] })).await;
+        set(true).await;
+        minutes(&stage, 6).await;
+        let letters = list(&stage, None).await.remove(0).letters;
+        assert_eq!(letters.iter().map(|letter| (letter.to.as_str(), letter.state)).collect::<Vec<_>>(), [("bo@acme.example", LetterState::Accepted)]);
+        assert_eq!(letters_to(&db, ADA).await, Vec::<String>::new());
+        // Without its rule it fires on, and nobody is told any more.
+        let id = rule(&stage, AlertKind::AccountFailing).await;
+        tidings_engine::alerts::rules::delete(stage.engine.parts(), &stage.caller, id).await.unwrap();
+        minutes(&stage, 10).await;
+        let alert = list(&stage, None).await.remove(0);
+        assert_eq!((alert.state, alert.letters), (AlertState::Firing, letters));
+    }
+
+    async fn what_was_over_before_anybody_could_be_told_is_not_called_off(db: TestDb) {
+        let (stage, _, is_broken) = crate::alerts::troubled(&db).await;
+        // Nobody administers the tenant.
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        let letter = list(&stage, None).await.remove(0).letters.remove(0);
+        assert_eq!((letter.state, letter.to.as_str()), (LetterState::Waiting, "admins"));
+        assert!(letter.reason.unwrap().contains("admin or owner"));
+        is_broken.store(false, std::sync::atomic::Ordering::SeqCst);
+        crate::alerts::hours(&stage, 2).await;
+        minutes(&stage, 8).await;
+        let alert = list(&stage, None).await.remove(0);
+        assert_eq!((alert.state, alert.told_at, alert.letters[0].state), (AlertState::Resolved, None, LetterState::GivenUp), "{alert:?}");
+        assert!(alert.letters[0].reason.as_ref().unwrap().starts_with("It was over first."), "{alert:?}");
+        assert_eq!(crate::alerts::letters(&db).await, Vec::<String>::new());
+    }
+
+    async fn one_account_after_another_is_tried_and_the_operators_last(db: TestDb) {
+        let stage = acme(&db).await;
+        let operators = neighbour(&stage).await;
+        mail_account(&operators).await;
+        let stage = with_operator(stage, operators.tenant);
+        change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada(), "threshold": 60, "for_s": 0 })).await;
+        // The tenant must not write to Ada; the operator may.
+        let barred = serde_json::from_value(json!({"channel": "email", "address": ADA, "reason": "manual"})).unwrap();
+        stage.engine.suppress(&stage.caller, &Repeat::NONE, barred).await.unwrap();
+        stage.send(sms()).await;
+        stage.send(sms()).await;
+        stage.world.clock.advance_ms(120_000);
+        alerts::watch(&stage.engine).await.unwrap();
+        alerts::tell(&stage.engine).await.unwrap();
+        let alert = list(&stage, None).await.remove(0);
+        let letter = &alert.letters[0];
+        assert_eq!((letter.state, letter.by_operator, letter.message_id), (LetterState::Accepted, true, None), "{letter:?}");
+        assert!(alert.told_at.is_some());
+        assert_eq!(letters_to(&db, ADA).await.len(), 2, "one that was held back, and the operator's");
+        minute(&stage).await;
+        assert_eq!(list(&stage, None).await[0].letters[0].tries, 1, "once is enough");
+    }
+
+    async fn a_message_cannot_pass_for_one_of_ours(db: TestDb) {
+        let stage = acme(&db).await;
+        for topic in ["alert:letter", "reply:stop"] {
+            let mut sly = sms();
+            sly["topic"] = json!(topic);
+            assert_eq!(stage.try_send(sly, None).await.unwrap_err().errors[0].pointer, "/topic");
+        }
+        let mut sly = sms();
+        sly["ours"] = json!("alert:letter");
+        assert!(stage.try_send(sly, None).await.is_err());
+    }
+}
