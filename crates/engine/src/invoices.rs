@@ -510,6 +510,8 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
         Box::pin(async move {
             // Two who do something about one tenant's invoices wait for each other here.
             tenants::bump(tx, Some(tenant_id)).await?;
+            // Before the ledger, in the order in which closing a month takes them.
+            subscriptions::lock(tx, tenant_id).await?;
             let row = rows::lock(tx, tenant_id, id).await?;
             let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
             let (before, what) = (row.state.clone(), act.event());

@@ -339,7 +339,10 @@ impl Writes {
         };
         for route in ways.new.iter_mut().chain(ways.late.iter_mut().map(|(_, after)| after)) {
             let Some(charge) = charges.get(&(route.message_id, route.position)) else { continue };
-            *ways.more.entry(route.message_id).or_default() += charge.charged - route.cost_micros.unwrap_or(0);
+            let more = charge.charged - route.cost_micros.unwrap_or(0);
+            if more != 0 {
+                *ways.more.entry(route.message_id).or_default() += more;
+            }
             route.cost_micros = Some(charge.charged);
             route.charge = Some(charge.to_way());
         }

@@ -23,5 +23,6 @@ ALTER TABLE invoices ADD COLUMN mail_tenant_id {ID};
 ALTER TABLE invoices ADD COLUMN mail_tries BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE invoices ADD COLUMN mail_at {TIME};
 UPDATE invoices SET mail_state = 'accepted' WHERE mailed_at IS NOT NULL;
-UPDATE invoices SET mail_state = 'waiting', mail_at = issued_at WHERE mailed_at IS NULL AND number IS NOT NULL;
+UPDATE invoices SET mail_state = 'waiting', mail_at = issued_at WHERE mailed_at IS NULL AND number IS NOT NULL AND state <> 'void' AND number NOT LIKE 'DEMO-%'
+    AND NOT EXISTS (SELECT 1 FROM billing_settings WHERE body LIKE '%"sends_by_itself":false%');
 CREATE INDEX invoices_to_mail ON invoices (mail_at, id) WHERE mail_at IS NOT NULL;

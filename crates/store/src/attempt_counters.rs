@@ -56,7 +56,7 @@ impl Counts {
         }
     }
 
-    /// Adds other sums; the later failure counts. Of two at one instant always the same does, whichever is written first.
+    /// Adds other sums; the later failure counts. Of two at one instant it is the greater text, so that it does not matter which is written first.
     pub fn merge(&mut self, other: &Self) {
         self.outcomes.iter_mut().zip(other.outcomes).for_each(|(sum, more)| *sum += more);
         self.took.iter_mut().zip(other.took).for_each(|(sum, more)| *sum += more);

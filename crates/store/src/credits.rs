@@ -586,6 +586,9 @@ pub async fn put_grants(tx: &mut Tx, grants: &[Grant]) -> Result<(), Error> {
         ("reference", Kind::Text),
         ("created_at", Kind::Time),
     ]);
+    if grants.is_empty() {
+        return Ok(());
+    }
     for g in grants {
         given.row([&g.tenant_id, &g.number, &g.amount, &g.rest, &g.expires_at, &g.reference, &g.created_at]);
     }

@@ -240,7 +240,9 @@ pub async fn to_look_at(tx: &mut Tx, limit: i64) -> Result<Vec<Purchase>, Error>
 
 /// Purchases whose provider is to be asked what became of them by now, those that wait longest first. Across tenants: for the job that asks.
 pub async fn to_ask_about(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Purchase>, Error> {
-    let sql = format!("SELECT {PURCHASE} FROM credit_purchases WHERE ask_at <= $1 ORDER BY ask_at, id LIMIT $2");
+    let sql = format!(
+        "SELECT {PURCHASE} FROM credit_purchases WHERE ask_at <= $1 AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY ask_at, id LIMIT $2"
+    );
     tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
 }
 

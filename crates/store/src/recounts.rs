@@ -53,7 +53,7 @@ pub struct Mischarged {
 /// What entries come to, message by message. `first` and `last` are the first and the last entry that set something aside.
 const BY_MESSAGE: &str = "SELECT message_id, CAST(SUM(CASE WHEN to_book = 'reserved' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'reserved' THEN amount ELSE 0 END) AS BIGINT) AS aside,
     CAST(SUM(CASE WHEN to_book = 'revenue' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'revenue' THEN amount ELSE 0 END) AS BIGINT) AS paid,
-    CAST(SUM(CASE WHEN from_book = 'promotional' THEN amount ELSE 0 END) - SUM(CASE WHEN to_book = 'promotional' THEN amount ELSE 0 END) AS BIGINT) AS promo,
+    CAST(SUM(CASE WHEN from_book = 'promotional' AND kind <> 'expire' THEN amount ELSE 0 END) - SUM(CASE WHEN to_book = 'promotional' THEN amount ELSE 0 END) AS BIGINT) AS promo,
     CAST(SUM(CASE WHEN kind = 'reserve' THEN amount ELSE 0 END) AS BIGINT) AS quoted,
     MIN(CASE WHEN kind = 'reserve' THEN number END) AS first, MAX(CASE WHEN kind = 'reserve' THEN number END) AS last
     FROM credit_entries WHERE tenant_id = $1 AND message_id IS NOT NULL GROUP BY message_id";

@@ -57,7 +57,8 @@ impl Counts {
     }
 }
 
-const NAMES: &[&str] = &[
+/// The sums' columns, in the order of [`Counts`].
+pub(crate) const NAMES: [&str; 15] = [
     "accepted",
     "sent",
     "delivered",

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Grants a ledger is written with, the newest: what is given back finds no older ones.
+/// Grants a ledger is written with besides those that have something left, the newest: what is given back finds no others, and ends.
 const GRANTS_READ: usize = 2 * GRANTS_MAX as usize;
 
 /// Checks one tenant's ledger.
@@ -131,7 +131,8 @@ fn misplaced(entry: &Entry) -> Option<String> {
     let named = (entry.message_id.is_some(), entry.reference.is_some(), entry.actor.is_some());
     let is_named = match &*entry.kind {
         "reserve" | "settle" | "release" | "correct" => named == (true, false, false),
-        "expire" => named == (false, true, false),
+        // What a message gives back to a grant that is not found any more ends with it.
+        "expire" => named == (false, true, false) || named == (true, false, false),
         // What an invoice evens out by itself nobody asked for.
         kind => !named.0 && named.1 && (named.2 || kind == "purchase"),
     };
@@ -235,6 +236,8 @@ struct Played {
     grants: Vec<Grant>,
     /// Their numbers, the oldest first.
     numbers: Vec<i64>,
+    /// What was given back and found no grant: it ends with the next entry.
+    homeless: i64,
 }
 
 impl Played {
@@ -255,6 +258,10 @@ impl Played {
                 self.numbers.push(entry.number);
                 None
             }
+            "expire" if entry.message_id.is_some() => {
+                let homeless = std::mem::take(&mut self.homeless);
+                (homeless != left).then(|| format!("it ends {left}, and {homeless} found no grant"))
+            }
             "expire" => {
                 let is_it = |grant: &&mut Grant| {
                     (grant.expires_at, grant.rest, Some(&grant.reference)) == (entry.at, left, entry.reference.as_ref())
@@ -274,12 +281,14 @@ impl Played {
             }
             _ => {
                 let first = self.numbers[self.numbers.len().saturating_sub(GRANTS_READ)..].first().copied();
-                let newest = self.grants.iter_mut().filter(|grant| Some(grant.number) >= first);
-                for grant in newest.rev() {
+                let read = self.grants.iter_mut().filter(|grant| Some(grant.number) >= first || grant.rest > 0);
+                for grant in read.rev() {
                     let room = left.min(grant.amount - grant.rest);
                     (grant.rest, left) = (grant.rest + room, left - room);
                 }
-                (left != 0).then(|| format!("it gives back {left} more than grants have room for"))
+                // A grant further back may have been read, because it had something left when the transaction began.
+                self.homeless = left;
+                None
             }
         }
     }

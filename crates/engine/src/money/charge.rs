@@ -77,7 +77,7 @@ pub(super) async fn begin(tx: &mut Tx, ledger: credits::Ledger, now: Timestamp) 
     let has_grants = ledger.promo != 0 || ledger.granted != 0;
     let mut open = Open::new(ledger);
     if has_grants {
-        open.grants = credits::grants(tx, open.ledger.tenant_id, GRANTS_READ).await?;
+        open.with_grants(credits::grants(tx, open.ledger.tenant_id, GRANTS_READ).await?);
         open.trim_grants();
         open.expire(now);
     }
@@ -129,7 +129,7 @@ pub(crate) async fn write(tx: &mut Tx, open: impl IntoIterator<Item = (TenantId,
         if open.has_changed() {
             credits::put(tx, tenant, &open.ledger).await?;
             credits::insert_entries(tx, &open.entries).await?;
-            credits::put_grants(tx, &open.grants).await?;
+            credits::put_grants(tx, &open.changed_grants()).await?;
         }
     }
     Ok(())

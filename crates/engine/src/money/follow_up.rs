@@ -47,7 +47,11 @@ pub async fn run(engine: &Engine) -> Result<u64, Error> {
     let Some(stripe) = payments::stripe(engine.parts()).await? else { return Ok(0) };
     let count = due.len() as u64;
     for row in due {
-        ask(engine, &stripe, row).await?;
+        let id = row.id;
+        // The others must not wait for it.
+        if let Err(error) = ask(engine, &stripe, row).await {
+            tracing::warn!(purchase.id = %id, %error, "Could not note what became of a purchase");
+        }
     }
     Ok(count)
 }

@@ -3,7 +3,7 @@
 //! Promotional credit is spent before credit that was paid for, the grant that ends first first. What a message does not need after all is given back in the other order, and what comes back
 //! to a grant that has ended ends with it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use model::{MessageId, Money, Timestamp};
 use store::credits::{Charge, Entry, Grant, Ledger};
@@ -65,6 +65,8 @@ pub struct Open {
     /// Its promotional credit, what ends first first. Their rests come to the ledger's promotional credit.
     pub grants: Vec<Grant>,
     remainder_before: i64,
+    /// What the grants had left when they were read, by their numbers.
+    rests_before: BTreeMap<i64, i64>,
 }
 
 /// Why a movement is made.
@@ -118,7 +120,25 @@ impl Told {
 impl Open {
     /// Begins to write a ledger that never had promotional credit.
     pub const fn new(ledger: Ledger) -> Self {
-        Self { remainder_before: ledger.remainder, ledger, entries: Vec::new(), grants: Vec::new() }
+        Self {
+            remainder_before: ledger.remainder,
+            ledger,
+            entries: Vec::new(),
+            grants: Vec::new(),
+            rests_before: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of the grants as they were read.
+    pub fn with_grants(&mut self, grants: Vec<Grant>) {
+        self.rests_before = grants.iter().map(|grant| (grant.number, grant.rest)).collect();
+        self.grants = grants;
+    }
+
+    /// The grants that are to be written: new ones, and those of which something was taken or given back.
+    pub fn changed_grants(&self) -> Vec<Grant> {
+        let is_changed = |grant: &&Grant| self.rests_before.get(&grant.number) != Some(&grant.rest);
+        self.grants.iter().filter(is_changed).cloned().collect()
     }
 
     /// True when there is something to be written.

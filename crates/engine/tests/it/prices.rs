@@ -316,6 +316,29 @@ testkit::both! {
         assert_eq!((first().await, balance(&stage).await), ((Vec::new(), 0), (100, 0, 3, 0)));
     }
 
+    async fn what_comes_back_to_a_grant_behind_many_ends_with_it_and_the_books_add_up(db: TestDb) {
+        let stage = at_prices(&db, 100, sms_and_mail()).await;
+        let grant = async |amount: i64, seconds: i64| {
+            let ends = stage.world.ports.clock.now().plus_seconds(seconds);
+            let new = body(json!({ "amount_micros": amount, "expires_at": ends, "reference": "welcome" }));
+            credits::grant(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
+        };
+        grant(3, 1_000_000).await;
+        let mut later = mail();
+        later["send_at"] = json!(stage.world.ports.clock.now().plus_seconds(100_000));
+        let id = stage.send(later).await;
+        assert_eq!(balance(&stage).await, (100, 3, 0, 0));
+        for _ in 0..201 {
+            grant(1, 1).await;
+            stage.world.clock.advance_ms(1_000);
+        }
+        stage.engine.cancel(&stage.caller, &Repeat::NONE, id).await.unwrap();
+        credits::expire_grants(&stage.engine).await.unwrap();
+        assert_eq!(balance(&stage).await, (100, 0, 0, 0));
+        let verified = engine::books::verify(&db).await.unwrap();
+        assert_eq!((verified.differences, verified.more), (vec![], vec![]));
+    }
+
     async fn a_tenant_is_told_once_that_credit_runs_low(db: TestDb) {
         let stage = at_prices(&db, 10, sms_and_mail()).await;
         change(&stage, json!({ "low_at_micros": 6, "top_up": { "below_micros": 2, "amount_micros": 50 } })).await;

@@ -73,7 +73,7 @@ pub async fn without_tenant(tx: &mut Tx, limit: i64) -> Result<Found<(TenantId, 
     found(tx, &sql, &[], limit, |mut row| Ok((row.get(0)?, row.get(1)?))).await
 }
 
-/// When an invoice's month begins and ends, which channel and country: for telling what is not on any.
+/// What is said to be billed of a month that has no invoice: when it begins, channel and country.
 pub async fn months_without_invoice(
     tx: &mut Tx,
     tenant: TenantId,

@@ -9,6 +9,7 @@ use crate::{
     Dialect, Error, Row, Tx,
     charge_counters::{Counts, Key},
     quotas::Counter,
+    template_counters,
 };
 
 /// What a price list charged a tenant's messages, sum by sum, of those accepted in a time.
@@ -29,27 +30,9 @@ pub async fn charge_counters(
 /// The sums of a template's version: all there are, in the order of their columns.
 pub type OfTemplate = BTreeMap<(TemplateId, i64, bool), Vec<i64>>;
 
-const TEMPLATE_SUMS: [&str; 15] = [
-    "accepted",
-    "sent",
-    "delivered",
-    "read",
-    "failed",
-    "bounced",
-    "canceled",
-    "expired",
-    "suppressed",
-    "unknown",
-    "segments",
-    "opened",
-    "clicked",
-    "machine_opened",
-    "machine_clicked",
-];
-
 /// A tenant's sums by template, as they are kept and as its messages come to. `test` is the bit of `tracking` that marks tests.
 pub async fn templates(tx: &mut Tx, tenant: TenantId, test: i64) -> Result<(OfTemplate, OfTemplate), Error> {
-    let sums = TEMPLATE_SUMS.map(|name| format!("CAST(SUM({name}) AS BIGINT)")).join(", ");
+    let sums = template_counters::NAMES.map(|name| format!("CAST(SUM({name}) AS BIGINT)")).join(", ");
     let kept = format!(
         "SELECT template_id, version, is_test, {sums} FROM template_counters WHERE tenant_id = $1 GROUP BY template_id, version, is_test"
     );
@@ -67,7 +50,8 @@ pub async fn templates(tx: &mut Tx, tenant: TenantId, test: i64) -> Result<(OfTe
     );
     let read = |mut row: Row| {
         let key = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let sums = (3..3 + TEMPLATE_SUMS.len()).map(|index| row.get(index)).collect::<Result<Vec<i64>, Error>>()?;
+        let sums =
+            (3..3 + template_counters::NAMES.len()).map(|index| row.get(index)).collect::<Result<Vec<i64>, Error>>()?;
         Ok((key, sums))
     };
     let kept = tx.rows(&kept, &[&tenant]).await?.into_iter().map(read).collect::<Result<OfTemplate, Error>>()?;
@@ -75,7 +59,7 @@ pub async fn templates(tx: &mut Tx, tenant: TenantId, test: i64) -> Result<(OfTe
     Ok((kept, counted))
 }
 
-/// Attempts by account, hour and outcome, as they are kept in sums and as they are on record: for the last `days` days of which there are sums.
+/// How many attempts there were, by account, beginning of the sum's time and outcome.
 pub type Attempts = BTreeMap<(AccountId, Timestamp, i64), i64>;
 
 /// A tenant's attempts, as they are summed and as they are on record, over the last so many seconds of which there are sums. `length_s` is how long a sum is.
@@ -117,7 +101,7 @@ pub async fn attempts(
     Ok((summed, rows.into_iter().map(read).collect::<Result<_, Error>>()?))
 }
 
-/// Messages over some channels, of those accepted since an instant, that count for a plan and that no counter covers: channel, month of their acceptance (the first of them) and how many.
+/// Messages over a channel, of those accepted since an instant, that count for a plan and that no counter covers: when the first of them was accepted, and how many.
 pub async fn uncounted(
     tx: &mut Tx,
     tenant: TenantId,
