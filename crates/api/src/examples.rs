@@ -247,7 +247,7 @@ pub fn alert_letter() -> Value {
 pub fn alert_rule() -> Value {
     json!({
         "id": ALERT_RULE, "kind": "bounce_rate",
-        "explanation": "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When a time has too few mails, up to 30 days are looked at.",
+        "explanation": "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When a tenant's account has too few mails in that time, up to 30 days are looked at.",
         "name": "Bounces", "enabled": true, "threshold": 4.0, "unit": "percent", "over_s": 86400, "at_least": 1000, "channel": null, "account_id": null, "for_s": 120,
         "quiet_s": 14400, "deliver": [{"channel": "email", "to": "admins"}], "created_at": CREATED, "updated_at": CREATED,
     })

@@ -248,10 +248,10 @@ pub async fn note_told(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<
     tx.execute("UPDATE alert_watches SET told_at = $1 WHERE tenant_id = $2", &[&now, &tenant]).await.map(drop)
 }
 
-/// Tenants with something to tell by `now` for whom nothing was tried after `before`, those first who have waited longest. Across tenants: for the job that tells.
+/// Tenants with something to tell by `now` (what an earlier version left has no time) for whom nothing was tried after `before`, those first who have waited longest. Across tenants: for the job that tells.
 pub async fn to_tell(tx: &mut Tx, before: Timestamp, now: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT tenant_id FROM alert_watches WHERE (told_at IS NULL OR told_at <= $1)
-        AND tenant_id IN (SELECT tenant_id FROM alerts WHERE telling IS NOT NULL AND tell_at <= $2)
+        AND tenant_id IN (SELECT tenant_id FROM alerts WHERE telling IS NOT NULL AND (tell_at IS NULL OR tell_at <= $2))
         ORDER BY told_at IS NOT NULL, told_at, tenant_id LIMIT $3";
     tx.rows(sql, &[&before, &now, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }

@@ -190,7 +190,7 @@ pub async fn count_open(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<(i6
 /// The tenant's alerts about which something is to be told by `now`, oldest first.
 pub async fn telling(tx: &mut Tx, tenant: TenantId, now: Timestamp, limit: i64) -> Result<Vec<Alert>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM alerts WHERE tenant_id = $1 AND telling IS NOT NULL AND tell_at <= $2 ORDER BY tell_at, id LIMIT $3"
+        "SELECT {COLUMNS} FROM alerts WHERE tenant_id = $1 AND telling IS NOT NULL AND (tell_at IS NULL OR tell_at <= $2) ORDER BY tell_at, id LIMIT $3"
     );
     tx.rows(&sql, &[&tenant, &now, &limit]).await?.into_iter().map(read).collect()
 }

@@ -27,7 +27,7 @@ use super::{
     rules::{self, Receiver, Rule},
 };
 use crate::{
-    Engine, Error,
+    Engine, Error, ErrorKind,
     access::{OperatorRole, Role, mail},
     directory::{Tenant, TenantState},
     keys::Caller,
@@ -281,6 +281,11 @@ async fn post(
             Some(key) => engine.send_ours(way.tenant, LETTER, body.as_bytes(), IdempotencyKey::parse(key)?).await,
             None => engine.send(&Caller::system(Some(way.tenant)), body.as_bytes(), None).await,
         };
+        // A tenant reads nothing of the operator's account.
+        let said = |why: &str| match way.by_operator && tenant.is_some() {
+            true => "The operator's account did not take it.".to_owned(),
+            false => format!("{}: {why}", way.name),
+        };
         match sent {
             Ok(reply) => {
                 let answer: Answer = serde_json::from_slice(&reply.body).map_err(Error::internal)?;
@@ -288,12 +293,15 @@ async fn post(
                     return Ok(Tried::Accepted { message_id: Some(answer.id), by_operator: way.by_operator });
                 }
                 let why = answer.failure.map_or_else(|| "it must not be written to".to_owned(), |of| of.detail);
-                refused.push(format!("{}: {why}", way.name));
+                tracing::warn!(tenant.id = %way.tenant, account.id = %way.account, why, "A letter about alerts was suppressed");
+                refused.push(said(&why));
             }
+            // The database or we are busy, and the message may be there all the same: the same way is tried again with the same key.
+            Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled) => return Err(error),
             Err(error) => {
                 tracing::warn!(tenant.id = %way.tenant, account.id = %way.account, %error, "A letter about alerts was not accepted");
                 let why = error.errors.first().map_or(&error.detail, |field| &field.detail);
-                refused.push(format!("{}: {why}", way.name));
+                refused.push(said(why));
             }
         }
     }

@@ -3,14 +3,20 @@
 use model::Channel;
 
 use super::kinds::AlertUnit;
+use crate::documents::figures::{decimals, minor_unit};
 
 const MICROS: i64 = 1_000_000;
 
-/// An amount for people, in hundredths.
+/// An amount for people, in the currency's smallest coins.
 pub fn money(micros: i64, currency: &str) -> String {
-    let hundredths = (micros.unsigned_abs() + 5_000) / 10_000;
-    let whole = grouped_number(i64::try_from(hundredths / 100).unwrap_or(i64::MAX));
-    format!("{}{whole}.{:02} {currency}", if micros < 0 { "-" } else { "" }, hundredths % 100)
+    let coin = minor_unit(currency).unsigned_abs();
+    let (coins, in_whole) = ((micros.unsigned_abs() + coin / 2) / coin, 1_000_000 / coin);
+    let whole = grouped_number(i64::try_from(coins / in_whole).unwrap_or(i64::MAX));
+    let part = match decimals(currency) as usize {
+        0 => String::new(),
+        digits => format!(".{:0digits$}", coins % in_whole),
+    };
+    format!("{}{whole}{part} {currency}", if micros < 0 { "-" } else { "" })
 }
 
 /// Millionths of a percent for people: two digits after the point where they say something.
@@ -76,6 +82,14 @@ pub fn channel(channel: Channel) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_have_the_decimals_of_their_currency() {
+        assert_eq!(
+            [money(12_345_678_000, "EUR"), money(1_408_400_000, "JPY"), money(-13_010_400, "KWD"), money(5_000, "USD")],
+            ["12,345.68 EUR", "1,408 JPY", "-13.010 KWD", "0.01 USD"]
+        );
+    }
 
     #[test]
     fn numbers_are_written_for_people() {
