@@ -124,7 +124,8 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAcc
     let id = AccountId::from_ulid(parts.ports.ids.ulid(now));
     let draft = check::new_account(new)?;
     let (inner, by) = (parts.clone(), caller.clone());
-    let reply = once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
+    // It names the address the provider reports to, whose end may be a secret.
+    let reply = once(parts, caller, repeat, 201, Secrecy::Sealed, move |tx| {
         Box::pin(async move { changes::insert(tx, &inner, &by, tenant, id, draft, now).await })
     })
     .await?;

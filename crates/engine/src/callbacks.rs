@@ -33,15 +33,12 @@ use model::{AccountId, Answer, Call, CallbackId, Failure, FailureKind, Timestamp
 use store::callback_log::Callback;
 use tokio::sync::Semaphore;
 
+pub(crate) use self::write::{Committed, Item, write};
 use self::{fetch::Fetched, record::Logged, rooms::Rooms, write::Written};
 pub use self::{
     log::{CallbackQuery, CallbackView, Told, Unchanged, VerdictWord},
     matching::rematch,
     rooms::Room,
-};
-pub(crate) use self::{
-    record::Secrets,
-    write::{Committed, Item, write},
 };
 use crate::{
     Engine, Error, ErrorKind,

@@ -5,9 +5,13 @@
 //! ([`Directory::refresh`]), within the transaction that accepts messages ([`Directory::refresh_to`]), and after its own changes. What changed is
 //! dropped and read again on next use.
 
+mod secrets;
+
+pub(crate) use self::secrets::Secrets;
+
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use connectors::{Connector, Cx, registry};
@@ -155,6 +159,8 @@ pub struct Account {
     pub trouble: Option<String>,
     /// Its senders besides `from`, oldest first.
     pub senders: Vec<Arc<Sender>>,
+    /// See [`Account::secrets`].
+    pub(crate) hidden: OnceLock<Secrets>,
 }
 
 /// Shortest secret part of an address, in characters: 128 bits in hexadecimal have 32.
@@ -182,6 +188,11 @@ impl Account {
         let paths = [Some(inbound.path(&cx)), inbound.mail_path(&cx)];
         let parts = paths.iter().flatten().flat_map(|path| path.split('/'));
         parts.filter(|part| part.len() >= ADDRESS_SECRET_MIN).map(str::to_owned).collect()
+    }
+
+    /// What of it is shown to nobody who may not change it.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        self.hidden.get_or_init(|| Secrets::of(self))
     }
 
     /// As whom a message leaves: as the sender it names, or as the account's own.
@@ -512,6 +523,7 @@ async fn read_account(
         concurrency: row.concurrency,
         callback_url: callback_url(public_url, row.id),
         trouble,
+        hidden: OnceLock::new(),
         senders: Vec::new(),
     }))
 }

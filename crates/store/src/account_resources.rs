@@ -11,9 +11,7 @@ pub struct Resources {
     pub account_id: AccountId,
     /// Whose.
     pub tenant_id: TenantId,
-    /// What the set-up of its callbacks came to, as JSON.
-    pub callbacks: Option<String>,
-    /// When that was.
+    /// When its callbacks were set up.
     pub callbacks_at: Option<Timestamp>,
     /// When its templates are to be read again.
     pub templates_due_at: Option<Timestamp>,
@@ -23,19 +21,17 @@ pub struct Resources {
     pub templates_trouble: Option<String>,
 }
 
-const COLUMNS: &str =
-    "account_id, tenant_id, callbacks, callbacks_at, templates_due_at, templates_at, templates_trouble";
+const COLUMNS: &str = "account_id, tenant_id, callbacks_at, templates_due_at, templates_at, templates_trouble";
 
 fn read(mut row: Row) -> Result<Resources, Error> {
     let row = &mut row;
     Ok(Resources {
         account_id: row.get(0)?,
         tenant_id: row.get(1)?,
-        callbacks: row.get(2)?,
-        callbacks_at: row.get(3)?,
-        templates_due_at: row.get(4)?,
-        templates_at: row.get(5)?,
-        templates_trouble: row.get(6)?,
+        callbacks_at: row.get(2)?,
+        templates_due_at: row.get(3)?,
+        templates_at: row.get(4)?,
+        templates_trouble: row.get(5)?,
     })
 }
 
@@ -45,18 +41,12 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, account: AccountId) -> Result<O
     tx.row(&sql, &[&account, &tenant]).await?.map(read).transpose()
 }
 
-/// Keeps what the set-up of callbacks came to.
-pub async fn put_callbacks(
-    tx: &mut Tx,
-    tenant: TenantId,
-    account: AccountId,
-    callbacks: &str,
-    at: Timestamp,
-) -> Result<(), Error> {
+/// Notes when callbacks were set up. What earlier versions kept of it may name secret addresses, and is removed.
+pub async fn put_callbacks(tx: &mut Tx, tenant: TenantId, account: AccountId, at: Timestamp) -> Result<(), Error> {
     tx.execute(
-        "INSERT INTO account_resources (account_id, tenant_id, callbacks, callbacks_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (account_id) DO UPDATE SET callbacks = $3, callbacks_at = $4",
-        &[&account, &tenant, &callbacks, &at],
+        "INSERT INTO account_resources (account_id, tenant_id, callbacks_at) VALUES ($1, $2, $3)
+         ON CONFLICT (account_id) DO UPDATE SET callbacks = NULL, callbacks_at = excluded.callbacks_at",
+        &[&account, &tenant, &at],
     )
     .await
     .map(drop)

@@ -12,8 +12,7 @@ use utoipa::ToSchema;
 use super::{changes, view::may_change};
 use crate::{
     Error, Parts, audit,
-    callbacks::Secrets,
-    directory::Account,
+    directory::{Account, Secrets},
     keys::Caller,
     once::{self, Repeat, Reply, Secrecy, once},
     provider,
@@ -80,7 +79,7 @@ pub async fn callbacks(parts: &Parts, caller: &Caller, id: AccountId) -> Result<
         None => None,
     };
     let shown = view(parts, &account, seen, set_at);
-    Ok(if may_change(caller, &account.channels) { shown } else { shown.without(&Secrets::of(&account)) })
+    Ok(if may_change(caller, &account.channels) { shown } else { shown.without(account.secrets()) })
 }
 
 /// Sets the account's callbacks up at the provider. Secrets the provider gives are sealed into the account. Needs the scope `accounts:write`.
@@ -113,7 +112,7 @@ pub async fn set_callbacks(parts: &Parts, caller: &Caller, repeat: &Repeat, id: 
     let done = driven.map_err(provider::refusal)?;
     let now = parts.ports.clock.now();
     let (inner, by) = (parts.clone(), caller.clone());
-    let reply = once(parts, caller, repeat, 200, Secrecy::Plain, move |tx| {
+    let reply = once(parts, caller, repeat, 200, Secrecy::Sealed, move |tx| {
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
             super::find(tx, tenant, id).await?;
@@ -122,11 +121,9 @@ pub async fn set_callbacks(parts: &Parts, caller: &Caller, repeat: &Repeat, id: 
                     done.settings.iter().map(|(name, value)| ((*name).to_owned(), Some(value.clone()))).collect();
                 changes::change_settings(tx, &inner, tenant, id, &given, now).await?;
             }
-            let kept = serde_json::json!({ "lines": done.lines }).to_string();
-            account_resources::put_callbacks(tx, tenant, id, &kept, now).await?;
+            account_resources::put_callbacks(tx, tenant, id, now).await?;
             let given: Vec<&str> = done.settings.iter().map(|(name, _)| *name).collect();
-            let secrets = Secrets::of(&account);
-            let lines: Vec<_> = done.lines.iter().map(|line| secrets.hidden(line.clone())).collect();
+            let lines: Vec<_> = done.lines.iter().map(|line| account.secrets().hidden(line.clone())).collect();
             let detail = serde_json::json!({"set": done.is_set, "done": lines, "settings": given});
             audit::record(tx, tenant, &inner.ports.ids, now, &by, "account.callbacks_set", id, &detail).await?;
             Ok(view(&inner, &account, Some(Ok(done)), Some(now)))

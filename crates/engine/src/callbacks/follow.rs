@@ -5,7 +5,6 @@ use std::sync::Arc;
 use model::{AccountId, Answer, Broken, Call, CallbackId, TenantId};
 use store::{Scope, callback_log};
 
-use super::record::Secrets;
 use crate::{Engine, Ports, directory::Account};
 
 /// Longest piece of an answer kept, in characters.
@@ -22,7 +21,7 @@ impl Engine {
             };
             tokio::spawn(async move {
                 let result = ports.transport.exchange(Arc::new(call)).await;
-                let detail = Secrets::of(&account).hidden(outcome(&result));
+                let detail = account.secrets().hidden(outcome(&result));
                 tracing::info!(account.id = %account.id, connector = account.connector.spec().id, "Made a call that a callback asked for");
                 note(&ports, account.tenant_id, account.id, id, detail).await;
                 drop(seat);

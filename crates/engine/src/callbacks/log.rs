@@ -12,7 +12,6 @@ use store::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::record::Secrets;
 use crate::{
     Engine, Error, apply::Change, directory::Account, keys::Caller, page::Window, queries::to_json, view::raw,
 };
@@ -56,7 +55,7 @@ pub struct Told {
 #[schema(as = CallbackUnchanged)]
 #[serde(rename_all = "snake_case")]
 pub enum Unchanged {
-    /// It was known already: the message had come as far, or the message somebody sent was stored before.
+    /// The message had come as far or had gone on another way, or what somebody sent was stored before.
     KnownAlready,
     /// No such message was known then. Should it become known within a week, the report is applied, and the message's timeline tells it.
     UnknownMessage,
@@ -174,7 +173,7 @@ impl CallbackView {
     /// `account` is the one it came to, if it is still there: rows from before its addresses were taken out have them in their paths.
     fn of(row: Callback, account: Option<&Account>) -> Self {
         let path = match account {
-            Some(account) => Secrets::of(account).hidden(row.path),
+            Some(account) => account.secrets().hidden(row.path),
             None => row.path,
         };
         let (body, body_encoding) = match text(row.body) {

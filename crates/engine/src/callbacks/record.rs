@@ -8,7 +8,7 @@ use model::{CallbackId, Timestamp};
 use store::callback_log::Callback;
 
 use super::{BODY_MAX, LOGGED_MAX, OwnedRequest};
-use crate::directory::{Account, DOTS};
+use crate::directory::{Account, DOTS, Secrets};
 
 /// Bytes kept of the body of a request that could not be verified.
 const INVALID_BODY_MAX: usize = 4 * 1024;
@@ -21,8 +21,6 @@ const HIDDEN: &[&str] =
     &["authorization", "proxy-authorization", "cookie", "x-telegram-bot-api-secret-token", "x-api-key"];
 /// Parameters whose values are never kept: their names contain one of these.
 const HIDDEN_PARAMETERS: &[&str] = &["token", "secret", "password", "api_key", "apikey"];
-/// Shortest setting that is searched for: shorter ones occur by chance.
-const SECRET_MIN: usize = 4;
 /// Bytes of a request's key: nobody but the provider can make two requests with the same.
 const DEDUPE_LEN: usize = 16;
 
@@ -50,9 +48,9 @@ pub(super) fn row(
         Logged::Invalid(reason) => ("invalid", Some(reason), INVALID_BODY_MAX),
         Logged::Unreadable(reason) => ("unreadable", Some(reason), kept_max(request)),
     };
-    let secrets = Secrets::of(account);
+    let secrets = account.secrets();
     let headers: Vec<(&str, String)> =
-        request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, &secrets)).collect();
+        request.headers.iter().take(HEADERS_MAX).map(|(n, v)| header(n, v, secrets)).collect();
     Callback {
         tenant_id: account.tenant_id,
         id,
@@ -106,54 +104,6 @@ pub(super) fn dedupe(inbound: &dyn Inbound, request: &Request<'_>) -> Vec<u8> {
     context.finish().as_ref()[..DEDUPE_LEN].to_vec()
 }
 
-/// What of an account nobody may read who may not change it: its secret settings, and the secrets in its addresses.
-pub(crate) struct Secrets(Vec<String>);
-
-impl Secrets {
-    /// Those of one account.
-    pub fn of(account: &Account) -> Self {
-        let fields = account.connector.spec().fields;
-        let settings = account.values.secrets(fields).filter(|secret| secret.len() >= SECRET_MIN).map(str::to_owned);
-        let plain = settings.chain(account.address_secrets());
-        Self(plain.flat_map(|secret| [escaped(&secret, false), escaped(&secret, true), secret]).collect())
-    }
-
-    /// A text without them.
-    pub fn hidden(&self, text: String) -> String {
-        let hide =
-            |text: String, secret: &String| if text.contains(secret) { text.replace(secret, DOTS) } else { text };
-        self.0.iter().fold(text, hide)
-    }
-
-    fn hidden_bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        self.0.iter().fold(bytes.to_vec(), |bytes, secret| replaced(bytes, secret.as_bytes()))
-    }
-}
-
-/// A secret as it stands in an address or a form, with small or capital hexadecimal digits.
-fn escaped(secret: &str, has_small: bool) -> String {
-    let one = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ if has_small => format!("%{byte:02x}"),
-        _ => format!("%{byte:02X}"),
-    };
-    secret.bytes().map(one).collect()
-}
-
-fn replaced(bytes: Vec<u8>, secret: &[u8]) -> Vec<u8> {
-    let find = |from: usize| bytes[from..].windows(secret.len()).position(|window| window == secret);
-    let Some(first) = find(0) else { return bytes };
-    let (mut clean, mut from, mut next) = (Vec::with_capacity(bytes.len()), 0, Some(first));
-    while let Some(at) = next {
-        clean.extend_from_slice(&bytes[from..from + at]);
-        clean.extend_from_slice(DOTS.as_bytes());
-        from += at + secret.len();
-        next = find(from);
-    }
-    clean.extend_from_slice(&bytes[from..]);
-    clean
-}
-
 fn header<'a>(name: &'a str, value: &str, secrets: &Secrets) -> (&'a str, String) {
     if HIDDEN.contains(&name) {
         return (name, DOTS.to_owned());
@@ -187,23 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_replaced_wherever_they_are() {
-        let check = |text: &str, expected: &str| {
-            assert_eq!(String::from_utf8(replaced(text.as_bytes().to_vec(), b"hush")).unwrap(), expected);
-        };
-        check("no secret", "no secret");
-        check("hush", "••••");
-        check("a hush b hushhush c", "a •••• b •••••••• c");
-        check("hus", "hus");
-    }
-
-    #[test]
-    fn secrets_are_found_as_they_stand_in_addresses_and_forms() {
-        let plain = "PLANTED/SECRET+xy=".to_owned();
-        let secrets = Secrets([escaped(&plain, false), escaped(&plain, true), plain].into());
-        for text in ["x=PLANTED/SECRET+xy=&y", "x=PLANTED%2FSECRET%2Bxy%3D&y", "x=PLANTED%2fSECRET%2bxy%3d&y"] {
-            assert_eq!(secrets.hidden(text.to_owned()), "x=••••&y");
-        }
+    fn fields_of_a_form_with_telling_names_are_hidden() {
         let form = OwnedRequest {
             method: "POST".to_owned(),
             path: "/".to_owned(),

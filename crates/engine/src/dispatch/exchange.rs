@@ -3,7 +3,7 @@
 use model::{Answer, Broken, Call};
 use serde::Serialize;
 
-use crate::directory::{Account, DOTS};
+use crate::directory::Account;
 
 /// Longest request or answer body kept, in bytes.
 const BODY_MAX: usize = 1_024;
@@ -23,17 +23,7 @@ struct Exchange<'a> {
 /// Writes an exchange as JSON. `None` for a call that made none. Of a private one the body of the request is left out, whatever form the secret in it has taken.
 pub fn record(call: &Call, result: &Result<Answer, Broken>, account: &Account, is_private: bool) -> Option<String> {
     let request = request(call, is_private)?;
-    let fields = account.connector.spec().fields;
-    // Only a request that names an address of ours can tell the secret in it.
-    let addresses = match request.contains(&account.id.to_string()) {
-        true => account.address_secrets(),
-        false => Vec::new(),
-    };
-    let hide = |text: String| {
-        let settings =
-            account.values.secrets(fields).flat_map(str::split_whitespace).filter(|secret| secret.len() >= 4);
-        settings.chain(addresses.iter().map(String::as_str)).fold(text, |text, secret| text.replace(secret, DOTS))
-    };
+    let hide = |text: String| account.secrets().hidden(text);
     let exchange = Exchange {
         request: hide(request),
         answer: result.as_ref().ok().and_then(answer).map(hide),

@@ -508,6 +508,7 @@ mod tests {
             per_second: None,
             concurrency: None,
             callback_url: String::new(),
+            hidden: std::sync::OnceLock::new(),
             trouble: None,
             senders: Vec::new(),
         }

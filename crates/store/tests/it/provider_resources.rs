@@ -142,11 +142,11 @@ testkit::both! {
 
     async fn what_is_known_of_an_account_is_put_together(db: TestDb) {
         write(&db.db, |tx| Box::pin(async move {
-            account_resources::put_callbacks(tx, ACME, ACCOUNT, "{}", at(1)).await?;
+            account_resources::put_callbacks(tx, ACME, ACCOUNT, at(1)).await?;
             account_resources::put_templates(tx, ACME, ACCOUNT, Some(at(2)), None, at(5)).await?;
             account_resources::put_templates(tx, ACME, ACCOUNT, None, Some("no answer"), at(7)).await?;
             let found = account_resources::find(tx, ACME, ACCOUNT).await?.unwrap();
-            assert_eq!((found.callbacks.as_deref(), found.callbacks_at, found.templates_at), (Some("{}"), Some(at(1)), Some(at(2))));
+            assert_eq!((found.callbacks_at, found.templates_at), (Some(at(1)), Some(at(2))));
             assert_eq!((found.templates_trouble.as_deref(), found.templates_due_at), (Some("no answer"), Some(at(7))));
             assert_eq!(account_resources::templates_due(tx, at(6), 9).await?, []);
             assert_eq!(account_resources::templates_due(tx, at(7), 9).await?, [(ACME, ACCOUNT)]);

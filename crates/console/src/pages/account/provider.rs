@@ -95,7 +95,7 @@ fn callbacks_card(cx: &Cx, id: AccountId, name: &str, found: Result<AccountCallb
                 p.muted { "How " (name) " tells what became of messages, and what people answered." }
                 @if !callbacks.lines.is_empty() { ul.stack.tight { @for line in &callbacks.lines { li.break dir="auto" { (line) } } } }
                 @if let Some(url) = &callbacks.url { (super::watch::address(url, "the callback address")) }
-                @for paste in &callbacks.by_hand { div.field { span.label { (paste.place) } (parts::copy_line(&paste.value, &paste.place)) } }
+                @for paste in &callbacks.by_hand { div.field { span.label { (paste.place) } (super::watch::address(&paste.value, &paste.place)) } }
                 @if let Some(help) = &callbacks.help { p.small { (help.replace('`', "")) } }
                 @if !callbacks.security.is_empty() { p."small muted" { (callbacks.security.replace('`', "")) } }
             } }

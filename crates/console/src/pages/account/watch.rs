@@ -106,9 +106,9 @@ pub(super) fn callback_card(account: &AccountView, spec: &Spec) -> Markup {
 /// An address to copy, or what of it is shown to who may not change the account.
 pub(super) fn address(url: &str, what: &str) -> Markup {
     html! {
-        @if url.ends_with('•') {
+        @if url.contains('•') {
             code.break { (url) }
-            p."small muted" { "Its end is secret: whoever may change this account sees it." }
+            p."small muted" { "What is not shown is secret: whoever may change this account sees it." }
         } @else {
             (parts::copy_line(url, what))
         }
