@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use engine::{Error, dead_letters::Export, once::Reply};
+use engine::{Error, export::Export, once::Reply};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -64,12 +64,16 @@ pub fn made(body: Vec<u8>) -> Answer {
 }
 
 /// Where the next file of an export begins.
-pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("next-cursor");
+const NEXT_CURSOR: HeaderName = HeaderName::from_static("next-cursor");
 
 /// A file of an export.
 pub fn file(export: Export) -> Response {
-    let mut response = bytes(StatusCode::OK, export.content_type, export.body.into());
-    if let Some(cursor) = export.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
+    going_on(bytes(StatusCode::OK, export.content_type, export.body.into()), export.next_cursor)
+}
+
+/// A file with where the next one begins.
+pub fn going_on(mut response: Response, next_cursor: Option<String>) -> Response {
+    if let Some(cursor) = next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
         response.headers_mut().insert(NEXT_CURSOR, cursor);
     }
     response

@@ -1,7 +1,7 @@
 //! In which form an answer is wanted, for every route that has more than JSON: `format` of the query, or else what `Accept` names.
 
 use axum::extract::FromRequestParts;
-use engine::{Error, ErrorKind, FieldError};
+use engine::{Error, ErrorKind, FieldError, export::Format};
 use http::{HeaderMap, header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
@@ -106,6 +106,15 @@ impl Wanted {
         };
         let most = offered.iter().map(weight).max().unwrap_or(0);
         Ok(offered.iter().copied().find(|form| weight(form) == most).unwrap_or(Form::Json))
+    }
+
+    /// The form of a file that has either, where one is usual.
+    pub fn file(&self, usual: Format) -> Result<Format, Error> {
+        let offered = match usual {
+            Format::Csv => [Form::Csv, Form::Ndjson],
+            Format::Ndjson => [Form::Ndjson, Form::Csv],
+        };
+        Ok(if self.of(&offered)? == Form::Csv { Format::Csv } else { Format::Ndjson })
     }
 }
 

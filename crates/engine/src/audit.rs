@@ -23,7 +23,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     Error, Parts,
     csv::Csv,
-    dead_letters::{Export, Format},
+    export::{Export, Format},
     keys::Caller,
     page::{Page, Window, read_cursor, write_cursor},
     queries::{malformed, to_json},
@@ -288,11 +288,11 @@ pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: 
     rows.truncate(EXPORT_MAX);
     let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
     note_export(parts, caller, "audit_log.exported", caller.owner(), rows.len(), query).await?;
-    let (content_type, body) = match format {
-        Format::Ndjson => ("application/x-ndjson", lines(rows)?),
-        Format::Csv => ("text/csv; charset=utf-8", table(rows)),
+    let body = match format {
+        Format::Ndjson => lines(rows)?,
+        Format::Csv => table(rows),
     };
-    Ok(Export { content_type, body, next_cursor })
+    Ok(Export { content_type: format.media_type(), body, next_cursor })
 }
 
 fn lines(rows: Vec<audit::Entry>) -> Result<Vec<u8>, Error> {

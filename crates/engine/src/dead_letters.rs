@@ -15,7 +15,7 @@ use store::{
 use utoipa::{IntoParams, ToSchema};
 
 pub use self::{
-    export::{EXPORT_MAX, Export, Format},
+    export::EXPORT_MAX,
     retry::{RETRY_MAX, RetryAnswer, RetryRequest},
 };
 use crate::{

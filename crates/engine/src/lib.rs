@@ -38,6 +38,7 @@ pub mod domains;
 pub mod endpoints;
 mod engine;
 pub mod error;
+pub mod export;
 pub mod inbound;
 pub mod installation;
 pub mod invoice_deliveries;

@@ -92,6 +92,12 @@ pub async fn page(tx: &mut Tx, from: TenantId, limit: i64) -> Result<Vec<Mark>, 
     tx.rows(&sql, &[&from, &limit]).await?.into_iter().map(read).collect()
 }
 
+/// The seals of all marks, in the order of their owners.
+pub async fn seals(tx: &mut Tx) -> Result<Vec<Vec<u8>>, Error> {
+    let rows = tx.rows("SELECT seal FROM audit_marks ORDER BY owner_id", &[]).await?;
+    rows.into_iter().map(|mut row| row.get(0)).collect()
+}
+
 /// One owner's mark.
 pub async fn find(tx: &mut Tx, owner: TenantId) -> Result<Option<Mark>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM audit_marks WHERE owner_id = $1");

@@ -8,7 +8,6 @@ use engine::{
     },
     page::Page,
 };
-use http::HeaderValue;
 use model::CampaignId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -16,7 +15,7 @@ use utoipa::IntoParams;
 use super::PageQuery;
 use crate::{
     App,
-    answer::{self, Answer, NEXT_CURSOR},
+    answer::{self, Answer},
     examples,
     extract::{Args, Id, Json, Post, Who, read},
     formats::{Form, FormatQuery, Formed},
@@ -221,9 +220,5 @@ pub(crate) async fn export(
 ) -> Answer {
     wanted.of(&[Form::Csv])?;
     let (body, next) = campaigns::export(app.engine(), &caller, id, query.cursor.as_deref()).await?;
-    let mut response = answer::csv(body);
-    if let Some(cursor) = next.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
-        response.headers_mut().insert(NEXT_CURSOR, cursor);
-    }
-    Ok(response)
+    Ok(answer::going_on(answer::csv(body), next))
 }

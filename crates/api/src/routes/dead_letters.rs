@@ -2,20 +2,20 @@
 
 use axum::extract::State;
 use engine::{
-    dead_letters::{DeadLetterQuery, DeadLetterView, Format, RetryAnswer, RetryRequest},
+    dead_letters::{DeadLetterQuery, DeadLetterView, RetryAnswer, RetryRequest},
+    export::Format,
     page::Page,
 };
-use http::{HeaderValue, StatusCode};
 use model::{AccountId, Channel, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
     App,
-    answer::{self, Answer, NEXT_CURSOR},
+    answer::{self, Answer},
     examples,
     extract::{Args, Post, Who, read},
-    formats::{Form, FormatQuery, Formed},
+    formats::{FormatQuery, Formed},
 };
 
 /// Lists dead letters
@@ -62,15 +62,11 @@ pub(crate) async fn export(
     Who(caller): Who,
     Formed(query, wanted): Formed<ExportQuery>,
 ) -> Answer {
-    let format = if wanted.of(&[Form::Ndjson, Form::Csv])? == Form::Csv { Format::Csv } else { Format::Ndjson };
+    let format = wanted.file(Format::Ndjson)?;
     let ExportQuery { account_id, channel, since, until, cursor } = query;
     let asked = DeadLetterQuery { account_id, channel, since, until, limit: None, cursor };
     let file = app.engine().export_dead_letters(&caller, &asked, format).await?;
-    let mut response = answer::bytes(StatusCode::OK, file.content_type, file.body.into());
-    if let Some(cursor) = file.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
-        response.headers_mut().insert(NEXT_CURSOR, cursor);
-    }
-    Ok(response)
+    Ok(answer::file(file))
 }
 
 /// Tries dead letters again

@@ -4,10 +4,9 @@ use axum::extract::State;
 use engine::{
     audit::{self, AuditEntry, AuditQuery},
     callbacks::{CallbackQuery, CallbackView},
-    dead_letters::Format,
+    export::Format,
     page::Page,
 };
-use http::{HeaderValue, StatusCode};
 use model::{CallbackId, Timestamp};
 
 use serde::Deserialize;
@@ -15,10 +14,10 @@ use utoipa::IntoParams;
 
 use crate::{
     App,
-    answer::{self, Answer, NEXT_CURSOR},
+    answer::{self, Answer},
     examples,
     extract::{Args, Id, Who},
-    formats::{Form, FormatQuery, Formed},
+    formats::{FormatQuery, Formed},
 };
 
 /// Lists the audit log
@@ -73,16 +72,12 @@ pub(crate) async fn export_audit(
     Who(caller): Who,
     Formed(query, wanted): Formed<AuditFileQuery>,
 ) -> Answer {
-    let format = if wanted.of(&[Form::Ndjson, Form::Csv])? == Form::Csv { Format::Csv } else { Format::Ndjson };
+    let format = wanted.file(Format::Ndjson)?;
     let AuditFileQuery { actor, action, about, q, subject, since, until, cursor } = query;
     let asked = AuditQuery { actor, action, about, q, subject, since, until, limit: None, cursor };
     let parts = app.engine().parts();
     let file = audit::export(parts, &caller, &asked, format).await?;
-    let mut response = answer::bytes(StatusCode::OK, file.content_type, file.body.into());
-    if let Some(cursor) = file.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
-        response.headers_mut().insert(NEXT_CURSOR, cursor);
-    }
-    Ok(response)
+    Ok(answer::file(file))
 }
 
 /// Lists the callback log

@@ -3,20 +3,19 @@
 use axum::extract::State;
 use engine::{
     consent::suppressions::{NewSuppression, NewSuppressions, SuppressionQuery, SuppressionView, SuppressionsAdded},
-    dead_letters::Format,
+    export::Format,
     page::Page,
 };
-use http::{HeaderValue, StatusCode};
 use model::{Channel, SuppressionId, SuppressionReason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
     App,
-    answer::{self, Answer, NEXT_CURSOR},
+    answer::{self, Answer},
     examples,
     extract::{Args, Id, Post, Who, read},
-    formats::{Form, FormatQuery, Formed},
+    formats::{FormatQuery, Formed},
 };
 
 /// Suppresses an address
@@ -82,15 +81,11 @@ pub(crate) async fn export(
     Who(caller): Who,
     Formed(query, wanted): Formed<ExportQuery>,
 ) -> Answer {
-    let format = if wanted.of(&[Form::Csv, Form::Ndjson])? == Form::Csv { Format::Csv } else { Format::Ndjson };
+    let format = wanted.file(Format::Csv)?;
     let ExportQuery { channel, reason, cursor } = query;
     let asked = SuppressionQuery { channel, reason, cursor, ..SuppressionQuery::default() };
     let file = app.engine().export_suppressions(&caller, &asked, format).await?;
-    let mut response = answer::bytes(StatusCode::OK, file.content_type, file.body.into());
-    if let Some(cursor) = file.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {
-        response.headers_mut().insert(NEXT_CURSOR, cursor);
-    }
-    Ok(response)
+    Ok(answer::file(file))
 }
 
 /// Shows a suppression

@@ -1,7 +1,8 @@
 //! Dead letters, which a person may send again, and messages people sent to the tenant.
 
 use engine::{
-    dead_letters::{DeadLetterQuery, Format, RetryRequest},
+    dead_letters::{DeadLetterQuery, RetryRequest},
+    export::Format,
     inbound::InboundQuery,
     once::Repeat,
 };

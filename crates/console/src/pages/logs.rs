@@ -302,7 +302,7 @@ fn changed(one: &Told) -> Markup {
             }
         }
         @match one.unchanged {
-            Some(Unchanged::KnownAlready) => span.muted { "Nothing: it was known already" },
+            Some(Unchanged::KnownAlready) => span.muted { "Nothing: it was known, or went another way" },
             Some(Unchanged::UnknownMessage) => span.muted { "Nothing: no such message was known then" },
             None => {},
         }

@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use engine::{
     consent::suppressions::{NewSuppression, SuppressionQuery, SuppressionView},
-    dead_letters::Format,
+    export::Format,
     once::Repeat,
 };
 use http::{HeaderValue, header};

@@ -32,6 +32,8 @@ const PAGE: i64 = 200;
 pub(super) const MARKS_PAGE: i64 = 1_000;
 /// For how long after the first seals, in seconds, entries without any are taken as written by an older Tidings that still runs beside this one while it is replaced.
 const UPGRADE_S: i64 = 3_600;
+/// How often a log that is not as it was written is told of in our own, in seconds.
+const TOLD_EVERY_S: i64 = 3_600;
 /// Entries outside of a chain that are read at once.
 const LOOSE_PAGE: i64 = 1_000;
 
@@ -148,34 +150,29 @@ async fn mark_some(tx: &mut Tx, ids: &Ids, from: TenantId, now: Timestamp) -> Re
     };
     let is_upgrade = register.begun_at.is_none_or(|begun| now < begun.plus_seconds(UPGRADE_S));
     let mut marked = 0;
+    // It stays so until somebody looks: once an hour is often enough to say it.
+    let is_told = now.as_seconds() % TOLD_EVERY_S < EVERY_MS as i64 / 1_000;
     for owner in &owners {
         match mark(tx, ids, &key, *owner, is_upgrade, now).await? {
             None => marked += 1,
-            Some(what) => {
+            Some(what) if is_told => {
                 tracing::error!(tenant.id = %owner, what, "An audit log is not as it was written: tidings doctor --audit tells more")
             }
+            Some(_) => {}
         }
     }
     let is_full = owners.len() as i64 == PAGE;
-    if register.begun_at.is_none() && !is_full {
+    let begins = register.begun_at.is_none() && !is_full;
+    if begins {
         register.begun_at = Some(now);
         tracing::info!("Every audit log is sealed from now on");
     }
-    register.marked_at = Some(now);
-    register.seal = key.of_register(&register, &seals(tx).await?);
-    audit_marks::put_register(tx, &register).await?;
-    Ok((marked, owners.last().copied().filter(|_| is_full)))
-}
-
-/// The seals of all marks.
-async fn seals(tx: &mut Tx) -> Result<Vec<Vec<u8>>, Error> {
-    let (mut seals, mut from) = (Vec::new(), OPERATOR);
-    loop {
-        let page = audit_marks::page(tx, from, MARKS_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(seals) };
-        from = TenantId::from_ulid(last.owner.ulid() + 1);
-        seals.extend(page.into_iter().map(|mark| mark.seal));
+    if (marked > 0 || begins) && register.begun_at.is_some() {
+        register.marked_at = Some(now);
+        register.seal = key.of_register(&register, &audit_marks::seals(tx).await?);
+        audit_marks::put_register(tx, &register).await?;
     }
+    Ok((marked, owners.last().copied().filter(|_| is_full)))
 }
 
 /// Marks one log, or says why its mark stays what it was: a mark never covers up what verifying would tell.

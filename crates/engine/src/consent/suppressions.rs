@@ -18,8 +18,8 @@ use super::{bar, policy};
 use crate::{
     Engine, Error, ErrorKind, audit,
     csv::Csv,
-    dead_letters::{Export, Format},
     directory::Tenant,
+    export::{Export, Format},
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
@@ -366,11 +366,11 @@ impl Engine {
         rows.truncate(EXPORT_MAX);
         let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
         audit::note_export(self.parts(), caller, "suppressions.exported", caller.owner(), rows.len(), query).await?;
-        let (content_type, body) = match format {
-            Format::Ndjson => ("application/x-ndjson", lines(&rows)),
-            Format::Csv => ("text/csv; charset=utf-8", table(&rows)),
+        let body = match format {
+            Format::Ndjson => lines(&rows),
+            Format::Csv => table(&rows),
         };
-        Ok(Export { content_type, body, next_cursor })
+        Ok(Export { content_type: format.media_type(), body, next_cursor })
     }
 
     async fn read_suppressions(

@@ -1,13 +1,13 @@
 //! Dead letters as a file, for people who work through them elsewhere.
 
 use model::Timestamp;
-use serde::Deserialize;
 use store::messages::Message;
 
 use super::{DeadLetterQuery, shown};
 use crate::{
     Engine, Error, audit,
     csv::Csv,
+    export::{Export, Format},
     keys::Caller,
     page::{read_cursor, write_cursor},
     queries::to_json,
@@ -17,27 +17,6 @@ use crate::{
 pub const EXPORT_MAX: usize = 10_000;
 /// The list's name, which its cursors are bound to; the same as of the list itself.
 const LIST: &str = "dead_letters";
-
-/// The form of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// One JSON object per line.
-    Ndjson,
-    /// A table for spreadsheets.
-    Csv,
-}
-
-/// A file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Export {
-    /// Its media type.
-    pub content_type: &'static str,
-    /// Its bytes.
-    pub body: Vec<u8>,
-    /// Where the next file begins, when there were more rows.
-    pub next_cursor: Option<String>,
-}
 
 impl Engine {
     /// Writes the tenant's dead letters into a file of up to [`EXPORT_MAX`] rows, newest message first; the query's `limit` is not looked at. Needs the scope
@@ -55,11 +34,11 @@ impl Engine {
         rows.truncate(EXPORT_MAX);
         let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
         audit::note_export(self.parts(), caller, "dead_letters.exported", caller.owner(), rows.len(), query).await?;
-        let (content_type, body) = match format {
-            Format::Ndjson => ("application/x-ndjson", lines(&rows, self.ports.clock.now())?),
-            Format::Csv => ("text/csv; charset=utf-8", table(&rows)),
+        let body = match format {
+            Format::Ndjson => lines(&rows, self.ports.clock.now())?,
+            Format::Csv => table(&rows),
         };
-        Ok(Export { content_type, body, next_cursor })
+        Ok(Export { content_type: format.media_type(), body, next_cursor })
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     Engine, Error, Parts, audit,
     csv::Csv,
-    dead_letters::Export,
+    export::{Export, Format},
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
@@ -385,6 +385,8 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
     let write = parts.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             tenants::bump(tx, Some(tenant)).await?;
+            // Before the ledger, in the order in which closing a month takes them.
+            subscriptions::lock(tx, tenant).await?;
             let before = ledger_to_write(tx, tenant, now).await?;
             if change.mode.is_some_and(|mode| mode != BillingMode::None) {
                 check_plan(tx, &before).await?;
@@ -659,7 +661,7 @@ pub async fn statement(parts: &Parts, caller: &Caller, query: &StatementQuery) -
         ];
         csv.row(cells.iter().map(String::as_str));
     }
-    Ok(Export { content_type: "text/csv; charset=utf-8", body: csv.into_bytes(), next_cursor })
+    Ok(Export { content_type: Format::Csv.media_type(), body: csv.into_bytes(), next_cursor })
 }
 
 /// Records credit that was bought. Needs an operator with the scope `purchases:write`.

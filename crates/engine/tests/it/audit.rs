@@ -4,7 +4,7 @@ use serde_json::json;
 use testkit::{Stage, TestDb};
 use tidings_engine::{
     audit::{self, AuditQuery},
-    dead_letters::Format,
+    export::Format,
     once::Repeat,
 };
 

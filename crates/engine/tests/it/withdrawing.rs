@@ -10,7 +10,8 @@ use model::{AccountId, MessageId};
 use serde_json::{Value, json};
 use testkit::{Stage, TestDb, World, broken_after, broken_before, http_answer};
 use tidings_engine::{
-    dead_letters::{DeadLetterQuery, Format, RetryRequest},
+    dead_letters::{DeadLetterQuery, RetryRequest},
+    export::Format,
     once::{IdempotencyKey, Repeat, Reply},
 };
 

@@ -29,7 +29,7 @@ fn of(amounts: &[Money], currency: &str) -> i64 {
 /// Draws the cost by channel over time, in the currency that most of it is in.
 pub(super) fn card(periods: &Periods, view: &AnalyticsView) -> Markup {
     let Some(main) = view.totals.costs.iter().max_by_key(|money| money.amount_micros) else {
-        let text = "No cost is known: there are no prices for this tenant, and its providers tell none.";
+        let text = "No cost is known: there are no prices, and providers tell none.";
         return parts::card("Cost", None, html! { p.muted { (text) } });
     };
     let currency = &main.currency;
