@@ -26,6 +26,7 @@ use crate::{
 ///
 /// Into the caller's tenant, with a role (`owner`, `admin`, `member`, `viewer`) and permissions beyond it. Nobody gives more than they have. Without an e-mail account
 /// to send it through, the answer shows the link instead, this once. An operator outside of any tenant invites to its own staff (`admin`, `support`, `sales`).
+/// The operator's account carries 50 invitations a day for a tenant, 3 of them to one address: beyond that it is 429 `too_many_letters`.
 #[utoipa::path(post, path = "/v1/users", operation_id = "invite_user", tag = "Users",
     request_body(content = NewMember, example = json!({"email": "ada@example.com", "name": "Ada Lovelace", "role": "member", "permissions": ["campaigns"]})),
     responses((status = 201, description = "The invitation.", body = InvitedView, example = json!(examples::invited()))))]

@@ -31,6 +31,13 @@ pub struct Way {
     account: AccountId,
 }
 
+impl Way {
+    /// For whom it is lent: the tenant, when a letter of its leaves through an account of somebody else's.
+    pub fn lent_to(&self, owner: Option<TenantId>) -> Option<TenantId> {
+        owner.filter(|tenant| *tenant != self.tenant)
+    }
+}
+
 /// What a letter says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Letter {

@@ -7,13 +7,19 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use model::Timestamp;
-use store::{Scope, sign_in};
+use model::{TenantId, Timestamp};
+use store::{Scope, Tx, sign_in};
 
 use crate::{Error, ErrorKind, Parts};
 
 /// Failures older than this are forgotten, in seconds: a day.
 pub const FORGOTTEN_S: i64 = 24 * 60 * 60;
+
+/// Letters that the operator's account carries for one tenant in a day of UTC.
+pub const LETTERS_A_DAY: i64 = 50;
+/// Letters of one tenant to one address in such a day.
+pub const LETTERS_TO_ONE_A_DAY: i64 = 3;
+const DAY_S: i64 = 24 * 60 * 60;
 
 /// One of the three counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +135,29 @@ pub async fn clear(parts: &Parts, account: &str, ip: Option<IpAddr>, now: Timest
         })
     });
     write.await
+}
+
+/// Counts a letter that the operator's account carries for a tenant, or refuses it: nobody writes to strangers in the operator's name.
+pub(super) async fn letter(tx: &mut Tx, tenant: TenantId, to: &str, now: Timestamp) -> Result<(), Error> {
+    let (tenant, day) = (tenant.to_string(), (now.as_seconds() / DAY_S).to_string());
+    let counts: [(&[&str], i64); 2] =
+        [(&["letters", &tenant, &day], LETTERS_A_DAY), (&["letters", &tenant, &day, to], LETTERS_TO_ONE_A_DAY)];
+    for (parts, most) in counts {
+        let key = digest(&SHA256, parts.join("\n").as_bytes()).as_ref().to_vec();
+        sign_in::begin_failures(tx, &key, now).await?;
+        let Some(row) = sign_in::failures(tx, &key).await? else { continue };
+        if row.failures >= most {
+            let detail = format!(
+                "The operator's account carries {LETTERS_A_DAY} letters a day for a tenant, {LETTERS_TO_ONE_A_DAY} of them to one address. \
+                 Try again tomorrow, or make an e-mail account of your own the default: what leaves through it is not limited."
+            );
+            let wait_s = DAY_S - now.as_seconds() % DAY_S;
+            return Err(Error::new(ErrorKind::Throttled, "too_many_letters", detail)
+                .with_retry_after_ms(wait_s.unsigned_abs() * 1_000));
+        }
+        sign_in::update_failures(tx, &sign_in::Failures { failures: row.failures + 1, last_at: now, ..row }).await?;
+    }
+    Ok(())
 }
 
 fn refusal(wait_ms: u64) -> Error {

@@ -15,6 +15,7 @@ use super::{
     OperatorRole, Permissions, Role, Session,
     mail::{self, Letter},
     sign_in::{EMAIL_MAX, LinkKind, checked_name, make_link, new_token, plain_email},
+    throttle,
 };
 use crate::{
     Engine, Error, ErrorKind, Parts, audit,
@@ -368,11 +369,18 @@ pub async fn invite(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewM
             if needs_link {
                 make_link(tx, &token, now, kind_for(by.tenant), user.id, by.tenant, "link").await?;
             }
-            let is_sent = needs_link && way.is_some();
-            if is_sent {
+            let sent = way.filter(|_| needs_link);
+            if let Some(way) = sent {
+                if let Some(tenant) = way.lent_to(owner) {
+                    throttle::letter(tx, tenant, &view.email, now).await?;
+                }
                 *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(view.email.clone());
             }
-            Ok::<_, Error>(InvitedView { view, link: (needs_link && !is_sent).then_some(shown), is_sent })
+            Ok::<_, Error>(InvitedView {
+                view,
+                link: (needs_link && sent.is_none()).then_some(shown),
+                is_sent: sent.is_some(),
+            })
         })
     });
     let reply = reply.await?;
@@ -445,6 +453,9 @@ pub async fn resend(engine: &Engine, caller: &Caller, repeat: &Repeat, id: UserI
             make_link(tx, &token, now, kind_for(owner), id, owner, "link").await?;
             let detail = json!({"email": view.email});
             audit::record(tx, by.owner(), &ids, now, &by, "user.invited_again", id, &detail).await?;
+            if let Some(tenant) = way.and_then(|way| way.lent_to(owner)) {
+                throttle::letter(tx, tenant, &view.email, now).await?;
+            }
             *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(view.email.clone());
             Ok::<_, Error>(InvitedView { view, link: way.is_none().then_some(shown), is_sent: way.is_some() })
         })

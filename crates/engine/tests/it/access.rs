@@ -7,7 +7,9 @@ use engine::{
     access::{
         Device, Outcome, Permission, Session, SignedIn,
         sessions::{self, IDLE_S, LIFE_S},
-        sign_in, totp,
+        sign_in,
+        throttle::{LETTERS_A_DAY, LETTERS_TO_ONE_A_DAY},
+        totp,
         users::{self, MemberPatch, NewMember},
     },
     keys::Caller,
@@ -16,10 +18,13 @@ use engine::{
 };
 use model::{Channel, Secret, TenantId, Timestamp, UserId};
 use serde_json::{Value, json};
-use testkit::{TestDb, World};
+use testkit::{Stage, TestDb, World, smtp_accepted};
 use totp_rs::{Algorithm, Builder};
 
-use crate::setting::*;
+use crate::{
+    alert_letters::{mail_account, with_operator},
+    setting::*,
+};
 
 const GOOD: &str = "purple tram waits calmly";
 const OTHER: &str = "seven green umbrellas";
@@ -169,6 +174,35 @@ testkit::both! {
         let after = session(&parts, &ada.token).await.unwrap();
         assert_eq!((after.memberships.len(), after.tenant), (2, Some(other)));
         assert_eq!(code(sign_in::accept_in_session(&parts, &ada_now, &token, now(&parts)).await), "link_not_valid");
+    }
+
+    async fn the_operators_account_carries_few_invitations(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |_| smtp_accepted())).await;
+        mail_account(&stage).await;
+        let operators = stage.tenant;
+        let stage = with_operator(stage, operators);
+        let (acme, _) = tenant(&stage.engine, "Acme").await;
+        let by = member(acme);
+        let invited = async |n: i64| users::invite(&stage.engine, &by, &Repeat::NONE, member_of(&format!("u{n}@example.com"), "member")).await;
+        let first = json(&invited(0).await.unwrap());
+        let id: UserId = first["id"].as_str().unwrap().parse().unwrap();
+        for _ in 1..LETTERS_TO_ONE_A_DAY {
+            users::resend(&stage.engine, &by, &Repeat::NONE, id).await.unwrap();
+        }
+        assert_eq!(code(users::resend(&stage.engine, &by, &Repeat::NONE, id).await), "too_many_letters");
+        for n in LETTERS_TO_ONE_A_DAY..LETTERS_A_DAY {
+            invited(n).await.unwrap();
+        }
+        let error = invited(LETTERS_A_DAY).await.unwrap_err();
+        assert_eq!(error.code, "too_many_letters");
+        let letters = column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM messages").await;
+        assert_eq!((letters, column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM memberships").await), (LETTERS_A_DAY.to_string(), (LETTERS_A_DAY - LETTERS_TO_ONE_A_DAY + 1).to_string()));
+        // The others are not kept by it, and it is not for ever.
+        let (other, _) = tenant(&stage.engine, "Other").await;
+        users::invite(&stage.engine, &member(other), &Repeat::NONE, member_of("u0@example.com", "member")).await.unwrap();
+        stage.world.clock.advance_ms(error.retry_after_ms.unwrap());
+        invited(LETTERS_A_DAY).await.unwrap();
+        users::resend(&stage.engine, &by, &Repeat::NONE, id).await.unwrap();
     }
 
     async fn nobody_learns_who_has_an_account(db: TestDb) {

@@ -34,7 +34,7 @@ async fn acme(db: &TestDb) -> Stage {
     stage
 }
 
-async fn mail_account(stage: &Stage) -> model::AccountId {
+pub async fn mail_account(stage: &Stage) -> model::AccountId {
     let mail = json!({"host": "mail.example.com", "port": 587, "security": "starttls"});
     stage.account("smtp", mail, Some("Acme <alerts@acme.example>")).await
 }
@@ -54,7 +54,7 @@ async fn letters_to(db: &TestDb, address: &'static str) -> Vec<String> {
 }
 
 /// An engine whose operator writes letters through this tenant.
-fn with_operator(of: Stage, mail_tenant: model::TenantId) -> Stage {
+pub fn with_operator(of: Stage, mail_tenant: model::TenantId) -> Stage {
     let config = Config {
         public_url: "https://tidings.example".to_owned(),
         base_urls: of.world.base_urls.clone(),
