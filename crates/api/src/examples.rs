@@ -390,8 +390,8 @@ pub fn account() -> Value {
 /// An entry of the audit log.
 pub fn audit_entry() -> Value {
     json!({
-        "id": "aud_01K9ZC6P7Q8R9S0T1V2W3X4Y5Z", "at": CREATED, "actor": KEY, "action": "account.updated", "subject": ACCOUNT,
-        "detail": {"per_second": {"from": null, "to": 20}}, "ip": "192.0.2.7", "agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+        "id": "aud_01K9ZC6P7Q8R9S0T1V2W3X4Y5Z", "at": CREATED, "actor": KEY, "actor_kind": "key", "actor_name": "Website", "action": "account.updated", "subject": ACCOUNT,
+        "detail": {"per_second": {"from": null, "to": 20}}, "ip": "192.0.2.7", "agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "tenant": null,
     })
 }
 

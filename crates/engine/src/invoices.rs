@@ -42,7 +42,6 @@ use crate::{
         Allowance,
         subscription::{Customer, check_fonts},
     },
-    vault::OPERATOR,
     writes::Writes,
 };
 
@@ -498,7 +497,6 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
     let tenant_id = found(engine, caller, id).await?.tenant_id;
     // Invoices outlive their tenant, and are paid or taken back all the same.
     let tenant = engine.parts().directory.tenant(tenant_id).await?;
-    let log = if tenant.is_some() { tenant_id } else { OPERATOR };
     if tenant.as_ref().is_some_and(|tenant| tenant.is_demo) {
         let detail = "The invoice of a demo tenant is for show: nobody pays it, sends it or takes it back.";
         return Err(Error::conflict("demo_tenant", detail));
@@ -524,9 +522,18 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             if row.paid_at.is_some() {
                 detail["paid_at"] = json!(row.paid_at);
             }
-            audit::record(tx, log, &ids, now, &inner, what, id, &detail).await?;
-            if let Some(tenant) = &tenant {
-                tell(tx, tenant, &row, what, &ids, now, shard).await?;
+            match &tenant {
+                Some(tenant) => {
+                    audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
+                    tell(tx, tenant, &row, what, &ids, now, shard).await?;
+                }
+                None => {
+                    let name = match tenants::name(tx, tenant_id).await? {
+                        Some(name) => name,
+                        None => Body::from_stored(&row.body)?.customer.name.unwrap_or_default(),
+                    };
+                    audit::record_of_gone(tx, tenant_id, name, &ids, now, &inner, what, id, &detail).await?;
+                }
             }
             view(&row, now)
         })

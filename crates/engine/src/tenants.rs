@@ -21,7 +21,6 @@ use crate::{
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
     patch::Patch,
-    vault::OPERATOR,
 };
 
 /// Highest rate a tenant can be given; more than one node can serve.
@@ -201,8 +200,7 @@ async fn record(
     tenant: TenantId,
     detail: &Value,
 ) -> Result<(), Error> {
-    audit::record(tx, tenant, ids, now, caller, action, tenant, detail).await?;
-    audit::record(tx, OPERATOR, ids, now, caller, action, tenant, detail).await
+    audit::record_in_both(tx, tenant, ids, now, caller, action, tenant, detail).await
 }
 
 /// The caller outside of any tenant: work on tenants touches rows of more than one.

@@ -30,6 +30,23 @@ pub async fn operator(stage: &mut Stage) -> Visitor {
 const ROWS: &str = "channel,unit,amount_micros\nsms,segment,9000\nemail,message,400";
 
 both! {
+    async fn the_operators_log_says_in_whose_tenant_it_was_done(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        let visitor = operator(&mut stage).await;
+        visitor.post("/console/billing/mode", &[("mode", "prepaid")]).await;
+        let banner = visitor.get("/console/billing").await.text;
+        assert!(banner.contains("What you change here is in both audit logs"), "{banner}");
+        let log = visitor.get("/console/operator/system").await;
+        in_order("system", &log);
+        let link = format!("href=\"/console/operator/system?tenant={}\"", stage.tenant);
+        assert!(log.text.contains(&link) && log.text.contains("Credits updated"), "{}", log.text);
+        let narrowed = visitor.get(&format!("/console/operator/system?tenant={}", stage.tenant)).await;
+        in_order("narrowed", &narrowed);
+        assert!(narrowed.text.contains("Credits updated") && !narrowed.text.contains("User signed in"), "{}", narrowed.text);
+        let other = visitor.get("/console/operator/system?tenant=ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD").await;
+        assert!(other.text.contains("No entry is about this tenant"), "{}", other.text);
+    }
+
     async fn the_operator_publishes_prices_and_records_a_purchase_once(db: TestDb) {
         let mut stage = Stage::new(&db).await;
         stage.account("sandbox", json!({}), None).await;

@@ -384,6 +384,11 @@ testkit::both! {
         assert_eq!(after.iter().map(|row| row.state.as_str()).collect::<Vec<_>>(), ["paid", "void", "paid"]);
         let (_, pdf) = invoices::printing::document(&kept.engine, &operator(), after[2].id).await.unwrap();
         assert!(pdf.starts_with(b"%PDF-"));
+        // The operator's log tells of it, and whose they were.
+        let asked = serde_json::from_value(json!({"tenant_id": stage.tenant, "about": "invoice"})).unwrap();
+        let told = engine::audit::search(kept.engine.parts(), &operator(), &asked).await.unwrap().data;
+        let told: Vec<_> = told.iter().map(|entry| (entry.action.as_str(), entry.tenant.as_ref().unwrap().name.as_str())).collect();
+        assert_eq!(told, [("invoice.voided", "Acme"), ("invoice.paid", "Acme")]);
         adds_up(&kept).await;
     }
 

@@ -37,6 +37,7 @@ mod mailed;
 mod money;
 mod naive;
 mod once;
+mod operators_log;
 mod path;
 mod plans;
 mod prices;
