@@ -206,6 +206,21 @@ testkit::both! {
         tidings_engine::schedules::cancel(&stage.engine, &stage.caller, &Repeat::NONE, id, Default::default()).await.unwrap();
         tidings_engine::schedules::delete(&stage.engine, &stage.caller, id).await.unwrap();
         assert_eq!(actions(&stage, json!({"subject": id})).await, ["schedule.deleted", "schedule.canceled", "schedule.updated", "schedule.created"]);
+
+        let contact = contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, body(json!({"email": "ada@example.com"}))).await.unwrap();
+        let to = json!({"contact_ids": [json_of(&contact)["id"]]});
+        let new = json!({"name": "Autumn", "channel": "email", "purpose": "transactional", "content": {"subject": "Hi", "text": "Dear all"}, "audience": to});
+        let new = serde_json::from_str(&new.to_string()).unwrap();
+        let made = tidings_engine::campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let id: model::CampaignId = json_of(&made)["id"].as_str().unwrap().parse().unwrap();
+        tidings_engine::campaigns::patch(&stage.engine, &stage.caller, id, body(json!({"name": "Autumn"}))).await.unwrap();
+        tidings_engine::campaigns::delete(&stage.engine, &stage.caller, id).await.unwrap();
+        let told = audit::list(stage.engine.parts(), &stage.caller, Some(2), None).await.unwrap().data;
+        assert_eq!([told[0].action.as_str(), &told[1].action], ["campaign.deleted", "campaign.created"], "what changes nothing is no entry");
+        for entry in told {
+            let whole = &entry.detail["definition"];
+            assert!(whole["audience"]["contact_ids"] == to["contact_ids"] && whole.to_string().contains("Dear all"), "{}", entry.detail);
+        }
         assert_eq!(broken(&db).await, "");
     }
 }
