@@ -243,7 +243,7 @@ pub async fn record_of_gone(
 
 /// Whether somebody changed something into what it was: that is no entry.
 fn changes_nothing(action: &str, detail: &Value) -> bool {
-    let is_change = [".updated", "_changed", ".put"].iter().any(|end| action.ends_with(end));
+    let is_change = action.ends_with(".updated") || ["user.role_changed", "topic.put"].contains(&action);
     is_change && detail.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
