@@ -230,7 +230,7 @@ pub fn alert() -> Value {
         "id": ALERT, "rule_id": ALERT_RULE, "kind": "account_failing", "subject": ACCOUNT, "state": "firing", "severity": "critical",
         "title": "Twilio takes no messages",
         "detail": "The account Twilio (twilio) has been paused for 2 minutes; its messages wait or go another way. The last answer (20003): The auth token is wrong.",
-        "value": 124.0, "threshold": 120.0, "unit": "seconds", "times": 1, "fired_at": CREATED, "acknowledged_at": null, "acknowledged_by": null, "note": null,
+        "value": 124.0, "threshold": 120.0, "unit": "seconds", "currency": null, "times": 1, "fired_at": CREATED, "acknowledged_at": null, "acknowledged_by": null, "note": null,
         "resolved_at": null, "resolved_by": null, "told_at": CREATED, "letters": [alert_letter()],
     })
 }
@@ -247,8 +247,8 @@ pub fn alert_letter() -> Value {
 pub fn alert_rule() -> Value {
     json!({
         "id": ALERT_RULE, "kind": "bounce_rate",
-        "explanation": "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When a tenant's account has too few mails in that time, up to 30 days are looked at.",
-        "name": "Bounces", "enabled": true, "threshold": 4.0, "unit": "percent", "over_s": 86400, "at_least": 1000, "channel": null, "account_id": null, "for_s": 120,
+        "explanation": "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When there are too few mails in that time, the last 7 and then the last 30 days are looked at.",
+        "name": "Bounces", "enabled": true, "threshold": 4.0, "unit": "percent", "currency": null, "other_costs": [], "over_s": 86400, "at_least": 1000, "channel": null, "account_id": null, "for_s": 120,
         "quiet_s": 14400, "deliver": [{"channel": "email", "to": "admins"}], "created_at": CREATED, "updated_at": CREATED,
     })
 }

@@ -264,12 +264,6 @@ pub async fn mail_again(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result
     tx.execute(sql, &[&now, &tenant]).await.map(drop)
 }
 
-/// How many invoices are to be paid and could not be mailed, counted up to `limit`. Across tenants: for the operator's alert.
-pub async fn unmailed(tx: &mut Tx, limit: i64) -> Result<i64, Error> {
-    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM invoices WHERE state = 'issued' AND mail_state = 'failed' LIMIT $1) AS unmailed";
-    tx.row(sql, &[&limit]).await?.map_or(Ok(0), |mut row| row.get(0))
-}
-
 /// Takes the next number of a series. Others who take one of it wait until this transaction ends, so none is lost.
 pub async fn next_number(tx: &mut Tx, series: &str) -> Result<i64, Error> {
     let sql = "INSERT INTO invoice_series (series, last_number) VALUES ($1, 1)

@@ -206,12 +206,6 @@ pub async fn with_disputes(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<
     tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// How many purchases have a dispute that is not over, counted up to `limit`. Across tenants: for the operator's alert.
-pub async fn disputed(tx: &mut Tx, limit: i64) -> Result<i64, Error> {
-    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM credit_purchases WHERE is_disputed LIMIT $1) AS disputed";
-    tx.row(sql, &[&limit]).await?.map_or(Ok(0), |mut row| row.get(0))
-}
-
 /// What a tenant bought by itself since an instant, or may have: how many purchases, and for how much.
 pub async fn topped_up(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Result<(i64, i64), Error> {
     let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM credit_purchases

@@ -63,7 +63,7 @@ impl AuditWanted {
 }
 
 /// The people of the tenant by id, as far as this person may see them.
-async fn people(cx: &Cx) -> Result<Vec<(String, String)>, engine::Error> {
+pub(super) async fn people(cx: &Cx) -> Result<Vec<(String, String)>, engine::Error> {
     if !cx.may("users:read") {
         return Ok(Vec::new());
     }
