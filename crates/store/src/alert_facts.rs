@@ -76,6 +76,8 @@ pub struct Mails {
     pub sent: i64,
     /// Those that came back.
     pub bounced: i64,
+    /// Those that failed or came back because of the recipient.
+    pub failed_recipient: i64,
     /// Those reported as unwanted.
     pub complained: i64,
 }
@@ -92,18 +94,21 @@ pub async fn mails(tx: &mut Tx, since: [Timestamp; 2], topics: &[&str]) -> Resul
     // Which of the two times a day lies in is told apart here: it is a handful of rows.
     sql.push(" GROUP BY d.provider, d.at ORDER BY d.provider, d.at");
     let sum = |name: &str| format!("CAST(SUM(d.{name}) AS BIGINT)");
-    let head = format!("SELECT d.provider, d.at, {}, {}, {}", sum("sent"), sum("bounced"), sum("complained"));
+    let sums = ["sent", "bounced", "failed_recipient", "complained"].map(sum).join(", ");
+    let head = format!("SELECT d.provider, d.at, {sums}");
     let mut found: Vec<(String, [Mails; 2])> = Vec::new();
     for mut row in sql.rows(tx, &head).await? {
         let (provider, at): (String, Timestamp) = (row.get(0)?, row.get(1)?);
         if found.last().is_none_or(|(last, _)| *last != provider) {
             found.push((provider, [Mails::default(); 2]));
         }
-        let more = Mails { sent: row.get(2)?, bounced: row.get(3)?, complained: row.get(4)? };
+        let more =
+            Mails { sent: row.get(2)?, bounced: row.get(3)?, failed_recipient: row.get(4)?, complained: row.get(5)? };
         let sums = &mut found.last_mut().expect("one was just pushed").1;
         for (sum, _) in sums.iter_mut().zip(since).filter(|(_, since)| at >= *since) {
             sum.sent += more.sent;
             sum.bounced += more.bounced;
+            sum.failed_recipient += more.failed_recipient;
             sum.complained += more.complained;
         }
     }

@@ -98,9 +98,9 @@ pub fn measure(rule: &Rule, facts: &Facts, held_micros: Option<i64>, now: Timest
         AlertKind::AccountFailing => Some(failing_accounts(rule, facts, now)),
         AlertKind::ProviderFailing => Some(failing_providers(rule, facts)),
         AlertKind::DeliveryRate => Some(delivery(rule, facts, now)),
-        AlertKind::BounceRate => Some(share_of_mails(rule, facts, now, "came back", |c| c.outcome.bounced)),
+        AlertKind::BounceRate => Some(share_of_mails(rule, facts, now, "came back", bounced)),
         AlertKind::ComplaintRate => {
-            Some(share_of_mails(rule, facts, now, "were reported as unwanted", |c| c.complained))
+            Some(share_of_mails(rule, facts, now, "were reported as unwanted", |c| (c.outcome.sent, c.complained)))
         }
         AlertKind::UsageAnomaly => facts.hours.as_ref().map(|hours| unusual(rule, hours)),
         AlertKind::Registration => Some(lapsed(facts)),
@@ -213,12 +213,18 @@ fn delivery(rule: &Rule, facts: &Facts, now: Timestamp) -> Vec<Reading> {
     groups.into_iter().map(reading).collect()
 }
 
+/// Mails, and how many of them came back. An address a mail server refuses at once is as bad as one it reports later, though the mail was never sent.
+fn bounced(counts: &Counts) -> (i64, i64) {
+    let bounced = counts.outcome.bounced.max(counts.failed_recipient);
+    (counts.outcome.sent + bounced - counts.outcome.bounced, bounced)
+}
+
 fn share_of_mails(
     rule: &Rule,
     facts: &Facts,
     now: Timestamp,
     what: &str,
-    count: impl Fn(&Counts) -> i64,
+    count: impl Fn(&Counts) -> (i64, i64),
 ) -> Vec<Reading> {
     let from = now.plus_seconds(-rule.over_s);
     let is_mail = |rated: &&Rated| rated.channel == Channel::Email;
@@ -234,9 +240,9 @@ fn share_of_mails(
             std::iter::once((rule.over_s, &recent)).chain(longer.iter().map(|(over_s, groups)| (*over_s, groups)));
         let found = times.filter_map(|(over_s, groups)| {
             let rates = groups.get(&subject)?;
-            let sum = |of: &dyn Fn(&Counts) -> i64| rates.iter().map(|rated| of(&rated.counts)).sum::<i64>();
-            let sent = sum(&|c| c.outcome.sent);
-            (sent >= rule.at_least.max(1)).then(|| (over_s, sent, sum(&count), rates[0].name.clone()))
+            let counts = rates.iter().map(|rated| count(&rated.counts));
+            let (sent, bad) = counts.fold((0, 0), |(sent, bad), (more, more_bad)| (sent + more, bad + more_bad));
+            (sent >= rule.at_least.max(1)).then(|| (over_s, sent, bad, rates[0].name.clone()))
         });
         let Some((over_s, sent, bad, name)) = found.into_iter().next() else { return Reading::of(&subject) };
         let value_micros = share(bad, sent);
@@ -569,6 +575,13 @@ mod tests {
             only(&rule, &facts)
                 .detail
                 .contains("Of 2,000 mails through Postmark in the last 24 hours, 100 came back (5 %)")
+        );
+        let mut refused = bounces(1_000, 20);
+        refused.counts.failed_recipient = 70;
+        let reading = only(&rule, &Facts { rates: vec![refused], ..Facts::default() });
+        assert!(
+            reading.detail.contains("Of 1,050 mails through Postmark in the last 24 hours, 70 came back"),
+            "at once or later"
         );
         let facts = Facts { rates: vec![bounces(40, 40)], ..Facts::default() };
         assert_eq!(only(&rule, &facts).level, Level::Unknown);

@@ -1,7 +1,7 @@
 //! Letters about alerts, through Tidings itself: by e-mail, SMS and Telegram.
 //!
 //! Everything there is to say to a tenant is one letter per receiver. It leaves through the first of the tenant's own accounts that is not in trouble and takes it; a mail that none of them takes
-//! leaves through the operator's (`mail_tenant` of the configuration). Nothing of a demo tenant leaves it. What no account takes is tried again later ([`letters`]), what was accepted is looked
+//! leaves through the operator's (`mail_tenant` of the configuration) if it is to a user of the tenant. Nothing of a demo tenant leaves it. What no account takes is tried again later ([`letters`]), what was accepted is looked
 //! after, and goes another way when it could not be delivered, and each alert says of everybody it is told to how far that is. A letter is recognised by its idempotency key, so a process that dies between sending and noting sends nothing twice.
 
 use std::{
@@ -34,6 +34,7 @@ use super::{
 use crate::{
     Engine, Error, ErrorKind,
     access::{OperatorRole, Role, mail},
+    audit,
     directory::{Tenant, TenantState},
     keys::Caller,
     once::{self, IdempotencyKey, Repeat, Reply, Secrecy, once},
@@ -357,7 +358,7 @@ async fn post(
     // An address that takes nothing is given up once no way is left that might do better.
     let mut is_hopeless = !lost.is_empty() && lost.iter().all(|lost| lost.is_for_good);
     let went = |way: &Way| lost.iter().find(|lost| lost.account_id == way.account);
-    let mut ways = all_ways(engine, tenant, shared, receiver.channel).await?;
+    let mut ways = all_ways(engine, tenant, shared, receiver).await?;
     ways.retain(|way| went(way).is_none_or(|lost| !lost.is_for_good));
     ways.sort_by_key(|way| went(way).is_some());
     for way in ways {
@@ -396,6 +397,9 @@ async fn post(
         refused.push("There is no other way to this receiver.".to_owned());
     } else if refused.is_empty() {
         let whose = match (tenant, engine.config.mail_tenant) {
+            (Some(_), Some(_)) if receiver.channel == Channel::Email => {
+                "The operator's account writes to users of this tenant only, and the tenant itself"
+            }
             (Some(_), _) => "This tenant",
             (None, Some(_)) => "The tenant that `mail_tenant` of the configuration names",
             (None, None) => "No tenant is named by `mail_tenant` of the configuration, so the operator",
@@ -406,23 +410,42 @@ async fn post(
     Ok(if is_hopeless { Tried::Hopeless(why) } else { Tried::Refused(why) })
 }
 
-/// Every way out, the tenant's own first.
+/// Every way out, the tenant's own first. The operator's account writes to people of the tenant only: to anybody else a tenant could have written what it likes in the operator's name.
 async fn all_ways(
     engine: &Engine,
     tenant: Option<&Arc<Tenant>>,
     shared: &Shared,
-    channel: Channel,
+    receiver: &Receiver,
 ) -> Result<Vec<Way>, Error> {
+    let channel = receiver.channel;
     let own = tenant.filter(|tenant| tenant.state == TenantState::Active);
     let mut all = own.map_or_else(Vec::new, |tenant| ways(tenant, shared, channel, false));
     let may_borrow = tenant.is_none_or(|tenant| !tenant.is_demo && channel == Channel::Email);
-    if let Some(id) = engine.config.mail_tenant.filter(|_| may_borrow)
-        && own.is_none_or(|tenant| tenant.id != id)
-        && let Some(other) = engine.directory.tenant(id).await?
+    let Some(id) = engine.config.mail_tenant.filter(|_| may_borrow) else { return Ok(all) };
+    if own.is_some_and(|tenant| tenant.id == id) {
+        return Ok(all);
+    }
+    if let Some(tenant) = tenant
+        && !is_member(engine, tenant.id, &receiver.to).await?
     {
+        return Ok(all);
+    }
+    if let Some(other) = engine.directory.tenant(id).await? {
         all.extend(ways(&other, shared, channel, true));
     }
     Ok(all)
+}
+
+/// Whether an address is that of somebody who accepted to be a user of the tenant.
+async fn is_member(engine: &Engine, tenant: TenantId, address: &str) -> Result<bool, Error> {
+    let everybody = UserId::from_ulid(u128::MAX);
+    let read = engine.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            Ok::<_, Error>(memberships::list(tx, tenant, everybody, crate::page::LIMIT_MAX.into()).await?)
+        })
+    });
+    let members = read.await?;
+    Ok(members.iter().any(|(of, user)| of.accepted_at.is_some() && user.email.eq_ignore_ascii_case(address)))
 }
 
 /// Who was told by a test.
@@ -460,7 +483,15 @@ pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRu
     let is_operators = owner == OPERATOR;
     let letters = letters.into_iter().map(|letter| letters::shown(letter, is_operators)).collect();
     let told = AlertRuleTest { receivers, letters };
-    once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |_| Box::pin(async move { Ok(told) })).await
+    let (ids, by) = (Arc::clone(&engine.ports.ids), caller.clone());
+    once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            let detail = json!({"name": rule.name, "letters": told.letters});
+            audit::record(tx, owner, &ids, now, &by, "alert_rule.tested", id, &detail).await?;
+            Ok(told)
+        })
+    })
+    .await
 }
 
 fn trial(name: &str, kind: AlertKind) -> Letter {

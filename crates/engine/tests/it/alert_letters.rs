@@ -43,6 +43,20 @@ async fn mail_account(stage: &Stage) -> model::AccountId {
     stage.account("smtp", mail, Some("Acme <alerts@acme.example>")).await
 }
 
+/// Makes Ada a user of the tenant: others are not written to through the operator's account.
+async fn ada_joins(db: &TestDb, tenant: model::TenantId) {
+    let write = db.db.write(store::Scope::System, move |tx| {
+        Box::pin(async move {
+            let (id, at) = (model::UserId::from_ulid(1), model::Timestamp::from_seconds(1));
+            let sql = "INSERT INTO users (id, email, name, totp_step, has_totp, created_at, updated_at, privileges_at) VALUES ($1, $2, 'Ada', 0, FALSE, $3, $3, $3)";
+            tx.execute(sql, &[&id, &ADA, &at]).await?;
+            let sql = "INSERT INTO memberships (tenant_id, user_id, role, permissions, invited_by, created_at, updated_at, accepted_at) VALUES ($1, $2, 'member', '{}', 'system', $3, $3, $3)";
+            tx.execute(sql, &[&tenant, &id, &at]).await
+        })
+    });
+    write.await.unwrap();
+}
+
 async fn mail_server(stage: &Stage, host: &str) -> model::AccountId {
     let mail = json!({"host": host, "port": 587, "security": "starttls"});
     stage.account("smtp", mail, Some("Acme <alerts@acme.example>")).await
@@ -256,6 +270,7 @@ testkit::both! {
         let operators = neighbour(&stage).await;
         mail_server(&operators, "relay.example.com").await;
         let stage = with_operator(stage, operators.tenant);
+        ada_joins(&db, stage.tenant).await;
         change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
         stage.send(sms()).await;
         stage.dispatch().await;
@@ -394,6 +409,7 @@ testkit::both! {
         let operators = neighbour(&stage).await;
         mail_account(&operators).await;
         let stage = with_operator(stage, operators.tenant);
+        ada_joins(&db, stage.tenant).await;
         change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada(), "threshold": 60, "for_s": 0 })).await;
         // The tenant must not write to Ada; the operator may.
         let barred = serde_json::from_value(json!({"channel": "email", "address": ADA, "reason": "manual"})).unwrap();
@@ -410,6 +426,30 @@ testkit::both! {
         assert_eq!(letters_to(&db, ADA).await.len(), 2, "one that was held back, and the operator's");
         minute(&stage).await;
         assert_eq!(list(&stage, None).await[0].letters[0].tries, 1, "once is enough");
+    }
+
+    async fn the_operators_account_writes_to_nobody_but_users_of_the_tenant(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |_| smtp_accepted())).await;
+        let operators = neighbour(&stage).await;
+        mail_account(&operators).await;
+        let stage = with_operator(stage, operators.tenant);
+        let strangers: Vec<Value> = (0..10).map(|n| json!({"channel": "email", "to": format!("stranger{n}@example.com")})).collect();
+        let sly = json!({"name": "Your bank account is locked, see http://evil.example", "deliver": strangers});
+        change(&stage, AlertKind::QueueAge, sly).await;
+        let id = rule(&stage, AlertKind::QueueAge).await;
+        let test = async || {
+            let reply = alerts::test(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+            serde_json::from_slice::<Value>(&reply.body).unwrap()["letters"].as_array().unwrap().clone()
+        };
+        let told = test().await;
+        assert!(told.len() == 10 && told.iter().all(|letter| letter["state"] == "given_up"), "{told:?}");
+        assert!(told[0]["reason"].as_str().unwrap().starts_with("The operator's account writes to users of this tenant only"), "{told:?}");
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM messages").await, "0");
+        ada_joins(&db, stage.tenant).await;
+        change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada() })).await;
+        let told = test().await;
+        assert_eq!((&told[0]["state"], &told[0]["by_operator"]), (&json!("accepted"), &json!(true)));
+        assert_eq!(column(&db, "SELECT action FROM audit_log WHERE action = 'alert_rule.tested'").await, "alert_rule.tested\nalert_rule.tested");
     }
 
     async fn a_message_cannot_pass_for_one_of_ours(db: TestDb) {

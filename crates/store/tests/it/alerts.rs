@@ -136,7 +136,7 @@ testkit::both! {
         const DAY_S: i64 = 86_400;
         let mail = |tenant, day: i64, provider: &str, topic: &str, sent: i64| {
             let outcome = store::usage::Counts { sent, bounced: sent / 10, ..Default::default() };
-            let counts = store::message_counters::Counts { outcome, complained: 1, cost_micros: sent * 7, ..Default::default() };
+            let counts = store::message_counters::Counts { outcome, complained: 1, failed_recipient: 2, cost_micros: sent * 7, ..Default::default() };
             let key = store::message_counters::Key {
                 channel: Channel::Email,
                 provider: provider.to_owned(),
@@ -158,8 +158,8 @@ testkit::both! {
             store::message_counters::add_many(tx, 0, &rows.clone().into_iter().collect()).await?;
         });
         let found = write!(db, |tx| alert_facts::mails(tx, [at(2 * DAY_S), at(5 * DAY_S)], &["alert:letter"]).await?);
-        let sums: Vec<_> = found.iter().map(|(provider, sums)| (provider.as_str(), sums.map(|of| (of.sent, of.bounced, of.complained)))).collect();
-        assert_eq!(sums, [("sandbox", [(50, 5, 1); 2]), ("ses", [(30, 3, 1); 2]), ("smtp", [(130, 13, 3), (30, 3, 2)])]);
+        let sums: Vec<_> = found.iter().map(|(provider, sums)| (provider.as_str(), sums.map(|of| (of.sent, of.bounced, of.complained, of.failed_recipient)))).collect();
+        assert_eq!(sums, [("sandbox", [(50, 5, 1, 2); 2]), ("ses", [(30, 3, 1, 2); 2]), ("smtp", [(130, 13, 3, 6), (30, 3, 2, 4)])]);
         let costs = write!(db, |tx| alert_facts::costs(tx, at(2 * DAY_S), at(9 * DAY_S)).await?);
         assert_eq!(costs, [("EUR".to_owned(), at(2 * DAY_S), 700)], "neither before nor after, nor without a currency");
         let costs = write!(db, |tx| alert_facts::costs(tx, at(9 * DAY_S), at(10 * DAY_S)).await?);

@@ -153,9 +153,14 @@ async fn longer(tx: &mut Tx, now: Timestamp) -> Result<Longer, Error> {
     let found = alert_facts::mails(tx, [since(long_s), since(short_s)], TOPICS).await?;
     let over = |place: usize, over_s: i64| {
         let rated = found.iter().filter_map(|(provider, sums)| {
-            let Mails { sent, bounced, complained } = sums[place];
+            let Mails { sent, bounced, failed_recipient, complained } = sums[place];
             let outcome = usage::Counts { sent, bounced, ..usage::Counts::default() };
-            rated(provider, model::Channel::Email, since(over_s), Counts { outcome, complained, ..Counts::default() })
+            rated(
+                provider,
+                model::Channel::Email,
+                since(over_s),
+                Counts { outcome, failed_recipient, complained, ..Counts::default() },
+            )
         });
         (over_s, rated.collect())
     };
