@@ -163,7 +163,6 @@ pub struct AlertRuleView {
     /// In what the threshold is given.
     pub unit: AlertUnit,
     /// The currency of a budget; `null` for other kinds.
-    #[schema(example = json!(null))]
     pub currency: Option<String>,
     /// What the month's messages cost in other currencies, which this budget does not look at: each wants a rule of its own. Empty for other kinds.
     #[schema(value_type = Vec<Object>)]
