@@ -4,7 +4,7 @@
 
 use model::{Channel, MessageId, Purpose, TenantId, Timestamp};
 
-use crate::{Error, Row, Tx, sql::Sql};
+use crate::{Error, Row, Tx, retention::first_id, sql::Sql};
 
 /// How much of an address is enough to tell its country: the calling code, and where several countries share one, the digits their numbers differ in. An erased address is as long.
 const BEGINNING: usize = 9;
@@ -93,9 +93,9 @@ pub async fn kinds(
     for (charged, way) in [last, left] {
         let mut sql = Sql::default();
         sql.push(&format!(" FROM (SELECT tenant_id, message_id, {charged} AND message_id >= "))
-            .bind(first_id(from.plus_seconds(-SKEW_S)))
+            .bind(MessageId::from_ulid(first_id(from.plus_seconds(-SKEW_S))))
             .push(" AND message_id < ")
-            .bind(first_id(until.plus_seconds(SKEW_S)));
+            .bind(MessageId::from_ulid(first_id(until.plus_seconds(SKEW_S))));
         whose(&mut sql, "tenant_id", tenant, currency);
         sql.push(" ORDER BY message_id DESC LIMIT ").bind(scanned);
         sql.push(
@@ -113,11 +113,6 @@ pub async fn kinds(
         }
     }
     Ok(found)
-}
-
-/// The lowest id a message accepted at this instant can have.
-fn first_id(at: Timestamp) -> MessageId {
-    MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80)
 }
 
 /// Tenants who sent something in a time and are not billed in this currency.

@@ -13,7 +13,7 @@ use store::{
     deliveries::Lane,
     invoices,
     message_counters::{self, Counts, Filter, Split, Table},
-    purchases, quotas,
+    purchases, quotas, retention,
 };
 
 use super::{AlertKind, TOPICS, measure::WEEKS, rules::Rule};
@@ -263,7 +263,7 @@ pub async fn of_tenant(
         rules.iter().filter(|rule| rule.kind == AlertKind::DeadLetters).map(|rule| rule.over_s).collect();
     for over_s in times {
         let since = now.plus_seconds(-over_s);
-        let oldest = first_id(since.plus_seconds(-RETRIED_S));
+        let oldest = MessageId::from_ulid(retention::first_id(since.plus_seconds(-RETRIED_S)));
         let count = alert_facts::dead_letters(tx, tenant.id, since, oldest, TOPICS, DEAD_MAX).await?;
         facts.dead_letters.insert(over_s, count);
     }
@@ -294,11 +294,6 @@ async fn days(tx: &mut Tx, tenant: &Tenant, over_s: i64, now: Timestamp) -> Resu
     let split = Split { channel: true, account: true, ..Split::default() };
     let sums = message_counters::sums_of(tx, Table::Days, Some(tenant.id), &filter, split, SUMS_MAX).await?;
     Ok(rated(tenant, sums))
-}
-
-/// An id begins with the millisecond it was made in, so the ids of a time are those above its first one.
-fn first_id(at: Timestamp) -> MessageId {
-    MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80)
 }
 
 /// A lane as the tenant sees it. Bulk work waits lawfully, and a paused account has its own alert.

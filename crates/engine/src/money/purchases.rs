@@ -10,16 +10,15 @@ use model::{Failure, Money, PurchaseId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
-    Scope, Tx, credits,
+    Scope, Tx,
     purchases::{self as rows, Purchase},
-    tenants,
 };
 use url::Url;
 use utoipa::ToSchema;
 
 use super::{
     charge,
-    credits::{AMOUNT_MAX, check_text, in_currency, ledger_to_write},
+    credits::{AMOUNT_MAX, check_text, ledger_to_show, ledger_to_write},
     disputes::{self, DisputeView},
     follow_up::ASK_FIRST_S,
     ledger::{Book, Cause, Open},
@@ -312,16 +311,9 @@ fn check_url(faults: &mut Faults, pointer: &str, text: Option<&str>) {
 
 /// The currency of a tenant's ledger, or of the one it would have.
 pub(super) async fn currency(parts: &Parts, tenant: TenantId) -> Result<String, Error> {
-    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move {
-            if let Some(ledger) = credits::find(tx, tenant).await? {
-                return Ok(in_currency(tx, ledger).await?.currency);
-            }
-            let row = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
-            Ok::<_, Error>(row.currency)
-        })
-    });
-    read.await
+    let now = parts.ports.clock.now();
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| Box::pin(ledger_to_show(tx, tenant, now)));
+    Ok(read.await?.currency)
 }
 
 /// Lists a tenant's purchases, newest first. Needs the scope `purchases:read`.

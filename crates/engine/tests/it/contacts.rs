@@ -4,9 +4,10 @@ use engine::{
     Error,
     contacts::{
         self, ContactQuery, ContactView,
-        export::{Export, ExportQuery, Format},
+        export::{Export, ExportQuery},
         import::{self, ImportQuery, ImportView, Receiver},
     },
+    export::Format,
     once::{Repeat, Reply},
     segments,
 };
