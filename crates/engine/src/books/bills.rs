@@ -1,4 +1,5 @@
-//! Every invoice and credit note against its own lines, dates and plan, the series of numbers, and credit notes against what they take back: also of tenants that are gone, because an operator keeps bills.
+//! Every invoice and credit note against its own lines, dates and plan, the series of numbers, and credit notes against what they take back: also of tenants that are gone, because an
+//! operator keeps bills.
 
 use std::collections::BTreeMap;
 

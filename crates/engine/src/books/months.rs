@@ -8,7 +8,6 @@ use store::{
     Db, Tx, charge_counters,
     credits::{self, Ledger},
     invoices::{self, Invoice, Invoiced},
-    message_counters::QUARTER_S,
     plans::{self, Plan},
     recounts::{self, OfInvoice},
     subscriptions::{self, Subscription},
@@ -20,7 +19,7 @@ use crate::{
     documents::figures::minor_unit,
     invoices::{
         Body, InvoiceKind, InvoiceState, closing,
-        compose::{Charged, LineKind, Sent},
+        compose::{Charged, Line, LineKind, Sent},
     },
 };
 
@@ -65,10 +64,16 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     for pair in months.windows(2).filter(|pair| pair[1].invoice.starts_at < pair[0].invoice.ends_at) {
         found.add(of, "invoice", || format!("{} bills again what an earlier invoice billed", name(&pair[1].invoice)));
     }
-    if let Some((row, plan)) = &subscription {
-        for wrong in misclosed(history, row, plan.as_ref(), &months) {
-            found.add(of, "billing", || wrong);
+    match &subscription {
+        Some((row, plan)) => {
+            for wrong in misclosed(history, row, plan.as_ref(), &months) {
+                found.add(of, "billing", || wrong);
+            }
         }
+        None if !months.is_empty() => {
+            found.add(of, "billing", || "it was billed, and nothing says how far and what is billed next".to_owned());
+        }
+        None => {}
     }
     found.add_all(of, "billing", loose, |(at, channel, country)| {
         format!("{channel} to {country:?} is said to be billed from {at} on, and there is no invoice of that month")
@@ -118,7 +123,7 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         let charged = rows.iter().map(|row| ((row.channel, row.country.clone()), counts(row)));
         let (sent, charged) = (sent.collect(), charged.collect());
         let sent_now = closing::counted(tx, tenant, starts_at, ends_at).await?;
-        let charged_now = charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), ceiling(ends_at)).await?;
+        let charged_now = closing::charged(tx, tenant, starts_at, ends_at).await?;
         months.push(Month { invoice, body, sent, charged, sent_now, charged_now });
     }
     let closed = months.iter().map(|month| month.invoice.created_at).max().unwrap_or(Timestamp::EPOCH);
@@ -131,12 +136,6 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         loose: recounts::months_without_invoice(tx, tenant, billed_until, ROWS_MAX).await?,
         is_corrected: recounts::is_corrected_since(tx, tenant, closed).await?,
     })
-}
-
-/// The first quarter of an hour that begins at an instant or after it.
-fn ceiling(at: Timestamp) -> Timestamp {
-    let floor = charge_counters::slot(at);
-    if floor == at { at } else { floor.plus_seconds(QUARTER_S) }
 }
 
 /// How far a subscription says it was billed, against its invoices. It goes on from a later instant where it was given again.
@@ -164,7 +163,7 @@ fn misclosed(history: &History, row: &Subscription, plan: Option<&Plan>, months:
         let zoned = at.plus_seconds(AHEAD_S).jiff().to_zoned(TimeZone::UTC);
         let first =
             zoned.date().first_of_month().to_zoned(TimeZone::UTC).map(|first| Timestamp::from(first.timestamp()));
-        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && ceiling(at) == at
+        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && closing::ceiling(at) == at
     };
     let is_right = match row.closes_at {
         None => is_whole,
@@ -204,17 +203,19 @@ fn unmoved(month: &Month, entries: &[OfInvoice]) -> Option<String> {
 fn misbilled(month: &Month, later: &[Month], is_charged: bool, is_corrected: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let row = &month.invoice;
-    let names = [row.number.clone(), Some(month.body.month.clone())];
-    let is_of = |description: &str| {
-        names
-            .iter()
-            .flatten()
-            .any(|name| description.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(": ")))
-    };
+    // It is put right by its number, or by its month where it has none.
+    let own = [row.number.as_ref(), Some(&month.body.month)];
     let corrections = || {
         let lines = later.iter().flat_map(|month| &month.body.lines);
-        lines.filter(|line| is_of(&line.description))
+        lines.filter(|line| own.into_iter().flatten().any(|own| names(&line.description, own)))
     };
+    let is_own = |line: &Line| row.number.as_ref().is_some_and(|number| names(&line.description, number));
+    for other in later.iter().filter(|later| later.invoice.currency != row.currency) {
+        if other.body.lines.iter().any(is_own) {
+            let (by, currency) = (name(&other.invoice), &other.invoice.currency);
+            wrong.push(format!("it is in {}, and {by} puts it right in {currency}", row.currency));
+        }
+    }
     for line in month.body.lines.iter().filter(|line| line.kind == LineKind::Messages) {
         let key = (line.channel.unwrap_or(Channel::Webhook), line.country.clone().unwrap_or_default());
         let put_right = corrections().filter(|one| {
@@ -262,6 +263,11 @@ fn misbilled(month: &Month, later: &[Month], is_charged: bool, is_corrected: boo
     }
     wrong.extend(miscounted(month, is_corrected));
     wrong
+}
+
+/// True when a line says that it puts an invoice right, which it calls by its number or its month.
+fn names(description: &str, invoice: &str) -> bool {
+    description.strip_prefix(invoice).is_some_and(|rest| rest.starts_with(": "))
 }
 
 /// What is said to be on invoices and was not counted. Messages and charges only become more, so where all of them are as many each must be, and none can be more.

@@ -357,7 +357,7 @@ async fn metered(
     for invoice in rows::unpaid(tx, tenant).await? {
         asked += Body::from_stored(&invoice.body)?.postpaid();
     }
-    let later = charge_counters::sums(tx, tenant, slot(ends_at), Timestamp::from_micros(i64::MAX)).await?;
+    let later = charge_counters::sums(tx, tenant, ceiling(ends_at), Timestamp::from_micros(i64::MAX)).await?;
     let later: i64 = later.values().map(|counts| counts.charged).sum();
     // What is set aside for messages under way is not spent yet.
     let aside = ledger.reserved - credits::promo_aside(tx, tenant).await?;
@@ -365,7 +365,7 @@ async fn metered(
 }
 
 /// The first quarter of an hour that begins at an instant or after it.
-fn slot(at: Timestamp) -> Timestamp {
+pub(crate) fn ceiling(at: Timestamp) -> Timestamp {
     const SLOT: i64 = SLOT_S * 1_000_000;
     let micros = at.as_micros();
     Timestamp::from_micros(
@@ -380,7 +380,7 @@ pub(crate) async fn counted(
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<Sent, store::Error> {
-    let filter = Filter { from: slot(starts_at), until: slot(ends_at), without_ours: true, ..Filter::default() };
+    let filter = Filter { from: ceiling(starts_at), until: ceiling(ends_at), without_ours: true, ..Filter::default() };
     let split = Split { channel: true, country: true, ..Split::default() };
     let sums = message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?;
     let sent = sums.into_iter().map(|(key, counts)| ((key.channel, key.country), counts.outcome.sent));
@@ -388,14 +388,14 @@ pub(crate) async fn counted(
 }
 
 /// What a price list charged a tenant for messages that were accepted in a time.
-async fn charged(
+pub(crate) async fn charged(
     tx: &mut Tx,
     tenant: TenantId,
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<Charged, store::Error> {
     // Months meet on a quarter. One that begins within it begins with all of it: before there was a plan nothing was billed, and what credit paid then is not owed.
-    charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), slot(ends_at)).await
+    charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), ceiling(ends_at)).await
 }
 
 /// The rows that say what is on invoices of a month, for what was found and what is gone.
@@ -511,7 +511,8 @@ mod tests {
 
     #[test]
     fn months_meet_at_quarters_of_an_hour() {
-        let check = |at: &str, expected: &str| assert_eq!(slot(at.parse().unwrap()), expected.parse().unwrap(), "{at}");
+        let check =
+            |at: &str, expected: &str| assert_eq!(ceiling(at.parse().unwrap()), expected.parse().unwrap(), "{at}");
         check("2026-11-30T18:30:00Z", "2026-11-30T18:30:00Z");
         check("2026-11-30T18:15:00Z", "2026-11-30T18:15:00Z");
         check("2026-11-30T18:15:00.000001Z", "2026-11-30T18:30:00Z");

@@ -225,6 +225,11 @@ impl Price {
             }
     }
 
+    /// True when it comes to whole millionths whatever the provider takes.
+    pub const fn is_whole(&self) -> bool {
+        self.markup.is_none() && !matches!(self.per, PriceUnit::Thousand)
+    }
+
     /// The same in whole millionths, rounded up: what is shown and set aside before it is known.
     pub fn of(&self, segments: Option<u32>) -> i64 {
         up(self.exact(segments, None))
