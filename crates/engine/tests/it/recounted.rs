@@ -138,6 +138,7 @@ const ELSE: &[(&str, &[&str], &str)] = &[
     ("invoice_series", &["series"], "a key: told as a number of no series"),
     ("invoiced_usage", &["tenant_id"], "keys: told as rows that are gone"),
     ("price_lists", &["note", "created_at"], "words, and a date of no amount"),
+    ("billing_settings", &["id", "updated_at"], "a key, and a date of no amount"),
 ];
 
 fn operator() -> Caller {
@@ -383,7 +384,10 @@ async fn with(db: &TestDb, table: &str, sql: String) -> Result<Verified, String>
 /// A difference as a statement.
 fn statement(db: &TestDb, world: &World, plant: &Plant) -> String {
     let Plant { table, column, set, only, whose, .. } = plant;
-    let of = match world.tenant(*whose).filter(|_| !["invoice_series", "price_lists", "plans"].contains(table)) {
+    let of = match world
+        .tenant(*whose)
+        .filter(|_| !["invoice_series", "price_lists", "plans", "billing_settings"].contains(table))
+    {
         Some(tenant) => format!(" AND tenant_id = {}", literal(db, tenant)),
         None => String::new(),
     };
@@ -678,6 +682,15 @@ const BILLS: &[Plant] = &[
     ),
     p("invoices", "body", "REPLACE(body, '\"rate_ppm\":190000,', '\"rate_ppm\":160000,')", NOTHING, "invoice", Billed),
     p("invoices", "body", "REPLACE(body, '\"included\":2,', '\"included\":3,')", NOTHING, "invoice", Billed),
+    p(
+        "invoices",
+        "body",
+        "REPLACE(body, '\"kind\":\"included\"', '\"kind\":\"messages\"')",
+        "state = 'draft'",
+        "invoice",
+        Billed,
+    ),
+    p("billing_settings", "body", "REPLACE(body, '190000', '160000')", NOTHING, "invoice", Billed),
     p("invoices", "body", "REPLACE(body, '\"due_days\":14', '\"due_days\":15')", "state = 'issued'", "invoice", Billed),
     p(
         "invoices",
