@@ -350,6 +350,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Post, "/v1/alert-rules/{id}/test", Owner("alerts:write")),
     op(Post, "/v1/prices", Operator("prices:write")),
     op(Get, "/v1/prices", Owner("prices:read")),
+    op(Get, "/v1/prices/{version}", Owner("prices:read")),
     op(Post, "/v1/plans", Operator("plans:write")),
     op(Get, "/v1/plans", Owner("plans:read")),
     op(Get, "/v1/plans/{id}", Owner("plans:read")),

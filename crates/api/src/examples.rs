@@ -823,6 +823,13 @@ pub(crate) fn price_list() -> Value {
     })
 }
 
+/// A price list without its rows.
+pub(crate) fn price_list_summary() -> Value {
+    json!({
+        "version": 1, "currency": "USD", "valid_from": "2026-11-28T09:00:00Z", "note": "From December", "row_count": 3, "created_at": "2026-11-28T09:00:00Z",
+    })
+}
+
 /// A tenant's credit.
 pub(crate) fn credits() -> Value {
     json!({

@@ -10,6 +10,7 @@
 pub mod closing;
 pub mod compose;
 pub mod mailing;
+mod printable;
 pub mod printing;
 pub mod settings;
 
@@ -198,7 +199,7 @@ pub struct InvoiceView {
     /// What is to be paid; below zero what is given back.
     #[schema(value_type = Object)]
     pub total: Money,
-    /// How to pay, line by line.
+    /// How to pay, line by line; empty where nothing is to be paid.
     pub payment_details: Vec<String>,
     /// What else stands on it.
     pub note: Option<String>,
@@ -243,6 +244,11 @@ fn view_for(row: &Invoice, is_operator: bool, now: Timestamp) -> Result<InvoiceV
     Ok(seen)
 }
 
+/// True of what asks for money. A credit note never does, whatever it takes back, nor does an invoice that gives back.
+fn is_owed(row: &Invoice) -> bool {
+    row.total > 0 && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice
+}
+
 fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
     let body = Body::from_stored(&row.body)?;
     let money = |amount_micros| Money { amount_micros, currency: row.currency.clone() };
@@ -263,12 +269,14 @@ fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
         net: money(body.net),
         taxes: body.taxes,
         total: money(row.total),
-        payment_details: body.payment,
+        payment_details: if is_owed(row) { body.payment } else { Vec::new() },
         note: body.note,
         reason: body.reason,
         issued_at: row.issued_at,
         due_at: row.due_at,
-        is_overdue: row.state == InvoiceState::Issued.as_str() && row.due_at.is_some_and(|at| at <= now),
+        is_overdue: is_owed(row)
+            && row.state == InvoiceState::Issued.as_str()
+            && row.due_at.is_some_and(|at| at <= now),
         paid_at: row.paid_at,
         payment_reference: row.payment.clone(),
         voided_at: row.voided_at,
@@ -443,6 +451,13 @@ impl Act {
         match self {
             Self::Issue if state == InvoiceState::Draft => {
                 let settings = BillingSettings::read(tx).await?;
+                let mut body = Body::from_stored(&row.body)?;
+                printable::renew(tx, &settings, row, &mut body).await?;
+                if let Some(why) = printable::problem(row, &body) {
+                    return Err(why);
+                }
+                row.mail = Mail::default();
+                printable::rewrite(tx, row, &body, now).await?;
                 finish(tx, &settings, row, now).await
             }
             Self::Issue => Err(wrong_state(row, "only a draft can be issued")),
@@ -588,7 +603,7 @@ pub(crate) async fn finish(
     row.issued_at = Some(now);
     row.updated_at = now;
     // A credit note is settled by whoever writes it, also one that takes back what was to be given.
-    if row.total > 0 && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice {
+    if is_owed(row) {
         row.state = InvoiceState::Issued.as_str().to_owned();
         row.due_at = Some(now.plus_seconds(i64::from(body.due_days) * 86_400));
     } else {

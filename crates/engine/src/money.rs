@@ -5,7 +5,7 @@
 //! which apply writes that it was sent or will not be ([`charge`]). What goes another way or is tried again goes only as far as credit reaches ([`purse`]). Rules of the ledger itself are pure ([`ledger`]).
 //!
 //! Credit is bought ([`purchases`]) and given back ([`refunds`]) by the operator's hand or through the payment provider of [`payments`], whose word comes as answers and as
-//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); [`top_ups`] buys by itself.
+//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); [`top_ups`] buys by itself. What brought nobody credit the operator hears of (`strays`).
 
 pub mod book;
 pub mod charge;
@@ -21,6 +21,7 @@ pub mod purchases;
 pub(crate) mod purse;
 pub mod refunds;
 pub mod sheet;
+mod strays;
 pub mod top_ups;
 pub mod what_if;
 

@@ -161,6 +161,12 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Er
     tx.execute(sql, &params).await.map(drop)
 }
 
+/// Writes what a draft says.
+pub async fn redraft(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Error> {
+    let sql = "UPDATE invoices SET body = $1, updated_at = $2 WHERE tenant_id = $3 AND id = $4 AND state = 'draft'";
+    tx.execute(sql, &[&i.body, &i.updated_at, &tenant, &i.id]).await.map(drop)
+}
+
 /// One of the tenant's invoices.
 pub async fn find(tx: &mut Tx, tenant: TenantId, id: InvoiceId) -> Result<Option<Invoice>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND id = $2");
@@ -228,7 +234,7 @@ pub async fn first_overdue(
     now: Timestamp,
 ) -> Result<Option<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND state = 'issued' AND due_at <= $2 AND due_at > $3 ORDER BY due_at, id LIMIT 1"
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND state = 'issued' AND due_at <= $2 AND due_at > $3 ORDER BY due_at, id LIMIT 1"
     );
     let after = forgiven_until.unwrap_or(Timestamp::EPOCH);
     tx.row(&sql, &[&tenant, &now, &after]).await?.map(read).transpose()
@@ -237,7 +243,7 @@ pub async fn first_overdue(
 /// Tenants with an invoice that became overdue by `now`, was not forgiven, and whose subscription does not say so yet. Across tenants: for the job that notices.
 pub async fn newly_overdue(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT DISTINCT i.tenant_id FROM invoices i JOIN subscriptions s ON s.tenant_id = i.tenant_id JOIN tenants t ON t.id = i.tenant_id
-        WHERE i.state = 'issued' AND i.due_at <= $1 AND (s.forgiven_until IS NULL OR i.due_at > s.forgiven_until) AND s.past_due_since IS NULL AND t.deleted_at IS NULL
+        WHERE i.kind = 'invoice' AND i.state = 'issued' AND i.due_at <= $1 AND (s.forgiven_until IS NULL OR i.due_at > s.forgiven_until) AND s.past_due_since IS NULL AND t.deleted_at IS NULL
         ORDER BY i.tenant_id LIMIT $2";
     tx.rows(sql, &[&now, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
@@ -260,13 +266,14 @@ pub async fn mailed(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Invoi
 
 /// Lets the tenant's invoices go out now that did not reach anybody, because there is an address by now.
 pub async fn mail_again(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
-    let sql = "UPDATE invoices SET mail_at = $1, mail_tries = mail_tries + 1 WHERE tenant_id = $2 AND mail_state IN ('waiting', 'failed') AND state <> 'void'";
+    let sql = "UPDATE invoices SET mail_at = $1, mail_tries = mail_tries + 1 WHERE tenant_id = $2 AND mail_state IN ('waiting', 'failed') AND state NOT IN ('draft', 'void')";
     tx.execute(sql, &[&now, &tenant]).await.map(drop)
 }
 
-/// How many invoices are to be paid and could not be mailed, counted up to `limit`. Across tenants: for the operator's alert.
+/// How many invoices are to be paid, or would be once they can be printed, and could not be mailed, counted up to `limit`. Across tenants: for the operator's alert.
 pub async fn unmailed(tx: &mut Tx, limit: i64) -> Result<i64, Error> {
-    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM invoices WHERE state = 'issued' AND mail_state = 'failed' LIMIT $1) AS unmailed";
+    let sql = "SELECT COUNT(*) FROM (SELECT id FROM invoices WHERE state = 'issued' AND mail_state = 'failed'
+        UNION ALL SELECT id FROM invoices WHERE state = 'draft' AND mail_state = 'failed' LIMIT $1) AS unmailed";
     tx.row(sql, &[&limit]).await?.map_or(Ok(0), |mut row| row.get(0))
 }
 

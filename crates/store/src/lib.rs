@@ -55,6 +55,7 @@ pub mod message_counters;
 pub mod messages;
 mod migrate;
 pub mod numbers;
+pub mod payments;
 pub mod plans;
 mod postgres;
 pub mod prices;

@@ -82,6 +82,12 @@ async fn write_many(tx: &mut Tx, counters: &[Counter], suffix: &str) -> Result<(
     tx.insert_many_later("quota_counters", &given, suffix).await
 }
 
+/// Removes a counter: nobody speaks of its channel any more.
+pub async fn remove(tx: &mut Tx, tenant: TenantId, channel: Channel, starts_at: Timestamp) -> Result<(), Error> {
+    let sql = "DELETE FROM quota_counters WHERE tenant_id = $1 AND channel = $2 AND starts_at = $3";
+    tx.execute(sql, &[&tenant, &channel, &starts_at]).await.map(drop)
+}
+
 /// The tenant's counters of the months an instant lies in, by channel.
 pub async fn at(tx: &mut Tx, tenant: TenantId, at: Timestamp) -> Result<Vec<Counter>, Error> {
     let sql = format!(

@@ -167,13 +167,14 @@ pub async fn charged_as_one(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result
     found(tx, &sql, &[&tenant], limit, |mut row| Ok((row.get(1)?, row.get(0)?))).await
 }
 
-/// Messages of a channel that count for the tenant's plan, of those accepted in a time: what a counter of [`crate::quotas`] must say. One statement, so one snapshot of a month.
+/// Messages of a channel that count for the tenant's plan, of those accepted in a time: what a counter of [`crate::quotas`] must say. One statement, so one snapshot of a month. Only ids from `from`
+/// on are looked at.
 pub async fn used(
     tx: &mut Tx,
     tenant: TenantId,
     channel: Channel,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
+    (starts_at, ends_at): (Timestamp, Timestamp),
+    from: MessageId,
 ) -> Result<i64, Error> {
     // What arrived and is not called sent did so by a way it had left.
     let over = [
@@ -187,11 +188,11 @@ pub async fn used(
     ];
     let over = over.map(|status| status.code().to_string()).join(", ");
     let sql = format!(
-        "SELECT (SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND channel = $2 AND created_at >= $3 AND created_at < $4
+        "SELECT (SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND id >= $5 AND channel = $2 AND created_at >= $3 AND created_at < $4
                 AND (topic IS NULL OR topic NOT LIKE '%:%') AND (sent_at IS NOT NULL OR status NOT IN ({over})))
             + (SELECT COUNT(*) FROM former_routes r JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
-                WHERE r.tenant_id = $1 AND r.channel = $2 AND r.sent_at IS NOT NULL AND m.created_at >= $3 AND m.created_at < $4)"
+                WHERE r.tenant_id = $1 AND r.message_id >= $5 AND r.channel = $2 AND r.sent_at IS NOT NULL AND m.created_at >= $3 AND m.created_at < $4)"
     );
-    let row = tx.row(&sql, &[&tenant, &channel, &starts_at, &ends_at]).await?;
+    let row = tx.row(&sql, &[&tenant, &channel, &starts_at, &ends_at, &from]).await?;
     row.map_or(Ok(0), |mut row| row.get(0))
 }

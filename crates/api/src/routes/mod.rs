@@ -217,6 +217,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(alerts::get_rule, alerts::patch_rule, alerts::delete_rule))
         .routes(routes!(alerts::test_rule))
         .routes(routes!(prices::create, prices::list))
+        .routes(routes!(prices::get))
         .routes(routes!(plans::create, plans::list))
         .routes(routes!(plans::get, plans::patch))
         .routes(routes!(subscriptions::get, subscriptions::patch))

@@ -12,7 +12,14 @@ testkit::both! {
         api.post("/v1/accounts", &json!({"name": "Sandbox", "connector": "sandbox"})).send().await.ok(201);
         let rows = json!([{"channel": "email", "unit": "message", "amount_micros": 400}]);
         let list = api.post("/v1/prices", &json!({"currency": "USD", "rows": rows})).for_operator().send().await.ok(201);
-        assert_eq!(api.get("/v1/prices").send().await.ok(200)["data"], json!([list]));
+        let mut summary = list.clone();
+        let rows = summary.as_object_mut().unwrap().remove("rows").unwrap();
+        summary["row_count"] = json!(rows.as_array().unwrap().len());
+        assert_eq!(api.get("/v1/prices").send().await.ok(200)["data"], json!([summary]));
+        assert_eq!(api.get("/v1/prices/1").for_operator().send().await.ok(200), list);
+        for unknown in ["2", "0", "x", "99999999999999999999"] {
+            assert_eq!(api.get(&format!("/v1/prices/{unknown}")).send().await.problem(404), "not_found");
+        }
         let mode = api.patch("/v1/credits", &json!({"mode": "prepaid"})).for_operator();
         mode.header("tidings-tenant", &tenant).send().await.ok(200);
         let mail = json!({"to": {"email": "ada@example.com"}, "channel": "email", "content": {"subject": "Hello", "text": "Ada"}});

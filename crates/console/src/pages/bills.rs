@@ -235,7 +235,7 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
             ])))
         }
         @if !invoice.payment_details.is_empty() || invoice.note.is_some() {
-            (parts::card("How to pay", None, html! { div.stack {
+            (parts::card(if invoice.payment_details.is_empty() { "Note" } else { "How to pay" }, None, html! { div.stack {
                 @if !invoice.payment_details.is_empty() { p { @for line in &invoice.payment_details { span dir="auto" { (line) } br; } } }
                 @if let Some(note) = &invoice.note { p.muted dir="auto" { (note) } }
             } }))
@@ -263,6 +263,7 @@ fn mailed(cx: &Cx, invoice: &InvoiceView) -> Markup {
                     MailState::Accepted => { "on its way since" (at) },
                     MailState::Sent => { "sent" (at) },
                     MailState::Delivered => { "arrived, sent" (at) },
+                    MailState::Failed if invoice.state == InvoiceState::Draft => (parts::badge(Tone::Bad, "Cannot be printed")),
                     MailState::Failed => (parts::badge(Tone::Bad, "Did not arrive")),
                 }
                 @if let Some(why) = &mail.failure { div."muted small" dir="auto" { (why.detail) } }

@@ -44,7 +44,13 @@ both! {
         assert_eq!(made.location(), "/console/operator/prices", "{}", made.text);
         let list = visitor.get("/console/operator/prices").await;
         in_order("prices", &list);
-        assert!(list.text.contains("Counts now") && list.text.contains("0.009 USD"), "{}", list.text);
+        assert!(list.text.contains("Counts now") && !list.text.contains("0.009 USD"), "a list of lists has no prices: {}", list.text);
+        let shown = visitor.get("/console/operator/prices/1").await;
+        in_order("list", &shown);
+        assert!(shown.text.contains("2 prices") && shown.text.contains("0.009 USD"), "{}", shown.text);
+        for unknown in ["9", "x"] {
+            assert_eq!(visitor.get(&format!("/console/operator/prices/{unknown}")).await.status, 404);
+        }
         assert!(visitor.get("/console/operator/prices/new").await.text.contains("sms,,,,,,segment,9000,,"), "the next list begins with this one");
 
         let page = visitor.get("/console/billing").await;
@@ -70,6 +76,14 @@ both! {
         let file = visitor.get("/console/billing/statement.csv").await;
         assert!(file.text.starts_with("number,at,kind,") && file.text.contains(",purchase,"), "{}", file.text);
         assert!(visitor.get("/console/billing/prices").await.text.contains("0.0004 USD"));
+        let later = visitor.post("/console/operator/prices", &[("currency", "usd"), ("csv", "channel,unit,amount_micros\nsms,segment,7000"), ("valid_from", "2031-01-01T00:00"), ("note", HOSTILE)]).await;
+        assert_eq!(later.location(), "/console/operator/prices", "{}", later.text);
+        let mine = visitor.get("/console/billing/prices").await;
+        in_order("prices", &mine);
+        assert!(mine.text.contains("/console/billing/prices/2") && !mine.text.contains("0.007 USD"), "{}", mine.text);
+        let coming = visitor.get("/console/billing/prices/2").await;
+        in_order("coming", &coming);
+        assert!(coming.text.contains("0.007 USD"), "{}", coming.text);
         assert!(visitor.get("/console").await.text.contains("See the statement"));
 
         // Other prices are tried on what was sent, and nothing changes by it.
@@ -98,7 +112,7 @@ both! {
         assert_eq!(viewer.get("/console/billing").await.status, 403);
         assert!(!viewer.get("/console").await.text.contains("See the statement"));
         assert_eq!(viewer.get("/console/billing/prices").await.status, 200);
-        for path in ["/console/operator/prices", "/console/operator/prices/new"] {
+        for path in ["/console/operator/prices", "/console/operator/prices/new", "/console/operator/prices/1"] {
             assert_eq!(visitor.get(path).await.status, 403, "{path}");
         }
     }

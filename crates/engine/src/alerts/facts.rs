@@ -13,7 +13,7 @@ use store::{
     deliveries::Lane,
     invoices,
     message_counters::{self, Counts, Filter, Split, Table},
-    purchases, quotas,
+    payments, purchases, quotas,
 };
 
 use super::{AlertKind, TOPICS, measure::WEEKS, rules::Rule};
@@ -35,6 +35,12 @@ const RETRIED_S: i64 = 7 * 86_400;
 const DISPUTED_MAX: i64 = 1_000;
 /// Invoices counted at most that could not be mailed. More say the same.
 const UNMAILED_MAX: i64 = 1_000;
+/// Payments read at most that brought nobody credit: as many as one rule can tell.
+const STRAYS_MAX: i64 = 50;
+/// Payments counted at most whose events did not come. More say the same.
+const UNHEARD_MAX: i64 = 1_000;
+/// How far back these are read, in seconds: as far as a rule may look.
+const PAYMENTS_S: i64 = 30 * 86_400;
 /// Domains and templates read at most.
 const LAPSED_MAX: i64 = 100;
 /// What is looked at when a day has too few mails, in seconds.
@@ -125,6 +131,10 @@ pub struct Facts {
     pub disputed: i64,
     /// Invoices of all tenants that are to be paid and could not be mailed, for the operator.
     pub unmailed: i64,
+    /// Payments that brought nobody credit and are not settled, the newest first, for the operator.
+    pub strays: Vec<payments::Finding>,
+    /// When payments were found by asking since an event last came, the newest first, for the operator.
+    pub unheard: Vec<Timestamp>,
 }
 
 /// What is used of the plan on one channel this month.
@@ -445,7 +455,17 @@ pub async fn of_operator(
         true => invoices::unmailed(tx, UNMAILED_MAX).await?,
         false => 0,
     };
-    let mut facts = Facts { findings: shared.findings.as_ref().map(all), disputed, unmailed, ..Facts::default() };
+    let since = now.plus_seconds(-PAYMENTS_S);
+    let strays = match rules.iter().any(|rule| rule.kind == AlertKind::PaymentStray) {
+        true => payments::stray(tx, since, STRAYS_MAX).await?,
+        false => Vec::new(),
+    };
+    let unheard = match rules.iter().any(|rule| rule.kind == AlertKind::PaymentUnheard) {
+        true => payments::unheard(tx, since, UNHEARD_MAX).await?,
+        false => Vec::new(),
+    };
+    let mut facts =
+        Facts { findings: shared.findings.as_ref().map(all), disputed, unmailed, strays, unheard, ..Facts::default() };
     for state in shared.troubled.iter().filter(|state| state.pause.is_some()) {
         if let Some(connector) = connectors.get(&state.account_id) {
             *facts.paused_by_connector.entry((*connector).to_owned()).or_default() += 1;

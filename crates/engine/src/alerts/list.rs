@@ -8,6 +8,7 @@ use serde_json::json;
 use store::{
     Tx, alert_rules,
     alerts::{self as rows, Alert},
+    payments,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -255,6 +256,10 @@ fn close(row: &mut Alert, by: &str, why: &str, now: Timestamp) {
 /// Ends an alert by hand, and what its rule remembers with it.
 async fn end(tx: &mut Tx, row: &mut Alert, by: &str, now: Timestamp) -> Result<(), Error> {
     close(row, by, "Somebody resolved the alert first.", now);
+    if AlertKind::from_stored(&row.kind) == Some(AlertKind::PaymentStray) {
+        // Nothing else says that somebody took care of it.
+        payments::settle(tx, &row.subject, now).await?;
+    }
     let rule = alert_rules::find(tx, row.tenant_id, row.rule_id).await?;
     let Some(rule) = rule.as_ref().and_then(Rule::from_row) else { return Ok(()) };
     let states = alert_rules::states(tx, row.tenant_id).await?;

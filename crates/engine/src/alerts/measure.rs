@@ -1,13 +1,17 @@
 //! From facts to readings: what a rule sees of each subject, how bad that is, and in words. Pure.
 
 mod money;
+mod payments;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Channel, Timestamp};
 use store::message_counters::{Counts, SLOT_S};
 
-use self::money::{cost, credit, forecast, used};
+use self::{
+    money::{cost, credit, forecast, used},
+    payments::{stray, unheard},
+};
 use super::{
     AlertKind,
     facts::{Facts, Hours, Rated},
@@ -113,6 +117,8 @@ pub fn measure(rule: &Rule, facts: &Facts, held_micros: Option<i64>, now: Timest
         AlertKind::LedgerFinding => facts.findings.map(|count| vec![findings(rule, count)]),
         AlertKind::PaymentDisputed => Some(vec![disputed(rule, facts.disputed)]),
         AlertKind::InvoiceUnmailed => Some(vec![unmailed(rule, facts.unmailed)]),
+        AlertKind::PaymentStray => Some(stray(rule, &facts.strays, now)),
+        AlertKind::PaymentUnheard => Some(vec![unheard(rule, &facts.unheard, now)]),
         AlertKind::DeadLetters => facts.dead_letters.get(&rule.over_s).map(|count| vec![dead_letters(rule, *count)]),
     }
 }
@@ -634,6 +640,31 @@ mod tests {
             disputed(1).title.contains("1 payment for credit is")
                 && disputed(2).title.contains("2 payments for credit are")
         );
+        let unheard = |ages: &[i64]| {
+            let unheard = ages.iter().map(|age_s| NOW.plus_seconds(-age_s)).collect();
+            only(&rule(AlertKind::PaymentUnheard), &Facts { unheard, ..Facts::default() })
+        };
+        assert_eq!(
+            (unheard(&[]).level, unheard(&[86_400]).level, unheard(&[5, 86_400]).level),
+            (Level::Good, Level::Good, Level::Bad)
+        );
+        assert!(
+            unheard(&[5]).title.contains("about 1 payment did")
+                && unheard(&[5, 6]).title.contains("about 2 payments did")
+        );
+        let stray = |payment: &str, age_s: i64| store::payments::Finding {
+            payment: payment.to_owned(),
+            kind: "gone".to_owned(),
+            detail: format!("{payment} is for nobody."),
+            found_at: NOW.plus_seconds(-age_s),
+        };
+        let strays = vec![stray("pi_2", 5), stray("pi_1", 8 * 86_400)];
+        let seen = measure(&rule(AlertKind::PaymentStray), &Facts { strays, ..Facts::default() }, None, NOW).unwrap();
+        assert_eq!(
+            seen.iter().map(|seen| (seen.subject.as_str(), seen.level)).collect::<Vec<_>>(),
+            [("pi_2", Level::Bad)]
+        );
+        assert!(seen[0].detail.starts_with("pi_2 is for nobody. "), "{}", seen[0].detail);
         let unmailed = |unmailed| only(&rule(AlertKind::InvoiceUnmailed), &Facts { unmailed, ..Facts::default() });
         assert_eq!((unmailed(0).level, unmailed(1).level), (Level::Good, Level::Bad));
         assert!(unmailed(1).title.contains("1 invoice did not") && unmailed(2).title.contains("2 invoices did not"));

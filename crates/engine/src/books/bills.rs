@@ -151,7 +151,11 @@ fn misdated(row: &Invoice, body: &Body, is_demo: bool) -> Option<String> {
     let is_known = [InvoiceKind::Invoice, InvoiceKind::CreditNote].iter().any(|kind| row.kind == kind.as_str())
         && [InvoiceState::Draft, InvoiceState::Issued, InvoiceState::Paid, InvoiceState::Void].into_iter().any(is);
     let (has_number, is_issued) = (row.number.is_some(), row.issued_at.is_some());
-    let is_due = row.issued_at.filter(|_| row.total > 0).map(|at| at.plus_seconds(i64::from(body.due_days) * 86_400));
+    // A credit note is nothing to pay, also one of an invoice that gave back.
+    let is_due = row
+        .issued_at
+        .filter(|_| row.total > 0 && !is_note)
+        .map(|at| at.plus_seconds(i64::from(body.due_days) * 86_400));
     let is_right = is_known
         && is_note == row.of_id.is_some()
         && has_number == is_issued
@@ -163,7 +167,7 @@ fn misdated(row: &Invoice, body: &Body, is_demo: bool) -> Option<String> {
         // What was paid may be taken back, and then it still says so.
         && (is(InvoiceState::Paid) == row.paid_at.is_some() || (is(InvoiceState::Void) && has_number))
         // Where nothing is to be paid nobody names a payment.
-        && row.payment.is_some() == (row.paid_at.is_some() && row.total > 0)
+        && (is_note || row.payment.is_some() == (row.paid_at.is_some() && row.total > 0))
         && (!is(InvoiceState::Issued) || row.total > 0)
         && row.starts_at < row.ends_at;
     (!is_right).then(|| {

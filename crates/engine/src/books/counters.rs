@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Channel, TenantId, Timestamp};
+use model::{Channel, MessageId, TenantId, Timestamp};
 use serde_json::Value;
 use store::{
     Db, Tx, attempt_counters,
@@ -144,7 +144,8 @@ impl Recount {
                     let all = quotas::all(tx, tenant).await?;
                     let is_it = |counter: &Counter| (counter.channel, counter.starts_at) == (channel, starts_at);
                     let Some(counter) = all.into_iter().find(is_it) else { return Ok(None) };
-                    let used = recounts::used(tx, tenant, channel, starts_at, counter.ends_at).await?;
+                    let time = (starts_at, counter.ends_at);
+                    let used = recounts::used(tx, tenant, channel, time, MessageId::from_ulid(0)).await?;
                     Ok(Some((counter.used, used)))
                 })
             });

@@ -28,7 +28,7 @@ use store::{
 use super::{
     Body, InvoiceKind, InvoiceState,
     compose::{Charged, Earlier, Facts, Metered, Sent, compose},
-    finish,
+    finish, printable,
     settings::BillingSettings,
     settle_arrears, tell,
 };
@@ -177,7 +177,7 @@ async fn close(
     let Some(read) = read.await? else { return Ok(()) };
     let composed = compose(&read.facts);
     let has_lines = !composed.lines.is_empty();
-    let body = Body {
+    let mut body = Body {
         seller: read.settings.seller.clone(),
         customer: read.customer,
         plan_id: read.plan_id,
@@ -206,7 +206,7 @@ async fn close(
         starts_at: read.facts.starts_at,
         ends_at: read.ends_at,
         total: composed.total,
-        body: serde_json::to_string(&body).map_err(Error::internal)?,
+        body: String::new(),
         issued_at: None,
         due_at: None,
         paid_at: None,
@@ -216,6 +216,16 @@ async fn close(
         created_at: now,
         updated_at: now,
     };
+    if deleted_at.is_some() {
+        printable::spell_out(&invoice, &mut body);
+    }
+    invoice.body = serde_json::to_string(&body).map_err(Error::internal)?;
+    // What nobody could read is not issued by itself: it stays a draft, and says what to put right.
+    let unprintable = printable::problem(&invoice, &body).filter(|_| read.settings.issues_by_itself && has_lines);
+    if let Some(why) = &unprintable {
+        tracing::error!(tenant.id = %tenant_id, invoice.id = %invoice.id, "An invoice stays a draft: {}", why.detail);
+        invoice.mail = printable::held(why);
+    }
     let (settings, invoiced, next) = (read.settings, read.invoiced, read.next_month_ends);
     let (ids, shard) = (Arc::clone(&engine.ports.ids), engine.shard());
     let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
@@ -236,7 +246,7 @@ async fn close(
             rows::insert(tx, tenant_id, &invoice).await?;
             subscription.billed_until = invoice.ends_at;
             subscriptions::put(tx, tenant_id, &subscription).await?;
-            if settings.issues_by_itself {
+            if settings.issues_by_itself && unprintable.is_none() {
                 finish(tx, &settings, &mut invoice, now).await?;
                 if let Some(tenant) = &tenant {
                     tell(tx, tenant, &invoice, "invoice.issued", &ids, now, shard).await?;

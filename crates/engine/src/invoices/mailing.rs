@@ -64,7 +64,7 @@ pub enum MailState {
 }
 
 impl MailState {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Accepted => "accepted",

@@ -162,17 +162,23 @@ pub(crate) async fn lock(tx: &mut Tx, messages: Vec<(&Tenant, &Message)>) -> Res
     Ok(meters)
 }
 
-fn allowance(tenant: &Tenant, channel: Channel) -> Option<&Allowance> {
+pub(super) fn allowance(tenant: &Tenant, channel: Channel) -> Option<&Allowance> {
     tenant.subscription.as_ref()?.allowances.iter().find(|allowance| allowance.channel == channel)
 }
 
 /// True when a counter counts what was accepted at an instant. What a clock that was set back puts before the counting began is not counted, here and in a recount.
-fn covers(counter: &Counter, at: Timestamp) -> bool {
+pub(super) fn covers(counter: &Counter, at: Timestamp) -> bool {
     counter.starts_at <= at && at < counter.ends_at
 }
 
-/// The counter of the month an instant lies in: from where the one before ended or the counting began.
-async fn fresh(tx: &mut Tx, tenant: &Tenant, channel: Channel, at: Timestamp) -> Result<Option<Counter>, store::Error> {
+/// The counter of the month an instant lies in: from where the one before ended or the counting began. Nothing was counted in it yet: the plan spoke of the channel from its beginning on, or what was
+/// sent before is counted as it begins to ([`super::recount`]).
+pub(super) async fn fresh(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    channel: Channel,
+    at: Timestamp,
+) -> Result<Option<Counter>, store::Error> {
     let Some(subscribed) = &tenant.subscription else { return Ok(None) };
     let (starts_at, ends_at) = super::months::month(&subscribed.zone, at);
     let before = quotas::counted_until(tx, tenant.id, channel).await?.unwrap_or(starts_at);
@@ -313,7 +319,7 @@ impl Meters {
 }
 
 /// The notice a counter has come to, and that it was given.
-fn notice(counter: &mut Counter, allowance: &Allowance) -> Option<(&'static str, Value)> {
+pub(super) fn notice(counter: &mut Counter, allowance: &Allowance) -> Option<(&'static str, Value)> {
     let stop = allowance.stop();
     let whole = stop.unwrap_or(allowance.included);
     if counter.warned_of != whole {

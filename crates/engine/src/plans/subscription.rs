@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use super::{
     Allowance, PlanView, allowances, months,
     quota::{self, QuotaView},
+    recount,
 };
 use crate::invoices::{closing, compose::TaxRate, settings::check_rate};
 use crate::{
@@ -180,6 +181,7 @@ impl Customer {
         {
             faults.add("/customer/email", "not an e-mail address; write one such as billing@acme.example");
         }
+        check_fonts("/customer/email", self.email.as_deref().unwrap_or_default(), faults);
         if let Some(tax) = &self.tax {
             check_rate("/customer/tax", &tax.name, tax.rate_ppm, faults);
         }
@@ -401,6 +403,10 @@ pub async fn patch(
             let after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
             check_plan(tx, before.as_ref(), &after).await?;
             rows::put(tx, tenant, &after).await?;
+            let is_moved = before.as_ref().is_some_and(|before| before.plan_id != after.plan_id);
+            if is_moved {
+                rows::recount_at(tx, tenant, now.plus_seconds(recount::LATE_S)).await?;
+            }
             let address = |row: &Subscription| Customer::from_stored(&row.customer).email;
             if address(&after).is_some() && before.as_ref().and_then(address) != address(&after) {
                 bills::mail_again(tx, tenant, now).await?;
@@ -417,11 +423,15 @@ pub async fn patch(
                 None => detail(&after),
             };
             let action = if before.is_some() { "subscription.updated" } else { "subscription.created" };
-            audit::record(tx, tenant, &ids, now, &by, action, tenant, &difference).await
+            audit::record(tx, tenant, &ids, now, &by, action, tenant, &difference).await?;
+            Ok(is_moved)
         })
     });
-    write.await?;
+    let is_moved = write.await?;
     parts.directory.catch_up().await;
+    if is_moved {
+        recount::count(engine, tenant).await?;
+    }
     show(parts, tenant).await
 }
 

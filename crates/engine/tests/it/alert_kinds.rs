@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use store::{
     Scope,
     message_counters::{self, Counts, Key},
-    usage,
+    payments, purchases, usage,
 };
 use testkit::{Stage, TestDb, World, http_answer, smtp_accepted};
 use tidings_engine::{
@@ -100,6 +100,14 @@ impl Played {
             .db
             .write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[&tenant]).await }));
         assert!(write.await.unwrap() > 0, "{sql}");
+    }
+
+    /// Finds something about a payment that is of nobody.
+    async fn found(&self, kind: &str) {
+        let (payment, detail) = ("pi_1".to_owned(), "The payment pi_1 is for nobody.".to_owned());
+        let found = payments::Finding { payment, kind: kind.to_owned(), detail, found_at: now(&self.stage) };
+        let db = &self.stage.world.ports.db;
+        db.write(Scope::System, move |tx| Box::pin(async move { payments::note(tx, &found).await })).await.unwrap();
     }
 
     /// Gives the tenant a rule of a kind nobody has from the start.
@@ -211,6 +219,8 @@ async fn fire(of_kind: AlertKind, it: &Played, others: &[Played], is_broken: &At
             it.run("INSERT INTO invoices (tenant_id, id, kind, state, currency, starts_at, ends_at, total, body, mail_state, created_at, updated_at)
                 SELECT id, id, 'invoice', 'issued', 'USD', created_at, created_at, 1, '{}', 'failed', created_at, created_at FROM tenants WHERE id = $1").await;
         }
+        AlertKind::PaymentStray => it.found("gone").await,
+        AlertKind::PaymentUnheard => it.found(payments::UNHEARD).await,
     }
 }
 
@@ -253,6 +263,15 @@ async fn mend(of_kind: AlertKind, it: &Played, is_broken: &AtomicBool) {
             it.run("UPDATE credit_purchases SET is_disputed = FALSE WHERE tenant_id = $1").await
         }
         AlertKind::InvoiceUnmailed => it.run("UPDATE invoices SET mail_state = 'delivered' WHERE tenant_id = $1").await,
+        AlertKind::PaymentStray | AlertKind::PaymentUnheard => {
+            let write = stage.world.ports.db.write(Scope::System, move |tx| {
+                Box::pin(async move {
+                    payments::settle(tx, "pi_1", now).await?;
+                    purchases::take_event(tx, "evt_1", "refund.created", now).await
+                })
+            });
+            write.await.unwrap();
+        }
     }
 }
 
@@ -310,13 +329,15 @@ const ABOUT_RECIPIENTS: [AlertKind; 5] = [
     AlertKind::Registration,
     AlertKind::DeadLetters,
 ];
-const ABOUT_MONEY: [AlertKind; 6] = [
+const ABOUT_MONEY: [AlertKind; 8] = [
     AlertKind::Cost,
     AlertKind::CostForecast,
     AlertKind::CreditLow,
     AlertKind::Quota,
     AlertKind::PaymentDisputed,
     AlertKind::InvoiceUnmailed,
+    AlertKind::PaymentStray,
+    AlertKind::PaymentUnheard,
 ];
 // By itself: the sums of the other stories have no messages, which the check of the books would find.
 const ABOUT_BOOKS: [AlertKind; 1] = [AlertKind::LedgerFinding];

@@ -310,6 +310,43 @@ testkit::both! {
         subscribe(&stage, json!({"customer": {"name": "Käufer <&> Ελλάς Москва"}})).await;
     }
 
+    async fn what_cannot_be_printed_stays_a_draft_until_it_is_put_right(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        let name = serde_json::from_value(json!({"name": "東京堂"})).unwrap();
+        engine::tenants::patch(stage.engine.parts(), &operator(), stage.tenant, name).await.unwrap();
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        assert_eq!((close(&stage).await, all(&stage).await.len()), (0, 1), "the month is closed");
+        let draft = all(&stage).await.remove(0);
+        let mail = draft.mail.unwrap();
+        let why = mail.failure.unwrap();
+        assert_eq!((draft.state.as_str(), draft.number, why.code.as_str(), mail.next_try_at), ("draft", None, "invoice_unprintable", None));
+        assert!(why.detail.contains("the customer's name has the character `東` (U+6771)") && why.detail.contains("PATCH /v1/subscription"), "{}", why.detail);
+        let unmailed = async || {
+            let read = db.read(Scope::System, |tx| Box::pin(async move { store::invoices::unmailed(tx, 9).await }));
+            read.await.unwrap()
+        };
+        let issue = async || invoices::issue(&stage.engine, &operator(), &Repeat::NONE, draft.id).await;
+        assert_eq!((unmailed().await, issue().await.unwrap_err().code), (1, "invoice_unprintable"));
+        subscribe(&stage, json!({"customer": {"name": "Tokyodo KK", "email": "a@acme.example"}})).await;
+        assert_eq!(engine::invoices::mailing::run(&stage.engine).await.unwrap(), 0, "a draft is not mailed");
+        issue().await.unwrap();
+        let issued = all(&stage).await.remove(0);
+        assert_eq!((issued.state.as_str(), issued.number.as_deref(), issued.customer.name.as_deref()), ("issued", Some("INV-000001"), Some("Tokyodo KK")));
+        assert_eq!((unmailed().await, issued.mail.map(|mail| mail.failure)), (0, Some(None)));
+        assert_eq!(engine::books::verify(&db.db).await.unwrap().differences, []);
+        // Of who is gone nobody can say the name otherwise.
+        let back = serde_json::from_value(json!({"name": "京"})).unwrap();
+        engine::tenants::patch(stage.engine.parts(), &operator(), stage.tenant, back).await.unwrap();
+        subscribe(&stage, json!({"customer": null})).await;
+        set_clock(&stage, "2026-12-10T00:00:00Z");
+        engine::tenants::delete(stage.engine.parts(), &operator(), stage.tenant).await.unwrap();
+        set_clock(&stage, "2026-12-10T01:00:00Z");
+        engine::tenants::removal::run(&stage.engine).await.unwrap();
+        let last = invoices::list(&stage.engine, &operator(), &InvoicesQuery::default()).await.unwrap().data.remove(0);
+        assert_eq!((last.state.as_str(), last.number.as_deref(), last.customer.name), ("issued", Some("INV-000002"), Some(stage.tenant.to_string())));
+    }
+
     async fn what_is_forgiven_stays_forgiven_and_the_next_delay_is_not(db: TestDb) {
         let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
         set_clock(&stage, "2026-12-01T02:00:00Z");

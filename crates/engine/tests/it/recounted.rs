@@ -91,6 +91,7 @@ const ELSE: &[(&str, &[&str], &str)] = &[
             "looks",
             "looked",
             "ask_at",
+            "retry_at",
             "actor",
             "created_at",
             "updated_at",
@@ -99,7 +100,7 @@ const ELSE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "credit_refunds",
-        &["tenant_id", "id", "provider_id", "actor", "created_at", "updated_at"],
+        &["tenant_id", "id", "provider_id", "retry_at", "actor", "created_at", "updated_at"],
         "names and dates of no amount",
     ),
     (
@@ -111,6 +112,7 @@ const ELSE: &[(&str, &[&str], &str)] = &[
             "forgiven_until",
             "cancel_said_at",
             "customer",
+            "recount_at",
             "created_at",
             "updated_at",
         ],
@@ -137,7 +139,7 @@ const ELSE: &[(&str, &[&str], &str)] = &[
     ),
     ("invoice_series", &["series"], "a key: told as a number of no series"),
     ("invoiced_usage", &["tenant_id"], "keys: told as rows that are gone"),
-    ("price_lists", &["note", "created_at"], "words, and a date of no amount"),
+    ("price_lists", &["note", "row_count", "created_at"], "words, how long it is, and a date of no amount"),
 ];
 
 fn operator() -> Caller {
