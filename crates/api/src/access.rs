@@ -361,6 +361,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Post, "/v1/prices/what-if", Operator("prices:write")),
     op(Get, "/v1/invoices", Owner("invoices:read")),
     op(Get, "/v1/invoices/{id}", Owner("invoices:read")),
+    op(Post, "/v1/invoices/{id}/renew", Operator("invoices:write")),
     op(Post, "/v1/invoices/{id}/issue", Operator("invoices:write")),
     op(Post, "/v1/invoices/{id}/payment", Operator("invoices:write")),
     op(Post, "/v1/invoices/{id}/void", Operator("invoices:write")),

@@ -927,7 +927,7 @@ pub(crate) fn credit_grant() -> Value {
 /// An invoice.
 pub(crate) fn invoice() -> Value {
     json!({
-        "id": "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "tenant_id": TENANT, "kind": "invoice", "state": "issued", "number": "INV-000042", "credits_id": null,
+        "id": "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "tenant_id": TENANT, "kind": "invoice", "state": "issued", "number": "INV-000042", "credits_id": null, "replaces_id": null,
         "month": "2026-11", "starts_at": "2026-10-31T23:00:00Z", "ends_at": "2026-11-30T23:00:00Z",
         "seller": {"name": "Tidings Hosting GmbH", "address": ["Hafenstr. 1", "20457 Hamburg"], "tax_id": "DE987654321", "email": "billing@tidings.example"},
         "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},

@@ -21,6 +21,7 @@ use crate::{
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
     patch::Patch,
+    plans::subscription,
     vault::OPERATOR,
 };
 
@@ -313,6 +314,9 @@ async fn change_to(parts: &Parts, caller: &Caller, id: TenantId, change: TenantP
             let after = changed(before.clone(), change, now)?;
             if after.currency != before.currency {
                 change_ledger(tx, id, &after.currency, now).await?;
+            }
+            if after.default_country != before.default_country && !by.is_operator {
+                subscription::keep_country(tx, id, before.default_country.clone(), now).await?;
             }
             tenants::update(tx, &after).await?;
             let difference = audit::difference(&detail(&before), &detail(&after));

@@ -11,7 +11,7 @@ pub struct Invoice {
     pub tenant_id: TenantId,
     /// Which one.
     pub id: InvoiceId,
-    /// `invoice` or `credit_note`.
+    /// `invoice`, `correction` or `credit_note`.
     pub kind: String,
     /// `draft`, `issued`, `paid` or `void`.
     pub state: String,
@@ -135,6 +135,12 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Er
     tx.execute(&format!("INSERT INTO invoices ({COLUMNS}) VALUES ({values})"), &params).await.map(drop)
 }
 
+/// Writes anew what a draft says. Once it has a number it says what it says.
+pub async fn rewrite(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Error> {
+    let sql = "UPDATE invoices SET total = $1, body = $2, updated_at = $3 WHERE tenant_id = $4 AND id = $5 AND state = 'draft'";
+    tx.execute(sql, &[&i.total, &i.body, &i.updated_at, &tenant, &i.id]).await.map(drop)
+}
+
 /// Writes what becomes of an invoice. What it says stays as it was made.
 pub async fn update(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Error> {
     let params: [&dyn Param; 17] = [
@@ -207,15 +213,28 @@ pub async fn list(
 /// The tenant's invoices of months that begin at `since` or later, the oldest first.
 pub async fn months_since(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Result<Vec<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND starts_at >= $2 ORDER BY starts_at"
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND starts_at >= $2 ORDER BY starts_at, id"
     );
     tx.rows(&sql, &[&tenant, &since]).await?.into_iter().map(read).collect()
+}
+
+/// From when until when the tenant's invoice bills in whose time an instant lies; `None` where that was not billed.
+pub async fn month_of(tx: &mut Tx, tenant: TenantId, at: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+    let sql = "SELECT starts_at, ends_at FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND starts_at <= $2 AND ends_at > $2 ORDER BY starts_at LIMIT 1";
+    tx.row(sql, &[&tenant, &at]).await?.map(|mut row| Ok((row.get(0)?, row.get(1)?))).transpose()
+}
+
+/// All of the tenant's invoices and corrections, the oldest months first. For the recount.
+pub async fn bills(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Invoice>, Error> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind <> 'credit_note' ORDER BY starts_at, id");
+    tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
 }
 
 /// The tenant's invoices that are still to be paid, drafts among them, the oldest first.
 pub async fn unpaid(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND state IN ('draft', 'issued') ORDER BY id"
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind <> 'credit_note' AND state IN ('draft', 'issued') ORDER BY id"
     );
     tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
 }

@@ -225,6 +225,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(prices::what_if))
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::get))
+        .routes(routes!(invoices::renew))
         .routes(routes!(invoices::issue))
         .routes(routes!(invoices::pay))
         .routes(routes!(invoices::void))

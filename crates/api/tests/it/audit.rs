@@ -59,6 +59,7 @@ const ELSEWHERE: &[(Verb, &str, &str)] = &[
     (Post, "/v1/credits/purchases", "purchases: the walk has no payment provider"),
     (Post, "/v1/credits/refunds", "purchases: nothing was bought on the walk"),
     (Delete, "/v1/credits/payment-method", "purchases: the walk has no payment provider"),
+    (Post, "/v1/invoices/{id}/renew", "invoices: the walk's bill is no draft"),
     (Post, "/v1/invoices/{id}/issue", "invoices: nothing is due on the walk's bill"),
     (Post, "/v1/invoices/{id}/payment", "invoices: nothing is due on the walk's bill"),
     (Post, "/v1/invoices/{id}/send", "invoices: the walk's customer has no address"),

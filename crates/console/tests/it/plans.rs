@@ -123,7 +123,7 @@ both! {
         let owner = Visitor::new(&stage).await;
         let seen = owner.get(&path).await;
         assert!(!seen.text.contains("Record payment") && !seen.text.contains("Take back"), "{}", seen.text);
-        for action in ["pay", "void", "issue", "send"] {
+        for action in ["pay", "void", "renew", "issue", "send"] {
             assert_eq!(owner.post(&format!("{path}/{action}"), &[("reference", "x"), ("reason", "x")]).await.status, 403, "{action}");
         }
         visitor.post(&format!("{path}/pay"), &[("reference", "")]).await;
@@ -138,6 +138,20 @@ both! {
         assert!(list.text.contains("INV-000001"), "{}", list.text);
         assert!(visitor.get("/console/operator/invoices").await.text.contains("Credit note"));
         assert!(visitor.get("/console/operator/invoices?state=draft").await.text.contains("No invoice is in this state"));
+        // Billed again, a draft stands in its place.
+        stage.world.clock.advance_ms(MONTH_MS);
+        closing::run(&stage.engine).await.unwrap();
+        let visitor = operator(&mut stage).await;
+        let next = first_row(&visitor.get("/console/operator/invoices?state=issued").await);
+        assert!(visitor.get(&next).await.text.contains("is given away"));
+        visitor.post(&format!("{next}/void"), &[("reason", "The address was wrong."), ("bills_again", "true")]).await;
+        let draft = first_row(&visitor.get("/console/operator/invoices?state=draft").await);
+        visitor.post(&format!("{draft}/renew"), &[]).await;
+        let page = visitor.get(&draft).await;
+        in_order(&draft, &page);
+        assert!(page.text.contains("the one taken back") && page.text.contains("Renew customer and tax"), "{}", page.text);
+        visitor.post(&format!("{draft}/issue"), &[]).await;
+        assert!(visitor.get(&draft).await.text.contains("To be paid"));
     }
 
     async fn how_invoices_are_written_is_set_by_the_operator(db: TestDb) {

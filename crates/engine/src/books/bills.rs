@@ -148,7 +148,8 @@ fn look_at(row: &Invoice, plan: Option<&Plan>, of: Option<&Invoice>, found: &mut
 fn misdated(row: &Invoice, body: &Body, is_demo: bool) -> Option<String> {
     let is = |state: InvoiceState| row.state == state.as_str();
     let is_note = row.kind == InvoiceKind::CreditNote.as_str();
-    let is_known = [InvoiceKind::Invoice, InvoiceKind::CreditNote].iter().any(|kind| row.kind == kind.as_str())
+    let kinds = [InvoiceKind::Invoice, InvoiceKind::Correction, InvoiceKind::CreditNote];
+    let is_known = kinds.iter().any(|kind| row.kind == kind.as_str())
         && [InvoiceState::Draft, InvoiceState::Issued, InvoiceState::Paid, InvoiceState::Void].into_iter().any(is);
     let (has_number, is_issued) = (row.number.is_some(), row.issued_at.is_some());
     let is_due = row.issued_at.filter(|_| row.total > 0).map(|at| at.plus_seconds(i64::from(body.due_days) * 86_400));

@@ -18,7 +18,7 @@ use store::{
 use utoipa::ToSchema;
 
 use super::{
-    Act, Body, InvoiceKind, InvoiceState, InvoiceView, act, found,
+    Act, Body, InvoiceKind, InvoiceState, InvoiceView, act, found, note,
     printing::{mail_tenant, print},
     settings::BillingSettings,
     view as view_of,
@@ -203,7 +203,7 @@ async fn post(engine: &Engine, row: &Invoice, to: &str, occasion: &str) -> Resul
     }
     let (file, pdf) = print(engine, row).await?;
     let word = match seen.kind {
-        InvoiceKind::Invoice => "Invoice",
+        InvoiceKind::Invoice | InvoiceKind::Correction => "Invoice",
         InvoiceKind::CreditNote => "Credit note",
     };
     let request = json!({
@@ -350,6 +350,8 @@ async fn keep(engine: &Engine, seen: &Invoice, mail: Mail, now: Timestamp) -> Re
     if mail == before {
         return Ok(());
     }
+    let owner = engine.parts().directory.tenant(tenant).await?;
+    let ids = Arc::clone(&engine.ports.ids);
     let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             if let Some(mut row) = rows::lock(tx, tenant, id).await?.filter(|row| row.mail == before) {
@@ -358,6 +360,9 @@ async fn keep(engine: &Engine, seen: &Invoice, mail: Mail, now: Timestamp) -> Re
                 row.mail.due_at = row.mail.due_at.filter(|_| !is_void);
                 row.updated_at = now;
                 rows::update(tx, tenant, &row).await?;
+                if row.mail.id != before.id {
+                    note(tx, owner.as_deref(), &row, "invoice.sent", &ids, now).await?;
+                }
             }
             Ok::<_, Error>(())
         })

@@ -76,13 +76,15 @@ fn drawn(row: &Invoice, body: Body, timezone: &str, look: Look) -> InvoiceDocume
         amount_micros: tax.amount_micros,
     });
     let is_paid = row.state == InvoiceState::Paid.as_str();
-    let of = body.of_number.into_iter().map(|number| ("Invoice".to_owned(), number));
+    let kind = match InvoiceKind::from_stored(&row.kind) {
+        InvoiceKind::Invoice | InvoiceKind::Correction => Kind::Invoice,
+        InvoiceKind::CreditNote => Kind::CreditNote,
+    };
+    let word = if body.replaces.is_some() { "Replaces" } else { "Invoice" };
+    let of = body.of_number.into_iter().map(|number| (word.to_owned(), number));
     let reason = body.reason.into_iter().map(|reason| ("Reason".to_owned(), reason));
     InvoiceDocument {
-        kind: match InvoiceKind::from_stored(&row.kind) {
-            InvoiceKind::Invoice => Kind::Invoice,
-            InvoiceKind::CreditNote => Kind::CreditNote,
-        },
+        kind,
         title: None,
         language: Language::of(None),
         paper: Paper::A4,

@@ -62,9 +62,7 @@ pub struct Subscribed {
     pub past_due_since: Option<Timestamp>,
     /// From when nothing is accepted.
     pub canceled_at: Option<Timestamp>,
-    /// Messages accepted from then on are counted.
-    pub counted_from: Timestamp,
-    /// The tenant's clock, on which months begin.
+    /// The tenant's clock, on which months end.
     pub zone: TimeZone,
 }
 
@@ -97,7 +95,6 @@ impl Subscribed {
             trial_ends_at: row.trial_ends_at,
             past_due_since: row.past_due_since,
             canceled_at: row.canceled_at,
-            counted_from: row.counted_from,
             zone: months::zone(timezone),
         }))
     }
@@ -145,7 +142,7 @@ pub struct Customer {
     pub name: Option<String>,
     /// Lines of the postal address.
     pub address: Vec<String>,
-    /// ISO 3166-1 alpha-2 country, which also decides about taxes; the tenant's when left out.
+    /// ISO 3166-1 alpha-2 country, which also decides about taxes; the tenant's when left out. When the tenant changes that itself, it stays here as it was.
     #[schema(example = "DE")]
     pub country: Option<String>,
     /// Its tax number.
@@ -356,6 +353,28 @@ pub(crate) async fn bill_alone(
     Ok(rows::put(tx, tenant, &row).await?)
 }
 
+/// Keeps what a tenant says of its own country away from its taxes, which are the operator's to say: its invoices keep the country it had. The caller raises the configuration's version.
+pub(crate) async fn keep_country(
+    tx: &mut Tx,
+    tenant: TenantId,
+    before: Option<String>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(mut row) = rows::lock(tx, tenant).await? else { return Ok(()) };
+    let customer = Customer::from_stored(&row.customer);
+    if customer.country.is_some() {
+        return Ok(());
+    }
+    if before.is_none() {
+        let detail = "The country decides about the tax on this tenant's invoices, and nobody has said which it is. Ask the operator to say so first (`customer.country` of PATCH /v1/subscription).";
+        return Err(Error::conflict("country_decides_tax", detail));
+    }
+    let customer = Customer { country: before, ..customer };
+    row.customer = serde_json::to_string(&customer).map_err(Error::internal)?;
+    row.updated_at = now;
+    Ok(rows::put(tx, tenant, &row).await?)
+}
+
 /// A subscription that begins now.
 fn begun(tenant_id: TenantId, plan_id: Option<PlanId>, month_ends: Timestamp, now: Timestamp) -> Subscription {
     Subscription {
@@ -469,8 +488,9 @@ fn changed(
         (after.canceled_at, after.cancel_said_at) = (canceled_at, canceled_at.map(|_| now));
     }
     if was_billed && !is_taken_back && after.canceled_at.is_none_or(|at| at > now) {
-        // It goes on after its last bill.
-        (after.billed_until, after.closes_at) = (after.billed_until.max(now), Some(month_ends));
+        // It goes on after its last bill, and the month that runs ends as it was to end.
+        after.billed_until = after.billed_until.max(now);
+        after.closes_at = Some(after.closes_at.filter(|at| *at > now).unwrap_or(month_ends));
     }
     // What an earlier version took stays until it is written anew.
     if let Patch::Set(customer) = &change.customer {
@@ -529,7 +549,6 @@ mod tests {
             trial_ends_at: trial.map(at),
             past_due_since: past_due.map(at),
             canceled_at: canceled.map(at),
-            counted_from: at(0),
             zone: TimeZone::UTC,
         }
     }
