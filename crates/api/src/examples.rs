@@ -68,6 +68,7 @@ pub fn id_of(collection: &str) -> (&'static str, &'static str) {
         "suppressions" => ("suppression", SUPPRESSION),
         "topics" => ("topic", "match_reports"),
         "plans" => ("plan", "pln_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
+        "prices" => ("price list", "1"),
         "content-rules" => ("content rule", "crl_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
         "exports" => ("export", "cxp_01K9ZC8Q6T7Y2V5B3N4M1XWRSD"),
         "alerts" => ("alert", ALERT),
@@ -230,7 +231,7 @@ pub fn alert() -> Value {
         "id": ALERT, "rule_id": ALERT_RULE, "kind": "account_failing", "subject": ACCOUNT, "state": "firing", "severity": "critical",
         "title": "Twilio takes no messages",
         "detail": "The account Twilio (twilio) has been paused for 2 minutes; its messages wait or go another way. The last answer (20003): The auth token is wrong.",
-        "value": 124.0, "threshold": 120.0, "unit": "seconds", "times": 1, "fired_at": CREATED, "acknowledged_at": null, "acknowledged_by": null, "note": null,
+        "value": 124.0, "threshold": 120.0, "unit": "seconds", "currency": null, "times": 1, "fired_at": CREATED, "acknowledged_at": null, "acknowledged_by": null, "note": null,
         "resolved_at": null, "resolved_by": null, "told_at": CREATED, "letters": [alert_letter()],
     })
 }
@@ -247,8 +248,8 @@ pub fn alert_letter() -> Value {
 pub fn alert_rule() -> Value {
     json!({
         "id": ALERT_RULE, "kind": "bounce_rate",
-        "explanation": "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When a tenant's account has too few mails in that time, up to 30 days are looked at.",
-        "name": "Bounces", "enabled": true, "threshold": 4.0, "unit": "percent", "over_s": 86400, "at_least": 1000, "channel": null, "account_id": null, "for_s": 120,
+        "explanation": "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When there are too few mails in that time, the last 7 and then the last 30 days are looked at.",
+        "name": "Bounces", "enabled": true, "threshold": 4.0, "unit": "percent", "currency": null, "other_costs": [], "over_s": 86400, "at_least": 1000, "channel": null, "account_id": null, "for_s": 120,
         "quiet_s": 14400, "deliver": [{"channel": "email", "to": "admins"}], "created_at": CREATED, "updated_at": CREATED,
     })
 }
@@ -390,8 +391,8 @@ pub fn account() -> Value {
 /// An entry of the audit log.
 pub fn audit_entry() -> Value {
     json!({
-        "id": "aud_01K9ZC6P7Q8R9S0T1V2W3X4Y5Z", "at": CREATED, "actor": KEY, "action": "account.updated", "subject": ACCOUNT,
-        "detail": {"per_second": {"from": null, "to": 20}}, "ip": "192.0.2.7", "agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+        "id": "aud_01K9ZC6P7Q8R9S0T1V2W3X4Y5Z", "at": CREATED, "actor": KEY, "actor_kind": "key", "actor_name": "Website", "action": "account.updated", "subject": ACCOUNT,
+        "detail": {"per_second": {"from": null, "to": 20}}, "ip": "192.0.2.7", "agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "tenant": null,
     })
 }
 
@@ -823,6 +824,13 @@ pub(crate) fn price_list() -> Value {
     })
 }
 
+/// A price list without its rows.
+pub(crate) fn price_list_summary() -> Value {
+    json!({
+        "version": 1, "currency": "USD", "valid_from": "2026-11-28T09:00:00Z", "note": "From December", "row_count": 3, "created_at": "2026-11-28T09:00:00Z",
+    })
+}
+
 /// A tenant's credit.
 pub(crate) fn credits() -> Value {
     json!({
@@ -927,7 +935,7 @@ pub(crate) fn credit_grant() -> Value {
 /// An invoice.
 pub(crate) fn invoice() -> Value {
     json!({
-        "id": "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "tenant_id": TENANT, "kind": "invoice", "state": "issued", "number": "INV-000042", "credits_id": null,
+        "id": "inv_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "tenant_id": TENANT, "kind": "invoice", "state": "issued", "number": "INV-000042", "credits_id": null, "replaces_id": null,
         "month": "2026-11", "starts_at": "2026-10-31T23:00:00Z", "ends_at": "2026-11-30T23:00:00Z",
         "seller": {"name": "Tidings Hosting GmbH", "address": ["Hafenstr. 1", "20457 Hamburg"], "tax_id": "DE987654321", "email": "billing@tidings.example"},
         "customer": {"name": "Acme Tickets GmbH", "address": ["Lindenstr. 9", "10969 Berlin"], "country": "DE", "tax_id": "DE123456789", "email": "billing@acme.example", "tax": null},

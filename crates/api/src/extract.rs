@@ -86,9 +86,7 @@ async fn identify(parts: &Parts, app: &App) -> Result<Identity, Problem> {
 
 /// Where a request comes from, for sessions and throttling.
 pub fn device(parts: &Parts, app: &App) -> Device {
-    let agent =
-        parts.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
-    Device { ip: client_ip(parts, app), agent: agent.unwrap_or_default() }
+    Device::new(client_ip(parts, app), parts.headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()))
 }
 
 /// A cookie by its name. Names and values of ours need no quoting.

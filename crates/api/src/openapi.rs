@@ -174,7 +174,7 @@ fn path_parameters(path: &str) -> impl Iterator<Item = Value> + '_ {
         let name = part.strip_prefix('{')?.strip_suffix('}')?;
         let (noun, example) = examples::id_of(collection);
         let schema = json!({ "type": "string", "example": example });
-        Some(json!({ "name": name, "in": "path", "required": true, "description": if name == "name" { format!("The {noun}'s name.") } else { format!("The {noun}'s id.") }, "schema": schema }))
+        Some(json!({ "name": name, "in": "path", "required": true, "description": match name { "name" | "version" => format!("The {noun}'s {name}."), _ => format!("The {noun}'s id.") }, "schema": schema }))
     })
 }
 

@@ -1,16 +1,13 @@
 //! Numbers, instants and words the way people read them.
 
-use engine::documents::figures::decimals;
+use engine::documents::figures::{decimals, grouped};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use model::{Channel, Money, Timestamp};
 
 /// A whole number with thousands separated: `12,345`.
 pub(crate) fn number(value: i64) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let grouped: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).unwrap_or_default()).collect();
-    format!("{}{}", if value < 0 { "−" } else { "" }, grouped.join(","))
+    format!("{}{}", if value < 0 { "−" } else { "" }, grouped(value.unsigned_abs()))
 }
 
 /// A share in percent: `97.3 %`; a dash where there is nothing to divide by.
@@ -49,7 +46,7 @@ fn decimal(micros: i64, least: usize) -> String {
     }
     let point = if decimals.is_empty() { "" } else { "." };
     let sign = if micros < 0 { "−" } else { "" };
-    format!("{sign}{}{point}{decimals}", number(i64::try_from(whole).unwrap_or(i64::MAX)))
+    format!("{sign}{}{point}{decimals}", grouped(whole))
 }
 
 /// Reads an amount as people write it, with a dot or a comma before at most six decimals, as millionths. `1,000` is refused, as it is a thousand for one and one for another.

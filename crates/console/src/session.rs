@@ -91,6 +91,7 @@ fn nobody(session: &Session) -> Caller {
         is_operator: false,
         key_id: None,
         user_id: Some(session.user_id),
+        name: None,
         scopes: engine::keys::Scopes::Some(Default::default()),
         permissions: None,
         ip: session.ip,
@@ -100,8 +101,7 @@ fn nobody(session: &Session) -> Caller {
 
 /// Where a request comes from.
 pub(crate) fn device(app: &App, parts: &Parts) -> Device {
-    let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    Device { ip: client_ip(app, parts), agent: agent.to_owned() }
+    Device::new(client_ip(app, parts), parts.headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()))
 }
 
 /// The value of a cookie.

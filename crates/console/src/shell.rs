@@ -345,7 +345,7 @@ fn banner(cx: &Cx) -> Markup {
     html! {
         @if is_guest {
             section.banner aria-label="Whose tenant this is" {
-                (icon("shield")) span { "You are in " strong { (tenant.name) } " as the operator. Both audit logs say that you entered; what you do here is in the tenant's." }
+                (icon("shield")) span { "You are in " strong { (tenant.name) } " as the operator. What you change here is in both audit logs, the tenant's and the operator's." }
                 (parts::act("/console/leave", cx.csrf(), "small", None, "Leave"))
             }
         }

@@ -1,11 +1,12 @@
 //! What was sent and what became of it, over time: `GET /v1/analytics`. Read from sums by half hour and by day that are written with the messages, so an answer is exact and does not
-//! depend on how many messages there are. Days, and what is made of them, are those of the clock the tenant had when the message was accepted. A message counts in the period it was accepted in, whenever the rest becomes known.
+//! depend on how many messages there are. Days, and what is made of them, are those of the clock the tenant had when the message was accepted. A message counts in the period it was accepted
+//! in, whenever the rest becomes known.
 
 pub mod count;
 mod figures;
 pub(crate) mod period;
 mod query;
-mod recount;
+pub(crate) mod recount;
 
 use std::collections::BTreeMap;
 

@@ -4,30 +4,28 @@
 //! there, and `tidings doctor --audit` says where ([`mod@verify`]). Each entry is sealed with a key that is not in the database, so nobody who only has that can make one, and [`seals`] keeps in mind how far each log
 //! had come, so that nobody can take its end away. Of what changed the chain holds a salted hash only: when a person is erased it stays whole, and the entry about the erasure says which
 //! others it emptied.
+//!
+//! What the operator's staff and keys do in a tenant is in two logs: the tenant's, and the operator's own ([`mod@operators`]), which is still there when the tenant is gone.
 
+mod entries;
+mod operators;
 pub mod seals;
 mod verify;
 
+pub use entries::{AuditQuery, export, list, search};
 pub use verify::{Head, Verified, verify, verify_against};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{AuditId, Ids, TenantId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use store::{
     Tx,
-    audit::{self, Commitment, Link},
+    audit::{self, ActedIn, Commitment, Link},
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use crate::{
-    Error, Parts,
-    csv::Csv,
-    export::{Export, Format},
-    keys::Caller,
-    page::{Page, Window, read_cursor, write_cursor},
-    queries::{malformed, to_json},
-};
+use crate::{Error, Parts, keys::Caller, vault::OPERATOR};
 
 /// One entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -41,6 +39,11 @@ pub struct AuditEntry {
     /// Who: an API key's or user's id, or `system`.
     #[schema(example = "key_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
     pub actor: String,
+    /// What kind of actor that is; `null` for entries from before this was kept.
+    pub actor_kind: Option<ActorKind>,
+    /// What they were called then: a person's e-mail address, or a key's name. `null` where there is none, and of the operator in a tenant's log: its own log names its people.
+    #[schema(example = "Website")]
+    pub actor_name: Option<String>,
     /// What was done.
     #[schema(example = "account.updated")]
     pub action: String,
@@ -55,6 +58,55 @@ pub struct AuditEntry {
     /// What the browser or program calls itself (`User-Agent`); `null` for what came from inside, and for entries from before this was kept.
     #[schema(example = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")]
     pub agent: Option<String>,
+    /// In the operator's log: the tenant in which, or to which, it was done. `null` for what is about the installation, and in a tenant's own log.
+    pub tenant: Option<AuditTenant>,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A person of the tenant.
+    User,
+    /// A key of the tenant: a program of its own.
+    Key,
+    /// The operator's staff, or one of its keys.
+    Operator,
+    /// Tidings itself, or its command line.
+    System,
+}
+
+impl ActorKind {
+    const ALL: [Self; 4] = [Self::User, Self::Key, Self::Operator, Self::System];
+
+    fn of(caller: &Caller) -> Self {
+        match caller {
+            _ if caller.acts_for_operator() => Self::Operator,
+            Caller { key_id: Some(_), .. } => Self::Key,
+            Caller { user_id: Some(_), .. } => Self::User,
+            _ => Self::System,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Key => "key",
+            Self::Operator => "operator",
+            Self::System => "system",
+        }
+    }
+}
+
+/// The tenant an entry of the operator's log is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AuditTenant {
+    /// Which one; it may have been deleted since.
+    #[schema(value_type = String, example = "ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
+    pub id: TenantId,
+    /// What it was called when that was done.
+    #[schema(example = "Acme")]
+    pub name: String,
 }
 
 /// What entries are about: a noun, and the words before the dot of the actions that are about it. [`record`] takes no others, so the list is whole; new ones are added here.
@@ -111,7 +163,27 @@ pub fn noun(action: &str) -> Option<&'static str> {
     NOUNS.iter().find(|(_, words)| words.contains(&word)).map(|(noun, _)| *noun)
 }
 
-/// Writes one entry into `tenant`'s log ([`crate::vault::OPERATOR`] for the operator's own).
+/// Nouns whose entries tell of the people a tenant writes to. What the log says of money, of accounts and of who may do what stays whatever it names.
+const OF_PEOPLE: [&str; 10] = [
+    "audit_log",
+    "campaign",
+    "consent",
+    "contact",
+    "list",
+    "message",
+    "preferences",
+    "schedule",
+    "segment",
+    "suppression",
+];
+
+/// Whether the details of an action may name people the tenant writes to, and go when one of those is erased.
+pub(crate) fn tells_of_people(action: &str) -> bool {
+    !TELL_OF_ERASED.contains(&action) && noun(action).is_some_and(|noun| OF_PEOPLE.contains(&noun))
+}
+
+/// Writes one entry into `tenant`'s log ([`OPERATOR`] for the operator's own). When the operator's staff or one of its keys does something in a tenant, the operator's log gets the
+/// entry as well.
 #[allow(clippy::too_many_arguments, reason = "each is a different fact, and a struct would repeat them at every call")]
 pub async fn record(
     tx: &mut Tx,
@@ -123,8 +195,72 @@ pub async fn record(
     subject: impl std::fmt::Display + Send,
     detail: &Value,
 ) -> Result<(), Error> {
+    if changes_nothing(action, detail) {
+        return Ok(());
+    }
+    if tenant != OPERATOR && caller.acts_for_operator() {
+        return record_in_both(tx, tenant, ids, now, caller, action, subject, detail).await;
+    }
+    append(tx, ids, &entry(tenant, ids, now, caller, action, subject, detail)).await
+}
+
+/// Writes one entry into a tenant's log and into the operator's, whoever did it: for what is the operator's business as well.
+#[allow(clippy::too_many_arguments, reason = "as for an entry in one log")]
+pub async fn record_in_both(
+    tx: &mut Tx,
+    tenant: TenantId,
+    ids: &Ids,
+    now: Timestamp,
+    caller: &Caller,
+    action: &'static str,
+    subject: impl std::fmt::Display + Send,
+    detail: &Value,
+) -> Result<(), Error> {
+    if changes_nothing(action, detail) {
+        return Ok(());
+    }
+    let entry = entry(tenant, ids, now, caller, action, subject, detail);
+    append(tx, ids, &entry).await?;
+    operators::copy(tx, ids, entry, caller, detail).await
+}
+
+/// Writes one entry into the operator's log alone, about a tenant whose own log is gone or going.
+#[allow(clippy::too_many_arguments, reason = "as for an entry in one log")]
+pub async fn record_of_gone(
+    tx: &mut Tx,
+    tenant: TenantId,
+    name: String,
+    ids: &Ids,
+    now: Timestamp,
+    caller: &Caller,
+    action: &'static str,
+    subject: impl std::fmt::Display + Send,
+    detail: &Value,
+) -> Result<(), Error> {
+    let entry = entry(OPERATOR, ids, now, caller, action, subject, detail);
+    append(tx, ids, &audit::Entry { acted_in: Some(ActedIn { tenant, name }), ..entry }).await
+}
+
+/// Whether somebody changed something into what it was: that is no entry.
+fn changes_nothing(action: &str, detail: &Value) -> bool {
+    let is_change = action.ends_with(".updated") || ["user.role_changed", "topic.put"].contains(&action);
+    is_change && detail.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+fn entry(
+    tenant: TenantId,
+    ids: &Ids,
+    now: Timestamp,
+    caller: &Caller,
+    action: &'static str,
+    subject: impl std::fmt::Display,
+    detail: &Value,
+) -> audit::Entry {
     debug_assert!(noun(action).is_some(), "{action} is about a noun that is not in NOUNS");
-    let entry = audit::Entry {
+    let kind = ActorKind::of(caller);
+    // A tenant learns that it was the operator; by which of its people, the operator's log says.
+    let is_named = kind != ActorKind::Operator || tenant == OPERATOR;
+    audit::Entry {
         tenant,
         id: AuditId::from_ulid(ids.ulid(now)),
         at: now,
@@ -134,16 +270,23 @@ pub async fn record(
         detail: detail.to_string(),
         ip: caller.ip.map(|ip| ip.to_canonical().to_string()),
         agent: caller.agent.as_deref().map(str::to_owned),
-    };
+        actor_kind: Some(kind.as_str().to_owned()),
+        actor_name: caller.name.as_deref().filter(|_| is_named).map(str::to_owned),
+        acted_in: None,
+    }
+}
+
+/// Appends an entry to its log, chained and sealed.
+async fn append(tx: &mut Tx, ids: &Ids, entry: &audit::Entry) -> Result<(), Error> {
     // Before the head, so that who makes the key and who waits for it hold no head meanwhile.
     let key = seals::key(tx, ids).await?;
-    let head = audit::lock_head(tx, tenant).await?.unwrap_or_else(beginning);
+    let head = audit::lock_head(tx, entry.tenant).await?.unwrap_or_else(beginning);
     let number = head.number + 1;
     let salt = ids.token(SALT);
     let commitment = Commitment { hash: commit(&salt, &entry.detail), salt: Some(salt) };
-    let hash = hash(&head.hash, number, &entry, &commitment.hash);
+    let hash = hash(&head.hash, number, entry, &commitment.hash);
     let seal = key.map(|key| key.of_entry(&hash));
-    Ok(audit::append(tx, &entry, &Link { number, hash, seal }, &commitment).await?)
+    Ok(audit::append(tx, entry, &Link { number, hash, seal }, &commitment).await?)
 }
 
 /// Characters of a salt: some 130 bits.
@@ -152,6 +295,8 @@ const SALT: usize = 22;
 const ERASED: &str = "{}";
 /// Where the detail of an entry says which others were emptied, as ranges of their numbers.
 pub(crate) const ERASED_ENTRIES: &str = "erased_entries";
+/// Where the detail of an entry names fields of a contact that were given or changed.
+pub(crate) const FIELDS: &str = "fields";
 /// Actions whose entries say so. Their own details are never erased, so that what they say can be relied on.
 pub(crate) const TELL_OF_ERASED: [&str; 2] = [CONTACT_ERASED, "audit_log.sealed"];
 /// A person was erased.
@@ -178,7 +323,8 @@ fn beginning() -> Link {
     Link { number: 0, hash: Vec::new(), seal: None }
 }
 
-/// The hash of an entry: over the one before and the entry as a JSON array, in which no two entries look the same. Only entries with an agent have it in theirs: those of before have none.
+/// The hash of an entry: over the one before and the entry as a JSON array, in which no two entries look the same. An entry without an agent has none
+/// in it, and one from before there were kinds of actors has no object at its end.
 fn hash(before: &[u8], number: i64, entry: &audit::Entry, detail_hash: &[u8]) -> Vec<u8> {
     let mut canonical = serde_json::json!([
         number,
@@ -191,127 +337,16 @@ fn hash(before: &[u8], number: i64, entry: &audit::Entry, detail_hash: &[u8]) ->
         detail_hash,
         entry.ip
     ]);
-    if let (Some(agent), Value::Array(parts)) = (&entry.agent, &mut canonical) {
-        parts.push(Value::from(agent.as_str()));
+    if let Value::Array(parts) = &mut canonical {
+        parts.extend(entry.agent.as_deref().map(Value::from));
+        if entry.actor_kind.is_some() || entry.actor_name.is_some() || entry.acted_in.is_some() {
+            let (tenant, tenant_name) = entry.acted_in.as_ref().map(|of| (of.tenant, &of.name)).unzip();
+            let (kind, name) = (&entry.actor_kind, &entry.actor_name);
+            parts.push(serde_json::json!({"actor_kind": kind, "actor_name": name, "tenant": tenant, "tenant_name": tenant_name}));
+        }
     }
     let text = canonical.to_string();
     digest(&SHA256, &[before, text.as_bytes()].concat()).as_ref().to_vec()
-}
-
-/// Which entries a list shows (`GET /v1/audit-log`).
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct AuditQuery {
-    /// Only what this one did: an API key's or user's id, or `system`.
-    #[param(example = "usr_01K9ZC2B4C5D6E7F8G9H0J1K2M")]
-    pub actor: Option<String>,
-    /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
-    #[param(example = "account.*")]
-    pub action: Option<String>,
-    /// Only what is about this noun, whatever was done: `account`, `campaign`, `suppression` and so on; an unknown one is refused with all there are.
-    #[param(example = "suppression")]
-    pub about: Option<String>,
-    /// Only with this text in the subject, the actor or the detail, in any case of Latin letters. The newest 100,000 entries before `until` and `cursor` are looked through.
-    #[param(example = "acme.example")]
-    pub q: Option<String>,
-    /// Only what was done to this one: an id.
-    #[param(example = "acc_01K9ZC1M2N3P4Q5R6S7T8V9W0X")]
-    pub subject: Option<String>,
-    /// Made at or after this instant.
-    #[param(value_type = Option<String>, format = DateTime)]
-    pub since: Option<Timestamp>,
-    /// Made before this instant.
-    #[param(value_type = Option<String>, format = DateTime)]
-    pub until: Option<Timestamp>,
-    /// Rows of the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    pub limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    pub cursor: Option<String>,
-}
-
-/// Longest text to filter by, in bytes.
-const TEXT_MAX: usize = 200;
-
-impl AuditQuery {
-    fn filter(&self) -> Result<audit::Filter, Error> {
-        let texts = [("?actor", &self.actor), ("?action", &self.action), ("?subject", &self.subject), ("?q", &self.q)];
-        for (pointer, text) in texts {
-            if text.as_ref().is_some_and(|text| text.is_empty() || text.len() > TEXT_MAX || text.contains('\0')) {
-                return Err(malformed(pointer, format!("1 to {TEXT_MAX} bytes")));
-            }
-        }
-        let action = self.action.as_ref().map(|action| match action.strip_suffix('*') {
-            Some(start) => audit::Action::BeginsWith(start.to_owned()),
-            None => audit::Action::Is(action.clone()),
-        });
-        let words = self.about.as_ref().map(|about| {
-            NOUNS.iter().find(|(noun, _)| noun == about).map(|(_, words)| *words).ok_or_else(|| {
-                let nouns = NOUNS.iter().map(|(noun, _)| *noun).collect::<Vec<_>>().join(", ");
-                malformed("?about", format!("nothing is written about that; there are {nouns}"))
-            })
-        });
-        let words = words.transpose()?.unwrap_or_default();
-        Ok(audit::Filter {
-            actor: self.actor.clone(),
-            action,
-            nouns: words.iter().map(|word| format!("{word}.")).collect(),
-            subject: self.subject.clone(),
-            text: self.q.clone(),
-            since: self.since,
-            until: self.until,
-        })
-    }
-}
-
-/// Most rows of one file: some 5 MB. The next file begins at its cursor.
-const EXPORT_MAX: usize = 10_000;
-/// The list's name, which its cursors are bound to.
-const LIST: &str = "audit";
-
-/// Writes the caller's log into a file of up to 10,000 entries, newest first; the query's `limit` is not looked at. That somebody took it is an entry itself.
-/// Needs the scope `audit:read`.
-#[crate::boxed]
-pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: Format) -> Result<Export, Error> {
-    caller.need("audit:read")?;
-    let before = query.cursor.as_deref().map_or(Ok(u128::MAX), |cursor| read_cursor(LIST, cursor))?;
-    let (owner, filter) = (caller.owner(), query.filter()?);
-    let read = parts.ports.db.read(caller.reach(), move |tx| {
-        Box::pin(async move {
-            let before = AuditId::from_ulid(before);
-            Ok::<_, Error>(audit::list(tx, owner, &filter, before, EXPORT_MAX as i64 + 1).await?)
-        })
-    });
-    let mut rows = read.await?;
-    let has_more = rows.len() > EXPORT_MAX;
-    rows.truncate(EXPORT_MAX);
-    let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
-    note_export(parts, caller, "audit_log.exported", caller.owner(), rows.len(), query).await?;
-    let body = match format {
-        Format::Ndjson => lines(rows)?,
-        Format::Csv => table(rows),
-    };
-    Ok(Export { content_type: format.media_type(), body, next_cursor })
-}
-
-fn lines(rows: Vec<audit::Entry>) -> Result<Vec<u8>, Error> {
-    let mut lines = Vec::new();
-    for row in rows {
-        lines.extend(to_json(&view(row))?);
-        lines.push(b'\n');
-    }
-    Ok(lines)
-}
-
-fn table(rows: Vec<audit::Entry>) -> Vec<u8> {
-    let mut csv = Csv::with_header(&["id", "at", "actor", "action", "subject", "detail", "ip", "agent"]);
-    for row in rows {
-        let (id, at) = (row.id.to_string(), row.at.to_string());
-        let (ip, agent) = (row.ip.unwrap_or_default(), row.agent.unwrap_or_default());
-        csv.row([id.as_str(), &at, &row.actor, &row.action, &row.subject, &row.detail, &ip, &agent]);
-    }
-    csv.into_bytes()
 }
 
 /// Writes down that somebody took data out: what, how many rows, and what they asked for.
@@ -345,50 +380,6 @@ pub async fn note(
         Box::pin(async move { record(tx, owner, &ids, now, &by, action, subject, &detail).await })
     });
     write.await
-}
-
-/// Lists the caller's log, newest first, without a filter. Needs the scope `audit:read`.
-#[crate::boxed]
-pub async fn list(
-    parts: &Parts,
-    caller: &Caller,
-    limit: Option<u32>,
-    cursor: Option<&str>,
-) -> Result<Page<AuditEntry>, Error> {
-    let query = AuditQuery { limit, cursor: cursor.map(str::to_owned), ..AuditQuery::default() };
-    search(parts, caller, &query).await
-}
-
-/// Lists those entries of the caller's log that are asked for, newest first. Needs the scope `audit:read`.
-#[crate::boxed]
-pub async fn search(parts: &Parts, caller: &Caller, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
-    caller.need("audit:read")?;
-    let window = Window::read(LIST, query.limit, query.cursor.as_deref())?;
-    let (owner, filter) = (caller.owner(), query.filter()?);
-    let rows = parts
-        .ports
-        .db
-        .read(caller.reach(), move |tx| {
-            Box::pin(async move {
-                let before = AuditId::from_ulid(window.before);
-                Ok::<_, Error>(audit::list(tx, owner, &filter, before, window.rows()).await?)
-            })
-        })
-        .await?;
-    Ok(window.page(rows, |row| row.id.ulid(), view))
-}
-
-fn view(row: audit::Entry) -> AuditEntry {
-    AuditEntry {
-        id: row.id,
-        at: row.at,
-        actor: row.actor,
-        action: row.action,
-        subject: row.subject,
-        detail: serde_json::from_str(&row.detail).unwrap_or(Value::String(row.detail)),
-        ip: row.ip,
-        agent: row.agent,
-    }
 }
 
 /// What differs between two JSON objects, as `{"field": {"from": …, "to": …}}`, for the log.

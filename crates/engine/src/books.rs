@@ -1,8 +1,10 @@
 //! Checking the books: everything that is billed is counted again from what happened, and every difference is told. `tidings doctor --ledger`, and a job once a day.
 //!
-//! For each tenant: its messages against usage, the counters by half hour, day and template, its plan and the attempts on record ([`counters`]), and against what each was charged, and under which price, in
-//! which quarter of an hour ([`charges`]); each ledger's entries against one another, its balances and its grants ([`ledgers`]); purchases, refunds and disputes against their entries ([`purchases`]); and what is on
-//! its invoices against what was counted ([`months`]). Then every invoice against its own lines, the series of numbers, and the credit notes ([`bills`]), also of tenants that are gone. Messages are read in pages and differences are few, so memory does not grow with what there is.
+//! For each tenant: its messages against usage, the counters by half hour, day and template, its plan and the attempts on record ([`counters`]), against what each was charged and under which
+//! price ([`charges`]), and in which quarter of an hour that is summed ([`places`]); each ledger's entries against one another, its balances, what prices come to and its grants ([`ledgers`]);
+//! purchases, refunds and disputes against their entries ([`purchases`]); and what is on its invoices against what was counted ([`months`]). Then every invoice against its own lines, the series
+//! of numbers, and the credit notes ([`bills`]), also of tenants that are gone. Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
+//! differences are few, so memory does not grow with what there is.
 //!
 //! Nothing holds a snapshot of the database for longer than one page, one half hour of messages or one statement takes, however much a tenant has. What goes on meanwhile makes sums seem to
 //! differ, so what seems to is counted once more by itself, in one snapshot of that half hour or month: only what differs then is told.
@@ -13,6 +15,7 @@ mod counters;
 mod history;
 mod ledgers;
 mod months;
+mod places;
 mod purchases;
 
 use std::{
@@ -29,7 +32,7 @@ use store::{
     fallbacks::{self, FormerRoute},
     installation,
     messages::{self, Message},
-    recounts, tenants,
+    recounts, retention, tenants,
 };
 
 use self::history::{History, Prices};
@@ -47,8 +50,12 @@ const FOUND: &str = "books_findings";
 const FOUND_MAX: usize = 1_000;
 /// Rows read at once.
 const PAGE: i64 = 1_000;
-/// How much later than the clock a message's id may be because that was set back, in seconds, without all later messages being looked at.
-const LATER_S: i64 = 86_400;
+/// Charged messages whose entries are put together in one statement: some megabytes of them.
+const RANGE_MAX: usize = 50_000;
+/// How much later than the clock a message's id may be at least, in seconds, whatever was seen.
+const LATE_S: i64 = 3_600;
+/// Seconds of messages that are counted before what they come to is held against the sums.
+const DAY_S: i64 = 86_400;
 /// Differences of one kind and tenant that are told one by one: enough to see what they have in common. All are counted.
 const TOLD_MAX: usize = 100;
 /// The same for a statement that finds them.
@@ -210,8 +217,9 @@ async fn look(db: &Db, row: &tenants::Tenant, prices: &mut Prices, found: &mut F
     let (tenant, of) = (row.id, Some(row.id));
     let history = History::read(db, row).await?;
     let mut counted = counters::Recount::begin(db, tenant).await?;
-    let mut charged = charges::Recount::default();
-    let mut after = MessageId::from_ulid(0);
+    let mut charged = places::Recount::default();
+    let (mut after, mut late_ms, mut day) = (MessageId::from_ulid(0), 0, Timestamp::EPOCH);
+    let (mut ranges, mut charges) = (vec![after], 0);
     loop {
         let page = read(db, tenant, move |tx| Box::pin(page(tx, tenant, after, true))).await?;
         let Some(last) = page.last else { break };
@@ -221,17 +229,33 @@ async fn look(db: &Db, row: &tenants::Tenant, prices: &mut Prices, found: &mut F
         prices.need(db, &versions).await?;
         for m in &page.messages {
             found.verified.messages += 1;
-            let routes = page.routes_of(m);
-            counted.add(m, routes.clone());
+            late_ms = late_ms.max(made_ms(m.id) - m.created_at.as_millis());
+            counted.add(m, page.routes_of(m));
             charged.add(&history, m, &page);
             for wrong in charges::misjudged(&history, prices, m, &page) {
                 found.add(of, "charge", || format!("{}: {wrong}", m.id));
             }
         }
+        charges += page.charges.len();
+        if charges >= RANGE_MAX {
+            ranges.push(last);
+            charges = 0;
+        }
+        // Of an earlier day no more messages are expected.
+        let reached = Timestamp::from_seconds(made_ms(last) / 1_000 / DAY_S * DAY_S);
+        if reached > day {
+            counted.compare(db, tenant, (day, reached)).await?;
+            charged.compare(db, &history, (day, reached)).await?;
+            day = reached;
+        }
     }
-    counted.compare(db, &history, found).await?;
-    charged.compare(db, &history, found).await?;
-    charges::look(db, &history, found).await?;
+    counted.compare(db, tenant, (day, END)).await?;
+    charged.compare(db, &history, (day, END)).await?;
+    let late_s = late_ms / 1_000 + LATE_S;
+    counted.tell(db, &history, late_s, found).await?;
+    charged.tell(db, &history, late_s, found).await?;
+    ranges.push(MessageId::from_ulid(u128::MAX));
+    charges::look(db, &history, &ranges, found).await?;
     ledgers::look(db, &history, found).await?;
     purchases::look(db, &history, found).await?;
     months::look(db, &history, found).await
@@ -283,31 +307,32 @@ async fn page(tx: &mut Tx, tenant: TenantId, after: MessageId, has_charges: bool
     Ok(Page { last, messages, routes, charges, ways, unread })
 }
 
-/// Goes through a tenant's messages to people that were accepted in a time, in one snapshot. Ids follow the clock but for where it was set back, and then they are later: so the last look, with `end` far away, reads on to
-/// the end.
+/// Goes through a tenant's messages to people that were accepted in a time, in one snapshot. Ids follow the clock but for where it was set back, and then they are later, `late_s` seconds at most.
 async fn each(
     tx: &mut Tx,
     tenant: TenantId,
-    (from, until, end): (Timestamp, Timestamp, Timestamp),
+    (from, until): (Timestamp, Timestamp),
+    late_s: i64,
     has_charges: bool,
     mut take: impl FnMut(&Page, &Message) + Send,
 ) -> Result<(), store::Error> {
-    let mut after = first_id(from);
+    let mut after = MessageId::from_ulid(retention::first_id(from));
+    let end = MessageId::from_ulid(retention::first_id(until.plus_seconds(late_s)));
     loop {
         let page = page(tx, tenant, after, has_charges).await?;
         for m in page.messages.iter().filter(|m| m.created_at >= from && m.created_at < until) {
             take(&page, m);
         }
-        match page.last.filter(|last| *last < first_id(end)) {
+        match page.last.filter(|last| *last < end) {
             Some(last) => after = last,
             None => return Ok(()),
         }
     }
 }
 
-/// The lowest id a message can have that was accepted at an instant.
-fn first_id(at: Timestamp) -> MessageId {
-    MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80)
+/// When an id was made, in milliseconds since 1970: it begins with that.
+fn made_ms(id: MessageId) -> i64 {
+    i64::try_from(id.ulid() >> 80).unwrap_or(i64::MAX)
 }
 
 /// The keys under which two maps say different things.

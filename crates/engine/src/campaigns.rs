@@ -149,12 +149,17 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewC
     once(engine.parts(), caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             campaigns::insert(tx, &row).await?;
-            let detail = json!({"name": row.name, "channel": new.channel});
-            audit::record(tx, tenant_id, &ids, now, &by, "campaign.created", row.id, &detail).await?;
+            audit::record(tx, tenant_id, &ids, now, &by, "campaign.created", row.id, &told(&row)).await?;
             view::campaign(&row, now)
         })
     })
     .await
+}
+
+/// What the audit log holds of a campaign: to whom it goes and what it says.
+fn told(row: &Campaign) -> serde_json::Value {
+    let definition: serde_json::Value = serde_json::from_str(&row.definition).unwrap_or_default();
+    json!({"name": row.name, "description": row.description, "definition": definition})
 }
 
 /// Makes a draft that is the same as a campaign. Needs the scope `campaigns:write`.
@@ -197,7 +202,8 @@ pub async fn duplicate(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Ca
                 ..row
             };
             campaigns::insert(tx, &copy).await?;
-            let detail = json!({"name": copy.name, "copy_of": id});
+            let mut detail = told(&copy);
+            detail["copy_of"] = json!(id);
             audit::record(tx, tenant, &ids, now, &by, "campaign.created", copy_id, &detail).await?;
             view::campaign(&copy, now)
         })
@@ -260,10 +266,6 @@ pub async fn patch(
                 return Err(changing());
             }
             campaigns::update(tx, &after).await?;
-            let told = |row: &Campaign| {
-                let definition: serde_json::Value = serde_json::from_str(&row.definition).unwrap_or_default();
-                json!({"name": row.name, "description": row.description, "definition": definition})
-            };
             let difference = audit::difference(&told(&before), &told(&after));
             audit::record(tx, tenant, &ids, now, &by, "campaign.updated", id, &difference).await?;
             view::campaign(&after, now)
@@ -282,7 +284,8 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: CampaignId) -> Result<
             let row = found(campaigns::lock(tx, tenant, id).await?)?;
             states::allow(&row, Action::Delete)?;
             campaigns::delete(tx, tenant, id).await?;
-            let detail = json!({"name": row.name, "state": row.state});
+            let mut detail = told(&row);
+            detail["state"] = json!(row.state);
             audit::record(tx, tenant, &ids, now, &by, "campaign.deleted", id, &detail).await
         })
     });

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use model::{ContactId, ListId, SegmentId, TenantId, Timestamp};
 use serde::Deserialize;
+use serde_json::json;
 use store::{
     Tx,
     contact_attributes::{self, Attribute},
@@ -91,6 +92,11 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewC
                 tenants::bump(tx, Some(work.tenant.id)).await?;
             }
             let view = view::contact(&contact, &schema);
+            if by_hand(&work.caller) {
+                let nothing = Contact::new(work.tenant.id, id, now);
+                let detail = json!({ audit::FIELDS: fields::differing(&nothing, &contact, &schema) });
+                work.record(tx, "contact.created", id, &detail).await?;
+            }
             work.tell(tx, "contact.created", view::json(&view)).await?;
             Ok(view)
         })
@@ -177,6 +183,8 @@ pub async fn patch(
             refuse_taken(tx, &after).await?;
             contacts::update_many(tx, std::slice::from_ref(&after)).await.map_err(taken)?;
             let view = view::contact(&after, &schema);
+            let detail = json!({ audit::FIELDS: fields::differing(&before, &after, &schema) });
+            work.record(tx, "contact.updated", id, &detail).await?;
             work.tell(tx, "contact.updated", view::json(&view)).await?;
             Ok::<_, Error>(view)
         })
@@ -197,12 +205,18 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: ContactId) -> Result<(
             let contact = contacts::lock(tx, work.tenant.id, id).await?.ok_or_else(no_such)?;
             contacts::delete(tx, work.tenant.id, id).await?;
             work.tell(tx, "contact.deleted", view::json(&view::contact(&contact, &schema))).await?;
-            work.record(tx, "contact.deleted", id, &serde_json::json!({})).await
+            work.record(tx, "contact.deleted", id, &json!({})).await
         })
     });
     write.await?;
     settle(engine, &tenant).await;
     Ok(())
+}
+
+/// Whether a contact was made by hand, by a person or by the operator. What a tenant's own programs make, one for each of its customers, is told by the event only: an entry for each would
+/// bury what people did.
+const fn by_hand(caller: &Caller) -> bool {
+    caller.user_id.is_some() || caller.acts_for_operator()
 }
 
 /// What every change needs inside its transaction.

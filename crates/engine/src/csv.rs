@@ -54,6 +54,29 @@ fn is_number(cell: &str) -> bool {
     [whole, part].iter().all(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Counts lines as an editor does: the reader's own count stands before the end of the line above, where lines end with CR and LF.
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) const fn of(text: &'a str) -> Self {
+        Self { text, at: 0, line: 1 }
+    }
+
+    /// The line of what stands at or after this byte; asked in rising order.
+    pub(crate) fn at(&mut self, byte: usize) -> u64 {
+        let bytes = self.text.as_bytes();
+        let begins =
+            bytes[byte..].iter().position(|b| !matches!(b, b'\r' | b'\n')).map_or(bytes.len(), |skip| byte + skip);
+        self.line += bytes[self.at..begins].iter().filter(|b| **b == b'\n').count() as u64;
+        self.at = begins;
+        self.line
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

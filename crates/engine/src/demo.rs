@@ -28,7 +28,6 @@ use crate::{
     once::{IdempotencyKey, Repeat, Reply, Secrecy, fingerprint, once},
     page::{Page, Window},
     tenants::{self, NewTenant, TenantView},
-    vault::OPERATOR,
 };
 
 pub use self::people::react;
@@ -220,7 +219,7 @@ pub async fn link(parts: &Parts, caller: &Caller, repeat: &Repeat, id: TenantId)
             let row = demo_tenants::find(tx, id).await?.ok_or_else(|| Error::not_found("demo tenant"))?;
             let name = rows::find(tx, id).await?.map_or_else(String::new, |tenant| tenant.name);
             sign_in::make_link(tx, &token, now, LinkKind::SignIn, row.owner, Some(id), "link").await?;
-            audit::record(tx, OPERATOR, &ids, now, &actor, "demo_tenant.link_made", id, &json!({})).await?;
+            audit::record_in_both(tx, id, &ids, now, &actor, "demo_tenant.link_made", id, &json!({})).await?;
             Ok::<_, Error>(view(row, name, Some(link)))
         })
     })

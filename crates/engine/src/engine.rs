@@ -10,7 +10,9 @@ use model::{BoxFuture, TenantId};
 use store::{Db, inflight::WorkerId};
 
 use crate::{
-    Config, Error, Parts, Ports, accept, apply,
+    Config, Error, Parts, Ports, accept,
+    alerts::facts::LongerKept,
+    apply,
     attachments::{Fetches, FileCache},
     batcher::Batcher,
     callbacks::{self, Callbacks},
@@ -45,6 +47,8 @@ pub struct Engine {
     pub(crate) callbacks: Callbacks,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) diverts: Cursors,
+    /// Everybody's mails over longer times, for the operator's alert rules.
+    pub(crate) longer_mails: LongerKept,
     /// Signs tracked addresses, once it was needed.
     pub(crate) signer: tokio::sync::OnceCell<Arc<Signer>>,
 }
@@ -103,6 +107,7 @@ impl Engine {
             },
             dispatcher: Dispatcher::new(parts.config.slots),
             diverts: Cursors::default(),
+            longer_mails: LongerKept::default(),
             signer: tokio::sync::OnceCell::new(),
             parts,
         })

@@ -1,7 +1,10 @@
 //! What somebody takes out as a file: in which form, and where the next file begins.
 
+use serde::Deserialize;
+
 /// The form of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// One JSON object per line.
     Ndjson,

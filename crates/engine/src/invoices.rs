@@ -2,7 +2,8 @@
 //!
 //! When a tenant's month has ended on its own clock, [`closing`] makes a draft, and issues it unless the operator wants to look first. What stands on it is worked out purely
 //! ([`compose`]) from the plan, what was sent by channel and country, and what a price list charged. With its number an invoice is final: it is paid, or taken back by a credit
-//! note, but never changed. What is learned about a month afterwards (a late report, a message that was scheduled) stands as a correction on the next invoice.
+//! note, but never changed; in its place a draft may be made that says the same to the right customer ([`renewing`]). What is learned about a month afterwards (a late report, a message
+//! that was scheduled) stands as a correction on the next invoice, or on one of its own where that is in another currency: an amount in one currency is none in another.
 //!
 //! Numbers come from a series whose row is locked by whoever issues, in the transaction that writes the number: there are no gaps, and none is given twice. Invoices outlive
 //! their tenant, because an operator has to keep them.
@@ -10,7 +11,9 @@
 pub mod closing;
 pub mod compose;
 pub mod mailing;
+mod printable;
 pub mod printing;
+pub(crate) mod renewing;
 pub mod settings;
 
 use std::sync::Arc;
@@ -42,7 +45,6 @@ use crate::{
         Allowance,
         subscription::{Customer, check_fonts},
     },
-    vault::OPERATOR,
     writes::Writes,
 };
 
@@ -57,6 +59,8 @@ const REASON: &str = "/reason";
 pub enum InvoiceKind {
     /// A bill for a month.
     Invoice,
+    /// A bill for what was learned about earlier months that were billed in another currency than the tenant is billed in now.
+    Correction,
     /// Takes a bill back.
     CreditNote,
 }
@@ -65,12 +69,17 @@ impl InvoiceKind {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Invoice => "invoice",
+            Self::Correction => "correction",
             Self::CreditNote => "credit_note",
         }
     }
 
     fn from_stored(word: &str) -> Self {
-        if word == "credit_note" { Self::CreditNote } else { Self::Invoice }
+        match word {
+            "credit_note" => Self::CreditNote,
+            "correction" => Self::Correction,
+            _ => Self::Invoice,
+        }
     }
 }
 
@@ -131,9 +140,12 @@ pub(crate) struct Body {
     pub taxes: Vec<TaxLine>,
     pub payment: Vec<String>,
     pub note: Option<String>,
-    /// The number of the invoice a credit note takes back.
+    /// The number of the invoice a credit note takes back, or in whose place this one stands.
     #[serde(default)]
     pub of_number: Option<String>,
+    /// The invoice in whose place this one stands: it says the same, and was taken back.
+    #[serde(default)]
+    pub replaces: Option<InvoiceId>,
     /// Why a credit note was written.
     pub reason: Option<String>,
     pub due_days: u32,
@@ -172,6 +184,9 @@ pub struct InvoiceView {
     /// The invoice a credit note takes back.
     #[schema(value_type = Option<String>)]
     pub credits_id: Option<InvoiceId>,
+    /// The invoice that was taken back to be billed again, in whose place this one stands.
+    #[schema(value_type = Option<String>)]
+    pub replaces_id: Option<InvoiceId>,
     /// The month on the tenant's clock.
     #[schema(example = "2026-11")]
     pub month: String,
@@ -198,7 +213,7 @@ pub struct InvoiceView {
     /// What is to be paid; below zero what is given back.
     #[schema(value_type = Object)]
     pub total: Money,
-    /// How to pay, line by line.
+    /// How to pay, line by line; empty where nothing is to be paid.
     pub payment_details: Vec<String>,
     /// What else stands on it.
     pub note: Option<String>,
@@ -243,6 +258,11 @@ fn view_for(row: &Invoice, is_operator: bool, now: Timestamp) -> Result<InvoiceV
     Ok(seen)
 }
 
+/// True of what asks for money. A credit note never does, whatever it takes back, nor does an invoice that gives back.
+fn is_owed(row: &Invoice) -> bool {
+    row.total > 0 && !is_note(row)
+}
+
 fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
     let body = Body::from_stored(&row.body)?;
     let money = |amount_micros| Money { amount_micros, currency: row.currency.clone() };
@@ -253,6 +273,7 @@ fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
         state: InvoiceState::from_stored(&row.state),
         number: row.number.clone(),
         credits_id: row.of_id,
+        replaces_id: body.replaces,
         month: body.month,
         starts_at: row.starts_at,
         ends_at: row.ends_at,
@@ -263,12 +284,14 @@ fn view(row: &Invoice, now: Timestamp) -> Result<InvoiceView, Error> {
         net: money(body.net),
         taxes: body.taxes,
         total: money(row.total),
-        payment_details: body.payment,
+        payment_details: if is_owed(row) { body.payment } else { Vec::new() },
         note: body.note,
         reason: body.reason,
         issued_at: row.issued_at,
         due_at: row.due_at,
-        is_overdue: row.state == InvoiceState::Issued.as_str() && row.due_at.is_some_and(|at| at <= now),
+        is_overdue: is_owed(row)
+            && row.state == InvoiceState::Issued.as_str()
+            && row.due_at.is_some_and(|at| at <= now),
         paid_at: row.paid_at,
         payment_reference: row.payment.clone(),
         voided_at: row.voided_at,
@@ -312,8 +335,13 @@ pub struct InvoicePayment {
 #[serde(deny_unknown_fields)]
 pub struct InvoiceVoid {
     /// It stands on the credit note.
-    #[schema(example = "The plan had ended before.")]
+    #[schema(example = "The address was wrong.")]
     pub reason: String,
+    /// True: what it billed is billed again, by a draft in its place with the customer, tax and seller of now, to be mended (`PATCH /v1/subscription`, `POST /v1/invoices/{id}/renew`) and
+    /// issued. False: what it billed is given away, and stands on no other invoice.
+    #[serde(default)]
+    #[schema(example = true)]
+    pub bills_again: bool,
 }
 
 fn check_text(pointer: &str, text: &str) -> Result<(), Error> {
@@ -371,7 +399,13 @@ pub(crate) async fn found(engine: &Engine, caller: &Caller, id: InvoiceId) -> Re
     row.filter(|row| is_operator || row.number.is_some()).ok_or_else(|| Error::not_found("invoice"))
 }
 
-/// Issues a draft: it gets its number and is final. Needs an operator with the scope `invoices:write`.
+/// Writes a draft anew with the customer, tax, seller and means of payment of now; its lines stay. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
+pub async fn renew(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId) -> Result<Reply, Error> {
+    act(engine, caller, repeat, id, Act::Renew).await
+}
+
+/// Issues a draft: it is written anew like by [`renew`], gets its number and is final. Needs an operator with the scope `invoices:write`.
 #[crate::boxed]
 pub async fn issue(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId) -> Result<Reply, Error> {
     act(engine, caller, repeat, id, Act::Issue).await
@@ -391,7 +425,8 @@ pub async fn pay(
     act(engine, caller, repeat, id, Act::Pay(payment)).await
 }
 
-/// Takes an invoice back: a draft is dropped, and of an issued one a credit note is written. Needs an operator with the scope `invoices:write`.
+/// Takes an invoice back: a draft is dropped, and of an issued one a credit note is written. Where it `bills_again`, a draft in its place says the same. Needs an operator with the scope
+/// `invoices:write`.
 #[crate::boxed]
 pub async fn void(
     engine: &Engine,
@@ -402,22 +437,33 @@ pub async fn void(
 ) -> Result<Reply, Error> {
     caller.need_operator("invoices:write")?;
     check_text(REASON, &why.reason)?;
-    let note = InvoiceId::from_ulid(engine.ports.ids.ulid(engine.ports.clock.now()));
-    act(engine, caller, repeat, id, Act::Void { reason: why.reason, note }).await
+    let new = || InvoiceId::from_ulid(engine.ports.ids.ulid(engine.ports.clock.now()));
+    let (note, again) = (new(), why.bills_again.then(new));
+    act(engine, caller, repeat, id, Act::Void { reason: why.reason, note, again }).await
 }
 
 /// What is done to an invoice.
 enum Act {
+    Renew,
     Issue,
     Pay(InvoicePayment),
-    Sent { tenant: TenantId, mail: MessageId },
-    Void { reason: String, note: InvoiceId },
+    Sent {
+        tenant: TenantId,
+        mail: MessageId,
+    },
+    /// `note` is the id of the credit note, `again` that of the draft in its place.
+    Void {
+        reason: String,
+        note: InvoiceId,
+        again: Option<InvoiceId>,
+    },
 }
 
 impl Act {
-    /// The type of the event that tells of it, which is also its name in the audit log.
-    const fn event(&self) -> &'static str {
+    /// Its name in the audit log, which is also the type of the event that tells of it.
+    const fn name(&self) -> &'static str {
         match self {
+            Self::Renew => "invoice.renewed",
             Self::Issue => "invoice.issued",
             Self::Pay(_) => "invoice.paid",
             Self::Sent { .. } => "invoice.sent",
@@ -428,22 +474,46 @@ impl Act {
     /// What the audit log tells of it besides what became of the invoice.
     fn detail(&self, row: &Invoice) -> Value {
         match self {
-            Self::Issue => json!({}),
+            Self::Renew | Self::Issue => json!({}),
             Self::Pay(payment) => json!({"reference": payment.reference}),
             Self::Sent { tenant, mail } => json!({"message_id": mail, "mail_tenant_id": tenant}),
             // A draft is taken back without one.
-            Self::Void { reason, note } => {
-                json!({"reason": reason, "credit_note_id": row.number.as_ref().map(|_| note)})
+            Self::Void { reason, note, again } => {
+                json!({"reason": reason, "credit_note_id": row.number.as_ref().map(|_| note), "replaced_by_id": again})
             }
         }
     }
 
-    async fn perform(self, tx: &mut Tx, row: &mut Invoice, now: Timestamp, by: &Caller) -> Result<(), Error> {
+    /// Answers the invoice for which the tenant is past due from now on, because another one is not to be paid any more.
+    async fn perform(
+        self,
+        tx: &mut Tx,
+        row: &mut Invoice,
+        now: Timestamp,
+        by: &Caller,
+    ) -> Result<Option<Invoice>, Error> {
         let state = InvoiceState::from_stored(&row.state);
         match self {
+            Self::Renew if state == InvoiceState::Draft => {
+                let settings = BillingSettings::read(tx).await?;
+                renewing::renew(tx, &settings, row, now).await?;
+                if row.mail.state.is_some() {
+                    let why = printable::problem(row, &Body::from_stored(&row.body)?);
+                    row.mail = why.map_or_else(Mail::default, |why| printable::held(&why));
+                    rows::update(tx, row.tenant_id, row).await?;
+                }
+                Ok(None)
+            }
+            Self::Renew => Err(wrong_state(row, "only a draft can be written anew")),
             Self::Issue if state == InvoiceState::Draft => {
                 let settings = BillingSettings::read(tx).await?;
-                finish(tx, &settings, row, now).await
+                renewing::renew(tx, &settings, row, now).await?;
+                if let Some(why) = printable::problem(row, &Body::from_stored(&row.body)?) {
+                    return Err(why);
+                }
+                row.mail = Mail::default();
+                finish(tx, &settings, row, now).await?;
+                Ok(None)
             }
             Self::Issue => Err(wrong_state(row, "only a draft can be issued")),
             Self::Pay(payment) if state == InvoiceState::Issued => {
@@ -459,32 +529,41 @@ impl Act {
                 (row.paid_at, row.payment) = (Some(payment.paid_at.unwrap_or(now)), Some(payment.reference));
                 row.updated_at = now;
                 rows::update(tx, row.tenant_id, row).await?;
-                even_out(tx, row, Book::Purchased, "purchase", Some(by.actor()), now).await?;
+                let owed = Body::from_stored(&row.body)?.postpaid();
+                even_out(tx, row, owed, Book::Purchased, "purchase", Some(by.actor()), now).await?;
                 settle_arrears(tx, row.tenant_id, now).await
             }
             Self::Pay(_) => Err(wrong_state(row, "only an issued invoice can be paid")),
             Self::Sent { tenant, mail } => {
                 mailing::accepted(row, tenant, mail, now);
-                Ok(rows::update(tx, row.tenant_id, row).await?)
+                rows::update(tx, row.tenant_id, row).await?;
+                Ok(None)
             }
-            Self::Void { reason, note }
-                if state != InvoiceState::Void && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice =>
-            {
+            Self::Void { reason, note, again } if state != InvoiceState::Void && !is_note(row) => {
+                let settings = BillingSettings::read(tx).await?;
                 if state != InvoiceState::Draft {
-                    let settings = BillingSettings::read(tx).await?;
                     let mut note = credit_note(row, note, reason, now)?;
                     rows::insert(tx, row.tenant_id, &note).await?;
                     finish(tx, &settings, &mut note, now).await?;
                 }
-                // What need not be paid any more is owed no more; of what was paid, the operator gives the money back.
-                if state != InvoiceState::Paid {
-                    even_out(tx, row, Book::Adjusted, "adjustment", Some(by.actor()), now).await?;
-                }
+                let owed = Body::from_stored(&row.body)?.postpaid();
+                let moved = match (state == InvoiceState::Paid, again.is_some()) {
+                    // What need not be paid any more is owed no more.
+                    (false, false) => owed,
+                    // Of what was paid, the operator gives the money back, and it is to be paid again.
+                    (true, true) => -owed,
+                    (false, true) | (true, false) => 0,
+                };
+                even_out(tx, row, moved, Book::Adjusted, "adjustment", Some(by.actor()), now).await?;
                 row.state = InvoiceState::Void.as_str().to_owned();
                 (row.voided_at, row.updated_at) = (Some(now), now);
                 // What was taken back is not mailed any more; the credit note is.
                 row.mail.due_at = None;
                 rows::update(tx, row.tenant_id, row).await?;
+                // Only now: a month stands on one bill at a time.
+                if let Some(id) = again {
+                    renewing::replace(tx, &settings, row, id, now).await?;
+                }
                 settle_arrears(tx, row.tenant_id, now).await
             }
             Self::Void { .. } => Err(wrong_state(row, "only an invoice that was not taken back yet can be")),
@@ -498,7 +577,6 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
     let tenant_id = found(engine, caller, id).await?.tenant_id;
     // Invoices outlive their tenant, and are paid or taken back all the same.
     let tenant = engine.parts().directory.tenant(tenant_id).await?;
-    let log = if tenant.is_some() { tenant_id } else { OPERATOR };
     if tenant.as_ref().is_some_and(|tenant| tenant.is_demo) {
         let detail = "The invoice of a demo tenant is for show: nobody pays it, sends it or takes it back.";
         return Err(Error::conflict("demo_tenant", detail));
@@ -514,9 +592,9 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             subscriptions::lock(tx, tenant_id).await?;
             let row = rows::lock(tx, tenant_id, id).await?;
             let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
-            let (before, what) = (row.state.clone(), act.event());
+            let (before, what, is_seen) = (row.state.clone(), act.name(), !matches!(act, Act::Renew));
             let mut detail = act.detail(&row);
-            act.perform(tx, &mut row, now, &inner).await?;
+            let overdue = act.perform(tx, &mut row, now, &inner).await?;
             detail["state"] = json!({"from": before, "to": row.state});
             detail["number"] = json!(row.number);
             detail["total_micros"] = json!(row.total);
@@ -524,9 +602,23 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             if row.paid_at.is_some() {
                 detail["paid_at"] = json!(row.paid_at);
             }
-            audit::record(tx, log, &ids, now, &inner, what, id, &detail).await?;
-            if let Some(tenant) = &tenant {
-                tell(tx, tenant, &row, what, &ids, now, shard).await?;
+            match &tenant {
+                Some(tenant) => {
+                    audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
+                    // Tenants do not see drafts.
+                    if is_seen {
+                        tell(tx, tenant, &row, what, &ids, now, shard).await?;
+                        // Marketing stops for this one from now on.
+                        if let Some(overdue) = &overdue {
+                            note(tx, Some(tenant), overdue, "invoice.overdue", &ids, now).await?;
+                            tell(tx, tenant, overdue, "invoice.overdue", &ids, now, shard).await?;
+                        }
+                    }
+                }
+                None => {
+                    let name = name_of_gone(tx, &row).await?;
+                    audit::record_of_gone(tx, tenant_id, name, &ids, now, &inner, what, id, &detail).await?;
+                }
             }
             view(&row, now)
         })
@@ -545,7 +637,7 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
     }
     body.net = -body.net;
     body.taxes.iter_mut().for_each(|tax| tax.amount_micros = -tax.amount_micros);
-    (body.of_number, body.reason) = (of.number.clone(), Some(reason));
+    (body.of_number, body.replaces, body.reason) = (of.number.clone(), None, Some(reason));
     // Nobody pays it by the means an invoice is paid by.
     body.payment.clear();
     Ok(Invoice {
@@ -576,10 +668,7 @@ pub(crate) async fn finish(
     now: Timestamp,
 ) -> Result<(), Error> {
     let body = Body::from_stored(&row.body)?;
-    let series = match InvoiceKind::from_stored(&row.kind) {
-        InvoiceKind::Invoice => &settings.series,
-        InvoiceKind::CreditNote => &settings.credit_note_series,
-    };
+    let series = if is_note(row) { &settings.credit_note_series } else { &settings.series };
     if settings.sends_by_itself {
         row.mail = mailing::waiting(now);
     }
@@ -588,7 +677,7 @@ pub(crate) async fn finish(
     row.issued_at = Some(now);
     row.updated_at = now;
     // A credit note is settled by whoever writes it, also one that takes back what was to be given.
-    if row.total > 0 && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice {
+    if is_owed(row) {
         row.state = InvoiceState::Issued.as_str().to_owned();
         row.due_at = Some(now.plus_seconds(i64::from(body.due_days) * 86_400));
     } else {
@@ -597,23 +686,28 @@ pub(crate) async fn finish(
     }
     rows::update(tx, row.tenant_id, row).await?;
     // Nobody pays it, so what it holds of messages is evened out now. A credit note's is by whoever takes the invoice back.
-    if row.total <= 0 && InvoiceKind::from_stored(&row.kind) == InvoiceKind::Invoice {
-        even_out(tx, row, Book::Purchased, "purchase", None, now).await?;
+    if row.total <= 0 && !is_note(row) {
+        even_out(tx, row, body.postpaid(), Book::Purchased, "purchase", None, now).await?;
     }
     Ok(())
 }
 
-/// Puts what messages had cost by the price list and was on an invoice to be paid back into the ledger, however the tenant pays by now: it was paid, or need not be. What an invoice gave
+/// True for a credit note.
+fn is_note(row: &Invoice) -> bool {
+    InvoiceKind::from_stored(&row.kind) == InvoiceKind::CreditNote
+}
+
+/// Puts what messages had cost by the price list and was `owed` by an invoice back into the ledger, however the tenant pays by now: it was paid, or need not be. What an invoice gave
 /// back, by being lower, is taken from it.
 async fn even_out(
     tx: &mut Tx,
     row: &Invoice,
+    owed: i64,
     with: Book,
     kind: &'static str,
     actor: Option<String>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let owed = Body::from_stored(&row.body)?.postpaid();
     if owed == 0 {
         return Ok(());
     }
@@ -627,16 +721,48 @@ async fn even_out(
     Ok(credits::insert_entries(tx, &open.entries).await?)
 }
 
-/// Says of a subscription since when a bill is unpaid, by its invoices that are not forgiven. The caller raises the configuration's version, so that it counts at once.
-pub(crate) async fn settle_arrears(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
-    let Some(mut subscription) = subscriptions::lock(tx, tenant).await? else { return Ok(()) };
+/// Says of a subscription since when a bill is unpaid, by its invoices that are not forgiven. Answers the one it is past due for from now on, which is to be told. The caller raises the
+/// configuration's version, so that it counts at once.
+pub(crate) async fn settle_arrears(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Option<Invoice>, Error> {
+    let Some(mut subscription) = subscriptions::lock(tx, tenant).await? else { return Ok(None) };
     let first = rows::first_overdue(tx, tenant, subscription.forgiven_until, now).await?;
-    let overdue = first.and_then(|invoice| invoice.due_at);
-    if subscription.past_due_since != overdue {
-        (subscription.past_due_since, subscription.updated_at) = (overdue, now);
-        subscriptions::put(tx, tenant, &subscription).await?;
+    let overdue = first.as_ref().and_then(|invoice| invoice.due_at);
+    if subscription.past_due_since == overdue {
+        return Ok(None);
     }
-    Ok(())
+    (subscription.past_due_since, subscription.updated_at) = (overdue, now);
+    subscriptions::put(tx, tenant, &subscription).await?;
+    Ok(first)
+}
+
+/// Writes into the audit log what happened to an invoice by itself: the tenant's, or the operator's once the tenant is gone.
+pub(crate) async fn note(
+    tx: &mut Tx,
+    tenant: Option<&Tenant>,
+    row: &Invoice,
+    what: &'static str,
+    ids: &model::Ids,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let detail = json!({
+        "state": row.state, "number": row.number, "total_micros": row.total, "currency": row.currency, "due_at": row.due_at, "message_id": row.mail.id,
+    });
+    let by = Caller::system(None);
+    match tenant {
+        Some(tenant) => audit::record(tx, tenant.id, ids, now, &by, what, row.id, &detail).await,
+        None => {
+            let name = name_of_gone(tx, row).await?;
+            audit::record_of_gone(tx, row.tenant_id, name, ids, now, &by, what, row.id, &detail).await
+        }
+    }
+}
+
+/// What a tenant was called that is gone: as long as its row is kept that says so, then its invoice.
+async fn name_of_gone(tx: &mut Tx, row: &Invoice) -> Result<String, Error> {
+    match tenants::name(tx, row.tenant_id).await? {
+        Some(name) => Ok(name),
+        None => Ok(Body::from_stored(&row.body)?.customer.name.unwrap_or_default()),
+    }
 }
 
 fn wrong_state(row: &Invoice, rule: &str) -> Error {

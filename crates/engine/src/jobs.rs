@@ -9,8 +9,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     Engine, Error, access, accounts, alerts, analytics, apply, attachments, audit, books, callbacks, campaigns,
-    contacts, demo, dispatch, domains, endpoints, invoices, money, once, reconciliations, recovery, registrations,
-    retention, routing, schedules, tenants, tracking, waiting, whatsapp_templates,
+    contacts, demo, dispatch, domains, endpoints, invoices, money, once, plans, reconciliations, recovery,
+    registrations, retention, routing, schedules, tenants, tracking, waiting, whatsapp_templates,
 };
 
 /// A job: its name, its period in milliseconds, and one run of it. Answers how much it did; a full page makes it run again at once.
@@ -98,6 +98,11 @@ const JOBS: &[Job] = &[
         name: "close_months",
         every_ms: 60_000,
         run: |engine| Box::pin(async move { invoices::closing::run(&engine).await.map(|_| 0) }),
+    },
+    Job {
+        name: "count_used_again",
+        every_ms: 10_000,
+        run: |engine| Box::pin(async move { plans::recount::run(&engine).await }),
     },
     Job {
         name: "note_overdue_invoices",

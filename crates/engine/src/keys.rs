@@ -51,7 +51,7 @@ pub struct ApiKey {
     /// Whose; `None` for the operator's.
     pub tenant: Option<TenantId>,
     /// Name for people.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it may do.
     pub scopes: Scopes,
     /// From where it may be used; empty for everywhere.
@@ -68,7 +68,7 @@ impl ApiKey {
         Self {
             id: row.id,
             tenant: row.tenant,
-            name: row.name.clone(),
+            name: Arc::from(row.name.as_str()),
             scopes: Scopes::from_stored(&row.scopes),
             is_shut: ranges.is_err(),
             ip_allow_list: ranges.unwrap_or_default(),
@@ -93,6 +93,8 @@ pub struct Caller {
     pub key_id: Option<KeyId>,
     /// The person who signed in; `None` for keys and the command line.
     pub user_id: Option<UserId>,
+    /// The key's name, or the person's e-mail address: for the audit log.
+    pub name: Option<Arc<str>>,
     /// What they may do.
     pub scopes: Scopes,
     /// What a tenant's member may do more precisely than scopes tell: channel by channel. `None` for everybody else, whose scopes say all.
@@ -111,11 +113,17 @@ impl Caller {
             is_operator: true,
             key_id: None,
             user_id: None,
+            name: None,
             scopes: Scopes::All,
             permissions: None,
             ip: None,
             agent: None,
         }
+    }
+
+    /// True for the operator's staff and keys; not for the program itself, nor for the command line.
+    pub const fn acts_for_operator(&self) -> bool {
+        self.is_operator && (self.key_id.is_some() || self.user_id.is_some())
     }
 
     /// How the audit log names them: `key_…`, `usr_…` or `system`.
@@ -243,6 +251,7 @@ pub async fn authenticate(
         is_operator: key.tenant.is_none(),
         key_id: Some(key.id),
         user_id: None,
+        name: Some(Arc::clone(&key.name)),
         scopes: key.scopes.clone(),
         permissions: None,
         ip,

@@ -2,10 +2,11 @@
 //!
 //! A tenant without a ledger, or with the mode `none`, is not billed, and accepting and applying its messages does nothing more than before. For the others the
 //! price is looked up when a message is planned ([`book`]), set aside in the transaction that accepts it, and charged or given back once in the transaction in
-//! which apply writes that it was sent or will not be ([`charge`]). What goes another way or is tried again goes only as far as credit reaches ([`purse`]). Rules of the ledger itself are pure ([`ledger`]).
+//! which apply writes that it was sent or will not be ([`charge`]). What goes another way or is tried again goes only as far as credit reaches ([`purse`]). Rules of the ledger itself are
+//! pure ([`ledger`]).
 //!
 //! Credit is bought ([`purchases`]) and given back ([`refunds`]) by the operator's hand or through the payment provider of [`payments`], whose word comes as answers and as
-//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); [`top_ups`] buys by itself.
+//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); [`top_ups`] buys by itself. What brought nobody credit the operator hears of (`strays`).
 
 pub mod book;
 pub mod charge;
@@ -21,6 +22,7 @@ pub mod purchases;
 pub(crate) mod purse;
 pub mod refunds;
 pub mod sheet;
+mod strays;
 pub mod top_ups;
 pub mod what_if;
 

@@ -9,6 +9,7 @@
 
 pub mod months;
 pub mod quota;
+pub mod recount;
 pub mod subscription;
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use store::{
 use utoipa::ToSchema;
 
 pub use subscription::{Subscribed, SubscriptionState};
+
+use self::subscription::check_fonts;
 
 use crate::{
     Error, Parts,
@@ -156,6 +159,7 @@ pub(crate) fn allowances(text: &str) -> Vec<Allowance> {
 fn check(new: NewPlan, id: PlanId, now: Timestamp) -> Result<Plan, Error> {
     let mut faults = Faults::default();
     let name = faults.name("/name", &new.name);
+    check_fonts("/name", &name, &mut faults);
     let currency = faults.currency("/currency", &new.currency);
     if !(0..=FEE_MAX).contains(&new.monthly_fee_micros) {
         faults.add("/monthly_fee_micros", format!("0 to {FEE_MAX} millionths of the currency's unit"));
@@ -297,7 +301,11 @@ pub async fn patch(parts: &Parts, caller: &Caller, id: PlanId, change: PlanPatch
 fn changed(before: Plan, change: PlanPatch, now: Timestamp) -> Result<Plan, Error> {
     let mut faults = Faults::default();
     let mut after = before;
-    let name = change.name.required(after.name, "/name", &mut faults.0);
+    let name = change.name.required(after.name.clone(), "/name", &mut faults.0);
+    if name != after.name {
+        // It stands on invoices. One an earlier version took stays until it is written anew.
+        check_fonts("/name", &name, &mut faults);
+    }
     after.name = faults.name("/name", &name);
     after.is_offered = change.is_offered.or(after.is_offered, false);
     let is_archived = change.is_archived.or(after.archived_at.is_some(), false);
@@ -341,6 +349,18 @@ mod tests {
         };
         check(vec![allowance(10, Some(5), Some(10))], 0, &[]);
         check(Vec::new(), -1, &["/monthly_fee_micros"]);
+        let unreadable = NewPlan {
+            name: "工作室".to_owned(),
+            currency: "USD".to_owned(),
+            monthly_fee_micros: 1,
+            allowances: Vec::new(),
+            is_offered: false,
+        };
+        let refused = super::check(unreadable, PlanId::from_ulid(1), Timestamp::EPOCH).unwrap_err();
+        assert!(
+            refused.errors[0].pointer == "/name" && refused.errors[0].detail.contains("`工` (U+5DE5)"),
+            "{refused:?}"
+        );
         check(vec![allowance(10, None, Some(20))], 1, &["/allowances/0/limit"]);
         check(vec![allowance(10, Some(1), Some(9))], 1, &["/allowances/0/limit"]);
         check(vec![allowance(-1, Some(-1), None)], 1, &["/allowances/0/included", "/allowances/0/overage_micros"]);

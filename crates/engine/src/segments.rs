@@ -18,7 +18,7 @@ use store::{
 use utoipa::ToSchema;
 
 use crate::{
-    Engine, Error,
+    Engine, Error, audit,
     contacts::{ContactView, Work, full, lists::description, reader, shown, writer},
     keys::Caller,
     names::Faults,
@@ -152,6 +152,12 @@ fn view(row: &Segment) -> SegmentView {
     }
 }
 
+/// What the audit log holds of a segment.
+fn told(row: &Segment) -> Value {
+    let view = view(row);
+    json!({"name": view.name, "description": view.description, "conditions": view.conditions})
+}
+
 /// The tenant's segment, or 404.
 pub(crate) async fn found(tx: &mut Tx, tenant: TenantId, id: SegmentId) -> Result<Segment, Error> {
     segments::find(tx, tenant, id).await?.ok_or_else(|| Error::not_found("segment"))
@@ -185,6 +191,7 @@ async fn compile(tx: &mut Tx, tenant: TenantId, tree: &Value, now: Timestamp) ->
 #[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewSegment) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
+    let work = Work::new(engine, &tenant, caller, now);
     let mut faults = Faults::default();
     let segment = Segment {
         tenant_id: tenant.id,
@@ -205,6 +212,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewS
                 return Err(full("too_many_segments", detail));
             }
             segments::insert(tx, &segment).await?;
+            work.record(tx, "segment.created", segment.id, &told(&segment)).await?;
             Ok(view(&segment))
         })
     })
@@ -246,10 +254,12 @@ pub async fn patch(
     change: SegmentPatch,
 ) -> Result<SegmentView, Error> {
     let (tenant, now) = writer(engine, caller).await?;
-    let tenant = tenant.id;
+    let work = Work::new(engine, &tenant, caller, now);
     let write = engine.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
+            let tenant = work.tenant.id;
             let mut segment = found(tx, tenant, id).await?;
+            let before = told(&segment);
             let mut faults = Faults::default();
             segment.name = change.name.required(segment.name, "/name", &mut faults.0);
             segment.name = faults.name("/name", &segment.name);
@@ -265,6 +275,7 @@ pub async fn patch(
             faults.end()?;
             segment.updated_at = now;
             segments::update(tx, &segment).await?;
+            work.record(tx, "segment.updated", id, &audit::difference(&before, &told(&segment))).await?;
             Ok::<_, Error>(view(&segment))
         })
     });
@@ -280,7 +291,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: SegmentId) -> Result<(
         Box::pin(async move {
             let segment = found(tx, work.tenant.id, id).await?;
             segments::delete(tx, work.tenant.id, id).await?;
-            work.record(tx, "segment.deleted", id, &json!({ "name": segment.name })).await
+            work.record(tx, "segment.deleted", id, &told(&segment)).await
         })
     });
     write.await

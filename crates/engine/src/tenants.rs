@@ -21,7 +21,7 @@ use crate::{
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
     patch::Patch,
-    vault::OPERATOR,
+    plans::subscription,
 };
 
 /// Highest rate a tenant can be given; more than one node can serve.
@@ -201,8 +201,7 @@ async fn record(
     tenant: TenantId,
     detail: &Value,
 ) -> Result<(), Error> {
-    audit::record(tx, tenant, ids, now, caller, action, tenant, detail).await?;
-    audit::record(tx, OPERATOR, ids, now, caller, action, tenant, detail).await
+    audit::record_in_both(tx, tenant, ids, now, caller, action, tenant, detail).await
 }
 
 /// The caller outside of any tenant: work on tenants touches rows of more than one.
@@ -313,6 +312,9 @@ async fn change_to(parts: &Parts, caller: &Caller, id: TenantId, change: TenantP
             let after = changed(before.clone(), change, now)?;
             if after.currency != before.currency {
                 change_ledger(tx, id, &after.currency, now).await?;
+            }
+            if after.default_country != before.default_country && !by.is_operator {
+                subscription::keep_country(tx, id, before.default_country.clone(), now).await?;
             }
             tenants::update(tx, &after).await?;
             let difference = audit::difference(&detail(&before), &detail(&after));

@@ -21,6 +21,8 @@ pub struct AlertRule {
     pub is_enabled: bool,
     /// From where on something is the matter, in millionths of the kind's unit.
     pub threshold_micros: i64,
+    /// The currency of a budget; `None` for other kinds.
+    pub currency: Option<String>,
     /// The time it looks back over, in seconds.
     pub over_s: i64,
     /// Fewer than this say nothing.
@@ -41,7 +43,7 @@ pub struct AlertRule {
     pub updated_at: Timestamp,
 }
 
-const COLUMNS: &str = "tenant_id, id, kind, name, is_enabled, threshold_micros, over_s, at_least, channel, account_id, for_s, quiet_s, deliver, created_at, updated_at";
+const COLUMNS: &str = "tenant_id, id, kind, name, is_enabled, threshold_micros, over_s, at_least, channel, account_id, for_s, quiet_s, deliver, created_at, updated_at, currency";
 
 fn read(mut row: Row) -> Result<AlertRule, Error> {
     let row = &mut row;
@@ -52,6 +54,7 @@ fn read(mut row: Row) -> Result<AlertRule, Error> {
         name: row.get(3)?,
         is_enabled: row.get(4)?,
         threshold_micros: row.get(5)?,
+        currency: row.get(15)?,
         over_s: row.get(6)?,
         at_least: row.get(7)?,
         channel: row.get(8)?,
@@ -67,13 +70,13 @@ fn read(mut row: Row) -> Result<AlertRule, Error> {
 /// Writes a rule, new or changed.
 pub async fn put(tx: &mut Tx, rule: &AlertRule) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO alert_rules ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        "INSERT INTO alert_rules ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (tenant_id, id) DO UPDATE SET name = excluded.name, is_enabled = excluded.is_enabled, threshold_micros = excluded.threshold_micros,
          over_s = excluded.over_s, at_least = excluded.at_least, channel = excluded.channel, account_id = excluded.account_id, for_s = excluded.for_s,
-         quiet_s = excluded.quiet_s, deliver = excluded.deliver, updated_at = excluded.updated_at"
+         quiet_s = excluded.quiet_s, deliver = excluded.deliver, updated_at = excluded.updated_at, currency = excluded.currency"
     );
     let r = rule;
-    let params: [&dyn crate::Param; 15] = [
+    let params: [&dyn crate::Param; 16] = [
         &r.tenant_id,
         &r.id,
         &r.kind,
@@ -89,6 +92,7 @@ pub async fn put(tx: &mut Tx, rule: &AlertRule) -> Result<(), Error> {
         &r.deliver,
         &r.created_at,
         &r.updated_at,
+        &r.currency,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }
@@ -210,7 +214,7 @@ pub async fn behind(tx: &mut Tx, kinds: i64, limit: i64) -> Result<Vec<TenantId>
     tx.rows(sql, &[&kinds, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
-/// When these tenants were last looked at. Across tenants: for the job that looks.
+/// When these tenants were last looked at; the epoch where the next round is to look, whatever happened. Across tenants: for the job that looks.
 pub async fn checked(tx: &mut Tx, limit: i64) -> Result<BTreeMap<TenantId, Timestamp>, Error> {
     let rows = tx.rows("SELECT tenant_id, checked_at FROM alert_watches LIMIT $1", &[&limit]).await?;
     rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
@@ -241,6 +245,12 @@ pub async fn hold(tx: &mut Tx, tenant: TenantId, seen: Option<Timestamp>) -> Res
     let sql = "UPDATE alert_watches SET checked_at = checked_at WHERE tenant_id = $1 AND ($2 = 0 OR checked_at = $3)";
     let any = i64::from(seen.is_some());
     Ok(tx.execute(sql, &[&tenant, &any, &seen.unwrap_or(Timestamp::EPOCH)]).await? == 1)
+}
+
+/// Has the tenant looked at in the next round, because its rules change, and keeps others from changing what they remember until the transaction ends. A look that is under way comes to nothing.
+pub async fn look_again(tx: &mut Tx, tenant: TenantId) -> Result<(), Error> {
+    let sql = "UPDATE alert_watches SET checked_at = $1 WHERE tenant_id = $2";
+    tx.execute(sql, &[&Timestamp::EPOCH, &tenant]).await.map(drop)
 }
 
 /// Notes that letters to the tenant's people were tried.

@@ -27,13 +27,15 @@ pub struct Alert {
     pub value_micros: i64,
     /// The rule's threshold then.
     pub threshold_micros: i64,
+    /// In which currency both are, of a budget.
+    pub currency: Option<String>,
     /// `firing`, `acknowledged` or `resolved`.
     pub state: String,
     /// How often it began to fire.
     pub times: i64,
     /// When it began to fire, the last time.
     pub fired_at: Timestamp,
-    /// When it was last seen to be so.
+    /// When it was last the occasion to tell somebody, or not to within the quiet period: when it fired, came back or was to be reminded of.
     pub seen_at: Timestamp,
     /// When somebody took note.
     pub acknowledged_at: Option<Timestamp>,
@@ -56,7 +58,7 @@ pub struct Alert {
 }
 
 const COLUMNS: &str = "tenant_id, id, rule_id, kind, subject, severity, title, detail, value_micros, threshold_micros, state, times, fired_at, seen_at, \
-    acknowledged_at, acknowledged_by, note, resolved_at, resolved_by, telling, told_at, letters, tell_at";
+    acknowledged_at, acknowledged_by, note, resolved_at, resolved_by, telling, told_at, letters, tell_at, currency";
 
 fn read(mut row: Row) -> Result<Alert, Error> {
     let row = &mut row;
@@ -71,6 +73,7 @@ fn read(mut row: Row) -> Result<Alert, Error> {
         detail: row.get(7)?,
         value_micros: row.get(8)?,
         threshold_micros: row.get(9)?,
+        currency: row.get(23)?,
         state: row.get(10)?,
         times: row.get(11)?,
         fired_at: row.get(12)?,
@@ -90,15 +93,15 @@ fn read(mut row: Row) -> Result<Alert, Error> {
 /// Writes an alert, new or changed.
 pub async fn put(tx: &mut Tx, alert: &Alert) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO alerts ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+        "INSERT INTO alerts ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
          ON CONFLICT (tenant_id, id) DO UPDATE SET severity = excluded.severity, title = excluded.title, detail = excluded.detail,
          value_micros = excluded.value_micros, threshold_micros = excluded.threshold_micros, state = excluded.state, times = excluded.times,
          fired_at = excluded.fired_at, seen_at = excluded.seen_at, acknowledged_at = excluded.acknowledged_at, acknowledged_by = excluded.acknowledged_by,
          note = excluded.note, resolved_at = excluded.resolved_at, resolved_by = excluded.resolved_by, telling = excluded.telling, told_at = excluded.told_at,
-         letters = excluded.letters, tell_at = excluded.tell_at"
+         letters = excluded.letters, tell_at = excluded.tell_at, currency = excluded.currency"
     );
     let a = alert;
-    let params: [&dyn crate::Param; 23] = [
+    let params: [&dyn crate::Param; 24] = [
         &a.tenant_id,
         &a.id,
         &a.rule_id,
@@ -122,6 +125,7 @@ pub async fn put(tx: &mut Tx, alert: &Alert) -> Result<(), Error> {
         &a.told_at,
         &a.letters,
         &a.tell_at,
+        &a.currency,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }

@@ -25,9 +25,25 @@ pub struct Entry {
     pub ip: Option<String>,
     /// What the browser or program calls itself.
     pub agent: Option<String>,
+    /// `user`, `key`, `operator` or `system`; `None` for entries from before this was kept.
+    pub actor_kind: Option<String>,
+    /// What they were called then: a person's e-mail address, or a key's name.
+    pub actor_name: Option<String>,
+    /// In which tenant, of an entry of the operator's log; `None` in every other log, and where it was in none.
+    pub acted_in: Option<ActedIn>,
 }
 
-const COLUMNS: &str = "tenant_id, id, at, actor, action, subject, detail, ip, agent";
+/// The tenant an entry of the operator's log is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActedIn {
+    /// Which one. It may be gone by now.
+    pub tenant: TenantId,
+    /// What it was called then; empty when that was not known any more.
+    pub name: String,
+}
+
+const COLUMNS: &str =
+    "tenant_id, id, at, actor, action, subject, detail, ip, agent, actor_kind, actor_name, acted_in, acted_in_name";
 const CHAINED: &str = "number, hash, seal, detail_hash, detail_salt";
 
 fn read(mut row: Row) -> Result<Entry, Error> {
@@ -41,6 +57,12 @@ fn read(mut row: Row) -> Result<Entry, Error> {
         detail: row.get(6)?,
         ip: row.get(7)?,
         agent: row.get(8)?,
+        actor_kind: row.get(9)?,
+        actor_name: row.get(10)?,
+        acted_in: match row.get(11)? {
+            Some(tenant) => Some(ActedIn { tenant, name: row.get::<Option<String>>(12)?.unwrap_or_default() }),
+            None => None,
+        },
     })
 }
 
@@ -86,8 +108,9 @@ async fn head_of(tx: &mut Tx, tenant: TenantId, lock: &str) -> Result<Option<Lin
 /// Appends an entry with its place in the chain. The caller holds the chain's head.
 pub async fn append(tx: &mut Tx, entry: &Entry, link: &Link, commitment: &Commitment) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO audit_log ({COLUMNS}, {CHAINED}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+        "INSERT INTO audit_log ({COLUMNS}, {CHAINED}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
     );
+    let (acted_in, name) = entry.acted_in.as_ref().map(|acted_in| (acted_in.tenant, acted_in.name.as_str())).unzip();
     tx.execute(
         &sql,
         &[
@@ -100,6 +123,10 @@ pub async fn append(tx: &mut Tx, entry: &Entry, link: &Link, commitment: &Commit
             &entry.detail,
             &entry.ip,
             &entry.agent,
+            &entry.actor_kind,
+            &entry.actor_name,
+            &acted_in,
+            &name,
             &link.number,
             &link.hash,
             &link.seal,
@@ -130,8 +157,8 @@ pub async fn chain(
     );
     let rows = tx.rows(&sql, &[&tenant, &number, &limit]).await?;
     let split = |mut row: Row| {
-        let link = Link { number: row.get(9)?, hash: row.get(10)?, seal: row.get(11)? };
-        let commitment = Commitment { hash: row.get(12)?, salt: row.get(13)? };
+        let link = Link { number: row.get(13)?, hash: row.get(14)?, seal: row.get(15)? };
+        let commitment = Commitment { hash: row.get(16)?, salt: row.get(17)? };
         Ok((read(row)?, link, commitment))
     };
     rows.into_iter().map(split).collect()
@@ -149,6 +176,12 @@ pub async fn loose(tx: &mut Tx, tenant: TenantId, from: AuditId, limit: i64) -> 
 pub async fn hash_at(tx: &mut Tx, tenant: TenantId, number: i64) -> Result<Option<Vec<u8>>, Error> {
     let sql = "SELECT hash FROM audit_log WHERE tenant_id = $1 AND number = $2";
     tx.row(sql, &[&tenant, &number]).await?.map(|mut row| row.get(0)).transpose()
+}
+
+/// Whether the tenant's log has a chained entry with this id.
+pub async fn is_chained(tx: &mut Tx, tenant: TenantId, id: AuditId) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM audit_log WHERE tenant_id = $1 AND id = $2 AND number IS NOT NULL";
+    Ok(tx.row(sql, &[&tenant, &id]).await?.is_some())
 }
 
 /// The number of the tenant's newest chained entry without a seal, after the first of two numbers and up to the second.
@@ -207,12 +240,16 @@ pub async fn about(
 pub struct Filter {
     /// By this one.
     pub actor: Option<String>,
+    /// By this kind of actor.
+    pub actor_kind: Option<String>,
     /// Of this action, or of all that begin so.
     pub action: Option<Action>,
     /// Of actions that begin with one of these.
     pub nouns: Vec<String>,
     /// About this one.
     pub subject: Option<String>,
+    /// Of the operator's log: done in this tenant, or to it.
+    pub acted_in: Option<TenantId>,
     /// With this text in the subject, the actor or the detail, whatever the case of Latin letters: among the newest entries ([`SEARCHED`]).
     pub text: Option<String>,
     /// Made from this instant on.
@@ -246,6 +283,9 @@ pub async fn list(
     if let Some(actor) = &filter.actor {
         sql.push(" AND actor = ").bind(actor.as_str());
     }
+    if let Some(kind) = &filter.actor_kind {
+        sql.push(" AND actor_kind = ").bind(kind.as_str());
+    }
     match &filter.action {
         None => {}
         Some(Action::Is(action)) => {
@@ -258,6 +298,9 @@ pub async fn list(
     }
     if let Some(subject) = &filter.subject {
         sql.push(" AND subject = ").bind(subject.as_str());
+    }
+    if let Some(tenant) = filter.acted_in {
+        sql.push(" AND (acted_in = ").bind(tenant).push(" OR subject = ").bind(tenant.to_string()).push(")");
     }
     if let Some(since) = filter.since {
         sql.push(" AND at >= ").bind(since);

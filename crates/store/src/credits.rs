@@ -33,7 +33,7 @@ pub struct Ledger {
     pub promo: i64,
     /// Promotional credit that was given and has not ended.
     pub granted: i64,
-    /// What was used and is less than a millionth, in parts of a millionth: charged once it comes to one.
+    /// What was used and not charged, because it is less than a millionth, in parts of a millionth: charged once it comes to one. Below zero where a message was to give back more than it paid.
     pub remainder: i64,
     /// Below this the tenant is told.
     pub low_at: Option<i64>,

@@ -11,7 +11,7 @@ pub struct Invoice {
     pub tenant_id: TenantId,
     /// Which one.
     pub id: InvoiceId,
-    /// `invoice` or `credit_note`.
+    /// `invoice`, `correction` or `credit_note`.
     pub kind: String,
     /// `draft`, `issued`, `paid` or `void`.
     pub state: String,
@@ -135,6 +135,12 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Er
     tx.execute(&format!("INSERT INTO invoices ({COLUMNS}) VALUES ({values})"), &params).await.map(drop)
 }
 
+/// Writes anew what a draft says. Once it has a number it says what it says.
+pub async fn rewrite(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Error> {
+    let sql = "UPDATE invoices SET total = $1, body = $2, updated_at = $3 WHERE tenant_id = $4 AND id = $5 AND state = 'draft'";
+    tx.execute(sql, &[&i.total, &i.body, &i.updated_at, &tenant, &i.id]).await.map(drop)
+}
+
 /// Writes what becomes of an invoice. What it says stays as it was made.
 pub async fn update(tx: &mut Tx, tenant: TenantId, i: &Invoice) -> Result<(), Error> {
     let params: [&dyn Param; 17] = [
@@ -207,15 +213,28 @@ pub async fn list(
 /// The tenant's invoices of months that begin at `since` or later, the oldest first.
 pub async fn months_since(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Result<Vec<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND starts_at >= $2 ORDER BY starts_at"
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND starts_at >= $2 ORDER BY starts_at, id"
     );
     tx.rows(&sql, &[&tenant, &since]).await?.into_iter().map(read).collect()
+}
+
+/// From when until when the tenant's invoice bills in whose time an instant lies; `None` where that was not billed.
+pub async fn month_of(tx: &mut Tx, tenant: TenantId, at: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+    let sql = "SELECT starts_at, ends_at FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND starts_at <= $2 AND ends_at > $2 ORDER BY starts_at LIMIT 1";
+    tx.row(sql, &[&tenant, &at]).await?.map(|mut row| Ok((row.get(0)?, row.get(1)?))).transpose()
+}
+
+/// All of the tenant's invoices and corrections, the oldest months first. For the recount.
+pub async fn bills(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Invoice>, Error> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind <> 'credit_note' ORDER BY starts_at, id");
+    tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
 }
 
 /// The tenant's invoices that are still to be paid, drafts among them, the oldest first.
 pub async fn unpaid(tx: &mut Tx, tenant: TenantId) -> Result<Vec<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind = 'invoice' AND state IN ('draft', 'issued') ORDER BY id"
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind <> 'credit_note' AND state IN ('draft', 'issued') ORDER BY id"
     );
     tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
 }
@@ -228,7 +247,7 @@ pub async fn first_overdue(
     now: Timestamp,
 ) -> Result<Option<Invoice>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND state = 'issued' AND due_at <= $2 AND due_at > $3 ORDER BY due_at, id LIMIT 1"
+        "SELECT {COLUMNS} FROM invoices WHERE tenant_id = $1 AND kind <> 'credit_note' AND state = 'issued' AND due_at <= $2 AND due_at > $3 ORDER BY due_at, id LIMIT 1"
     );
     let after = forgiven_until.unwrap_or(Timestamp::EPOCH);
     tx.row(&sql, &[&tenant, &now, &after]).await?.map(read).transpose()
@@ -237,7 +256,7 @@ pub async fn first_overdue(
 /// Tenants with an invoice that became overdue by `now`, was not forgiven, and whose subscription does not say so yet. Across tenants: for the job that notices.
 pub async fn newly_overdue(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT DISTINCT i.tenant_id FROM invoices i JOIN subscriptions s ON s.tenant_id = i.tenant_id JOIN tenants t ON t.id = i.tenant_id
-        WHERE i.state = 'issued' AND i.due_at <= $1 AND (s.forgiven_until IS NULL OR i.due_at > s.forgiven_until) AND s.past_due_since IS NULL AND t.deleted_at IS NULL
+        WHERE i.kind <> 'credit_note' AND i.state = 'issued' AND i.due_at <= $1 AND (s.forgiven_until IS NULL OR i.due_at > s.forgiven_until) AND s.past_due_since IS NULL AND t.deleted_at IS NULL
         ORDER BY i.tenant_id LIMIT $2";
     tx.rows(sql, &[&now, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
@@ -260,14 +279,8 @@ pub async fn mailed(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Invoi
 
 /// Lets the tenant's invoices go out now that did not reach anybody, because there is an address by now.
 pub async fn mail_again(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
-    let sql = "UPDATE invoices SET mail_at = $1, mail_tries = mail_tries + 1 WHERE tenant_id = $2 AND mail_state IN ('waiting', 'failed') AND state <> 'void'";
+    let sql = "UPDATE invoices SET mail_at = $1, mail_tries = mail_tries + 1 WHERE tenant_id = $2 AND mail_state IN ('waiting', 'failed') AND state NOT IN ('draft', 'void')";
     tx.execute(sql, &[&now, &tenant]).await.map(drop)
-}
-
-/// How many invoices are to be paid and could not be mailed, counted up to `limit`. Across tenants: for the operator's alert.
-pub async fn unmailed(tx: &mut Tx, limit: i64) -> Result<i64, Error> {
-    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM invoices WHERE state = 'issued' AND mail_state = 'failed' LIMIT $1) AS unmailed";
-    tx.row(sql, &[&limit]).await?.map_or(Ok(0), |mut row| row.get(0))
 }
 
 /// Takes the next number of a series. Others who take one of it wait until this transaction ends, so none is lost.

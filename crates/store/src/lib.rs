@@ -55,6 +55,7 @@ pub mod message_counters;
 pub mod messages;
 mod migrate;
 pub mod numbers;
+pub mod payments;
 pub mod plans;
 mod postgres;
 pub mod prices;
@@ -100,7 +101,7 @@ use model::{BoxFuture, TenantId};
 
 pub use error::Error;
 pub use migrate::{NEWEST, migrate, migrate_to, tenant_tables, version};
-pub use tx::{Dialect, Given, Tx};
+pub use tx::{Dialect, Given, Reach, Tx};
 pub use value::{Column, Kind, Owned, Param, Row, Value};
 
 /// A database. Cheap to clone.
@@ -128,6 +129,9 @@ pub enum Scope {
     /// Everybody's: the dispatcher, background jobs, the operator.
     System,
 }
+
+/// What PostgreSQL's policies take for [`Scope::System`].
+pub(crate) const EVERYBODY: &str = "*";
 
 impl Db {
     /// Opens the database a URL names: `sqlite:PATH` or `postgres://…`. Does not migrate.

@@ -36,7 +36,8 @@ pub struct OfTemplate {
     pub version: u32,
 }
 
-/// When a message was first opened, clicked, complained about and unsubscribed from; openings and clicks are told apart by who did it. Each is the earliest that is known, so reports may come late and twice.
+/// When a message was first opened, clicked, complained about and unsubscribed from; openings and clicks are told apart by who did it. Each is the earliest that is known, so reports may
+/// come late and twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Engagement {
     /// A person opened it.

@@ -1,6 +1,8 @@
 //! Brings a database to the version this binary knows. Runs at every start and by `tidings migrate`; two nodes may run it at once; one killed
 //! half-way leaves nothing behind, because each step is one transaction.
 
+use std::collections::BTreeSet;
+
 use model::Timestamp;
 
 use crate::{Db, Dialect, Error, Scope, Tx, statistics};
@@ -9,7 +11,7 @@ struct Migration {
     version: i64,
     name: &'static str,
     sql: &'static str,
-    /// The tables it makes whose rows belong to one tenant: row-level security guards them on PostgreSQL.
+    /// The tables it makes, or makes anew, whose rows belong to one tenant: row-level security guards them on PostgreSQL.
     tenant_tables: &'static [&'static str],
     /// What else PostgreSQL needs and SQLite has no word for.
     postgres: &'static str,
@@ -162,7 +164,7 @@ const MIGRATIONS: &[Migration] = &[
         version: 23,
         name: "replies_variants_cost",
         sql: include_str!("../migrations/0023_insight.sql"),
-        tenant_tables: &["message_days"],
+        tenant_tables: &["message_days", "message_counters"],
         postgres: SUMS_STORAGE,
     },
     Migration {
@@ -211,8 +213,8 @@ const MIGRATIONS: &[Migration] = &[
         version: 35,
         name: "bills",
         sql: include_str!("../migrations/0035_bills.sql"),
-        tenant_tables: &[],
-        postgres: SUBSCRIPTIONS_STORAGE,
+        tenant_tables: &["subscriptions"],
+        postgres: "",
     },
     Migration {
         version: 36,
@@ -242,11 +244,41 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 40,
+        name: "operators_log",
+        sql: include_str!("../migrations/0040_operators_log.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 41,
+        name: "budgets",
+        sql: include_str!("../migrations/0041_budgets.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 42,
+        name: "payments",
+        sql: include_str!("../migrations/0042_payments.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 44,
+        name: "billed_again",
+        sql: include_str!("../migrations/0044_billed_again.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.
 pub fn tenant_tables() -> impl Iterator<Item = &'static str> {
-    MIGRATIONS.iter().flat_map(|migration| migration.tenant_tables.iter().copied())
+    let mut seen = BTreeSet::new();
+    let all = MIGRATIONS.iter().flat_map(|migration| migration.tenant_tables.iter().copied());
+    all.filter(move |table| seen.insert(*table))
 }
 
 /// The newest version this binary knows.
@@ -309,20 +341,10 @@ ALTER TABLE usage_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_v
 ALTER TABLE messages SET (fillfactor = 85);
 ";
 
-/// The sums moved to a new table, which needs what the one before had.
+/// The sums moved to a new table, which churns like the one before.
 const SUMS_STORAGE: &str = "
 ALTER TABLE message_counters SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
 ALTER TABLE message_days SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, fillfactor = 80);
-ALTER TABLE message_counters ENABLE ROW LEVEL SECURITY;
-ALTER TABLE message_counters FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON message_counters USING ((SELECT current_setting('tidings.tenant', TRUE)) IN ('*', tenant_id::TEXT));
-";
-
-/// Subscriptions moved to a new table, which needs what the one before had.
-const SUBSCRIPTIONS_STORAGE: &str = "
-ALTER TABLE subscriptions ENABLE ROW LEVEL SECURITY;
-ALTER TABLE subscriptions FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON subscriptions USING ((SELECT current_setting('tidings.tenant', TRUE)) IN ('*', tenant_id::TEXT));
 ";
 
 /// Applies what is missing and answers the versions applied. Refuses a database that is newer than this binary.

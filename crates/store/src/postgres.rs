@@ -11,7 +11,7 @@ use futures_util::{TryStreamExt as _, future::join_all};
 use model::{BoxFuture, Timestamp};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-use crate::{Error, Kind, Param, Row, Scope, Tx, Value, tx::Connection, value::Owned};
+use crate::{EVERYBODY, Error, Kind, Param, Row, Scope, Tx, Value, tx::Connection, value::Owned};
 
 /// Connections of one process. Group commit makes few connections carry much; PostgreSQL's default allows a hundred in all.
 const CONNECTIONS: usize = 16;
@@ -97,7 +97,7 @@ impl Postgres {
     {
         let object = self.pool.get().await.map_err(|error| Error::Unavailable { detail: error.to_string() })?;
         let tenant = match scope {
-            Scope::System => "*".to_owned(),
+            Scope::System => EVERYBODY.to_owned(),
             Scope::Tenant(tenant) => uuid_text(tenant.ulid()),
         };
         let begin = Some(format!("BEGIN {mode}; SET LOCAL tidings.tenant = '{tenant}'"));

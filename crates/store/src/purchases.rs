@@ -116,6 +116,9 @@ pub struct PaymentSettings {
     pub updated_at: Timestamp,
 }
 
+/// True of what is not put off; the first parameter is now.
+const IS_DUE: &str = "(retry_at IS NULL OR retry_at <= $1)";
+
 const PURCHASE: &str = "tenant_id, id, provider, state, amount, currency, refunded, reference, session, payment, url, failure, is_top_up, saves_method, looks, looked, entry, actor,
     created_at, updated_at, disputes, is_disputed, ask_at";
 
@@ -206,12 +209,6 @@ pub async fn with_disputes(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<
     tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// How many purchases have a dispute that is not over, counted up to `limit`. Across tenants: for the operator's alert.
-pub async fn disputed(tx: &mut Tx, limit: i64) -> Result<i64, Error> {
-    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM credit_purchases WHERE is_disputed LIMIT $1) AS disputed";
-    tx.row(sql, &[&limit]).await?.map_or(Ok(0), |mut row| row.get(0))
-}
-
 /// What a tenant bought by itself since an instant, or may have: how many purchases, and for how much.
 pub async fn topped_up(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Result<(i64, i64), Error> {
     let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM credit_purchases
@@ -220,22 +217,25 @@ pub async fn topped_up(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Resul
     Ok((row.get(0)?, row.get(1)?))
 }
 
-/// The purchase behind a payment. Across tenants: for what the payment provider says of it.
+/// The purchase behind a payment, one that was paid before all others. Across tenants: for what the payment provider says of it.
 pub async fn of_payment(tx: &mut Tx, payment: &str) -> Result<Option<Purchase>, Error> {
-    let sql = format!("SELECT {PURCHASE} FROM credit_purchases WHERE payment = $1 ORDER BY id LIMIT 1");
+    let sql = format!(
+        "SELECT {PURCHASE} FROM credit_purchases WHERE payment = $1 ORDER BY CASE state WHEN 'paid' THEN 0 ELSE 1 END, id LIMIT 1"
+    );
     tx.row(&sql, &[&payment]).await?.map(read).transpose()
 }
 
 /// Purchases the provider was not asked for yet, oldest first. Across tenants: for the job that asks.
-pub async fn opening(tx: &mut Tx, limit: i64) -> Result<Vec<Purchase>, Error> {
-    let sql = format!("SELECT {PURCHASE} FROM credit_purchases WHERE state = 'opening' ORDER BY id LIMIT $1");
-    tx.rows(&sql, &[&limit]).await?.into_iter().map(read).collect()
+pub async fn opening(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Purchase>, Error> {
+    let sql =
+        format!("SELECT {PURCHASE} FROM credit_purchases WHERE state = 'opening' AND {IS_DUE} ORDER BY id LIMIT $2");
+    tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
 }
 
 /// Purchases about which something is to be asked, oldest first. Across tenants: for the job that asks.
-pub async fn to_look_at(tx: &mut Tx, limit: i64) -> Result<Vec<Purchase>, Error> {
-    let sql = format!("SELECT {PURCHASE} FROM credit_purchases WHERE looked < looks ORDER BY id LIMIT $1");
-    tx.rows(&sql, &[&limit]).await?.into_iter().map(read).collect()
+pub async fn to_look_at(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Purchase>, Error> {
+    let sql = format!("SELECT {PURCHASE} FROM credit_purchases WHERE looked < looks AND {IS_DUE} ORDER BY id LIMIT $2");
+    tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
 }
 
 /// Purchases whose provider is to be asked what became of them by now, those that wait longest first. Across tenants: for the job that asks.
@@ -273,8 +273,20 @@ pub async fn put_refund(tx: &mut Tx, tenant: TenantId, r: &Refund) -> Result<(),
         "INSERT INTO credit_refunds ({REFUND}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (tenant_id, id) DO UPDATE SET state = excluded.state, provider_id = excluded.provider_id, failure = excluded.failure, updated_at = excluded.updated_at"
     );
-    let params: [&dyn Param; 13] = [
-        &tenant,
+    tx.execute(&sql, &refund_values(&tenant, r)).await.map(drop)
+}
+
+/// Adds a refund of which the provider told first. False when its id there is known already, of whichever tenant.
+pub async fn add_refund(tx: &mut Tx, tenant: TenantId, r: &Refund) -> Result<bool, Error> {
+    let sql = format!(
+        "INSERT INTO credit_refunds ({REFUND}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING"
+    );
+    Ok(tx.execute(&sql, &refund_values(&tenant, r)).await? > 0)
+}
+
+fn refund_values<'a>(tenant: &'a TenantId, r: &'a Refund) -> [&'a dyn Param; 13] {
+    [
+        tenant,
         &r.id,
         &r.purchase_id,
         &r.provider,
@@ -287,8 +299,7 @@ pub async fn put_refund(tx: &mut Tx, tenant: TenantId, r: &Refund) -> Result<(),
         &r.actor,
         &r.created_at,
         &r.updated_at,
-    ];
-    tx.execute(&sql, &params).await.map(drop)
+    ]
 }
 
 /// One of a tenant's refunds.
@@ -310,9 +321,33 @@ pub async fn refunds(tx: &mut Tx, tenant: TenantId, before: RefundId, limit: i64
 }
 
 /// Refunds the provider was not asked for yet, oldest first. Across tenants: for the job that asks.
-pub async fn opening_refunds(tx: &mut Tx, limit: i64) -> Result<Vec<Refund>, Error> {
-    let sql = format!("SELECT {REFUND} FROM credit_refunds WHERE state = 'opening' ORDER BY id LIMIT $1");
-    tx.rows(&sql, &[&limit]).await?.into_iter().map(read_refund).collect()
+pub async fn opening_refunds(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Refund>, Error> {
+    let sql = format!("SELECT {REFUND} FROM credit_refunds WHERE state = 'opening' AND {IS_DUE} ORDER BY id LIMIT $2");
+    tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read_refund).collect()
+}
+
+/// What a job could not do something about.
+#[derive(Debug, Clone, Copy)]
+pub enum Stuck {
+    /// A purchase.
+    Purchase(TenantId, PurchaseId),
+    /// A refund.
+    Refund(TenantId, RefundId),
+    /// What a tenant pays with when credit runs low.
+    Method(TenantId),
+}
+
+/// Lets the jobs pass something over until an instant, so that it does not keep the others.
+pub async fn put_off(tx: &mut Tx, stuck: Stuck, until: Timestamp) -> Result<(), Error> {
+    let purchase = "UPDATE credit_purchases SET retry_at = $1, ask_at = CASE WHEN ask_at < $1 THEN $1 ELSE ask_at END WHERE tenant_id = $2 AND id = $3";
+    let refund = "UPDATE credit_refunds SET retry_at = $1 WHERE tenant_id = $2 AND id = $3";
+    let method = "UPDATE payment_methods SET retry_at = $1 WHERE tenant_id = $2";
+    let done = match stuck {
+        Stuck::Purchase(tenant, id) => tx.execute(purchase, &[&until, &tenant, &id]).await,
+        Stuck::Refund(tenant, id) => tx.execute(refund, &[&until, &tenant, &id]).await,
+        Stuck::Method(tenant) => tx.execute(method, &[&until, &tenant]).await,
+    };
+    done.map(drop)
 }
 
 /// Keeps what a tenant pays with, in place of what it was before.
@@ -346,11 +381,11 @@ pub async fn forget_method(tx: &mut Tx, tenant: TenantId) -> Result<bool, Error>
 }
 
 /// Tenants whose credit fell below their mark, who have something to pay with, and for whom nothing was bought yet and nothing is being bought by itself. Across tenants: for the job that buys.
-pub async fn running_low(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Error> {
+pub async fn running_low(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
     let sql = "SELECT m.tenant_id FROM payment_methods m JOIN credit_ledgers l ON l.tenant_id = m.tenant_id
-        WHERE l.is_topping_up AND l.top_ups > m.acted AND l.mode <> 'none'
-        AND NOT EXISTS (SELECT 1 FROM credit_purchases p WHERE p.tenant_id = m.tenant_id AND p.is_top_up AND p.state IN ('opening', 'pending')) ORDER BY m.tenant_id LIMIT $1";
-    tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+        WHERE l.is_topping_up AND l.top_ups > m.acted AND l.mode <> 'none' AND (m.retry_at IS NULL OR m.retry_at <= $1)
+        AND NOT EXISTS (SELECT 1 FROM credit_purchases p WHERE p.tenant_id = m.tenant_id AND p.is_top_up AND p.state IN ('opening', 'pending')) ORDER BY m.tenant_id LIMIT $2";
+    tx.rows(sql, &[&now, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
 /// Notes an event of a payment provider. False when it was taken before.

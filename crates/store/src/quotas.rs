@@ -48,11 +48,25 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId, channel: Channel, since: Timest
     tx.rows(&sql, &[&tenant, &channel, &since]).await?.into_iter().map(read).collect()
 }
 
-/// When the last month that was counted on a channel ends.
-pub async fn counted_until(tx: &mut Tx, tenant: TenantId, channel: Channel) -> Result<Option<Timestamp>, Error> {
-    let sql =
-        "SELECT ends_at FROM quota_counters WHERE tenant_id = $1 AND channel = $2 ORDER BY starts_at DESC LIMIT 1";
-    tx.row(sql, &[&tenant, &channel]).await?.map(|mut row| row.get(0)).transpose()
+/// The last counter of a channel that begins by an instant, and when the first one after it begins.
+pub async fn around(
+    tx: &mut Tx,
+    tenant: TenantId,
+    channel: Channel,
+    at: Timestamp,
+) -> Result<(Option<Counter>, Option<Timestamp>), Error> {
+    let of = "FROM quota_counters WHERE tenant_id = $1 AND channel = $2 AND starts_at";
+    let before = format!("SELECT {COLUMNS} {of} <= $3 ORDER BY starts_at DESC LIMIT 1");
+    let after = format!("SELECT starts_at {of} > $3 ORDER BY starts_at LIMIT 1");
+    let before = tx.row(&before, &[&tenant, &channel, &at]).await?.map(read).transpose()?;
+    let after = tx.row(&after, &[&tenant, &channel, &at]).await?.map(|mut row| row.get(0)).transpose()?;
+    Ok((before, after))
+}
+
+/// Lets a counter go on until a later instant.
+pub async fn prolong(tx: &mut Tx, counter: &Counter, ends_at: Timestamp) -> Result<(), Error> {
+    let sql = "UPDATE quota_counters SET ends_at = $1 WHERE tenant_id = $2 AND channel = $3 AND starts_at = $4";
+    tx.execute(sql, &[&ends_at, &counter.tenant_id, &counter.channel, &counter.starts_at]).await.map(drop)
 }
 
 /// Begins counters that are not there yet; their tenants are their own.
@@ -80,6 +94,12 @@ async fn write_many(tx: &mut Tx, counters: &[Counter], suffix: &str) -> Result<(
         given.row([&c.tenant_id, &c.channel, &c.starts_at, &c.ends_at, &c.used, &c.warned, &c.warned_of]);
     }
     tx.insert_many_later("quota_counters", &given, suffix).await
+}
+
+/// Removes a counter: nobody speaks of its channel any more.
+pub async fn remove(tx: &mut Tx, tenant: TenantId, channel: Channel, starts_at: Timestamp) -> Result<(), Error> {
+    let sql = "DELETE FROM quota_counters WHERE tenant_id = $1 AND channel = $2 AND starts_at = $3";
+    tx.execute(sql, &[&tenant, &channel, &starts_at]).await.map(drop)
 }
 
 /// The tenant's counters of the months an instant lies in, by channel.

@@ -2,13 +2,14 @@
 
 mod bills;
 mod history;
+mod prices;
 mod purchases;
 mod sums;
 
 use model::{Channel, MessageId, Status, TenantId, Timestamp};
 
-pub use self::{bills::*, history::*, purchases::*, sums::*};
-use crate::{Error, Param, Row, Tx, retention};
+pub use self::{bills::*, history::*, prices::*, purchases::*, sums::*};
+use crate::{Error, Param, Row, Tx, credits::RESERVED, retention};
 
 /// The first of what was found, and how many there are of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub struct Found<T> {
     /// All of them.
     pub count: u64,
 }
+
+/// Of a message `m`: nothing Tidings says itself, which counts against no plan and costs nothing.
+const NOT_OURS: &str = "(m.topic IS NULL OR m.topic NOT LIKE '%:%')";
 
 /// Runs a statement that finds differences, in one snapshot. They come in the order of its first column.
 async fn found<T>(
@@ -37,86 +41,77 @@ async fn found<T>(
     Ok(found)
 }
 
+/// What a message costs, or what its entries come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Costs {
+    /// What is set aside for it.
+    pub aside: i64,
+    /// What it was charged.
+    pub charged: i64,
+    /// What was set aside for it: by its charge for the way it goes now, by its entries for all ways it went.
+    pub quoted: i64,
+    /// How much of that promotional credit pays: by its charge for the way it goes now, by its entries for all ways it went.
+    pub promo: i64,
+}
+
 /// A message whose entries do not come to what its charge says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mischarged {
     /// Which one.
     pub message_id: MessageId,
-    /// The charge's state, quote and amount; `None` when there is no charge.
-    pub charge: Option<(String, i64, i64)>,
-    /// What its entries leave set aside.
-    pub aside: i64,
-    /// What its entries charged.
-    pub paid: i64,
+    /// The state of its charge, and what that says; `None` when there is none.
+    pub charge: Option<(String, Costs)>,
+    /// What its entries say.
+    pub entries: Costs,
 }
 
 /// What entries come to, message by message. `first` and `last` are the first and the last entry that set something aside.
 const BY_MESSAGE: &str = "SELECT message_id, CAST(SUM(CASE WHEN to_book = 'reserved' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'reserved' THEN amount ELSE 0 END) AS BIGINT) AS aside,
-    CAST(SUM(CASE WHEN to_book = 'revenue' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'revenue' THEN amount ELSE 0 END) AS BIGINT) AS paid,
+    CAST(SUM(CASE WHEN to_book = 'revenue' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'revenue' THEN amount ELSE 0 END) AS BIGINT) AS charged,
     CAST(SUM(CASE WHEN from_book = 'promotional' AND kind <> 'expire' THEN amount ELSE 0 END) - SUM(CASE WHEN to_book = 'promotional' THEN amount ELSE 0 END) AS BIGINT) AS promo,
     CAST(SUM(CASE WHEN kind = 'reserve' THEN amount ELSE 0 END) AS BIGINT) AS quoted,
     MIN(CASE WHEN kind = 'reserve' THEN number END) AS first, MAX(CASE WHEN kind = 'reserve' THEN number END) AS last
-    FROM credit_entries WHERE tenant_id = $1 AND message_id IS NOT NULL GROUP BY message_id";
+    FROM credit_entries WHERE tenant_id = $1 AND message_id >= $2 AND message_id < $3 GROUP BY message_id";
 
-/// What messages cost: what is set aside stands in a message's row, and what it was charged before that, or in all, in its charge.
+/// What messages cost: what is set aside stands in a message's row, and what it was charged before that, or in all, in its charge. `is_free`: so it is the way it goes now.
 const OWED: &str = "SELECT m.id AS message_id, 'reserved' AS state, CAST(m.aside ->> 'quoted' AS BIGINT) AS quoted, COALESCE(c.charged, 0) AS charged,
-        COALESCE(CAST(m.aside ->> 'promo' AS BIGINT), 0) AS promo, COALESCE(CAST(m.aside ->> 'charged_before' AS BIGINT), 0) AS charged_before FROM messages AS m
-        LEFT JOIN message_charges AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id WHERE m.tenant_id = $1 AND m.aside IS NOT NULL
-    UNION ALL SELECT c.message_id, c.state, c.quoted, c.charged, c.promo, c.charged_before FROM message_charges AS c WHERE c.tenant_id = $1
+        COALESCE(CAST(m.aside ->> 'promo' AS BIGINT), 0) AS promo, COALESCE(CAST(m.aside ->> 'charged_before' AS BIGINT), 0) AS charged_before,
+        CAST(m.aside ->> 'unit' AS BIGINT) = 0 AND (m.aside ->> 'markup' IS NULL OR COALESCE(CAST(m.aside ->> 'cost_unit' AS BIGINT), 0) = 0) AS is_free
+        FROM messages AS m LEFT JOIN message_charges AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id
+        WHERE m.tenant_id = $1 AND m.id >= $2 AND m.id < $3 AND m.aside IS NOT NULL
+    UNION ALL SELECT c.message_id, c.state, c.quoted, c.charged, c.promo, c.charged_before, c.unit = 0 AND (c.markup IS NULL OR COALESCE(c.cost_unit, 0) = 0)
+        FROM message_charges AS c WHERE c.tenant_id = $1 AND c.message_id >= $2 AND c.message_id < $3
         AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.tenant_id = $1 AND m.id = c.message_id AND m.aside IS NOT NULL)";
 
-/// The tenant's messages whose entries and charge differ: set aside and not charged or given back, charged twice, or without one of the two.
-pub async fn mischarged(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Found<Mischarged>, Error> {
+/// The tenant's messages, of those whose ids begin a range and lie before its end, whose entries and charge differ: set aside and not charged or given back, charged twice, paid otherwise by
+/// promotional credit, or without one of the two. What was set aside more than once (another way, another try) was so in more entries than what was set aside last, and for a way that costs
+/// nothing in none.
+pub async fn mischarged(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (from, until): (MessageId, MessageId),
+    limit: i64,
+) -> Result<Found<Mischarged>, Error> {
     let sql = format!(
-        "SELECT c.message_id, COALESCE(e.aside, 0), COALESCE(e.paid, 0), c.state, c.quoted, c.charged
-         FROM ({OWED}) c LEFT JOIN ({BY_MESSAGE}) e ON e.message_id = c.message_id
-         WHERE (COALESCE(e.aside, 0) <> CASE WHEN c.state = 'reserved' THEN c.quoted ELSE 0 END OR COALESCE(e.paid, 0) <> c.charged)
-         UNION ALL SELECT e.message_id, e.aside, e.paid, NULL, NULL, NULL FROM ({BY_MESSAGE}) e
-         WHERE NOT EXISTS (SELECT 1 FROM message_charges c WHERE c.tenant_id = $1 AND c.message_id = e.message_id)
-            AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.tenant_id = $1 AND m.id = e.message_id AND m.aside IS NOT NULL)"
+        "SELECT COALESCE(c.message_id, e.message_id), c.state, c.quoted, c.charged, c.promo, COALESCE(e.aside, 0), COALESCE(e.charged, 0), COALESCE(e.quoted, 0), COALESCE(e.promo, 0)
+         FROM ({OWED}) c FULL JOIN ({BY_MESSAGE}) e ON e.message_id = c.message_id
+         WHERE c.message_id IS NULL OR COALESCE(e.aside, 0) <> CASE WHEN c.state = 'reserved' THEN c.quoted ELSE 0 END OR COALESCE(e.charged, 0) <> c.charged
+            OR COALESCE(e.quoted, 0) < c.quoted OR COALESCE(e.promo, 0) < c.promo OR (c.charged_before = 0 AND COALESCE(e.promo, 0) <> c.promo)
+            OR (COALESCE(e.last - e.first, 0) <= 1 AND COALESCE(e.quoted, 0) <> c.quoted AND NOT (c.quoted = 0
+                AND (c.is_free OR EXISTS (SELECT 1 FROM former_routes r WHERE r.tenant_id = $1 AND r.message_id = c.message_id))))"
     );
-    found(tx, &sql, &[&tenant], limit, |mut row| {
-        let state: Option<String> = row.get(3)?;
+    found(tx, &sql, &[&tenant, &from, &until], limit, |mut row| {
+        let state: Option<String> = row.get(1)?;
         let charge = match state {
-            Some(state) => Some((state, row.get(4)?, row.get(5)?)),
+            Some(state) => {
+                let (quoted, charged, promo) = (row.get(2)?, row.get(3)?, row.get(4)?);
+                let aside = if state == RESERVED { quoted } else { 0 };
+                Some((state, Costs { aside, charged, quoted, promo }))
+            }
             None => None,
         };
-        Ok(Mischarged { message_id: row.get(0)?, charge, aside: row.get(1)?, paid: row.get(2)? })
-    })
-    .await
-}
-
-/// A message whose charge says something else than its entries of how much was set aside for it, or of how much of it promotional credit pays.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misquoted {
-    /// Which one.
-    pub message_id: MessageId,
-    /// What its charge says was set aside.
-    pub quoted: i64,
-    /// What its entries set aside, for all ways it went.
-    pub entries_quoted: i64,
-    /// What its charge says promotional credit pays.
-    pub promo: i64,
-    /// What its entries took of promotional credit, for all ways it went.
-    pub entries_promo: i64,
-}
-
-/// The tenant's messages whose charge and entries differ in what was set aside or in promotional credit. What was set aside more than once (another way, another try) was so in more entries than
-/// what was set aside last.
-pub async fn misquoted(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Found<Misquoted>, Error> {
-    let sql = format!(
-        "SELECT c.message_id, c.quoted, COALESCE(e.quoted, 0), c.promo, COALESCE(e.promo, 0) FROM ({OWED}) c LEFT JOIN ({BY_MESSAGE}) e ON e.message_id = c.message_id
-         WHERE COALESCE(e.quoted, 0) < c.quoted OR (COALESCE(e.last - e.first, 0) <= 1 AND COALESCE(e.quoted, 0) <> c.quoted)
-            OR COALESCE(e.promo, 0) < c.promo OR (c.charged_before = 0 AND COALESCE(e.promo, 0) <> c.promo)"
-    );
-    found(tx, &sql, &[&tenant], limit, |mut row| {
-        Ok(Misquoted {
-            message_id: row.get(0)?,
-            quoted: row.get(1)?,
-            entries_quoted: row.get(2)?,
-            promo: row.get(3)?,
-            entries_promo: row.get(4)?,
-        })
+        let entries = Costs { aside: row.get(5)?, charged: row.get(6)?, quoted: row.get(7)?, promo: row.get(8)? };
+        Ok(Mischarged { message_id: row.get(0)?, charge, entries })
     })
     .await
 }
@@ -167,13 +162,14 @@ pub async fn charged_as_one(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result
     found(tx, &sql, &[&tenant], limit, |mut row| Ok((row.get(1)?, row.get(0)?))).await
 }
 
-/// Messages of a channel that count for the tenant's plan, of those accepted in a time: what a counter of [`crate::quotas`] must say. One statement, so one snapshot of a month.
+/// Messages of a channel that count for the tenant's plan, of those accepted in a time: what a counter of [`crate::quotas`] must say. One statement, so one snapshot of a month. Only ids from `from`
+/// on are looked at.
 pub async fn used(
     tx: &mut Tx,
     tenant: TenantId,
     channel: Channel,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
+    (starts_at, ends_at): (Timestamp, Timestamp),
+    from: MessageId,
 ) -> Result<i64, Error> {
     // What arrived and is not called sent did so by a way it had left.
     let over = [
@@ -187,11 +183,11 @@ pub async fn used(
     ];
     let over = over.map(|status| status.code().to_string()).join(", ");
     let sql = format!(
-        "SELECT (SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND channel = $2 AND created_at >= $3 AND created_at < $4
-                AND (topic IS NULL OR topic NOT LIKE '%:%') AND (sent_at IS NOT NULL OR status NOT IN ({over})))
+        "SELECT (SELECT COUNT(*) FROM messages m WHERE m.tenant_id = $1 AND m.id >= $5 AND m.channel = $2 AND m.created_at >= $3 AND m.created_at < $4
+                AND {NOT_OURS} AND (m.sent_at IS NOT NULL OR m.status NOT IN ({over})))
             + (SELECT COUNT(*) FROM former_routes r JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
-                WHERE r.tenant_id = $1 AND r.channel = $2 AND r.sent_at IS NOT NULL AND m.created_at >= $3 AND m.created_at < $4)"
+                WHERE r.tenant_id = $1 AND r.message_id >= $5 AND r.channel = $2 AND r.sent_at IS NOT NULL AND m.created_at >= $3 AND m.created_at < $4)"
     );
-    let row = tx.row(&sql, &[&tenant, &channel, &starts_at, &ends_at]).await?;
+    let row = tx.row(&sql, &[&tenant, &channel, &starts_at, &ends_at, &from]).await?;
     row.map_or(Ok(0), |mut row| row.get(0))
 }

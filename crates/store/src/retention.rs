@@ -195,7 +195,8 @@ pub async fn falling_back(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result
     rows.into_iter().map(|mut row| row.get(0)).collect()
 }
 
-/// Empties messages people wrote, behind `after` and before `until`: what they said, and from where. Whose they are is kept with the contact. Answers the last one, and what all of them said: it may name files.
+/// Empties messages people wrote, behind `after` and before `until`: what they said, and from where. Whose they are is kept with the contact. Answers the last one, and what all of them
+/// said: it may name files.
 pub async fn empty_inbound(
     tx: &mut Tx,
     tenant: TenantId,
@@ -245,7 +246,8 @@ pub async fn remove_imports(tx: &mut Tx, tenant: TenantId, before: Timestamp, li
     tx.execute(&sql, &[&tenant, &before, &limit]).await
 }
 
-/// Contacts behind `after`, in order, with whether each is idle: not changed since `since`, and neither written to nor heard from, nor asked about its consent. The second value: where the next step begins.
+/// Contacts behind `after`, in order, with whether each is idle: not changed since `since`, and neither written to nor heard from, nor asked about its consent. The second value: where the
+/// next step begins.
 pub async fn idle_contacts(
     tx: &mut Tx,
     tenant: TenantId,

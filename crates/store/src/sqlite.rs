@@ -1,7 +1,7 @@
 //! SQLite: one writer thread with group commit, two reader threads.
 //!
-//! A third thread copies the write-ahead log back while the writer goes on. Every job that waits when the writer is free joins one transaction, so one `fsync` (WAL with `synchronous=FULL`) pays for all of them. A job that
-//! fails or panics is rolled back alone, to its savepoint; nobody is told of success before the commit is on disk.
+//! A third thread copies the write-ahead log back while the writer goes on. Every job that waits when the writer is free joins one transaction, so one `fsync` (WAL with `synchronous=FULL`)
+//! pays for all of them. A job that fails or panics is rolled back alone, to its savepoint; nobody is told of success before the commit is on disk.
 
 use std::{
     collections::HashMap,

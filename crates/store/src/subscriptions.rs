@@ -110,3 +110,20 @@ pub async fn unbilled(tx: &mut Tx, limit: i64) -> Result<Vec<TenantId>, Error> {
         ORDER BY l.tenant_id LIMIT $1";
     tx.rows(sql, &[&limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
+
+/// Says when what the tenant used of its plan is to be counted again.
+pub async fn recount_at(tx: &mut Tx, tenant: TenantId, at: Timestamp) -> Result<(), Error> {
+    tx.execute("UPDATE subscriptions SET recount_at = $1 WHERE tenant_id = $2", &[&at, &tenant]).await.map(drop)
+}
+
+/// Says that it was, unless it is to be once more later.
+pub async fn recounted(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<(), Error> {
+    let sql = "UPDATE subscriptions SET recount_at = NULL WHERE tenant_id = $1 AND recount_at <= $2";
+    tx.execute(sql, &[&tenant, &now]).await.map(drop)
+}
+
+/// Tenants whose plan changed and whose use of it is to be counted again by `now`, those that wait longest first. Across tenants: for the job that counts.
+pub async fn to_recount(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let sql = "SELECT tenant_id FROM subscriptions WHERE recount_at <= $1 ORDER BY recount_at, tenant_id LIMIT $2";
+    tx.rows(sql, &[&now, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}

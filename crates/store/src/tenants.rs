@@ -151,6 +151,11 @@ pub async fn was_demo(tx: &mut Tx, id: TenantId) -> Result<bool, Error> {
     row.map_or(Ok(false), |mut row| row.get(0))
 }
 
+/// What a tenant is called, or was called before it was deleted; `None` once its row is gone.
+pub async fn name(tx: &mut Tx, id: TenantId) -> Result<Option<String>, Error> {
+    tx.row("SELECT name FROM tenants WHERE id = $1", &[&id]).await?.map(|mut row| row.get(0)).transpose()
+}
+
 /// A tenant that was deleted and whose row is still there.
 pub async fn find_deleted(tx: &mut Tx, tenant: TenantId) -> Result<Option<Tenant>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL");

@@ -4,7 +4,7 @@
 
 use model::{Channel, MessageId, Purpose, TenantId, Timestamp};
 
-use crate::{Error, Row, Tx, sql::Sql};
+use crate::{Error, Row, Tx, retention::first_id, sql::Sql};
 
 /// How much of an address is enough to tell its country: the calling code, and where several countries share one, the digits their numbers differ in. An erased address is as long.
 const BEGINNING: usize = 9;
@@ -26,8 +26,10 @@ pub struct Sent {
     pub category: String,
     /// How many.
     pub messages: i64,
-    /// How many parts they have.
+    /// How many parts they have, as far as they are known.
     pub segments: i64,
+    /// Of how many messages they are not; sums do not say.
+    pub uncounted: i64,
 }
 
 fn read(mut row: Row) -> Result<Sent, Error> {
@@ -39,6 +41,7 @@ fn read(mut row: Row) -> Result<Sent, Error> {
         category: row.get(4)?,
         messages: row.get(5)?,
         segments: row.get(6)?,
+        uncounted: row.get(7)?,
     })
 }
 
@@ -68,8 +71,7 @@ pub async fn sent(
     whose(&mut sql, "tenant_id", tenant, currency);
     sql.push(" GROUP BY channel, provider, purpose, country HAVING SUM(sent) > 0 ORDER BY SUM(sent) DESC LIMIT ");
     sql.bind(limit);
-    let head =
-        "SELECT channel, provider, purpose, country, '', CAST(SUM(sent) AS BIGINT), CAST(SUM(segments) AS BIGINT)";
+    let head = "SELECT channel, provider, purpose, country, '', CAST(SUM(sent) AS BIGINT), CAST(SUM(segments) AS BIGINT), CAST(0 AS BIGINT)";
     sql.rows(tx, head).await?.into_iter().map(read).collect()
 }
 
@@ -93,9 +95,9 @@ pub async fn kinds(
     for (charged, way) in [last, left] {
         let mut sql = Sql::default();
         sql.push(&format!(" FROM (SELECT tenant_id, message_id, {charged} AND message_id >= "))
-            .bind(first_id(from.plus_seconds(-SKEW_S)))
+            .bind(MessageId::from_ulid(first_id(from.plus_seconds(-SKEW_S))))
             .push(" AND message_id < ")
-            .bind(first_id(until.plus_seconds(SKEW_S)));
+            .bind(MessageId::from_ulid(first_id(until.plus_seconds(SKEW_S))));
         whose(&mut sql, "tenant_id", tenant, currency);
         sql.push(" ORDER BY message_id DESC LIMIT ").bind(scanned);
         sql.push(
@@ -106,7 +108,8 @@ pub async fn kinds(
         ));
         sql.push(" ORDER BY COUNT(*) DESC LIMIT ").bind(limit);
         let head = format!(
-            "SELECT {way}.channel, COALESCE({way}.connector, ''), m.purpose, MIN({way}.address), c.category, COUNT(*), CAST(SUM(COALESCE({way}.segments, 0)) AS BIGINT)"
+            "SELECT {way}.channel, COALESCE({way}.connector, ''), m.purpose, MIN({way}.address), c.category, COUNT(*), CAST(SUM(COALESCE({way}.segments, 0)) AS BIGINT),
+                COUNT(CASE WHEN COALESCE({way}.segments, 0) > 0 THEN NULL ELSE 1 END)"
         );
         for row in sql.rows(tx, &head).await? {
             found.push(read(row)?);
@@ -115,9 +118,42 @@ pub async fn kinds(
     Ok(found)
 }
 
-/// The lowest id a message accepted at this instant can have.
-fn first_id(at: Timestamp) -> MessageId {
-    MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80)
+/// Calls that were made, of messages accepted in a time, whose minutes nobody told, the way they went last and each way they left; up to `limit` groups, the largest first. Their parts are 0.
+pub async fn without_minutes(
+    tx: &mut Tx,
+    tenant: Option<TenantId>,
+    currency: &str,
+    (from, until): (Timestamp, Timestamp),
+    limit: i64,
+) -> Result<Vec<Sent>, Error> {
+    let mut found = Vec::new();
+    let last = ("messages AS m", "m", "m.id");
+    let left = (
+        "former_routes AS c JOIN messages AS m ON m.tenant_id = c.tenant_id AND m.id = c.message_id",
+        "c",
+        "c.message_id",
+    );
+    for (table, way, id) in [last, left] {
+        let mut sql = Sql::default();
+        sql.push(&format!(" FROM {table} WHERE {way}.channel = {} AND {id} >= ", Channel::Voice.code()))
+            .bind(MessageId::from_ulid(first_id(from.plus_seconds(-SKEW_S))))
+            .push(&format!(" AND {id} < "))
+            .bind(MessageId::from_ulid(first_id(until.plus_seconds(SKEW_S))));
+        whose(&mut sql, "m.tenant_id", tenant, currency);
+        sql.push(" AND m.created_at >= ").bind(from).push(" AND m.created_at < ").bind(until);
+        sql.push(&format!(
+            " AND {way}.sent_at IS NOT NULL AND COALESCE({way}.segments, 0) = 0 GROUP BY {way}.channel, {way}.connector, m.purpose, SUBSTR({way}.address, 1, {BEGINNING})
+             ORDER BY COUNT(*) DESC LIMIT "
+        ));
+        sql.bind(limit);
+        let head = format!(
+            "SELECT {way}.channel, COALESCE({way}.connector, ''), m.purpose, MIN({way}.address), '', COUNT(*), CAST(0 AS BIGINT), COUNT(*)"
+        );
+        for row in sql.rows(tx, &head).await? {
+            found.push(read(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Tenants who sent something in a time and are not billed in this currency.

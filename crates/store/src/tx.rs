@@ -20,6 +20,10 @@ pub struct Tx {
     pub(crate) companion: Option<Companion>,
 }
 
+/// Whose rows a transaction could touch before it was widened.
+#[must_use = "the transaction stays wide without"]
+pub struct Reach(Option<String>);
+
 pub(crate) enum Connection {
     Sqlite { raw: rusqlite::Connection, texts: HashMap<String, Arc<str>> },
     Postgres(PgConnection),
@@ -127,6 +131,32 @@ impl Tx {
     /// What was given to come along ([`crate::Db::accompany`]); `None` when nothing was, or another kind of thing.
     pub fn companion<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         Arc::clone(self.companion.as_ref()?).downcast().ok()
+    }
+
+    /// Lets the transaction touch everybody's rows, whosever it was begun for, until [`Tx::narrow`] gets what this answers: for the operator's log, which tells of what was done in a
+    /// tenant. SQLite knows no walls.
+    pub async fn widen(&mut self) -> Result<Reach, Error> {
+        match self.dialect() {
+            Dialect::Sqlite => Ok(Reach(None)),
+            Dialect::Postgres => {
+                let before = self.row("SELECT current_setting('tidings.tenant')", &[]).await?;
+                let before = before.map(|mut row| row.get::<String>(0)).transpose()?;
+                self.reach(crate::EVERYBODY).await?;
+                Ok(Reach(before))
+            }
+        }
+    }
+
+    /// Takes back what [`Tx::widen`] allowed. A transaction that fails meanwhile ends with it.
+    pub async fn narrow(&mut self, before: Reach) -> Result<(), Error> {
+        match before.0 {
+            Some(before) => self.reach(&before).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn reach(&mut self, setting: &str) -> Result<(), Error> {
+        self.row("SELECT set_config('tidings.tenant', $1, TRUE)", &[&setting]).await.map(drop)
     }
 
     /// Which engine this is.

@@ -1,7 +1,7 @@
 //! Usage counters: sums over messages by tenant, month, channel, provider and purpose, written in the transaction that changes the messages.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::{AddAssign, Sub},
 };
 
@@ -106,14 +106,10 @@ pub async fn of_month(tx: &mut Tx, tenant: TenantId, month: &str) -> Result<Vec<
     tx.rows(&sql, &[&tenant, &month]).await?.into_iter().map(read).collect()
 }
 
-/// All of a tenant's sums, one row per month, channel, provider and purpose, in that order. For the recount.
-pub async fn of_tenant(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(Key, Counts)>, Error> {
-    let sql = format!(
-        "SELECT tenant_id, month, channel, provider, purpose, {} FROM usage_counters WHERE tenant_id = $1
-         GROUP BY tenant_id, month, channel, provider, purpose ORDER BY month, channel, provider, purpose",
-        sums()
-    );
-    tx.rows(&sql, &[&tenant]).await?.into_iter().map(read).collect()
+/// The months a tenant has sums of.
+pub async fn months(tx: &mut Tx, tenant: TenantId) -> Result<BTreeSet<String>, Error> {
+    let rows = tx.rows("SELECT DISTINCT month FROM usage_counters WHERE tenant_id = $1", &[&tenant]).await?;
+    rows.into_iter().map(|mut row| row.get(0)).collect()
 }
 
 /// Every tenant's sums for a month, one row per tenant, channel, provider and purpose, in that order, up to `limit` rows. Across tenants: for the operator.

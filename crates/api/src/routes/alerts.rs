@@ -62,7 +62,8 @@ fn note(post: &Post) -> Result<Note, engine::Error> {
 
 /// Makes an alert rule
 ///
-/// Everybody has a rule of each kind from the start; further ones may be stricter about one channel or account, or tell others.
+/// Everybody has a rule of each kind but budgets from the start; further ones may be stricter about one channel or account, or tell others. A budget is in one currency: what messages cost in others
+/// stands in `other_costs`, and wants a rule for each.
 #[utoipa::path(post, path = "/v1/alert-rules", operation_id = "create_alert_rule", tag = "Alerts",
     request_body(content = NewAlertRule, example = json!({"kind": "bounce_rate", "name": "Newsletter bounces", "threshold": 3.5, "deliver": [{"channel": "email", "to": "ops@acme.example"}]})),
     responses((status = 201, description = "The new rule.", body = AlertRuleView, example = json!(examples::alert_rule()))))]
@@ -107,7 +108,7 @@ pub(crate) async fn patch_rule(
 
 /// Deletes an alert rule
 ///
-/// Its alerts stay; one that fires does so until somebody resolves it. To keep a rule without watching, set `enabled` to false.
+/// What fires under it is over then, ended by whoever deletes it. To keep a rule without watching, set `enabled` to false.
 #[utoipa::path(delete, path = "/v1/alert-rules/{id}", operation_id = "delete_alert_rule", tag = "Alerts",
     responses((status = 204, description = "It is deleted.")))]
 pub(crate) async fn delete_rule(State(app): State<App>, Who(caller): Who, Id(id): Id<AlertRuleId>) -> Answer {

@@ -8,9 +8,10 @@ use axum::{
 use engine::{
     Error, ErrorKind,
     contacts::{
-        export::{Export, ExportQuery, Format},
+        export::{Export, ExportQuery},
         import::{self, FILE_MAX, ImportPreview, ImportQuery, ImportView, Receiver},
     },
+    export::Format,
     once::IdempotencyKey,
     page::Page,
 };
@@ -179,8 +180,7 @@ pub(crate) async fn export(
     Who(caller): Who,
     Formed(query, wanted): Formed<ExportQuery>,
 ) -> Answer {
-    let format = if wanted.of(&[Form::Csv, Form::Ndjson])? == Form::Csv { Format::Csv } else { Format::Ndjson };
-    let query = ExportQuery { format: Some(format), ..query };
+    let query = ExportQuery { format: Some(wanted.file(Format::Csv)?), ..query };
     let export = Export::begin(app.engine(), &caller, &query).await?;
     let content_type = export.content_type();
     let pieces = futures_util::stream::try_unfold((app, export), |(app, mut export): (App, Export)| async move {

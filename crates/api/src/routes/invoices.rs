@@ -37,9 +37,19 @@ pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Id(id): Id<Inv
     answer::json(&invoices::get(app.engine(), &caller, id).await?)
 }
 
+/// Writes a draft anew
+///
+/// With the customer, tax, seller, note and means of payment of now, so that what was mended there can be looked at before it is issued. Its lines stay.
+#[utoipa::path(post, path = "/v1/invoices/{id}/renew", operation_id = "renew_invoice", tag = "Money",
+    responses((status = 200, description = "The draft as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
+pub(crate) async fn renew(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
+    post.must_be_empty()?;
+    answer::reply(invoices::renew(app.engine(), &caller, &post.repeat, id).await?)
+}
+
 /// Issues a draft
 ///
-/// It gets the next number of its series and is final. With `issues_by_itself` this happens when the month is closed.
+/// It is written anew, like by `…/renew`, gets the next number of its series, and is final. With `issues_by_itself` this happens when the month is closed.
 #[utoipa::path(post, path = "/v1/invoices/{id}/issue", operation_id = "issue_invoice", tag = "Money",
     responses((status = 200, description = "The invoice as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
 pub(crate) async fn issue(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
@@ -61,8 +71,11 @@ pub(crate) async fn pay(State(app): State<App>, Who(caller): Who, Id(id): Id<Inv
 /// Takes an invoice back
 ///
 /// A draft is dropped. Of an issued or paid invoice a credit note is written, with a number of its own series; the invoice itself stays as it was.
+///
+/// With `bills_again` a draft is made in its place (`replaces_id`), which says the same with the customer, tax and seller of now: mend these, look at it, and issue it. Without, what was billed
+/// is given away and stands on no other invoice.
 #[utoipa::path(post, path = "/v1/invoices/{id}/void", operation_id = "void_invoice", tag = "Money",
-    request_body(content = InvoiceVoid, example = json!({"reason": "The plan had ended before."})),
+    request_body(content = InvoiceVoid, example = json!({"reason": "The address was wrong.", "bills_again": true})),
     responses((status = 200, description = "The invoice as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
 pub(crate) async fn void(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
     let why: InvoiceVoid = read(&post.body)?;

@@ -7,7 +7,7 @@ use engine::{
     export::Format,
     page::Page,
 };
-use model::{CallbackId, Timestamp};
+use model::{CallbackId, TenantId, Timestamp};
 
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -23,7 +23,7 @@ use crate::{
 /// Lists the audit log
 ///
 /// Who changed what, when and from where, newest first; by who did it, what was done (`account.*` for all about accounts), about which noun, to what, when, and by a word. Secrets are never in it. An operator without
-/// `Tidings-Tenant` sees the installation's own.
+/// `Tidings-Tenant` sees the installation's own, with what its staff and keys did in tenants: by `tenant_id`, also when that is gone.
 #[utoipa::path(get, path = "/v1/audit-log", operation_id = "list_audit_log", tag = "Logs", params(AuditQuery),
     responses((status = 200, description = "One page.", body = Page<AuditEntry>, example = json!(examples::page(examples::audit_entry())))))]
 pub(crate) async fn audit(State(app): State<App>, Who(caller): Who, Args(query): Args<AuditQuery>) -> Answer {
@@ -35,7 +35,7 @@ pub(crate) async fn audit(State(app): State<App>, Who(caller): Who, Args(query):
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditFileQuery {
-    /// Only what this one did: an API key's or user's id, or `system`.
+    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys.
     actor: Option<String>,
     /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
     #[param(example = "account.*")]
@@ -47,6 +47,9 @@ pub(crate) struct AuditFileQuery {
     q: Option<String>,
     /// Only what was done to this one: an id.
     subject: Option<String>,
+    /// In the operator's log: only what was done in this tenant, or to it, also when it is gone.
+    #[param(value_type = Option<String>)]
+    tenant_id: Option<TenantId>,
     /// Made at or after this instant.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
@@ -65,7 +68,7 @@ pub(crate) struct AuditFileQuery {
         headers(("Next-Cursor" = String, description = "Give this as `cursor` to get the next file; missing at the end.")),
         content(
             (String = "application/x-ndjson", example = json!("{\"id\":\"aud_01K9ZC8Q6T7Y2V5B3N4M1XWRSD\",\"action\":\"account.updated\"}\n")),
-            (String = "text/csv", example = json!("id,at,actor,action,subject,detail,ip,agent\r\n")),
+            (String = "text/csv", example = json!("id,at,actor,action,subject,detail,ip,agent,tenant_id,tenant_name,actor_kind,actor_name\r\n")),
         ))))]
 pub(crate) async fn export_audit(
     State(app): State<App>,
@@ -73,8 +76,8 @@ pub(crate) async fn export_audit(
     Formed(query, wanted): Formed<AuditFileQuery>,
 ) -> Answer {
     let format = wanted.file(Format::Ndjson)?;
-    let AuditFileQuery { actor, action, about, q, subject, since, until, cursor } = query;
-    let asked = AuditQuery { actor, action, about, q, subject, since, until, limit: None, cursor };
+    let AuditFileQuery { actor, action, about, q, subject, tenant_id, since, until, cursor } = query;
+    let asked = AuditQuery { actor, action, about, q, subject, tenant_id, since, until, limit: None, cursor };
     let parts = app.engine().parts();
     let file = audit::export(parts, &caller, &asked, format).await?;
     Ok(answer::file(file))

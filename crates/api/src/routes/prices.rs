@@ -3,7 +3,7 @@
 use axum::extract::State;
 use engine::{
     money::{
-        prices::{self, NewPriceList, PriceListView},
+        prices::{self, NewPriceList, PriceListSummary, PriceListView},
         sheet::{self, PriceImport, PriceTable},
         what_if::{WhatIf, WhatIfView},
     },
@@ -17,7 +17,7 @@ use crate::{
     App,
     answer::{self, Answer},
     examples,
-    extract::{Args, Post, Who, read},
+    extract::{Args, Named, Post, Who, read},
     formats::{Form, FormatQuery, Formed},
 };
 
@@ -39,11 +39,22 @@ pub(crate) async fn create(State(app): State<App>, Who(caller): Who, post: Post)
 
 /// Lists price lists
 ///
-/// Newest first, also those that will only count later.
+/// Newest first, also those that will only count later, each with the number of its rows.
 #[utoipa::path(get, path = "/v1/prices", operation_id = "list_price_lists", tag = "Money", params(PageQuery),
-    responses((status = 200, description = "One page.", body = Page<PriceListView>, example = json!(examples::page(examples::price_list())))))]
+    responses((status = 200, description = "One page.", body = Page<PriceListSummary>, example = json!(examples::page(examples::price_list_summary())))))]
 pub(crate) async fn list(State(app): State<App>, Who(caller): Who, Args(query): Args<PageQuery>) -> Answer {
     answer::json(&prices::list(app.engine().parts(), &caller, query.limit, query.cursor.as_deref()).await?)
+}
+
+/// Shows a price list
+///
+/// With its rows. Only an operator sees what providers take.
+#[utoipa::path(get, path = "/v1/prices/{version}", operation_id = "get_price_list", tag = "Money",
+    responses((status = 200, description = "The list.", body = PriceListView, example = json!(examples::price_list()))))]
+pub(crate) async fn get(State(app): State<App>, Who(caller): Who, Named(version): Named) -> Answer {
+    // What is no number is the version of no list.
+    let version = version.parse().unwrap_or(0);
+    answer::json(&prices::get(app.engine().parts(), &caller, Some(version)).await?)
 }
 
 /// Imports a price list

@@ -46,6 +46,10 @@ testkit::both! {
         let changed = api.patch(&path, &json!({"threshold": null, "enabled": false, "deliver": []})).send().await.ok(200);
         assert_eq!((&changed["threshold"], &changed["enabled"], &changed["deliver"]), (&json!(0.08), &json!(false), &json!([])));
         assert_eq!(api.get(&path).send().await.ok(200), changed);
+        let budget = api.post("/v1/alert-rules", &json!({"kind": "cost", "threshold": 250, "currency": "EUR"})).send().await.ok(201);
+        assert_eq!((&budget["currency"], &budget["other_costs"], &budget["unit"]), (&json!("EUR"), &json!([]), &json!("money")));
+        let bad = api.post("/v1/alert-rules", &json!({"kind": "cost", "threshold": 250, "currency": "euro"})).send().await;
+        assert_eq!(bad.pointers(), ["/currency"]);
         let bad = api.post("/v1/alert-rules", &json!({"kind": "weather"})).send().await;
         assert_eq!(bad.pointers(), ["/kind"]);
         let bad = api.patch(&path, &json!({"over_s": 5, "deliver": [{"channel": "email", "to": "x"}]})).send().await;
@@ -54,7 +58,7 @@ testkit::both! {
         assert_eq!(api.get(&path).send().await.problem(404), "not_found");
         let audit = api.get("/v1/audit-log").send().await.ok(200);
         let actions: Vec<_> = audit["data"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).filter(|action| action.starts_with("alert_rule")).collect();
-        assert_eq!(actions, ["alert_rule.deleted", "alert_rule.updated", "alert_rule.created"]);
+        assert_eq!(actions, ["alert_rule.deleted", "alert_rule.created", "alert_rule.updated", "alert_rule.created"]);
         let operators = api.get("/v1/alert-rules").for_operator().send().await.ok(200);
         assert!(operators["data"].as_array().unwrap().iter().any(|rule| rule["kind"] == "provider_failing"), "{operators}");
     }

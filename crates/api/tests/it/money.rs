@@ -12,7 +12,14 @@ testkit::both! {
         api.post("/v1/accounts", &json!({"name": "Sandbox", "connector": "sandbox"})).send().await.ok(201);
         let rows = json!([{"channel": "email", "unit": "message", "amount_micros": 400}]);
         let list = api.post("/v1/prices", &json!({"currency": "USD", "rows": rows})).for_operator().send().await.ok(201);
-        assert_eq!(api.get("/v1/prices").send().await.ok(200)["data"], json!([list]));
+        let mut summary = list.clone();
+        let rows = summary.as_object_mut().unwrap().remove("rows").unwrap();
+        summary["row_count"] = json!(rows.as_array().unwrap().len());
+        assert_eq!(api.get("/v1/prices").send().await.ok(200)["data"], json!([summary]));
+        assert_eq!(api.get("/v1/prices/1").for_operator().send().await.ok(200), list);
+        for unknown in ["2", "0", "x", "99999999999999999999"] {
+            assert_eq!(api.get(&format!("/v1/prices/{unknown}")).send().await.problem(404), "not_found");
+        }
         let mode = api.patch("/v1/credits", &json!({"mode": "prepaid"})).for_operator();
         mode.header("tidings-tenant", &tenant).send().await.ok(200);
         let mail = json!({"to": {"email": "ada@example.com"}, "channel": "email", "content": {"subject": "Hello", "text": "Ada"}});
@@ -101,6 +108,8 @@ testkit::both! {
         assert_eq!(api.get(&path).send().await.problem(404), "not_found");
         let operator = |path: String, body| api.post(&path, &body).for_operator();
         assert_eq!(operator(format!("{path}/payment"), json!({"reference": "bank"})).send().await.problem(409), "invoice_state");
+        let renewed = api.call("POST", &format!("{path}/renew")).for_operator().send().await.ok(200);
+        assert_eq!((&renewed["state"], &renewed["customer"]["country"]), (&json!("draft"), &drafts["data"][0]["customer"]["country"]));
         let issued = api.call("POST", &format!("{path}/issue")).for_operator().keyed("once").send().await.ok(200);
         assert_eq!(api.call("POST", &format!("{path}/issue")).for_operator().keyed("once").send().await.ok(200), issued);
         assert_eq!((&issued["number"], &issued["total"]["amount_micros"]), (&json!("INV-000001"), &json!(11_900_000)));
@@ -118,8 +127,11 @@ testkit::both! {
         assert_eq!(to, ["billing@acme.example", "billing@acme.example"]);
         let paid = operator(format!("{path}/payment"), json!({"reference": "bank"})).send().await.ok(200);
         assert_eq!((&paid["state"], &paid["payment_reference"]), (&json!("paid"), &json!("bank")));
-        let void = operator(format!("{path}/void"), json!({"reason": "a mistake"})).send().await.ok(200);
+        let void = operator(format!("{path}/void"), json!({"reason": "a mistake", "bills_again": true})).send().await.ok(200);
         assert_eq!(void["state"], "void");
+        let drafts = api.get("/v1/invoices?state=draft").for_operator().send().await.ok(200);
+        assert_eq!((&drafts["data"][0]["replaces_id"], &drafts["data"][0]["total"]), (&void["id"], &void["total"]));
+        assert_eq!(operator(format!("{path}/renew"), json!({})).send().await.problem(409), "invoice_state");
         let all = api.get("/v1/invoices").send().await.ok(200);
         assert_eq!((&all["data"][0]["number"], &all["data"][0]["credits_id"]), (&json!("CN-000001"), &void["id"]));
         assert_eq!(operator(format!("{path}/void"), json!({"reason": ""})).send().await.pointers(), ["/reason"]);

@@ -37,8 +37,8 @@ use crate::{
 pub(super) const PATH: &str = "/console/alerts";
 const OPERATOR_PATH: &str = "/console/operator/alerts";
 /// The rule's fields, for faults that have no field of their own.
-const FIELDS: [&str; 9] =
-    ["name", "threshold", "over_s", "at_least", "channel", "account_id", "for_s", "quiet_s", "deliver"];
+const FIELDS: [&str; 10] =
+    ["name", "threshold", "currency", "over_s", "at_least", "channel", "account_id", "for_s", "quiet_s", "deliver"];
 
 /// Whose alerts the pages are about.
 struct Side {
@@ -104,6 +104,10 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
     };
     let query = AlertQuery { state: filter, cursor: wanted.cursor.clone(), ..AlertQuery::default() };
     let page = alerts::list(cx.engine().parts(), &side.caller, &query).await?;
+    let people = match page.data.iter().any(|alert| alert.resolved_by.is_some()) && !side.is_operators {
+        true => super::logs::people(&cx).await?,
+        false => Vec::new(),
+    };
     let choices = vec![("resolved".to_owned(), "Over".to_owned()), ("all".to_owned(), "All".to_owned())];
     let chosen = if state == "open" { "" } else { state };
     let filters = [Filter::Choice { name: "state", label: "Open", value: chosen, choices }];
@@ -117,7 +121,7 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
                 } @else if page.data.is_empty() {
                     (parts::empty("alert", "No alerts", "What is over is kept for a little more than a year.", None))
                 } @else {
-                    @for alert in &page.data { (one(&cx, &side, alert)) }
+                    @for alert in &page.data { (one(&cx, &side, alert, &people)) }
                     (table::pager(&Pages { path: side.path, query: &[("state", chosen.to_owned())], is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
                 }
             }
@@ -142,7 +146,10 @@ pub(super) fn state(alert: &AlertView) -> Markup {
     parts::badge(tone, word)
 }
 
-fn one(cx: &Cx, side: &Side, alert: &AlertView) -> Markup {
+fn one(cx: &Cx, side: &Side, alert: &AlertView, people: &[(String, String)]) -> Markup {
+    let name = |actor: &str| {
+        people.iter().find(|(id, _)| id == actor).map_or_else(|| actor.to_owned(), |(_, name)| name.clone())
+    };
     html! {
         article.finding aria-label=(alert.title) {
             div."row apart" {
@@ -159,6 +166,7 @@ fn one(cx: &Cx, side: &Side, alert: &AlertView) -> Markup {
                 "Since " (cx.here().at(alert.fired_at))
                 @if alert.times > 1 { " · came back " (format::count(alert.times - 1, "time", "times")) }
                 @if let Some(at) = alert.resolved_at { " · over " (cx.here().at(at)) }
+                @if let Some(by) = &alert.resolved_by { ", ended by " span dir="auto" { @if by == "system" { "the program" } @else { (name(by)) } } }
                 @if let (Some(at), AlertState::Acknowledged) = (alert.acknowledged_at, alert.state) { " · acknowledged " (cx.here().at(at)) }
                 @if let Some(account) = account(alert).filter(|_| !side.is_operators) { " · " a href={ "/console/channels/" (account) } { "The account" } }
                 " · " a href={ (side.rules) "/" (alert.rule_id) } { "The rule" }
@@ -171,16 +179,18 @@ fn one(cx: &Cx, side: &Side, alert: &AlertView) -> Markup {
 
 /// Who is told by letter, and how far each letter is.
 fn letters(cx: &Cx, side: &Side, letters: &[AlertLetter]) -> Markup {
-    let accepted = letters.iter().filter(|letter| letter.state == LetterState::Accepted).count();
+    let heard = letters.iter().filter(|letter| letter.is_heard()).count();
     let state = |letter: &AlertLetter| match letter.state {
         LetterState::Accepted => parts::badge(Tone::Good, "Accepted"),
+        LetterState::Delivered => parts::badge(Tone::Good, "Arrived"),
+        LetterState::Undelivered => parts::badge(Tone::Bad, "Could not be delivered"),
         LetterState::Waiting => parts::badge(Tone::Warn, "Tried again"),
         LetterState::GivenUp => parts::badge(Tone::Bad, "Not told"),
     };
     html! {
         @if !letters.is_empty() {
-            details.more open[accepted < letters.len()] {
-                summary { "Told by letter: " (accepted) " of " (letters.len()) }
+            details.more open[heard < letters.len()] {
+                summary { "Told by letter: " (heard) " of " (letters.len()) }
                 ul.stack {
                     @for letter in letters {
                         li {
@@ -253,7 +263,11 @@ pub(crate) async fn rules_page(cx: Cx, uri: Uri) -> Answer {
     let row = |rule: &AlertRuleView| Row {
         href: Some(format!("{}/{}", side.rules, rule.id)),
         cells: vec![
-            cell(html! { span.strong dir="auto" { (rule.name) } div.sub { (rule.explanation) } }),
+            cell(html! {
+                span.strong dir="auto" { (rule.name) }
+                div.sub { (rule.explanation) }
+                @if let Some(others) = others(rule) { div.sub { (others) } }
+            }),
             cell(html! { (threshold(rule)) }),
             cell(html! { span.wide-text { (receivers(&rule.deliver)) } }),
             cell(
@@ -288,7 +302,8 @@ fn new_dialog(cx: &Cx, side: &Side) -> Markup {
     let body = html! {
         (Field::text("kind", "What it watches").required().with(Control::Choice(kinds)).draw(&form, &none))
         (Field::text("name", "Name").example("Newsletter bounces").draw(&form, &none))
-        (Field::text("threshold", "From where on").help("Percent, seconds, messages or times, by what it watches. Empty for the default. The rest is on the rule's own page.").with(Control::Number).draw(&form, &none))
+        (Field::text("threshold", "From where on").help("Percent, seconds, messages, times or money, by what it watches. Empty for the default. The rest is on the rule's own page.").with(Control::Number).draw(&form, &none))
+        (Field::text("currency", "Currency of a budget").example("EUR").help(if side.is_operators { "Only for what messages cost: three letters." } else { "Only for what messages cost: three letters. Empty for that of your credit, or else your own." }).draw(&form, &none))
     };
     parts::dialog(&Dialog {
         id: "new-rule",
@@ -302,10 +317,22 @@ fn new_dialog(cx: &Cx, side: &Side) -> Markup {
 }
 
 fn threshold(rule: &AlertRuleView) -> String {
-    let amount = words::amount(rule.unit, (rule.threshold * 1e6) as i64);
+    let micros = (rule.threshold * 1e6) as i64;
+    let amount = match &rule.currency {
+        Some(currency) => words::money(micros, currency),
+        None => words::amount(rule.unit, micros),
+    };
     let over = rule.over_s.map_or_else(String::new, |s| format!(" in {}", words::duration(s)));
     let least = rule.at_least.map_or_else(String::new, |n| format!(", of at least {}", format::number(n)));
     format!("{}{over}{least}", if amount.is_empty() { "At once" } else { amount.trim() })
+}
+
+/// What the month cost in currencies a budget does not look at.
+fn others(rule: &AlertRuleView) -> Option<String> {
+    let others: Vec<String> = rule.other_costs.iter().map(format::money).collect();
+    (!others.is_empty()).then(|| {
+        format!("This month’s messages have also cost {}, which this budget does not look at.", words::listed(&others))
+    })
 }
 
 fn receivers(deliver: &[Receiver]) -> String {
@@ -323,7 +350,9 @@ pub(crate) async fn create(uri: Uri, Posted { cx, form }: Posted) -> Answer {
     side.caller.need("alerts:write")?;
     let Some(kind) = AlertKind::from_stored(form.text("kind")) else { return Err(super::no_page().into()) };
     let mut new = Map::from_iter([("kind".to_owned(), json!(kind))]);
-    new.extend(form.filled("name").map(|name| ("name".to_owned(), json!(name))));
+    for field in ["name", "currency"] {
+        new.extend(form.filled(field).map(|text| (field.to_owned(), json!(text))));
+    }
     match form.filled("threshold").map(str::parse::<f64>) {
         Some(Err(_)) => return Ok(cx.refused(side.rules, "From where on: write a number, such as 3.5")),
         Some(Ok(threshold)) => new.extend([("threshold".to_owned(), json!(threshold))]),
@@ -363,6 +392,7 @@ fn stored(rule: &AlertRuleView) -> Form {
     let mut form = Form::of([
         ("name", rule.name.clone()),
         ("threshold", rule.threshold.to_string()),
+        ("currency", rule.currency.clone().unwrap_or_default()),
         ("channel", rule.channel.map(|channel| channel.to_string()).unwrap_or_default()),
         ("account_id", rule.account_id.map(|id| id.to_string()).unwrap_or_default()),
         ("for_s", format::span(rule.for_s)),
@@ -386,7 +416,7 @@ fn unit(unit: AlertUnit) -> String {
     match json!(unit).as_str().unwrap_or_default() {
         "count" => "How many.".to_owned(),
         "times" => "So many times the usual distance.".to_owned(),
-        "money" => "In your currency.".to_owned(),
+        "money" => "In units of the currency.".to_owned(),
         word => format!("In {word}."),
     }
 }
@@ -408,6 +438,7 @@ fn rule_page<'a>(
         .chain(accounts.iter().map(|(id, name)| (id.as_str(), name.clone())))
         .collect();
     let body = html! {
+        @if let Some(others) = others(rule) { (parts::notice(Tone::Info, "Costs in other currencies", html! { (others) " Add a rule for each." })) }
         section.card aria-label="The rule" {
             form method="post" action=(path) data-guard {
                 (form::token(cx.csrf()))
@@ -416,6 +447,7 @@ fn rule_page<'a>(
                     (Field::text("name", "Name").required().draw(form, faults))
                     div.fields-2 {
                         @if rule.unit != AlertUnit::None { (Field::text("threshold", "From where on").required().with(Control::Number).help(&unit(rule.unit)).draw(form, faults)) }
+                        @if rule.unit == AlertUnit::Money { (Field::text("currency", "Currency").required().example("EUR").help("What messages cost in another is not counted.").draw(form, faults)) }
                         @if rule.over_s.is_some() { (Field::text("over_s", "Looks back over").required().example("1 h").help("Such as 30 min, 6 h or 1 d.").draw(form, faults)) }
                         @if rule.at_least.is_some() { (Field::text("at_least", "Fewer messages say nothing").required().with(Control::Number).draw(form, faults)) }
                         @if is_by_account {
@@ -426,7 +458,7 @@ fn rule_page<'a>(
                         (Field::text("quiet_s", "Quiet period").required().example("4 h").help("For how long nothing more is said about the same account or channel.").draw(form, faults))
                     }
                     (Field::text("deliver", "Who is told by letter").with(Control::Area { rows: 3 }).example("email admins").help("One on each line: email, sms or telegram, and where to. “email admins” is everybody with the role admin or owner. Endpoints and streams are told in any case.").draw(form, faults))
-                    (check("enabled", "on", form.is_on("enabled"), "It watches", "Without this it is kept and finds nothing."))
+                    (check("enabled", "on", form.is_on("enabled"), "It watches", "Without this it is kept and finds nothing, and what fires under it is over."))
                 } } }
                 @if side.may { footer { div.end { button."button primary" type="submit" { "Save" } } } }
             }
@@ -436,7 +468,7 @@ fn rule_page<'a>(
                 div.body { div."row apart" {
                     (parts::act(&format!("{path}/test"), cx.csrf(), "", Some("send"), "Send a test to everybody it tells"))
                     button."button danger" type="button" data-opens="delete-rule" { (icon("trash")) "Delete" }
-                    (parts::dialog(&Dialog { id: "delete-rule", title: "Delete this rule?", action: &format!("{path}/delete"), csrf: cx.csrf(), body: html! { p.muted { "What fires under it stays until somebody resolves it. To keep the rule without watching, switch it off." } }, yes: "Delete it", is_dangerous: true }))
+                    (parts::dialog(&Dialog { id: "delete-rule", title: "Delete this rule?", action: &format!("{path}/delete"), csrf: cx.csrf(), body: html! { p.muted { "What fires under it is over then. To keep the rule without watching, switch it off." } }, yes: "Delete it", is_dangerous: true }))
                 } }
             }
         }
@@ -464,6 +496,11 @@ pub(crate) async fn update(uri: Uri, Path(id): Path<String>, Posted { cx, form }
     let change = AlertRulePatch {
         name: Patch::Set(form.text("name").to_owned()),
         threshold: if rule.unit == AlertUnit::None { Patch::Keep } else { number(&form, "threshold", &mut faults) },
+        currency: match form.filled("currency") {
+            _ if rule.unit != AlertUnit::Money => Patch::Keep,
+            Some(currency) => Patch::Set(currency.to_owned()),
+            None => Patch::Clear,
+        },
         over_s: if rule.over_s.is_some() { span(&form, "over_s", &mut faults) } else { Patch::Keep },
         at_least: if rule.at_least.is_some() { number(&form, "at_least", &mut faults) } else { Patch::Keep },
         channel: if is_by_account { word(&form, "channel", &mut faults) } else { Patch::Keep },

@@ -1,5 +1,6 @@
 //! What a tenant has, where it went, and what messages cost: the credit with its statement, and the prices that count. The operator records purchases and corrections here.
 
+use axum::extract::Path;
 use engine::{
     Error,
     money::{
@@ -7,7 +8,7 @@ use engine::{
         credits::{
             self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, NewPurchase, StatementQuery,
         },
-        prices::{self, TenantPrices},
+        prices::{self, PriceListSummary, TenantPrices},
     },
     once::{IdempotencyKey, Repeat, fingerprint},
     page::Page,
@@ -358,13 +359,21 @@ pub(crate) async fn export(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
 pub(crate) async fn price_list(cx: Cx) -> Answer {
     cx.tenant()?;
     let TenantPrices { currency, current, coming } = prices::of_tenant(cx.engine().parts(), &cx.caller).await?;
+    let row = |list: &PriceListSummary| Row {
+        href: Some(format!("{PRICES}/{}", list.version)),
+        cells: vec![
+            cell(html! { span.strong { "From " (cx.here().at(list.valid_from)) } }),
+            table::number(list.row_count),
+            cell(html! { span.wide-text dir="auto" { (list.note) } }),
+        ],
+    };
     let body = html! {
         @match &current {
             Some(list) => (parts::card_flush(&format!("Prices in {currency}"), Some(html! { span."muted small" { "Since " (cx.here().at(list.valid_from)) } }), rows_table(list))),
             None => section.card aria-label="Prices" { (parts::empty("card", &format!("No prices in {currency}"), "The operator has not published a price list in this tenant's currency.", None)) },
         }
-        @for list in &coming {
-            (parts::card_flush("From later on", Some(html! { span."muted small" { "From " (cx.here().at(list.valid_from)) } }), rows_table(list)))
+        @if !coming.is_empty() {
+            (parts::card_flush("From later on", None, table::table(Table { caption: "Price lists to come, soonest first", columns: &["Counts", "Prices", "Note"], rows: coming.iter().map(row).collect() })))
         }
     };
     Ok(cx.page(shell::Page {
@@ -372,4 +381,15 @@ pub(crate) async fn price_list(cx: Cx) -> Answer {
         tabs: Some(tabs(&cx, PRICES)),
         ..shell::Page::new("Prices", Section::Usage, body)
     }))
+}
+
+/// Shows a price list that is to count for the tenant later.
+pub(crate) async fn coming_list(cx: Cx, Path(version): Path<String>) -> Answer {
+    cx.tenant()?;
+    let version = version.parse().map_err(|_| pages::no_page())?;
+    let list = prices::get(cx.engine().parts(), &cx.caller, Some(version)).await?;
+    let since = html! { span."muted small" { "From " (cx.here().at(list.valid_from)) } };
+    let title = format!("Prices in {}", list.currency);
+    let body = parts::card_flush(&title, Some(since), rows_table(&list));
+    Ok(cx.page(shell::Page { above: &[(PRICES, "Prices")], ..shell::Page::new(&title, Section::Usage, body) }))
 }

@@ -176,7 +176,11 @@ fn badge(invoice: &InvoiceView) -> Markup {
         InvoiceState::Paid => Tone::Good,
     };
     let word = if invoice.is_overdue { "Overdue" } else { words_of(invoice.state.as_str()) };
-    html! { span.row { (parts::badge(tone, word)) @if invoice.kind == InvoiceKind::CreditNote { (parts::tag("Credit note")) } } }
+    html! { span.row { (parts::badge(tone, word)) @match invoice.kind {
+        InvoiceKind::Invoice => {},
+        InvoiceKind::Correction => (parts::tag("Correction")),
+        InvoiceKind::CreditNote => (parts::tag("Credit note")),
+    } } }
 }
 
 /// Shows an invoice.
@@ -232,10 +236,10 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
                 ("Until", day(Some(invoice.ends_at))),
                 ("Issued", day(invoice.issued_at)),
                 ("Paid", html! { (day(invoice.paid_at)) @if let Some(reference) = &invoice.payment_reference { div."muted small" dir="auto" { (reference) } } }),
-            ])))
+            ].into_iter().chain(replaced(side.path, &invoice)))))
         }
         @if !invoice.payment_details.is_empty() || invoice.note.is_some() {
-            (parts::card("How to pay", None, html! { div.stack {
+            (parts::card(if invoice.payment_details.is_empty() { "Note" } else { "How to pay" }, None, html! { div.stack {
                 @if !invoice.payment_details.is_empty() { p { @for line in &invoice.payment_details { span dir="auto" { (line) } br; } } }
                 @if let Some(note) = &invoice.note { p.muted dir="auto" { (note) } }
             } }))
@@ -243,6 +247,12 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
     };
     let above: &[(&str, &str)] = if side.is_operators { &[(OPERATOR_PATH, "Invoices")] } else { &[(PATH, "Invoices")] };
     Ok(cx.page(shell::Page { above, actions: Some(actions), ..shell::Page::new(name(&invoice), side.section, body) }))
+}
+
+/// The invoice that was taken back in whose place it stands.
+fn replaced(path: &str, invoice: &InvoiceView) -> Option<(&'static str, Markup)> {
+    let of = invoice.replaces_id?;
+    Some(("In place of", html! { a href=(format!("{path}/{of}")) { "the one taken back" } }))
 }
 
 /// The plan it bills.
@@ -263,6 +273,7 @@ fn mailed(cx: &Cx, invoice: &InvoiceView) -> Markup {
                     MailState::Accepted => { "on its way since" (at) },
                     MailState::Sent => { "sent" (at) },
                     MailState::Delivered => { "arrived, sent" (at) },
+                    MailState::Failed if invoice.state == InvoiceState::Draft => (parts::badge(Tone::Bad, "Cannot be printed")),
                     MailState::Failed => (parts::badge(Tone::Bad, "Did not arrive")),
                 }
                 @if let Some(why) = &mail.failure { div."muted small" dir="auto" { (why.detail) } }
@@ -275,15 +286,23 @@ fn mailed(cx: &Cx, invoice: &InvoiceView) -> Markup {
 /// What the operator can do about an invoice.
 fn buttons(cx: &Cx, side: &Side, invoice: &InvoiceView, path: &str) -> Markup {
     let (form, none, csrf) = (Form::default(), Faults::default(), cx.csrf());
-    let is_bill = invoice.kind == InvoiceKind::Invoice;
+    let is_bill = invoice.kind != InvoiceKind::CreditNote;
     html! {
         @if side.may {
             @if is_bill && invoice.state != InvoiceState::Void {
                 button."button danger" type="button" data-opens="void" { "Take back" }
                 (parts::dialog(&Dialog { id: "void", title: "Take this invoice back?", action: &format!("{path}/void"), csrf, yes: "Take it back", is_dangerous: true,
-                    body: html! { p.muted { @if invoice.state == InvoiceState::Draft { "The draft is dropped." } @else { "A credit note is written for all of it." } } (Field::text("reason", "Reason").required().help("It stands on the credit note.").draw(&form, &none)) } }))
+                    body: html! {
+                        p.muted { @if invoice.state == InvoiceState::Draft { "The draft is dropped." } @else { "A credit note is written for all of it." } }
+                        (Field::text("reason", "Reason").required().help("It stands on the credit note.").draw(&form, &none))
+                        label.check { input type="checkbox" name="bills_again" value="true"; span { "Bill it again: a draft in its place says the same, to the customer and with the tax of now" } }
+                        p."muted small" { "Without that, what it bills is given away and stands on no other invoice." }
+                    } }))
             }
-            @if invoice.state == InvoiceState::Draft { (parts::act(&format!("{path}/issue"), csrf, "", None, "Issue")) }
+            @if invoice.state == InvoiceState::Draft {
+                (parts::act(&format!("{path}/renew"), csrf, "", None, "Renew customer and tax"))
+                (parts::act(&format!("{path}/issue"), csrf, "", None, "Issue"))
+            }
             @if matches!(invoice.state, InvoiceState::Issued | InvoiceState::Paid) { (parts::act(&format!("{path}/send"), csrf, "", Some("send"), "Send")) }
             @if invoice.state == InvoiceState::Issued {
                 button.button type="button" data-opens="pay" { "Record payment" }
@@ -300,6 +319,9 @@ pub(crate) async fn act(uri: Uri, Path((id, action)): Path<(String, String)>, Po
     let id: InvoiceId = super::id(&id)?;
     let (engine, caller, once) = (cx.engine(), &side.caller, &Repeat::NONE);
     let (done, said) = match action.as_str() {
+        "renew" => {
+            (invoices::renew(engine, caller, once, id).await, "The draft has the customer, tax and seller of now.")
+        }
         "issue" => (invoices::issue(engine, caller, once, id).await, "The invoice was issued."),
         "send" => (mailing::send(engine, caller, once, id).await, "The invoice is on its way."),
         "pay" => {
@@ -307,8 +329,14 @@ pub(crate) async fn act(uri: Uri, Path((id, action)): Path<(String, String)>, Po
             (invoices::pay(engine, caller, once, id, payment).await, "The payment was recorded.")
         }
         "void" => {
-            let why = InvoiceVoid { reason: form.text("reason").to_owned() };
-            (invoices::void(engine, caller, once, id, why).await, "The invoice was taken back.")
+            let bills_again = form.is_on("bills_again");
+            let why = InvoiceVoid { reason: form.text("reason").to_owned(), bills_again };
+            let said = if bills_again {
+                "The invoice was taken back, and a draft stands in its place."
+            } else {
+                "The invoice was taken back."
+            };
+            (invoices::void(engine, caller, once, id, why).await, said)
         }
         _ => return Err(super::no_page().into()),
     };

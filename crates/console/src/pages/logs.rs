@@ -4,8 +4,9 @@ use axum::extract::Path;
 use engine::{
     access::users,
     accounts,
-    audit::{self, AuditEntry, AuditQuery},
+    audit::{self, ActorKind, AuditEntry, AuditQuery},
     callbacks::{CallbackQuery, Told, Unchanged, VerdictWord},
+    keys,
 };
 use maud::{Markup, html};
 use model::{AccountId, CallbackId, Timestamp};
@@ -62,14 +63,19 @@ impl AuditWanted {
     }
 }
 
-/// The people of the tenant by id, as far as this person may see them.
-async fn people(cx: &Cx) -> Result<Vec<(String, String)>, engine::Error> {
-    if !cx.may("users:read") {
-        return Ok(Vec::new());
+/// The people and keys of the tenant by id, as far as this person may see them.
+pub(super) async fn people(cx: &Cx) -> Result<Vec<(String, String)>, engine::Error> {
+    let mut people = Vec::new();
+    if cx.may("users:read") {
+        let page = users::list(cx.engine().parts(), &cx.caller, Some(200), None).await?;
+        let name = |name: String, email: String| if name.is_empty() { email } else { name };
+        people.extend(page.data.into_iter().map(|user| (user.id.to_string(), name(user.name, user.email))));
     }
-    let page = users::list(cx.engine().parts(), &cx.caller, Some(200), None).await?;
-    let name = |name: String, email: String| if name.is_empty() { email } else { name };
-    Ok(page.data.into_iter().map(|user| (user.id.to_string(), name(user.name, user.email))).collect())
+    if cx.may("keys:read") {
+        let page = keys::list(cx.engine().parts(), &cx.caller, Some(200), None).await?;
+        people.extend(page.data.into_iter().map(|key| (key.id.to_string(), format!("{} (key)", key.name))));
+    }
+    Ok(people)
 }
 
 /// Lists who changed what.
@@ -80,7 +86,9 @@ pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answ
     let people = people(&cx).await?;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let (about, by, period, q) = (text(&wanted.about), text(&wanted.by), text(&wanted.period), text(&wanted.q));
-    let doers = people.iter().cloned().chain([("system".to_owned(), "The program".to_owned())]).collect();
+    let others = [("operator", "The operator"), ("system", "The program")];
+    let others = others.map(|(actor, name)| (actor.to_owned(), name.to_owned()));
+    let doers = people.iter().cloned().chain(others).collect();
     let filters = [
         Filter::Search { name: "q", label: "An id, or a word of the details", value: &q },
         Filter::Choice {
@@ -107,7 +115,7 @@ pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answ
                 } @else if entries.is_empty() {
                     (parts::empty("log", "Nothing has been changed yet", "Every change of accounts, keys, endpoints and settings is written here, with who made it.", None))
                 } @else {
-                    (audit_table(&cx, &entries, &people))
+                    (audit_table(&cx, &entries, &people, None))
                     (table::pager(&Pages { path: AUDIT, query: &narrowed, is_first: wanted.cursor.is_none(), next: next.as_deref(), shown: entries.len() }))
                 }
             }
@@ -120,17 +128,36 @@ pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answ
     }))
 }
 
-/// Entries as a table. `people` are names of those who may have done it.
-pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry], people: &[(String, String)]) -> Markup {
-    let who = |actor: &str| people.iter().find(|(id, _)| id == actor).map(|(_, name)| name.as_str());
-    let row = |entry: &AuditEntry| Row {
-        href: None,
-        cells: vec![
-            cell(html! { span.strong { (format::words(&entry.action)) } }),
+/// Entries as a table. `people` are names of those who may have done it; `by_tenant` is where the operator's log is narrowed to a tenant.
+pub(crate) fn audit_table(
+    cx: &Cx,
+    entries: &[AuditEntry],
+    people: &[(String, String)],
+    by_tenant: Option<&str>,
+) -> Markup {
+    let tenant = |path: &str, entry: &AuditEntry| {
+        cell(html! {
+            @match &entry.tenant {
+                Some(tenant) => a dir="auto" href={ (path) "?tenant=" (tenant.id) } title=(tenant.id) { @if tenant.name.is_empty() { (tenant.id) } @else { (tenant.name) } },
+                None => span.muted { "–" },
+            }
+        })
+    };
+    let who = |entry: &AuditEntry| {
+        let known = people.iter().find(|(id, _)| *id == entry.actor).map(|(_, name)| name.clone());
+        match entry.actor_kind {
+            _ if entry.actor == "system" => Some("The program".to_owned()),
+            Some(ActorKind::Operator) if by_tenant.is_none() => Some("The operator".to_owned()),
+            Some(ActorKind::Key) => known.or_else(|| entry.actor_name.as_ref().map(|name| format!("{name} (key)"))),
+            _ => known.or_else(|| entry.actor_name.clone()),
+        }
+    };
+    let cells = |entry: &AuditEntry| {
+        [
             cell(
-                html! { span.break { @if entry.actor == "system" { "The program" } @else if let Some(name) = who(&entry.actor) { span dir="auto" title=(entry.actor) { (name) } } @else { code { (entry.actor) } } } },
+                html! { span.break { @match who(entry) { Some(name) => span dir="auto" title=(entry.actor) { (name) }, None => code { (entry.actor) } } } },
             ),
-            cell(subject(&entry.subject)),
+            cell(subject(&entry.subject, by_tenant.is_some())),
             cell(html! {
                 @match entry.detail.as_object() {
                     Some(object) if !object.is_empty() => details.more { summary { (format::count(object.len() as i64, "detail", "details")) } (parts::code(&pretty(&entry.detail))) },
@@ -140,11 +167,19 @@ pub(crate) fn audit_table(cx: &Cx, entries: &[AuditEntry], people: &[(String, St
             cell(
                 html! { (cx.here().at(entry.at)) @if let Some(ip) = &entry.ip { div.sub title=[entry.agent.as_deref()] { (ip) } } },
             ),
-        ],
+        ]
+    };
+    let row = |entry: &AuditEntry| {
+        let what = cell(html! { span.strong { (format::words(&entry.action)) } });
+        let tenant = by_tenant.map(|path| tenant(path, entry));
+        Row { href: None, cells: std::iter::once(what).chain(tenant).chain(cells(entry)).collect() }
     };
     table::table(Table {
         caption: "Changes, newest first",
-        columns: &["What", "Who", "To what", "Details", "When"],
+        columns: match by_tenant {
+            Some(_) => &["What", "Tenant", "Who", "To what", "Details", "When"],
+            None => &["What", "Who", "To what", "Details", "When"],
+        },
         rows: entries.iter().map(row).collect(),
     })
 }
@@ -166,9 +201,9 @@ const PLACES: &[(&str, &str)] = &[
     ("whk_", "/console/settings/webhooks"),
 ];
 
-/// What an entry is about, with a link where it has a page. It may be gone by now.
-fn subject(subject: &str) -> Markup {
-    let place = PLACES.iter().find(|(prefix, _)| subject.starts_with(prefix));
+/// What an entry is about, with a link where it has a page. It may be gone by now. The operator's log has none: what it names lies in many tenants.
+fn subject(subject: &str, is_operators: bool) -> Markup {
+    let place = PLACES.iter().find(|(prefix, _)| !is_operators && subject.starts_with(prefix));
     html! {
         @match place {
             Some((_, path)) => a href={ (path) "/" (subject) } { code.break { (subject) } },

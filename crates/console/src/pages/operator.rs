@@ -2,10 +2,12 @@
 
 use engine::{
     access::users,
-    audit,
+    audit::{self, AuditQuery},
     installation::{DeadLetters, SHOWN_MAX, WAITING_MAX},
+    tenants,
 };
 use maud::{Markup, html};
+use model::TenantId;
 use serde::Deserialize;
 
 use super::logs;
@@ -13,8 +15,8 @@ use crate::{
     cx::{Answer, Cx, Query},
     format,
     parts::{
-        self, Tone,
-        table::{self, Pages, Row, Table, cell},
+        self, Tone, link_button,
+        table::{self, Filter, Pages, Row, Table, cell},
     },
     shell::{self, Section},
 };
@@ -128,20 +130,37 @@ fn dead_letters(cx: &Cx, dead: &[DeadLetters]) -> Markup {
 /// Which part of the operator's log is shown.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
+    tenant: Option<String>,
     cursor: Option<String>,
 }
 
 const SYSTEM: &str = "/console/operator/system";
 /// Entries of the operator's log on one page.
 const LOGGED: u32 = 20;
+/// Tenants it offers to choose from, the newest; the names in it lead to all others.
+const TENANTS_MAX: u32 = 200;
 
-/// The operator's log, with the names of its staff.
-async fn log_card(cx: &Cx, cursor: Option<&str>) -> Result<Markup, engine::Error> {
+/// The operator's log, with the names of its staff; all of it, or what was done in one tenant.
+async fn log_card(cx: &Cx, wanted: &Wanted) -> Result<Markup, engine::Error> {
     let (parts_of, caller) = (cx.engine().parts(), cx.outside());
     if caller.need("audit:read").is_err() {
         return Ok(html! {});
     }
-    let page = audit::list(parts_of, &caller, Some(LOGGED), cursor).await?;
+    let tenant_id: Option<TenantId> = wanted.tenant.as_deref().and_then(|id| id.parse().ok());
+    let query = AuditQuery { tenant_id, limit: Some(LOGGED), cursor: wanted.cursor.clone(), ..AuditQuery::default() };
+    let page = audit::search(parts_of, &caller, &query).await?;
+    let mut choices: Vec<(String, String)> = if caller.need("tenants:read").is_ok() {
+        let page = tenants::list(parts_of, &caller, Some(TENANTS_MAX), None).await?;
+        page.data.into_iter().map(|tenant| (tenant.id.to_string(), tenant.name)).collect()
+    } else {
+        Vec::new()
+    };
+    let value = tenant_id.map(|id| id.to_string()).unwrap_or_default();
+    if tenant_id.is_some() && choices.iter().all(|(id, _)| *id != value) {
+        let named = page.data.iter().filter_map(|entry| entry.tenant.as_ref()).find(|of| Some(of.id) == tenant_id);
+        choices.push((value.clone(), named.map_or_else(|| value.clone(), |of| of.name.clone())));
+    }
+    let filter = Filter::Choice { name: "tenant", label: "In any tenant, or none", value: &value, choices };
     let staff = if caller.need("users:read").is_ok() {
         users::list(parts_of, &caller, Some(200), None).await?.data
     } else {
@@ -151,11 +170,16 @@ async fn log_card(cx: &Cx, cursor: Option<&str>) -> Result<Markup, engine::Error
         |user: users::MemberView| (user.id.to_string(), if user.name.is_empty() { user.email } else { user.name });
     let staff: Vec<(String, String)> = staff.into_iter().map(name).collect();
     let body = html! {
-        @if page.data.is_empty() {
-            (parts::empty("log", "Nothing yet", "What the operator changes is written here.", None))
-        } @else {
-            (logs::audit_table(cx, &page.data, &staff))
-            (table::pager(&Pages { path: SYSTEM, query: &[], is_first: cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
+        (table::filters(SYSTEM, "operators-log", &[filter]))
+        div #operators-log {
+            @if page.data.is_empty() && tenant_id.is_some() {
+                (parts::empty("search", "No entry is about this tenant", "What the operator does in it, or to it, is written here.", Some(link_button(SYSTEM, "", None, "Clear the filters"))))
+            } @else if page.data.is_empty() {
+                (parts::empty("log", "Nothing yet", "What the operator changes is written here, also in tenants.", None))
+            } @else {
+                (logs::audit_table(cx, &page.data, &staff, Some(SYSTEM)))
+                (table::pager(&Pages { path: SYSTEM, query: &[("tenant", value.clone())], is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
+            }
         }
     };
     Ok(parts::card_flush("The operator's log", None, body))
@@ -165,7 +189,7 @@ async fn log_card(cx: &Cx, cursor: Option<&str>) -> Result<Markup, engine::Error
 pub(crate) async fn system(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let caller = cx.outside();
     let system = cx.engine().system(&caller).await?;
-    let log = log_card(&cx, wanted.cursor.as_deref()).await?;
+    let log = log_card(&cx, &wanted).await?;
     let options = cx.app.options();
     let body = html! {
         div.stack.loose {

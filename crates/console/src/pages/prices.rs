@@ -1,10 +1,11 @@
 //! The price book: what the operator asks for a message, in lists that count from an instant on and never change.
 
+use axum::extract::Path;
 use engine::{
     Error,
     money::{
         book::PriceUnit,
-        prices::{self, PriceListView, PriceRow},
+        prices::{self, PriceListSummary, PriceListView, PriceRow},
         sheet::{self, PriceTable},
         what_if::{WhatIf, WhatIfRow, WhatIfView},
     },
@@ -30,8 +31,8 @@ const ABOVE: &[(&str, &str)] = &[(PATH, "Prices")];
 const NAMES: [&str; 5] = ["currency", "valid_from", "note", "csv", "month"];
 /// Groups of messages that are shown where prices are tried: the dearest.
 const TRIED: usize = 100;
-/// Lists on a page: each comes with all its rows.
-const LISTS: u32 = 10;
+/// Lists on a page.
+const LISTS: u32 = 50;
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
@@ -89,7 +90,7 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
     let new = || link_button("/console/operator/prices/new", "primary", Some("plus"), "New price list");
     let counting = prices::counting(cx.engine().parts(), &caller).await?;
     let now = cx.here().now;
-    let state = |list: &PriceListView| {
+    let state = |list: &PriceListSummary| {
         if list.valid_from > now {
             parts::badge(Tone::Info, "Later")
         } else if counting.contains(&list.version) {
@@ -98,17 +99,25 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
             parts::badge(Tone::Plain, "Replaced")
         }
     };
+    let row = |list: &PriceListSummary| Row {
+        href: Some(format!("{PATH}/{}", list.version)),
+        cells: vec![
+            cell(html! { span.strong { (list.version) } }),
+            text(&list.currency),
+            cell(cx.here().at(list.valid_from)),
+            table::number(list.row_count),
+            cell(html! { span.wide-text dir="auto" { (list.note) } }),
+            cell(state(list)),
+        ],
+    };
     let body = html! {
         @if page.data.is_empty() {
             section.card aria-label="Price lists" { (parts::empty("card", "No price lists yet", "A list says what messages cost in one currency. Tenants that pay are charged by the list that counts when their message is accepted.", may.then(new))) }
         }
-        @for list in &page.data {
-            section.card aria-label={ "Price list " (list.version) } {
-                header { h2 { "List " (list.version) ", " (list.currency) } div.row { span."muted small" { "From " (cx.here().at(list.valid_from)) } (state(list)) } }
-                details.more id={ "list-" (list.version) } { summary.padded { (format::count(list.rows.len() as i64, "price", "prices")) } (rows_table(list)) }
-            }
+        @if !page.data.is_empty() {
+            (parts::card_flush("Lists", None, table::table(Table { caption: "Price lists, newest first", columns: &["List", "Currency", "Counts from", "Prices", "Note", "State"], rows: page.data.iter().map(row).collect() })))
+            (table::pager(&Pages { path: PATH, query: &[], is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
         }
-        @if !page.data.is_empty() { (table::pager(&Pages { path: PATH, query: &[], is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() })) }
     };
     Ok(cx.page(shell::Page {
         lead: Some(
@@ -117,6 +126,19 @@ pub(crate) async fn list(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
         actions: (may && !page.data.is_empty()).then(new),
         ..shell::Page::new("Prices", Section::Prices, body)
     }))
+}
+
+/// Shows a price list with its rows.
+pub(crate) async fn show(cx: Cx, Path(version): Path<String>) -> Answer {
+    let caller = cx.outside();
+    caller.need_operator("prices:read")?;
+    let version = version.parse().map_err(|_| super::no_page())?;
+    let list = prices::get(cx.engine().parts(), &caller, Some(version)).await?;
+    let since = html! { span."muted small" { "From " (cx.here().at(list.valid_from)) } };
+    let count = format::count(list.rows.len() as i64, "price", "prices");
+    let title = format!("List {}, {}", list.version, list.currency);
+    let body = parts::card_flush(&count, Some(since), rows_table(&list));
+    Ok(cx.page(shell::Page { above: ABOVE, ..shell::Page::new(&title, Section::Prices, body) }))
 }
 
 const EXAMPLE: &str =

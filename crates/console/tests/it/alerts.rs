@@ -49,7 +49,8 @@ both! {
         assert!(!visitor.get("/console").await.text.contains("See alerts"), "somebody takes care of it");
         visitor.post(&action(&page.text, "/resolve"), &[]).await;
         assert!(visitor.get("/console/alerts").await.text.contains("Nothing is the matter"));
-        assert!(visitor.get("/console/alerts?state=resolved").await.text.contains(">Over<"));
+        let over = visitor.get("/console/alerts?state=resolved").await.text;
+        assert!(over.contains(">Over<") && over.contains(", ended by "), "{over}");
         let again = visitor.post(&path, &[]).await;
         assert!(again.headers["set-cookie"].to_str().unwrap().contains("said=bad.This%20alert%20was%20over"), "what is over stays over");
     }
@@ -74,6 +75,14 @@ both! {
         let page = visitor.get(&path).await;
         assert!(page.text.contains("email ops@acme.example") && page.text.contains("value=\"1 h\"") && page.text.contains(&format!("value=\"{account}\" selected")), "{}", page.text);
         assert_eq!(visitor.post(&format!("{path}/test"), &[]).await.location(), path);
+        let budget = visitor.post("/console/alerts/rules", &[("kind", "cost"), ("threshold", "250"), ("currency", "EUR")]).await.location().to_owned();
+        let page = visitor.get(&budget).await;
+        assert!(page.text.contains("name=\"currency\"") && page.text.contains("value=\"EUR\""), "{}", page.text);
+        let fields_of = |currency| [("name", "Budget"), ("threshold", "300"), ("currency", currency), ("for_s", "0 s"), ("quiet_s", "1 h"), ("deliver", "email admins"), ("enabled", "on")];
+        let refused = visitor.post(&budget, &fields_of("euro")).await;
+        assert!(refused.status == 422 && refused.text.contains("f-currency-error"), "{}", refused.text);
+        assert_eq!(visitor.post(&budget, &fields_of("INR")).await.location(), "/console/alerts/rules");
+        assert!(visitor.get("/console/alerts/rules").await.text.contains("300.00 INR"));
         let viewer = Visitor::with_role(&stage, "viewer").await;
         let seen = viewer.get(&path).await.text;
         assert!(!seen.contains(">Save<") && !seen.contains("Delete"), "{seen}");

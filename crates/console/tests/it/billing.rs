@@ -30,6 +30,23 @@ pub async fn operator(stage: &mut Stage) -> Visitor {
 const ROWS: &str = "channel,unit,amount_micros\nsms,segment,9000\nemail,message,400";
 
 both! {
+    async fn the_operators_log_says_in_whose_tenant_it_was_done(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        let visitor = operator(&mut stage).await;
+        visitor.post("/console/billing/mode", &[("mode", "prepaid")]).await;
+        let banner = visitor.get("/console/billing").await.text;
+        assert!(banner.contains("What you change here is in both audit logs"), "{banner}");
+        let log = visitor.get("/console/operator/system").await;
+        in_order("system", &log);
+        let link = format!("href=\"/console/operator/system?tenant={}\"", stage.tenant);
+        assert!(log.text.contains(&link) && log.text.contains("Credits updated"), "{}", log.text);
+        let narrowed = visitor.get(&format!("/console/operator/system?tenant={}", stage.tenant)).await;
+        in_order("narrowed", &narrowed);
+        assert!(narrowed.text.contains("Credits updated") && !narrowed.text.contains("User signed in"), "{}", narrowed.text);
+        let other = visitor.get("/console/operator/system?tenant=ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD").await;
+        assert!(other.text.contains("No entry is about this tenant"), "{}", other.text);
+    }
+
     async fn the_operator_publishes_prices_and_records_a_purchase_once(db: TestDb) {
         let mut stage = Stage::new(&db).await;
         stage.account("sandbox", json!({}), None).await;
@@ -44,7 +61,13 @@ both! {
         assert_eq!(made.location(), "/console/operator/prices", "{}", made.text);
         let list = visitor.get("/console/operator/prices").await;
         in_order("prices", &list);
-        assert!(list.text.contains("Counts now") && list.text.contains("0.009 USD"), "{}", list.text);
+        assert!(list.text.contains("Counts now") && !list.text.contains("0.009 USD"), "a list of lists has no prices: {}", list.text);
+        let shown = visitor.get("/console/operator/prices/1").await;
+        in_order("list", &shown);
+        assert!(shown.text.contains("2 prices") && shown.text.contains("0.009 USD"), "{}", shown.text);
+        for unknown in ["9", "x"] {
+            assert_eq!(visitor.get(&format!("/console/operator/prices/{unknown}")).await.status, 404);
+        }
         assert!(visitor.get("/console/operator/prices/new").await.text.contains("sms,,,,,,segment,9000,,"), "the next list begins with this one");
 
         let page = visitor.get("/console/billing").await;
@@ -70,6 +93,14 @@ both! {
         let file = visitor.get("/console/billing/statement.csv").await;
         assert!(file.text.starts_with("number,at,kind,") && file.text.contains(",purchase,"), "{}", file.text);
         assert!(visitor.get("/console/billing/prices").await.text.contains("0.0004 USD"));
+        let later = visitor.post("/console/operator/prices", &[("currency", "usd"), ("csv", "channel,unit,amount_micros\nsms,segment,7000"), ("valid_from", "2031-01-01T00:00"), ("note", HOSTILE)]).await;
+        assert_eq!(later.location(), "/console/operator/prices", "{}", later.text);
+        let mine = visitor.get("/console/billing/prices").await;
+        in_order("prices", &mine);
+        assert!(mine.text.contains("/console/billing/prices/2") && !mine.text.contains("0.007 USD"), "{}", mine.text);
+        let coming = visitor.get("/console/billing/prices/2").await;
+        in_order("coming", &coming);
+        assert!(coming.text.contains("0.007 USD"), "{}", coming.text);
         assert!(visitor.get("/console").await.text.contains("See the statement"));
 
         // Other prices are tried on what was sent, and nothing changes by it.
@@ -98,7 +129,7 @@ both! {
         assert_eq!(viewer.get("/console/billing").await.status, 403);
         assert!(!viewer.get("/console").await.text.contains("See the statement"));
         assert_eq!(viewer.get("/console/billing/prices").await.status, 200);
-        for path in ["/console/operator/prices", "/console/operator/prices/new"] {
+        for path in ["/console/operator/prices", "/console/operator/prices/new", "/console/operator/prices/1"] {
             assert_eq!(visitor.get(path).await.status, 403, "{path}");
         }
     }

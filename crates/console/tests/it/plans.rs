@@ -61,7 +61,11 @@ both! {
         assert!(odd.status == 422 && odd.text.contains("f-monthly_fee_micros-error"), "{}", odd.text);
         let odd = visitor.post("/console/operator/plans", &[("name", "x"), ("currency", "usd"), ("monthly_fee_micros", "1"), ("allowances/sms/included", "2"), ("allowances/sms/limit", "1"), ("allowances/sms/overage_micros", "1")]).await;
         assert!(odd.status == 422 && odd.text.contains("f-allowances-sms-limit-error"), "{}", odd.text);
-        let path = plan(&visitor, HOSTILE).await;
+        // No font has pictures of people, and what stands on invoices is printed.
+        let name = HOSTILE.split(" 👩").next().unwrap();
+        let odd = visitor.post("/console/operator/plans", &[("name", HOSTILE), ("currency", "usd"), ("monthly_fee_micros", "1")]).await;
+        assert!(odd.status == 422 && odd.text.contains("f-name-error"), "{}", odd.text);
+        let path = plan(&visitor, name).await;
         let page = visitor.get(&path).await;
         in_order(&path, &page);
         assert!(page.text.contains("49.00 USD") && page.text.contains("0.001 USD"), "{}", page.text);
@@ -76,11 +80,9 @@ both! {
         assert!(odd.status == 422 && odd.text.contains("f-customer-tax-error"), "{}", odd.text);
         let odd = visitor.post("/console/billing/plan", &[("plan_id", &id), ("customer/email", "nobody")]).await;
         assert!(odd.status == 422 && odd.text.contains("f-customer-email-error"), "{}", odd.text);
-        // No font has pictures of people, and what stands on invoices is printed.
         let odd = visitor.post("/console/billing/plan", &[("plan_id", &id), ("customer/name", HOSTILE)]).await;
         assert!(odd.status == 422 && odd.text.contains("f-customer-name-error"), "{}", odd.text);
-        let name: String = HOSTILE.split(" 👩").next().unwrap().to_owned();
-        let given = [("plan_id", id.as_str()), ("customer/name", name.as_str()), ("customer/address", "1 High Street\nSpringfield"), ("customer/tax", "VAT 19")];
+        let given = [("plan_id", id.as_str()), ("customer/name", name), ("customer/address", "1 High Street\nSpringfield"), ("customer/tax", "VAT 19")];
         assert_eq!(visitor.post("/console/billing/plan", &given).await.location(), "/console/billing/plan");
         stage.engine.directory.catch_up().await;
         for _ in 0..2 {
@@ -123,7 +125,7 @@ both! {
         let owner = Visitor::new(&stage).await;
         let seen = owner.get(&path).await;
         assert!(!seen.text.contains("Record payment") && !seen.text.contains("Take back"), "{}", seen.text);
-        for action in ["pay", "void", "issue", "send"] {
+        for action in ["pay", "void", "renew", "issue", "send"] {
             assert_eq!(owner.post(&format!("{path}/{action}"), &[("reference", "x"), ("reason", "x")]).await.status, 403, "{action}");
         }
         visitor.post(&format!("{path}/pay"), &[("reference", "")]).await;
@@ -138,6 +140,20 @@ both! {
         assert!(list.text.contains("INV-000001"), "{}", list.text);
         assert!(visitor.get("/console/operator/invoices").await.text.contains("Credit note"));
         assert!(visitor.get("/console/operator/invoices?state=draft").await.text.contains("No invoice is in this state"));
+        // Billed again, a draft stands in its place.
+        stage.world.clock.advance_ms(MONTH_MS);
+        closing::run(&stage.engine).await.unwrap();
+        let visitor = operator(&mut stage).await;
+        let next = first_row(&visitor.get("/console/operator/invoices?state=issued").await);
+        assert!(visitor.get(&next).await.text.contains("is given away"));
+        visitor.post(&format!("{next}/void"), &[("reason", "The address was wrong."), ("bills_again", "true")]).await;
+        let draft = first_row(&visitor.get("/console/operator/invoices?state=draft").await);
+        visitor.post(&format!("{draft}/renew"), &[]).await;
+        let page = visitor.get(&draft).await;
+        in_order(&draft, &page);
+        assert!(page.text.contains("the one taken back") && page.text.contains("Renew customer and tax"), "{}", page.text);
+        visitor.post(&format!("{draft}/issue"), &[]).await;
+        assert!(visitor.get(&draft).await.text.contains("To be paid"));
     }
 
     async fn how_invoices_are_written_is_set_by_the_operator(db: TestDb) {

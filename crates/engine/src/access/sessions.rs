@@ -61,6 +61,11 @@ pub struct Device {
 }
 
 impl Device {
+    /// The one a request comes from, with the bytes of its header `User-Agent`, which need be no text.
+    pub fn new(ip: Option<IpAddr>, agent: Option<&[u8]>) -> Self {
+        Self { ip, agent: String::from_utf8_lossy(agent.unwrap_or_default()).into_owned() }
+    }
+
     fn ip_text(&self) -> Option<String> {
         self.ip.map(|ip| ip.to_canonical().to_string())
     }
@@ -165,6 +170,7 @@ impl Session {
             is_operator: self.operator_role.is_some(),
             key_id: None,
             user_id: Some(self.user_id),
+            name: Some(Arc::from(self.email.as_str())),
             scopes: crate::keys::Scopes::Some(Default::default()),
             permissions: None,
             ip: self.ip,
@@ -212,7 +218,7 @@ pub(super) async fn open(
     user.signed_in_at = Some(now);
     users::update(tx, user).await?;
     let by = actor(user, device);
-    let detail = json!({"method": method, "agent": session.agent});
+    let detail = json!({"method": method});
     record_everywhere(tx, ids, now, &by, user, "user.signed_in", &detail).await?;
     Ok(SignedIn { token, csrf: session.csrf, session_id: session.id, user_id: user.id, expires_at: session.expires_at })
 }
@@ -224,6 +230,7 @@ pub(super) fn actor(user: &users::User, device: &Device) -> Caller {
         is_operator: false,
         key_id: None,
         user_id: Some(user.id),
+        name: Some(Arc::from(user.email.as_str())),
         scopes: crate::keys::Scopes::Some(Default::default()),
         permissions: None,
         ip: device.ip,
@@ -241,13 +248,16 @@ pub(super) async fn record_everywhere(
     action: &'static str,
     detail: &serde_json::Value,
 ) -> Result<(), Error> {
+    // Also staff does this as themselves, and not as the operator in each of their tenants.
+    let myself = Caller { is_operator: false, ..by.clone() };
     for of in memberships::of_user(tx, user.id).await? {
         if of.membership.accepted_at.is_some() {
-            audit::record(tx, of.membership.tenant, ids, now, by, action, user.id, detail).await?;
+            audit::record(tx, of.membership.tenant, ids, now, &myself, action, user.id, detail).await?;
         }
     }
     if user.operator_role.is_some() {
-        audit::record(tx, OPERATOR, ids, now, by, action, user.id, detail).await?;
+        let staff = Caller { is_operator: true, ..myself };
+        audit::record(tx, OPERATOR, ids, now, &staff, action, user.id, detail).await?;
     }
     Ok(())
 }
@@ -359,9 +369,7 @@ pub async fn look_at(parts: &Parts, session: &Session, tenant: Option<TenantId>)
         Box::pin(async move {
             sessions::look_at(tx, id, tenant).await?;
             if let Some(entered) = entered {
-                for log in [entered, OPERATOR] {
-                    audit::record(tx, log, &ids, now, &by, "tenant.entered", entered, &json!({})).await?;
-                }
+                audit::record_in_both(tx, entered, &ids, now, &by, "tenant.entered", entered, &json!({})).await?;
             }
             Ok::<_, Error>(())
         })

@@ -42,6 +42,12 @@ pub struct Memory {
     /// The highest pace seen while it fires, of something that is used up; see [`Reading::pace_micros`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pace_micros: Option<i64>,
+    /// Of something that is counted: the highest count seen while it fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_micros: Option<i64>,
+    /// Whether the count has risen since somebody was told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_worse: bool,
     /// Nothing fires before this, because a person said it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<Timestamp>,
@@ -74,6 +80,8 @@ pub enum Change {
     Reopened,
     /// It has fired for a while, and now somebody is told because the quiet period is over.
     Reminded,
+    /// There are more of what is counted than before, and the quiet period is not over.
+    Risen,
     /// It is over.
     Resolved,
 }
@@ -116,7 +124,8 @@ pub fn judge(rule: &Rule, mut readings: Vec<Reading>, memories: &Memories, now: 
         let has_room = before.is_firing || firing < SUBJECTS_MAX;
         let level = reading.as_ref().map(|reading| reading.level);
         let pace_micros = reading.as_ref().and_then(|reading| reading.pace_micros);
-        let (mut memory, change) = step(rule, before, level.filter(|_| has_room), now);
+        let value_micros = reading.as_ref().map(|reading| reading.value_micros);
+        let (mut memory, change) = step(rule, before, level.filter(|_| has_room), value_micros, now);
         memory.pace_micros = pace_micros.filter(|_| memory.is_firing);
         firing += usize::from(memory.is_firing && !before.is_firing);
         if let Some((change, is_told)) = change {
@@ -130,7 +139,15 @@ pub fn judge(rule: &Rule, mut readings: Vec<Reading>, memories: &Memories, now: 
 }
 
 /// One subject's next step. `None` for the level: the subject is gone.
-fn step(rule: &Rule, mut m: Memory, level: Option<Level>, now: Timestamp) -> (Memory, Option<(Change, bool)>) {
+fn step(
+    rule: &Rule,
+    mut m: Memory,
+    level: Option<Level>,
+    value_micros: Option<i64>,
+    now: Timestamp,
+) -> (Memory, Option<(Change, bool)>) {
+    // More of something that is counted is more to be seen to, and whoever knows of the first knows nothing of the others.
+    let count_micros = value_micros.filter(|_| rule.kind.is_counted());
     let is_bad = level == Some(Level::Bad);
     let is_quiet = m.told_at.is_some_and(|at| now < at.plus_seconds(rule.quiet_s));
     if !m.is_firing {
@@ -145,18 +162,21 @@ fn step(rule: &Rule, mut m: Memory, level: Option<Level>, now: Timestamp) -> (Me
         let change = if is_quiet { Change::Reopened } else { Change::Fired };
         let told_at = if is_quiet { m.told_at } else { Some(now) };
         return (
-            Memory { is_firing: true, is_told: !is_quiet, told_at, ..Memory::default() },
+            Memory { is_firing: true, is_told: !is_quiet, told_at, most_micros: count_micros, ..Memory::default() },
             Some((change, !is_quiet)),
         );
     }
     match level {
         Some(Level::Bad) => {
             m.calm_since = None;
-            if !m.is_told && !is_quiet {
-                (m.is_told, m.told_at) = (true, Some(now));
+            let is_risen = m.most_micros.is_some_and(|most| count_micros > Some(most));
+            m.most_micros = m.most_micros.max(count_micros);
+            m.is_worse |= is_risen;
+            if (!m.is_told || m.is_worse) && !is_quiet {
+                (m.is_told, m.is_worse, m.told_at) = (true, false, Some(now));
                 return (m, Some((Change::Reminded, true)));
             }
-            (m, None)
+            (m, is_risen.then_some((Change::Risen, false)))
         }
         Some(Level::Between) => {
             m.calm_since = None;
@@ -260,6 +280,21 @@ mod tests {
         assert_eq!(notices.iter().map(|n| n.reading.as_ref().unwrap().title.as_str()).collect::<Vec<_>>(), ["German"]);
         let (_, notices) = judge(&rule, twice(), &memories, at(10));
         assert_eq!(notices, []);
+    }
+
+    #[test]
+    fn more_of_what_is_counted_is_told_when_the_quiet_period_ends() {
+        let rule = Rule { quiet_s: 3_600, ..Rule::default_of(AlertKind::LedgerFinding, AlertRuleId::from_ulid(1)) };
+        let (mut memories, mut seen) = (Memories::new(), Vec::new());
+        for minute in 0..200 {
+            let count =
+                [1, 3, 2, 4][usize::from(minute >= 10) + usize::from(minute >= 20) + usize::from(minute >= 150)];
+            let reading = Reading { level: Bad, value_micros: count * 1_000_000, ..Reading::of("books") };
+            let (after, notices) = judge(&rule, vec![reading], &memories, at(minute));
+            seen.extend(notices.iter().map(|notice| (minute, notice.change, notice.is_told)));
+            memories = after;
+        }
+        assert_eq!(seen, [(0, Fired, true), (10, Change::Risen, false), (60, Reminded, true), (150, Reminded, true)]);
     }
 
     #[test]

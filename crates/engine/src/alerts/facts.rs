@@ -1,7 +1,13 @@
 //! What rules are judged by. Read before anything is judged, in a few queries whose cost does not grow with the number of messages: sums by slot, pauses, the first row of each
 //! lane, and counts that end at a bound.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) mod money;
+mod operator;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use jiff::{ToSpan as _, Unit, ZonedRound, tz::TimeZone};
 use model::{AccountId, Channel, Failure, MessageId, TenantId, Timestamp};
@@ -9,20 +15,21 @@ use store::{
     Tx,
     account_states::AccountState,
     alert_facts::{self, Lapsed},
-    credits,
     deliveries::Lane,
-    invoices,
     message_counters::{self, Counts, Filter, Split, Table},
-    purchases, quotas,
+    payments, quotas, retention,
 };
 
+pub use self::{
+    money::{Cost, Quota, Spent},
+    operator::{Disputed, Known, Stuck, Unmailed, of_operator},
+};
 use super::{AlertKind, TOPICS, measure::WEEKS, rules::Rule};
 use crate::{
     Error,
     analytics::{Interval, period::Zone},
-    directory::Tenant,
+    directory::{Tenant, TenantState},
     plans::Allowance,
-    vault::OPERATOR,
 };
 
 /// Sums read at once: 30 days of slots for a dozen accounts.
@@ -31,10 +38,6 @@ const SUMS_MAX: i64 = 50_000;
 pub const DEAD_MAX: i64 = 10_000;
 /// How much older than the time looked at a message can be when it becomes a dead letter, in seconds: longer than any message is retried.
 const RETRIED_S: i64 = 7 * 86_400;
-/// Disputed purchases counted at most. More say the same.
-const DISPUTED_MAX: i64 = 1_000;
-/// Invoices counted at most that could not be mailed. More say the same.
-const UNMAILED_MAX: i64 = 1_000;
 /// Domains and templates read at most.
 const LAPSED_MAX: i64 = 100;
 /// What is looked at when a day has too few mails, in seconds.
@@ -105,8 +108,8 @@ pub struct Facts {
     pub paused_by_connector: BTreeMap<String, i64>,
     /// Sums by slot, for as long as the rules look back.
     pub rates: Vec<Rated>,
-    /// Sums of mails over longer times, for tenants with few; by the time in seconds.
-    pub longer: Vec<(i64, Vec<Rated>)>,
+    /// Sums of mails over longer times, where there are few; by the time in seconds.
+    pub longer: Longer,
     /// The last full hour; `None` when it was looked at before.
     pub hours: Option<Hours>,
     /// What was refused.
@@ -121,40 +124,40 @@ pub struct Facts {
     pub spent: Option<Spent>,
     /// What the last check of the books found that does not add up; `None` before the first check.
     pub findings: Option<i64>,
+    /// Whose these are, by tenant's id and name with how many, for the operator. What no tenant is named for is the installation's own.
+    pub findings_of: Vec<(TenantId, String, i64)>,
     /// Purchases of all tenants with a dispute that is not over, for the operator.
-    pub disputed: i64,
+    pub disputed: Vec<Disputed>,
     /// Invoices of all tenants that are to be paid and could not be mailed, for the operator.
-    pub unmailed: i64,
+    pub unmailed: Vec<Unmailed>,
+    /// Registrations of all tenants that wait for the operator, for the operator.
+    pub stuck: Vec<Stuck>,
+    /// Payments that brought nobody credit and are not settled, the newest first, for the operator.
+    pub strays: Vec<payments::Finding>,
+    /// When payments were found by asking since an event last came, the newest first, for the operator.
+    pub unheard: Vec<Timestamp>,
 }
 
-/// What is used of the plan on one channel this month.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quota {
-    /// Over which channel.
-    pub channel: Channel,
-    /// Messages so far.
-    pub used: i64,
-    /// Messages there are.
-    pub of: i64,
-    /// Whether nothing is accepted beyond them.
-    pub stops: bool,
-}
+/// Sums of mails over longer times, by the time in seconds.
+pub type Longer = Vec<(i64, Vec<Rated>)>;
 
-/// What a tenant's messages cost, in its own currency.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spent {
-    /// Which currency.
-    pub currency: String,
-    /// Since the first of the month on the tenant's clock.
-    pub month_micros: i64,
-    /// In the last seven days.
-    pub week_micros: i64,
-    /// What is left of the month, in seconds.
-    pub month_left_s: i64,
-    /// The credit; `None` for tenants who do not pay ahead.
-    pub available_micros: Option<i64>,
-    /// Below this the tenant wants to be told, at any pace.
-    pub low_at_micros: Option<i64>,
+/// Everybody's mails over longer times as they were read last. They hardly change within a quarter of an hour, and to read them means to go to each tenant's days.
+#[derive(Debug, Default)]
+pub struct LongerKept(Mutex<Option<(i64, Longer)>>);
+
+impl LongerKept {
+    /// What was read in this quarter of an hour.
+    pub fn of(&self, quarter: i64) -> Option<Longer> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|(at, _)| *at == quarter).map(|(_, longer)| longer.clone())
+    }
+
+    /// Keeps what was read; nothing is kept of a look that needed none.
+    pub fn keep(&self, quarter: i64, longer: &Longer) {
+        if !longer.is_empty() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((quarter, longer.clone()));
+        }
+    }
 }
 
 /// What is read once for all tenants.
@@ -202,7 +205,8 @@ pub async fn of_tenant(
     let mut facts = Facts {
         accounts: sending
             .map(|account| {
-                let state = shared.state(account.id).filter(|state| state.pause.is_some());
+                // An account that is switched off fails nobody.
+                let state = shared.state(account.id).filter(|state| state.pause.is_some() && account.is_enabled);
                 let failure = state.and_then(|state| state.pause.as_deref());
                 Account {
                     id: account.id,
@@ -240,7 +244,7 @@ pub async fn of_tenant(
         facts.hours = Some(hours(tx, tenant, now).await?);
     }
     if is_new_hour && [AlertKind::Cost, AlertKind::CostForecast, AlertKind::CreditLow].into_iter().any(has) {
-        facts.spent = Some(spent(tx, tenant, now).await?);
+        facts.spent = Some(money::spent(tx, tenant, now).await?);
     }
     if let Some(subscribed) = tenant.subscription.as_ref().filter(|_| has(AlertKind::Quota)) {
         let counters = quotas::at(tx, tenant.id, now).await?;
@@ -263,7 +267,7 @@ pub async fn of_tenant(
         rules.iter().filter(|rule| rule.kind == AlertKind::DeadLetters).map(|rule| rule.over_s).collect();
     for over_s in times {
         let since = now.plus_seconds(-over_s);
-        let oldest = first_id(since.plus_seconds(-RETRIED_S));
+        let oldest = MessageId::from_ulid(retention::first_id(since.plus_seconds(-RETRIED_S)));
         let count = alert_facts::dead_letters(tx, tenant.id, since, oldest, TOPICS, DEAD_MAX).await?;
         facts.dead_letters.insert(over_s, count);
     }
@@ -296,17 +300,19 @@ async fn days(tx: &mut Tx, tenant: &Tenant, over_s: i64, now: Timestamp) -> Resu
     Ok(rated(tenant, sums))
 }
 
-/// An id begins with the millisecond it was made in, so the ids of a time are those above its first one.
-fn first_id(at: Timestamp) -> MessageId {
-    MessageId::from_ulid(u128::from(at.as_millis().max(0).unsigned_abs()) << 80)
-}
-
-/// A lane as the tenant sees it. Bulk work waits lawfully, and a paused account has its own alert.
-fn queue(tenant: &Tenant, shared: &Shared, lane: &Lane, now: Timestamp) -> Option<Queue> {
-    if lane.class.is_bulk() || lane.due_at > now || shared.is_paused(lane.account_id) {
+/// A lane as the tenant sees it. What is held back waits lawfully, as bulk work does, and a paused account has its own alert.
+pub(super) fn queue(tenant: &Tenant, shared: &Shared, lane: &Lane, now: Timestamp) -> Option<Queue> {
+    if lane.class.is_bulk()
+        || lane.due_at > now
+        || shared.is_paused(lane.account_id)
+        || tenant.state != TenantState::Active
+    {
         return None;
     }
-    let account = tenant.account(lane.account_id).filter(|account| account.connector.spec().id != "webhook")?;
+    let account = tenant.account(lane.account_id)?;
+    if !account.is_enabled || account.connector.spec().id == "webhook" {
+        return None;
+    }
     Some(Queue {
         subject: account.id.to_string(),
         name: account.name.clone(),
@@ -400,85 +406,6 @@ async fn hours(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Hours, Er
         tenant.timezone
     );
     Ok(Hours { label, by_channel })
-}
-
-async fn spent(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<Spent, Error> {
-    let ledger = credits::find(tx, tenant.id).await?;
-    let currency = ledger.as_ref().map_or_else(|| tenant.currency.clone(), |ledger| ledger.currency.clone());
-    let zone = Zone::named(&tenant.timezone);
-    let begin = zone.begin(now, Interval::Month);
-    // The next month begins within 32 days of the beginning of this one.
-    let end = zone.begin(begin.plus_seconds(32 * 86_400), Interval::Month);
-    let mut sums = [0; 2];
-    for (sum, from) in sums.iter_mut().zip([begin, now.plus_seconds(-7 * 86_400)]) {
-        let filter = Filter { from: message_counters::quarter(from), until: now.plus_seconds(1), ..Filter::default() };
-        let split = Split { currency: true, ..Split::default() };
-        let by_currency = message_counters::sums(tx, Some(tenant.id), &filter, split, SUMS_MAX).await?;
-        *sum =
-            by_currency.iter().filter(|(key, _)| key.currency == currency).map(|(_, counts)| counts.cost_micros).sum();
-    }
-    Ok(Spent {
-        currency,
-        month_micros: sums[0],
-        week_micros: sums[1],
-        low_at_micros: ledger.as_ref().and_then(|ledger| ledger.low_at),
-        month_left_s: (end.as_seconds() - now.as_seconds()).max(0),
-        available_micros: ledger.filter(|ledger| ledger.mode == "prepaid").map(|ledger| ledger.left()),
-    })
-}
-
-/// Reads what the operator's rules are judged by: the same, by provider instead of account. `connectors` says which connector an account in trouble has.
-#[crate::boxed]
-pub async fn of_operator(
-    tx: &mut Tx,
-    rules: &[Rule],
-    shared: &Shared,
-    connectors: &BTreeMap<AccountId, &'static str>,
-    now: Timestamp,
-) -> Result<Facts, Error> {
-    let all = |found: &BTreeMap<TenantId, i64>| found.get(&OPERATOR).copied().unwrap_or(0);
-    let disputed = match rules.iter().any(|rule| rule.kind == AlertKind::PaymentDisputed) {
-        true => purchases::disputed(tx, DISPUTED_MAX).await?,
-        false => 0,
-    };
-    let unmailed = match rules.iter().any(|rule| rule.kind == AlertKind::InvoiceUnmailed) {
-        true => invoices::unmailed(tx, UNMAILED_MAX).await?,
-        false => 0,
-    };
-    let mut facts = Facts { findings: shared.findings.as_ref().map(all), disputed, unmailed, ..Facts::default() };
-    for state in shared.troubled.iter().filter(|state| state.pause.is_some()) {
-        if let Some(connector) = connectors.get(&state.account_id) {
-            *facts.paused_by_connector.entry((*connector).to_owned()).or_default() += 1;
-        }
-    }
-    let waiting = shared
-        .lanes
-        .iter()
-        .filter(|lane| !lane.class.is_bulk() && lane.due_at <= now && !shared.is_paused(lane.account_id));
-    if let Some(since) = waiting.map(|lane| lane.due_at).min() {
-        let (subject, name) = ("queue".to_owned(), "the busiest account".to_owned());
-        facts.queues.push(Queue { subject, name, channels: Vec::new(), since });
-    }
-    let Some(reach_s) = reach_s(rules) else { return Ok(facts) };
-    let filter = Filter {
-        from: message_counters::slot(now.plus_seconds(-reach_s)),
-        until: now.plus_seconds(1),
-        other_than: TOPICS,
-        ..Filter::default()
-    };
-    let split = Split { at: true, channel: true, provider: true, ..Split::default() };
-    for (key, counts) in message_counters::sums(tx, None, &filter, split, SUMS_MAX).await? {
-        let Some(connector) = connectors::registry::find(&key.provider) else { continue };
-        facts.rates.push(Rated {
-            subject: key.provider.clone(),
-            name: connector.spec().name.to_owned(),
-            channel: key.channel,
-            has_receipts: connector.spec().has_receipts,
-            at: key.at,
-            counts,
-        });
-    }
-    Ok(facts)
 }
 
 #[cfg(test)]

@@ -37,10 +37,16 @@ pub enum AlertKind {
     Quota,
     /// The daily check of the books found at least so many things that do not add up.
     LedgerFinding,
-    /// At least so many payments for credit are disputed by their payers, and the disputes are not over (operator).
+    /// At least so many payments for credit are disputed by their payers, and the disputes are not over (operator). Each is an alert of its own.
     PaymentDisputed,
-    /// At least so many invoices that are to be paid did not reach their customers by mail (operator).
+    /// At least so many invoices that are to be paid did not reach their customers by mail (operator). Each is an alert of its own.
     InvoiceUnmailed,
+    /// At least so many registrations with American carriers wait for the operator (operator). Each is an alert of its own.
+    RegistrationStuck,
+    /// A payment for credit brought nobody credit (operator).
+    PaymentStray,
+    /// At least so many payments for credit were found by asking, because their events did not come (operator).
+    PaymentUnheard,
 }
 
 /// In what the threshold is given.
@@ -55,7 +61,7 @@ pub enum AlertUnit {
     Count,
     /// So many times as much.
     Times,
-    /// Units of the tenant's currency.
+    /// Units of the rule's currency.
     Money,
     /// Days.
     Days,
@@ -168,7 +174,7 @@ pub const KINDS: &[Spec] = &[
         kind: AlertKind::BounceRate,
         word: "bounce_rate",
         name: "Bounces",
-        explains: "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When a tenant's account has too few mails in that time, up to 30 days are looked at.",
+        explains: "Too many mails come back. Amazon SES reviews an account at 5 % and pauses it at 10 %; other providers do alike. When there are too few mails in that time, the last 7 and then the last 30 days are looked at.",
         unit: AlertUnit::Percent,
         side: Side::Above,
         threshold_micros: 4 * MICROS,
@@ -185,7 +191,7 @@ pub const KINDS: &[Spec] = &[
         kind: AlertKind::ComplaintRate,
         word: "complaint_rate",
         name: "Complaints",
-        explains: "Too many mails are reported as unwanted. Google wants less than 0.1 % and never 0.3 %; Amazon SES reviews an account at 0.1 %. When a tenant's account has too few mails in that time, up to 30 days are looked at.",
+        explains: "Too many mails are reported as unwanted. Google wants less than 0.1 % and never 0.3 %; Amazon SES reviews an account at 0.1 %. When there are too few mails in that time, the last 7 and then the last 30 days are looked at.",
         unit: AlertUnit::Percent,
         side: Side::Above,
         threshold_micros: 80_000,
@@ -270,7 +276,7 @@ pub const KINDS: &[Spec] = &[
         kind: AlertKind::Cost,
         word: "cost",
         name: "Cost of the month",
-        explains: "The messages accepted since the first of the month, on the tenant's clock, have cost more than this budget, as far as their cost is known. It is in the currency of the tenant's credit, or else its own; what messages cost in another is not counted.",
+        explains: "The messages accepted since the first of the month, on each tenant's clock, have cost more than this budget, as far as their cost is known. A budget is in one currency; what messages cost in another is not counted, and the rule says how much that is.",
         unit: AlertUnit::Money,
         side: Side::Above,
         threshold_micros: 0,
@@ -279,7 +285,7 @@ pub const KINDS: &[Spec] = &[
         for_s: 0,
         severity: Severity::Warning,
         is_tenants: true,
-        is_operators: false,
+        is_operators: true,
         is_by_account: false,
         has_default: false,
     },
@@ -287,7 +293,7 @@ pub const KINDS: &[Spec] = &[
         kind: AlertKind::CostForecast,
         word: "cost_forecast",
         name: "Cost of the month, foreseen",
-        explains: "If the rest of the month is like the last seven days, its messages will cost more than this budget. It is in the currency of the tenant's credit, or else its own; what messages cost in another is not counted.",
+        explains: "If the rest of the month is like the last seven days, its messages will cost more than this budget. A budget is in one currency; what messages cost in another is not counted, and the rule says how much that is.",
         unit: AlertUnit::Money,
         side: Side::Above,
         threshold_micros: 0,
@@ -296,7 +302,7 @@ pub const KINDS: &[Spec] = &[
         for_s: 0,
         severity: Severity::Warning,
         is_tenants: true,
-        is_operators: false,
+        is_operators: true,
         is_by_account: false,
         has_default: false,
     },
@@ -372,11 +378,62 @@ pub const KINDS: &[Spec] = &[
         kind: AlertKind::InvoiceUnmailed,
         word: "invoice_unmailed",
         name: "Invoices not mailed",
-        explains: "An invoice that is to be paid did not reach its customer by mail: it was refused, or came back. The invoice says why.",
+        explains: "An invoice that is to be paid did not reach its customer by mail: it was refused, came back, or cannot be printed. The invoice says why.",
         unit: AlertUnit::Count,
         side: Side::Above,
         threshold_micros: MICROS,
         over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Warning,
+        is_tenants: false,
+        is_operators: true,
+        is_by_account: false,
+        has_default: true,
+    },
+    Spec {
+        kind: AlertKind::RegistrationStuck,
+        word: "registration_stuck",
+        name: "Registrations waiting",
+        explains: "A tenant's registration with American carriers waits for the operator: its provider refuses the account, or did not answer ten times in a row.",
+        unit: AlertUnit::Count,
+        side: Side::Above,
+        threshold_micros: MICROS,
+        over_s: 0,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Warning,
+        is_tenants: false,
+        is_operators: true,
+        is_by_account: false,
+        has_default: true,
+    },
+    Spec {
+        kind: AlertKind::PaymentStray,
+        word: "payment_stray",
+        name: "Payment without credit",
+        explains: "Somebody paid at the payment provider, and it brought nobody credit: the tenant was deleted meanwhile, the payment or the purchase was paid for already, or it is in another currency.",
+        unit: AlertUnit::None,
+        side: Side::Above,
+        threshold_micros: 0,
+        over_s: 7 * DAY_S,
+        at_least: 0,
+        for_s: 0,
+        severity: Severity::Critical,
+        is_tenants: false,
+        is_operators: true,
+        is_by_account: false,
+        has_default: true,
+    },
+    Spec {
+        kind: AlertKind::PaymentUnheard,
+        word: "payment_unheard",
+        name: "Payments not told",
+        explains: "Payments for credit were found only by asking the payment provider, because its events do not come: its webhook endpoint or the signing secret is not set up.",
+        unit: AlertUnit::Count,
+        side: Side::Above,
+        threshold_micros: MICROS,
+        over_s: DAY_S,
         at_least: 0,
         for_s: 0,
         severity: Severity::Warning,
@@ -391,6 +448,11 @@ impl AlertKind {
     /// Everything fixed about it.
     pub fn spec(self) -> &'static Spec {
         KINDS.iter().find(|spec| spec.kind == self).expect("every kind has a line in the table")
+    }
+
+    /// Whether one subject stands for many things that are each to be seen to, so that more of them are told again.
+    pub const fn is_counted(self) -> bool {
+        matches!(self, Self::DeadLetters | Self::LedgerFinding | Self::ProviderFailing)
     }
 
     /// The word in JSON and SQL.

@@ -80,6 +80,7 @@ mod tests {
             detail: "The auth token is wrong.".to_owned(),
             value_micros: 0,
             threshold_micros: 0,
+            currency: None,
             state: "firing".to_owned(),
             times: 1,
             fired_at: Timestamp::from_seconds(1_800_000_000),

@@ -2,8 +2,13 @@
 //!
 //! A receiver is told once that an alert fires and, if that was accepted, once that it is over. What no account takes is tried again after five minutes and then after twice as long each
 //! time, [`TRIES_MAX`] times within half a day, and then given up with the reason. Only what was accepted counts as told.
+//!
+//! What was accepted is looked after for a day: one that could not be delivered counts as told no more and is tried another way, as one more of its tries. As the first is lost for good by
+//! then, nobody is told twice.
 
-use model::{Channel, MessageId, Timestamp};
+use std::collections::BTreeMap;
+
+use model::{AccountId, Channel, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +18,8 @@ use super::rules::Receiver;
 pub const TRIES_MAX: u32 = 8;
 /// Time before a letter is tried a second time, in seconds. Each further time is twice as long.
 const WAIT_S: i64 = 300;
+/// How long it is looked what became of a letter, in seconds: a mail server that gives up says so within hours. The first look is after [`WAIT_S`], each further one after twice as long.
+const LOOKS_S: i64 = 86_400;
 /// Characters of a reason that are kept.
 const REASON_MAX: usize = 500;
 
@@ -45,12 +52,25 @@ impl LetterAbout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterState {
-    /// No account took it yet; it is tried again.
+    /// No account took it yet, or it could not be delivered; it is tried again.
     Waiting,
     /// It was accepted as a message, which says what becomes of it.
     Accepted,
+    /// It arrived, as its provider says; many say nothing.
+    Delivered,
+    /// It was accepted and could not be delivered, and it is not tried again.
+    Undelivered,
     /// No account took it, and it is not tried again.
     GivenUp,
+}
+
+/// A way a letter went by and was not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LostWay {
+    /// Through this account.
+    pub account_id: AccountId,
+    /// Whether it would be so again: the address does not exist, or wants none. Otherwise it is taken again when there is no other.
+    pub is_for_good: bool,
 }
 
 /// A letter about an alert, to one receiver.
@@ -68,9 +88,9 @@ pub struct AlertLetter {
     pub state: LetterState,
     /// How often it was tried, up to 8 times.
     pub tries: u32,
-    /// Why no account took it the last time.
+    /// Why no account took it the last time, or why it could not be delivered.
     pub reason: Option<String>,
-    /// The message it is; `null` until it was accepted, and for one that left through the operator's account.
+    /// The message it was last; `null` until it was accepted, and for one that left through the operator's account.
     #[schema(value_type = Option<String>)]
     pub message_id: Option<MessageId>,
     /// Whether it left through the operator's account.
@@ -79,6 +99,10 @@ pub struct AlertLetter {
     /// When it was last tried.
     #[schema(value_type = String, format = DateTime)]
     pub tried_at: Timestamp,
+    /// By which ways it went and was not delivered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(ignore)]
+    pub(super) lost: Vec<LostWay>,
 }
 
 /// What became of one try.
@@ -93,6 +117,19 @@ pub(super) enum Tried {
     },
     /// None did, for this reason.
     Refused(String),
+    /// None will: by every way there is it could not be delivered.
+    Hopeless(String),
+}
+
+/// What became of a letter that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Became {
+    /// It arrived.
+    Delivered,
+    /// It did not, by this way and for this reason.
+    Lost(LostWay, String),
+    /// A person canceled it.
+    Canceled,
 }
 
 impl AlertLetter {
@@ -102,6 +139,18 @@ impl AlertLetter {
         (self.state == LetterState::Waiting).then(|| self.tried_at.plus_seconds(WAIT_S << doublings))
     }
 
+    /// When it is next looked what became of it; `None` when nothing more is to be expected.
+    fn look_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let waits = std::iter::successors(Some(WAIT_S), |wait_s| Some(wait_s * 2));
+        let looks = waits.take_while(|wait_s| *wait_s <= LOOKS_S).map(|wait_s| self.tried_at.plus_seconds(wait_s));
+        looks.filter(|_| self.state == LetterState::Accepted).find(|at| *at > now)
+    }
+
+    /// Whether the receiver knows what it says, as far as anybody can tell.
+    pub fn is_heard(&self) -> bool {
+        matches!(self.state, LetterState::Accepted | LetterState::Delivered)
+    }
+
     fn is_to(&self, receiver: &Receiver) -> bool {
         self.channel == receiver.channel && self.to == receiver.to
     }
@@ -109,7 +158,8 @@ impl AlertLetter {
 
 /// A letter as its owner sees it: a tenant does not see messages of the operator's.
 pub(super) fn shown(letter: AlertLetter, is_operators: bool) -> AlertLetter {
-    AlertLetter { message_id: letter.message_id.filter(|_| is_operators || !letter.by_operator), ..letter }
+    let message_id = letter.message_id.filter(|_| is_operators || !letter.by_operator);
+    AlertLetter { message_id, lost: Vec::new(), ..letter }
 }
 
 /// Reads the database's text.
@@ -122,6 +172,11 @@ pub(super) fn write(letters: &[AlertLetter]) -> String {
     serde_json::to_string(letters).expect("letters have a JSON form")
 }
 
+/// The letter to a receiver that says this.
+pub(super) fn find<'a>(letters: &'a [AlertLetter], about: LetterAbout, receiver: &Receiver) -> Option<&'a AlertLetter> {
+    letters.iter().find(|letter| letter.about == about && letter.is_to(receiver))
+}
+
 /// Who is to be written to now. Without letters from before (`None`) that something is over is told to everybody; otherwise to those who know that it fired.
 pub(super) fn due(
     letters: Option<&[AlertLetter]>,
@@ -129,12 +184,12 @@ pub(super) fn due(
     receivers: &[Receiver],
     now: Timestamp,
 ) -> Vec<Receiver> {
-    let is_due = |receiver: &&Receiver| {
-        let letter = letters.unwrap_or_default().iter().find(|letter| letter.is_to(receiver));
-        match letter {
-            Some(letter) if letter.about == about => letter.next_at().is_some_and(|at| at <= now),
-            Some(letter) => about == LetterAbout::Firing || letter.state == LetterState::Accepted,
-            None => about == LetterAbout::Firing || letters.is_none(),
+    let known = letters.unwrap_or_default();
+    let is_due = |receiver: &&Receiver| match (find(known, about, receiver), about) {
+        (Some(letter), _) => letter.next_at().is_some_and(|at| at <= now),
+        (None, LetterAbout::Firing) => true,
+        (None, LetterAbout::Resolved) => {
+            letters.is_none() || find(known, LetterAbout::Firing, receiver).is_some_and(AlertLetter::is_heard)
         }
     };
     receivers.iter().filter(is_due).cloned().collect()
@@ -148,35 +203,91 @@ pub(super) fn note(
     tried: &Tried,
     now: Timestamp,
 ) {
-    let tries = tries(letters, about, receiver) + 1;
-    letters.retain(|letter| !letter.is_to(receiver));
-    let (state, reason, message_id, by_operator) = match tried {
-        Tried::Accepted { message_id, by_operator } => (LetterState::Accepted, None, *message_id, *by_operator),
-        Tried::Refused(reason) => {
-            let state = if tries < TRIES_MAX { LetterState::Waiting } else { LetterState::GivenUp };
-            (state, Some(reason.chars().take(REASON_MAX).collect()), None, false)
+    let before = letters.iter().position(|letter| letter.about == about && letter.is_to(receiver));
+    let mut letter = before.map_or_else(
+        || AlertLetter {
+            channel: receiver.channel,
+            to: receiver.to.clone(),
+            about,
+            state: LetterState::Waiting,
+            tries: 0,
+            reason: None,
+            message_id: None,
+            by_operator: false,
+            tried_at: now,
+            lost: Vec::new(),
+        },
+        |place| letters.remove(place),
+    );
+    (letter.tries, letter.tried_at) = (letter.tries + 1, now);
+    match tried {
+        Tried::Accepted { message_id, by_operator } => {
+            (letter.state, letter.reason) = (LetterState::Accepted, None);
+            (letter.message_id, letter.by_operator) = (*message_id, *by_operator);
         }
-    };
-    letters.push(AlertLetter {
-        channel: receiver.channel,
-        to: receiver.to.clone(),
-        about,
-        state,
-        tries,
-        reason,
-        message_id,
-        by_operator,
-        tried_at: now,
-    });
+        Tried::Refused(reason) => {
+            letter.reason = Some(shortened(reason));
+            letter.state = if letter.tries < TRIES_MAX { LetterState::Waiting } else { letter.ended() };
+        }
+        Tried::Hopeless(reason) => {
+            let before = letter.reason.take().map_or_else(String::new, |before| before + " ");
+            letter.reason = Some(shortened(&(before + reason)));
+            letter.state = letter.ended();
+        }
+    }
+    letters.push(letter);
 }
 
-/// Puts what another node got accepted meanwhile before what was refused here.
+impl AlertLetter {
+    /// What a letter is that is not tried any more.
+    fn ended(&self) -> LetterState {
+        if self.lost.is_empty() { LetterState::GivenUp } else { LetterState::Undelivered }
+    }
+}
+
+fn shortened(reason: &str) -> String {
+    reason.chars().take(REASON_MAX).collect()
+}
+
+/// The messages of letters of which it is to be looked what became of them, and whether they left through the operator's account.
+pub(super) fn open(letters: &[AlertLetter]) -> impl Iterator<Item = (MessageId, bool)> {
+    let accepted = letters.iter().filter(|letter| letter.state == LetterState::Accepted);
+    accepted.filter_map(|letter| letter.message_id.map(|id| (id, letter.by_operator)))
+}
+
+/// Notes what became of letters that were accepted. One that was lost is tried again if it says what is `about` to be said, and if it was not tried too often. Answers whether one was lost.
+pub(super) fn follow(letters: &mut [AlertLetter], about: LetterAbout, became: &BTreeMap<MessageId, Became>) -> bool {
+    let mut is_lost = false;
+    for letter in letters.iter_mut().filter(|letter| letter.state == LetterState::Accepted) {
+        match letter.message_id.and_then(|id| became.get(&id)) {
+            None => {}
+            Some(Became::Delivered) => letter.state = LetterState::Delivered,
+            Some(Became::Canceled) => {
+                is_lost = true;
+                letter.reason = Some("Somebody canceled it.".to_owned());
+                letter.state = LetterState::Undelivered;
+            }
+            Some(Became::Lost(way, reason)) => {
+                is_lost = true;
+                letter.lost.retain(|lost| lost.account_id != way.account_id);
+                letter.lost.push(*way);
+                letter.reason = Some(shortened(reason));
+                let is_tried = letter.about == about && letter.tries < TRIES_MAX;
+                letter.state = if is_tried { LetterState::Waiting } else { LetterState::Undelivered };
+            }
+        }
+    }
+    is_lost
+}
+
+/// Puts what another node got accepted meanwhile before what was refused here. What was seen to be lost is not that.
 pub(super) fn keep_accepted(letters: &mut [AlertLetter], known: &[AlertLetter]) {
-    for letter in letters.iter_mut().filter(|letter| letter.state != LetterState::Accepted) {
+    for letter in letters.iter_mut().filter(|letter| !letter.is_heard()) {
         let is_same = |other: &&AlertLetter| {
             (other.channel, &other.to, other.about) == (letter.channel, &letter.to, letter.about)
+                && other.message_id != letter.message_id
         };
-        let accepted = known.iter().filter(is_same).find(|other| other.state == LetterState::Accepted);
+        let accepted = known.iter().filter(is_same).find(|other| other.is_heard());
         if let Some(accepted) = accepted {
             *letter = accepted.clone();
         }
@@ -185,29 +296,43 @@ pub(super) fn keep_accepted(letters: &mut [AlertLetter], known: &[AlertLetter]) 
 
 /// How often a letter has been tried.
 pub(super) fn tries(letters: &[AlertLetter], about: LetterAbout, receiver: &Receiver) -> u32 {
-    let found = letters.iter().find(|letter| letter.is_to(receiver) && letter.about == about);
-    found.map_or(0, |letter| letter.tries)
+    find(letters, about, receiver).map_or(0, |letter| letter.tries)
 }
 
 /// Ends the letters that wait, with the reason.
 pub(super) fn end(letters: &mut [AlertLetter], reason: &str) {
     for letter in letters.iter_mut().filter(|letter| letter.state == LetterState::Waiting) {
-        letter.state = LetterState::GivenUp;
+        letter.state = letter.ended();
         letter.reason = Some(match letter.reason.take() {
-            Some(before) => format!("{reason} {before}").chars().take(REASON_MAX).collect(),
+            Some(before) => shortened(&format!("{reason} {before}")),
             None => reason.to_owned(),
         });
     }
 }
 
-/// When the next letter is tried; `None` when there is none.
-pub(super) fn next(letters: &[AlertLetter]) -> Option<Timestamp> {
-    letters.iter().filter_map(AlertLetter::next_at).min()
+/// Readies the letters of an alert that came back while nothing is said of it any more: who never heard that it fires is tried anew, who knows is not told again, and that it was over is
+/// not said by letters that wait.
+pub(super) fn reopen(letters: &mut Vec<AlertLetter>) {
+    letters.retain(|letter| letter.about == LetterAbout::Firing || letter.is_heard());
+    for letter in letters.iter_mut().filter(|letter| !letter.is_heard()) {
+        (letter.state, letter.tries) = (LetterState::Waiting, 0);
+    }
+}
+
+/// When the next letter of those that say this is tried or looked after; `None` when there is none.
+pub(super) fn next(letters: &[AlertLetter], about: LetterAbout, now: Timestamp) -> Option<Timestamp> {
+    let said = letters.iter().filter(|letter| letter.about == about);
+    said.filter_map(|letter| letter.next_at().or_else(|| letter.look_at(now))).min()
 }
 
 /// Whether somebody knows that the alert fires.
 pub(super) fn is_told(letters: &[AlertLetter]) -> bool {
-    letters.iter().any(|letter| letter.about == LetterAbout::Firing && letter.state == LetterState::Accepted)
+    letters.iter().any(|letter| letter.about == LetterAbout::Firing && letter.is_heard())
+}
+
+/// When a letter was last accepted that was not lost.
+pub(super) fn heard_at(letters: &[AlertLetter]) -> Option<Timestamp> {
+    letters.iter().filter(|letter| letter.is_heard()).map(|letter| letter.tried_at).max()
 }
 
 #[cfg(test)]
@@ -225,7 +350,17 @@ mod tests {
     }
 
     fn accepted() -> Tried {
-        Tried::Accepted { message_id: Some(MessageId::from_ulid(7)), by_operator: false }
+        accepted_as(7)
+    }
+
+    fn accepted_as(message: u128) -> Tried {
+        Tried::Accepted { message_id: Some(MessageId::from_ulid(message)), by_operator: false }
+    }
+
+    /// What became of one message.
+    fn lost(message: u128, account: u128, is_for_good: bool) -> BTreeMap<MessageId, Became> {
+        let way = LostWay { account_id: AccountId::from_ulid(account), is_for_good };
+        BTreeMap::from([(MessageId::from_ulid(message), Became::Lost(way, "No such mailbox.".to_owned()))])
     }
 
     #[test]
@@ -235,7 +370,7 @@ mod tests {
         loop {
             assert_eq!(due(Some(&letters), LetterAbout::Firing, &everybody, now), everybody);
             note(&mut letters, LetterAbout::Firing, &everybody[0], &refused(), now);
-            let Some(at) = next(&letters) else { break };
+            let Some(at) = next(&letters, LetterAbout::Firing, now) else { break };
             assert_eq!(due(Some(&letters), LetterAbout::Firing, &everybody, at.plus_seconds(-1)), []);
             waits.push((at.as_seconds() - now.as_seconds()) / 60);
             now = at;
@@ -261,7 +396,7 @@ mod tests {
         assert_eq!(due(Some(&letters), LetterAbout::Resolved, &everybody, START), []);
         assert_eq!(due(Some(&letters), LetterAbout::Resolved, &everybody, later), everybody[..1]);
         note(&mut letters, LetterAbout::Resolved, &ada, &accepted(), later);
-        assert_eq!((due(Some(&letters), LetterAbout::Resolved, &everybody, later), next(&letters)), (vec![], None));
+        assert_eq!(due(Some(&letters), LetterAbout::Resolved, &everybody, later), []);
         assert_eq!(due(None, LetterAbout::Resolved, &everybody, START), everybody, "an earlier version told everybody");
         let mut elsewhere = Vec::new();
         note(&mut elsewhere, LetterAbout::Resolved, &ada, &refused(), later);
@@ -269,5 +404,84 @@ mod tests {
         assert_eq!(elsewhere[0].state, LetterState::Accepted, "two nodes told her at the same time");
         assert_eq!(read(Some(&write(&letters))), letters);
         assert_eq!(read(Some("nonsense")), []);
+    }
+
+    #[test]
+    fn what_was_accepted_is_looked_after_for_a_day() {
+        let mut letters = Vec::new();
+        note(&mut letters, LetterAbout::Firing, &to("ada@acme.example"), &accepted(), START);
+        let (mut now, mut looks) = (START, Vec::new());
+        while let Some(at) = next(&letters, LetterAbout::Firing, now) {
+            looks.push((at.as_seconds() - START.as_seconds()) / 60);
+            now = at;
+        }
+        assert_eq!(looks, [5, 10, 20, 40, 80, 160, 320, 640, 1_280]);
+        assert_eq!(open(&letters).collect::<Vec<_>>(), [(MessageId::from_ulid(7), false)]);
+        let arrived = BTreeMap::from([(MessageId::from_ulid(7), Became::Delivered)]);
+        assert!(!follow(&mut letters, LetterAbout::Firing, &arrived));
+        assert_eq!((letters[0].state, next(&letters, LetterAbout::Firing, START)), (LetterState::Delivered, None));
+    }
+
+    #[test]
+    fn what_was_lost_is_not_told_and_is_tried_as_often_as_any_other() {
+        let ada = to("ada@acme.example");
+        let (mut letters, mut now) = (Vec::new(), START);
+        for message in 1..=u128::from(TRIES_MAX) {
+            assert_eq!(due(Some(&letters), LetterAbout::Firing, std::slice::from_ref(&ada), now).len(), 1, "{message}");
+            note(&mut letters, LetterAbout::Firing, &ada, &accepted_as(message), now);
+            assert_eq!((is_told(&letters), heard_at(&letters)), (true, Some(now)));
+            let known = letters.clone();
+            assert!(follow(&mut letters, LetterAbout::Firing, &lost(message, 3, false)));
+            assert_eq!((is_told(&letters), heard_at(&letters), letters[0].lost.len()), (false, None, 1));
+            keep_accepted(&mut letters, &known);
+            assert!(!letters[0].is_heard(), "what the row still says of the lost one is no news");
+            now = next(&letters, LetterAbout::Firing, now).unwrap_or(now);
+        }
+        assert_eq!((letters[0].state, letters[0].tries), (LetterState::Undelivered, TRIES_MAX));
+        assert_eq!(letters[0].reason.as_deref(), Some("No such mailbox."));
+        assert_eq!(due(Some(&letters), LetterAbout::Firing, &[ada], now.plus_seconds(86_400)), []);
+        assert_eq!(shown(letters[0].clone(), false).lost, []);
+    }
+
+    #[test]
+    fn what_no_way_can_deliver_is_given_up_at_once() {
+        let ada = to("ada@acme.example");
+        let mut letters = Vec::new();
+        note(&mut letters, LetterAbout::Firing, &ada, &accepted(), START);
+        follow(&mut letters, LetterAbout::Firing, &lost(7, 3, true));
+        assert_eq!(letters[0].state, LetterState::Waiting);
+        note(&mut letters, LetterAbout::Firing, &ada, &Tried::Hopeless("No such mailbox.".to_owned()), START);
+        assert_eq!(
+            (letters[0].state, letters[0].message_id),
+            (LetterState::Undelivered, Some(MessageId::from_ulid(7)))
+        );
+        // Once it is over, that it fired need not be said.
+        let mut over = Vec::new();
+        note(&mut over, LetterAbout::Firing, &ada, &accepted(), START);
+        follow(&mut over, LetterAbout::Resolved, &lost(7, 3, false));
+        assert_eq!(over[0].state, LetterState::Undelivered);
+    }
+
+    #[test]
+    fn an_alert_that_comes_back_silently_is_told_to_those_who_never_heard_of_it() {
+        let [ada, bo, cy, di] = ["ada", "bo", "cy", "di"].map(|name| to(&format!("{name}@acme.example")));
+        let mut letters = Vec::new();
+        for heard in [&ada, &bo] {
+            note(&mut letters, LetterAbout::Firing, heard, &accepted(), START);
+        }
+        note(&mut letters, LetterAbout::Firing, &cy, &refused(), START);
+        end(&mut letters, "It was over first.");
+        note(&mut letters, LetterAbout::Resolved, &ada, &accepted(), START);
+        note(&mut letters, LetterAbout::Resolved, &bo, &refused(), START);
+        reopen(&mut letters);
+        let (everybody, later) = ([ada, bo.clone(), cy.clone(), di.clone()], START.plus_seconds(600));
+        assert_eq!(
+            due(Some(&letters), LetterAbout::Firing, &everybody, later),
+            [cy.clone(), di],
+            "the rule names one more"
+        );
+        note(&mut letters, LetterAbout::Firing, &cy, &accepted(), later);
+        // Ada heard that it was over, and nothing since.
+        assert_eq!(due(Some(&letters), LetterAbout::Resolved, &everybody, later), [bo, cy]);
     }
 }

@@ -8,10 +8,17 @@ use serde_json::json;
 use store::{
     Tx, alert_rules,
     alerts::{self as rows, Alert},
+    payments,
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AlertCounts, AlertKind, AlertState, AlertView, evaluate::Memory, letters, rules::Rule, view};
+use super::{
+    AlertCounts, AlertKind, AlertState, AlertView,
+    evaluate::{Memory, SUBJECTS_MAX},
+    letters,
+    rules::Rule,
+    view,
+};
 use crate::{
     Engine, Error, Parts, audit,
     directory::Tenant,
@@ -217,29 +224,32 @@ async fn act(
     Ok(reply)
 }
 
-/// Ends what fires under a rule that stops watching, and forgets what the rule remembers: nobody would end it, and it would stay silent when it watches again.
+/// Ends what fires under a rule that stops watching, because it was switched off or deleted (`why`), and forgets what the rule remembers: nobody would end it, and it would stay silent when it watches again.
 pub(super) async fn end_of_rule(
     tx: &mut Tx,
     tenant: Option<&Tenant>,
     rule: &alert_rules::AlertRule,
-    by: &str,
+    by: &Caller,
+    why: &str,
     ids: &model::Ids,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let states = alert_rules::states(tx, rule.tenant_id).await?;
-    let mine: Vec<_> = states.into_iter().filter(|state| state.rule_id == rule.id).collect();
-    for id in mine.iter().filter_map(|state| state.alert_id) {
-        let Some(mut row) = rows::lock(tx, rule.tenant_id, id).await? else { continue };
-        if AlertState::from_stored(&row.state) == AlertState::Resolved {
-            continue;
-        }
-        close(&mut row, by, "Its rule does not watch any more.", now);
+    let filter = rows::Filter { is_open: true, rule_id: Some(rule.id), ..rows::Filter::default() };
+    let newest = AlertId::from_ulid(u128::MAX);
+    for open in rows::list(tx, rule.tenant_id, &filter, newest, SUBJECTS_MAX as i64).await? {
+        // Letters about it may have been handed over since.
+        let Some(mut row) = rows::lock(tx, rule.tenant_id, open.id).await? else { continue };
+        close(&mut row, &by.actor(), why, now);
         rows::put(tx, &row).await?;
+        let detail = json!({"title": row.title, "note": why});
+        audit::record(tx, rule.tenant_id, ids, now, by, "alert.resolved", row.id, &detail).await?;
         if let Some(shown) = view::alert(&row) {
             tell(tx, tenant, "alert.resolved", &shown, ids, now, 0).await?;
         }
     }
-    let gone: Vec<_> = mine.into_iter().map(|state| (state.rule_id, state.subject)).collect();
+    let states = alert_rules::states(tx, rule.tenant_id).await?;
+    let mine = states.into_iter().filter(|state| state.rule_id == rule.id);
+    let gone: Vec<_> = mine.map(|state| (state.rule_id, state.subject)).collect();
     Ok(alert_rules::remove_states(tx, rule.tenant_id, &gone).await?)
 }
 
@@ -255,6 +265,10 @@ fn close(row: &mut Alert, by: &str, why: &str, now: Timestamp) {
 /// Ends an alert by hand, and what its rule remembers with it.
 async fn end(tx: &mut Tx, row: &mut Alert, by: &str, now: Timestamp) -> Result<(), Error> {
     close(row, by, "Somebody resolved the alert first.", now);
+    if AlertKind::from_stored(&row.kind) == Some(AlertKind::PaymentStray) {
+        // Nothing else says that somebody took care of it.
+        payments::settle(tx, &row.subject, now).await?;
+    }
     let rule = alert_rules::find(tx, row.tenant_id, row.rule_id).await?;
     let Some(rule) = rule.as_ref().and_then(Rule::from_row) else { return Ok(()) };
     let states = alert_rules::states(tx, row.tenant_id).await?;

@@ -1,20 +1,25 @@
 //! From facts to readings: what a rule sees of each subject, how bad that is, and in words. Pure.
 
 mod money;
+mod payments;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Channel, Timestamp};
 use store::message_counters::{Counts, SLOT_S};
 
-use self::money::{cost, credit, forecast, used};
+use self::{
+    money::{cost, credit, used},
+    payments::{stray, unheard},
+};
 use super::{
     AlertKind,
-    facts::{Facts, Hours, Rated},
+    facts::{Disputed, Facts, Hours, Rated, Stuck, Unmailed},
     kinds::{AlertUnit, Side},
     rules::Rule,
     words::{self, duration, grouped_number, percent},
 };
+use crate::routing::figures;
 
 /// Share of the threshold below which (or of the room above it, over which) it is over.
 const OVER_PERCENT: i64 = 80;
@@ -97,22 +102,25 @@ pub fn measure(rule: &Rule, facts: &Facts, held_micros: Option<i64>, now: Timest
         AlertKind::AccountFailing => Some(failing_accounts(rule, facts, now)),
         AlertKind::ProviderFailing => Some(failing_providers(rule, facts)),
         AlertKind::DeliveryRate => Some(delivery(rule, facts, now)),
-        AlertKind::BounceRate => Some(share_of_mails(rule, facts, now, "came back", |c| c.outcome.bounced)),
+        AlertKind::BounceRate => Some(share_of_mails(rule, facts, now, "came back", bounced)),
         AlertKind::ComplaintRate => {
-            Some(share_of_mails(rule, facts, now, "were reported as unwanted", |c| c.complained))
+            Some(share_of_mails(rule, facts, now, "were reported as unwanted", |c| (c.outcome.sent, c.complained)))
         }
         AlertKind::UsageAnomaly => facts.hours.as_ref().map(|hours| unusual(rule, hours)),
         AlertKind::Registration => Some(lapsed(facts)),
         AlertKind::QueueAge => Some(queues(rule, facts, now)),
-        AlertKind::Cost => facts.spent.as_ref().map(|spent| vec![cost(rule, spent, spent.month_micros, false)]),
-        AlertKind::CostForecast => facts.spent.as_ref().map(|spent| vec![cost(rule, spent, forecast(spent), true)]),
+        AlertKind::Cost => facts.spent.as_ref().map(|spent| vec![cost(rule, spent, false)]),
+        AlertKind::CostForecast => facts.spent.as_ref().map(|spent| vec![cost(rule, spent, true)]),
         AlertKind::CreditLow => {
             facts.spent.as_ref().map(|spent| credit(rule, spent, held_micros).into_iter().collect())
         }
         AlertKind::Quota => Some(facts.quotas.iter().flat_map(|quota| used(rule, quota)).collect()),
-        AlertKind::LedgerFinding => facts.findings.map(|count| vec![findings(rule, count)]),
-        AlertKind::PaymentDisputed => Some(vec![disputed(rule, facts.disputed)]),
-        AlertKind::InvoiceUnmailed => Some(vec![unmailed(rule, facts.unmailed)]),
+        AlertKind::LedgerFinding => facts.findings.map(|count| findings(rule, count, facts)),
+        AlertKind::PaymentDisputed => Some(disputed(rule, &facts.disputed)),
+        AlertKind::InvoiceUnmailed => Some(unmailed(rule, &facts.unmailed)),
+        AlertKind::RegistrationStuck => Some(stuck(rule, &facts.stuck)),
+        AlertKind::PaymentStray => Some(stray(rule, &facts.strays, now)),
+        AlertKind::PaymentUnheard => Some(vec![unheard(rule, &facts.unheard, now)]),
         AlertKind::DeadLetters => facts.dead_letters.get(&rule.over_s).map(|count| vec![dead_letters(rule, *count)]),
     }
 }
@@ -167,8 +175,8 @@ fn arrived(rated: &Rated, now: Timestamp) -> (i64, i64) {
     let o = &rated.counts.outcome;
     let bad = o.failed + o.bounced;
     if !rated.has_receipts {
-        // What such a provider refuses was not sent; what comes back was.
-        return (o.sent + o.failed, (o.sent - o.bounced).max(0));
+        let score = figures::without_receipts(&rated.counts);
+        return (score.ended, score.delivered);
     }
     let is_old = rated.at.plus_seconds(SLOT_S + GRACE_S) <= now;
     let known = o.delivered + bad;
@@ -211,12 +219,18 @@ fn delivery(rule: &Rule, facts: &Facts, now: Timestamp) -> Vec<Reading> {
     groups.into_iter().map(reading).collect()
 }
 
+/// Mails, and how many of them came back. An address a mail server refuses at once is as bad as one it reports later, though the mail was never sent.
+fn bounced(counts: &Counts) -> (i64, i64) {
+    let bounced = counts.outcome.bounced.max(counts.failed_recipient);
+    (counts.outcome.sent + bounced - counts.outcome.bounced, bounced)
+}
+
 fn share_of_mails(
     rule: &Rule,
     facts: &Facts,
     now: Timestamp,
     what: &str,
-    count: impl Fn(&Counts) -> i64,
+    count: impl Fn(&Counts) -> (i64, i64),
 ) -> Vec<Reading> {
     let from = now.plus_seconds(-rule.over_s);
     let is_mail = |rated: &&Rated| rated.channel == Channel::Email;
@@ -232,9 +246,9 @@ fn share_of_mails(
             std::iter::once((rule.over_s, &recent)).chain(longer.iter().map(|(over_s, groups)| (*over_s, groups)));
         let found = times.filter_map(|(over_s, groups)| {
             let rates = groups.get(&subject)?;
-            let sum = |of: &dyn Fn(&Counts) -> i64| rates.iter().map(|rated| of(&rated.counts)).sum::<i64>();
-            let sent = sum(&|c| c.outcome.sent);
-            (sent >= rule.at_least.max(1)).then(|| (over_s, sent, sum(&count), rates[0].name.clone()))
+            let counts = rates.iter().map(|rated| count(&rated.counts));
+            let (sent, bad) = counts.fold((0, 0), |(sent, bad), (more, more_bad)| (sent + more, bad + more_bad));
+            (sent >= rule.at_least.max(1)).then(|| (over_s, sent, bad, rates[0].name.clone()))
         });
         let Some((over_s, sent, bad, name)) = found.into_iter().next() else { return Reading::of(&subject) };
         let value_micros = share(bad, sent);
@@ -401,56 +415,87 @@ fn counted(rule: &Rule, subject: &str, count: i64, title: String, detail: String
     Reading { level: level(rule, value_micros), value_micros, title, detail, ..Reading::of(subject) }
 }
 
-fn findings(rule: &Rule, count: i64) -> Reading {
-    let (noun, verb) = if count == 1 { ("thing", "does") } else { ("things", "do") };
-    counted(
-        rule,
-        "books",
-        count,
-        format!("{} {noun} in the books {verb} not add up", grouped_number(count)),
-        format!(
-            "The last daily check counted again what was sent, charged and invoiced, and found {} {noun} that {verb} not add up. `tidings doctor --ledger` lists them; the event `ledger.difference` names the first ten of a tenant.",
-            grouped_number(count)
-        ),
-    )
+/// What the check of the books found; for the operator by tenant, as what is found at one is no less the matter when another is in order again.
+fn findings(rule: &Rule, total: i64, facts: &Facts) -> Vec<Reading> {
+    let reading = |subject: &str, whose: &str, count: i64| {
+        let (noun, verb) = if count == 1 { ("thing", "does") } else { ("things", "do") };
+        let number = grouped_number(count);
+        let title = format!("{number} {noun} in the books{whose} {verb} not add up");
+        let detail = format!(
+            "The last daily check counted again what was sent, charged and invoiced, and found {number} {noun}{whose} that {verb} not add up. `tidings doctor --ledger` lists them; the event `ledger.difference` names the first ten of a tenant.",
+        );
+        Reading { level: level(rule, total * MICROS), ..counted(rule, subject, count, title, detail) }
+    };
+    let of = facts.findings_of.iter();
+    let mut all: Vec<Reading> =
+        of.map(|(tenant, name, count)| reading(&tenant.to_string(), &format!(" of {name}"), *count)).collect();
+    let rest = total - facts.findings_of.iter().map(|(.., count)| count).sum::<i64>();
+    if all.is_empty() || rest > 0 {
+        all.push(reading("books", "", rest));
+    }
+    all
 }
 
-fn disputed(rule: &Rule, count: i64) -> Reading {
-    let (noun, verb) = if count == 1 { ("payment", "is") } else { ("payments", "are") };
-    counted(
-        rule,
-        "disputes",
-        count,
-        format!("{} {noun} for credit {verb} disputed", grouped_number(count)),
-        format!(
-            "{} {noun} for credit {verb} disputed at the payer's bank. Answer at the payment provider before its deadline, or the money is lost; the purchase says until when, and the event `credit.disputed` told the tenant.",
-            grouped_number(count)
-        ),
-    )
+/// Each disputed payment by itself: each has its own deadline, and a second one is no less the matter than the first.
+fn disputed(rule: &Rule, all: &[Disputed]) -> Vec<Reading> {
+    let count = all.len() as i64;
+    let reading = |of: &Disputed| {
+        let until = of.respond_by.map_or_else(
+            || "before its deadline".to_owned(),
+            |at| format!("until {} (UTC)", at.jiff().strftime("%-d %B %Y, %H:%M")),
+        );
+        let title = format!("A payment of {} by {} is disputed", of.amount, of.whose);
+        let detail = format!(
+            "The payment of {} for credit of {} is disputed at the payer's bank: it is the purchase {}. Answer at the payment provider {until}, or the money is lost.",
+            of.amount, of.whose, of.id
+        );
+        counted(rule, &of.id, count, title, detail)
+    };
+    all.iter().map(reading).collect()
 }
 
-fn unmailed(rule: &Rule, count: i64) -> Reading {
-    let noun = if count == 1 { "invoice" } else { "invoices" };
-    counted(
-        rule,
-        "invoices",
-        count,
-        format!("{} {noun} did not reach the customer by mail", grouped_number(count)),
-        format!(
-            "{} {noun} to be paid did not reach the customer by mail. The invoice says why: put right what is in the way (the customer's address with PATCH /v1/subscription, the mail account with PATCH /v1/billing-settings), or send it again with POST /v1/invoices/{{id}}/send.",
-            grouped_number(count)
-        ),
-    )
+/// Each invoice by itself.
+fn unmailed(rule: &Rule, all: &[Unmailed]) -> Vec<Reading> {
+    let count = all.len() as i64;
+    let reading = |of: &Unmailed| {
+        let why = of.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        let title = format!("The invoice {} did not reach {} by mail", of.number, of.whose);
+        let detail = format!(
+            "The invoice {} to {} did not arrive{why}{} Put right what is in the way (the customer's address with PATCH /v1/subscription, the mail account with PATCH /v1/billing-settings), or send it again with POST /v1/invoices/{}/send; a draft that could not be printed is issued then.",
+            of.number,
+            of.whose,
+            if why.ends_with(['.', '!', '?']) { "" } else { "." },
+            of.id
+        );
+        counted(rule, &of.id, count, title, detail)
+    };
+    all.iter().map(reading).collect()
+}
+
+/// Each registration by itself.
+fn stuck(rule: &Rule, all: &[Stuck]) -> Vec<Reading> {
+    let count = all.len() as i64;
+    let reading = |of: &Stuck| {
+        let why = of.why.as_ref().map_or_else(String::new, |why| format!(" {why}"));
+        let title = format!("A registration of {} waits for the operator", of.whose);
+        let detail = format!(
+            "The registration {} of {} with American carriers waits for the operator.{why} Put right what is in the way and let it go on with POST {}/submit; text messages to the United States may be refused meanwhile.",
+            of.id, of.whose, of.path
+        );
+        counted(rule, &of.id, count, title, detail)
+    };
+    all.iter().map(reading).collect()
 }
 
 fn dead_letters(rule: &Rule, count: i64) -> Reading {
+    let noun = if count == 1 { "message" } else { "messages" };
     counted(
         rule,
         "dead_letters",
         count,
-        format!("{} messages failed after every try", grouped_number(count)),
+        format!("{} {noun} failed after every try", grouped_number(count)),
         format!(
-            "{} messages became dead letters in the last {}. See why under Dead letters, mend the cause, and retry them.",
+            "{} {noun} became dead letters in the last {}. See why under Dead letters, mend the cause, and retry them.",
             grouped_number(count),
             duration(rule.over_s)
         ),
@@ -518,9 +563,12 @@ mod tests {
         check(0, out(100, 40, 60, 0), true, (Level::Bad, 40));
         check(1, out(20, 0, 20, 0), true, (Level::Unknown, 0));
         check(1, out(0, 0, 80, 0), true, (Level::Bad, 0));
-        check(1, out(100, 0, 0, 2), false, (Level::Good, 98));
-        check(1, out(10, 0, 90, 0), false, (Level::Bad, 10));
-        check(1, out(50, 0, 49, 0), false, (Level::Bad, 50));
+        let of = |accepted, counts| usage::Counts { accepted, ..counts };
+        check(1, of(100, out(100, 0, 0, 2)), false, (Level::Good, 98));
+        check(1, of(100, out(10, 0, 90, 0)), false, (Level::Bad, 10));
+        check(1, of(99, out(50, 0, 49, 0)), false, (Level::Bad, 50));
+        // Amazon SNS says in its logs what became of messages it took.
+        check(1, of(100, out(100, 78, 22, 0)), false, (Level::Bad, 78));
     }
 
     #[test]
@@ -533,6 +581,13 @@ mod tests {
             only(&rule, &facts)
                 .detail
                 .contains("Of 2,000 mails through Postmark in the last 24 hours, 100 came back (5 %)")
+        );
+        let mut refused = bounces(1_000, 20);
+        refused.counts.failed_recipient = 70;
+        let reading = only(&rule, &Facts { rates: vec![refused], ..Facts::default() });
+        assert!(
+            reading.detail.contains("Of 1,050 mails through Postmark in the last 24 hours, 70 came back"),
+            "at once or later"
         );
         let facts = Facts { rates: vec![bounces(40, 40)], ..Facts::default() };
         assert_eq!(only(&rule, &facts).level, Level::Unknown);
@@ -628,18 +683,70 @@ mod tests {
 
     #[test]
     fn what_the_check_of_the_books_found_is_told() {
-        let disputed = |disputed| only(&rule(AlertKind::PaymentDisputed), &Facts { disputed, ..Facts::default() });
-        assert_eq!((disputed(0).level, disputed(1).level), (Level::Good, Level::Bad));
-        assert!(
-            disputed(1).title.contains("1 payment for credit is")
-                && disputed(2).title.contains("2 payments for credit are")
+        let payment = |id: &str| Disputed {
+            id: id.to_owned(),
+            whose: "Acme".to_owned(),
+            amount: "10.00 USD".to_owned(),
+            respond_by: Some(NOW),
+        };
+        let see = |rule: &Rule, facts: &Facts| measure(rule, facts, None, NOW).unwrap();
+        let two = Facts { disputed: vec![payment("pur_1"), payment("pur_2")], ..Facts::default() };
+        let told = see(&rule(AlertKind::PaymentDisputed), &two);
+        assert_eq!(
+            told.iter().map(|of| (of.subject.as_str(), of.level)).collect::<Vec<_>>(),
+            [("pur_1", Level::Bad), ("pur_2", Level::Bad)]
         );
-        let unmailed = |unmailed| only(&rule(AlertKind::InvoiceUnmailed), &Facts { unmailed, ..Facts::default() });
-        assert_eq!((unmailed(0).level, unmailed(1).level), (Level::Good, Level::Bad));
-        assert!(unmailed(1).title.contains("1 invoice did not") && unmailed(2).title.contains("2 invoices did not"));
+        assert_eq!(
+            told[0].detail,
+            "The payment of 10.00 USD for credit of Acme is disputed at the payer's bank: it is the purchase pur_1. Answer at the payment provider until 15 January 2027, 08:00 (UTC), or the money is lost."
+        );
+        let patient = Rule { threshold_micros: 3 * MICROS, ..rule(AlertKind::PaymentDisputed) };
+        assert!(see(&patient, &two).iter().all(|of| of.level == Level::Good), "two of three");
+        assert_eq!(see(&rule(AlertKind::PaymentDisputed), &Facts::default()), []);
+        let invoice = Unmailed {
+            id: "inv_1".to_owned(),
+            number: "INV-7".to_owned(),
+            whose: "Acme".to_owned(),
+            why: Some("The address does not exist.".to_owned()),
+        };
+        let told = see(&rule(AlertKind::InvoiceUnmailed), &Facts { unmailed: vec![invoice], ..Facts::default() });
+        assert_eq!(
+            (told[0].level, told[0].title.as_str()),
+            (Level::Bad, "The invoice INV-7 did not reach Acme by mail")
+        );
+        assert!(told[0].detail.contains("did not arrive: The address does not exist. Put right"), "{}", told[0].detail);
+        let unheard = |ages: &[i64]| {
+            let unheard = ages.iter().map(|age_s| NOW.plus_seconds(-age_s)).collect();
+            only(&rule(AlertKind::PaymentUnheard), &Facts { unheard, ..Facts::default() })
+        };
+        assert_eq!(
+            (unheard(&[]).level, unheard(&[86_400]).level, unheard(&[5, 86_400]).level),
+            (Level::Good, Level::Good, Level::Bad)
+        );
+        assert!(
+            unheard(&[5]).title.contains("about 1 payment did")
+                && unheard(&[5, 6]).title.contains("about 2 payments did")
+        );
+        let stray = |payment: &str, age_s: i64| store::payments::Finding {
+            payment: payment.to_owned(),
+            kind: "gone".to_owned(),
+            detail: format!("{payment} is for nobody."),
+            found_at: NOW.plus_seconds(-age_s),
+        };
+        let strays = vec![stray("pi_2", 5), stray("pi_1", 8 * 86_400)];
+        let seen = measure(&rule(AlertKind::PaymentStray), &Facts { strays, ..Facts::default() }, None, NOW).unwrap();
+        assert_eq!(
+            seen.iter().map(|seen| (seen.subject.as_str(), seen.level)).collect::<Vec<_>>(),
+            [("pi_2", Level::Bad)]
+        );
+        assert!(seen[0].detail.starts_with("pi_2 is for nobody. "), "{}", seen[0].detail);
         let found = |count| only(&rule(AlertKind::LedgerFinding), &Facts { findings: Some(count), ..Facts::default() });
         assert_eq!((found(0).level, found(1).level, found(3).level), (Level::Good, Level::Bad, Level::Bad));
         assert_eq!(found(1).title, "1 thing in the books does not add up");
         assert_eq!(measure(&rule(AlertKind::LedgerFinding), &Facts::default(), None, NOW), None, "not checked yet");
+        let acme = (model::TenantId::from_ulid(1), "Acme".to_owned(), 2);
+        let by_tenant = Facts { findings: Some(5), findings_of: vec![acme], ..Facts::default() };
+        let titles: Vec<_> = see(&rule(AlertKind::LedgerFinding), &by_tenant).into_iter().map(|of| of.title).collect();
+        assert_eq!(titles, ["2 things in the books of Acme do not add up", "3 things in the books do not add up"]);
     }
 }

@@ -1,20 +1,25 @@
 //! Letters about alerts, through Tidings itself: by e-mail, SMS and Telegram.
 //!
 //! Everything there is to say to a tenant is one letter per receiver. It leaves through the first of the tenant's own accounts that is not in trouble and takes it; a mail that none of them takes
-//! leaves through the operator's (`mail_tenant` of the configuration). Nothing of a demo tenant leaves it. What no account takes is tried again later ([`letters`]), and each alert says of everybody
-//! it is told to how far that is. A letter is recognised by its idempotency key, so a process that dies between sending and noting sends nothing twice.
+//! leaves through the operator's (`mail_tenant` of the configuration) if it is to a user of the tenant. Nothing of a demo tenant leaves it. What no account takes is tried again later ([`letters`]), what was accepted is looked
+//! after, and goes another way when it could not be delivered, and each alert says of everybody it is told to how far that is. A letter is recognised by its idempotency key, so a process that dies between sending and noting sends nothing twice.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::tz::TimeZone;
-use model::{AccountId, AlertRuleId, Channel, MessageId, TenantId, Timestamp, UserId};
+use model::{AccountId, AlertRuleId, Channel, Failure, FailureKind, MessageId, Status, TenantId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
     Scope, Tx, account_states, alert_rules,
     alerts::{self, Alert},
-    memberships, users,
+    memberships,
+    messages::{self, Message},
+    users,
 };
 
 use utoipa::ToSchema;
@@ -23,12 +28,13 @@ use super::{
     AlertKind, AlertState, LETTER, TRIAL,
     facts::Shared,
     letter::{self, Letter},
-    letters::{self, AlertLetter, LetterAbout, LetterState, Tried},
+    letters::{self, AlertLetter, Became, LetterAbout, LetterState, LostWay, Tried},
     rules::{self, Receiver, Rule},
 };
 use crate::{
     Engine, Error, ErrorKind,
     access::{OperatorRole, Role, mail},
+    audit,
     directory::{Tenant, TenantState},
     keys::Caller,
     once::{self, IdempotencyKey, Repeat, Reply, Secrecy, once},
@@ -44,7 +50,7 @@ const ALERTS_MAX: i64 = 100;
 /// People `admins` stands for at most.
 const ADMINS_MAX: i64 = 50;
 
-/// Sends the letters that are due. Answers to how many tenants. Run every minute, after the looks.
+/// Sends the letters that are due, and looks what became of those that were accepted. Answers to how many tenants. Run every minute, after the looks.
 #[crate::boxed]
 pub async fn tell(engine: &Engine) -> Result<u64, Error> {
     let now = engine.ports.clock.now();
@@ -74,6 +80,8 @@ struct Telling {
     /// Everybody its rule tells.
     receivers: Vec<Receiver>,
     letters: Vec<AlertLetter>,
+    /// Whether a letter that was accepted turned out to be lost.
+    is_lost: bool,
 }
 
 async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timestamp) -> Result<(), Error> {
@@ -88,30 +96,32 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
     let (rows, rules) = read.await?;
     let deliver: BTreeMap<AlertRuleId, Vec<Receiver>> =
         rules.iter().filter_map(Rule::from_row).map(|rule| (rule.id, rule.deliver)).collect();
-    let admins = match deliver.values().flatten().any(|receiver| receiver.to().is_none()) {
-        true => administrators(engine, owner).await?,
-        false => Vec::new(),
-    };
+    let admins = administrators(engine, owner, deliver.values().flatten()).await?;
+    let became = look_after(engine, owner, &rows).await?;
     let mut all: Vec<Telling> = Vec::new();
     let mut due: BTreeMap<Receiver, Vec<usize>> = BTreeMap::new();
     for row in rows {
         let receivers = everybody(deliver.get(&row.rule_id).map_or(&[], Vec::as_slice), &admins);
         let (about, known) =
             (LetterAbout::from_stored(row.telling.as_deref().unwrap_or_default()), row.letters.as_deref());
-        let letters = letters::read(known);
+        let mut letters = letters::read(known);
+        let is_lost = letters::follow(&mut letters, about, &became);
         for receiver in letters::due(known.map(|_| letters.as_slice()), about, &receivers, now) {
             due.entry(receiver).or_default().push(all.len());
         }
-        all.push(Telling { row, about, receivers, letters });
+        all.push(Telling { row, about, receivers, letters, is_lost });
     }
     let tenant = engine.directory.tenant(owner).await?;
     let whose = tenant.as_ref().map_or("this installation", |tenant| tenant.name.as_str());
     let zone = tenant.as_ref().and_then(|tenant| TimeZone::get(&tenant.timezone).ok()).unwrap_or(TimeZone::UTC);
+    let page = if owner == OPERATOR { "/console/operator/alerts" } else { "/console/alerts" };
+    let (link, is_tried) = (format!("{}{page}", engine.config.public_url), !due.is_empty());
     for (receiver, places) in due {
         let said: Vec<&Alert> = places.iter().map(|place| &all[*place].row).collect();
-        let letter = letter::write(&said, whose, &zone, &format!("{}/console/alerts", engine.config.public_url));
+        let letter = letter::write(&said, whose, &zone, &link);
         let key = key(&receiver, places.iter().map(|place| &all[*place]));
-        let tried = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key)).await?;
+        let lost: Vec<LostWay> = places.iter().flat_map(|place| all[*place].lost(&receiver)).copied().collect();
+        let tried = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await?;
         for place in places {
             let Telling { about, letters, .. } = &mut all[place];
             letters::note(letters, *about, &receiver, &tried, now);
@@ -122,10 +132,71 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
             for telling in &all {
                 conclude(tx, telling, now).await?;
             }
-            Ok::<_, Error>(alert_rules::note_told(tx, owner, now).await?)
+            if is_tried {
+                alert_rules::note_told(tx, owner, now).await?;
+            }
+            Ok::<_, Error>(())
         })
     });
     write.await
+}
+
+impl Telling {
+    /// By which ways the letter to a receiver went and was not delivered.
+    fn lost(&self, receiver: &Receiver) -> &[LostWay] {
+        letters::find(&self.letters, self.about, receiver).map_or(&[], |letter| letter.lost.as_slice())
+    }
+}
+
+/// What became of the letters about these alerts that were accepted, by message; those nothing is known of are left out.
+async fn look_after(engine: &Engine, owner: TenantId, rows: &[Alert]) -> Result<BTreeMap<MessageId, Became>, Error> {
+    let mut keys: BTreeSet<(TenantId, MessageId)> = BTreeSet::new();
+    for row in rows {
+        for (id, by_operator) in letters::open(&letters::read(row.letters.as_deref())) {
+            let whose = if by_operator { engine.config.mail_tenant } else { Some(owner) };
+            keys.extend(whose.map(|tenant| (tenant, id)));
+        }
+    }
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let keys: Vec<_> = keys.into_iter().collect();
+    let read = engine
+        .ports
+        .db
+        .read(Scope::System, move |tx| Box::pin(async move { Ok::<_, Error>(messages::find_many(tx, &keys).await?) }));
+    let mut found = BTreeMap::new();
+    for message in read.await? {
+        let is_foreign = owner != OPERATOR && message.tenant_id != owner;
+        if let Some(became) = became(&message, is_foreign) {
+            if let Became::Lost(_, why) = &became {
+                tracing::warn!(tenant.id = %message.tenant_id, message.id = %message.id, why, "A letter about alerts could not be delivered");
+            }
+            found.insert(message.id, became);
+        }
+    }
+    Ok(found)
+}
+
+/// What a letter's message says of it; `None` while nothing is known. Of the operator's messages (`is_foreign`) a tenant hears no more than that.
+fn became(message: &Message, is_foreign: bool) -> Option<Became> {
+    let failure: Option<Failure> = message.failure.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let is_for_good = match message.status {
+        Status::Delivered | Status::Read => return Some(Became::Delivered),
+        Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Unknown => return None,
+        Status::Bounced | Status::Suppressed => true,
+        Status::Canceled => return Some(Became::Canceled),
+        Status::Expired => false,
+        Status::Failed => failure.as_ref().is_some_and(|failure| {
+            matches!(failure.kind, FailureKind::Recipient | FailureKind::OptedOut | FailureKind::Content)
+        }),
+    };
+    let why = match failure.filter(|_| !is_foreign) {
+        Some(failure) => format!("It could not be delivered ({}): {}", failure.code, failure.detail),
+        None => format!("It could not be delivered: it is {}.", message.status.as_str()),
+    };
+    // Without an account nothing left.
+    Some(Became::Lost(LostWay { account_id: message.account_id?, is_for_good }, why))
 }
 
 /// Everybody a rule tells; `admins` as the addresses it stands for. Where it stands for nobody it stays, so that the alert says so.
@@ -147,11 +218,12 @@ fn everybody(deliver: &[Receiver], admins: &[String]) -> Vec<Receiver> {
 async fn conclude(tx: &mut Tx, telling: &Telling, now: Timestamp) -> Result<(), Error> {
     let before = &telling.row;
     let Some(mut row) = alerts::lock(tx, before.tenant_id, before.id).await? else { return Ok(()) };
-    let is_said = |letter: &AlertLetter| letter.state == LetterState::Accepted && letter.tried_at == now;
-    if telling.letters.iter().any(is_said) {
-        row.told_at = Some(now);
+    let heard_at = letters::heard_at(&telling.letters);
+    if telling.is_lost || heard_at == Some(now) {
+        row.told_at = heard_at;
     }
-    if (row.times, row.fired_at) == (before.times, before.fired_at) {
+    // What was said of another occasion is no longer the matter.
+    if (row.times, row.seen_at) == (before.times, before.seen_at) {
         let mut kept = telling.letters.clone();
         letters::keep_accepted(&mut kept, &letters::read(row.letters.as_deref()));
         if row.telling == before.telling {
@@ -160,7 +232,7 @@ async fn conclude(tx: &mut Tx, telling: &Telling, now: Timestamp) -> Result<(), 
                 letter.state != LetterState::Waiting
                     || telling.receivers.iter().any(|to| (to.channel, &to.to) == (letter.channel, &letter.to))
             });
-            row.tell_at = letters::next(&kept);
+            row.tell_at = letters::next(&kept, telling.about, now);
             row.telling = row.telling.filter(|_| row.tell_at.is_some());
         } else if AlertState::from_stored(&row.state) == AlertState::Resolved {
             // It ended while the letters were handed over: who just heard of it hears that, too.
@@ -174,8 +246,15 @@ async fn conclude(tx: &mut Tx, telling: &Telling, now: Timestamp) -> Result<(), 
     Ok(alerts::put(tx, &row).await?)
 }
 
-/// The addresses of everybody who administers a tenant, or the installation.
-async fn administrators(engine: &Engine, owner: TenantId) -> Result<Vec<String>, Error> {
+/// The addresses of everybody who administers a tenant, or the installation, if one of these receivers stands for them.
+async fn administrators<'a>(
+    engine: &Engine,
+    owner: TenantId,
+    mut receivers: impl Iterator<Item = &'a Receiver>,
+) -> Result<Vec<String>, Error> {
+    if receivers.all(|receiver| receiver.to().is_some()) {
+        return Ok(Vec::new());
+    }
     let everybody = UserId::from_ulid(u128::MAX);
     let read = engine.ports.db.read(Scope::System, move |tx| {
         Box::pin(async move {
@@ -199,11 +278,11 @@ async fn administrators(engine: &Engine, owner: TenantId) -> Result<Vec<String>,
     read.await
 }
 
-/// What a letter is recognised by: to whom, which alerts in which state, and which try it is.
+/// What a letter is recognised by: to whom, which alerts in which state and of which occasion, and which try it is.
 fn key<'a>(receiver: &Receiver, all: impl Iterator<Item = &'a Telling>) -> String {
     let said: Vec<Value> = all
         .map(|Telling { row, about, letters, .. }| {
-            json!([row.id, row.telling, row.times, row.fired_at, letters::tries(letters, *about, receiver)])
+            json!([row.id, row.telling, row.times, row.seen_at, letters::tries(letters, *about, receiver)])
         })
         .collect();
     let text = json!([receiver, said]).to_string();
@@ -244,15 +323,16 @@ fn ways(tenant: &Tenant, shared: &Shared, channel: Channel, by_operator: bool) -
 struct Answer {
     id: MessageId,
     status: String,
-    failure: Option<Failure>,
+    failure: Option<Why>,
 }
 
 #[derive(Deserialize)]
-struct Failure {
+struct Why {
     detail: String,
 }
 
-/// Hands a letter to the engine like any other message, by one way after another until one takes it. With a key it is Tidings' own; without one it is a message like any other.
+/// Hands a letter to the engine like any other message, by one way after another until one takes it; ways by which it was `lost` come last, or never. With a key it is Tidings' own; without
+/// one it is a message like any other.
 async fn post(
     engine: &Engine,
     tenant: Option<&Arc<Tenant>>,
@@ -260,6 +340,7 @@ async fn post(
     receiver: &Receiver,
     letter: &Letter,
     key: Option<&str>,
+    lost: &[LostWay],
 ) -> Result<Tried, Error> {
     let Some(to) = receiver.to() else {
         return Ok(Tried::Refused("Nobody has the role admin or owner, so `admins` stands for nobody.".to_owned()));
@@ -274,7 +355,13 @@ async fn post(
         "to": to, "channel": receiver.channel, "purpose": "transactional", "priority": "high", "topic": TRIAL, "content": content, "variables": variables,
     });
     let mut refused: Vec<String> = Vec::new();
-    for way in all_ways(engine, tenant, shared, receiver.channel).await? {
+    // An address that takes nothing is given up once no way is left that might do better.
+    let mut is_hopeless = !lost.is_empty() && lost.iter().all(|lost| lost.is_for_good);
+    let went = |way: &Way| lost.iter().find(|lost| lost.account_id == way.account);
+    let mut ways = all_ways(engine, tenant, shared, receiver).await?;
+    ways.retain(|way| went(way).is_none_or(|lost| !lost.is_for_good));
+    ways.sort_by_key(|way| went(way).is_some());
+    for way in ways {
         request["account_id"] = json!(way.account);
         let body = request.to_string();
         let sent = match key {
@@ -299,40 +386,66 @@ async fn post(
             // The database or we are busy, and the message may be there all the same: the same way is tried again with the same key.
             Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled) => return Err(error),
             Err(error) => {
+                is_hopeless = false;
                 tracing::warn!(tenant.id = %way.tenant, account.id = %way.account, %error, "A letter about alerts was not accepted");
                 let why = error.errors.first().map_or(&error.detail, |field| &field.detail);
                 refused.push(said(why));
             }
         }
     }
-    if refused.is_empty() {
+    if refused.is_empty() && is_hopeless {
+        refused.push("There is no other way to this receiver.".to_owned());
+    } else if refused.is_empty() {
         let whose = match (tenant, engine.config.mail_tenant) {
+            (Some(_), Some(_)) if receiver.channel == Channel::Email => {
+                "The operator's account writes to users of this tenant only, and the tenant itself"
+            }
             (Some(_), _) => "This tenant",
             (None, Some(_)) => "The tenant that `mail_tenant` of the configuration names",
             (None, None) => "No tenant is named by `mail_tenant` of the configuration, so the operator",
         };
         refused.push(format!("{whose} has no account for {} that works and reaches people.", receiver.channel));
     }
-    Ok(Tried::Refused(refused.join(" ")))
+    let why = refused.join(" ");
+    Ok(if is_hopeless { Tried::Hopeless(why) } else { Tried::Refused(why) })
 }
 
-/// Every way out, the tenant's own first.
+/// Every way out, the tenant's own first. The operator's account writes to people of the tenant only: to anybody else a tenant could have written what it likes in the operator's name.
 async fn all_ways(
     engine: &Engine,
     tenant: Option<&Arc<Tenant>>,
     shared: &Shared,
-    channel: Channel,
+    receiver: &Receiver,
 ) -> Result<Vec<Way>, Error> {
+    let channel = receiver.channel;
     let own = tenant.filter(|tenant| tenant.state == TenantState::Active);
     let mut all = own.map_or_else(Vec::new, |tenant| ways(tenant, shared, channel, false));
     let may_borrow = tenant.is_none_or(|tenant| !tenant.is_demo && channel == Channel::Email);
-    if let Some(id) = engine.config.mail_tenant.filter(|_| may_borrow)
-        && own.is_none_or(|tenant| tenant.id != id)
-        && let Some(other) = engine.directory.tenant(id).await?
+    let Some(id) = engine.config.mail_tenant.filter(|_| may_borrow) else { return Ok(all) };
+    if own.is_some_and(|tenant| tenant.id == id) {
+        return Ok(all);
+    }
+    if let Some(tenant) = tenant
+        && !is_member(engine, tenant.id, &receiver.to).await?
     {
+        return Ok(all);
+    }
+    if let Some(other) = engine.directory.tenant(id).await? {
         all.extend(ways(&other, shared, channel, true));
     }
     Ok(all)
+}
+
+/// Whether an address is that of somebody who accepted to be a user of the tenant.
+async fn is_member(engine: &Engine, tenant: TenantId, address: &str) -> Result<bool, Error> {
+    let everybody = UserId::from_ulid(u128::MAX);
+    let read = engine.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            Ok::<_, Error>(memberships::list(tx, tenant, everybody, crate::page::LIMIT_MAX.into()).await?)
+        })
+    });
+    let members = read.await?;
+    Ok(members.iter().any(|(of, user)| of.accepted_at.is_some() && user.email.eq_ignore_ascii_case(address)))
 }
 
 /// Who was told by a test.
@@ -357,10 +470,10 @@ pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRu
     let tenant = engine.directory.tenant(owner).await?;
     let troubled = engine.ports.db.read(Scope::System, |tx| Box::pin(account_states::troubled(tx))).await?;
     let shared = Shared { troubled, ..Shared::default() };
-    let receivers = everybody(&rule.deliver, &administrators(engine, owner).await?);
+    let receivers = everybody(&rule.deliver, &administrators(engine, owner, rule.deliver.iter()).await?);
     let (letter, now, mut letters) = (trial(&rule.name, rule.kind), engine.ports.clock.now(), Vec::new());
     for receiver in &receivers {
-        let tried = post(engine, tenant.as_ref(), &shared, receiver, &letter, None).await?;
+        let tried = post(engine, tenant.as_ref(), &shared, receiver, &letter, None, &[]).await?;
         letters::note(&mut letters, LetterAbout::Firing, receiver, &tried, now);
     }
     // A test is not tried again.
@@ -370,7 +483,15 @@ pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRu
     let is_operators = owner == OPERATOR;
     let letters = letters.into_iter().map(|letter| letters::shown(letter, is_operators)).collect();
     let told = AlertRuleTest { receivers, letters };
-    once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |_| Box::pin(async move { Ok(told) })).await
+    let (ids, by) = (Arc::clone(&engine.ports.ids), caller.clone());
+    once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
+        Box::pin(async move {
+            let detail = json!({"name": rule.name, "letters": told.letters});
+            audit::record(tx, owner, &ids, now, &by, "alert_rule.tested", id, &detail).await?;
+            Ok(told)
+        })
+    })
+    .await
 }
 
 fn trial(name: &str, kind: AlertKind) -> Letter {
@@ -382,5 +503,40 @@ fn trial(name: &str, kind: AlertKind) -> Letter {
         subject: format!("Test of the alert rule {name}"),
         short: format!("Test of the alert rule {name}: nothing is the matter."),
         text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::messages::ContentId;
+
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_letter_says_whether_the_same_way_may_do_better() {
+        let message = |status, kind: Option<FailureKind>| {
+            let failure = kind.map(|kind| serde_json::to_string(&Failure::new(kind, "code", "Why.")).unwrap());
+            let (tenant, id, at) = (TenantId::from_ulid(1), MessageId::from_ulid(1), Timestamp::from_seconds(1));
+            let made = Message::new(tenant, id, Channel::Email, "ada@example.com".to_owned(), ContentId(1), at);
+            Message { status, failure, account_id: Some(AccountId::from_ulid(3)), ..made }
+        };
+        let lost = |is_for_good, why: &str| {
+            Some(Became::Lost(LostWay { account_id: AccountId::from_ulid(3), is_for_good }, why.to_owned()))
+        };
+        let why = "It could not be delivered (code): Why.";
+        let check = |status, kind, expected| assert_eq!(became(&message(status, kind), false), expected, "{status:?}");
+        for status in [Status::Scheduled, Status::Queued, Status::Sending, Status::Sent, Status::Unknown] {
+            check(status, None, None);
+        }
+        check(Status::Delivered, None, Some(Became::Delivered));
+        check(Status::Read, None, Some(Became::Delivered));
+        check(Status::Canceled, None, Some(Became::Canceled));
+        check(Status::Bounced, Some(FailureKind::Recipient), lost(true, why));
+        check(Status::Failed, Some(FailureKind::Recipient), lost(true, why));
+        check(Status::Failed, Some(FailureKind::Unavailable), lost(false, why));
+        check(Status::Expired, None, lost(false, "It could not be delivered: it is expired."));
+        // What the operator's provider said is the operator's.
+        let foreign = became(&message(Status::Bounced, Some(FailureKind::Recipient)), true);
+        assert_eq!(foreign, lost(true, "It could not be delivered: it is bounced."));
     }
 }

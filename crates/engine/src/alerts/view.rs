@@ -94,6 +94,8 @@ pub struct AlertView {
     pub threshold: f64,
     /// In what both are given.
     pub unit: AlertUnit,
+    /// In which currency, where that is money.
+    pub currency: Option<String>,
     /// How often it began to fire: more than once when it came back within the rule's quiet period.
     pub times: i64,
     /// When it began to fire, the last time.
@@ -111,10 +113,10 @@ pub struct AlertView {
     pub resolved_at: Option<Timestamp>,
     /// Who ended it; `null` when it ended by itself.
     pub resolved_by: Option<String>,
-    /// When a letter about it was last accepted.
+    /// When a letter about it was last accepted, as far as it was not lost since.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub told_at: Option<Timestamp>,
-    /// Whom the rule tells by letter, each with how far that is; empty before the first try, and where nobody is told.
+    /// The letters to everybody the rule tells, that it fires and that it is over, each with how far that is; empty before the first try, and where nobody is told.
     pub letters: Vec<AlertLetter>,
 }
 
@@ -143,6 +145,7 @@ pub fn alert(row: &Alert) -> Option<AlertView> {
         value: units(row.value_micros),
         threshold: units(row.threshold_micros),
         unit: kind.spec().unit,
+        currency: row.currency.clone(),
         times: row.times,
         fired_at: row.fired_at,
         acknowledged_at: row.acknowledged_at,

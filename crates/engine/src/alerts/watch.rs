@@ -1,5 +1,5 @@
 //! The job that looks: at tenants with messages in the last hour every minute, at those with something open or with messages in the last two days every five, at the operator
-//! every minute, and at nobody else. Whoever takes a look writes its time first, so nodes share the work; what follows from it is one commit.
+//! every minute, at whoever's rules changed in the next round, and at nobody else. Whoever takes a look writes its time first, so nodes share the work; what follows from it is one commit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,8 +17,8 @@ use store::{
 use super::{
     AlertState,
     evaluate::{Change, Memories, Memory, Notice, evaluate},
-    facts::{self, Shared},
-    letters,
+    facts::{self, Known, Shared},
+    letters::{self, LetterAbout},
     list::tell,
     rules::{self, Rule},
     view,
@@ -38,6 +38,8 @@ const WARM_EVERY_S: i64 = 290;
 const TENANTS_MAX: i64 = 200_000;
 /// Lanes read at most; the dispatcher keeps as many.
 const LANES_MAX: usize = 100_000;
+/// Lanes at most whose tenant is asked whether anything may leave: those that have waited longest. Behind so many that are held back something that waits shows a little later.
+const WAITING_MAX: usize = 5_000;
 /// How long an alert that is over is kept, in seconds: a year and a month, so that a year can be compared with the one before.
 const KEPT_S: i64 = 400 * 86_400;
 /// Alerts removed in one transaction.
@@ -64,6 +66,8 @@ pub async fn watch(engine: &Engine) -> Result<u64, Error> {
     let (checked, behind, hot, warm, open, shared) = read.await?;
     let seen = |tenant: &TenantId| checked.get(tenant).copied().unwrap_or(Timestamp::EPOCH);
     let due_before = |every_s: i64| now.plus_seconds(-every_s);
+    // Whose rules are new or changed is looked at, whether anything else happened or not.
+    let changed = checked.iter().filter(|(_, at)| **at == Timestamp::EPOCH).map(|(tenant, _)| *tenant);
     let waiting = shared.lanes.iter().filter(|lane| lane.due_at <= now).map(|lane| lane.tenant_id);
     let found = shared.findings.iter().flatten().map(|(tenant, _)| *tenant).filter(|tenant| *tenant != OPERATOR);
     let in_trouble =
@@ -72,6 +76,7 @@ pub async fn watch(engine: &Engine) -> Result<u64, Error> {
     for (tenant, every_s) in hot
         .into_iter()
         .chain([OPERATOR])
+        .chain(changed)
         .map(|tenant| (tenant, HOT_EVERY_S))
         .chain(in_trouble.map(|tenant| (tenant, WARM_EVERY_S)))
     {
@@ -140,7 +145,14 @@ async fn look(
     if tenant.is_none() && owner != OPERATOR {
         return Ok(());
     }
-    let connectors = if owner == OPERATOR { connectors(engine, shared).await? } else { BTreeMap::new() };
+    let known = match owner == OPERATOR {
+        true => Known {
+            connectors: connectors(engine, shared).await?,
+            waiting: waiting(engine, shared, now).await?,
+            longer: engine.longer_mails.of(hour(now)),
+        },
+        false => Known::default(),
+    };
     let (inner, of) = (Arc::clone(shared), tenant.clone());
     let is_new_hour = hour(seen) != hour(now);
     let read = engine.ports.db.read(scope(owner), move |tx| {
@@ -149,16 +161,22 @@ async fn look(
             let rules: Vec<Rule> = rows.iter().filter(|row| row.is_enabled).filter_map(Rule::from_row).collect();
             let states = alert_rules::states(tx, owner).await?;
             // An hour that fires is looked at until it is over, and a rule that is new at once.
-            let is_new_rule = rows.iter().any(|row| row.updated_at >= seen);
-            let is_new_hour = is_new_hour || is_new_rule || !states.is_empty();
+            let is_new_hour = is_new_hour || rows.iter().any(|row| row.updated_at >= seen);
             let facts = match &of {
-                Some(tenant) => facts::of_tenant(tx, tenant, &rules, &inner, is_new_hour, now).await?,
-                None => facts::of_operator(tx, &rules, &inner, &connectors, now).await?,
+                Some(tenant) => {
+                    let is_new_hour = is_new_hour || !states.is_empty();
+                    facts::of_tenant(tx, tenant, &rules, &inner, is_new_hour, now).await?
+                }
+                // Reading everybody's sums by day costs more, and nothing of it is over within minutes.
+                None => facts::of_operator(tx, &rules, &inner, known, is_new_hour, now).await?,
             };
             Ok::<_, Error>((rules, states, facts))
         })
     });
     let (rules, states, facts) = read.await?;
+    if owner == OPERATOR {
+        engine.longer_mails.keep(hour(now), &facts.longer);
+    }
     let judged: Vec<Judged> = rules
         .into_iter()
         .map(|rule| {
@@ -205,13 +223,27 @@ async fn connectors(engine: &Engine, shared: &Shared) -> Result<BTreeMap<Account
     for state in shared.troubled.iter().filter(|state| state.pause.is_some()) {
         if let Some(account) = engine.directory.account(state.tenant_id, state.account_id).await? {
             let connector = account.connector.spec().id;
-            // A tenant's own endpoints are no provider.
-            if connector != "webhook" {
+            // A tenant's own endpoints are no provider, and an account that is switched off fails nobody.
+            if connector != "webhook" && account.is_enabled {
                 found.insert(state.account_id, connector);
             }
         }
     }
     Ok(found)
+}
+
+/// Since when the first transactional message of all tenants has waited that could leave.
+async fn waiting(engine: &Engine, shared: &Shared, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let mut lanes: Vec<_> = shared.lanes.iter().filter(|lane| !lane.class.is_bulk() && lane.due_at <= now).collect();
+    lanes.sort_by_key(|lane| lane.due_at);
+    for lane in lanes.into_iter().take(WAITING_MAX) {
+        if let Some(tenant) = engine.directory.tenant(lane.tenant_id).await?
+            && let Some(queue) = facts::queue(&tenant, shared, lane, now)
+        {
+            return Ok(Some(queue.since));
+        }
+    }
+    Ok(None)
 }
 
 fn memories(states: &[StateRow], rule: AlertRuleId) -> Memories {
@@ -290,6 +322,7 @@ fn written(
         if let Some(reading) = reading {
             (row.title, row.detail) = (reading.title.clone(), reading.detail.clone());
             (row.value_micros, row.threshold_micros) = (reading.value_micros, rule.threshold_micros);
+            row.currency = rule.currency.clone();
         }
         row
     };
@@ -315,8 +348,11 @@ fn written(
             row.tell_at = tell_now(&row.telling);
             Some(row)
         }
+        // No occasion to say anything, so what letters are recognised by stays.
+        (Change::Risen, Some(row)) => Some(seen(row)),
         (Change::Reopened | Change::Reminded, Some(row)) => {
             let mut row = seen(row);
+            let mut letters = letters::read(row.letters.as_deref());
             if notice.change == Change::Reopened {
                 row.state = AlertState::Firing.as_str().to_owned();
                 (row.acknowledged_at, row.acknowledged_by) = (None, None);
@@ -324,17 +360,23 @@ fn written(
                 row.times += 1;
             }
             row.seen_at = now;
-            // Somebody who takes care of it need not be told again. What no letter could tell so far is not told already, whatever the quiet period.
-            let is_new = row.state == AlertState::Firing.as_str();
-            let is_unheard = row.told_at.is_none() && !rule.deliver.is_empty();
-            row.telling = ((is_letter || is_unheard) && is_new).then(|| "firing".to_owned());
-            row.tell_at = tell_now(&row.telling);
-            if row.telling.is_some() {
-                row.letters = Some(letters::write(&[]));
+            if is_letter && row.state == AlertState::Firing.as_str() {
+                // Everybody is told anew; somebody who takes care of it need not be.
+                letters.clear();
+                row.telling = Some("firing".to_owned());
+                row.tell_at = Some(now);
+            } else if notice.change == Change::Reopened {
+                // Nothing is said of it, but whoever has not heard of it so far is told, whatever the quiet period.
+                letters::reopen(&mut letters);
+                let is_unheard = row.told_at.is_none() || letters.iter().any(|letter| letter.next_at().is_some());
+                let next = letters::next(&letters, LetterAbout::Firing, now);
+                row.tell_at = if is_unheard { Some(now) } else { next }.filter(|_| !rule.deliver.is_empty());
+                row.telling = row.tell_at.map(|_| "firing".to_owned());
             }
+            row.letters = row.letters.map(|_| letters::write(&letters));
             Some(row)
         }
-        (Change::Fired, _) | (Change::Reopened | Change::Reminded, None) => Some(seen(Alert {
+        (Change::Fired, _) | (Change::Reopened | Change::Reminded | Change::Risen, None) => Some(seen(Alert {
             tenant_id: owner,
             id: AlertId::from_ulid(ids.ulid(now)),
             rule_id: rule.id,
@@ -345,6 +387,7 @@ fn written(
             detail: String::new(),
             value_micros: 0,
             threshold_micros: rule.threshold_micros,
+            currency: rule.currency.clone(),
             state: AlertState::Firing.as_str().to_owned(),
             times: 1,
             fired_at: now,

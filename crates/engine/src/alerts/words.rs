@@ -3,7 +3,7 @@
 use model::Channel;
 
 use super::kinds::AlertUnit;
-use crate::documents::figures::{decimals, minor_unit};
+use crate::documents::figures::{decimals, grouped, minor_unit};
 
 const MICROS: i64 = 1_000_000;
 
@@ -11,7 +11,7 @@ const MICROS: i64 = 1_000_000;
 pub fn money(micros: i64, currency: &str) -> String {
     let coin = minor_unit(currency).unsigned_abs();
     let (coins, in_whole) = ((micros.unsigned_abs() + coin / 2) / coin, 1_000_000 / coin);
-    let whole = grouped_number(i64::try_from(coins / in_whole).unwrap_or(i64::MAX));
+    let whole = grouped(coins / in_whole);
     let part = match decimals(currency) as usize {
         0 => String::new(),
         digits => format!(".{:0digits$}", coins % in_whole),
@@ -32,15 +32,16 @@ pub fn percent(micros: i64) -> String {
 
 /// A number for people, its thousands apart.
 pub fn grouped_number(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+    format!("{}{}", if number < 0 { "-" } else { "" }, grouped(number.unsigned_abs()))
+}
+
+/// Things for people: `a`, `a and b`, `a, b and c`.
+pub fn listed(things: &[String]) -> String {
+    match things {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
-    if number < 0 { format!("-{text}") } else { text }
 }
 
 /// A length of time for people, by its largest unit.

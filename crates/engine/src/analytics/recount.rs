@@ -11,7 +11,7 @@ use store::{
     Scope, Tx, fallbacks, installation,
     message_counters::{self, Counts, Filter, SLOT_S, Split, Table},
     messages::{self, Message},
-    tenants, usage,
+    retention, tenants, usage,
 };
 
 use super::{
@@ -25,12 +25,15 @@ const PAGE: i64 = 5_000;
 /// Messages counted in one step, unless a single slot has more: some tenths of a second in which nothing else is counted.
 const STEP_MAX: usize = 20_000;
 
-const DAY_S: i64 = 86_400;
+pub(crate) const DAY_S: i64 = 86_400;
 /// Sums by day are made anew a week at a time: some thousands of sums by slot.
-const WEEK_S: i64 = 7 * DAY_S;
+pub(crate) const WEEK_S: i64 = 7 * DAY_S;
 /// Under which name the installation keeps that sums are to be counted again: `all`, a tenant's id while those of older tenants still are, or [`DONE`]. A migration writes it.
 const PENDING: &str = "sums_to_recount";
 const DONE: &str = "done";
+
+/// Sums by month.
+type Months = BTreeMap<usage::Key, usage::Counts>;
 
 /// How far counting again after an upgrade has come.
 struct Place {
@@ -134,9 +137,8 @@ impl Engine {
         let last = self.ports.clock.now().month();
         while month <= last {
             let (from, until) = crate::usage::span(&month, None)?;
-            let name = month.clone();
             let write = self.ports.db.write(Scope::Tenant(tenant), move |tx| {
-                Box::pin(async move { self::month(tx, tenant, &name, from, until).await })
+                Box::pin(async move { self::month(tx, tenant, &month, (from, until)).await })
             });
             wrong += write.await?;
             month = until.month();
@@ -150,7 +152,7 @@ impl Engine {
             Box::pin(async move { Ok::<_, Error>(message_counters::span(tx, tenant).await?) })
         });
         let Some((first, last)) = read.await? else { return Ok(0) };
-        let (mut wrong, mut begin) = (0, Timestamp::from_seconds(first.as_seconds().div_euclid(DAY_S) * DAY_S - DAY_S));
+        let (mut wrong, mut begin) = (0, first_week(first));
         while begin <= last.plus_seconds(DAY_S) {
             let write = self
                 .ports
@@ -161,11 +163,6 @@ impl Engine {
         }
         Ok(wrong)
     }
-}
-
-/// An id begins with the millisecond it was made in, so the ids of a slot are those above its first one.
-fn first_id(at: Timestamp) -> u128 {
-    u128::from(at.as_millis().max(0).unsigned_abs()) << 80
 }
 
 /// Counts the messages of as many whole slots as a step may, from `from` on.
@@ -204,7 +201,7 @@ async fn set_clocks(tx: &mut Tx, tenant: TenantId, zone: &TimeZone, from: Timest
 /// The messages of as many whole slots as a step may count, from `from` on, and where they end; `None` when there are no more.
 async fn of_slots(tx: &mut Tx, tenant: TenantId, from: Timestamp) -> Result<(Vec<Message>, Option<Timestamp>), Error> {
     let mut all: Vec<Message> = Vec::new();
-    let mut after = MessageId::from_ulid(first_id(from).saturating_sub(1));
+    let mut after = MessageId::from_ulid(retention::first_id(from).saturating_sub(1));
     let is_over = loop {
         let page = messages::after(tx, tenant, after, PAGE).await?;
         let is_last = (page.len() as i64) < PAGE;
@@ -223,8 +220,24 @@ async fn of_slots(tx: &mut Tx, tenant: TenantId, from: Timestamp) -> Result<(Vec
 }
 
 /// Sums of a month again, from those by slot.
-async fn month(tx: &mut Tx, tenant: TenantId, name: &str, from: Timestamp, until: Timestamp) -> Result<u64, Error> {
+async fn month(tx: &mut Tx, tenant: TenantId, name: &str, time: (Timestamp, Timestamp)) -> Result<u64, Error> {
     message_counters::lock(tx).await?;
+    let (right, kept) = of_month(tx, tenant, name, time).await?;
+    let wrong = differing(&right, &kept);
+    if wrong > 0 {
+        usage::remove(tx, tenant, name).await?;
+        usage::add_many(tx, 0, &right).await?;
+    }
+    Ok(wrong)
+}
+
+/// Sums of a month, which lasts from an instant until another, as those by slot come to, and as they are kept.
+pub(crate) async fn of_month(
+    tx: &mut Tx,
+    tenant: TenantId,
+    name: &str,
+    (from, until): (Timestamp, Timestamp),
+) -> Result<(Months, Months), store::Error> {
     let split = Split { channel: true, provider: true, purpose: true, ..Split::default() };
     let filter = Filter { from, until, ..Filter::default() };
     let slots = message_counters::sums(tx, Some(tenant), &filter, split, i64::MAX).await?;
@@ -235,26 +248,28 @@ async fn month(tx: &mut Tx, tenant: TenantId, name: &str, from: Timestamp, until
         provider: key.provider,
         purpose: key.purpose,
     };
-    let zero = usage::Counts::default();
-    let right: BTreeMap<usage::Key, usage::Counts> = slots
-        .into_iter()
-        .map(|(slot, counts)| (key(slot), counts.outcome))
-        .filter(|(_, counts)| *counts != zero)
-        .collect();
-    let kept = usage::of_month(tx, tenant, name).await?;
-    let kept: BTreeMap<_, _> = kept.into_iter().filter(|(_, counts)| *counts != zero).collect();
-    let missing = right.iter().filter(|(key, counts)| kept.get(*key) != Some(*counts)).count();
-    let strange = kept.keys().filter(|key| !right.contains_key(*key)).count();
-    if missing + strange > 0 {
-        usage::remove(tx, tenant, name).await?;
-        usage::add_many(tx, 0, &right).await?;
+    let mut right: Months = slots.into_iter().map(|(slot, counts)| (key(slot), counts.outcome)).collect();
+    let mut kept: Months = usage::of_month(tx, tenant, name).await?.into_iter().collect();
+    for months in [&mut right, &mut kept] {
+        months.retain(|_, counts| *counts != usage::Counts::default());
     }
-    Ok((missing + strange) as u64)
+    Ok((right, kept))
 }
 
 /// Sums by day again of the week that begins with a day, from those by slot.
 async fn week(tx: &mut Tx, tenant: TenantId, from: Timestamp) -> Result<u64, Error> {
     message_counters::lock(tx).await?;
+    let (days, kept) = of_week(tx, tenant, from).await?;
+    let wrong = differing(&days, &kept);
+    if wrong > 0 {
+        message_counters::remove(tx, Table::Days, tenant, from, from.plus_seconds(WEEK_S)).await?;
+        message_counters::add_to(tx, Table::Days, 0, &days).await?;
+    }
+    Ok(wrong)
+}
+
+/// Sums by day of the week that begins with a day, as those by slot come to, and as they are kept.
+pub(crate) async fn of_week(tx: &mut Tx, tenant: TenantId, from: Timestamp) -> Result<(Sums, Sums), store::Error> {
     let until = from.plus_seconds(WEEK_S);
     // A day on some clock lies within a day of the same day of UTC.
     let wide = Filter { from: from.plus_seconds(-DAY_S), until: until.plus_seconds(DAY_S), ..Filter::default() };
@@ -263,17 +278,16 @@ async fn week(tx: &mut Tx, tenant: TenantId, from: Timestamp) -> Result<u64, Err
     days.retain(|key, counts| (from..until).contains(&key.at) && *counts != Counts::default());
     let narrow = Filter { from, until, ..Filter::default() };
     let kept = message_counters::sums_of(tx, Table::Days, Some(tenant), &narrow, Split::FULL, i64::MAX).await?;
-    let kept: Sums = kept.into_iter().filter(|(_, counts)| *counts != Counts::default()).collect();
-    let wrong = differing(&days, &kept);
-    if wrong > 0 {
-        message_counters::remove(tx, Table::Days, tenant, from, until).await?;
-        message_counters::add_to(tx, Table::Days, 0, &days).await?;
-    }
-    Ok(wrong)
+    Ok((days, kept.into_iter().filter(|(_, counts)| *counts != Counts::default()).collect()))
+}
+
+/// The first of the weeks in which a tenant's sums by day are looked at whose first sum is this old.
+pub(crate) fn first_week(first: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(first.as_seconds().div_euclid(DAY_S) * DAY_S - DAY_S)
 }
 
 /// How many sums are missing, other ones, or there without a reason.
-fn differing(right: &Sums, kept: &Sums) -> u64 {
+fn differing<K: Ord, V: PartialEq>(right: &BTreeMap<K, V>, kept: &BTreeMap<K, V>) -> u64 {
     let missing = right.iter().filter(|(key, counts)| kept.get(*key) != Some(*counts)).count();
     let strange = kept.keys().filter(|key| !right.contains_key(*key)).count();
     (missing + strange) as u64

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = CallbackChange)]
 pub struct Change {
-    /// What: of the message its `status`, `channel` (it fell back), `segments`, `price` (in millionths, as the provider takes it, whenever a report names it), or when it was first `opened`, `clicked`,
+    /// What: of the message its `status`, `channel` (it fell back), `segments`, `price` (in millionths, as the provider takes it, whenever a report names it), or when it was first `opened`,
+    /// `clicked`,
     /// `complained`, `unsubscribed`, `replied` (with `machine_` before it when a program did it); `suppression` of its address with the reason, `soft_bounce` counted against it;
     /// `inbound_message` stored, `contact` for what the word somebody wrote did to their consent, as the event that tells it; `whatsapp_templates` that are read again.
     #[schema(example = "status")]

@@ -1,8 +1,9 @@
 //! Moving a message on to its next channel: what the rules are, and what changes on its row. Pure; `fold` calls it.
 //!
 //! The message stays the same message: its id, its timeline, its attempts go on counting. What it leaves behind is a [`FormerRoute`]: a late report about it still finds the message, can still
-//! make it delivered, and can no longer make it fail; and usage still counts what was sent that way, and what that cost. It moves on when its channel failed for good, when its recipient must not be written
-//! to there, or when it was sent and nothing arrived within `fallback_after_s`. It never moves on while nobody can say whether an attempt was taken: that would be a second message by guess.
+//! make it delivered, and can no longer make it fail; and usage still counts what was sent that way, and what that cost. It moves on when its channel failed for good, when its recipient
+//! must not be written to there, or when it was sent and nothing arrived within `fallback_after_s`. It never moves on while nobody can say whether an attempt was taken: that would be a
+//! second message by guess.
 
 use model::{AccountId, Channel, Failure, FailureKind, Timestamp};
 use serde::{Deserialize, Serialize};

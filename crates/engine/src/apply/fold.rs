@@ -1,6 +1,7 @@
 //! Folds inputs into message rows and what is written beside them. No IO: rows come in, [`Writes`] go out.
 
 mod elsewhere;
+mod learned;
 mod pricing;
 mod suppressing;
 
@@ -15,16 +16,14 @@ use store::{
     deliveries::Delivery,
     fallbacks::{Fallback, FormerRoute},
     inflight::Flight,
-    messages::{Engagement, Message},
-    reports::{EarlyReport, LaterFact},
+    messages::Message,
+    reports::LaterFact,
     suppressions::{SoftBounce, Suppression},
 };
 
 use super::{
-    AskedAbout, Change, EarlyPayload, Finished, Held, Learned, Moved, Withdrawn,
-    changes::Before,
+    AskedAbout, Finished, Held, Moved, Withdrawn,
     conclude::{self, Facts, Next, conclude},
-    fallback,
     health::News,
 };
 use crate::{
@@ -373,113 +372,6 @@ impl<'a> Fold<'a> {
         self.put(m);
     }
 
-    /// A fact became known. Answers what it changed.
-    pub(super) fn learned(&mut self, learned: &Learned) -> Vec<Change> {
-        let Some(mut m) = self.take(learned.message_id) else { return Vec::new() };
-        if m.tenant_id != learned.tenant_id {
-            self.put(m);
-            return Vec::new();
-        }
-        let before = Before::of(&m);
-        let former = self.ways.former.get(&m.id).and_then(|former| {
-            fallback::about_former(&m, former, learned.attempt, learned.provider_message_id.as_deref())
-        });
-        let is_former = former.is_some();
-        let mut detail = serde_json::Map::new();
-        if let Some(word) = &learned.provider_status {
-            detail.insert("provider_status".to_owned(), word.clone().into());
-        }
-        if let Some(failure) = learned.fact.failure() {
-            detail.insert("failure".to_owned(), serde_json::to_value(failure).unwrap_or_default());
-        }
-        if let Fact::Clicked { url: Some(url) } = &learned.fact {
-            detail.insert("url".to_owned(), url.clone().into());
-        }
-        if let Some(machine) = learned.machine {
-            detail.insert("machine".to_owned(), machine.into());
-        }
-        if let Some(pricing) = &learned.pricing {
-            detail.insert("billed_as".to_owned(), serde_json::to_value(pricing).unwrap_or_default());
-        }
-        self.writes.observations.push(Observation {
-            tenant_id: m.tenant_id,
-            message_id: m.id,
-            dedupe: learned.dedupe.clone(),
-            source: learned.source.clone(),
-            kind: match learned.machine {
-                // A word of its own, so that nobody who looks for what people did finds it.
-                Some(_) => format!("machine_{}", learned.fact.as_str()),
-                None => learned.fact.as_str().to_owned(),
-            },
-            detail: (!detail.is_empty()).then(|| serde_json::Value::Object(detail).to_string()),
-            at: learned.at,
-            recorded_at: self.now,
-        });
-        if let Some(position) = former {
-            self.told_late(&mut m, position, learned);
-        }
-        if is_former && !matches!(learned.fact.status(), Some(Status::Delivered | Status::Read) | None) {
-            // It has moved on: only that it arrived after all, what the recipient did, and what that way cost, still matters.
-            let changes = before.changes(&m, learned.price.as_ref());
-            self.put(m);
-            return changes;
-        }
-        if m.provider_message_id.is_none() && !is_former {
-            m.provider_message_id.clone_from(&learned.provider_message_id);
-        }
-        m.segments = learned.segments.filter(|count| *count > 0 && !is_former).or(m.segments);
-        let price = learned.price.as_ref();
-        if !is_former {
-            self.priced(&mut m, price, learned.pricing.as_ref());
-        }
-        let noticed = self.noticed(&m, &learned.fact);
-        if let Fact::Failed { failure } | Fact::Bounced { failure, .. } = &learned.fact
-            && !matches!(m.status, Status::Delivered | Status::Read)
-            && m.due_at.is_none()
-            && self.falls_back(&mut m, failure)
-        {
-            let mut changes = before.changes(&m, price);
-            changes.extend(noticed);
-            self.put(m);
-            return changes;
-        }
-        if learned.fact.status().is_some_and(Status::is_final) {
-            // Whatever the provider says settles an attempt nobody could speak for: no retry, no more asking.
-            self.withdraw_delivery(&mut m);
-            let is_settled = learned.fact != Fact::Sent;
-            m.poll_at = if is_settled { None } else { m.poll_at.map(|_| self.now.plus_millis(ASK_SENT_AFTER_MS)) };
-        }
-        if learned.fact.status().is_some_and(Status::was_accepted)
-            && m.sent_at.is_none()
-            && learned.fact != Fact::Sent
-            && !is_former
-        {
-            // Delivered and read imply that it was sent, the way they speak of.
-            m.sent_at = Some(learned.at);
-        }
-        engage(&mut m.engagement, learned);
-        // What machines do is on record, and no news.
-        if learned.machine.is_none() {
-            self.step(&mut m, &learned.fact, learned.at);
-        }
-        let mut changes = before.changes(&m, price);
-        changes.extend(noticed);
-        self.put(m);
-        changes
-    }
-
-    /// A report that came before the provider's answer was recorded.
-    pub(super) fn early(&mut self, early: &EarlyReport) {
-        let row = self.rows.values().find(|m| {
-            m.account_id == Some(early.account_id)
-                && m.provider_message_id.as_deref() == Some(&early.provider_message_id)
-        });
-        let Some((message_id, tenant_id)) = row.map(|m| (m.id, m.tenant_id)) else { return };
-        if let Some(payload) = EarlyPayload::read(&early.report) {
-            drop(self.learned(&payload.learned(tenant_id, message_id, early)));
-        }
-    }
-
     /// The provider was asked.
     pub(super) fn asked(&mut self, asked: &AskedAbout) {
         let Some(mut m) = self.take(asked.message_id) else { return };
@@ -660,21 +552,6 @@ impl<'a> Fold<'a> {
             recorded_at: self.now,
         });
     }
-}
-
-/// Notes the first opening, click, complaint, unsubscription and reply, each kind apart. The earliest counts, in whatever order they become known.
-fn engage(engagement: &mut Engagement, learned: &Learned) {
-    let first = match (&learned.fact, learned.machine) {
-        (Fact::Opened, None) => &mut engagement.opened_at,
-        (Fact::Opened, Some(_)) => &mut engagement.machine_opened_at,
-        (Fact::Clicked { .. }, None) => &mut engagement.clicked_at,
-        (Fact::Clicked { .. }, Some(_)) => &mut engagement.machine_clicked_at,
-        (Fact::Complained, _) => &mut engagement.complained_at,
-        (Fact::Unsubscribed, _) => &mut engagement.unsubscribed_at,
-        (Fact::Replied, _) => &mut engagement.replied_at,
-        _ => return,
-    };
-    *first = Some(first.map_or(learned.at, |at| at.min(learned.at)));
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Option<String> {

@@ -295,7 +295,8 @@ pub(crate) async fn write_in(
     keys.dedup();
     let rows: HashMap<MessageId, Message> =
         messages::lock_many(tx, &keys).await?.into_iter().map(|message| (message.id, message)).collect();
-    let held = end_flights(tx, inputs).await?;
+    // Of two ends of one attempt in this transaction the first counts, and the second comes late.
+    let mut held = end_flights(tx, inputs).await?;
     let early = early_reports(tx, inputs).await?;
     let ways = ways(tx, &rows).await?;
     let histories = histories(tx, inputs, &rows).await?;
@@ -307,7 +308,7 @@ pub(crate) async fn write_in(
         match input {
             Input::Finished(items) => {
                 for item in items {
-                    fold.finished(item, held.contains(&item.flight.message_id));
+                    fold.finished(item, held.remove(&item.flight.message_id));
                 }
             }
             Input::Learned(items) => {
@@ -320,7 +321,7 @@ pub(crate) async fn write_in(
                 }
             }
             Input::Abandoned(items) => {
-                items.iter().filter(|item| held.contains(&item.message_id)).for_each(|item| fold.abandoned(item))
+                items.iter().filter(|item| held.remove(&item.message_id)).for_each(|item| fold.abandoned(item))
             }
             Input::Asked(items) => items.iter().for_each(|item| fold.asked(item)),
             Input::Withdrawn(items) => {
@@ -341,7 +342,7 @@ pub(crate) async fn write_in(
                 }
             }
             Input::Held(items) => {
-                for item in items.iter().filter(|item| held.contains(&item.flight.message_id)) {
+                for item in items.iter().filter(|item| held.remove(&item.flight.message_id)) {
                     let doubt = doubt(tx, fold.row(item.flight.message_id)).await?;
                     fold.held(item, doubt);
                 }

@@ -149,9 +149,16 @@ async fn mark_some(tx: &mut Tx, ids: &Ids, from: TenantId, now: Timestamp) -> Re
         None => audit_marks::without(tx, from, PAGE).await?,
     };
     let is_upgrade = register.begun_at.is_none_or(|begun| now < begun.plus_seconds(UPGRADE_S));
+    // A seal over all marks that is wrong stays wrong: another one would cover up that a mark was removed, added, or put back together with its log.
+    let is_right = owners.is_empty()
+        || register.begun_at.is_none()
+        || register.seal == key.of_register(&register, &audit_marks::seals(tx).await?);
     let mut marked = 0;
     // It stays so until somebody looks: once an hour is often enough to say it.
     let is_told = now.as_seconds() % TOLD_EVERY_S < EVERY_MS as i64 / 1_000;
+    if !is_right && is_told {
+        tracing::error!("The marks of the audit logs are not those that were made: tidings doctor --audit tells more");
+    }
     for owner in &owners {
         match mark(tx, ids, &key, *owner, is_upgrade, now).await? {
             None => marked += 1,
@@ -167,7 +174,7 @@ async fn mark_some(tx: &mut Tx, ids: &Ids, from: TenantId, now: Timestamp) -> Re
         register.begun_at = Some(now);
         tracing::info!("Every audit log is sealed from now on");
     }
-    if (marked > 0 || begins) && register.begun_at.is_some() {
+    if (marked > 0 || begins) && register.begun_at.is_some() && is_right {
         register.marked_at = Some(now);
         register.seal = key.of_register(&register, &audit_marks::seals(tx).await?);
         audit_marks::put_register(tx, &register).await?;

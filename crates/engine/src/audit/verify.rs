@@ -75,7 +75,7 @@ pub async fn verify_against(db: &Db, kept: &[Head]) -> Result<Verified, Error> {
         all.owners.iter().chain(all.marks.keys()).chain(kept.keys()).copied().collect();
     // The operator's log last, so that it knows of every tenant that went meanwhile.
     owners.remove(&OPERATOR);
-    let (mut problems, mut deleted) = (BTreeMap::new(), BTreeSet::new());
+    let (mut problems, mut deleted, mut copied) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
     for owner in owners.into_iter().chain([OPERATOR]) {
         let (all, kept) = (Arc::clone(&all), kept.remove(&owner).unwrap_or_default());
         let read = db.read(Scope::System, move |tx| {
@@ -98,9 +98,19 @@ pub async fn verify_against(db: &Db, kept: &[Head]) -> Result<Verified, Error> {
             None => {}
         }
         deleted.extend(walk.deleted);
+        copied.extend(walk.copied);
     }
     for owner in all.created.iter().filter(|owner| !all.owners.contains(owner)) {
         problems.entry(*owner).or_insert_with(|| "it is gone, and nobody deleted the tenant".to_owned());
+    }
+    copied.retain(|owner, _| !deleted.contains(owner));
+    for (owner, id) in missing(db, copied).await? {
+        let what = || {
+            format!(
+                "it lacks the entry {id}, which the operator's log has: it was cut off, or put back to what it was before"
+            )
+        };
+        problems.entry(owner).or_insert_with(what);
     }
     for owner in all.owners.iter().filter(|owner| **owner != OPERATOR && !all.tenants.contains(owner)) {
         let what = match deleted.contains(owner) {
@@ -113,6 +123,22 @@ pub async fn verify_against(db: &Db, kept: &[Head]) -> Result<Verified, Error> {
     problems.retain(|owner, _| !deleted.contains(owner) || !all.tenants.contains(owner) && all.owners.contains(owner));
     verified.broken.extend(problems.into_iter().map(|(owner, what)| format!("the log of {owner}: {what}")));
     Ok(verified)
+}
+
+/// Which of these entries are not in the chain of their log.
+async fn missing(db: &Db, entries: BTreeMap<TenantId, AuditId>) -> Result<Vec<(TenantId, AuditId)>, Error> {
+    let read = db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            let mut missing = Vec::new();
+            for (owner, id) in entries {
+                if !audit::is_chained(tx, owner, id).await? {
+                    missing.push((owner, id));
+                }
+            }
+            Ok::<_, Error>(missing)
+        })
+    });
+    read.await
 }
 
 /// What is known of all logs at one moment.
@@ -182,7 +208,8 @@ impl All {
         if altered.is_empty() && self.has_begun() && register.seal != key.of_register(register, &seals) {
             let marked = register.marked_at.map(|at| format!(" at {at}")).unwrap_or_default();
             altered.push(format!(
-                "the marks of {} logs are not those that were made{marked}: one was removed, added, or put back to an older one together with its log",
+                "the marks of {} logs are not those that were made{marked}: one was removed, added, or put back to an older one together with its log. Which one, the marks do not tell; a log \
+                 that lacks what the operator's log or a kept head (--kept) knows of is named by itself",
                 self.marks.len()
             ));
         }
@@ -208,6 +235,8 @@ struct Walk {
     untold: BTreeSet<i64>,
     /// Tenants that were deleted, as the operator's log says.
     deleted: BTreeSet<TenantId>,
+    /// The newest entry of each tenant that the operator's log has, too.
+    copied: BTreeMap<TenantId, AuditId>,
     /// What was there before: a number, its hash, and how that is known.
     expected: BTreeMap<i64, (Vec<u8>, String)>,
 }
@@ -226,6 +255,7 @@ impl Walk {
             erased: 0,
             untold: BTreeSet::new(),
             deleted: BTreeSet::new(),
+            copied: BTreeMap::new(),
             expected: marked.into_iter().chain(kept).collect(),
         }
     }
@@ -312,6 +342,9 @@ impl Walk {
         }
         if self.owner == OPERATOR && entry.action == "tenant.deleted" {
             self.deleted.extend(entry.subject.parse::<TenantId>().ok());
+        }
+        if let Some(of) = &entry.acted_in {
+            self.copied.insert(of.tenant, entry.id);
         }
         self.last = link;
         None

@@ -1,4 +1,5 @@
-//! Every invoice and credit note against its own lines, dates and plan, the series of numbers, and credit notes against what they take back: also of tenants that are gone, because an operator keeps bills.
+//! Every invoice and credit note against its own lines, dates and plan, the series of numbers, and credit notes against what they take back: also of tenants that are gone, because an
+//! operator keeps bills.
 
 use std::collections::BTreeMap;
 
@@ -17,18 +18,29 @@ use crate::{
     invoices::{
         Body, InvoiceKind, InvoiceState,
         compose::{Line, LineKind, TaxRate, taxed},
+        settings::BillingSettings,
     },
     plans::{Allowance, allowances, months},
+    vault::OPERATOR,
 };
 
 /// Numbers that are looked for at once.
 const NUMBERS_MAX: usize = 500;
+/// The shortest month, in seconds: a February in which the clocks change, and which ends on another clock than it began.
+const SHORTEST_S: i64 = 28 * 86_400 - 27 * 3_600;
 
 /// A page of invoices, each with its plan, and with the invoice it takes back.
 type Page = Vec<(Invoice, Option<Plan>, Option<Invoice>)>;
 
 /// Checks invoices and their numbers.
 pub(super) async fn look(db: &Db, found: &mut Found) -> Result<(), Error> {
+    let read = db.read(Scope::System, |tx| {
+        Box::pin(async move {
+            let changed = recounts::billing_settings_changed(tx, OPERATOR).await?;
+            Ok::<_, Error>(changed.zip(Some(BillingSettings::read(tx).await?)))
+        })
+    });
+    let settings = read.await?;
     let (mut numbers, mut after) = (Vec::new(), InvoiceId::from_ulid(0));
     loop {
         let page = db.read(Scope::System, move |tx| Box::pin(page(tx, after))).await?;
@@ -36,7 +48,8 @@ pub(super) async fn look(db: &Db, found: &mut Found) -> Result<(), Error> {
         after = last.0.id;
         for (row, plan, of) in &page {
             found.verified.invoices += 1;
-            look_at(row, plan.as_ref(), of.as_ref(), found);
+            let settings = settings.as_ref().filter(|(since, _)| row.created_at > *since).map(|(_, settings)| settings);
+            look_at(row, plan.as_ref(), of.as_ref(), settings, found);
             // A demo's is for show, and goes with its tenant.
             let number = row.number.as_ref().filter(|number| !number.starts_with(demo::bill::SERIES));
             numbers.extend(number.map(|number| (number.clone(), row.tenant_id)));
@@ -121,7 +134,14 @@ pub(super) fn name(row: &Invoice) -> String {
     row.number.clone().unwrap_or_else(|| row.id.to_string())
 }
 
-fn look_at(row: &Invoice, plan: Option<&Plan>, of: Option<&Invoice>, found: &mut Found) {
+/// Checks one invoice, with its plan, what it takes back, and how invoices were written then, where that is known.
+fn look_at(
+    row: &Invoice,
+    plan: Option<&Plan>,
+    of: Option<&Invoice>,
+    settings: Option<&BillingSettings>,
+    found: &mut Found,
+) {
     let Ok(body) = Body::from_stored(&row.body) else {
         found.add(Some(row.tenant_id), "invoice", || format!("{}: what it says cannot be read", name(row)));
         return;
@@ -131,6 +151,7 @@ fn look_at(row: &Invoice, plan: Option<&Plan>, of: Option<&Invoice>, found: &mut
     wrong.extend(misdated(row, &body, is_demo));
     wrong.extend(misadded(row, &body));
     wrong.extend(misplanned(row, &body, plan));
+    wrong.extend(settings.filter(|_| of.is_none() && !is_demo).and_then(|settings| mistaxed(&body, settings)));
     let sign = if row.kind == InvoiceKind::CreditNote.as_str() { -1 } else { 1 };
     wrong.extend(
         body.lines.iter().filter_map(|line| misfigured(line, sign, &body.allowances, minor_unit(&row.currency))),
@@ -148,10 +169,15 @@ fn look_at(row: &Invoice, plan: Option<&Plan>, of: Option<&Invoice>, found: &mut
 fn misdated(row: &Invoice, body: &Body, is_demo: bool) -> Option<String> {
     let is = |state: InvoiceState| row.state == state.as_str();
     let is_note = row.kind == InvoiceKind::CreditNote.as_str();
-    let is_known = [InvoiceKind::Invoice, InvoiceKind::CreditNote].iter().any(|kind| row.kind == kind.as_str())
+    let kinds = [InvoiceKind::Invoice, InvoiceKind::Correction, InvoiceKind::CreditNote];
+    let is_known = kinds.iter().any(|kind| row.kind == kind.as_str())
         && [InvoiceState::Draft, InvoiceState::Issued, InvoiceState::Paid, InvoiceState::Void].into_iter().any(is);
     let (has_number, is_issued) = (row.number.is_some(), row.issued_at.is_some());
-    let is_due = row.issued_at.filter(|_| row.total > 0).map(|at| at.plus_seconds(i64::from(body.due_days) * 86_400));
+    // A credit note is nothing to pay, also one of an invoice that gave back.
+    let is_due = row
+        .issued_at
+        .filter(|_| row.total > 0 && !is_note)
+        .map(|at| at.plus_seconds(i64::from(body.due_days) * 86_400));
     let is_right = is_known
         && is_note == row.of_id.is_some()
         && has_number == is_issued
@@ -163,7 +189,7 @@ fn misdated(row: &Invoice, body: &Body, is_demo: bool) -> Option<String> {
         // What was paid may be taken back, and then it still says so.
         && (is(InvoiceState::Paid) == row.paid_at.is_some() || (is(InvoiceState::Void) && has_number))
         // Where nothing is to be paid nobody names a payment.
-        && row.payment.is_some() == (row.paid_at.is_some() && row.total > 0)
+        && (is_note || row.payment.is_some() == (row.paid_at.is_some() && row.total > 0))
         && (!is(InvoiceState::Issued) || row.total > 0)
         && row.starts_at < row.ends_at;
     (!is_right).then(|| {
@@ -192,6 +218,14 @@ fn misadded(row: &Invoice, body: &Body) -> Vec<String> {
     wrong
 }
 
+/// Taxes that are not those of the customer, as invoices were written then.
+fn mistaxed(body: &Body, settings: &BillingSettings) -> Option<String> {
+    let tax = settings.tax(&body.customer, body.customer.country.as_deref());
+    let right: Vec<_> = tax.iter().map(|tax| (tax.name.as_str(), tax.rate_ppm)).collect();
+    let billed: Vec<_> = body.taxes.iter().map(|tax| (tax.name.as_str(), tax.rate_ppm)).collect();
+    (billed != right).then(|| format!("its customer's taxes are {right:?} (in millionths), and it bills {billed:?}"))
+}
+
 /// What does not fit the plan, which never changes, or the month on the tenant's clock.
 fn misplanned(row: &Invoice, body: &Body, plan: Option<&Plan>) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -202,14 +236,7 @@ fn misplanned(row: &Invoice, body: &Body, plan: Option<&Plan>) -> Vec<String> {
         Some(plan) if allowances(&plan.allowances) != body.allowances => {
             wrong.push("its plan includes something else".to_owned())
         }
-        Some(plan) => {
-            let fees = body.lines.iter().filter(|line| line.kind == LineKind::Fee);
-            let is_more = |line: &&Line| line.amount_micros.abs() > plan.monthly_fee + minor_unit(&row.currency);
-            let is_other = |line: &&Line| line.unit_micros.is_some_and(|unit| unit != plan.monthly_fee);
-            if fees.clone().count() > 1 || fees.clone().any(|line| is_more(&line) || is_other(&line)) {
-                wrong.push(format!("its plan costs {} a month", plan.monthly_fee));
-            }
-        }
+        Some(plan) => wrong.extend(misfitting(row, body, plan)),
         None if body.plan_id.is_some() => wrong.push("there is no such plan as it names".to_owned()),
         None => {}
     }
@@ -219,6 +246,34 @@ fn misplanned(row: &Invoice, body: &Body, plan: Option<&Plan>) -> Vec<String> {
         if month != body.month {
             wrong.push(format!("it says it is for {}, and its time lies in {month}", body.month));
         }
+    }
+    wrong
+}
+
+/// What an invoice bills of its plan and does not fit it: one fee, which is no more than that of the part of a month it is for, and with it what it includes.
+fn misfitting(row: &Invoice, body: &Body, plan: &Plan) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let fees: Vec<&Line> = body.lines.iter().filter(|line| line.kind == LineKind::Fee).collect();
+    let begins_at = body.counted_from.unwrap_or(row.starts_at).max(row.starts_at);
+    let part = i128::from(row.ends_at.as_micros()) - i128::from(begins_at.as_micros());
+    let most = i128::from(plan.monthly_fee) * part / i128::from(SHORTEST_S * 1_000_000);
+    let most = most.clamp(0, plan.monthly_fee.into()) + i128::from(minor_unit(&row.currency));
+    let is_other = |line: &&Line| {
+        i128::from(line.amount_micros.abs()) > most || line.unit_micros.is_some_and(|unit| unit != plan.monthly_fee)
+    };
+    if fees.len() > 1 || fees.iter().any(is_other) {
+        wrong.push(format!("its plan costs {} a month", plan.monthly_fee));
+    }
+    let count = |allowance: &Allowance, kind: LineKind| {
+        let is_it = |line: &&Line| line.kind == kind && line.channel == Some(allowance.channel);
+        body.lines.iter().filter(is_it).count()
+    };
+    let is_there = |allowance: &Allowance| match (fees.len(), count(allowance, LineKind::Included)) {
+        (0, included) => included + count(allowance, LineKind::Overage) == 0,
+        (_, included) => included == 1 || (included == 0 && allowance.included == 0),
+    };
+    if !body.allowances.iter().all(is_there) {
+        wrong.push("it does not bill both the fee of its plan and what that includes".to_owned());
     }
     wrong
 }

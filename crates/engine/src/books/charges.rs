@@ -1,34 +1,28 @@
-//! What each message was charged: by what became of it, under which price, and in which quarter of an hour it is summed.
+//! What each message was charged: by what became of it, under which price, and by its entries.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use model::{Channel, Timestamp};
+use model::{Channel, MessageId};
 use store::{
     Db,
-    charge_counters::{self, Counts, Key, SLOT_S},
     credits::Charge,
     fallbacks::FormerRoute,
     messages::Message,
-    recounts,
+    recounts::{self, Costs},
 };
 
 use super::{
-    END, Found, LATER_S, Page, ROWS_MAX, differing, each,
+    END, Found, Page, ROWS_MAX,
     history::{History, Prices},
     read,
 };
 use crate::{
-    Error, country,
+    Error,
     money::{
-        book::{Asked, Book, Category, PARTS, Price, PriceUnit, up, usable},
+        book::{Asked, Book, Category, PARTS, Price, up, usable},
         charge,
-        ledger::{RELEASED, RESERVED, SETTLED},
+        ledger::{CARRIED_MAX, RELEASED, RESERVED, SETTLED},
     },
     plans::quota,
 };
-
-/// By how many millionths a charge may differ from its price where that has fractions: each time it was put right, less than one was carried to another message.
-const CARRIED_MAX: i128 = 10;
 
 /// What is wrong with a message's charges by what became of the message, by their prices, and by the charges themselves.
 pub(super) fn misjudged(history: &History, prices: &Prices, m: &Message, page: &Page) -> Vec<String> {
@@ -51,11 +45,11 @@ pub(super) fn misjudged(history: &History, prices: &Prices, m: &Message, page: &
         return wrong;
     };
     wrong.extend(unfit(m, charge, has_left && history.has_changed_since(m.created_at)));
-    if m.cost_micros != Some(shown(charge)) {
+    if m.cost_micros != Some(charge::shown(charge)) {
         wrong.push(format!(
             "it says it costs {:?} millionths, and its charge comes to {}",
             m.cost_micros,
-            shown(charge)
+            charge::shown(charge)
         ));
     }
     if m.cost_currency.is_none() || m.cost_currency != history.currency {
@@ -111,11 +105,6 @@ impl<'a> Way<'a> {
     }
 }
 
-/// What a message is shown to cost.
-fn shown(charge: &Charge) -> i64 {
-    if charge.state == RESERVED { charge.charged_before + charge.quoted } else { charge.charged }
-}
-
 /// The state of a charge against what became of its message. `may_stay`: the way it goes now may have no price, so that what it was charged for the way it left may be all.
 fn unfit(m: &Message, charge: &Charge, may_stay: bool) -> Option<String> {
     let expected = match (m.sent_at.is_some(), charge::is_given_back(m)) {
@@ -142,11 +131,12 @@ fn unequal(c: &Charge) -> Option<String> {
         && now >= 0
         && (!is_before || c.charged == c.charged_before)
         && (0..=now).contains(&c.promo)
-        && c.reported.is_some() == c.reported_currency.is_some();
+        && c.reported.is_some() == c.reported_currency.is_some()
+        && c.reported.is_none_or(|reported| reported >= 0);
     (!is_right).then(|| {
         format!(
-            "of {} charged, {} for ways it left, and {} set aside, promotional credit pays {}, which does not fit",
-            c.charged, c.charged_before, c.quoted, c.promo
+            "of {} charged, {} for ways it left, and {} set aside, promotional credit pays {}, and its provider took {:?}, which does not fit",
+            c.charged, c.charged_before, c.quoted, c.promo, c.reported
         )
     })
 }
@@ -184,7 +174,8 @@ fn mispriced(history: &History, prices: &Prices, m: &Message, way: &Way<'_>, c: 
     if is_settled {
         let known = usable(c.reported, c.reported_currency.as_deref(), currency);
         let (exact, paid) = (price.exact(counted, known), i128::from(c.charged - c.charged_before) * PARTS);
-        let is_whole = price.per != PriceUnit::Thousand && price.markup.is_none();
+        // WhatsApp may have billed it as another kind before, at a price with fractions.
+        let is_whole = price.is_whole() && way.asked.channel != Channel::Whatsapp;
         let slack = if is_whole { 0 } else { CARRIED_MAX * PARTS };
         if paid > exact + slack || (!is_short && paid < exact - slack) {
             wrong.push(format!(
@@ -211,8 +202,8 @@ fn mispriced(history: &History, prices: &Prices, m: &Message, way: &Way<'_>, c: 
     wrong
 }
 
-/// True when a list names the price of a charge: for what the message is, or, as one whose new way has no price keeps that of the old one, for another message over any channel. What WhatsApp bills as free
-/// costs its provider nothing.
+/// True when a list names the price of a charge: for what the message is, or, as one whose new way has no price keeps that of the old one, for another message over any channel. What
+/// WhatsApp bills as free costs its provider nothing.
 fn names(book: &Book, currency: &str, way: &Way<'_>, c: &Charge) -> bool {
     let price = Price::of_charge(c);
     let is_free = way.asked.channel == Channel::Whatsapp && price.cost_micros == Some(0);
@@ -224,152 +215,26 @@ fn names(book: &Book, currency: &str, way: &Way<'_>, c: &Charge) -> bool {
         || book.list(currency, END).is_some_and(|list| list.rows.iter().any(|row| is_it(row.price(list.version))))
 }
 
-/// What a tenant's messages were charged, by the place it is summed at.
-#[derive(Default)]
-pub(super) struct Recount {
-    sums: BTreeMap<Key, Counts>,
-    /// Quarters of an hour of which only the whole is known: by which of its ways a message was charged how much is not kept, or it was summed by an upgrade.
-    wholes: BTreeSet<Timestamp>,
-}
-
-impl Recount {
-    pub(super) fn add(&mut self, history: &History, m: &Message, page: &Page) {
-        let Some(c) = page.charges.get(&m.id) else { return };
-        let at = charge_counters::slot(m.created_at);
-        let place = |channel, address: &str| Key {
-            tenant_id: m.tenant_id,
-            at,
-            channel,
-            country: country::text(channel, address),
-        };
-        let mut add = |key: Key, messages: i64, charged: i64| {
-            *self.sums.entry(key).or_default() += Counts { messages, charged };
-        };
-        let now = place(m.channel, &m.address);
-        let (mut own, mut older) = (0, Vec::new());
-        for route in page.routes_of(m).filter(|route| route.sent_at.is_some()) {
-            let place = place(route.channel, &route.address);
-            match page.ways.get(&(m.id, route.position)) {
-                Some(way) => {
-                    own += way.charged;
-                    add(place, 1, way.charged);
-                }
-                // It was left before ways had charges of their own.
-                None => older.push(place),
-            }
-        }
-        let before = older.first().unwrap_or(&now).clone();
-        let is_known =
-            older.iter().all(|key| *key == before) && (older.is_empty() || !history.has_changed_since(m.created_at));
-        let rest = c.charged_before - own;
-        add(before, older.len().max(usize::from(rest != 0)) as i64, rest);
-        add(now, i64::from(c.state == SETTLED), c.charged - c.charged_before);
-        if !is_known || m.created_at < history.charges_summed {
-            self.wholes.insert(at);
-        }
-    }
-
-    /// The sums of what is told apart: of a quarter of an hour of which only the whole is known, that.
-    fn comparable(&self, sums: &BTreeMap<Key, Counts>) -> BTreeMap<(Timestamp, String), Counts> {
-        let mut all: BTreeMap<(Timestamp, String), Counts> = BTreeMap::new();
-        for (key, counts) in sums {
-            let is_whole = self.wholes.contains(&key.at);
-            let place = match is_whole {
-                true => "in all".to_owned(),
-                false => {
-                    format!("over {}{}{}", key.channel, if key.country.is_empty() { "" } else { " to " }, key.country)
-                }
-            };
-            let messages = if is_whole { 0 } else { counts.messages };
-            *all.entry((key.at, place)).or_default() += Counts { messages, ..*counts };
-        }
-        all.retain(|_, counts| *counts != Counts::default());
-        all
-    }
-
-    /// Where sums differ, and what they are.
-    fn differences(&self, history: &History, kept: &BTreeMap<Key, Counts>) -> Vec<(Timestamp, String)> {
-        let (counted, told) = (self.comparable(&self.sums), self.comparable(kept));
-        let found = differing(&counted, &told)
-            .into_iter()
-            .filter(|((at, _), ..)| *at >= history.charges_summed || self.wholes.contains(at));
-        let words = |((at, place), counted, told): (&(Timestamp, String), Option<&Counts>, Option<&Counts>)| {
-            let (counted, told) = (counted.copied().unwrap_or_default(), told.copied().unwrap_or_default());
-            let detail = format!(
-                "{place} in the quarter of an hour from {at}: {} messages were charged {}, the sums say {} and {}",
-                counted.messages, counted.charged, told.messages, told.charged
-            );
-            (*at, detail)
-        };
-        found.map(words).collect()
-    }
-
-    pub(super) async fn compare(self, db: &Db, history: &History, found: &mut Found) -> Result<(), Error> {
-        let tenant = history.tenant;
-        let kept = read(db, tenant, move |tx| Box::pin(recounts::charge_counters(tx, tenant, Timestamp::EPOCH, END)));
-        let mut kept = kept.await?;
-        // What an upgrade could not find the messages of is in no quarter of an hour; then the older ones are in none either.
-        let is_lost = kept.keys().any(|key| key.at == Timestamp::EPOCH) && history.charges_summed > Timestamp::EPOCH;
-        kept.retain(|key, _| key.at != Timestamp::EPOCH || history.charges_summed == Timestamp::EPOCH);
-        let suspects: BTreeSet<Timestamp> = self.differences(history, &kept).into_iter().map(|(at, _)| at).collect();
-        for at in suspects.into_iter().filter(|at| !is_lost || *at >= history.charges_summed) {
-            for (_, detail) in quarter(db, history, at).await? {
-                found.add(Some(tenant), "charge", || detail);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Counts what messages of one quarter of an hour were charged again, in one snapshot, and says what differs.
-async fn quarter(db: &Db, history: &History, at: Timestamp) -> Result<Vec<(Timestamp, String)>, Error> {
-    let (tenant, until) = (history.tenant, at.plus_seconds(SLOT_S));
-    let mut differences = Vec::new();
-    for end in [until.plus_seconds(LATER_S), END] {
-        let known = history.clone();
-        differences = read(db, tenant, move |tx| {
-            Box::pin(async move {
-                let mut recount = Recount::default();
-                each(tx, tenant, (at, until, end), true, |page, m| {
-                    recount.add(&known, m, page);
-                })
-                .await?;
-                let kept = recounts::charge_counters(tx, tenant, at, until).await?;
-                Ok(recount.differences(&known, &kept))
-            })
-        })
-        .await?;
-        if differences.is_empty() {
-            break;
-        }
-    }
-    Ok(differences)
-}
-
-/// What one statement each finds of a tenant's charges.
-pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Result<(), Error> {
+/// What one statement each finds of a tenant's charges. `ranges`: ids between which there are so few messages that what their entries come to can be held in memory.
+pub(super) async fn look(db: &Db, history: &History, ranges: &[MessageId], found: &mut Found) -> Result<(), Error> {
     let (tenant, of) = (history.tenant, Some(history.tenant));
     let rows = read(db, tenant, move |tx| Box::pin(recounts::charged_as_one(tx, tenant, ROWS_MAX))).await?;
     found.add_all(of, "charge", rows, |(one, other)| {
         format!("{one} and {other} are one message to the provider, and both were charged")
     });
-    let rows = read(db, tenant, move |tx| Box::pin(recounts::mischarged(tx, tenant, ROWS_MAX))).await?;
-    found.add_all(of, "charge", rows, |wrong| {
-        let charge = wrong.charge.as_ref().map_or("there is no charge".to_owned(), |(state, quoted, charged)| {
-            format!("its charge of {quoted} is {state} with {charged}")
+    for range in ranges.windows(2).map(|range| (range[0], range[1])) {
+        let rows = read(db, tenant, move |tx| Box::pin(recounts::mischarged(tx, tenant, range, ROWS_MAX))).await?;
+        found.add_all(of, "charge", rows, |wrong| {
+            let Costs { aside, charged, quoted, promo } = wrong.entries;
+            let charge = wrong.charge.map_or("there is no charge".to_owned(), |(state, c)| {
+                format!("its charge of {} is {state} with {} and {}", c.quoted, c.charged, c.promo)
+            });
+            format!(
+                "{}: its entries set {quoted} aside and leave {aside} of it, charge {charged}, and take {promo} of promotional credit, and {charge}",
+                wrong.message_id
+            )
         });
-        format!(
-            "{}: its entries leave {} set aside and charge {}, and {charge}",
-            wrong.message_id, wrong.aside, wrong.paid
-        )
-    });
-    let rows = read(db, tenant, move |tx| Box::pin(recounts::misquoted(tx, tenant, ROWS_MAX))).await?;
-    found.add_all(of, "charge", rows, |wrong| {
-        format!(
-            "{}: its entries set {} aside and took {} of promotional credit, its charge says {} and {}",
-            wrong.message_id, wrong.entries_quoted, wrong.entries_promo, wrong.quoted, wrong.promo
-        )
-    });
+    }
     // Earlier versions removed old messages.
     let since = history.charges_summed;
     let rows = read(db, tenant, move |tx| Box::pin(recounts::charges_of_nothing(tx, tenant, since, ROWS_MAX))).await?;

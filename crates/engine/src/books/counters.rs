@@ -2,23 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Channel, TenantId, Timestamp};
+use model::{Channel, MessageId, TenantId, Timestamp};
 use serde_json::Value;
 use store::{
     Db, Tx, attempt_counters,
     fallbacks::FormerRoute,
-    message_counters::{self, Table},
+    message_counters::{self, Counts},
     messages::Message,
     plans,
     quotas::{self, Counter},
-    recounts, subscriptions,
-    usage::{self, Counts, Key},
+    recounts, subscriptions, usage,
 };
 
-use super::{END, Found, LATER_S, ROWS_MAX, differing, each, history::History, read};
+use super::{END, Found, ROWS_MAX, differing, each, history::History, read};
 use crate::{
     Error,
-    analytics::count,
+    analytics::{count, recount},
     plans::{allowances, quota},
     tracking,
 };
@@ -30,12 +29,14 @@ const ATTEMPTS_S: i64 = 7 * 86_400;
 /// How long after a change of plan a message may still have been accepted under the one before, in seconds.
 const PLAN_SLACK_S: i64 = 60;
 
-type Slots = BTreeMap<message_counters::Key, message_counters::Counts>;
+type Slots = BTreeMap<message_counters::Key, Counts>;
 
 /// Everything a tenant's messages come to.
 #[derive(Default)]
 pub(super) struct Recount {
     slots: Slots,
+    /// Half hours that seem to differ.
+    suspects: BTreeSet<Timestamp>,
     counters: Vec<Counter>,
     used: BTreeMap<(Channel, Timestamp), i64>,
 }
@@ -67,70 +68,32 @@ impl Recount {
         }
     }
 
-    pub(super) async fn compare(self, db: &Db, history: &History, found: &mut Found) -> Result<(), Error> {
+    /// Holds the sums of a time against the messages, of which no more of it are expected, and lets go of what they came to.
+    pub(super) async fn compare(
+        &mut self,
+        db: &Db,
+        tenant: TenantId,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Result<(), Error> {
+        let kept = read(db, tenant, move |tx| Box::pin(slots(tx, tenant, from, until))).await?;
+        let (later, mut counted): (Slots, Slots) =
+            std::mem::take(&mut self.slots).into_iter().partition(|(key, _)| key.at >= until);
+        self.slots = later;
+        counted.retain(|_, sums| *sums != Counts::default());
+        self.suspects.extend(differing(&counted, &kept).into_iter().map(|(key, ..)| key.at));
+        Ok(())
+    }
+
+    /// Tells what differs, once everything was compared, counting what seems to once more. `late_s`: how much later than the clock a message's id may be, in seconds.
+    pub(super) async fn tell(self, db: &Db, history: &History, late_s: i64, found: &mut Found) -> Result<(), Error> {
         let tenant = history.tenant;
-        self.compare_sums(db, tenant, found).await?;
         self.compare_quotas(db, tenant, found).await?;
+        sums(db, tenant, self.suspects, late_s, found).await?;
         uncounted(db, history, found).await?;
         notices(db, tenant, found).await?;
         templates(db, tenant, found).await?;
         attempts(db, tenant, found).await?;
         clocks(db, history, found).await
-    }
-
-    async fn compare_sums(&self, db: &Db, tenant: TenantId, found: &mut Found) -> Result<(), Error> {
-        let of = Some(tenant);
-        let sums = read(db, tenant, move |tx| {
-            Box::pin(async move {
-                let slots = slots(tx, tenant, Table::Slots, &everything()).await?;
-                let days = self::slots(tx, tenant, Table::Days, &everything()).await?;
-                Ok((slots, days, usage::of_tenant(tx, tenant).await?))
-            })
-        });
-        let (kept, days, months) = sums.await?;
-        let is_something = |(_, counts): &(&message_counters::Key, &message_counters::Counts)| {
-            **counts != message_counters::Counts::default()
-        };
-        let counted: Slots = self.slots.iter().filter(is_something).map(|(key, sums)| (key.clone(), *sums)).collect();
-        let suspects: BTreeSet<Timestamp> = differing(&counted, &kept).into_iter().map(|(key, ..)| key.at).collect();
-        let mut is_told = BTreeSet::new();
-        for at in suspects {
-            let differences = read(db, tenant, move |tx| Box::pin(half_hour(tx, tenant, at))).await?;
-            for (channel, provider, detail) in differences {
-                is_told.insert((at.month(), channel, provider));
-                found.add(of, "counters", || detail);
-            }
-        }
-        let is_told =
-            |month: String, channel: Channel, provider: &str| is_told.contains(&(month, channel, provider.to_owned()));
-        // All were read in one snapshot. Where half hours are wrong, that is told already.
-        let mut months: BTreeMap<Key, Counts> = months.into_iter().collect();
-        months.retain(|_, counts| *counts != Counts::default());
-        let by_slots = by_month(&kept);
-        for (key, counts, told) in differing(&by_slots, &months) {
-            if is_told(key.month.clone(), key.channel, &key.provider) {
-                continue;
-            }
-            let name = format!("{} {} through {} in {}", key.purpose.as_str(), key.channel, key.provider, key.month);
-            found.add(of, "usage", || format!("{name}: the half hours come to {counts:?}, the month says {told:?}"));
-        }
-        let mut by_day = message_counters::by_day(&kept);
-        by_day.retain(|_, counts| *counts != message_counters::Counts::default());
-        for (key, counts, told) in differing(&by_day, &days) {
-            // A day on some clock may begin in the month before.
-            let months = [key.at.plus_seconds(-86_400), key.at.plus_seconds(2 * 86_400)].map(Timestamp::month);
-            if months.into_iter().any(|month| is_told(month, key.channel, &key.provider)) {
-                continue;
-            }
-            let (counts, told) = (sent(counts), sent(told));
-            found.add(of, "counters", || {
-                format!(
-                    "{} through {} on the day {}: the half hours come to {} accepted and {} sent, the day says {} and {}, or differ in what became of them",
-                    key.channel, key.provider, key.at, counts.0, counts.1, told.0, told.1
-                )
-            });
-        }
-        Ok(())
     }
 
     async fn compare_quotas(&self, db: &Db, tenant: TenantId, found: &mut Found) -> Result<(), Error> {
@@ -144,7 +107,8 @@ impl Recount {
                     let all = quotas::all(tx, tenant).await?;
                     let is_it = |counter: &Counter| (counter.channel, counter.starts_at) == (channel, starts_at);
                     let Some(counter) = all.into_iter().find(is_it) else { return Ok(None) };
-                    let used = recounts::used(tx, tenant, channel, starts_at, counter.ends_at).await?;
+                    let time = (starts_at, counter.ends_at);
+                    let used = recounts::used(tx, tenant, channel, time, MessageId::from_ulid(0)).await?;
                     Ok(Some((counter.used, used)))
                 })
             });
@@ -158,71 +122,104 @@ impl Recount {
     }
 }
 
+/// Tells what differs in sums: by half hour against the messages, of half hours that seem to, and by day and month against the half hours. Where half hours are wrong, that is told already.
+async fn sums(
+    db: &Db,
+    tenant: TenantId,
+    suspects: BTreeSet<Timestamp>,
+    late_s: i64,
+    found: &mut Found,
+) -> Result<(), Error> {
+    let mut is_told = BTreeSet::new();
+    for at in suspects {
+        let differences = read(db, tenant, move |tx| Box::pin(half_hour(tx, tenant, at, late_s))).await?;
+        for (channel, provider, detail) in differences {
+            is_told.insert((at.month(), channel, provider));
+            found.add(Some(tenant), "counters", || detail);
+        }
+    }
+    let is_told =
+        |month: String, channel: Channel, provider: &str| is_told.contains(&(month, channel, provider.to_owned()));
+    let read_ends = read(db, tenant, move |tx| {
+        Box::pin(async move { Ok((message_counters::span(tx, tenant).await?, usage::months(tx, tenant).await?)) })
+    });
+    let (span, mut months) = read_ends.await?;
+    let (mut week, last) = span.map_or((END, Timestamp::EPOCH), |(first, last)| (recount::first_week(first), last));
+    while week <= last.plus_seconds(recount::DAY_S) {
+        let (days, kept) = read(db, tenant, move |tx| Box::pin(recount::of_week(tx, tenant, week))).await?;
+        for (key, counts, told) in differing(&days, &kept) {
+            // A day on some clock may begin in the month before.
+            let months = [key.at.plus_seconds(-recount::DAY_S), key.at.plus_seconds(2 * recount::DAY_S)];
+            if months.into_iter().any(|at| is_told(at.month(), key.channel, &key.provider)) {
+                continue;
+            }
+            let (counts, told) = (sent(counts), sent(told));
+            found.add(Some(tenant), "counters", || {
+                format!(
+                    "{} through {} on the day {}: the half hours come to {} accepted and {} sent, the day says {} and {}, or differ in what became of them",
+                    key.channel, key.provider, key.at, counts.0, counts.1, told.0, told.1
+                )
+            });
+        }
+        let until = week.plus_seconds(recount::WEEK_S);
+        months.extend([week.month(), until.month()]);
+        week = until;
+    }
+    for month in months {
+        let Ok(time) = crate::usage::span(&month, None) else {
+            found.add(Some(tenant), "usage", || format!("{month:?} is no month"));
+            continue;
+        };
+        let name = month.clone();
+        let sums =
+            read(db, tenant, move |tx| Box::pin(async move { recount::of_month(tx, tenant, &name, time).await }));
+        let (counted, kept) = sums.await?;
+        for (key, counts, told) in differing(&counted, &kept) {
+            if !is_told(month.clone(), key.channel, &key.provider) {
+                let name = format!("{} {} through {} in {month}", key.purpose.as_str(), key.channel, key.provider);
+                found.add(Some(tenant), "usage", || {
+                    format!("{name}: the half hours come to {counts:?}, the month says {told:?}")
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Accepted and sent.
-fn sent(counts: Option<&message_counters::Counts>) -> (i64, i64) {
+fn sent(counts: Option<&Counts>) -> (i64, i64) {
     counts.map_or((0, 0), |c| (c.outcome.accepted, c.outcome.sent))
 }
 
-fn everything() -> message_counters::Filter {
-    message_counters::Filter::everything()
+/// The sums of half hours that begin in a time, as they are kept.
+async fn slots(tx: &mut Tx, tenant: TenantId, from: Timestamp, until: Timestamp) -> Result<Slots, store::Error> {
+    let filter = message_counters::Filter { from, until, ..message_counters::Filter::default() };
+    let sums = message_counters::sums(tx, Some(tenant), &filter, message_counters::Split::FULL, SUMS_MAX).await?;
+    Ok(sums.into_iter().filter(|(_, counts)| *counts != Counts::default()).collect())
 }
 
-async fn slots(
-    tx: &mut Tx,
-    tenant: TenantId,
-    table: Table,
-    filter: &message_counters::Filter,
-) -> Result<Slots, store::Error> {
-    let split = message_counters::Split::FULL;
-    let sums = message_counters::sums_of(tx, table, Some(tenant), filter, split, SUMS_MAX).await?;
-    Ok(sums.into_iter().filter(|(_, counts)| *counts != message_counters::Counts::default()).collect())
-}
-
-/// Half hours by month, as usage is kept.
-fn by_month(slots: &Slots) -> BTreeMap<Key, Counts> {
-    let mut months: BTreeMap<Key, Counts> = BTreeMap::new();
-    for (key, counts) in slots {
-        let key = Key {
-            tenant_id: key.tenant_id,
-            month: key.at.month(),
-            channel: key.channel,
-            provider: key.provider.clone(),
-            purpose: key.purpose,
-        };
-        *months.entry(key).or_default() += counts.outcome;
-    }
-    months.retain(|_, counts| *counts != Counts::default());
-    months
-}
-
-/// Counts the messages of one half hour again, and says what differs.
+/// Counts the messages of one half hour again, in one snapshot, and says what differs.
 async fn half_hour(
     tx: &mut Tx,
     tenant: TenantId,
     at: Timestamp,
+    late_s: i64,
 ) -> Result<Vec<(Channel, String, String)>, store::Error> {
     let until = at.plus_seconds(message_counters::SLOT_S);
-    let filter = message_counters::Filter { from: at, until, ..everything() };
-    let mut kept = slots(tx, tenant, Table::Slots, &filter).await?;
+    let mut kept = slots(tx, tenant, at, until).await?;
     kept.retain(|key, _| key.at == at);
-    let mut differences = Vec::new();
-    for end in [until.plus_seconds(LATER_S), END] {
-        let mut recount = Recount::default();
-        each(tx, tenant, (at, until, end), false, |page, m| recount.add(m, page.routes_of(m))).await?;
-        recount.slots.retain(|key, counts| key.at == at && *counts != message_counters::Counts::default());
-        differences = differing(&recount.slots, &kept).into_iter().map(|(key, counts, told)| {
-            let (counts, told) = (sent(counts), sent(told));
-            let detail = format!(
-                "{} through {} in the half hour from {}: the messages come to {} accepted and {} sent, the counters say {} and {}, or differ in what became of them",
-                key.channel, key.provider, key.at, counts.0, counts.1, told.0, told.1
-            );
-            (key.channel, key.provider.clone(), detail)
-        }).collect();
-        if differences.is_empty() {
-            break;
-        }
-    }
-    Ok(differences)
+    let mut recount = Recount::default();
+    each(tx, tenant, (at, until), late_s, false, |page, m| recount.add(m, page.routes_of(m))).await?;
+    recount.slots.retain(|key, counts| key.at == at && *counts != Counts::default());
+    let words = |(key, counts, told): (&message_counters::Key, Option<&Counts>, Option<&Counts>)| {
+        let (counts, told) = (sent(counts), sent(told));
+        let detail = format!(
+            "{} through {} in the half hour from {}: the messages come to {} accepted and {} sent, the counters say {} and {}, or differ in what became of them",
+            key.channel, key.provider, key.at, counts.0, counts.1, told.0, told.1
+        );
+        (key.channel, key.provider.clone(), detail)
+    };
+    Ok(differing(&recount.slots, &kept).into_iter().map(words).collect())
 }
 
 /// Months of a plan that nobody counted, or that are counted twice. What a plan speaks of counts from when the tenant got it.
@@ -263,9 +260,10 @@ async fn notices(db: &Db, tenant: TenantId, found: &mut Found) -> Result<(), Err
     let (told, counters) = told.await?;
     let mut seen = BTreeSet::new();
     for data in told.iter().filter_map(|data| serde_json::from_str::<Value>(data).ok()) {
-        let name = ["channel", "starts_at", "percent"].map(|field| data[field].to_string());
+        // Of another plan's messages the marks are told anew.
+        let name = ["channel", "starts_at", "percent", "included", "limit"].map(|field| data[field].to_string());
         if !seen.insert(name.clone()) {
-            let [channel, starts_at, percent] = name;
+            let [channel, starts_at, percent, ..] = name;
             found.add(Some(tenant), "quota", || {
                 format!(
                     "{channel} from {starts_at}: the tenant was told more than once that {percent} percent are used"

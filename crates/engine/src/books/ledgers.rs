@@ -6,7 +6,7 @@ use model::TenantId;
 use store::{
     Db, charge_counters,
     credits::{self, Entry, Grant, Ledger},
-    recounts,
+    recounts::{self, Alike},
 };
 
 use super::{Found, PAGE, history::History, read};
@@ -14,7 +14,7 @@ use crate::{
     Error,
     money::{
         BillingMode,
-        book::PARTS,
+        book::{PARTS, Price},
         credits::GRANTS_MAX,
         ledger::{self, Book},
     },
@@ -25,17 +25,19 @@ const GRANTS_READ: usize = 2 * GRANTS_MAX as usize;
 
 /// Checks one tenant's ledger.
 pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Result<(), Error> {
-    let (tenant, of) = (history.tenant, Some(history.tenant));
+    let (tenant, of, since) = (history.tenant, Some(history.tenant), history.charges_whole);
     let balances = read(db, tenant, move |tx| {
         Box::pin(async move {
             let Some(ledger) = credits::find(tx, tenant).await? else {
                 return Ok(Err(recounts::rows_of_ledger(tx, tenant).await?));
             };
             let grants = credits::grants_before(tx, tenant, i64::MAX, i64::MAX).await?;
-            Ok(Ok((ledger, credits::sums(tx, tenant).await?, charge_counters::total(tx, tenant).await?, grants)))
+            let prices = recounts::by_price(tx, tenant, &ledger.currency, since).await?;
+            let (sums, total) = (credits::sums(tx, tenant).await?, charge_counters::total(tx, tenant).await?);
+            Ok(Ok((ledger, sums, total, grants, prices)))
         })
     });
-    let (ledger, (reserved, charged), counted, grants) = match balances.await? {
+    let (ledger, (reserved, charged), counted, grants, prices) = match balances.await? {
         Ok(balances) => balances,
         Err(0) => return Ok(()),
         Err(rows) => {
@@ -60,8 +62,11 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     if left != ledger.promo {
         wrong(format!("the grants have {left} left, the balance of promotional credit says {}", ledger.promo));
     }
-    if !(0..PARTS).contains(&i128::from(ledger.remainder)) {
-        wrong(format!("{} parts of a millionth are still to be charged, which is no part of one", ledger.remainder));
+    if i128::from(ledger.remainder) >= PARTS {
+        wrong(format!(
+            "{} parts of a millionth are still to be charged, which are a millionth or more",
+            ledger.remainder
+        ));
     }
     if BillingMode::from_stored(&ledger.mode).as_str() != ledger.mode || !is_currency(&ledger.currency) {
         wrong(format!("it is {} in {}, which is no way to pay", ledger.mode, ledger.currency));
@@ -72,6 +77,7 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
         available: ledger.available,
         reserved: ledger.reserved,
         promo: ledger.promo,
+        was_empty: false,
         came_in: BTreeMap::new(),
     };
     let mut before = ledger.entries + 1;
@@ -96,6 +102,11 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
         });
     }
     later.compare(&ledger, found);
+    // What credit did not reach for was not charged.
+    let is_known = !history.may_have_paid_ahead() || !later.was_empty;
+    if let Some(wrong) = prices.filter(|_| is_known).and_then(|prices| miscarried(&ledger, &prices)) {
+        found.add(of, "ledger", || wrong);
+    }
     let above = ledger.entries;
     let beyond = read(db, tenant, move |tx| Box::pin(recounts::entries_beyond(tx, tenant))).await?;
     if beyond > 0 {
@@ -106,6 +117,31 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
 
 fn is_currency(code: &str) -> bool {
     code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase())
+}
+
+/// What was charged in all, and the parts of a millionth that are still to be charged, against what the prices of all charges come to.
+fn miscarried(ledger: &Ledger, prices: &[Alike]) -> Option<String> {
+    let (mut exact, mut charged, mut unpaid) = (0, 0, 0);
+    for Alike { charge, count, unpaid: free } in prices {
+        let (price, units) = (Price::of_charge(charge), u32::try_from(charge.units).ok());
+        let of = |reported| price.exact(units, reported);
+        exact += match charge.reported {
+            Some(sum) => of(Some(sum)) + of(Some(0)) * i128::from(count - 1),
+            None => of(None) * i128::from(*count),
+        };
+        charged += i128::from(charge.charged);
+        unpaid += i128::from(*free);
+    }
+    let over = charged * PARTS + i128::from(ledger.remainder) - exact;
+    // One that was put right to nothing kept a millionth of what others had paid for it, until that was carried.
+    let is_right = over % PARTS == 0 && (0..=unpaid).contains(&(over / PARTS));
+    (!is_right).then(|| {
+        format!(
+            "prices come to {} parts of a millionth more than {charged} millionths, and {} are still to be charged",
+            exact - charged * PARTS,
+            ledger.remainder
+        )
+    })
 }
 
 /// What is wrong with an entry by its kind: where it moves credit from and to, and what it has to name.
@@ -145,6 +181,8 @@ struct Later {
     available: i64,
     reserved: i64,
     promo: i64,
+    /// Nothing was left to spend after one of the entries looked at.
+    was_empty: bool,
     /// What came into each book and did not leave it again, by all entries looked at.
     came_in: BTreeMap<String, i64>,
 }
@@ -170,6 +208,7 @@ impl Later {
             let from = if entry.from_book == book { entry.amount } else { 0 };
             to - from
         };
+        self.was_empty |= entry.available < 0 || entry.available + entry.promo <= 0;
         self.number = entry.number;
         self.available = entry.available - change("available");
         self.reserved = entry.reserved - change("reserved");

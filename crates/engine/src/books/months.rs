@@ -8,7 +8,6 @@ use store::{
     Db, Tx, charge_counters,
     credits::{self, Ledger},
     invoices::{self, Invoice, Invoiced},
-    message_counters::QUARTER_S,
     plans::{self, Plan},
     recounts::{self, OfInvoice},
     subscriptions::{self, Subscription},
@@ -20,7 +19,8 @@ use crate::{
     documents::figures::minor_unit,
     invoices::{
         Body, InvoiceKind, InvoiceState, closing,
-        compose::{Charged, LineKind, Sent},
+        compose::{Charged, Line, LineKind, Sent},
+        renewing::standing,
     },
 };
 
@@ -47,6 +47,8 @@ struct Bills {
     ledger: Option<Ledger>,
     subscription: Option<(Subscription, Option<Plan>)>,
     months: Vec<Month>,
+    /// Bills in whose place others stand, and what was put right in other currencies than the tenant was billed in.
+    others: Vec<(Invoice, Body)>,
     entries: Vec<OfInvoice>,
     loose: recounts::Found<(Timestamp, Channel, String)>,
     /// Whether a charge was put right since the last month was closed.
@@ -61,14 +63,20 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     let tenant = history.tenant;
     let bills = read(db, tenant, move |tx| Box::pin(bills(tx, tenant))).await?;
     let of = Some(tenant);
-    let Bills { ledger, subscription, months, entries, loose, is_corrected } = bills;
+    let Bills { ledger, subscription, months, others, entries, loose, is_corrected } = bills;
     for pair in months.windows(2).filter(|pair| pair[1].invoice.starts_at < pair[0].invoice.ends_at) {
         found.add(of, "invoice", || format!("{} bills again what an earlier invoice billed", name(&pair[1].invoice)));
     }
-    if let Some((row, plan)) = &subscription {
-        for wrong in misclosed(history, row, plan.as_ref(), &months) {
-            found.add(of, "billing", || wrong);
+    match &subscription {
+        Some((row, plan)) => {
+            for wrong in misclosed(history, row, plan.as_ref(), &months) {
+                found.add(of, "billing", || wrong);
+            }
         }
+        None if !months.is_empty() => {
+            found.add(of, "billing", || "it was billed, and nothing says how far and what is billed next".to_owned());
+        }
+        None => {}
     }
     found.add_all(of, "billing", loose, |(at, channel, country)| {
         format!("{channel} to {country:?} is said to be billed from {at} on, and there is no invoice of that month")
@@ -78,17 +86,50 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
         if month.invoice.created_at < history.charges_summed {
             continue;
         }
-        if let Some(wrong) = unmoved(month, &entries).filter(|_| ledger.is_some()) {
+        if let Some(wrong) = unmoved(&month.invoice, &month.body, false, &entries).filter(|_| ledger.is_some()) {
             found.add(of, "invoice", || format!("{}: {wrong}", name(&month.invoice)));
         }
         let currency = ledger.as_ref().map(|ledger| ledger.currency.as_str());
         let is_charged =
             months[index..].iter().all(|later| currency.is_none_or(|currency| later.invoice.currency == currency));
-        for wrong in misbilled(month, &months[index + 1..], is_charged, is_corrected) {
+        for wrong in misbilled(month, &months[index + 1..], &others, is_charged, is_corrected) {
             found.add(of, "billing", || format!("{}: {wrong}", name(&month.invoice)));
         }
     }
+    for (row, body) in others.iter().filter(|(row, _)| row.created_at >= history.charges_summed) {
+        let in_place = in_place_of(row, &months, &others);
+        if let Some(wrong) = unmoved(row, body, in_place.is_some(), &entries).filter(|_| ledger.is_some()) {
+            found.add(of, "invoice", || format!("{}: {wrong}", name(row)));
+        }
+        if in_place.is_some_and(|(other, said)| !is_same((row, body), (other, said))) {
+            found.add(of, "invoice", || {
+                format!("{}: another one stands in its place and does not say the same", name(row))
+            });
+        }
+    }
     Ok(())
+}
+
+/// The bill that stands in the place of one that was taken back.
+fn in_place_of<'a>(
+    row: &Invoice,
+    months: &'a [Month],
+    others: &'a [(Invoice, Body)],
+) -> Option<(&'a Invoice, &'a Body)> {
+    let months = months.iter().map(|month| (&month.invoice, &month.body));
+    months.chain(others.iter().map(|(row, body)| (row, body))).find(|(_, body)| body.replaces == Some(row.id))
+}
+
+/// True when a bill that was taken back is billed again as it was, in whatever words.
+fn is_same(of: (&Invoice, &Body), again: (&Invoice, &Body)) -> bool {
+    let said = |(row, body): (&Invoice, &Body)| {
+        let one = |line: &Line| {
+            (line.kind, line.channel, line.country.clone(), line.quantity, line.unit_micros, line.amount_micros)
+        };
+        let lines: Vec<_> = body.lines.iter().map(one).collect();
+        (row.kind.clone(), row.currency.clone(), row.starts_at, row.ends_at, body.plan_id, lines)
+    };
+    of.0.state == InvoiceState::Void.as_str() && said(of) == said(again)
 }
 
 async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Error> {
@@ -107,10 +148,18 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
     for row in invoices::invoiced_since(tx, tenant, Timestamp::EPOCH).await? {
         kept.entry(row.starts_at).or_default().push(row);
     }
+    // One that cannot be read is told of where invoices are.
+    let all = invoices::bills(tx, tenant).await?.into_iter();
+    let all: Vec<(Invoice, Body)> =
+        all.filter_map(|row| Body::from_stored(&row.body).ok().map(|body| (row, body))).collect();
+    let closed = all.iter().filter(|(_, body)| body.replaces.is_none()).map(|(row, _)| row.created_at).max();
+    let standing = standing(all.clone());
+    let is_month = |(row, _): &(Invoice, Body)| {
+        row.kind == InvoiceKind::Invoice.as_str() && standing.iter().any(|(stands, _)| stands.id == row.id)
+    };
+    let (billed, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_month);
     let mut months = Vec::new();
-    for invoice in invoices::months_since(tx, tenant, Timestamp::EPOCH).await? {
-        // One that cannot be read is told of where invoices are.
-        let Ok(body) = Body::from_stored(&invoice.body) else { continue };
+    for (invoice, body) in billed {
         let rows = kept.remove(&invoice.starts_at).unwrap_or_default();
         let (starts_at, ends_at) = (invoice.starts_at, invoice.ends_at);
         let sent = rows.iter().map(|row| ((row.channel, row.country.clone()), row.sent));
@@ -118,25 +167,19 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         let charged = rows.iter().map(|row| ((row.channel, row.country.clone()), counts(row)));
         let (sent, charged) = (sent.collect(), charged.collect());
         let sent_now = closing::counted(tx, tenant, starts_at, ends_at).await?;
-        let charged_now = charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), ceiling(ends_at)).await?;
+        let charged_now = closing::charged(tx, tenant, starts_at, ends_at).await?;
         months.push(Month { invoice, body, sent, charged, sent_now, charged_now });
     }
-    let closed = months.iter().map(|month| month.invoice.created_at).max().unwrap_or(Timestamp::EPOCH);
     let billed_until = subscription.as_ref().map_or(Timestamp::EPOCH, |(row, _)| row.billed_until);
     Ok(Bills {
         ledger,
         subscription,
         months,
+        others,
         entries: recounts::entries_of_invoices(tx, tenant).await?,
         loose: recounts::months_without_invoice(tx, tenant, billed_until, ROWS_MAX).await?,
-        is_corrected: recounts::is_corrected_since(tx, tenant, closed).await?,
+        is_corrected: recounts::is_corrected_since(tx, tenant, closed.unwrap_or(Timestamp::EPOCH)).await?,
     })
-}
-
-/// The first quarter of an hour that begins at an instant or after it.
-fn ceiling(at: Timestamp) -> Timestamp {
-    let floor = charge_counters::slot(at);
-    if floor == at { at } else { floor.plus_seconds(QUARTER_S) }
 }
 
 /// How far a subscription says it was billed, against its invoices. It goes on from a later instant where it was given again.
@@ -164,7 +207,7 @@ fn misclosed(history: &History, row: &Subscription, plan: Option<&Plan>, months:
         let zoned = at.plus_seconds(AHEAD_S).jiff().to_zoned(TimeZone::UTC);
         let first =
             zoned.date().first_of_month().to_zoned(TimeZone::UTC).map(|first| Timestamp::from(first.timestamp()));
-        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && ceiling(at) == at
+        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && closing::ceiling(at) == at
     };
     let is_right = match row.closes_at {
         None => is_whole,
@@ -180,10 +223,10 @@ fn misclosed(history: &History, row: &Subscription, plan: Option<&Plan>, months:
     wrong
 }
 
-/// What an invoice did not move in the ledger, or moved otherwise: what messages had cost and it asked for comes back once it is paid, or need not be.
-fn unmoved(month: &Month, entries: &[OfInvoice]) -> Option<String> {
-    let row = &month.invoice;
-    let owed = month.body.postpaid();
+/// What a bill did not move in the ledger, or moved otherwise: what messages had cost and it asked for comes back once it is paid, or need not be. Where another one stands in its place
+/// it is still to be paid, and is again if it was.
+fn unmoved(row: &Invoice, body: &Body, is_billed_again: bool, entries: &[OfInvoice]) -> Option<String> {
+    let owed = body.postpaid();
     let of = |reference: &str, kind: &str| -> Vec<(bool, i64)> {
         let of = entries.iter().filter(|entry| entry.reference == reference && entry.kind == kind);
         of.map(|entry| (entry.is_in, entry.amount)).collect()
@@ -194,27 +237,53 @@ fn unmoved(month: &Month, entries: &[OfInvoice]) -> Option<String> {
     let moved = (owed > 0, owed.abs());
     let paid = if row.paid_at.is_some() && owed != 0 { vec![moved] } else { Vec::new() };
     // An operator may name an invoice as the reason of an adjustment, too.
-    let is_adjusted = !is_void || row.paid_at.is_some() || owed == 0 || adjusted.contains(&moved);
+    let expected = match (row.paid_at.is_some(), is_billed_again) {
+        (false, false) => Some(moved),
+        (true, true) => Some((owed < 0, owed.abs())),
+        (false, true) | (true, false) => None,
+    };
+    let is_adjusted = !is_void || owed == 0 || expected.is_none_or(|expected| adjusted.contains(&expected));
     (bought != paid || !is_adjusted).then(|| {
         format!("it is {} and asks for {owed} that a price list charged, and the ledger took {bought:?} and {adjusted:?} for it", row.state)
     })
 }
 
 /// What is on a month's invoice, and on later ones that put it right, against what is said to be on them; and that against what was counted.
-fn misbilled(month: &Month, later: &[Month], is_charged: bool, is_corrected: bool) -> Vec<String> {
+fn misbilled(
+    month: &Month,
+    later: &[Month],
+    others: &[(Invoice, Body)],
+    is_charged: bool,
+    is_corrected: bool,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     let row = &month.invoice;
-    let names = [row.number.clone(), Some(month.body.month.clone())];
-    let is_of = |description: &str| {
-        names
-            .iter()
-            .flatten()
-            .any(|name| description.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(": ")))
-    };
+    let mut called = vec![month.body.month.as_str()];
+    called.extend(row.number.as_deref());
+    // It was put right under the names, too, of those in whose place it stands.
+    let mut replaces = month.body.replaces;
+    while let Some((of, body)) = others.iter().find(|(of, _)| Some(of.id) == replaces) {
+        called.extend(of.number.as_deref());
+        replaces = body.replaces.filter(|id| *id < of.id);
+    }
+    let is_of = |description: &str| called.iter().any(|name| names(description, name));
+    // An amount in another currency puts nothing right.
     let corrections = || {
-        let lines = later.iter().flat_map(|month| &month.body.lines);
+        let later = later.iter().map(|month| (&month.invoice, &month.body));
+        let apart = others
+            .iter()
+            .filter(|(other, _)| other.kind == InvoiceKind::Correction.as_str() && !is_replaced(other, others));
+        let bills = later.chain(apart.map(|(other, body)| (other, body)));
+        let lines = bills.filter(|(other, _)| other.currency == row.currency).flat_map(|(_, body)| &body.lines);
         lines.filter(|line| is_of(&line.description))
     };
+    let is_own = |line: &Line| row.number.as_ref().is_some_and(|number| names(&line.description, number));
+    for other in later.iter().filter(|later| later.invoice.currency != row.currency) {
+        if other.body.lines.iter().any(is_own) {
+            let (by, currency) = (name(&other.invoice), &other.invoice.currency);
+            wrong.push(format!("it is in {}, and {by} puts it right in {currency}", row.currency));
+        }
+    }
     for line in month.body.lines.iter().filter(|line| line.kind == LineKind::Messages) {
         let key = (line.channel.unwrap_or(Channel::Webhook), line.country.clone().unwrap_or_default());
         let put_right = corrections().filter(|one| {
@@ -262,6 +331,16 @@ fn misbilled(month: &Month, later: &[Month], is_charged: bool, is_corrected: boo
     }
     wrong.extend(miscounted(month, is_corrected));
     wrong
+}
+
+/// True when a line says that it puts an invoice right, which it calls by its number or its month.
+fn names(description: &str, invoice: &str) -> bool {
+    description.strip_prefix(invoice).is_some_and(|rest| rest.starts_with(": "))
+}
+
+/// True for a bill in whose place one of these stands.
+fn is_replaced(row: &Invoice, by: &[(Invoice, Body)]) -> bool {
+    by.iter().any(|(_, body)| body.replaces == Some(row.id))
 }
 
 /// What is said to be on invoices and was not counted. Messages and charges only become more, so where all of them are as many each must be, and none can be more.

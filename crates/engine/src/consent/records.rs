@@ -308,13 +308,19 @@ impl Engine {
             Box::pin(async move {
                 let person = consents::find_person(tx, tenant_id, contact).await?;
                 let person = person.ok_or_else(|| Error::not_found("contact"))?;
+                let before = consents::standing(tx, &[(tenant_id, contact)]).await?;
+                let is_about = |of: &&consents::Standing| of.channel == record.channel && of.topic == record.topic;
+                let before = before.iter().find(is_about).map(|of| of.state);
                 let mut writes = Writes::default();
                 if record.state == ConsentState::Pending {
                     ask(tx, &mut writes, &tenant, &person, &record, now, &ids).await?;
                 }
                 append(tx, &mut writes, &tenant, record.clone(), &ids).await?;
                 writes.write(tx, shard).await?;
-                let detail = json!({ "channel": record.channel, "topic": record.topic, "state": record.state, "method": record.method });
+                let detail = json!({
+                    "channel": record.channel, "topic": record.topic, "state": {"from": before, "to": record.state}, "method": record.method,
+                    "text": record.text_shown,
+                });
                 audit::record(tx, tenant_id, &ids, now, &by, "consent.recorded", contact, &detail).await?;
                 Ok::<_, Error>(view(record))
             })

@@ -2,7 +2,7 @@
 
 use model::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{
     Scope, Tx,
     consents::{self, Topic},
@@ -107,6 +107,11 @@ pub(crate) async fn all(tx: &mut Tx, tenant: TenantId) -> Result<Vec<TopicView>,
     Ok(topics)
 }
 
+/// What the audit log holds of a topic.
+fn told(topic: &Topic) -> Value {
+    json!({ "title": topic.title, "description": topic.description })
+}
+
 impl Engine {
     /// Adds a topic, or changes the words of one of the same name. 201 with the topic. Needs the scope `consent:write`.
     #[crate::boxed]
@@ -143,7 +148,10 @@ impl Engine {
                     description: new.description,
                 };
                 consents::put_topic(tx, &topic).await?;
-                let detail = json!({ "title": topic.title, "description": topic.description });
+                let detail = match known {
+                    Some(before) => audit::difference(&told(before), &told(&topic)),
+                    None => told(&topic),
+                };
                 audit::record(tx, tenant, &ids, now, &by, "topic.put", &topic.name, &detail).await?;
                 Ok(own(topic))
             })
@@ -173,10 +181,10 @@ impl Engine {
         let name = name.to_owned();
         let write = self.ports.db.write(Scope::Tenant(tenant), move |tx| {
             Box::pin(async move {
-                if !consents::remove_topic(tx, tenant, &name).await? {
-                    return Err(Error::not_found("topic"));
-                }
-                audit::record(tx, tenant, &ids, now, &by, "topic.removed", &name, &json!({})).await
+                let topic = consents::topics(tx, tenant).await?.into_iter().find(|topic| topic.name == name);
+                let topic = topic.ok_or_else(|| Error::not_found("topic"))?;
+                consents::remove_topic(tx, tenant, &name).await?;
+                audit::record(tx, tenant, &ids, now, &by, "topic.removed", &name, &told(&topic)).await
             })
         });
         write.await

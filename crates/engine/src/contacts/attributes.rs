@@ -2,7 +2,7 @@
 
 use model::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 use store::{
     Scope,
     contact_attributes::{self, Attribute, AttributeKind},
@@ -122,11 +122,12 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewA
         faults.add("/name", problem);
     }
     faults.end()?;
-    let tenant = tenant.id;
+    let work = Work::new(engine, &tenant, caller, now);
     once(engine.parts(), caller, repeat, 201, Secrecy::Plain, move |tx| {
         Box::pin(async move {
-            let kind = new.kind.kind();
+            let (tenant, kind) = (work.tenant.id, new.kind.kind());
             if let Some(added) = contact_attributes::add(tx, tenant, &new.name, kind, now).await? {
+                work.record(tx, "contact_attribute.created", &new.name, &json!({"type": new.kind})).await?;
                 return Ok(view(&added));
             }
             if contact_attributes::all(tx, tenant).await?.iter().any(|known| known.name == new.name) {
@@ -171,10 +172,12 @@ pub async fn delete(engine: &Engine, caller: &Caller, name: String) -> Result<()
     let work = Work::new(engine, &tenant, caller, now);
     let write = engine.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
+            let schema = contact_attributes::all(tx, work.tenant.id).await?;
             if !contact_attributes::remove(tx, work.tenant.id, &name, now).await? {
                 return Err(Error::not_found("attribute"));
             }
-            work.record(tx, "contact_attribute.deleted", &name, &serde_json::json!({})).await
+            let kind = super::attribute(&schema, &name).map(|known| AttributeType::of(known.kind));
+            work.record(tx, "contact_attribute.deleted", &name, &json!({"type": kind})).await
         })
     });
     write.await?;
@@ -380,7 +383,6 @@ pub fn shown(contact: &Contact, schema: &[Attribute]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use model::{ContactId, TenantId};
-    use serde_json::json;
 
     use super::*;
 

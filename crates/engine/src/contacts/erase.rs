@@ -144,14 +144,6 @@ async fn empty(
     Ok(done)
 }
 
-/// Nouns of the audit log whose entries tell of the people a tenant writes to. What it says of money, of accounts and of who may do what stays whatever it names.
-const OF_PEOPLE: [&str; 9] =
-    ["audit_log", "campaign", "consent", "contact", "list", "message", "preferences", "schedule", "suppression"];
-
-fn tells_of_people(action: &str) -> bool {
-    !audit::TELL_OF_ERASED.contains(&action) && audit::noun(action).is_some_and(|noun| OF_PEOPLE.contains(&noun))
-}
-
 /// Removes a contact of whom nothing else is left, and says so, with the numbers of the audit entries that were emptied: whoever empties one without saying so is found out.
 async fn remove(tx: &mut Tx, work: &Work, person: &Person, mut detail: serde_json::Value) -> Result<(), Error> {
     invoice_deliveries::take_files(tx, person.tenant, person.id, work.now).await?;
@@ -165,7 +157,7 @@ async fn remove(tx: &mut Tx, work: &Work, person: &Person, mut detail: serde_jso
         for place in erasure::NAMED {
             erasure::forget_text(tx, person.tenant, place, &plain, named).await?;
         }
-        let of_person = |action: &str, detail: &str| tells_of_people(action) && person.is_in(detail);
+        let of_person = |action: &str, detail: &str| audit::tells_of_people(action) && person.is_in(detail);
         emptied.extend(erasure::forget_details(tx, person.tenant, &plain, of_person).await?);
     }
     emptied.sort_unstable();

@@ -1,4 +1,5 @@
-//! Exports: the contacts of a list, a segment or all, page by page, in a form an import reads back as the same contacts.
+//! Exports: the contacts of a list, a segment or all, page by page, in a form an import reads back as the same contacts. Cells of a table a spreadsheet would take for a formula begin with an
+//! apostrophe, which an import takes off again.
 
 use bytes::Bytes;
 use model::{ContactId, ListId, SegmentId, TenantId};
@@ -8,24 +9,13 @@ use store::{
     contact_attributes::{self, Attribute},
     contacts::{self, Audience, Contact},
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::{attributes, audience, import::table::GUARDED, reader, shown};
-use crate::{Engine, Error, audit, keys::Caller, queries::malformed};
+use crate::{Engine, Error, audit, export::Format, keys::Caller, queries::malformed};
 
 /// Contacts read at once.
 const PAGE: i64 = 1_000;
-
-/// In which form contacts are exported.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// A table with a header, in UTF-8. Cells a spreadsheet would take for a formula begin with an apostrophe, which an import takes off again.
-    #[default]
-    Csv,
-    /// One contact per line, as the API shows it.
-    Ndjson,
-}
 
 /// Which contacts, in which form (`GET /v1/contacts/export`).
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -72,7 +62,7 @@ impl Export {
             })
         });
         let (audience, schema) = read.await?;
-        let format = query.format.unwrap_or_default();
+        let format = query.format.unwrap_or(Format::Csv);
         let header = (format == Format::Csv).then(|| table(&[header(&schema)]));
         let after = ContactId::from_ulid(0);
         let word = if format == Format::Csv { "csv" } else { "ndjson" };
@@ -83,10 +73,7 @@ impl Export {
 
     /// The file's media type.
     pub const fn content_type(&self) -> &'static str {
-        match self.format {
-            Format::Csv => "text/csv; charset=utf-8",
-            Format::Ndjson => "application/x-ndjson",
-        }
+        self.format.media_type()
     }
 
     /// The next piece of the file; `None` at its end.

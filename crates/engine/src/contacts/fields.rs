@@ -188,6 +188,25 @@ pub fn change(
     faults.end()
 }
 
+/// The names of the fields in which two contacts differ, as `email` and `attributes.plan`: what the audit log tells of a change. What they hold is the person's.
+pub fn differing(before: &Contact, after: &Contact, schema: &[Attribute]) -> Vec<String> {
+    let fields = [
+        ("external_id", before.external_id != after.external_id),
+        ("email", before.email != after.email),
+        ("phone", before.phone != after.phone),
+        ("whatsapp", before.whatsapp != after.whatsapp),
+        ("telegram_chat_id", before.telegram_chat_id != after.telegram_chat_id),
+        ("language", before.language != after.language),
+        ("timezone", before.timezone != after.timezone),
+        ("name", before.name != after.name),
+        ("first_name", before.first_name != after.first_name),
+        ("last_name", before.last_name != after.last_name),
+    ];
+    let own = schema.iter().filter(|one| attributes::show(before, one) != attributes::show(after, one));
+    let plain = fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned());
+    plain.chain(own.map(|one| format!("attributes.{}", one.name))).collect()
+}
+
 /// True when a contact can be told from others.
 pub fn is_reachable(contact: &Contact) -> bool {
     contact.external_id.is_some()

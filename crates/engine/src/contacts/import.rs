@@ -18,6 +18,7 @@ mod view;
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{ImportId, ListId, TenantId};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use store::{
     Tx,
     contact_imports::{self, Import},
@@ -85,6 +86,38 @@ pub(crate) struct Options {
     country: Option<String>,
     /// True when all of the file is UTF-8, as far as it was received.
     is_utf8: bool,
+    /// SHA-256 of the file as it was sent, in hexadecimal digits; `None` of an import from before this was kept.
+    #[serde(default)]
+    sha256: Option<String>,
+    /// Who sent it, as the audit log names them; likewise.
+    #[serde(default)]
+    by: Option<String>,
+}
+
+/// What the audit log holds of an import when it begins: which file it is, and where its contacts go. What its rows say is the contacts'.
+fn told_of_file(import: &Import, options: &Options) -> Value {
+    json!({"sha256": options.sha256, "size": import.size, "list_id": options.list_id, "on_duplicate": options.on_duplicate})
+}
+
+/// What it holds when the import ends: also who began it, and what became of the rows.
+fn told(import: &Import) -> Value {
+    let mut detail = json!({});
+    if let Ok(options) = serde_json::from_str::<Options>(&import.options) {
+        detail = told_of_file(import, &options);
+        detail["by"] = json!(options.by);
+    }
+    let counts = import.counts;
+    for (name, count) in [
+        ("rows", counts.rows_read),
+        ("created", counts.created),
+        ("updated", counts.updated),
+        ("skipped", counts.skipped),
+        ("failed", counts.failed),
+        ("duplicates", counts.duplicates),
+    ] {
+        detail[name] = json!(count);
+    }
+    detail
 }
 
 /// What the file is, once that is decided.
@@ -96,10 +129,13 @@ pub(crate) struct Plan {
 
 /// The name of a chunk in the blob store. It is no hash of the chunk's bytes, so it is nobody else's.
 fn chunk_name(import: ImportId, number: u32) -> String {
+    hex(digest(&SHA256, format!("{import}/{number}").as_bytes()).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    let name = format!("{import}/{number}");
-    let mut text = String::with_capacity(64);
-    for byte in digest(&SHA256, name.as_bytes()).as_ref() {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         let _ = write!(text, "{byte:02x}");
     }
     text

@@ -2,7 +2,7 @@
 
 use model::{ContactId, ListId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{
     Tx, contact_attributes,
     contacts::{self, Audience, Search},
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{ContactView, Work, full, reader, view as contact_view, writer};
 use crate::{
-    Engine, Error, FieldError,
+    Engine, Error, FieldError, audit,
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
@@ -111,6 +111,11 @@ pub(crate) async fn found(tx: &mut Tx, tenant: TenantId, id: ListId) -> Result<L
     lists::find(tx, tenant, id).await?.ok_or_else(|| Error::not_found("list"))
 }
 
+/// What the audit log holds of a list: who is on it stands in no entry, only how many came or went.
+fn told(list: &List) -> Value {
+    json!({"name": list.name, "description": list.description})
+}
+
 /// A description of up to 1,000 characters.
 pub(crate) fn description(faults: &mut Faults, text: &str) -> String {
     let text = text.trim();
@@ -127,6 +132,7 @@ pub(crate) fn description(faults: &mut Faults, text: &str) -> String {
 #[crate::boxed]
 pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewList) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
+    let work = Work::new(engine, &tenant, caller, now);
     let mut faults = Faults::default();
     let list = List {
         tenant_id: tenant.id,
@@ -145,6 +151,7 @@ pub async fn create(engine: &Engine, caller: &Caller, repeat: &Repeat, new: NewL
                 return Err(full("too_many_lists", detail));
             }
             lists::insert(tx, &list).await?;
+            work.record(tx, "list.created", list.id, &told(&list)).await?;
             view(tx, &list).await
         })
     })
@@ -190,10 +197,11 @@ pub async fn get(engine: &Engine, caller: &Caller, id: ListId) -> Result<ListVie
 #[crate::boxed]
 pub async fn patch(engine: &Engine, caller: &Caller, id: ListId, change: ListPatch) -> Result<ListView, Error> {
     let (tenant, now) = writer(engine, caller).await?;
-    let tenant = tenant.id;
+    let work = Work::new(engine, &tenant, caller, now);
     let write = engine.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
-            let mut list = found(tx, tenant, id).await?;
+            let mut list = found(tx, work.tenant.id, id).await?;
+            let before = told(&list);
             let mut faults = Faults::default();
             list.name = change.name.required(list.name, "/name", &mut faults.0);
             list.name = faults.name("/name", &list.name);
@@ -201,6 +209,7 @@ pub async fn patch(engine: &Engine, caller: &Caller, id: ListId, change: ListPat
             list.updated_at = now;
             faults.end()?;
             lists::update(tx, &list).await?;
+            work.record(tx, "list.updated", id, &audit::difference(&before, &told(&list))).await?;
             view(tx, &list).await
         })
     });
@@ -216,7 +225,7 @@ pub async fn delete(engine: &Engine, caller: &Caller, id: ListId) -> Result<(), 
         Box::pin(async move {
             let list = found(tx, work.tenant.id, id).await?;
             lists::delete(tx, work.tenant.id, id).await?;
-            work.record(tx, "list.deleted", id, &json!({ "name": list.name })).await
+            work.record(tx, "list.deleted", id, &told(&list)).await
         })
     });
     write.await
@@ -242,12 +251,13 @@ pub async fn change_members(
     members: Members,
 ) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
-    let tenant = tenant.id;
+    let work = Work::new(engine, &tenant, caller, now);
     if !(1..=MEMBERS_MAX).contains(&members.contact_ids.len()) {
         return Err(Error::invalid("/contact_ids", format!("1 to {MEMBERS_MAX} contacts")));
     }
     once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
         Box::pin(async move {
+            let tenant = work.tenant.id;
             let list = found(tx, tenant, id).await?;
             let changed = match way {
                 Way::Remove => lists::remove(tx, tenant, id, &members.contact_ids).await?,
@@ -257,6 +267,13 @@ pub async fn change_members(
                 }
             };
             let contacts = contacts::count(tx, tenant, &Audience::List(list.id)).await?;
+            if changed > 0 {
+                let action = match way {
+                    Way::Add => "list.contacts_added",
+                    Way::Remove => "list.contacts_removed",
+                };
+                work.record(tx, action, id, &json!({"changed": changed, "contacts": contacts})).await?;
+            }
             Ok::<_, Error>(MembersChanged { changed, contacts })
         })
     })

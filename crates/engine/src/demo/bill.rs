@@ -186,6 +186,7 @@ async fn bill(
         payment: vec!["Nothing is to be paid: this is a demo.".to_owned()],
         note: None,
         of_number: None,
+        replaces: None,
         reason: None,
         due_days: DUE_DAYS.unsigned_abs() as u32,
     };

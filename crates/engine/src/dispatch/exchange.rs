@@ -3,7 +3,7 @@
 use model::{Answer, Broken, Call};
 use serde::Serialize;
 
-use crate::directory::Account;
+use crate::directory::{Account, DOTS};
 
 /// Longest request or answer body kept, in bytes.
 const BODY_MAX: usize = 1_024;
@@ -43,7 +43,9 @@ fn request(call: &Call, is_private: bool) -> Option<String> {
             Some(format!("{}:{}\nMAIL FROM:<{}>{to}", smtp.host, smtp.port, smtp.mail_from))
         }
         Call::Http(http) => {
-            let mut text = format!("{} {}\n", http.method, http.url);
+            // What a tenant put into the query of an address of its own may be a password.
+            let url = if http.is_untrusted { without_values(&http.url) } else { http.url.clone() };
+            let mut text = format!("{} {url}\n", http.method);
             for (name, value) in &http.headers {
                 text.push_str(&format!("{name}: {}\n", if SHOWN.contains(&name.as_str()) { value } else { "••••" }));
             }
@@ -56,6 +58,13 @@ fn request(call: &Call, is_private: bool) -> Option<String> {
             Some(text)
         }
     }
+}
+
+/// An address with the names in its query, but not what they stand for.
+fn without_values(url: &str) -> String {
+    let Some((place, query)) = url.split_once('?') else { return url.to_owned() };
+    let one = |pair: &str| pair.split_once('=').map_or_else(|| DOTS.to_owned(), |(name, _)| format!("{name}={DOTS}"));
+    format!("{place}?{}", query.split('&').map(one).collect::<Vec<_>>().join("&"))
 }
 
 fn answer(answer: &Answer) -> Option<String> {
@@ -72,4 +81,20 @@ fn answer(answer: &Answer) -> Option<String> {
 fn shortened(body: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&body[..body.len().min(BODY_MAX)]);
     if body.len() > BODY_MAX { format!("{shown}… ({} bytes)", body.len()) } else { shown.into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_keeps_its_names_only() {
+        for (url, shown) in [
+            ("https://hooks.example/in", "https://hooks.example/in"),
+            ("https://hooks.example/in?token=hush&v=1&", "https://hooks.example/in?token=••••&v=••••&••••"),
+            ("https://hooks.example/in?hush", "https://hooks.example/in?••••"),
+        ] {
+            assert_eq!(without_values(url), shown);
+        }
+    }
 }

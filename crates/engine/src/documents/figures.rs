@@ -43,20 +43,31 @@ pub(super) fn write(micros: i64, least: u32, marks: Marks) -> String {
     if micros < 0 {
         text.push('-');
     }
-    let digits = whole.to_string();
-    for (index, digit) in digits.chars().enumerate() {
-        let left = digits.len() - index;
-        let is_border = if marks.is_lakh && left > 3 { (left - 3).is_multiple_of(2) } else { left.is_multiple_of(3) };
-        if index > 0 && is_border {
-            text.push(marks.group);
-        }
-        text.push(digit);
-    }
+    push_grouped(&mut text, whole, marks.group, marks.is_lakh);
     if !decimals.is_empty() {
         text.push(marks.decimal);
         text.push_str(&decimals);
     }
     text
+}
+
+/// A whole number as English writes it: `12,345`. The one place where pages, alerts and documents put thousands apart.
+pub fn grouped(number: u64) -> String {
+    let mut text = String::new();
+    push_grouped(&mut text, number, ',', false);
+    text
+}
+
+fn push_grouped(text: &mut String, number: u64, group: char, is_lakh: bool) {
+    let digits = number.to_string();
+    for (index, digit) in digits.chars().enumerate() {
+        let left = digits.len() - index;
+        let is_border = if is_lakh && left > 3 { (left - 3).is_multiple_of(2) } else { left.is_multiple_of(3) };
+        if index > 0 && is_border {
+            text.push(group);
+        }
+        text.push(digit);
+    }
 }
 
 /// A decimal number as people write it in JSON, in millionths: `2`, `"2.5"`, `"-0.000001"`.

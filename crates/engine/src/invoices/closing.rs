@@ -6,6 +6,8 @@
 //! How far a tenant was billed stands in its subscription and moves in the transaction that writes the invoice, so a process that dies anywhere, or a second one that comes with
 //! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, never messages; one tenant is worked on at a time.
 //!
+//! What was learned about a month that was billed in another currency is not put right in that of now, but by a bill of its own, in its own.
+//!
 //! Sums are kept by the half hour. A month that begins or ends within one (a plan that began at ten past, a zone on a quarter hour) begins or ends with the next, for both
 //! months the same, so every message stands on one invoice.
 
@@ -28,7 +30,8 @@ use store::{
 use super::{
     Body, InvoiceKind, InvoiceState,
     compose::{Charged, Earlier, Facts, Metered, Sent, compose},
-    finish,
+    finish, note, printable,
+    renewing::{addressee, standing},
     settings::BillingSettings,
     settle_arrears, tell,
 };
@@ -36,7 +39,7 @@ use crate::{
     Engine, Error,
     money::BillingMode,
     plans::{
-        allowances, months,
+        allowances, months, quota,
         subscription::{self, Customer},
     },
 };
@@ -49,8 +52,6 @@ const PAGE: i64 = 200;
 const LOOK_BACK_S: i64 = 400 * 86_400;
 /// Sums of one month at most: every country there is on each channel, with room.
 const SUMS_MAX: i64 = 10_000;
-/// Some instant in the middle of a month that begins now, in seconds from it.
-const HALF_MONTH_S: i64 = 14 * 86_400;
 /// Seconds of the shortest sum.
 const SLOT_S: i64 = message_counters::QUARTER_S;
 
@@ -139,24 +140,101 @@ pub(crate) async fn close_last(engine: &Engine, tenant: TenantId) -> Result<(), 
     }
 }
 
-/// What a month's invoice is made from.
+/// What a month's bills are made from.
 struct Read {
-    facts: Facts,
-    customer: Customer,
-    plan_id: Option<PlanId>,
-    /// Messages accepted from then on count against the plan.
-    counted_from: Timestamp,
-    month: String,
-    /// Until when it bills: earlier than its month ends when the tenant was deleted.
-    ends_at: Timestamp,
-    timezone: String,
-    settings: BillingSettings,
-    /// What is on invoices once this one is written, for this month and those it corrects.
-    invoiced: Vec<Invoiced>,
+    /// The month's invoice, which has no lines where there is nothing to bill.
+    month: Bill,
+    /// What is put right in other currencies.
+    corrections: Vec<Bill>,
+    common: Common,
     next_month_ends: Option<Timestamp>,
 }
 
-/// Closes one tenant's month: its invoice, and how far the tenant was billed. The month in which the tenant was deleted is closed at that instant, and is the last.
+/// A bill that is to be written.
+struct Bill {
+    kind: InvoiceKind,
+    facts: Facts,
+    plan_id: Option<PlanId>,
+    month: String,
+    /// Until when it bills: earlier than its month ends when the tenant was deleted.
+    ends_at: Timestamp,
+    /// What is on invoices once this one is written, for its month and those it corrects.
+    invoiced: Vec<Invoiced>,
+}
+
+/// What stands on all of a tenant's bills.
+struct Common {
+    customer: Customer,
+    timezone: String,
+    settings: BillingSettings,
+}
+
+/// A bill as a draft; `None` where nothing is to be billed. What nobody could read is not issued by itself: it stays a draft, whose mail says what is to be put right.
+fn draft(
+    tenant_id: TenantId,
+    id: InvoiceId,
+    bill: &Bill,
+    common: &Common,
+    is_gone: bool,
+    now: Timestamp,
+) -> Result<Option<Invoice>, Error> {
+    let composed = compose(&bill.facts);
+    if composed.lines.is_empty() {
+        return Ok(None);
+    }
+    let (facts, settings) = (&bill.facts, &common.settings);
+    let mut body = Body {
+        seller: settings.seller.clone(),
+        customer: common.customer.clone(),
+        plan_id: bill.plan_id,
+        plan: facts.plan.clone().unwrap_or_default(),
+        allowances: facts.allowances.clone(),
+        counted_from: Some(facts.counted_from),
+        month: bill.month.clone(),
+        timezone: Some(common.timezone.clone()),
+        lines: composed.lines,
+        net: composed.net,
+        taxes: composed.taxes,
+        payment: settings.payment.clone(),
+        note: settings.note.clone(),
+        of_number: None,
+        replaces: None,
+        reason: None,
+        due_days: settings.due_days,
+    };
+    let mut invoice = Invoice {
+        tenant_id,
+        id,
+        kind: bill.kind.as_str().to_owned(),
+        state: InvoiceState::Draft.as_str().to_owned(),
+        number: None,
+        of_id: None,
+        currency: facts.currency.clone(),
+        starts_at: facts.starts_at,
+        ends_at: bill.ends_at,
+        total: composed.total,
+        body: String::new(),
+        issued_at: None,
+        due_at: None,
+        paid_at: None,
+        payment: None,
+        voided_at: None,
+        mail: Mail::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    if is_gone {
+        printable::spell_out(&invoice, &mut body);
+    }
+    invoice.body = serde_json::to_string(&body).map_err(Error::internal)?;
+    if let Some(why) = printable::problem(&invoice, &body).filter(|_| settings.issues_by_itself) {
+        tracing::error!(tenant.id = %tenant_id, invoice.id = %id, "An invoice stays a draft: {}", why.detail);
+        invoice.mail = printable::held(&why);
+    }
+    Ok(Some(invoice))
+}
+
+/// Closes one tenant's month: its bills, and how far the tenant was billed. The month in which the tenant was deleted is closed at that instant, and is the last.
 async fn close(
     engine: &Engine,
     seen: Subscription,
@@ -174,72 +252,44 @@ async fn close(
         .ports
         .db
         .read(Scope::Tenant(tenant_id), move |tx| Box::pin(async move { look(tx, &subscription, deleted_at).await }));
-    let Some(read) = read.await? else { return Ok(()) };
-    let composed = compose(&read.facts);
-    let has_lines = !composed.lines.is_empty();
-    let body = Body {
-        seller: read.settings.seller.clone(),
-        customer: read.customer,
-        plan_id: read.plan_id,
-        plan: read.facts.plan.unwrap_or_default(),
-        allowances: read.facts.allowances,
-        counted_from: Some(read.counted_from),
-        month: read.month,
-        timezone: Some(read.timezone),
-        lines: composed.lines,
-        net: composed.net,
-        taxes: composed.taxes,
-        payment: read.settings.payment.clone(),
-        note: read.settings.note.clone(),
-        of_number: None,
-        reason: None,
-        due_days: read.settings.due_days,
-    };
-    let mut invoice = Invoice {
-        tenant_id,
-        id: InvoiceId::from_ulid(engine.ports.ids.ulid(now)),
-        kind: InvoiceKind::Invoice.as_str().to_owned(),
-        state: InvoiceState::Draft.as_str().to_owned(),
-        number: None,
-        of_id: None,
-        currency: read.facts.currency,
-        starts_at: read.facts.starts_at,
-        ends_at: read.ends_at,
-        total: composed.total,
-        body: serde_json::to_string(&body).map_err(Error::internal)?,
-        issued_at: None,
-        due_at: None,
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: now,
-        updated_at: now,
-    };
-    let (settings, invoiced, next) = (read.settings, read.invoiced, read.next_month_ends);
+    let Some(Read { month, corrections, common, next_month_ends }) = read.await? else { return Ok(()) };
+    let ends_at = month.ends_at;
+    let mut bills = Vec::new();
+    for bill in [month].into_iter().chain(corrections) {
+        let id = InvoiceId::from_ulid(engine.ports.ids.ulid(now));
+        if let Some(invoice) = draft(tenant_id, id, &bill, &common, deleted_at.is_some(), now)? {
+            bills.push((invoice, bill.invoiced));
+        }
+    }
     let (ids, shard) = (Arc::clone(&engine.ports.ids), engine.shard());
-    let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
+    // Of who is gone the operator's log tells.
+    let scope = if deleted_at.is_some() { Scope::System } else { Scope::Tenant(tenant_id) };
+    let write = engine.ports.db.write(scope, move |tx| {
         Box::pin(async move {
             let Some(mut subscription) = subscriptions::lock(tx, tenant_id).await?.filter(|row| *row == seen) else {
                 // Somebody else closed it, or changed the plan meanwhile: the next run sees what is so then.
                 return Ok::<_, Error>(());
             };
             // After its end what becomes known about its last months is still looked for, as long as about any other month.
-            let is_looked_at = |end: Timestamp| end.plus_seconds(LOOK_BACK_S) > invoice.ends_at;
-            let ended = subscription.canceled_at.filter(|at| *at <= invoice.ends_at);
-            subscription.closes_at = next.filter(|_| ended.is_none_or(is_looked_at));
+            let is_looked_at = |end: Timestamp| end.plus_seconds(LOOK_BACK_S) > ends_at;
+            let ended = subscription.canceled_at.filter(|at| *at <= ends_at);
+            subscription.closes_at = next_month_ends.filter(|_| ended.is_none_or(is_looked_at));
             // Where there is nothing to bill, the next invoice reaches back to where the last one ended.
-            if !has_lines {
-                return Ok(subscriptions::put(tx, tenant_id, &subscription).await?);
+            if bills.iter().any(|(invoice, _)| invoice.kind == InvoiceKind::Invoice.as_str()) {
+                subscription.billed_until = ends_at;
             }
-            rows::put_invoiced(tx, &invoiced).await?;
-            rows::insert(tx, tenant_id, &invoice).await?;
-            subscription.billed_until = invoice.ends_at;
             subscriptions::put(tx, tenant_id, &subscription).await?;
-            if settings.issues_by_itself {
-                finish(tx, &settings, &mut invoice, now).await?;
+            for (invoice, invoiced) in &mut bills {
+                rows::put_invoiced(tx, invoiced).await?;
+                rows::insert(tx, tenant_id, invoice).await?;
+                if common.settings.issues_by_itself && invoice.mail.state.is_none() {
+                    finish(tx, &common.settings, invoice, now).await?;
+                }
+            }
+            for (invoice, _) in bills.iter().filter(|(invoice, _)| invoice.number.is_some()) {
+                note(tx, tenant.as_deref(), invoice, "invoice.issued", &ids, now).await?;
                 if let Some(tenant) = &tenant {
-                    tell(tx, tenant, &invoice, "invoice.issued", &ids, now, shard).await?;
+                    tell(tx, tenant, invoice, "invoice.issued", &ids, now, shard).await?;
                 }
             }
             Ok(())
@@ -268,7 +318,7 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
     let currency = match (&plan, &ledger) {
         (Some(plan), _) => plan.currency.clone(),
         (None, Some(ledger)) => ledger.currency.clone(),
-        (None, None) => row.currency,
+        (None, None) => row.currency.clone(),
     };
     let settings = BillingSettings::read(tx).await?;
     let zone = months::zone(&row.timezone);
@@ -278,21 +328,25 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
     let charged = charged(tx, tenant, starts_at, month_ends_at).await?;
     let none = (Sent::new(), Charged::new());
     let mut invoiced = written(tenant, starts_at, month_ends_at, (&sent, &charged), (&none.0, &none.1));
-    let months = rows::months_since(tx, tenant, starts_at.plus_seconds(-LOOK_BACK_S)).await?;
+    let months = standing_since(tx, tenant, starts_at.plus_seconds(-LOOK_BACK_S)).await?;
     let month_starts_at = month_start(&zone, &months, starts_at.max(subscription.counted_from), month_ends_at);
-    let earlier = earlier(tx, tenant, starts_at, months, &mut invoiced).await?;
-    let mut customer = Customer::from_stored(&subscription.customer);
-    let country = customer.country.clone().or(row.default_country);
-    let tax = settings.tax(&customer, country.as_deref());
-    customer.name = customer.name.or(Some(row.name));
-    customer.country = country;
-    let ledger = ledger.filter(|ledger| ledger.currency == currency);
-    let metered = match ledger {
+    let mut found = earlier(tx, tenant, starts_at, months).await?;
+    let (customer, tax) = addressee(subscription, row.clone(), &settings);
+    let ledger = match ledger {
         // What it pays beforehand without a plan needs no invoice: there is nothing else on it.
         Some(ledger) if plan.is_none() && BillingMode::from_stored(&ledger.mode) == BillingMode::Prepaid => None,
-        Some(ledger) => Some(metered(tx, &ledger, charged, month_ends_at).await?),
+        Some(ledger) => Some((ledger.currency.clone(), metered(tx, &ledger, charged, month_ends_at).await?)),
         None => None,
     };
+    let (metered, elsewhere) = match ledger {
+        Some((of, metered)) if of == currency => (Some(metered), None),
+        other => (None, other),
+    };
+    let mut earlier = Vec::new();
+    for changed in found.remove(&currency).unwrap_or_default() {
+        invoiced.extend(changed.invoiced);
+        earlier.push(changed.earlier);
+    }
     let facts = Facts {
         currency,
         monthly_fee: plan.as_ref().map_or(0, |plan| plan.monthly_fee),
@@ -310,34 +364,74 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
         metered,
         tax,
     };
-    Ok(Some(Read {
+    let corrections = found.into_iter().map(|(currency, changed)| {
+        let metered = elsewhere.as_ref().filter(|(of, _)| *of == currency);
+        let metered = metered.map(|(_, metered)| Metered { charged: Charged::new(), owed: metered.owed });
+        correction(&facts, currency, changed, metered)
+    });
+    let corrections: Vec<Bill> = corrections.collect();
+    let month = Bill {
+        kind: InvoiceKind::Invoice,
         facts,
-        customer,
         plan_id: subscription.plan_id,
-        counted_from: subscription.counted_from,
         // One that reaches over several months, because nothing was to be billed for the first of them, is the last one's.
-        month: months::name(&zone, middle(starts_at, ends_at).max(ends_at.plus_seconds(-HALF_MONTH_S))),
+        month: months::name(&zone, months::middle(starts_at, ends_at).max(ends_at.plus_seconds(-months::HALF_S))),
         ends_at,
-        timezone: row.timezone,
-        settings,
         invoiced,
-        // In its middle it is the same month on every clock, also when this one ended on another than the tenant has now.
-        next_month_ends: cut.is_none().then(|| months::month(&zone, ends_at.plus_seconds(HALF_MONTH_S)).1),
+    };
+    let next_month_ends = match cut {
+        Some(_) => None,
+        // Messages of the next month count against its quotas already.
+        None => Some(quota::begun_until(tx, tenant, ends_at).await?.unwrap_or_else(|| months::next(&zone, ends_at))),
+    };
+    Ok(Some(Read {
+        month,
+        corrections,
+        common: Common { customer, timezone: row.timezone, settings },
+        next_month_ends,
     }))
 }
 
-/// Halfway between two instants.
-const fn middle(starts_at: Timestamp, ends_at: Timestamp) -> Timestamp {
-    Timestamp::from_micros(starts_at.as_micros() + (ends_at.as_micros() - starts_at.as_micros()) / 2)
+/// A bill for what was learned about months that were billed in another currency. It is for the time of these.
+fn correction(month: &Facts, currency: String, changed: Vec<Changed>, metered: Option<Metered>) -> Bill {
+    let starts_at = changed.iter().map(|one| one.starts_at).min().unwrap_or(month.starts_at);
+    let ends_at = changed.iter().map(|one| one.ends_at).max().unwrap_or(month.ends_at);
+    let (mut earlier, mut invoiced) = (Vec::new(), Vec::new());
+    for one in changed {
+        earlier.push(one.earlier);
+        invoiced.extend(one.invoiced);
+    }
+    let facts = Facts {
+        currency,
+        plan: None,
+        monthly_fee: 0,
+        allowances: Vec::new(),
+        starts_at,
+        ends_at,
+        month_starts_at: starts_at,
+        sent: Sent::new(),
+        earlier,
+        metered,
+        ..month.clone()
+    };
+    let name = months::name(&facts.zone, months::middle(starts_at, ends_at));
+    Bill { kind: InvoiceKind::Correction, facts, plan_id: None, month: name, ends_at, invoiced }
+}
+
+/// The months that were billed since an instant, each with the bill that stands.
+async fn standing_since(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Result<Vec<(Invoice, Body)>, Error> {
+    let read = |row: Invoice| Body::from_stored(&row.body).map(|body| (row, body));
+    let months = rows::months_since(tx, tenant, since).await?.into_iter().map(read);
+    Ok(standing(months.collect::<Result<_, _>>()?))
 }
 
 /// When the month began whose rest ends at an instant. One that goes on from an earlier invoice began where that ended. One in which the plan began is as long as that month is on the
 /// tenant's clock, and ends where it was to end, also when the clock was changed since.
-fn month_start(zone: &TimeZone, months: &[Invoice], starts_at: Timestamp, ends_at: Timestamp) -> Timestamp {
-    if months.iter().any(|invoice| invoice.ends_at == starts_at) {
+fn month_start(zone: &TimeZone, months: &[(Invoice, Body)], starts_at: Timestamp, ends_at: Timestamp) -> Timestamp {
+    if months.iter().any(|(invoice, _)| invoice.ends_at == starts_at) {
         return starts_at;
     }
-    let (begins, ends) = months::month(zone, middle(starts_at, ends_at));
+    let (begins, ends) = months::month(zone, months::middle(starts_at, ends_at));
     Timestamp::from_micros(begins.as_micros() + (ends_at.as_micros() - ends.as_micros())).min(starts_at)
 }
 
@@ -357,7 +451,7 @@ async fn metered(
     for invoice in rows::unpaid(tx, tenant).await? {
         asked += Body::from_stored(&invoice.body)?.postpaid();
     }
-    let later = charge_counters::sums(tx, tenant, slot(ends_at), Timestamp::from_micros(i64::MAX)).await?;
+    let later = charge_counters::sums(tx, tenant, ceiling(ends_at), Timestamp::from_micros(i64::MAX)).await?;
     let later: i64 = later.values().map(|counts| counts.charged).sum();
     // What is set aside for messages under way is not spent yet.
     let aside = ledger.reserved - credits::promo_aside(tx, tenant).await?;
@@ -365,7 +459,7 @@ async fn metered(
 }
 
 /// The first quarter of an hour that begins at an instant or after it.
-fn slot(at: Timestamp) -> Timestamp {
+pub(crate) fn ceiling(at: Timestamp) -> Timestamp {
     const SLOT: i64 = SLOT_S * 1_000_000;
     let micros = at.as_micros();
     Timestamp::from_micros(
@@ -380,7 +474,7 @@ pub(crate) async fn counted(
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<Sent, store::Error> {
-    let filter = Filter { from: slot(starts_at), until: slot(ends_at), without_ours: true, ..Filter::default() };
+    let filter = Filter { from: ceiling(starts_at), until: ceiling(ends_at), without_ours: true, ..Filter::default() };
     let split = Split { channel: true, country: true, ..Split::default() };
     let sums = message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?;
     let sent = sums.into_iter().map(|(key, counts)| ((key.channel, key.country), counts.outcome.sent));
@@ -388,14 +482,14 @@ pub(crate) async fn counted(
 }
 
 /// What a price list charged a tenant for messages that were accepted in a time.
-async fn charged(
+pub(crate) async fn charged(
     tx: &mut Tx,
     tenant: TenantId,
     starts_at: Timestamp,
     ends_at: Timestamp,
 ) -> Result<Charged, store::Error> {
     // Months meet on a quarter. One that begins within it begins with all of it: before there was a plan nothing was billed, and what credit paid then is not owed.
-    charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), slot(ends_at)).await
+    charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), ceiling(ends_at)).await
 }
 
 /// The rows that say what is on invoices of a month, for what was found and what is gone.
@@ -424,14 +518,22 @@ fn written(
     keys.into_iter().map(row).collect()
 }
 
-/// The earlier months whose messages are others now than what is on invoices, which `invoiced` is told.
+/// An earlier month whose messages are others now than what is on bills.
+struct Changed {
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+    earlier: Earlier,
+    /// What is on bills once it is put right.
+    invoiced: Vec<Invoiced>,
+}
+
+/// The earlier months whose messages are others now than what is on bills, by the currency they were billed in.
 async fn earlier(
     tx: &mut Tx,
     tenant: TenantId,
     until: Timestamp,
-    months: Vec<Invoice>,
-    invoiced: &mut Vec<Invoiced>,
-) -> Result<Vec<Earlier>, Error> {
+    months: Vec<(Invoice, Body)>,
+) -> Result<BTreeMap<String, Vec<Changed>>, Error> {
     let since = until.plus_seconds(-LOOK_BACK_S);
     let mut kept: BTreeMap<Timestamp, (Sent, Charged)> = BTreeMap::new();
     for row in rows::invoiced_since(tx, tenant, since).await? {
@@ -444,24 +546,25 @@ async fn earlier(
             sent.insert((row.channel, row.country), row.sent);
         }
     }
-    let mut changed = Vec::new();
-    for invoice in months {
+    let mut changed: BTreeMap<String, Vec<Changed>> = BTreeMap::new();
+    for (invoice, body) in months {
         let (before, before_charged) = kept.remove(&invoice.starts_at).unwrap_or_default();
-        let body = Body::from_stored(&invoice.body)?;
-        let counted_from = body.counted_from.map_or(invoice.starts_at, |from| from.max(invoice.starts_at));
-        let found = counted(tx, tenant, counted_from, invoice.ends_at).await?;
-        let now_charged = charged(tx, tenant, invoice.starts_at, invoice.ends_at).await?;
+        let (starts_at, ends_at) = (invoice.starts_at, invoice.ends_at);
+        let counted_from = body.counted_from.map_or(starts_at, |from| from.max(starts_at));
+        let found = counted(tx, tenant, counted_from, ends_at).await?;
+        let now_charged = charged(tx, tenant, starts_at, ends_at).await?;
         if (&found, &now_charged) == (&before, &before_charged) {
             continue;
         }
         let (now, then) = ((&found, &now_charged), (&before, &before_charged));
-        invoiced.extend(written(tenant, invoice.starts_at, invoice.ends_at, now, then));
+        let invoiced = written(tenant, starts_at, ends_at, now, then);
         // What was taken back is not charged again by a correction of it. What a price list charged since is in the ledger all the same, and is to be paid or given back.
         let is_void = invoice.state == InvoiceState::Void.as_str();
         let allowances = if is_void { Vec::new() } else { body.allowances };
         let name = invoice.number.unwrap_or(body.month);
         let (charged, charged_found) = (before_charged, now_charged);
-        changed.push(Earlier { name, allowances, invoiced: before, found, charged, charged_found });
+        let earlier = Earlier { name, allowances, invoiced: before, found, charged, charged_found };
+        changed.entry(invoice.currency).or_default().push(Changed { starts_at, ends_at, earlier, invoiced });
     }
     Ok(changed)
 }
@@ -489,14 +592,15 @@ async fn note_arrears(engine: &Engine, tenant_id: TenantId, now: Timestamp) -> R
     let write = engine.ports.db.write(Scope::Tenant(tenant_id), move |tx| {
         Box::pin(async move {
             tenants::bump(tx, Some(tenant_id)).await?;
-            let Some(row) = subscriptions::find(tx, tenant_id).await?.filter(|row| row.past_due_since.is_none()) else {
+            let is_known = |row: &Subscription| row.past_due_since.is_some();
+            if subscriptions::find(tx, tenant_id).await?.as_ref().is_none_or(is_known) {
                 return Ok::<_, Error>(());
-            };
-            settle_arrears(tx, tenant_id, now).await?;
-            match rows::first_overdue(tx, tenant_id, row.forgiven_until, now).await? {
-                Some(invoice) => tell(tx, &tenant, &invoice, "invoice.overdue", &ids, now, shard).await,
-                None => Ok(()),
             }
+            if let Some(invoice) = settle_arrears(tx, tenant_id, now).await? {
+                note(tx, Some(&tenant), &invoice, "invoice.overdue", &ids, now).await?;
+                tell(tx, &tenant, &invoice, "invoice.overdue", &ids, now, shard).await?;
+            }
+            Ok(())
         })
     });
     write.await?;
@@ -511,7 +615,8 @@ mod tests {
 
     #[test]
     fn months_meet_at_quarters_of_an_hour() {
-        let check = |at: &str, expected: &str| assert_eq!(slot(at.parse().unwrap()), expected.parse().unwrap(), "{at}");
+        let check =
+            |at: &str, expected: &str| assert_eq!(ceiling(at.parse().unwrap()), expected.parse().unwrap(), "{at}");
         check("2026-11-30T18:30:00Z", "2026-11-30T18:30:00Z");
         check("2026-11-30T18:15:00Z", "2026-11-30T18:15:00Z");
         check("2026-11-30T18:15:00.000001Z", "2026-11-30T18:30:00Z");

@@ -18,7 +18,7 @@ use store::{
 use utoipa::ToSchema;
 
 use super::{
-    Act, Body, InvoiceKind, InvoiceState, InvoiceView, act, found,
+    Act, Body, InvoiceKind, InvoiceState, InvoiceView, act, found, note,
     printing::{mail_tenant, print},
     settings::BillingSettings,
     view as view_of,
@@ -64,7 +64,7 @@ pub enum MailState {
 }
 
 impl MailState {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Accepted => "accepted",
@@ -203,7 +203,7 @@ async fn post(engine: &Engine, row: &Invoice, to: &str, occasion: &str) -> Resul
     }
     let (file, pdf) = print(engine, row).await?;
     let word = match seen.kind {
-        InvoiceKind::Invoice => "Invoice",
+        InvoiceKind::Invoice | InvoiceKind::Correction => "Invoice",
         InvoiceKind::CreditNote => "Credit note",
     };
     let request = json!({
@@ -350,7 +350,11 @@ async fn keep(engine: &Engine, seen: &Invoice, mail: Mail, now: Timestamp) -> Re
     if mail == before {
         return Ok(());
     }
-    let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
+    let owner = engine.parts().directory.tenant(tenant).await?;
+    let ids = Arc::clone(&engine.ports.ids);
+    // Of who is gone the operator's log tells.
+    let scope = if owner.is_some() { Scope::Tenant(tenant) } else { Scope::System };
+    let write = engine.ports.db.write(scope, move |tx| {
         Box::pin(async move {
             if let Some(mut row) = rows::lock(tx, tenant, id).await?.filter(|row| row.mail == before) {
                 let is_void = row.state == InvoiceState::Void.as_str();
@@ -358,6 +362,9 @@ async fn keep(engine: &Engine, seen: &Invoice, mail: Mail, now: Timestamp) -> Re
                 row.mail.due_at = row.mail.due_at.filter(|_| !is_void);
                 row.updated_at = now;
                 rows::update(tx, tenant, &row).await?;
+                if row.mail.id != before.id {
+                    note(tx, owner.as_deref(), &row, "invoice.sent", &ids, now).await?;
+                }
             }
             Ok::<_, Error>(())
         })

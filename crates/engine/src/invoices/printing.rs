@@ -5,7 +5,7 @@ use model::{InvoiceId, TenantId, Timestamp};
 use store::{Scope, invoices::Invoice};
 
 use super::{
-    Body, InvoiceKind, InvoiceState, found,
+    Body, InvoiceKind, InvoiceState, found, is_owed,
     settings::{BillingSettings, Seller},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub(super) fn mail_tenant(engine: &Engine, settings: &BillingSettings) -> Option
 }
 
 /// What is drawn of an invoice. Pure.
-fn drawn(row: &Invoice, body: Body, timezone: &str, look: Look) -> InvoiceDocument {
+pub(super) fn drawn(row: &Invoice, body: Body, timezone: &str, look: Look) -> InvoiceDocument {
     let zone = months::zone(timezone);
     let day = |at: Timestamp| -> Date { at.jiff().to_zoned(zone.clone()).date() };
     let micros = |quantity: i64| quantity.saturating_mul(1_000_000);
@@ -76,19 +76,21 @@ fn drawn(row: &Invoice, body: Body, timezone: &str, look: Look) -> InvoiceDocume
         amount_micros: tax.amount_micros,
     });
     let is_paid = row.state == InvoiceState::Paid.as_str();
-    let of = body.of_number.into_iter().map(|number| ("Invoice".to_owned(), number));
+    let kind = match InvoiceKind::from_stored(&row.kind) {
+        InvoiceKind::Invoice | InvoiceKind::Correction => Kind::Invoice,
+        InvoiceKind::CreditNote => Kind::CreditNote,
+    };
+    let word = if body.replaces.is_some() { "Replaces" } else { "Invoice" };
+    let of = body.of_number.into_iter().map(|number| (word.to_owned(), number));
     let reason = body.reason.into_iter().map(|reason| ("Reason".to_owned(), reason));
     InvoiceDocument {
-        kind: match InvoiceKind::from_stored(&row.kind) {
-            InvoiceKind::Invoice => Kind::Invoice,
-            InvoiceKind::CreditNote => Kind::CreditNote,
-        },
+        kind,
         title: None,
         language: Language::of(None),
         paper: Paper::A4,
         number: row.number.clone().unwrap_or_else(|| "draft".to_owned()),
         issued_on: day(row.issued_at.unwrap_or(row.created_at)),
-        due_on: row.due_at.map(day),
+        due_on: row.due_at.filter(|_| is_owed(row)).map(day),
         period: Some((day(row.starts_at), day(row.ends_at.plus_millis(-1)))),
         references: of.chain(reason).collect(),
         seller: seller(&body.seller),
@@ -99,9 +101,9 @@ fn drawn(row: &Invoice, body: Body, timezone: &str, look: Look) -> InvoiceDocume
         totals: Totals {
             net_micros: body.net,
             total_micros: row.total,
-            paid_micros: if is_paid && row.total > 0 { row.total } else { 0 },
+            paid_micros: if is_paid && is_owed(row) { row.total } else { 0 },
         },
-        payment: Some(body.payment.join("\n")).filter(|text| !text.is_empty()),
+        payment: Some(body.payment.join("\n")).filter(|text| !text.is_empty() && is_owed(row)),
         notes: body.note,
         look,
     }

@@ -7,7 +7,7 @@
 //! Prices are exact. A unit may cost less than a millionth (a thousand mails for 400 micros), and a markup may leave a fraction; so what a message costs is worked out in [`PARTS`] of a
 //! millionth, and the ledger carries what is less than a millionth from message to message. What is set aside or shown beforehand is rounded up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use connectors::Pricing;
 use model::{Channel, Content, Money, Purpose, Timestamp};
@@ -225,6 +225,11 @@ impl Price {
             }
     }
 
+    /// True when it comes to whole millionths whatever the provider takes.
+    pub const fn is_whole(&self) -> bool {
+        self.markup.is_none() && !matches!(self.per, PriceUnit::Thousand)
+    }
+
     /// The same in whole millionths, rounded up: what is shown and set aside before it is known.
     pub fn of(&self, segments: Option<u32>) -> i64 {
         up(self.exact(segments, None))
@@ -343,20 +348,6 @@ impl Book {
     /// The list that counts for a currency at an instant.
     pub fn list(&self, currency: &str, at: Timestamp) -> Option<&PriceListView> {
         self.valid(currency, at).map(|list| &list.list)
-    }
-
-    /// The lists that are to count for a currency after an instant, soonest first.
-    pub(super) fn ahead(&self, currency: &str, at: Timestamp) -> Vec<&PriceListView> {
-        let all = self.lists.iter().map(|list| &list.list);
-        let mut ahead: Vec<_> = all.filter(|list| list.currency == currency && list.valid_from > at).collect();
-        ahead.sort_by_key(|list| list.valid_from);
-        ahead
-    }
-
-    /// The versions of the lists that count at an instant, one for each currency.
-    pub(super) fn counting(&self, at: Timestamp) -> BTreeSet<i64> {
-        let currencies: BTreeSet<&str> = self.lists.iter().map(|list| list.list.currency.as_str()).collect();
-        currencies.into_iter().filter_map(|currency| self.list(currency, at)).map(|list| list.version).collect()
     }
 
     fn valid(&self, currency: &str, at: Timestamp) -> Option<&List> {

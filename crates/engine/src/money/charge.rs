@@ -222,8 +222,9 @@ pub(crate) fn late(m: &Message, former: &FormerRoute, told: Told, at: Timestamp)
     Some((m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place, fact }))
 }
 
-/// What a message that went over a channel, by a connector and to an address costs as the kind its provider billed it as, by the prices that counted when it was accepted. What the provider takes nothing for is a message of the kind [`Category::Service`], whatever it was sent as: it costs what the price list asks for such, and its provider nothing. `None` for
-/// kinds we do not know, and where there is no price.
+/// What a message that went over a channel, by a connector and to an address costs as the kind its provider billed it as, by the prices that counted when it was accepted. What the provider
+/// takes nothing for is a message of the kind [`Category::Service`], whatever it was sent as: it costs what the price list asks for such, and its provider nothing. `None` for kinds we do
+/// not know, and where there is no price.
 pub(crate) fn as_billed(
     tenant: &Tenant,
     m: &Message,
@@ -372,6 +373,6 @@ fn apply(
 }
 
 /// What a message is shown to cost.
-fn shown(charge: &Charge) -> i64 {
+pub(crate) fn shown(charge: &Charge) -> i64 {
     if charge.state == RESERVED { charge.charged_before + charge.quoted } else { charge.charged }
 }

@@ -315,8 +315,16 @@ pub(super) async fn ledger_to_write(tx: &mut Tx, tenant: TenantId, now: Timestam
     }
 }
 
+/// The ledger to be looked at, or as it would begin.
+pub(super) async fn ledger_to_show(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Ledger, Error> {
+    match rows::find(tx, tenant).await? {
+        Some(ledger) => in_currency(tx, ledger).await,
+        None => begin(tx, tenant, now).await,
+    }
+}
+
 /// A ledger that nothing has moved and by which nothing is charged follows the tenant's currency.
-pub(super) async fn in_currency(tx: &mut Tx, ledger: Ledger) -> Result<Ledger, Error> {
+async fn in_currency(tx: &mut Tx, ledger: Ledger) -> Result<Ledger, Error> {
     if ledger.entries > 0 || BillingMode::from_stored(&ledger.mode) != BillingMode::None {
         return Ok(ledger);
     }
@@ -344,10 +352,7 @@ pub async fn balance(parts: &Parts, caller: &Caller) -> Result<(BillingMode, Mon
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
-            let ledger = match rows::find(tx, tenant).await? {
-                Some(ledger) => in_currency(tx, ledger).await?,
-                None => begin(tx, tenant, now).await?,
-            };
+            let ledger = ledger_to_show(tx, tenant, now).await?;
             let available = Money { amount_micros: ledger.available, currency: ledger.currency };
             Ok::<_, Error>((BillingMode::from_stored(&ledger.mode), available))
         })
@@ -360,10 +365,7 @@ async fn show(parts: &Parts, tenant: TenantId, is_recounted: bool) -> Result<Cre
     // A transaction that reads sees one moment: the balances and the recount fit each other, and nobody waits for it.
     let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
-            let ledger = match rows::find(tx, tenant).await? {
-                Some(ledger) => in_currency(tx, ledger).await?,
-                None => begin(tx, tenant, now).await?,
-            };
+            let ledger = ledger_to_show(tx, tenant, now).await?;
             let recounted = if is_recounted { Some(recount(tx, tenant).await?) } else { None };
             let top_up_state = match top_up(&ledger) {
                 Some(_) => Some(top_ups::state(tx, tenant).await?),
@@ -603,8 +605,8 @@ pub struct StatementQuery {
     pub cursor: Option<String>,
 }
 
-/// Movements as a CSV table, newest first: up to 50,000, and those of the next million that happened within a part of the time. When there may be more, its cursor leads on. That somebody took it is in the audit log. Needs the scope
-/// `credits:read`.
+/// Movements as a CSV table, newest first: up to 50,000, and those of the next million that happened within a part of the time. When there may be more, its cursor leads on. That somebody
+/// took it is in the audit log. Needs the scope `credits:read`.
 #[crate::boxed]
 pub async fn statement(parts: &Parts, caller: &Caller, query: &StatementQuery) -> Result<Export, Error> {
     caller.need("credits:read")?;

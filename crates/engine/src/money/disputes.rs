@@ -153,6 +153,12 @@ pub(super) fn stands(p: &Purchase, kept_at: Timestamp) -> Option<&'static str> {
         .map(|dispute| if dispute.state == lost { "was disputed with success" } else { "is disputed" })
 }
 
+/// Until when the first of a purchase's disputes has to be answered that is not over, from their JSON.
+pub(crate) fn respond_by(disputes: &str) -> Option<Timestamp> {
+    let all: Vec<Dispute> = serde_json::from_str(disputes).unwrap_or_default();
+    all.into_iter().filter(|dispute| !is_over(&dispute.state)).filter_map(|dispute| dispute.respond_by).min()
+}
+
 fn is_over(state: &str) -> bool {
     [DisputeState::Dropped, DisputeState::Won, DisputeState::Lost].iter().any(|over| over.as_str() == state)
 }

@@ -7,13 +7,13 @@ use connectors::stripe::{self, About, Charged, Paid};
 use model::{Failure, FailureKind, Timestamp};
 use store::{
     Scope,
-    purchases::{self as rows, Purchase},
+    purchases::{self as rows, Purchase, Stuck},
 };
 
 use super::{
     payment_events,
     payments::{self, Stripe},
-    purchases, refunds, top_ups,
+    purchases, refunds, strays, top_ups,
 };
 use crate::{Engine, Error, Parts};
 
@@ -47,11 +47,9 @@ pub async fn run(engine: &Engine) -> Result<u64, Error> {
     let Some(stripe) = payments::stripe(engine.parts()).await? else { return Ok(0) };
     let count = due.len() as u64;
     for row in due {
-        let id = row.id;
-        // The others must not wait for it.
-        if let Err(error) = ask(engine, &stripe, row).await {
-            tracing::warn!(purchase.id = %id, %error, "Could not note what became of a purchase");
-        }
+        let stuck = Stuck::Purchase(row.tenant_id, row.id);
+        let done = ask(engine, &stripe, row).await;
+        refunds::passed_over(engine, stuck, done).await;
     }
     Ok(count)
 }
@@ -82,7 +80,7 @@ async fn ask(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Erro
             };
             let Some(after) = rows::find(tx, tenant, id).await? else { return Ok(told) };
             if after.state == "paid" && told.is_some() {
-                tracing::warn!(purchase.id = %id, "A purchase was paid, and Stripe's event about it did not come: look whether the webhook endpoint and its secret are set up");
+                strays::unheard(tx, &after, now).await?;
             }
             // What went on meanwhile says itself when it is asked about next.
             if after.ask_at == row.ask_at && after.ask_at.is_some() {

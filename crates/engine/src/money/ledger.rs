@@ -56,6 +56,9 @@ pub use store::credits::{RESERVED, SETTLED};
 /// The message was not sent, and its price was given back.
 pub const RELEASED: &str = "released";
 
+/// By how many millionths what a message paid may differ from its price where that has fractions: each time it was put right, less than one was carried to another message.
+pub const CARRIED_MAX: i128 = 10;
+
 /// A ledger that is being written, with the entries made so far.
 pub struct Open {
     /// As it is now.
@@ -278,14 +281,15 @@ impl Open {
         let is_settled = charge.state == SETTLED;
         let before = if is_settled { self.exact(charge) } else { 0 };
         let paid = charge.charged - charge.charged_before;
-        // Credit did not reach for what was due before: what was taken counts, and not that. A millionth may have been carried to another message.
-        let is_short = is_settled && i128::from(paid) + 1 < before.div_euclid(PARTS);
+        // Credit did not reach for what was due before: what was taken counts, and not that. Of a price with fractions some millionths may have been carried to other messages.
+        let carried = if Price::of_charge(charge).is_whole() { 1 } else { CARRIED_MAX };
+        let is_short = is_settled && i128::from(paid) + carried < before.div_euclid(PARTS);
         told.note(charge);
         let after = self.exact(charge);
         let due = if is_short {
             i64::try_from(after.div_euclid(PARTS)).unwrap_or(i64::MAX) - paid
         } else {
-            self.carry(after - before)
+            self.carry(after - before, paid)
         };
         let cause = |kind| Cause::message(kind, charge.message_id, at);
         if is_settled {
@@ -294,7 +298,7 @@ impl Open {
                 charge.promo += self.spend(Book::Revenue, more, &cause("correct"));
                 charge.charged += more;
             } else {
-                let back = due.unsigned_abs().min(paid.unsigned_abs()) as i64;
+                let back = -due;
                 // What was paid for comes back first: promotional credit was spent first.
                 let promo = (back - (paid - charge.promo)).max(0);
                 self.give_back(Book::Revenue, back, promo, &cause("correct"));
@@ -302,7 +306,6 @@ impl Open {
             }
             return;
         }
-        let due = due.max(0);
         let (aside, aside_promo) = if charge.state == RESERVED { (charge.quoted, charge.promo) } else { (0, 0) };
         let from_aside = due.min(aside);
         let promo = aside_promo.min(from_aside);
@@ -362,11 +365,13 @@ impl Open {
         Price::of_charge(charge).exact(u32::try_from(charge.units).ok(), known)
     }
 
-    /// Whole millionths of an amount and what was less than one before; what is less than one now stays for the next.
-    fn carry(&mut self, parts: i128) -> i64 {
+    /// Whole millionths of what a message costs more or less than before, and of what was carried; what is left over is carried on. A message gives back no more than it `paid`, and what is too
+    /// much then is less to be charged of the next.
+    fn carry(&mut self, parts: i128, paid: i64) -> i64 {
         let sum = parts + i128::from(self.ledger.remainder);
-        self.ledger.remainder = i64::try_from(sum.rem_euclid(PARTS)).expect("parts of a millionth are few");
-        i64::try_from(sum.div_euclid(PARTS)).unwrap_or(i64::MAX)
+        let due = sum.div_euclid(PARTS).max(-i128::from(paid));
+        self.ledger.remainder = i64::try_from(sum - due * PARTS).expect("parts of a millionth are few");
+        i64::try_from(due).unwrap_or(i64::MAX)
     }
 }
 
@@ -596,6 +601,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_carried_to_another_message_comes_back_with_the_next() {
+        let price = Price { per: PriceUnit::Thousand, fixed_micros: 400, ..per_segment(0) };
+        let mut open = open("postpaid", 0);
+        let mut sent: Vec<Charge> = (0..3).map(|_| charge(&price, 0)).collect();
+        for charge in &mut sent {
+            open.settle(charge, &Told::default(), NOW);
+        }
+        assert_eq!((open.ledger.revenue, open.ledger.remainder), (1, 2_000_000), "the third paid for all");
+        let free = Told { kind: Some((per_segment(0), Category::Service)), ..Told::default() };
+        open.settle(&mut sent[0], &free, NOW);
+        assert_eq!((open.ledger.revenue, open.ledger.remainder), (1, -2_000_000), "0.8 are due, 1 was paid");
+        open.settle(&mut charge(&price, 0), &Told::default(), NOW);
+        assert_eq!((open.ledger.revenue, open.ledger.remainder), (1, 2_000_000));
+        check(&open);
+    }
+
+    #[test]
     fn promotional_credit_is_spent_first_and_ends() {
         let end = |seconds| Timestamp::from_seconds(seconds);
         let mut open = open("prepaid", 100);
@@ -692,8 +714,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn books_add_up_and_prepaid_credit_is_never_overdrawn(moves in proptest::collection::vec(any_move(), 1..80), is_marked in any::<bool>()) {
-            let (mut open, mut charges, mut now) = (open("prepaid", 50), Vec::<Charge>::new(), 1i64);
+        fn books_add_up_and_prepaid_credit_is_never_overdrawn(
+            moves in proptest::collection::vec(any_move(), 1..80), is_marked in any::<bool>(), is_prepaid in any::<bool>(),
+        ) {
+            let mode = if is_prepaid { "prepaid" } else { "postpaid" };
+            let (mut open, mut charges, mut now) = (open(mode, 50), Vec::<Charge>::new(), 1i64);
             let mut left: Vec<(usize, Charge)> = Vec::new();
             let price = |unit: i64| match is_marked {
                 true => Price { cost_micros: Some(unit), markup: Some(3_333), per: PriceUnit::Thousand, ..per_segment(unit) },
@@ -735,7 +760,7 @@ mod tests {
                     Move::Pass(seconds) => now += seconds,
                 }
                 let l = &open.ledger;
-                prop_assert!(l.available >= 0 && l.promo >= 0 && l.reserved >= 0 && l.revenue >= 0, "{:?}", l);
+                prop_assert!((l.available >= 0 || !is_prepaid) && l.promo >= 0 && l.reserved >= 0 && l.revenue >= 0, "{:?}", l);
                 prop_assert!(balances(l), "{:?}", l);
                 prop_assert_eq!(l.promo, open.grants.iter().map(|grant| grant.rest).sum::<i64>());
                 for (index, charge) in charges.iter().enumerate() {
@@ -744,6 +769,10 @@ mod tests {
                 }
                 let set_aside: i64 = charges.iter().filter(|charge| charge.state == RESERVED).map(|charge| charge.quoted).sum();
                 prop_assert_eq!((l.reserved, l.revenue), (set_aside, charges.iter().map(|charge| charge.charged).sum::<i64>()));
+                // Where credit always reaches, all prices together are what was charged and what is carried.
+                let settled = charges.iter().filter(|charge| charge.state == SETTLED).chain(left.iter().map(|(_, way)| way));
+                let exact: i128 = settled.map(|charge| open.exact(charge)).sum();
+                prop_assert!(is_prepaid || exact == i128::from(l.revenue) * PARTS + i128::from(l.remainder), "{} {:?}", exact, l);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connectors::stripe::{self, About, Paid};
+use connectors::stripe::{self, About, Event, Paid, RefundState};
 use model::TenantId;
 use store::{
     Scope, Tx,
@@ -13,7 +13,7 @@ use super::{
     ledger::Open,
     payments,
     purchases::{self, Told},
-    refunds,
+    refunds, strays,
 };
 use crate::{Engine, Error, ErrorKind};
 
@@ -35,27 +35,35 @@ pub async fn take(engine: &Engine, signature: Option<&str>, body: &[u8]) -> Resu
     let event = stripe::event(body).ok_or_else(|| {
         Error::new(ErrorKind::Malformed, "malformed_event", "The body is not an event as Stripe sends them.")
     })?;
+    if let Some(payment) = went_back(&event) {
+        strays::went_back(engine.parts(), payment, now).await?;
+    }
     let Some(tenant) = owner(engine, &event.about).await? else {
         tracing::info!(event.id, event.kind, "Passed over an event of Stripe that is about nothing of ours");
         return Ok(());
     };
-    if engine.directory.tenant(tenant).await?.is_none() {
-        // Whoever resends it changes nothing: money that came for nobody is given back by hand.
-        if let About::Paid(stripe::Session { paid, .. }) | About::Charged(paid) = &event.about {
-            tracing::error!(event.id, tenant.id = %tenant, payment = paid.payment, "Somebody paid for credit of a tenant that is not there any more: give it back at Stripe");
-        }
-        return Ok(());
-    }
-    let ids = Arc::clone(&engine.ports.ids);
-    refunds::settle(engine, tenant, move |tx, open, now| {
+    let (ids, taken) = (Arc::clone(&engine.ports.ids), event.clone());
+    let is_there = refunds::settled(engine, tenant, move |tx, open, now| {
         Box::pin(async move {
-            match rows::take_event(tx, &event.id, &event.kind, now).await? {
-                true => apply(tx, tenant, open, &event.about, &ids, now).await,
+            match rows::take_event(tx, &taken.id, &taken.kind, now).await? {
+                true => apply(tx, tenant, open, &taken.about, &ids, now).await,
                 false => Ok(None),
             }
         })
-    })
-    .await
+    });
+    if !is_there.await? {
+        strays::gone(engine.parts(), tenant, &event, now).await?;
+    }
+    Ok(())
+}
+
+/// The payment of which money went back, if the event says so.
+fn went_back(event: &Event) -> Option<String> {
+    match &event.about {
+        About::Refund(refund) if refund.state != RefundState::Failed => refund.payment.clone(),
+        About::Returned { payment } if event.kind == "charge.refunded" => Some(payment.clone()),
+        _ => None,
+    }
 }
 
 /// Whose credit an event is about.
@@ -114,12 +122,13 @@ pub(super) async fn apply(
     }
 }
 
-/// Forgets events nobody repeats any more. Run every hour; answers how many.
+/// Forgets events nobody repeats any more, and what was found of payments. Run every hour; answers how many.
 #[crate::boxed]
 pub async fn purge(engine: &Engine) -> Result<u64, Error> {
+    let findings = strays::purge(engine).await?;
     let before = engine.ports.clock.now().plus_seconds(-KEPT_S);
     let write = engine.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move { Ok::<_, Error>(rows::forget_events(tx, before, PAGE).await?) })
     });
-    write.await
+    Ok(findings + write.await?)
 }

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Tx,
-    prices::{self as rows, PriceList},
+    prices::{self as rows, PriceHead, PriceList},
     tenants,
 };
 use utoipa::ToSchema;
 
-use super::book::{Book, Price};
+use super::book::Price;
 pub use super::book::{Category, PriceUnit};
 use crate::{
     Error, Parts, audit,
@@ -172,6 +172,40 @@ pub struct PriceListView {
     pub created_at: Timestamp,
 }
 
+/// A price list without its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = PriceListSummary)]
+pub struct PriceListSummary {
+    /// Counts up with each list.
+    #[schema(example = 1)]
+    pub version: i64,
+    /// ISO 4217 currency of all its amounts.
+    #[schema(example = "USD")]
+    pub currency: String,
+    /// From when it counts.
+    #[schema(value_type = String, format = DateTime)]
+    pub valid_from: Timestamp,
+    /// What people should know about it.
+    pub note: String,
+    /// How many rows it has: `GET /v1/prices/{version}` shows them, `GET /v1/prices/export` hands them out as a table.
+    #[schema(example = 212)]
+    pub row_count: i64,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+fn summary(head: PriceHead) -> PriceListSummary {
+    PriceListSummary {
+        version: head.version,
+        currency: head.currency,
+        valid_from: head.valid_from,
+        note: head.note,
+        row_count: head.row_count,
+        created_at: head.created_at,
+    }
+}
+
 pub(crate) fn view(list: PriceList) -> PriceListView {
     PriceListView {
         version: list.version,
@@ -185,10 +219,7 @@ pub(crate) fn view(list: PriceList) -> PriceListView {
 
 /// A list as this caller may see it.
 fn shown(caller: &Caller, list: PriceList) -> PriceListView {
-    shown_to(caller, view(list))
-}
-
-fn shown_to(caller: &Caller, list: PriceListView) -> PriceListView {
+    let list = view(list);
     if caller.is_operator {
         return list;
     }
@@ -200,6 +231,7 @@ fn shown_to(caller: &Caller, list: PriceListView) -> PriceListView {
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPriceList) -> Result<Reply, Error> {
     caller.need_operator("prices:write")?;
     let now = parts.ports.clock.now();
+    let row_count = new.rows.len() as i64;
     let list = check(new, now, "/rows")?;
     let by = Caller { tenant: None, ..caller.clone() };
     let (ids, inner) = (Arc::clone(&parts.ports.ids), by.clone());
@@ -207,7 +239,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPri
         Box::pin(async move {
             let config = tenants::bump(tx, None).await?;
             check_room(tx, &list.currency, list.valid_from, now).await?;
-            let version = rows::insert(tx, &list).await?;
+            let version = rows::insert(tx, &list, row_count).await?;
             rows::touch_tenants(tx, config).await?;
             let detail = json!({ "version": version, "currency": list.currency, "valid_from": list.valid_from });
             let subject = format!("prices/{version}");
@@ -220,14 +252,14 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPri
     Ok(reply)
 }
 
-/// Lists price lists, newest first. Needs the scope `prices:read`; only an operator sees what providers take.
+/// Lists price lists without their rows, newest first. Needs the scope `prices:read`.
 #[crate::boxed]
 pub async fn list(
     parts: &Parts,
     caller: &Caller,
     limit: Option<u32>,
     cursor: Option<&str>,
-) -> Result<Page<PriceListView>, Error> {
+) -> Result<Page<PriceListSummary>, Error> {
     caller.need("prices:read")?;
     let window = Window::read("prices", limit, cursor)?;
     let before = i64::try_from(window.before).unwrap_or(i64::MAX);
@@ -235,8 +267,8 @@ pub async fn list(
         .ports
         .db
         .read(caller.reach(), move |tx| Box::pin(async move { rows::list(tx, before, window.rows()).await }));
-    let found: Vec<PriceList> = read.await.map_err(Error::from)?;
-    Ok(window.page(found, |list| u128::from(list.version.unsigned_abs()), |list| shown(caller, list)))
+    let found: Vec<PriceHead> = read.await.map_err(Error::from)?;
+    Ok(window.page(found, |list| u128::from(list.version.unsigned_abs()), summary))
 }
 
 /// What a tenant's messages cost now and later.
@@ -247,7 +279,7 @@ pub struct TenantPrices {
     /// The list that counts now.
     pub current: Option<PriceListView>,
     /// Those that are to count, soonest first.
-    pub coming: Vec<PriceListView>,
+    pub coming: Vec<PriceListSummary>,
 }
 
 /// Shows what a tenant's messages cost: the lists of its ledger's currency. Needs the scope `prices:read`; only an operator sees what providers take.
@@ -256,21 +288,26 @@ pub async fn of_tenant(parts: &Parts, caller: &Caller) -> Result<TenantPrices, E
     caller.need("prices:read")?;
     let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
     let currency = super::purchases::currency(parts, tenant).await?;
-    let read = parts.ports.db.read(caller.reach(), |tx| Box::pin(async move { Book::read(tx).await }));
-    let book: Book = read.await.map_err(Error::from)?;
-    let shown = |list: &PriceListView| shown_to(caller, list.clone());
-    let current = book.list(&currency, now).map(shown);
-    let coming = book.ahead(&currency, now).into_iter().map(shown).collect();
-    Ok(TenantPrices { currency, current, coming })
+    let of = currency.clone();
+    let read = parts.ports.db.read(caller.reach(), move |tx| {
+        Box::pin(async move {
+            let current = rows::counting_in(tx, &of, now).await?;
+            Ok::<_, Error>((current, rows::coming_in(tx, &of, now, LISTS_AHEAD_MAX).await?))
+        })
+    });
+    let (current, coming) = read.await?;
+    let current = current.map(|list| shown(caller, list));
+    Ok(TenantPrices { currency, current, coming: coming.into_iter().map(summary).collect() })
 }
 
 /// The versions of the lists that count now, one for each currency. Needs the scope `prices:read`.
 #[crate::boxed]
 pub async fn counting(parts: &Parts, caller: &Caller) -> Result<BTreeSet<i64>, Error> {
     caller.need("prices:read")?;
-    let read = parts.ports.db.read(caller.reach(), |tx| Box::pin(async move { Book::read(tx).await }));
-    let book: Book = read.await.map_err(Error::from)?;
-    Ok(book.counting(parts.ports.clock.now()))
+    let now = parts.ports.clock.now();
+    let read = parts.ports.db.read(caller.reach(), move |tx| Box::pin(async move { rows::counting(tx, now).await }));
+    let found: Vec<i64> = read.await.map_err(Error::from)?;
+    Ok(found.into_iter().collect())
 }
 
 /// Shows one price list; the newest when no version is named. Needs the scope `prices:read`; only an operator sees what providers take.
@@ -301,11 +338,10 @@ pub(super) async fn current(
     let read = parts.ports.db.read(store::Scope::System, move |tx| {
         Box::pin(async move {
             check_room(tx, &of, at, now).await?;
-            Book::read(tx).await.map_err(Error::from)
+            Ok::<_, Error>(rows::counting_in(tx, &of, at).await?)
         })
     });
-    let book: Book = read.await?;
-    Ok(book.list(currency, at).map(|list| list.rows.clone()).unwrap_or_default())
+    Ok(read.await?.map(|list| view(list).rows).unwrap_or_default())
 }
 
 /// Refuses a list for later when too many are waiting already: those would keep the list of today from being read.

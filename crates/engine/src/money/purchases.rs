@@ -1,7 +1,7 @@
 //! Credit that is bought: recorded by the operator, paid on a page of Stripe's, or bought by itself when credit runs low.
 //!
-//! What happened to a payment is told by Stripe, in its answers and in signed events. The credit is added in the transaction that learns of it, once for each purchase, whatever is told again
-//! or in another order: a purchase that is paid stays paid. Whoever changes a purchase holds its tenant's ledger.
+//! What happened to a payment is told by Stripe, in its answers and in signed events. The credit is added in the transaction that learns of it, once for each purchase and each payment, whatever is told
+//! again or in another order: a purchase that is paid stays paid. Whoever changes a purchase holds its tenant's ledger.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use model::{Failure, Money, PurchaseId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
-    Scope, Tx, credits,
+    Scope, Tx,
     purchases::{self as rows, Purchase},
-    tenants,
 };
 use url::Url;
 use utoipa::ToSchema;
 
 use super::{
     charge,
-    credits::{AMOUNT_MAX, check_text, in_currency, ledger_to_write},
+    credits::{AMOUNT_MAX, check_text, ledger_to_show, ledger_to_write},
     disputes::{self, DisputeView},
     follow_up::ASK_FIRST_S,
     ledger::{Book, Cause, Open},
     payments::{self, STRIPE, check_amount, need_stripe},
+    strays,
 };
 use crate::{
     Error, Parts, audit,
@@ -312,16 +312,9 @@ fn check_url(faults: &mut Faults, pointer: &str, text: Option<&str>) {
 
 /// The currency of a tenant's ledger, or of the one it would have.
 pub(super) async fn currency(parts: &Parts, tenant: TenantId) -> Result<String, Error> {
-    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move {
-            if let Some(ledger) = credits::find(tx, tenant).await? {
-                return Ok(in_currency(tx, ledger).await?.currency);
-            }
-            let row = tenants::find(tx, tenant).await?.ok_or_else(|| Error::not_found("tenant"))?;
-            Ok::<_, Error>(row.currency)
-        })
-    });
-    read.await
+    let now = parts.ports.clock.now();
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| Box::pin(ledger_to_show(tx, tenant, now)));
+    Ok(read.await?.currency)
 }
 
 /// Lists a tenant's purchases, newest first. Needs the scope `purchases:read`.
@@ -367,6 +360,10 @@ pub(super) async fn paid(
         None => new(tenant, id, paid.amount_micros, &paid.currency, ACTOR, now),
     };
     if row.state == "paid" {
+        strays::paid_again(tx, &row, paid, session, now).await?;
+        return Ok(None);
+    }
+    if !strays::claim(tx, tenant, id, paid, session, now).await? {
         return Ok(None);
     }
     let row = Purchase {
@@ -376,7 +373,7 @@ pub(super) async fn paid(
         ..row
     };
     if paid.currency != open.ledger.currency {
-        tracing::error!(purchase.id = %id, currency = paid.currency, "Credit was paid in another currency than the ledger's: give it back at Stripe");
+        strays::in_another_currency(tx, &row, paid, &open.ledger.currency, now).await?;
         let why = format!("it was paid in {}, and the ledger is in {}", paid.currency, open.ledger.currency);
         let row = Purchase { state: "failed".to_owned(), failure: Some(why), ask_at: None, ..row };
         rows::put(tx, tenant, &row).await?;
@@ -420,7 +417,7 @@ pub(super) async fn moved(
         "pending" => matches!(row.state.as_str(), "opening" | "open"),
         _ => matches!(row.state.as_str(), "opening" | "open" | "pending"),
     };
-    if !is_next {
+    if !is_next || strays::is_of_another(tx, id, paid).await? {
         return Ok(None);
     }
     let row = Purchase {

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Scope, Tx, credits,
-    purchases::{self as rows, PaymentMethod, Purchase, Refund},
+    purchases::{self as rows, PaymentMethod, Purchase, Refund, Stuck},
+    tenants,
 };
 use utoipa::ToSchema;
 
@@ -34,6 +35,8 @@ use crate::{
 
 /// Rows a job works on in one run: each is one exchange with Stripe.
 const PAGE: i64 = 20;
+/// How long what could not be written is put off, in seconds.
+const RETRY_S: i64 = 600;
 
 /// Money to be given back.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -270,11 +273,15 @@ pub(super) async fn said(
         created_at: now,
         updated_at: now,
     };
+    if !rows::add_refund(tx, tenant, &row).await? {
+        // Two purchases have one payment, as an earlier version let them: it was taken from the other's credit.
+        tracing::error!(purchase.id = %purchase.id, refund = refunded.id, "Money of a payment that two purchases have went back, and was taken from the other's credit");
+        return Ok(None);
+    }
     open.post(Book::Available, Book::Purchased, taken, by_hand("refund", &row.reason, ACTOR, now));
     if taken < row.amount {
         tracing::error!(purchase.id = %purchase.id, refund.id = %row.id, missing_micros = row.amount - taken, "Money was given back at Stripe that had been spent; somebody has to look at it");
     }
-    rows::put_refund(tx, tenant, &row).await?;
     rows::put(tx, tenant, &Purchase { refunded: purchase.refunded + row.amount, updated_at: now, ..purchase }).await?;
     Ok(Some(("credit.refunded", json!(view(&row, &open.ledger.currency)))))
 }
@@ -331,10 +338,11 @@ async fn goes_on(
 /// Asks Stripe for refunds that were written, and for what there is to know about purchases. Run every few seconds; answers how many were looked at.
 #[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
-    let read = engine.ports.db.read(Scope::System, |tx| {
-        Box::pin(
-            async move { Ok::<_, Error>((rows::opening_refunds(tx, PAGE).await?, rows::to_look_at(tx, PAGE).await?)) },
-        )
+    let now = engine.ports.clock.now();
+    let read = engine.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            Ok::<_, Error>((rows::opening_refunds(tx, now, PAGE).await?, rows::to_look_at(tx, now, PAGE).await?))
+        })
     });
     let (opening, looks) = read.await?;
     let count = opening.len() + looks.len();
@@ -343,12 +351,29 @@ pub async fn run(engine: &Engine) -> Result<u64, Error> {
     }
     let Some(stripe) = payments::stripe(engine.parts()).await? else { return Ok(0) };
     for row in opening {
-        ask(engine, &stripe, row).await?;
+        let stuck = Stuck::Refund(row.tenant_id, row.id);
+        let done = ask(engine, &stripe, row).await;
+        passed_over(engine, stuck, done).await;
     }
     for row in looks {
-        look(engine, &stripe, row).await?;
+        let stuck = Stuck::Purchase(row.tenant_id, row.id);
+        let done = look(engine, &stripe, row).await;
+        passed_over(engine, stuck, done).await;
     }
     Ok(count as u64)
+}
+
+/// Goes on with the others where something about one row could not be done: that one is tried again later.
+pub(super) async fn passed_over(engine: &Engine, stuck: Stuck, done: Result<(), Error>) {
+    let Err(error) = done else { return };
+    tracing::error!(?stuck, %error, "Something about a payment cannot be written now; somebody has to look at it");
+    let until = engine.ports.clock.now().plus_seconds(RETRY_S);
+    let write = engine.ports.db.write(Scope::System, move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::put_off(tx, stuck, until).await?) })
+    });
+    if let Err(error) = write.await {
+        tracing::warn!(?stuck, %error, "It cannot be put off either");
+    }
 }
 
 async fn ask(engine: &Engine, stripe: &Stripe, row: Refund) -> Result<(), Error> {
@@ -503,21 +528,35 @@ where
         + Send
         + 'static,
 {
-    let Some(row) = engine.directory.tenant(tenant).await? else { return Ok(()) };
+    settled(engine, tenant, work).await.map(drop)
+}
+
+/// The same. False when the tenant is not there any more, and nothing was done.
+pub(super) async fn settled<W>(engine: &Engine, tenant: TenantId, work: W) -> Result<bool, Error>
+where
+    W: for<'t> FnOnce(&'t mut Tx, &'t mut Open, Timestamp) -> model::BoxFuture<'t, Result<Told, Error>>
+        + Send
+        + 'static,
+{
+    let Some(row) = engine.directory.tenant(tenant).await? else { return Ok(false) };
     let (ids, shard, now) = (Arc::clone(&engine.ports.ids), engine.shard(), engine.ports.clock.now());
     let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
+            // It may have been deleted since the directory last looked.
+            if tenants::find(tx, tenant).await?.is_none() {
+                return Ok(None);
+            }
             let ledger = ledger_to_write(tx, tenant, now).await?;
             let mut open = charge::begin(tx, ledger, now).await?;
             let told = work(tx, &mut open, now).await?;
             charge::write(tx, [(tenant, open)]).await?;
             match told {
-                Some((kind, data)) => provider::tell(tx, &row, kind, &data, now, &ids, shard).await,
-                None => Ok(Vec::new()),
+                Some((kind, data)) => provider::tell(tx, &row, kind, &data, now, &ids, shard).await.map(Some),
+                None => Ok(Some(Vec::new())),
             }
         })
     });
-    let deliveries = write.await?;
+    let Some(deliveries) = write.await? else { return Ok(false) };
     provider::wake(engine, tenant, &deliveries);
-    Ok(())
+    Ok(true)
 }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::prices::{self, About, FAULTS_MAX, NewPriceList, PriceRow, ROWS_MAX};
 use crate::{
     Error, Parts, audit,
-    csv::Csv,
+    csv::{Csv, Lines},
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply},
@@ -181,7 +181,7 @@ fn read(table: &str) -> Result<(Vec<PriceRow>, Vec<u64>, Faults), Error> {
     }
     told(std::mem::take(&mut faults))?;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    let mut counted = Lines { text, at: 0, line: 1 };
+    let mut counted = Lines::of(text);
     for record in reader.records() {
         let record = record.map_err(|error| Error::invalid("/csv", error.to_string()))?;
         let line = counted.at(record.position().map_or(0, |position| position.byte() as usize));
@@ -208,25 +208,6 @@ fn read(table: &str) -> Result<(Vec<PriceRow>, Vec<u64>, Faults), Error> {
         faults.add("/lines", "the table has no rows; each is one line below the names of the columns");
     }
     Ok((rows, lines, faults))
-}
-
-/// Counts lines as an editor does: the reader's own count stands before the end of the line above, where lines end with CR and LF.
-struct Lines<'a> {
-    text: &'a str,
-    at: usize,
-    line: u64,
-}
-
-impl Lines<'_> {
-    /// The line of what stands at or after this byte; asked in rising order.
-    fn at(&mut self, byte: usize) -> u64 {
-        let bytes = self.text.as_bytes();
-        let begins =
-            bytes[byte..].iter().position(|b| !matches!(b, b'\r' | b'\n')).map_or(bytes.len(), |skip| byte + skip);
-        self.line += bytes[self.at..begins].iter().filter(|b| **b == b'\n').count() as u64;
-        self.at = begins;
-        self.line
-    }
 }
 
 fn row(names: &[String], record: &csv::StringRecord, line: u64, faults: &mut Faults) -> Option<PriceRow> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Scope, Tx,
-    purchases::{self as rows, PaymentMethod, Purchase},
+    purchases::{self as rows, PaymentMethod, Purchase, Stuck},
 };
 use utoipa::ToSchema;
 
@@ -21,7 +21,7 @@ use super::{
     ledger::Open,
     payments::{self, Stripe},
     purchases::{self, ACTOR, Told, in_words, payment},
-    refunds::settle,
+    refunds::{passed_over, settle},
 };
 use crate::{Engine, Error, Parts, audit, keys::Caller};
 
@@ -124,8 +124,11 @@ pub async fn forget(parts: &Parts, caller: &Caller) -> Result<(), Error> {
 /// Buys credit for those who run low, and asks Stripe for the payments. Run every few seconds; answers how much it did.
 #[crate::boxed]
 pub async fn run(engine: &Engine) -> Result<u64, Error> {
-    let read = engine.ports.db.read(Scope::System, |tx| {
-        Box::pin(async move { Ok::<_, Error>((rows::running_low(tx, PAGE).await?, rows::opening(tx, PAGE).await?)) })
+    let now = engine.ports.clock.now();
+    let read = engine.ports.db.read(Scope::System, move |tx| {
+        Box::pin(async move {
+            Ok::<_, Error>((rows::running_low(tx, now, PAGE).await?, rows::opening(tx, now, PAGE).await?))
+        })
     });
     let (low, mut opening) = read.await?;
     let count = low.len() + opening.len();
@@ -134,10 +137,15 @@ pub async fn run(engine: &Engine) -> Result<u64, Error> {
     }
     let Some(stripe) = payments::stripe(engine.parts()).await? else { return Ok(0) };
     for tenant in low {
-        opening.extend(begin(engine, tenant).await?);
+        match begin(engine, tenant).await {
+            Ok(begun) => opening.extend(begun),
+            Err(error) => passed_over(engine, Stuck::Method(tenant), Err(error)).await,
+        }
     }
     for purchase in opening {
-        pay(engine, &stripe, purchase).await?;
+        let stuck = Stuck::Purchase(purchase.tenant_id, purchase.id);
+        let done = pay(engine, &stripe, purchase).await;
+        passed_over(engine, stuck, done).await;
     }
     Ok(count as u64)
 }

@@ -1,7 +1,8 @@
 //! What a month's traffic would cost at other prices: read from sums, so a month of ten million mails and plain texts takes no longer than a small one.
 //!
 //! Sums know the country of a number and not its further digits, so rows for a longer prefix than a country's calling code are left out and counted in the answer. Neither do they know
-//! what is priced apart within a channel (MMS, the categories of WhatsApp): that is read from what such messages were charged as. What was not charged, or is beyond what is looked at, is
+//! what is priced apart within a channel (MMS, the categories of WhatsApp): that is read from what such messages were charged as. Of how many calls nobody told the minutes is counted among the
+//! calls, as each costs one: text messages have their parts from the start. What was not charged, or is beyond what is looked at, is
 //! taken for what its purpose says, as everywhere before a provider has shown a category, and counted in the answer. Prices of both lists are applied to the same numbers, so their
 //! difference is what the change makes.
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use model::{Channel, Money, Purpose, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{
-    Scope,
+    Scope, prices as rows,
     traffic::{self, Sent},
 };
 use utoipa::ToSchema;
@@ -91,7 +92,7 @@ pub struct WhatIfRow {
     pub category: Option<Category>,
     /// Messages that were sent.
     pub messages: i64,
-    /// Their parts.
+    /// Their parts, as far as they are known: a call whose minutes nobody told costs one.
     pub segments: i64,
     /// At today's prices, in millionths; `null` without a price.
     pub today_micros: Option<i64>,
@@ -104,11 +105,43 @@ const SHOWN_MAX: usize = 1_000;
 
 type Group = (Channel, String, String, Purpose, Option<Category>);
 
+/// How many messages, and of how many parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sums {
+    messages: i64,
+    /// As far as they are known.
+    segments: i64,
+    /// Messages of which they are not: each is charged for one.
+    uncounted: i64,
+}
+
+impl Sums {
+    fn of(sent: &Sent) -> Self {
+        Self { messages: sent.messages, segments: sent.segments, uncounted: sent.uncounted }
+    }
+
+    /// No more than there is.
+    fn up_to(self, most: Self) -> Self {
+        Self {
+            messages: self.messages.min(most.messages),
+            segments: self.segments.min(most.segments),
+            uncounted: self.uncounted.min(self.messages.min(most.messages)),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.segments += more.segments;
+        self.uncounted += more.uncounted;
+    }
+}
+
 /// What was sent in a month.
 #[derive(Default)]
 struct Traffic {
-    /// Messages and their parts.
-    groups: BTreeMap<Group, (i64, i64)>,
+    groups: BTreeMap<Group, Sums>,
     guessed: i64,
     tenants_left_out: i64,
 }
@@ -125,10 +158,13 @@ impl Engine {
         })?;
         let tried = self.tried(&asked, now).await?;
         let rows_left_out = tried.rows.iter().filter(|row| is_left_out(row)).count();
-        let rows = tried.rows.into_iter().filter(|row| !is_left_out(row)).collect();
-        let tried = Book::new([PriceListView { rows, valid_from: now, ..tried }]);
-        let today = self.ports.db.read(Scope::System, |tx| Box::pin(async move { Book::read(tx).await }));
-        let today: Book = today.await.map_err(Error::from)?;
+        let kept = tried.rows.into_iter().filter(|row| !is_left_out(row)).collect();
+        let tried = Book::new([PriceListView { rows: kept, valid_from: now, ..tried }]);
+        let currency = asked.currency.clone();
+        let today = self.ports.db.read(Scope::System, move |tx| {
+            Box::pin(async move { Ok::<_, Error>(rows::counting_in(tx, &currency, now).await?) })
+        });
+        let today = Book::new(today.await?.map(prices::view));
         let traffic = self.traffic(caller.tenant, &asked.currency, &month).await?;
         Ok(priced(month, &asked.currency, &traffic, &today, &tried, rows_left_out, now))
     }
@@ -163,48 +199,51 @@ impl Engine {
             Box::pin(async move {
                 let sent = traffic::sent(tx, tenant, &currency, span, GROUPS_MAX).await?;
                 let kinds = traffic::kinds(tx, tenant, &currency, span, KINDS_READ, GROUPS_MAX).await?;
+                let calls = traffic::without_minutes(tx, tenant, &currency, span, GROUPS_MAX).await?;
                 let tenants_left_out =
                     if tenant.is_none() { traffic::not_billed(tx, &currency, span).await? } else { 0 };
-                Ok::<_, store::Error>(Traffic { tenants_left_out, ..told_apart(sent, kinds) })
+                Ok::<_, store::Error>(Traffic { tenants_left_out, ..told_apart(sent, kinds, &calls) })
             })
         });
         read.await.map_err(Error::from)
     }
 }
 
-/// Sums, with what is known of kinds taken out of them.
-fn told_apart(sent: Vec<Sent>, kinds: Vec<Sent>) -> Traffic {
-    let mut known: BTreeMap<_, BTreeMap<Category, (i64, i64)>> = BTreeMap::new();
+/// Sums, with what is known of kinds taken out of them, and of calls whose minutes are not known.
+fn told_apart(sent: Vec<Sent>, kinds: Vec<Sent>, calls: &[Sent]) -> Traffic {
+    let place = |of: &Sent| (of.channel, of.provider.clone(), country::text(of.channel, &of.place), of.purpose);
+    let mut known: BTreeMap<_, BTreeMap<Category, Sums>> = BTreeMap::new();
     for of in kinds {
         // A charge may be of the way a message left.
         let Some(category) = Category::parse(&of.category).filter(|kind| kind.channel() == of.channel) else {
             continue;
         };
-        let country = country::text(of.channel, &of.place);
-        let kinds = known.entry((of.channel, of.provider, country, of.purpose)).or_default();
-        let sums = kinds.entry(category).or_default();
-        (sums.0, sums.1) = (sums.0 + of.messages, sums.1 + of.segments);
+        *known.entry(place(&of)).or_default().entry(category).or_default() += Sums::of(&of);
+    }
+    let mut uncounted: BTreeMap<_, i64> = BTreeMap::new();
+    for of in calls {
+        *uncounted.entry(place(of)).or_default() += of.uncounted;
     }
     let mut traffic = Traffic::default();
     for of in sent {
-        let (channel, purpose, mut rest) = (of.channel, of.purpose, (of.messages, of.segments));
+        let (channel, purpose, mut rest) = (of.channel, of.purpose, Sums::of(&of));
         let place = (channel, of.provider, of.place, purpose);
-        let mut add = |category, (messages, segments): (i64, i64)| {
+        let mut add = |category, sums: Sums| {
             let (channel, provider, country, purpose) = place.clone();
-            let sums = traffic.groups.entry((channel, provider, country, purpose, category)).or_default();
-            (sums.0, sums.1) = (sums.0 + messages, sums.1 + segments);
+            *traffic.groups.entry((channel, provider, country, purpose, category)).or_default() += sums;
         };
         for (category, sums) in known.get(&place).into_iter().flatten() {
-            let taken = (sums.0.min(rest.0), sums.1.min(rest.1));
-            rest = (rest.0 - taken.0, rest.1 - taken.1);
-            if taken.0 > 0 {
+            let taken = sums.up_to(rest);
+            (rest.messages, rest.segments) = (rest.messages - taken.messages, rest.segments - taken.segments);
+            if taken.messages > 0 {
                 add(Some(*category), taken);
             }
         }
-        if rest.0 > 0 {
+        if rest.messages > 0 {
             let guessed = (channel == Channel::Whatsapp).then(|| Category::of_purpose(purpose));
-            add(guessed, rest);
-            traffic.guessed += if guessed.is_some() { rest.0 } else { 0 };
+            let uncounted = uncounted.get(&place).copied().unwrap_or(0).min(rest.messages);
+            add(guessed, Sums { uncounted, ..rest });
+            traffic.guessed += if guessed.is_some() { rest.messages } else { 0 };
         }
     }
     traffic
@@ -218,15 +257,14 @@ fn is_left_out(row: &PriceRow) -> bool {
 }
 
 /// What a group costs in a book, and what providers take of it, in parts of a millionth; `None` without a price.
-fn cost(book: &Book, currency: &str, group: &Group, sums: (i64, i64), at: Timestamp) -> Option<(i128, i128)> {
+fn cost(book: &Book, currency: &str, group: &Group, sums: Sums, at: Timestamp) -> Option<(i128, i128)> {
     let (channel, provider, country, purpose, category) = group;
     let letters: Option<[u8; 2]> = country.as_bytes().try_into().ok();
     let address = letters.and_then(country::code_of).map(|code| format!("+{code}")).unwrap_or_default();
     let (channel, purpose, category) = (*channel, *purpose, *category);
     let asked = Asked { channel, provider, address: &address, country: letters, purpose, category };
     let price = book.find(currency, &asked, at)?;
-    let (messages, segments) = (i128::from(sums.0), i128::from(sums.1));
-    let units = if price.per.is_counted() { segments.max(messages) } else { messages };
+    let units = i128::from(if price.per.is_counted() { sums.segments + sums.uncounted } else { sums.messages });
     let alone = super::book::Price { fixed_micros: 0, markup: Some(0), ..price };
     let cost = price.cost_micros.map_or(0, |_| alone.exact(None, None));
     Some((price.exact(None, None) * units, cost * units))
@@ -250,7 +288,7 @@ fn priced(
         sums.0 += before.unwrap_or(0);
         sums.1 += then.map_or(0, |(price, _)| price);
         sums.2 += then.map_or(0, |(_, cost)| cost);
-        without_price += if then.is_none() { counts.0 } else { 0 };
+        without_price += if then.is_none() { counts.messages } else { 0 };
         let (channel, provider, country, purpose, category) = group.clone();
         data.push(WhatIfRow {
             channel,
@@ -258,8 +296,8 @@ fn priced(
             country,
             purpose,
             category,
-            messages: counts.0,
-            segments: counts.1,
+            messages: counts.messages,
+            segments: counts.segments,
             today_micros: before.map(micros),
             then_micros: then.map(|(price, _)| micros(price)),
         });

@@ -3,6 +3,9 @@
 use jiff::{ToSpan as _, civil::Date, tz::TimeZone};
 use model::Timestamp;
 
+/// Some instant in the middle of a month that begins now, in seconds from it.
+pub const HALF_S: i64 = 14 * 86_400;
+
 /// The zone of this IANA name. Tenants are checked for theirs when it is set; one that is no longer known is UTC.
 pub fn zone(name: &str) -> TimeZone {
     TimeZone::get(name).unwrap_or(TimeZone::UTC)
@@ -14,6 +17,16 @@ pub fn month(zone: &TimeZone, at: Timestamp) -> (Timestamp, Timestamp) {
     let begin = |date: Date| date.to_zoned(zone.clone()).ok().map(|zoned| Timestamp::from(zoned.timestamp()));
     let next = first.checked_add(1.month()).ok().and_then(begin);
     (begin(first).unwrap_or(at), next.unwrap_or(Timestamp::from_micros(i64::MAX)))
+}
+
+/// When the month ends that begins at an instant where another ended, which may have been on another clock: in its middle it is the same month on every clock.
+pub fn next(zone: &TimeZone, starts_at: Timestamp) -> Timestamp {
+    month(zone, starts_at.plus_seconds(HALF_S)).1
+}
+
+/// Halfway between two instants.
+pub const fn middle(starts_at: Timestamp, ends_at: Timestamp) -> Timestamp {
+    Timestamp::from_micros(starts_at.as_micros() + (ends_at.as_micros() - starts_at.as_micros()) / 2)
 }
 
 /// The month that begins at an instant, as in `2026-11`, on the zone's clock.
@@ -59,6 +72,25 @@ mod tests {
                 assert_eq!(month(&zone, ends).0, ends, "{name} {at}");
                 assert_eq!(month(&zone, ends.plus_millis(-1)), (starts, ends), "{name} {at}");
                 at = ends;
+            }
+        }
+    }
+
+    #[test]
+    fn a_month_that_begins_on_one_clock_ends_on_another() {
+        let zones = ["Pacific/Kiritimati", "Asia/Kolkata", "UTC", "Africa/Lagos", "America/Los_Angeles", "Etc/GMT+12"];
+        for (from, to) in zones.iter().flat_map(|from| zones.map(|to| (*from, to))) {
+            let mut at: Timestamp = "2025-12-15T00:00:00Z".parse().unwrap();
+            for turn in 1..=24 {
+                // Every month the clock is another one.
+                at = next(&zone(if turn % 2 == 0 { from } else { to }), at);
+                let days = (at.as_micros() - "2025-12-15T00:00:00Z".parse::<Timestamp>().unwrap().as_micros())
+                    / 86_400_000_000;
+                let months = f64::from(i32::try_from(days).unwrap()) / 30.44;
+                assert!(
+                    (months - 0.5 - f64::from(turn - 1)).abs() < 0.2,
+                    "{from} {to}: {turn} months end after {days} days"
+                );
             }
         }
     }

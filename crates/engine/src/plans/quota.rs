@@ -1,6 +1,6 @@
 //! Counting what a tenant uses of its plan, in the transactions that accept messages and that write what became of them.
 //!
-//! A message counts from when it was accepted, in the month of that instant on the tenant's clock, over the channel it goes by. It stops counting when it ends without having been
+//! A message counts from when it was accepted, in the month of the tenant's bills that instant lies in ([`month_of`]), over the channel it goes by. It stops counting when it ends without having been
 //! sent: withdrawn, expired, held back, or failed. So a counter equals a recount of its month's messages ([`counts`]), and `tidings doctor --ledger` compares the two. What Tidings
 //! says itself (answers to STOP and HELP, letters about alerts) does not count, as it costs nothing.
 //!
@@ -10,18 +10,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::TimeZone;
 use model::{Channel, TenantId, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{
     Scope, Tx, credits,
     fallbacks::FormerRoute,
+    invoices,
     messages::Message,
     quotas::{self, Counter},
+    subscriptions,
 };
 use utoipa::ToSchema;
 
-use super::Allowance;
+use super::{Allowance, months};
 use crate::{Error, ErrorKind, Parts, directory::Tenant, money::charge};
 
 /// Percentages of a plan's messages at which the tenant is told, once each, month and size of the plan. From the first one on they are nearly used up ([`level`]).
@@ -150,10 +153,8 @@ pub(crate) async fn lock(tx: &mut Tx, messages: Vec<(&Tenant, &Message)>) -> Res
     for (key, (tenant, earliest, latest)) in wanted {
         let mut counters = quotas::lock(tx, key.0, key.1, earliest).await?;
         for at in [earliest, latest] {
-            if !counters.iter().any(|counter| covers(counter, at))
-                && let Some(new) = fresh(tx, tenant, key.1, at).await?
-            {
-                quotas::begin_many(tx, &[new]).await?;
+            if !counters.iter().any(|counter| covers(counter, at)) {
+                begin(tx, tenant, key.1, at).await?;
                 counters = quotas::lock(tx, key.0, key.1, earliest).await?;
             }
         }
@@ -162,23 +163,80 @@ pub(crate) async fn lock(tx: &mut Tx, messages: Vec<(&Tenant, &Message)>) -> Res
     Ok(meters)
 }
 
-fn allowance(tenant: &Tenant, channel: Channel) -> Option<&Allowance> {
+pub(super) fn allowance(tenant: &Tenant, channel: Channel) -> Option<&Allowance> {
     tenant.subscription.as_ref()?.allowances.iter().find(|allowance| allowance.channel == channel)
 }
 
 /// True when a counter counts what was accepted at an instant. What a clock that was set back puts before the counting began is not counted, here and in a recount.
-fn covers(counter: &Counter, at: Timestamp) -> bool {
+pub(super) fn covers(counter: &Counter, at: Timestamp) -> bool {
     counter.starts_at <= at && at < counter.ends_at
 }
 
-/// The counter of the month an instant lies in: from where the one before ended or the counting began.
-async fn fresh(tx: &mut Tx, tenant: &Tenant, channel: Channel, at: Timestamp) -> Result<Option<Counter>, store::Error> {
+/// The month of a tenant's bills an instant lies in, from when its plan counts: quotas have no other. How often the tenant changes its clock makes it no shorter, because it ends where
+/// the subscription says, and the next one where that is said with its first message, or when the one before is closed.
+async fn month_of(
+    tx: &mut Tx,
+    tenant: TenantId,
+    zone: &TimeZone,
+    at: Timestamp,
+) -> Result<Option<(Timestamp, Timestamp)>, store::Error> {
+    let Some(row) = subscriptions::find(tx, tenant).await? else { return Ok(None) };
+    // Of a demo, and long after a subscription has ended, nothing is billed.
+    let Some(closes_at) = row.closes_at else { return Ok(Some(months::month(zone, at))) };
+    let (mut starts_at, mut ends_at) = if at < row.billed_until {
+        let Some(billed) = invoices::month_of(tx, tenant, at).await? else { return Ok(None) };
+        billed
+    } else {
+        (row.billed_until, closes_at)
+    };
+    while at >= ends_at {
+        // Not closed yet. Another channel may have begun it, on the clock of that instant.
+        let begun = begun_until(tx, tenant, ends_at).await?;
+        (starts_at, ends_at) = (ends_at, begun.unwrap_or_else(|| months::next(zone, ends_at)));
+    }
+    let starts_at = starts_at.max(row.counted_from);
+    Ok((starts_at <= at).then_some((starts_at, ends_at)))
+}
+
+/// When the month ends that begins at an instant, as far as its messages say so.
+pub(crate) async fn begun_until(
+    tx: &mut Tx,
+    tenant: TenantId,
+    starts_at: Timestamp,
+) -> Result<Option<Timestamp>, store::Error> {
+    // One of an earlier version may have been some hours long.
+    let whole = starts_at.plus_seconds(months::HALF_S);
+    let counters = quotas::at(tx, tenant, starts_at).await?;
+    Ok(counters.into_iter().find(|one| one.starts_at == starts_at && one.ends_at >= whole).map(|one| one.ends_at))
+}
+
+/// The counter of the month an instant lies in, where it is to be begun. A month has one counter on a channel: where one of an earlier version, or of a clock that was changed in that moment,
+/// ended too soon, it goes on. Nothing was counted in it yet: the plan spoke of the channel from its beginning on, or what was sent before is counted as it begins to ([`super::recount`]).
+pub(super) async fn fresh(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    channel: Channel,
+    at: Timestamp,
+) -> Result<Option<Counter>, store::Error> {
     let Some(subscribed) = &tenant.subscription else { return Ok(None) };
-    let (starts_at, ends_at) = super::months::month(&subscribed.zone, at);
-    let before = quotas::counted_until(tx, tenant.id, channel).await?.unwrap_or(starts_at);
-    let starts_at = starts_at.max(subscribed.counted_from).max(before);
-    let counter = Counter { tenant_id: tenant.id, channel, starts_at, ends_at, used: 0, warned: 0, warned_of: 0 };
-    Ok((starts_at < ends_at).then_some(counter))
+    let Some((starts_at, ends_at)) = month_of(tx, tenant.id, &subscribed.zone, at).await? else { return Ok(None) };
+    let (before, after) = quotas::around(tx, tenant.id, channel, at).await?;
+    let ends_at = after.map_or(ends_at, |after| after.min(ends_at));
+    if let Some(short) = before.as_ref().filter(|before| months::middle(before.starts_at, before.ends_at) >= starts_at)
+    {
+        quotas::prolong(tx, short, ends_at).await?;
+        return Ok(None);
+    }
+    let starts_at = before.map_or(starts_at, |before| before.ends_at.max(starts_at));
+    Ok(Some(Counter { tenant_id: tenant.id, channel, starts_at, ends_at, used: 0, warned: 0, warned_of: 0 }))
+}
+
+/// Lets the month an instant lies in be counted.
+async fn begin(tx: &mut Tx, tenant: &Tenant, channel: Channel, at: Timestamp) -> Result<(), store::Error> {
+    match fresh(tx, tenant, channel, at).await? {
+        Some(new) => quotas::begin_many(tx, &[new]).await,
+        None => Ok(()),
+    }
 }
 
 /// What is left of plans for messages that may move to another channel, or are tried again. Counters are locked as long as the transaction lasts.
@@ -215,10 +273,8 @@ impl Rooms {
         for ((tenant, channel), since) in channels.collect::<BTreeMap<_, _>>() {
             let mut counters = quotas::lock(tx, tenant, channel, since).await?;
             for (_, _, at) in wanted.iter().filter(|(id, on, _)| (*id, *on) == (tenant, channel)) {
-                if !counters.iter().any(|counter| covers(counter, *at))
-                    && let Some(new) = fresh(tx, batch[&tenant].0, channel, *at).await?
-                {
-                    quotas::begin_many(tx, &[new]).await?;
+                if !counters.iter().any(|counter| covers(counter, *at)) {
+                    begin(tx, batch[&tenant].0, channel, *at).await?;
                     counters = quotas::lock(tx, tenant, channel, since).await?;
                 }
             }
@@ -313,7 +369,7 @@ impl Meters {
 }
 
 /// The notice a counter has come to, and that it was given.
-fn notice(counter: &mut Counter, allowance: &Allowance) -> Option<(&'static str, Value)> {
+pub(super) fn notice(counter: &mut Counter, allowance: &Allowance) -> Option<(&'static str, Value)> {
     let stop = allowance.stop();
     let whole = stop.unwrap_or(allowance.included);
     if counter.warned_of != whole {
@@ -371,7 +427,7 @@ pub struct QuotaView {
     pub remaining: Option<i64>,
     /// The same in a word.
     pub level: QuotaLevel,
-    /// When the next month begins on the tenant's clock.
+    /// When the next month of its bills begins.
     #[schema(value_type = String, format = DateTime)]
     pub resets_at: Timestamp,
 }
@@ -405,8 +461,15 @@ fn level(used: i64, included: i64, stop: Option<i64>) -> QuotaLevel {
 pub async fn used(parts: &Parts, tenant: &Tenant) -> Result<Vec<QuotaView>, Error> {
     let Some(subscribed) = &tenant.subscription else { return Ok(Vec::new()) };
     let (id, now) = (tenant.id, parts.ports.clock.now());
-    let read = parts.ports.db.read(Scope::Tenant(id), move |tx| Box::pin(async move { quotas::at(tx, id, now).await }));
-    let counters: Vec<Counter> = read.await.map_err(Error::from)?;
+    let zone = subscribed.zone.clone();
+    let read = parts.ports.db.read(Scope::Tenant(id), move |tx| {
+        Box::pin(async move {
+            let month = month_of(tx, id, &zone, now).await?;
+            Ok::<_, store::Error>((quotas::at(tx, id, now).await?, month))
+        })
+    });
+    let (counters, month) = read.await.map_err(Error::from)?;
+    let resets_at = month.map_or_else(|| months::month(&subscribed.zone, now).1, |(_, ends_at)| ends_at);
     let view = |allowance: &Allowance| {
         let counter = counters.iter().find(|counter| counter.channel == allowance.channel);
         let (used, limit) = (counter.map_or(0, |counter| counter.used), allowance.stop());
@@ -418,7 +481,7 @@ pub async fn used(parts: &Parts, tenant: &Tenant) -> Result<Vec<QuotaView>, Erro
             used,
             remaining: limit.map(|limit| (limit - used).max(0)),
             level: level(used, allowance.included, limit),
-            resets_at: counter.map_or_else(|| super::months::month(&subscribed.zone, now).1, |c| c.ends_at),
+            resets_at: counter.map_or(resets_at, |counter| counter.ends_at),
         }
     };
     Ok(subscribed.allowances.iter().map(view).collect())

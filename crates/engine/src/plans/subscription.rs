@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use super::{
     Allowance, PlanView, allowances, months,
     quota::{self, QuotaView},
+    recount,
 };
 use crate::invoices::{closing, compose::TaxRate, settings::check_rate};
 use crate::{
@@ -62,9 +63,7 @@ pub struct Subscribed {
     pub past_due_since: Option<Timestamp>,
     /// From when nothing is accepted.
     pub canceled_at: Option<Timestamp>,
-    /// Messages accepted from then on are counted.
-    pub counted_from: Timestamp,
-    /// The tenant's clock, on which months begin.
+    /// The tenant's clock, on which months end.
     pub zone: TimeZone,
 }
 
@@ -97,7 +96,6 @@ impl Subscribed {
             trial_ends_at: row.trial_ends_at,
             past_due_since: row.past_due_since,
             canceled_at: row.canceled_at,
-            counted_from: row.counted_from,
             zone: months::zone(timezone),
         }))
     }
@@ -145,7 +143,7 @@ pub struct Customer {
     pub name: Option<String>,
     /// Lines of the postal address.
     pub address: Vec<String>,
-    /// ISO 3166-1 alpha-2 country, which also decides about taxes; the tenant's when left out.
+    /// ISO 3166-1 alpha-2 country, which also decides about taxes; the tenant's when left out. When the tenant changes that itself, it stays here as it was.
     #[schema(example = "DE")]
     pub country: Option<String>,
     /// Its tax number.
@@ -180,6 +178,7 @@ impl Customer {
         {
             faults.add("/customer/email", "not an e-mail address; write one such as billing@acme.example");
         }
+        check_fonts("/customer/email", self.email.as_deref().unwrap_or_default(), faults);
         if let Some(tax) = &self.tax {
             check_rate("/customer/tax", &tax.name, tax.rate_ppm, faults);
         }
@@ -356,6 +355,28 @@ pub(crate) async fn bill_alone(
     Ok(rows::put(tx, tenant, &row).await?)
 }
 
+/// Keeps what a tenant says of its own country away from its taxes, which are the operator's to say: its invoices keep the country it had. The caller raises the configuration's version.
+pub(crate) async fn keep_country(
+    tx: &mut Tx,
+    tenant: TenantId,
+    before: Option<String>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(mut row) = rows::lock(tx, tenant).await? else { return Ok(()) };
+    let customer = Customer::from_stored(&row.customer);
+    if customer.country.is_some() {
+        return Ok(());
+    }
+    if before.is_none() {
+        let detail = "The country decides about the tax on this tenant's invoices, and nobody has said which it is. Ask the operator to say so first (`customer.country` of PATCH /v1/subscription).";
+        return Err(Error::conflict("country_decides_tax", detail));
+    }
+    let customer = Customer { country: before, ..customer };
+    row.customer = serde_json::to_string(&customer).map_err(Error::internal)?;
+    row.updated_at = now;
+    Ok(rows::put(tx, tenant, &row).await?)
+}
+
 /// A subscription that begins now.
 fn begun(tenant_id: TenantId, plan_id: Option<PlanId>, month_ends: Timestamp, now: Timestamp) -> Subscription {
     Subscription {
@@ -401,6 +422,10 @@ pub async fn patch(
             let after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
             check_plan(tx, before.as_ref(), &after).await?;
             rows::put(tx, tenant, &after).await?;
+            let is_moved = before.as_ref().is_some_and(|before| before.plan_id != after.plan_id);
+            if is_moved {
+                rows::recount_at(tx, tenant, now.plus_seconds(recount::LATE_S)).await?;
+            }
             let address = |row: &Subscription| Customer::from_stored(&row.customer).email;
             if address(&after).is_some() && before.as_ref().and_then(address) != address(&after) {
                 bills::mail_again(tx, tenant, now).await?;
@@ -417,11 +442,15 @@ pub async fn patch(
                 None => detail(&after),
             };
             let action = if before.is_some() { "subscription.updated" } else { "subscription.created" };
-            audit::record(tx, tenant, &ids, now, &by, action, tenant, &difference).await
+            audit::record(tx, tenant, &ids, now, &by, action, tenant, &difference).await?;
+            Ok(is_moved)
         })
     });
-    write.await?;
+    let is_moved = write.await?;
     parts.directory.catch_up().await;
+    if is_moved {
+        recount::count(engine, tenant).await?;
+    }
     show(parts, tenant).await
 }
 
@@ -469,8 +498,9 @@ fn changed(
         (after.canceled_at, after.cancel_said_at) = (canceled_at, canceled_at.map(|_| now));
     }
     if was_billed && !is_taken_back && after.canceled_at.is_none_or(|at| at > now) {
-        // It goes on after its last bill.
-        (after.billed_until, after.closes_at) = (after.billed_until.max(now), Some(month_ends));
+        // It goes on after its last bill, and the month that runs ends as it was to end.
+        after.billed_until = after.billed_until.max(now);
+        after.closes_at = Some(after.closes_at.filter(|at| *at > now).unwrap_or(month_ends));
     }
     // What an earlier version took stays until it is written anew.
     if let Patch::Set(customer) = &change.customer {
@@ -529,7 +559,6 @@ mod tests {
             trial_ends_at: trial.map(at),
             past_due_since: past_due.map(at),
             canceled_at: canceled.map(at),
-            counted_from: at(0),
             zone: TimeZone::UTC,
         }
     }

@@ -1,11 +1,13 @@
 //! Reading a provider's messages from a table somebody exported: whatever its columns are called, one of them has the provider's ids.
 
+use std::collections::{BTreeSet, HashMap};
+
 use connectors::Connector;
 use jiff::{civil, tz::TimeZone};
 use model::Timestamp;
 use store::reconciliations::Record;
 
-use crate::Error;
+use crate::{Error, csv::Lines};
 
 /// Rows of a table at most: what fits a request body, and is written in one transaction.
 const ROWS_MAX: usize = 100_000;
@@ -39,10 +41,15 @@ const AT: &[&str] = &[
     "datecreated",
     "createdat",
     "datereceived",
+    "publishtimeutc",
 ];
-const PRICE: &[&str] = &["price", "cost", "amount", "totalprice"];
+const PRICE: &[&str] = &["price", "cost", "amount", "totalprice", IN_DOLLARS];
+/// A price that needs no currency beside it.
+const IN_DOLLARS: &str = "priceinusd";
 const CURRENCY: &[&str] = &["currency", "priceunit"];
-const SEGMENTS: &[&str] = &["segments", "numsegments", "parts"];
+const SEGMENTS: &[&str] = &["segments", "numsegments", "parts", "totalparts"];
+/// Where a message has a row for each of its parts, as in the usage reports of Amazon SNS, with what that part cost: which part it is.
+const PART: &[&str] = &["partnumber"];
 const TO: &[&str] = &["to", "toemail", "recipient", "email"];
 const DIRECTION: &[&str] = &["direction", "type"];
 /// How rows of what was received begin their direction; some say no more than one of [`RECEIVED`].
@@ -59,7 +66,18 @@ pub(crate) struct Asked {
     pub ends_at: Timestamp,
 }
 
-/// Reads a table into records that are to be compared. What was received is left out.
+/// What stands in a table of one message.
+struct Told {
+    /// Where in the records.
+    place: usize,
+    /// In which line first.
+    line: u64,
+    /// Its parts that have a row.
+    parts: BTreeSet<String>,
+}
+
+/// Reads a table into records that are to be compared. What was received is left out. Rows of one id are summed where each is a part of a message, and are one where they say nothing but that there is
+/// a message, as logs do that have a row for each event.
 pub(crate) fn read(text: &str, asked: &Asked) -> Result<Vec<Record>, Error> {
     let bad = |detail: String| Error::invalid("/csv", detail);
     let text = text.trim_start_matches('\u{feff}');
@@ -72,12 +90,14 @@ pub(crate) fn read(text: &str, asked: &Asked) -> Result<Vec<Record>, Error> {
         return Err(bad("no column has the provider's ids: call it `id`, `sid` or `message_id`".to_owned()));
     };
     let (at, price, currency, segments) = (column(AT), column(PRICE), column(CURRENCY), column(SEGMENTS));
-    let (to, direction) = (column(TO), column(DIRECTION));
-    let mut records = Vec::new();
-    for (index, row) in reader.records().enumerate() {
+    let (to, direction, part) = (column(TO), column(DIRECTION), column(PART));
+    let is_in_dollars = price.is_some_and(|price| header[price] == IN_DOLLARS);
+    let (mut records, mut known) = (Vec::<Record>::new(), HashMap::<String, Told>::new());
+    let mut lines = Lines::of(text);
+    for row in reader.records() {
         let row = row.map_err(|error| bad(error.to_string()))?;
         // A cell may have several lines.
-        let line = row.position().map_or(index as u64 + 2, csv::Position::line);
+        let line = lines.at(row.position().map_or(0, |position| position.byte() as usize));
         let cell = |column: Option<usize>| {
             let is_said = |text: &&str| !text.is_empty() && !text.eq_ignore_ascii_case("null");
             column.and_then(|column| row.get(column)).map(disarmed).filter(is_said)
@@ -99,7 +119,7 @@ pub(crate) fn read(text: &str, asked: &Asked) -> Result<Vec<Record>, Error> {
         let price = cell(price)
             .map(|text| micros(text, delimiter).ok_or_else(|| bad(format!("line {line}: `{text}` is no amount"))));
         let price = price.transpose()?;
-        let currency = cell(currency).map(str::to_ascii_uppercase);
+        let currency = cell(currency).map(str::to_ascii_uppercase).or_else(|| is_in_dollars.then(|| "USD".to_owned()));
         if price.is_some() {
             match &currency {
                 None => return Err(bad(format!("line {line}: the price has no currency; add a column `currency`"))),
@@ -119,16 +139,65 @@ pub(crate) fn read(text: &str, asked: &Asked) -> Result<Vec<Record>, Error> {
         if record.contains('\0') {
             return Err(bad(format!("line {line}: the recipient has a NUL in it")));
         }
-        records.push(Record {
+        let new = Record {
             record,
             at: at.transpose()?,
             theirs: price,
             currency: currency.filter(|_| price.is_some()),
             segments_theirs: segments.filter(|count| *count > 0).map(i64::from),
             ..Record::default()
-        });
+        };
+        let part = cell(part).map(str::to_owned);
+        let Some(told) = known.get_mut(&new.record) else {
+            let (place, parts) = (records.len(), part.into_iter().collect());
+            known.insert(new.record.clone(), Told { place, line, parts });
+            records.push(new);
+            continue;
+        };
+        let (there, first) = (&mut records[told.place], told.line);
+        match part {
+            Some(part) => {
+                if told.parts.is_empty() || !told.parts.insert(part.clone()) {
+                    let name = &there.record;
+                    return Err(bad(format!(
+                        "line {line}: part {part} of `{name}` stands there twice, see line {first}"
+                    )));
+                }
+                add_part(there, &new).map_err(|why| bad(format!("line {line}: {why} than in line {first}")))?;
+            }
+            None if is_bare(there) && is_bare(&new) => there.at = there.at.or(new.at),
+            None => {
+                let name = &there.record;
+                return Err(bad(format!(
+                    "line {line}: `{name}` stands in line {first} already, with what it cost or its parts; leave one of the two out, or keep the column with the recipient, or the number of the part, if that tells them apart"
+                )));
+            }
+        }
     }
     Ok(records)
+}
+
+/// True of a row that says no more than that there is a message.
+const fn is_bare(record: &Record) -> bool {
+    record.theirs.is_none() && record.segments_theirs.is_none()
+}
+
+/// Adds what another part of a message cost. `Err`: what the rows say differently.
+fn add_part(there: &mut Record, part: &Record) -> Result<(), &'static str> {
+    if there.theirs.is_some() && part.theirs.is_some() && there.currency != part.currency {
+        return Err("its price is in another currency");
+    }
+    if there.segments_theirs != part.segments_theirs {
+        return Err("it says another number of parts");
+    }
+    there.theirs = match (there.theirs, part.theirs) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
+    };
+    if there.currency.is_none() {
+        there.currency.clone_from(&part.currency);
+    }
+    Ok(())
 }
 
 /// What separates cells: spreadsheets write semicolons where commas are decimal marks.
@@ -278,7 +347,37 @@ mod tests {
         check("id,price,currency\nSM1,1,US Dollars\n", "line 2: `US DOLLARS`");
         check("id,price,currency\nSM1,1,U\0D\n", "is no currency");
         check("id,body,price,currency\nSM1,\"one\ntwo\nthree\",1,USD\nSM2,,free,USD\n", "line 5: `free`");
+        check("id,body,price,currency\r\nSM1,\"one\r\ntwo\",1,USD\r\n\r\nSM2,,free,USD\r\n", "line 5: `free`");
         check(&format!("id\n{}\n", "x".repeat(300)), "is no id");
+        check(
+            "id,body,price,currency\nSM1,\"a\nb\",1,USD\nSM2,,1,USD\nSM1,,1,USD\n",
+            "line 5: `SM1` stands in line 2 already",
+        );
+        check("id,segments\nSM1,\nSM1,2\n", "line 3: `SM1` stands in line 2 already");
+        check(
+            "id,part number,price,currency\nSM1,1,1,USD\nSM1,1,1,USD\n",
+            "line 3: part 1 of `SM1` stands there twice, see line 2",
+        );
+        check(
+            "id,part number,price,currency\nSM1,1,1,USD\nSM1,2,1,EUR\n",
+            "line 3: its price is in another currency than in line 2",
+        );
+        check("id,part number,total parts\nSM1,1,2\nSM1,2,3\n", "line 3: it says another number of parts");
+    }
+
+    #[test]
+    fn a_row_for_each_part_is_summed_and_one_for_each_event_is_one() {
+        let report = "PublishTimeUTC,MessageId,DestinationPhoneNumber,MessageType,DeliveryStatus,PriceInUSD,PartNumber,TotalParts
+2026-11-21T09:30:00.000Z,96a3,+491512,Transactional,Message has been accepted by phone carrier,0.07,1,2
+2026-11-21T09:30:00.000Z,b1c2,+491513,Transactional,Message has been accepted by phone carrier,0.07,1,1
+2026-11-21T09:30:01.000Z,96a3,+491512,Transactional,Message has been accepted by phone carrier,0.08,2,2
+";
+        let seen = super::read(report, &asked("sns")).unwrap();
+        let seen: Vec<_> =
+            seen.iter().map(|r| (r.record.as_str(), r.theirs, r.currency.as_deref(), r.segments_theirs)).collect();
+        assert_eq!(seen, [("96a3", Some(150_000), Some("USD"), Some(2)), ("b1c2", Some(70_000), Some("USD"), Some(1))]);
+        let log = "event,message_id,timestamp\naccepted,<1@mg.acme.example>,2026-11-21T09:30:00Z\ndelivered,<1@mg.acme.example>,2026-11-21T09:30:05Z\n";
+        assert_eq!(ids("mailgun", log), ["1@mg.acme.example"]);
     }
 
     #[test]

@@ -262,8 +262,22 @@ async fn scores_of(
 /// How many messages arrived, and of how many the end is known.
 pub(crate) fn arrivals(counts: &message_counters::Counts, has_receipts: bool) -> Score {
     let outcome = counts.outcome;
-    let delivered = if has_receipts { outcome.delivered } else { (outcome.sent - outcome.bounced).max(0) };
-    Score { delivered, ended: delivered + outcome.failed + outcome.bounced, ..Score::default() }
+    if !has_receipts {
+        return without_receipts(counts);
+    }
+    let ended = outcome.delivered + outcome.failed + outcome.bounced;
+    Score { delivered: outcome.delivered, ended, ..Score::default() }
+}
+
+/// The same of a provider that reports no deliveries: what it took and did not return counts as arrived.
+///
+/// What such a provider refuses was not sent, so the two add up; where it says later of what it took that it failed, as Amazon SNS does in its logs, one message is both. Nothing is more than
+/// the messages that left the queue, so what goes beyond them is counted twice.
+pub(crate) fn without_receipts(counts: &message_counters::Counts) -> Score {
+    let o = counts.outcome;
+    let left = o.accepted - counts.waiting - o.canceled - o.expired - o.suppressed - o.unknown;
+    let ended = (o.sent + o.failed).min(left.max(o.sent));
+    Score { delivered: (ended - o.failed - o.bounced).max(0), ended, ..Score::default() }
 }
 
 /// Attempts that do not speak against the provider: what is wrong with a recipient or a content would be wrong anywhere.

@@ -9,7 +9,6 @@ use store::{Scope, attachments, contact_imports, sessions, tenant_rows, tenants}
 
 use crate::{
     Engine, Error, access::users, attachments as files, audit, contacts::import, invoices::closing, keys::Caller,
-    vault::OPERATOR,
 };
 
 /// How long after its deletion a tenant's rows stay, in seconds: until every attempt that was under way has its end on record and every node has noticed.
@@ -92,8 +91,9 @@ async fn remove(engine: &Engine, tenant: TenantId) -> Result<bool, Error> {
                 }
                 let row = tenants::find_deleted(tx, tenant).await?;
                 if tenants::remove(tx, tenant).await? > 0 {
-                    let (by, detail) = (Caller::system(None), json!({"name": row.map(|row| row.name)}));
-                    audit::record(tx, OPERATOR, &ids, now, &by, "tenant.removed", tenant, &detail).await?;
+                    let (by, name) = (Caller::system(None), row.map(|row| row.name).unwrap_or_default());
+                    let detail = json!({"name": name});
+                    audit::record_of_gone(tx, tenant, name, &ids, now, &by, "tenant.removed", tenant, &detail).await?;
                 }
                 Ok::<_, Error>(Step::Done)
             })

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use store::{
     Scope,
     message_counters::{self, Counts, Key},
-    usage,
+    payments, purchases, usage,
 };
 use testkit::{Stage, TestDb, World, http_answer, smtp_accepted};
 use tidings_engine::{
@@ -33,15 +33,15 @@ use crate::{
 const DAY_S: i64 = 86_400;
 
 /// A tenant with an account for text messages, one for mail, and what their sums come to.
-struct Played {
-    stage: Stage,
+pub struct Played {
+    pub stage: Stage,
     text: AccountId,
     mail: AccountId,
 }
 
 impl Played {
     /// A new tenant of the same installation.
-    async fn beside(first: &Stage) -> Self {
+    pub async fn beside(first: &Stage) -> Self {
         let stage = neighbour(first).await;
         let text = twilio_account(&stage).await;
         let mail = json!({"host": "mail.example.com", "port": 587, "security": "starttls"});
@@ -50,13 +50,20 @@ impl Played {
     }
 
     /// Adds to the sums of an account, as applying what became of messages does.
-    async fn count(&self, channel: Channel, at: Timestamp, currency: &str, counts: Counts) {
+    pub async fn count(&self, channel: Channel, at: Timestamp, currency: &str, counts: Counts) {
         let account_id = if channel == Channel::Email { self.mail } else { self.text };
         self.count_of(account_id, channel, at, currency, counts).await;
     }
 
     /// The same of any account.
-    async fn count_of(&self, account_id: AccountId, channel: Channel, at: Timestamp, currency: &str, counts: Counts) {
+    pub async fn count_of(
+        &self,
+        account_id: AccountId,
+        channel: Channel,
+        at: Timestamp,
+        currency: &str,
+        counts: Counts,
+    ) {
         let provider = if channel == Channel::Email { "smtp" } else { "twilio" };
         let key = Key {
             tenant_id: self.stage.tenant,
@@ -82,7 +89,7 @@ impl Played {
         write.await.unwrap();
     }
 
-    async fn cost(&self, currency: &str, micros: i64) {
+    pub async fn cost(&self, currency: &str, micros: i64) {
         let counts = Counts {
             cost_micros: micros,
             outcome: usage::Counts { accepted: 1, sent: 1, ..Default::default() },
@@ -91,7 +98,7 @@ impl Played {
         self.count(Channel::Sms, now(&self.stage), currency, counts).await;
     }
 
-    async fn run(&self, sql: &'static str) {
+    pub async fn run(&self, sql: &'static str) {
         let tenant = self.stage.tenant;
         let write = self
             .stage
@@ -102,24 +109,32 @@ impl Played {
         assert!(write.await.unwrap() > 0, "{sql}");
     }
 
+    /// Finds something about a payment that is of nobody.
+    async fn found(&self, kind: &str) {
+        let (payment, detail) = ("pi_1".to_owned(), "The payment pi_1 is for nobody.".to_owned());
+        let found = payments::Finding { payment, kind: kind.to_owned(), detail, found_at: now(&self.stage) };
+        let db = &self.stage.world.ports.db;
+        db.write(Scope::System, move |tx| Box::pin(async move { payments::note(tx, &found).await })).await.unwrap();
+    }
+
     /// Gives the tenant a rule of a kind nobody has from the start.
     async fn rule(&self, new: Value) {
         let new = serde_json::from_value(new).unwrap();
         rules::create(self.stage.engine.parts(), &self.stage.caller, &Repeat::NONE, new).await.unwrap();
     }
 
-    async fn open(&self, kind: AlertKind) -> Vec<AlertView> {
+    pub async fn open(&self, kind: AlertKind) -> Vec<AlertView> {
         open(&self.stage, &self.stage.caller, kind).await
     }
 }
 
-async fn open(stage: &Stage, whose: &Caller, kind: AlertKind) -> Vec<AlertView> {
+pub async fn open(stage: &Stage, whose: &Caller, kind: AlertKind) -> Vec<AlertView> {
     let query = AlertQuery { state: Some(AlertStateFilter::Open), ..AlertQuery::default() };
     let page = alerts::list(stage.engine.parts(), whose, &query).await.unwrap();
     page.data.into_iter().filter(|alert| alert.kind == kind).collect()
 }
 
-fn of(outcome: usage::Counts) -> Counts {
+pub fn of(outcome: usage::Counts) -> Counts {
     Counts { outcome, ..Counts::default() }
 }
 
@@ -211,6 +226,12 @@ async fn fire(of_kind: AlertKind, it: &Played, others: &[Played], is_broken: &At
             it.run("INSERT INTO invoices (tenant_id, id, kind, state, currency, starts_at, ends_at, total, body, mail_state, created_at, updated_at)
                 SELECT id, id, 'invoice', 'issued', 'USD', created_at, created_at, 1, '{}', 'failed', created_at, created_at FROM tenants WHERE id = $1").await;
         }
+        AlertKind::RegistrationStuck => {
+            it.run("INSERT INTO registrations (tenant_id, id, account_id, state, stage, refs, business, reasons, problem, failures, submitted_at, created_at, updated_at)
+                SELECT id, id, id, 'operator_needed', 'brand', '{}', '{}', '[]', 'Twilio did not answer.', 10, created_at, created_at, created_at FROM tenants WHERE id = $1").await;
+        }
+        AlertKind::PaymentStray => it.found("gone").await,
+        AlertKind::PaymentUnheard => it.found(payments::UNHEARD).await,
     }
 }
 
@@ -253,6 +274,18 @@ async fn mend(of_kind: AlertKind, it: &Played, is_broken: &AtomicBool) {
             it.run("UPDATE credit_purchases SET is_disputed = FALSE WHERE tenant_id = $1").await
         }
         AlertKind::InvoiceUnmailed => it.run("UPDATE invoices SET mail_state = 'delivered' WHERE tenant_id = $1").await,
+        AlertKind::RegistrationStuck => {
+            it.run("UPDATE registrations SET state = 'approved' WHERE tenant_id = $1").await
+        }
+        AlertKind::PaymentStray | AlertKind::PaymentUnheard => {
+            let write = stage.world.ports.db.write(Scope::System, move |tx| {
+                Box::pin(async move {
+                    payments::settle(tx, "pi_1", now).await?;
+                    purchases::take_event(tx, of_kind.as_str(), "refund.created", now).await
+                })
+            });
+            write.await.unwrap();
+        }
     }
 }
 
@@ -303,20 +336,23 @@ async fn play(db: &TestDb, kinds: &[AlertKind]) {
 
 const ABOUT_ACCOUNTS: [AlertKind; 4] =
     [AlertKind::AccountFailing, AlertKind::ProviderFailing, AlertKind::DeliveryRate, AlertKind::QueueAge];
-const ABOUT_RECIPIENTS: [AlertKind; 5] = [
+const ABOUT_RECIPIENTS: [AlertKind; 6] = [
     AlertKind::BounceRate,
     AlertKind::ComplaintRate,
     AlertKind::UsageAnomaly,
     AlertKind::Registration,
+    AlertKind::RegistrationStuck,
     AlertKind::DeadLetters,
 ];
-const ABOUT_MONEY: [AlertKind; 6] = [
+const ABOUT_MONEY: [AlertKind; 8] = [
     AlertKind::Cost,
     AlertKind::CostForecast,
     AlertKind::CreditLow,
     AlertKind::Quota,
     AlertKind::PaymentDisputed,
     AlertKind::InvoiceUnmailed,
+    AlertKind::PaymentStray,
+    AlertKind::PaymentUnheard,
 ];
 // By itself: the sums of the other stories have no messages, which the check of the books would find.
 const ABOUT_BOOKS: [AlertKind; 1] = [AlertKind::LedgerFinding];

@@ -1,12 +1,16 @@
 //! Letters about alerts on both engines: who has used up everything hears of it, what no account takes is tried again and given up truthfully, and only what was accepted counts as told.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
+use model::{Answer, Call, SmtpAnswer, SmtpReply, SmtpStage};
 use serde_json::{Value, json};
 use testkit::{Stage, TestDb, World, http_answer, smtp_accepted};
 use tidings_engine::{
     Config, Engine,
-    alerts::{self, AlertKind, AlertState, LetterState},
+    alerts::{self, AlertKind, AlertState, LetterState, letters::LetterAbout},
     books,
     money::{credits, prices},
     once::Repeat,
@@ -37,6 +41,56 @@ async fn acme(db: &TestDb) -> Stage {
 pub async fn mail_account(stage: &Stage) -> model::AccountId {
     let mail = json!({"host": "mail.example.com", "port": 587, "security": "starttls"});
     stage.account("smtp", mail, Some("Acme <alerts@acme.example>")).await
+}
+
+/// Makes Ada a user of the tenant: others are not written to through the operator's account.
+async fn ada_joins(db: &TestDb, tenant: model::TenantId) {
+    let write = db.db.write(store::Scope::System, move |tx| {
+        Box::pin(async move {
+            let (id, at) = (model::UserId::from_ulid(1), model::Timestamp::from_seconds(1));
+            let sql = "INSERT INTO users (id, email, name, totp_step, has_totp, created_at, updated_at, privileges_at) VALUES ($1, $2, 'Ada', 0, FALSE, $3, $3, $3)";
+            tx.execute(sql, &[&id, &ADA, &at]).await?;
+            let sql = "INSERT INTO memberships (tenant_id, user_id, role, permissions, invited_by, created_at, updated_at, accepted_at) VALUES ($1, $2, 'member', '{}', 'system', $3, $3, $3)";
+            tx.execute(sql, &[&tenant, &id, &at]).await
+        })
+    });
+    write.await.unwrap();
+}
+
+async fn mail_server(stage: &Stage, host: &str) -> model::AccountId {
+    let mail = json!({"host": host, "port": 587, "security": "starttls"});
+    stage.account("smtp", mail, Some("Acme <alerts@acme.example>")).await
+}
+
+/// The tenant's account with this connector.
+async fn stage_account(stage: &Stage, connector: &str) -> model::AccountId {
+    let accounts = tidings_engine::accounts::list(stage.engine.parts(), &stage.caller, None, None).await.unwrap().data;
+    accounts.iter().find(|account| account.connector == connector).unwrap().id
+}
+
+/// A tenant whose account for text messages fails while the switch is on, and with this mail server. One called relay takes mails, one called filter none like this, and any other knows nobody.
+async fn bouncing(db: &TestDb, host: &str) -> (Stage, Arc<AtomicBool>) {
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&is_broken);
+    let world = World::answering(db, move |call| match call {
+        Call::Smtp(mail) if mail.host.starts_with("relay") => smtp_accepted(),
+        Call::Smtp(mail) => {
+            let (code, enhanced, text) = match mail.host.starts_with("filter") {
+                true => (552, "5.3.4", "Too big for us"),
+                false => (550, "5.1.1", "No such user"),
+            };
+            let reply = SmtpReply { code, enhanced: Some(enhanced.to_owned()), text: text.to_owned() };
+            Ok(Answer::Smtp(SmtpAnswer { stage: SmtpStage::RcptTo, reply, capabilities: Vec::new(), tls: None }))
+        }
+        _ if switch.load(Ordering::SeqCst) => {
+            http_answer(401, r#"{"code": 20003, "message": "Authenticate", "status": 401}"#.to_owned())
+        }
+        _ => http_answer(201, format!(r#"{{"sid": "{SID}", "status": "queued", "num_segments": "1"}}"#)),
+    });
+    let stage = Stage::in_world(world).await;
+    twilio_account(&stage).await;
+    mail_server(&stage, host).await;
+    (stage, is_broken)
 }
 
 fn to_ada() -> Value {
@@ -203,12 +257,133 @@ testkit::both! {
         let letters = list(&stage, None).await.remove(0).letters;
         assert_eq!(letters.iter().map(|letter| (letter.to.as_str(), letter.state)).collect::<Vec<_>>(), [("bo@acme.example", LetterState::Accepted)]);
         assert_eq!(letters_to(&db, ADA).await, Vec::<String>::new());
-        // Without its rule it fires on, and nobody is told any more.
+        // Without its rule it is over, and nobody is told any more.
         let id = rule(&stage, AlertKind::AccountFailing).await;
         tidings_engine::alerts::rules::delete(stage.engine.parts(), &stage.caller, id).await.unwrap();
         minutes(&stage, 10).await;
         let alert = list(&stage, None).await.remove(0);
-        assert_eq!((alert.state, alert.letters), (AlertState::Firing, letters));
+        assert_eq!((alert.state, alert.letters), (AlertState::Resolved, letters));
+    }
+
+    async fn what_bounces_goes_another_way_and_is_told_once(db: TestDb) {
+        let (stage, is_broken) = bouncing(&db, "mail.example.com").await;
+        let operators = neighbour(&stage).await;
+        mail_server(&operators, "relay.example.com").await;
+        let stage = with_operator(stage, operators.tenant);
+        ada_joins(&db, stage.tenant).await;
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        assert_eq!(list(&stage, None).await[0].letters[0].state, LetterState::Accepted);
+        minutes(&stage, 6).await;
+        let alert = list(&stage, None).await.remove(0);
+        let letter = &alert.letters[0];
+        assert_eq!((letter.state, letter.tries, letter.by_operator, alert.letters.len()), (LetterState::Accepted, 2, true, 1), "{letter:?}");
+        assert!(alert.told_at.is_some());
+        minutes(&stage, 12 * 60).await;
+        assert_eq!(letters_to(&db, ADA).await.len(), 2, "the one that was lost, and the operator's");
+        is_broken.store(false, Ordering::SeqCst);
+        crate::alerts::hours(&stage, 6).await;
+        minutes(&stage, 8).await;
+        let over = list(&stage, None).await.remove(0).letters.pop().unwrap();
+        assert_eq!((over.about, over.state), (LetterAbout::Resolved, LetterState::Accepted), "{over:?}");
+    }
+
+    async fn what_cannot_be_delivered_says_so_and_counts_as_told_to_nobody(db: TestDb) {
+        let (stage, is_broken) = bouncing(&db, "mail.example.com").await;
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        assert!(list(&stage, None).await[0].told_at.is_some());
+        minutes(&stage, 6).await;
+        let alert = list(&stage, None).await.remove(0);
+        let letter = &alert.letters[0];
+        assert_eq!((letter.state, letter.message_id.is_some(), alert.told_at), (LetterState::Undelivered, true, None), "{letter:?}");
+        let why = letter.reason.as_deref().unwrap();
+        assert!(why.starts_with("It could not be delivered (") && why.ends_with("There is no other way to this receiver."), "{why}");
+        is_broken.store(false, Ordering::SeqCst);
+        crate::alerts::hours(&stage, 6).await;
+        minutes(&stage, 8).await;
+        let alert = list(&stage, None).await.remove(0);
+        assert_eq!((alert.state, alert.letters.len()), (AlertState::Resolved, 1), "{alert:?}");
+        assert_eq!(letters_to(&db, ADA).await.len(), 1, "who never heard of it hears nothing of its end");
+    }
+
+    async fn what_one_account_fails_to_send_goes_by_the_next(db: TestDb) {
+        let (stage, _) = bouncing(&db, "filter.example.com").await;
+        mail_server(&stage, "relay.example.com").await;
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        let first = list(&stage, None).await.remove(0).letters.remove(0);
+        minutes(&stage, 6).await;
+        let second = list(&stage, None).await.remove(0).letters.remove(0);
+        assert_eq!((second.state, second.tries, second.by_operator), (LetterState::Accepted, 2, false), "{second:?}");
+        assert_ne!(second.message_id, first.message_id);
+        minutes(&stage, 120).await;
+        assert_eq!(letters_to(&db, ADA).await.len(), 2);
+    }
+
+    async fn an_alert_that_comes_back_silently_is_not_called_off_meanwhile(db: TestDb) {
+        let (stage, _, is_broken) = crate::alerts::troubled(&db).await;
+        let smtp = stage_account(&stage, "smtp").await;
+        let set = async |enabled: bool| {
+            let change = serde_json::from_value(json!({ "enabled": enabled })).unwrap();
+            tidings_engine::accounts::patch(stage.engine.parts(), &stage.caller, smtp, change).await.unwrap();
+        };
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada(), "quiet_s": 3 * 86_400 })).await;
+        let breaks = async || {
+            is_broken.store(true, Ordering::SeqCst);
+            stage.send(sms()).await;
+            stage.dispatch().await;
+            minutes(&stage, 5).await;
+            assert_eq!(list(&stage, None).await[0].state, AlertState::Firing);
+        };
+        let works = async || {
+            is_broken.store(false, Ordering::SeqCst);
+            crate::alerts::hours(&stage, 2).await;
+            minutes(&stage, 8).await;
+            assert_eq!(list(&stage, None).await[0].state, AlertState::Resolved);
+        };
+        breaks().await;
+        set(false).await;
+        works().await;
+        let waits: Vec<_> = list(&stage, None).await[0].letters.iter().map(|letter| (letter.about, letter.state)).collect();
+        assert_eq!(waits, [(LetterAbout::Firing, LetterState::Accepted), (LetterAbout::Resolved, LetterState::Waiting)]);
+        breaks().await;
+        set(true).await;
+        minutes(&stage, 30).await;
+        let alert = list(&stage, None).await.remove(0);
+        assert_eq!((alert.times, alert.letters.len(), letters_to(&db, ADA).await.len()), (2, 1, 1), "she knows that it fires: {alert:?}");
+        works().await;
+        let said: Vec<_> = crate::alerts::letters(&db).await;
+        assert_eq!(said, [format!("{ADA}: twilio takes no messages"), format!("{ADA}: Over: twilio takes no messages")]);
+    }
+
+    async fn more_of_what_is_counted_is_told_again(db: TestDb) {
+        let stage = acme(&db).await;
+        change(&stage, AlertKind::DeadLetters, json!({ "threshold": 1, "quiet_s": 600, "deliver": to_ada() })).await;
+        let gives_up = async || {
+            stage.send(sms()).await;
+            stage.dispatch().await;
+            let write = db.db.write(store::Scope::System, |tx| {
+                Box::pin(async move { tx.execute("UPDATE messages SET dead_at = created_at, status = 4 WHERE topic IS NULL", &[]).await })
+            });
+            write.await.unwrap();
+            minutes(&stage, 3).await;
+        };
+        gives_up().await;
+        gives_up().await;
+        let alert = list(&stage, None).await.remove(0);
+        assert_eq!((alert.value, alert.times, letters_to(&db, ADA).await.len()), (2.0, 1, 1), "{alert:?}");
+        minutes(&stage, 12).await;
+        let said: Vec<_> = crate::alerts::letters(&db).await;
+        assert_eq!(said, [format!("{ADA}: 1 message failed after every try"), format!("{ADA}: 2 messages failed after every try")]);
+        minutes(&stage, 30).await;
+        assert_eq!(letters_to(&db, ADA).await.len(), 2);
     }
 
     async fn what_was_over_before_anybody_could_be_told_is_not_called_off(db: TestDb) {
@@ -234,6 +409,7 @@ testkit::both! {
         let operators = neighbour(&stage).await;
         mail_account(&operators).await;
         let stage = with_operator(stage, operators.tenant);
+        ada_joins(&db, stage.tenant).await;
         change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada(), "threshold": 60, "for_s": 0 })).await;
         // The tenant must not write to Ada; the operator may.
         let barred = serde_json::from_value(json!({"channel": "email", "address": ADA, "reason": "manual"})).unwrap();
@@ -250,6 +426,30 @@ testkit::both! {
         assert_eq!(letters_to(&db, ADA).await.len(), 2, "one that was held back, and the operator's");
         minute(&stage).await;
         assert_eq!(list(&stage, None).await[0].letters[0].tries, 1, "once is enough");
+    }
+
+    async fn the_operators_account_writes_to_nobody_but_users_of_the_tenant(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |_| smtp_accepted())).await;
+        let operators = neighbour(&stage).await;
+        mail_account(&operators).await;
+        let stage = with_operator(stage, operators.tenant);
+        let strangers: Vec<Value> = (0..10).map(|n| json!({"channel": "email", "to": format!("stranger{n}@example.com")})).collect();
+        let sly = json!({"name": "Your bank account is locked, see http://evil.example", "deliver": strangers});
+        change(&stage, AlertKind::QueueAge, sly).await;
+        let id = rule(&stage, AlertKind::QueueAge).await;
+        let test = async || {
+            let reply = alerts::test(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+            serde_json::from_slice::<Value>(&reply.body).unwrap()["letters"].as_array().unwrap().clone()
+        };
+        let told = test().await;
+        assert!(told.len() == 10 && told.iter().all(|letter| letter["state"] == "given_up"), "{told:?}");
+        assert!(told[0]["reason"].as_str().unwrap().starts_with("The operator's account writes to users of this tenant only"), "{told:?}");
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM messages").await, "0");
+        ada_joins(&db, stage.tenant).await;
+        change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada() })).await;
+        let told = test().await;
+        assert_eq!((&told[0]["state"], &told[0]["by_operator"]), (&json!("accepted"), &json!(true)));
+        assert_eq!(column(&db, "SELECT action FROM audit_log WHERE action = 'alert_rule.tested'").await, "alert_rule.tested\nalert_rule.tested");
     }
 
     async fn a_message_cannot_pass_for_one_of_ours(db: TestDb) {

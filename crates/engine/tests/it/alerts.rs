@@ -176,6 +176,66 @@ testkit::both! {
         assert_eq!(events(&db).await, ["alert.firing", "alert.resolved", "alert.firing"]);
     }
 
+    async fn a_rule_that_is_deleted_ends_what_fires(db: TestDb) {
+        let (stage, _, _) = troubled(&db).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        let id = rule(&stage, AlertKind::AccountFailing).await;
+        rules::delete(stage.engine.parts(), &stage.caller, id).await.unwrap();
+        let ended = list(&stage, None).await.remove(0);
+        assert_eq!((ended.state, ended.resolved_by.as_deref()), (AlertState::Resolved, Some("system")), "{ended:?}");
+        assert!(ended.letters.iter().all(|letter| letter.next_at().is_none()), "{ended:?}");
+        assert_eq!(column(&db, "SELECT subject FROM alert_states").await, "");
+        assert_eq!(events(&db).await, ["alert.firing", "alert.resolved"]);
+        let told = column(&db, "SELECT action FROM audit_log WHERE action LIKE 'alert%' ORDER BY id").await;
+        assert_eq!(told, "alert.resolved\nalert_rule.deleted");
+        minutes(&stage, 10).await;
+        assert_eq!(list(&stage, Some(AlertStateFilter::Open)).await, [], "nothing watches any more");
+    }
+
+    async fn what_is_held_back_on_purpose_does_not_wait(db: TestDb) {
+        let (stage, account, is_broken) = troubled(&db).await;
+        is_broken.store(false, Ordering::SeqCst);
+        let operator = Caller::system(None);
+        let strict = json!({"threshold": 60, "for_s": 0, "deliver": []});
+        change(&stage, AlertKind::QueueAge, strict.clone()).await;
+        let page = rules::list(stage.engine.parts(), &operator, None, None).await.unwrap();
+        let id = page.data.iter().find(|rule| rule.kind == AlertKind::QueueAge).unwrap().id;
+        rules::patch(stage.engine.parts(), &operator, id, serde_json::from_value(strict).unwrap()).await.unwrap();
+        let waits = async || {
+            stage.engine.directory.refresh().await.unwrap();
+            let mut found = Vec::new();
+            for _ in 0..10 {
+                stage.world.clock.advance_ms(MINUTE_MS);
+                alerts::watch(&stage.engine).await.unwrap();
+            }
+            for whose in [&stage.caller, &operator] {
+                let query = AlertQuery { state: Some(AlertStateFilter::Open), ..AlertQuery::default() };
+                let open = alerts::list(stage.engine.parts(), whose, &query).await.unwrap().data;
+                found.push(open.iter().any(|alert| alert.kind == AlertKind::QueueAge));
+            }
+            found
+        };
+        stage.send(sms()).await;
+        stage.send(sms()).await;
+        let enabled = async |enabled: bool| {
+            let change = serde_json::from_value(json!({ "enabled": enabled })).unwrap();
+            tidings_engine::accounts::patch(stage.engine.parts(), &stage.caller, account, change).await.unwrap();
+        };
+        let state = async |state: &str| {
+            let change = serde_json::from_value(json!({ "state": state })).unwrap();
+            tidings_engine::tenants::patch(stage.engine.parts(), &operator, stage.tenant, change).await.unwrap();
+        };
+        enabled(false).await;
+        assert_eq!(waits().await, [false, false], "the account is switched off");
+        enabled(true).await;
+        state("suspended").await;
+        assert_eq!(waits().await, [false, false], "the tenant is suspended");
+        state("active").await;
+        assert_eq!(waits().await, [true, true], "nobody sends what could leave");
+    }
+
     async fn a_letter_that_fails_is_no_reason_for_another(db: TestDb) {
         let world = World::answering(&db, |_| testkit::broken_before("connection_refused"));
         let stage = Stage::in_world(world).await;
@@ -227,6 +287,7 @@ testkit::both! {
         assert_eq!(looked, "2", "the tenant and the operator");
         assert_eq!(alerts::watch(&stage.engine).await.unwrap(), 0, "nobody is due twice in a minute");
         let rules = rules::list(idle.engine.parts(), &idle.caller, None, None).await.unwrap().data;
+        assert_eq!(alerts::watch(&stage.engine).await.unwrap(), 1, "whose rules are new is looked at once");
         assert!(rules.len() >= 8 && rules.iter().all(|rule| rule.enabled), "{rules:?}");
         stage.world.clock.advance_ms(3 * 86_400_000);
         assert_eq!(alerts::watch(&stage.engine).await.unwrap(), 1, "only the operator is left");

@@ -4,9 +4,14 @@ use serde_json::json;
 use testkit::{Stage, TestDb};
 use tidings_engine::{
     audit::{self, AuditQuery},
+    contacts,
     export::Format,
+    keys::Caller,
     once::Repeat,
+    segments,
 };
+
+use crate::setting::{body, json as json_of, member};
 
 async fn written(db: &TestDb) -> Stage {
     let stage = Stage::new(db).await;
@@ -132,9 +137,62 @@ testkit::both! {
         let lines = export(Format::Ndjson).await;
         assert_eq!(lines.lines().count(), 3);
         assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["action"] == "account.created"));
-        assert!(export(Format::Csv).await.starts_with("id,at,actor,action,subject,detail,ip,agent\r\naud_"));
+        assert!(export(Format::Csv).await.starts_with("id,at,actor,action,subject,detail,ip,agent,tenant_id,tenant_name,actor_kind,actor_name\r\naud_"));
         assert_eq!(actions(&stage, json!({"action": "audit_log.exported"})).await.len(), 2);
         assert_eq!(broken(&db).await, "");
+    }
+
+    async fn what_is_done_to_contacts_lists_and_segments_leaves_entries(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let (engine, person) = (&stage.engine, Caller { user_id: Some(model::UserId::from_ulid(9)), ..member(stage.tenant) });
+        let program = Caller { user_id: None, key_id: Some(model::KeyId::from_ulid(8)), ..person.clone() };
+        contacts::attributes::create(engine, &person, &Repeat::NONE, body(json!({"name": "plan", "type": "text"}))).await.unwrap();
+        let mut made = Vec::new();
+        for (by, email) in [(&person, "ada@example.com"), (&program, "bob@example.com")] {
+            let new = json!({"email": email, "attributes": {"plan": "pro"}});
+            let reply = contacts::create(engine, by, &Repeat::NONE, body(new)).await.unwrap();
+            made.push(json_of(&reply)["id"].as_str().unwrap().parse::<model::ContactId>().unwrap());
+        }
+        for change in [json!({"email": "eve@example.com", "attributes": {"plan": null}}), json!({"email": "eve@example.com"})] {
+            contacts::patch(engine, &program, made[0], body(change)).await.unwrap();
+        }
+        let list = contacts::lists::create(engine, &person, &Repeat::NONE, body(json!({"name": "News"}))).await.unwrap();
+        let list: model::ListId = json_of(&list)["id"].as_str().unwrap().parse().unwrap();
+        for name in ["Tidings", "Tidings"] {
+            contacts::lists::patch(engine, &person, list, body(json!({"name": name}))).await.unwrap();
+        }
+        for way in [contacts::lists::Way::Add, contacts::lists::Way::Add, contacts::lists::Way::Remove] {
+            let members = body(json!({ "contact_ids": made }));
+            contacts::lists::change_members(engine, &person, &Repeat::NONE, list, way, members).await.unwrap();
+        }
+        contacts::lists::delete(engine, &person, list).await.unwrap();
+        let asks = |plan: &str| json!({"attribute": "plan", "is": plan});
+        let segment = segments::create(engine, &person, &Repeat::NONE, body(json!({"name": "Paying", "conditions": asks("pro")}))).await.unwrap();
+        let segment: model::SegmentId = json_of(&segment)["id"].as_str().unwrap().parse().unwrap();
+        for plan in ["team", "team"] {
+            segments::patch(engine, &person, segment, body(json!({"conditions": asks(plan)}))).await.unwrap();
+        }
+        segments::delete(engine, &person, segment).await.unwrap();
+        contacts::attributes::delete(engine, &person, "plan".to_owned()).await.unwrap();
+
+        let mut entries = audit::list(engine.parts(), &stage.caller, None, None).await.unwrap().data;
+        entries.reverse();
+        let told: Vec<_> = entries.into_iter().skip(1).map(|entry| (entry.action, entry.detail)).collect();
+        let expected = [
+            ("contact_attribute.created", json!({"type": "text"})),
+            ("contact.created", json!({"fields": ["email", "attributes.plan"]})),
+            ("contact.updated", json!({"fields": ["email", "attributes.plan"]})),
+            ("list.created", json!({"name": "News", "description": ""})),
+            ("list.updated", json!({"name": {"from": "News", "to": "Tidings"}})),
+            ("list.contacts_added", json!({"changed": 2, "contacts": 2})),
+            ("list.contacts_removed", json!({"changed": 2, "contacts": 0})),
+            ("list.deleted", json!({"name": "Tidings", "description": ""})),
+            ("segment.created", json!({"name": "Paying", "description": "", "conditions": asks("pro")})),
+            ("segment.updated", json!({"conditions": {"from": asks("pro"), "to": asks("team")}})),
+            ("segment.deleted", json!({"name": "Paying", "description": "", "conditions": asks("team")})),
+            ("contact_attribute.deleted", json!({"type": "text"})),
+        ];
+        assert_eq!(told, expected.map(|(action, detail)| (action.to_owned(), detail)));
     }
 
     async fn schedules_and_campaigns_leave_entries(db: TestDb) {
@@ -148,6 +206,21 @@ testkit::both! {
         tidings_engine::schedules::cancel(&stage.engine, &stage.caller, &Repeat::NONE, id, Default::default()).await.unwrap();
         tidings_engine::schedules::delete(&stage.engine, &stage.caller, id).await.unwrap();
         assert_eq!(actions(&stage, json!({"subject": id})).await, ["schedule.deleted", "schedule.canceled", "schedule.updated", "schedule.created"]);
+
+        let contact = contacts::create(&stage.engine, &stage.caller, &Repeat::NONE, body(json!({"email": "ada@example.com"}))).await.unwrap();
+        let to = json!({"contact_ids": [json_of(&contact)["id"]]});
+        let new = json!({"name": "Autumn", "channel": "email", "purpose": "transactional", "content": {"subject": "Hi", "text": "Dear all"}, "audience": to});
+        let new = serde_json::from_str(&new.to_string()).unwrap();
+        let made = tidings_engine::campaigns::create(&stage.engine, &stage.caller, &Repeat::NONE, new).await.unwrap();
+        let id: model::CampaignId = json_of(&made)["id"].as_str().unwrap().parse().unwrap();
+        tidings_engine::campaigns::patch(&stage.engine, &stage.caller, id, body(json!({"name": "Autumn"}))).await.unwrap();
+        tidings_engine::campaigns::delete(&stage.engine, &stage.caller, id).await.unwrap();
+        let told = audit::list(stage.engine.parts(), &stage.caller, Some(2), None).await.unwrap().data;
+        assert_eq!([told[0].action.as_str(), &told[1].action], ["campaign.deleted", "campaign.created"], "what changes nothing is no entry");
+        for entry in told {
+            let whole = &entry.detail["definition"];
+            assert!(whole["audience"]["contact_ids"] == to["contact_ids"] && whole.to_string().contains("Dear all"), "{}", entry.detail);
+        }
         assert_eq!(broken(&db).await, "");
     }
 }

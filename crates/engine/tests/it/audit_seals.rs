@@ -3,9 +3,11 @@
 use engine::{
     audit::{self, seals},
     contacts,
+    keys::Caller,
     once::Repeat,
     tenants,
 };
+use model::{TenantId, UserId};
 use serde_json::json;
 use testkit::{Stage, TestDb};
 
@@ -25,6 +27,11 @@ async fn marked(db: &TestDb) -> Stage {
 async fn mark(stage: &Stage) {
     stage.world.clock.advance_ms(10_000);
     seals::run(stage.engine.parts()).await.unwrap();
+}
+
+/// One of the operator's staff, inside of a tenant.
+fn staff(tenant: TenantId) -> Caller {
+    Caller { user_id: Some(UserId::from_ulid(7)), ..Caller::system(Some(tenant)) }
 }
 
 /// Runs SQL about the tenant, `$1`, which must touch something.
@@ -154,6 +161,31 @@ testkit::both! {
         assert!(told.len() == 1 && told[0].contains("put back to an older one"), "{told:?}");
         run(&stage, "UPDATE audit_marks SET number = number - 1, hash = (SELECT hash FROM audit_log AS l WHERE l.tenant_id = $1 AND l.number = audit_marks.number - 1) WHERE owner_id = $1").await;
         found(&stage, "the mark at entry number 3 was altered").await;
+    }
+
+    async fn a_log_put_back_with_its_mark_stays_found_and_is_named_by_the_operators_log(db: TestDb) {
+        let mut stage = marked(&db).await;
+        let other = crate::hooks::neighbour(&stage).await;
+        mark(&stage).await;
+        run_all(&stage, "CREATE TABLE kept AS SELECT * FROM audit_marks").await;
+        let own = std::mem::replace(&mut stage.caller, staff(stage.tenant));
+        stage.account("sandbox", json!({}), None).await;
+        stage.caller = own;
+        mark(&stage).await;
+        assert_eq!(broken(&stage).await, Vec::<String>::new());
+
+        cut_off(&stage).await;
+        run(&stage, "DELETE FROM audit_marks WHERE owner_id = $1").await;
+        run(&stage, "INSERT INTO audit_marks SELECT * FROM kept WHERE owner_id = $1").await;
+        // Not even the marks that are made afterwards cover it up.
+        for _ in 0..2 {
+            let told = broken(&stage).await;
+            assert!(told.len() == 2 && told[0].contains("the marks of 3 logs are not those that were made"), "{told:?}");
+            let lacks = format!("the log of {}: it lacks the entry aud_", stage.tenant);
+            assert!(told[1].starts_with(&lacks) && told[1].contains("which the operator's log has"), "{told:?}");
+            other.account("sandbox", json!({}), None).await;
+            mark(&stage).await;
+        }
     }
 
     async fn what_was_put_back_as_a_whole_shows_against_a_kept_head(db: TestDb) {

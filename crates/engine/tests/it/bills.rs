@@ -1,13 +1,15 @@
 //! What is on a bill, on both engines: a change of clock, of currency or of the way a tenant pays neither loses money nor asks for it twice.
 
 use engine::{
-    invoices::{self, InvoiceView, InvoicesQuery, closing},
+    invoices::{self, InvoiceKind, InvoiceState, InvoiceView, InvoicesQuery, closing},
     keys::Caller,
     money::{credits, prices},
     once::Repeat,
     tenants,
 };
+use model::Channel;
 use serde_json::{Value, json};
+use store::Scope;
 use testkit::{Stage, TestDb};
 
 use crate::plans::{set_clock, subscribe, subscribed};
@@ -119,6 +121,84 @@ async fn move_to(stage: &Stage, zone: &str) {
     tenants::patch(stage.engine.parts(), &stage.caller, stage.tenant, change).await.unwrap();
 }
 
+/// Takes an invoice back to bill it again, and answers the draft in its place.
+async fn bill_again(stage: &Stage, invoice: &InvoiceView) -> InvoiceView {
+    let why = serde_json::from_value(json!({"reason": "the address", "bills_again": true})).unwrap();
+    invoices::void(&stage.engine, &operator(), &Repeat::NONE, invoice.id, why).await.unwrap();
+    let found = everybodys(stage).await;
+    found.into_iter().find(|row| row.replaces_id == Some(invoice.id)).unwrap()
+}
+
+async fn issue(stage: &Stage, invoice: &InvoiceView) -> InvoiceView {
+    let reply = invoices::issue(&stage.engine, &operator(), &Repeat::NONE, invoice.id).await.unwrap();
+    assert_eq!(reply.status, 200);
+    invoices::get(&stage.engine, &operator(), invoice.id).await.unwrap()
+}
+
+/// A plan in yen.
+async fn yen(stage: &Stage) -> Value {
+    let allowances = json!([{"channel": "sms", "included": 0, "overage_micros": 1_300_000_000}]);
+    let new = json!({"name": "Yen", "currency": "JPY", "monthly_fee_micros": 1_500_000_000, "allowances": allowances});
+    let new = serde_json::from_value(new).unwrap();
+    let made = engine::plans::create(stage.engine.parts(), &operator(), &Repeat::NONE, new).await.unwrap();
+    serde_json::from_slice::<Value>(&made.body).unwrap()["id"].clone()
+}
+
+/// Accepts messages that leave on the fifth of December.
+async fn later(stage: &Stage, count: u32) {
+    for number in 0..count {
+        let to = json!({"phone": format!("+4915511{number:06}")});
+        let send_at = "2026-12-05T12:00:00Z";
+        stage.send(json!({"to": to, "channel": "sms", "content": {"text": "Hello"}, "send_at": send_at})).await;
+    }
+}
+
+/// Goes from clock to clock around the ends of three months, an hour at a time, and sends all that is let through: the month's messages once, and its counters are its bills' months.
+async fn hops(db: &TestDb, zones: &[&str]) {
+    let allowances = json!([{"channel": "sms", "included": 2}, {"channel": "email", "included": 3}]);
+    let stage = subscribed(db, "2026-11-10T12:00:00Z", zones[0], allowances).await;
+    let mut accepted = [0, 0];
+    for (turn, end) in ["2026-12-01T00:30:00Z", "2027-01-01T00:30:00Z", "2027-02-01T00:30:00Z"].iter().enumerate() {
+        let end: model::Timestamp = end.parse().unwrap();
+        for hour in -15..=28i64 {
+            stage.world.clock.set(end.plus_seconds(hour * 3_600));
+            let place = usize::try_from(hour + 15).unwrap() + turn;
+            move_to(&stage, zones[place % zones.len()]).await;
+            let text = json!({"to": {"phone": "+4915510000000"}, "channel": "sms", "content": {"text": "Hello"}});
+            let mail = json!({"to": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}});
+            // One of them is used at other hours than the other.
+            let tried = [Some(text), Some(mail).filter(|_| hour % 5 == 0)];
+            for (request, accepted) in tried.into_iter().zip(&mut accepted) {
+                while let Some(request) = &request
+                    && stage.try_send(request.clone(), None).await.is_ok()
+                {
+                    *accepted += 1;
+                }
+            }
+            stage.dispatch().await;
+            closing::run(&stage.engine).await.unwrap();
+        }
+    }
+    assert_eq!(accepted, [8, 12], "four months of 2 and of 3");
+    let found = closed(&stage, "2027-02-10T00:00:00Z").await;
+    assert_eq!(found.len(), 3);
+    for invoice in &found {
+        let used: Vec<_> = invoice.lines.iter().skip(1).map(|line| line.quantity).collect();
+        assert_eq!((invoice.total.amount_micros > 19_000_000, used), (true, vec![2, 3]), "{}", invoice.month);
+    }
+    let ends = subscribe(&stage, json!({})).await.next_invoice_at.unwrap();
+    let mut months: Vec<_> = found.iter().map(|invoice| (invoice.starts_at, invoice.ends_at)).collect();
+    months.push((found[2].ends_at, ends));
+    let tenant = stage.tenant;
+    let read = db.read(Scope::System, move |tx| Box::pin(async move { store::quotas::all(tx, tenant).await }));
+    let counters = read.await.unwrap();
+    for channel in [Channel::Sms, Channel::Email] {
+        let counted = counters.iter().filter(|one| one.channel == channel).map(|one| (one.starts_at, one.ends_at));
+        assert_eq!(counted.collect::<Vec<_>>(), months, "{channel}");
+    }
+    adds_up(&stage).await;
+}
+
 async fn adds_up(stage: &Stage) {
     assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
 }
@@ -148,6 +228,118 @@ testkit::both! {
         let first = closed(&stage, "2027-01-01T12:00:00Z").await.remove(0);
         // 742 of December's 744 hours.
         assert_eq!((first.month.as_str(), first.total.amount_micros), ("2026-12", 29_920_000));
+    }
+
+    async fn a_clock_that_is_changed_gives_no_more_messages(db: TestDb) {
+        hops(&db, &["Pacific/Kiritimati", "Etc/GMT+12"]).await;
+    }
+
+    async fn nor_do_clocks_of_the_whole_world(db: TestDb) {
+        let world = ["Asia/Kolkata", "Etc/GMT+12", "Africa/Lagos", "Asia/Kathmandu", "America/Los_Angeles", "UTC", "Pacific/Kiritimati"];
+        hops(&db, &world).await;
+    }
+
+    async fn nor_one_that_runs_with_the_sun(db: TestDb) {
+        let west: Vec<String> = (-14..=12).map(|hours| format!("Etc/GMT{hours:+}")).collect();
+        hops(&db, &west.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+
+    async fn what_is_learned_of_a_month_in_another_currency_is_billed_in_that(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([{"channel": "sms", "included": 0, "overage_micros": 9_000_000}])).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 2).await;
+        later(&stage, 3).await;
+        closed(&stage, "2026-12-01T02:00:00Z").await;
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        subscribe(&stage, json!({"plan_id": yen(&stage).await})).await;
+        send(&stage, 1).await;
+        let found = closed(&stage, "2027-01-01T02:00:00Z").await;
+        let told = |row: &InvoiceView| (row.kind, row.month.clone(), row.total.amount_micros, row.total.currency.clone());
+        assert_eq!(told(&found[0]), (InvoiceKind::Invoice, "2026-11".to_owned(), 48_000_000, "USD".to_owned()));
+        assert_eq!(told(&found[1]), (InvoiceKind::Invoice, "2026-12".to_owned(), 2_800_000_000, "JPY".to_owned()));
+        assert_eq!(told(&found[2]), (InvoiceKind::Correction, "2026-11".to_owned(), 27_000_000, "USD".to_owned()));
+        assert_eq!((found[2].starts_at, found[2].ends_at), (found[0].starts_at, found[0].ends_at));
+        assert_eq!(found[2].lines[0].description, "INV-000001: 3 sms messages more beyond what was included");
+        assert_eq!((found[2].number.as_deref(), found[2].state), (Some("INV-000003"), InvoiceState::Issued));
+        adds_up(&stage).await;
+        // It is paid, taken back and billed again like another, and nothing of it comes twice.
+        let again = issue(&stage, &bill_again(&stage, &found[2]).await).await;
+        assert_eq!(told(&again), told(&found[2]));
+        pay(&stage, &again).await;
+        let found = closed(&stage, "2027-02-01T02:00:00Z").await;
+        assert_eq!((found.len(), found[5].lines.len()), (6, 1));
+        adds_up(&stage).await;
+        // In another currency it puts nothing right.
+        let turn = db.write(Scope::System, |tx| Box::pin(async move { tx.execute("UPDATE invoices SET currency = 'JPY' WHERE kind = 'correction' AND state = 'paid'", &[]).await }));
+        assert_eq!(turn.await.unwrap(), 1);
+        let told = engine::books::verify(&db.db).await.unwrap().differences;
+        assert!(told.iter().any(|one| one.kind == "billing" && one.detail.contains("INV-000001: sms: 0 included and 2 beyond are billed, and 5 are said to be")), "{told:?}");
+    }
+
+    async fn what_a_price_list_charged_of_a_month_in_another_currency_is_billed_in_that(db: TestDb) {
+        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 1).await;
+        later(&stage, 2).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        pay(&stage, &first).await;
+        buy(&stage, 20_000).await;
+        mode(&stage, "none").await.unwrap();
+        subscribe(&stage, json!({"plan_id": yen(&stage).await})).await;
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        let found = closed(&stage, "2027-01-01T02:00:00Z").await;
+        assert_eq!((messages(&found[1]), found[1].total.currency.as_str()), (vec![], "JPY"));
+        assert_eq!((messages(&found[2]), found[2].total.currency.as_str()), (vec![line("messages_correction", 20_000), line("credit", -20_000)], "USD"));
+        assert_eq!((available(&stage).await, found[2].total.amount_micros), (0, 0));
+        adds_up(&stage).await;
+    }
+
+    async fn what_was_taken_back_is_billed_again_and_nothing_twice(db: TestDb) {
+        let stage = priced(&db, json!([])).await;
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 8).await;
+        later(&stage, 1).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
+        assert_eq!(messages(&second), [line("messages_correction", 10_000)]);
+        assert_eq!(available(&stage).await, -90_000);
+        // Not paid yet, it is owed all the same.
+        let draft = bill_again(&stage, &first).await;
+        assert_eq!((&draft.lines, draft.state, draft.number.as_deref()), (&first.lines, InvoiceState::Draft, None));
+        assert_eq!(available(&stage).await, -90_000);
+        adds_up(&stage).await;
+        let third = issue(&stage, &draft).await;
+        assert!(on_paper(&stage, &third).await.contains("Replaces INV-000001"));
+        pay(&stage, &third).await;
+        pay(&stage, &second).await;
+        assert_eq!(available(&stage).await, 0);
+        // Paid, it is to be paid again.
+        let draft = bill_again(&stage, &third).await;
+        assert_eq!(available(&stage).await, -80_000);
+        adds_up(&stage).await;
+        let found = closed(&stage, "2027-02-01T02:00:00Z").await;
+        assert_eq!(messages(found.last().unwrap()), [], "nothing of November comes again");
+        // A draft that is dropped comes again, too.
+        let fourth = issue(&stage, &bill_again(&stage, &draft).await).await;
+        pay(&stage, &fourth).await;
+        assert_eq!(available(&stage).await, 0);
+        adds_up(&stage).await;
+        // Given away for good.
+        void(&stage, &fourth).await;
+        let found = closed(&stage, "2027-03-01T02:00:00Z").await;
+        let numbers: Vec<_> = found.iter().map(|row| row.number.as_deref().unwrap_or("none")).collect();
+        assert_eq!(numbers, ["INV-000001", "INV-000002", "CN-000001", "INV-000003", "CN-000002", "none", "INV-000004", "INV-000005", "CN-000003", "INV-000006"]);
+        assert_eq!((messages(found.last().unwrap()), available(&stage).await), (vec![], 0));
+        adds_up(&stage).await;
+        let turn = db.write(Scope::System, |tx| Box::pin(async move { tx.execute("UPDATE invoices SET body = REPLACE(body, '\"quantity\":8,', '\"quantity\":7,') WHERE number = 'INV-000005'", &[]).await }));
+        assert_eq!(turn.await.unwrap(), 1);
+        let told = engine::books::verify(&db.db).await.unwrap().differences;
+        assert!(told.iter().any(|one| one.detail.contains("another one stands in its place and does not say the same")), "{told:?}");
     }
 
     async fn messages_are_charged_in_the_currency_of_the_plan(db: TestDb) {
@@ -384,6 +576,11 @@ testkit::both! {
         assert_eq!(after.iter().map(|row| row.state.as_str()).collect::<Vec<_>>(), ["paid", "void", "paid"]);
         let (_, pdf) = invoices::printing::document(&kept.engine, &operator(), after[2].id).await.unwrap();
         assert!(pdf.starts_with(b"%PDF-"));
+        // The operator's log tells of it, and whose they were.
+        let asked = serde_json::from_value(json!({"tenant_id": stage.tenant, "about": "invoice"})).unwrap();
+        let told = engine::audit::search(kept.engine.parts(), &operator(), &asked).await.unwrap().data;
+        let told: Vec<_> = told.iter().map(|entry| (entry.action.as_str(), entry.tenant.as_ref().unwrap().name.as_str())).collect();
+        assert_eq!(told, ["invoice.voided", "invoice.paid", "invoice.issued", "invoice.issued"].map(|action| (action, "Acme")));
         adds_up(&kept).await;
     }
 

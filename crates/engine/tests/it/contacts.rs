@@ -1,12 +1,14 @@
 //! Contacts, as programs use them: made, found, merged, written to, imported and exported.
 
 use engine::{
-    Error,
+    Error, audit,
     contacts::{
         self, ContactQuery, ContactView,
-        export::{Export, ExportQuery, Format},
+        export::{Export, ExportQuery},
         import::{self, ImportQuery, ImportView, Receiver},
     },
+    export::Format,
+    keys::Caller,
     once::{Repeat, Reply},
     segments,
 };
@@ -243,6 +245,40 @@ testkit::both! {
         // Its events tell the end once, and its file is gone.
         assert_eq!(import::purge(&stage.engine).await.unwrap(), 0);
         assert_eq!(import::run(&stage.engine).await.unwrap(), 0);
+    }
+
+    async fn an_import_is_told_by_what_its_file_was_and_what_became_of_its_rows(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        let person = Caller { user_id: Some(model::UserId::from_ulid(9)), ..crate::setting::member(stage.tenant) };
+        let job = std::mem::replace(&mut stage.caller, person.clone());
+        let list = contacts::lists::create(&stage.engine, &person, &Repeat::NONE, serde_json::from_value(json!({"name": "News"})).unwrap()).await;
+        let list = json_of(list)["id"].as_str().unwrap().to_owned();
+        create(&stage, json!({"email": "bob@example.com"})).await;
+        let file = b"email,plan\nada@example.com,pro\nbob@example.com,pro\nnobody,pro\n";
+        let done = import_file(&stage, json!({ "list_id": list }), "text/csv", file).await;
+        let held = receive(&stage, json!({}), "text/csv", b"email\neve@example.com\n").await.unwrap();
+        let held: ImportId = held["id"].as_str().unwrap().parse().unwrap();
+        import::cancel(&stage.engine, &stage.caller, &Repeat::NONE, held).await.unwrap();
+        stage.caller = job;
+
+        let told = async |id: ImportId| {
+            let query = serde_json::from_value(json!({ "subject": id })).unwrap();
+            let page = audit::search(stage.engine.parts(), &stage.caller, &query).await.unwrap();
+            page.data.into_iter().rev().map(|entry| (entry.action, entry.actor, entry.detail)).collect::<Vec<_>>()
+        };
+        let sha256 = "7d114f224b4654a74b2ab3e4b6978a54411498a283d92fdd1bff7b194b507c5a";
+        let (of_file, by) = (json!({"sha256": sha256, "size": 62, "list_id": list, "on_duplicate": "update"}), person.actor());
+        let mut ended = of_file.clone();
+        for (name, value) in [("by", json!(by)), ("rows", json!(3)), ("created", json!(1)), ("updated", json!(1)), ("skipped", json!(0)), ("failed", json!(1)), ("duplicates", json!(0))] {
+            ended[name] = value;
+        }
+        let expected = [("contacts.import_started", by.clone(), of_file), ("contacts.imported", "system".to_owned(), ended)];
+        assert_eq!(told(done.id).await, expected.map(|(action, actor, detail)| (action.to_owned(), actor, detail)));
+        let canceled = told(held).await;
+        assert_eq!((canceled[1].0.as_str(), &canceled[1].1, &canceled[1].2["rows"]), ("contacts.import_canceled", &by, &json!(0)));
+        let query = serde_json::from_value(json!({"subject": "plan"})).unwrap();
+        let declared = audit::search(stage.engine.parts(), &stage.caller, &query).await.unwrap().data.remove(0);
+        assert_eq!((declared.action.as_str(), declared.detail), ("contact_attribute.created", json!({"type": "text", "import": done.id})));
     }
 
     async fn an_import_can_be_canceled(db: TestDb) {

@@ -116,6 +116,21 @@ impl Transport for Guarded {
 }
 
 testkit::both! {
+    async fn a_password_in_an_endpoints_address_stands_neither_in_the_log_nor_in_exchanges(db: TestDb) {
+        let (stage, _) = stage(&db).await;
+        let made = make(&stage, json!({ "url": format!("{OTHER_URL}?token=hush-hush&v=1"), "events": ["message.accepted"] })).await;
+        sms(&stage).await;
+        stage.dispatch().await;
+        stage.pass(2_000).await;
+        assert!(posted(&stage).iter().any(|call| call.url.ends_with("?token=hush-hush&v=1")));
+        let change = body(json!({ "url": format!("{OTHER_URL}?token=other-hush") }));
+        endpoints::patch(&stage.engine, &stage.caller, made.id, change).await.unwrap();
+        let exchanges = column(&db, "SELECT exchange FROM attempts WHERE exchange LIKE '%audit.example%'").await;
+        assert!(exchanges.contains("/hooks?token=••••&v=••••\\n") && !exchanges.contains("hush"), "{exchanges}");
+        let told = column(&db, "SELECT detail FROM audit_log WHERE action LIKE 'endpoint.%'").await;
+        assert!(told.matches("/hooks?secret:").count() == 3 && !told.contains("hush"), "{told}");
+    }
+
     async fn events_are_posted_signed_and_once(db: TestDb) {
         let (stage, _) = stage(&db).await;
         let made = make(&stage, json!({ "url": URL, "events": ["message.accepted", "message.sent"] })).await;

@@ -6,6 +6,7 @@ use engine::{
     keys::Caller,
     money::{credits, prices},
     once::Repeat,
+    tenants,
 };
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -249,6 +250,74 @@ testkit::both! {
         assert_eq!(lines(&found[2]), lines(&drafts[2]), "what was issued stays as it was");
     }
 
+    async fn a_draft_is_mended_before_it_is_issued(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        let taxes = json!([{"country": "DE", "name": "VAT", "rate_ppm": 190_000}, {"name": "none", "rate_ppm": 0}]);
+        settle(&stage, json!({"issues_by_itself": false, "taxes": taxes})).await;
+        subscribe(&stage, json!({"customer": {"country": "FR"}})).await;
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        let draft = all(&stage).await.remove(0);
+        assert_eq!((draft.total.amount_micros, draft.customer.country.as_deref()), (30_000_000, Some("FR")));
+        subscribe(&stage, json!({"customer": {"country": "DE", "name": "Acme GmbH"}})).await;
+        settle(&stage, json!({"seller": {"name": "Host"}, "payment": ["IBAN DE02 1203"], "due_days": 30})).await;
+        set_clock(&stage, "2026-12-02T12:00:00Z");
+        invoices::renew(&stage.engine, &operator(), &Repeat::NONE, draft.id).await.unwrap();
+        let renewed = all(&stage).await.remove(0);
+        assert_eq!((renewed.state.as_str(), renewed.total.amount_micros, renewed.taxes[0].amount_micros), ("draft", 35_700_000, 5_700_000));
+        assert_eq!((renewed.seller.name.as_str(), renewed.customer.name.as_deref()), ("Host", Some("Acme GmbH")));
+        assert_eq!((&renewed.lines, told(&stage).await.len()), (&draft.lines, 0));
+        // What was mended since is on it as well once it is issued, and never afterwards.
+        subscribe(&stage, json!({"customer": {"country": "DE", "name": "Acme AG"}})).await;
+        invoices::issue(&stage.engine, &operator(), &Repeat::NONE, draft.id).await.unwrap();
+        let issued = all(&stage).await.remove(0);
+        assert_eq!((issued.customer.name.as_deref(), issued.total.amount_micros), (Some("Acme AG"), 35_700_000));
+        assert_eq!((issued.payment_details.len(), issued.due_at), (1, Some("2027-01-01T12:00:00Z".parse().unwrap())));
+        assert_eq!(invoices::renew(&stage.engine, &operator(), &Repeat::NONE, draft.id).await.unwrap_err().code, "invoice_state");
+        assert_eq!(engine::books::verify(&db.db).await.unwrap().differences, []);
+    }
+
+    async fn the_next_overdue_invoice_is_told_once_the_first_is_paid(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        for at in ["2026-12-01T02:00:00Z", "2027-01-01T02:00:00Z"] {
+            set_clock(&stage, at);
+            close(&stage).await;
+        }
+        set_clock(&stage, "2027-01-20T02:00:00Z");
+        closing::note_overdue(&stage.engine).await.unwrap();
+        let found = all(&stage).await;
+        let before = told(&stage).await.len();
+        pay(&stage, &found[0]).await.unwrap();
+        assert_eq!(told(&stage).await[before..], ["invoice.paid", "invoice.overdue"]);
+        assert_eq!(subscribe(&stage, json!({})).await.past_due_since, found[1].due_at);
+        pay(&stage, &found[1]).await.unwrap();
+        assert_eq!((told(&stage).await[before + 2..].len(), subscribe(&stage, json!({})).await.past_due_since), (1, None));
+    }
+
+    async fn a_tenant_does_not_choose_its_tax(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        let taxes = json!([{"country": "DE", "name": "VAT", "rate_ppm": 190_000}, {"name": "none", "rate_ppm": 0}]);
+        settle(&stage, json!({ "taxes": taxes })).await;
+        let own = Caller { is_operator: false, ..stage.caller.clone() };
+        let move_to = async |country: &str| {
+            let change = serde_json::from_value(json!({ "default_country": country })).unwrap();
+            tenants::patch_own(stage.engine.parts(), &own, change).await
+        };
+        assert_eq!(move_to("US").await.unwrap_err().code, "country_decides_tax");
+        let german = serde_json::from_value(json!({"default_country": "DE"})).unwrap();
+        tenants::patch(stage.engine.parts(), &operator(), stage.tenant, german).await.unwrap();
+        // Numbers are read as American ones from then on, and the invoice goes to Germany as before.
+        assert_eq!(move_to("US").await.unwrap().default_country.as_deref(), Some("US"));
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        let invoice = all(&stage).await.remove(0);
+        assert_eq!((invoice.customer.country.as_deref(), invoice.total.amount_micros), (Some("DE"), 35_700_000));
+        // What the operator said is the operator's.
+        subscribe(&stage, json!({"customer": {"country": "FR"}})).await;
+        move_to("GB").await.unwrap();
+        assert_eq!(subscribe(&stage, json!({})).await.customer.country.as_deref(), Some("FR"));
+    }
+
     async fn who_does_not_pay_is_past_due_until_it_does(db: TestDb) {
         let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
         set_clock(&stage, "2026-12-01T02:00:00Z");
@@ -271,6 +340,9 @@ testkit::both! {
         assert_eq!(subscribe(&stage, json!({})).await.past_due_since, None);
         assert_ne!(stage.try_send(marketing, None).await.map_err(|error| error.code), Err("subscription_past_due"));
         assert_eq!(told(&stage).await, ["invoice.issued", "invoice.overdue", "invoice.paid"]);
+        // Who did it is on record, also where it was nobody.
+        let log = crate::setting::column(&db, "SELECT actor || ' ' || action FROM audit_log WHERE action LIKE 'invoice.%' ORDER BY id").await;
+        assert_eq!(log.lines().collect::<Vec<_>>(), ["system invoice.issued", "system invoice.overdue", "system invoice.paid"]);
     }
 
     async fn a_credit_note_is_nothing_to_be_paid_and_a_payment_is_not_older_than_what_it_pays(db: TestDb) {
@@ -308,6 +380,43 @@ testkit::both! {
         let refused = crate::plans::try_subscribe(&stage, json!({"customer": {"name": "Käufer 株式会社", "email": "a@acme.example"}})).await.unwrap_err();
         assert!(refused.errors[0].pointer == "/customer/name" && refused.errors[0].detail.contains("`株`"), "{refused:?}");
         subscribe(&stage, json!({"customer": {"name": "Käufer <&> Ελλάς Москва"}})).await;
+    }
+
+    async fn what_cannot_be_printed_stays_a_draft_until_it_is_put_right(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+        let name = serde_json::from_value(json!({"name": "東京堂"})).unwrap();
+        engine::tenants::patch(stage.engine.parts(), &operator(), stage.tenant, name).await.unwrap();
+        set_clock(&stage, "2026-12-01T02:00:00Z");
+        close(&stage).await;
+        assert_eq!((close(&stage).await, all(&stage).await.len()), (0, 1), "the month is closed");
+        let draft = all(&stage).await.remove(0);
+        let mail = draft.mail.unwrap();
+        let why = mail.failure.unwrap();
+        assert_eq!((draft.state.as_str(), draft.number, why.code.as_str(), mail.next_try_at), ("draft", None, "invoice_unprintable", None));
+        assert!(why.detail.contains("the customer's name has the character `東` (U+6771)") && why.detail.contains("PATCH /v1/subscription"), "{}", why.detail);
+        let unmailed = async || {
+            let read = db.read(Scope::System, |tx| Box::pin(async move { store::alert_facts::unmailed(tx, 9).await }));
+            read.await.unwrap().len()
+        };
+        let issue = async || invoices::issue(&stage.engine, &operator(), &Repeat::NONE, draft.id).await;
+        assert_eq!((unmailed().await, issue().await.unwrap_err().code), (1, "invoice_unprintable"));
+        subscribe(&stage, json!({"customer": {"name": "Tokyodo KK", "email": "a@acme.example"}})).await;
+        assert_eq!(engine::invoices::mailing::run(&stage.engine).await.unwrap(), 0, "a draft is not mailed");
+        issue().await.unwrap();
+        let issued = all(&stage).await.remove(0);
+        assert_eq!((issued.state.as_str(), issued.number.as_deref(), issued.customer.name.as_deref()), ("issued", Some("INV-000001"), Some("Tokyodo KK")));
+        assert_eq!((unmailed().await, issued.mail.map(|mail| mail.failure)), (0, Some(None)));
+        assert_eq!(engine::books::verify(&db.db).await.unwrap().differences, []);
+        // Of who is gone nobody can say the name otherwise.
+        let back = serde_json::from_value(json!({"name": "京"})).unwrap();
+        engine::tenants::patch(stage.engine.parts(), &operator(), stage.tenant, back).await.unwrap();
+        subscribe(&stage, json!({"customer": null})).await;
+        set_clock(&stage, "2026-12-10T00:00:00Z");
+        engine::tenants::delete(stage.engine.parts(), &operator(), stage.tenant).await.unwrap();
+        set_clock(&stage, "2026-12-10T01:00:00Z");
+        engine::tenants::removal::run(&stage.engine).await.unwrap();
+        let last = invoices::list(&stage.engine, &operator(), &InvoicesQuery::default()).await.unwrap().data.remove(0);
+        assert_eq!((last.state.as_str(), last.number.as_deref(), last.customer.name), ("issued", Some("INV-000002"), Some(stage.tenant.to_string())));
     }
 
     async fn what_is_forgiven_stays_forgiven_and_the_next_delay_is_not(db: TestDb) {

@@ -66,10 +66,10 @@ async fn written_to(host: &Stage) -> Vec<String> {
     read.await.unwrap()
 }
 
-async fn unmailed(stage: &Stage) -> i64 {
+async fn unmailed(stage: &Stage) -> usize {
     let db = &stage.world.ports.db;
-    let read = db.read(Scope::System, |tx| Box::pin(async move { store::invoices::unmailed(tx, 9).await }));
-    read.await.unwrap()
+    let read = db.read(Scope::System, |tx| Box::pin(async move { store::alert_facts::unmailed(tx, 9).await }));
+    read.await.unwrap().len()
 }
 
 testkit::both! {

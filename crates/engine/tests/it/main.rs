@@ -6,6 +6,7 @@ extern crate tidings_engine as engine;
 
 mod access;
 mod accounts;
+mod alert_budgets;
 mod alert_kinds;
 mod alert_letters;
 mod alerts;
@@ -37,6 +38,7 @@ mod mailed;
 mod money;
 mod naive;
 mod once;
+mod operators_log;
 mod path;
 mod plans;
 mod prices;

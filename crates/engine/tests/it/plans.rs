@@ -96,6 +96,52 @@ async fn told(stage: &Stage) -> Vec<(String, i64)> {
 }
 
 testkit::both! {
+    async fn a_channel_a_new_plan_adds_begins_with_what_was_used_this_month(db: TestDb) {
+        let mails = json!([{"channel": "email", "included": 100}]);
+        let stage = subscribed(&db, "2026-10-20T12:00:00Z", "UTC", mails.clone()).await;
+        stage.send(sms(1)).await;
+        set_clock(&stage, "2026-11-10T12:00:00Z");
+        for number in 2..6 {
+            stage.send(sms(number)).await;
+        }
+        let refused = json!({"to": {"phone": REFUSED}, "channel": "sms", "content": {"text": "Hello"}});
+        stage.send(refused).await;
+        stage.dispatch().await;
+        let clean = async || assert_eq!(tidings_engine::books::verify(&db.db).await.unwrap().differences, []);
+        clean().await;
+        let with_texts = plan(&stage, json!([{"channel": "email", "included": 100}, {"channel": "sms", "included": 6}])).await;
+        subscribe(&stage, json!({ "plan_id": with_texts })).await;
+        assert_eq!(used(&stage).await, 4, "what failed does not count, nor what was sent last month");
+        clean().await;
+        let refused = stage.engine.send_batch(&stage.caller, batch(3).as_bytes(), None).await.unwrap_err();
+        assert_eq!(refused.quota.map(|quota| (quota.used, quota.remaining)), Some((4, 2)));
+        stage.send(sms(7)).await;
+        stage.dispatch().await;
+        assert_eq!((used(&stage).await, told(&stage).await), (5, vec![("quota.warning".to_owned(), 80)]));
+        // Without the channel nobody counts it; with it again all of the month counts.
+        let without = plan(&stage, mails).await;
+        subscribe(&stage, json!({ "plan_id": without })).await;
+        stage.send(sms(8)).await;
+        stage.dispatch().await;
+        clean().await;
+        let more = plan(&stage, json!([{"channel": "sms", "included": 6, "overage_micros": 5, "limit": 8}])).await;
+        subscribe(&stage, json!({ "plan_id": more })).await;
+        assert_eq!(used(&stage).await, 6);
+        clean().await;
+        // What came too late for that, a minute later.
+        let tenant = stage.tenant;
+        let write = stage.world.ports.db.write(Scope::System, move |tx| {
+            Box::pin(async move { tx.execute("UPDATE quota_counters SET used = 5 WHERE tenant_id = $1 AND used = 6", &[&tenant]).await })
+        });
+        assert_eq!(write.await.unwrap(), 1);
+        assert_eq!(tidings_engine::plans::recount::run(&stage.engine).await.unwrap(), 0);
+        stage.world.clock.advance_ms(60_000);
+        assert_eq!(tidings_engine::plans::recount::run(&stage.engine).await.unwrap(), 1);
+        assert_eq!((used(&stage).await, tidings_engine::plans::recount::run(&stage.engine).await.unwrap()), (6, 0));
+        stage.engine.send_batch(&stage.caller, batch(2).as_bytes(), None).await.unwrap();
+        assert_eq!(code(&stage, sms(9)).await, "quota_exceeded");
+    }
+
     async fn sending_stops_where_the_plan_ends(db: TestDb) {
         let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 5}])).await;
         for number in 0..3 {
@@ -361,7 +407,8 @@ testkit::both! {
         subscribe(&stage, json!({ "plan_id": little })).await;
         stage.send(sms(18)).await;
         stage.send(sms(19)).await;
-        assert_eq!(told(&stage).await, warned(&[80, 90, 80, 90, 90]));
+        assert_eq!(told(&stage).await, warned(&[80, 90, 80, 90, 80, 90]), "18 of 21 are told with the change");
+        assert_eq!(engine::books::verify(&db.db).await.unwrap().differences, [], "what is told anew is told once");
     }
 
     async fn one_invoice_has_one_currency_at_every_door(db: TestDb) {

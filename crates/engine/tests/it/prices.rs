@@ -390,8 +390,38 @@ testkit::both! {
         let written = sheet::export(stage.engine.parts(), &operator, None).await.unwrap();
         assert!(String::from_utf8(written).unwrap().contains("\r\nsms,,IN,,,,segment,5,4,\r\n"));
         // The tenant sees its prices, and not what the provider takes.
-        let seen = prices::list(stage.engine.parts(), &Caller { is_operator: false, ..stage.caller.clone() }, Some(1), None).await.unwrap();
-        assert!(seen.data[0].rows.iter().all(|row| row.cost_micros.is_none()));
+        let tenant = Caller { is_operator: false, ..stage.caller.clone() };
+        let seen = prices::get(stage.engine.parts(), &tenant, Some(version)).await.unwrap();
+        assert!(seen.rows.len() == 3 && seen.rows.iter().all(|row| row.cost_micros.is_none()), "{seen:?}");
+        let listed = prices::list(stage.engine.parts(), &tenant, Some(1), None).await.unwrap();
+        assert_eq!((listed.data[0].version, listed.data[0].row_count), (version, 3));
+    }
+
+    async fn a_call_whose_minutes_nobody_told_costs_one_beside_long_ones(db: TestDb) {
+        let rows = json!([{ "channel": "voice", "unit": "minute", "amount_micros": 10, "cost_micros": 4 }]);
+        let stage = at_prices(&db, 10_000, rows.clone()).await;
+        for number in 1..4 {
+            stage.send(json!({ "to": { "phone": format!("+1555010000{number}") }, "channel": "voice", "content": { "say": "Hello" } })).await;
+        }
+        stage.dispatch().await;
+        let tenant = stage.tenant;
+        let write = db.db.write(store::Scope::System, move |tx| {
+            Box::pin(async move {
+                let calls = tx.execute("UPDATE messages SET segments = NULL WHERE tenant_id = $1", &[&tenant]).await?;
+                let long = "UPDATE messages SET segments = 7 WHERE tenant_id = $1 AND id = (SELECT id FROM messages WHERE tenant_id = $1 ORDER BY id LIMIT 1)";
+                tx.execute("UPDATE message_counters SET segments = 0 WHERE tenant_id = $1", &[&tenant]).await?;
+                // Sums of busy tenants lie in several rows.
+                let sums = "UPDATE message_counters SET segments = 7 WHERE tenant_id = $1 AND shard = (SELECT shard FROM message_counters WHERE tenant_id = $1 AND sent > 0 ORDER BY shard LIMIT 1)";
+                Ok::<_, store::Error>((calls, tx.execute(long, &[&tenant]).await?, tx.execute(sums, &[&tenant]).await?))
+            })
+        });
+        assert_eq!(write.await.unwrap(), (3, 1, 1));
+        stage.world.clock.advance_ms(1_000);
+        for caller in [Caller::system(None), stage.caller.clone()] {
+            let view = stage.engine.what_if(&caller, body::<WhatIf>(json!({ "currency": "USD", "rows": rows }))).await.unwrap();
+            assert_eq!([&view.today, &view.then, &view.provider_cost].map(|money| money.amount_micros), [90, 90, 36]);
+            assert_eq!((view.data[0].messages, view.data[0].segments), (3, 7));
+        }
     }
 
     async fn what_is_tried_is_what_was_charged_by_kind(db: TestDb) {

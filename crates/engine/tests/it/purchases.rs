@@ -136,6 +136,39 @@ impl Shop {
         }
     }
 
+    /// A second tenant of the same installation and the same Stripe.
+    pub async fn beside(&self) -> Self {
+        let stage = crate::hooks::neighbour(&self.stage).await;
+        let (stripe, events, lost) = (Arc::clone(&self.stripe), Arc::clone(&self.events), Arc::clone(&self.lost));
+        let shop = Self { stage, stripe, events, lost };
+        shop.change(json!({"mode": "prepaid"})).await;
+        shop
+    }
+
+    /// An event with this body, signed as Stripe signs it.
+    pub fn signed(&self, body: &str) -> HttpCall {
+        let at = crate::hooks::now(&self.stage).as_seconds();
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"whsec_simulated");
+        let tag = aws_lc_rs::hmac::sign(&key, format!("{at}.{body}").as_bytes());
+        let tag: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        HttpCall::new(model::Method::Post, "https://messages.test/hooks/stripe".to_owned())
+            .body("application/json", body.to_owned())
+            .header("stripe-signature", format!("t={at},v1={tag}"))
+    }
+
+    /// The operator's open alerts of a kind, once they were looked at.
+    pub async fn alerts(&self, kind: &str) -> Vec<tidings_engine::alerts::AlertView> {
+        use tidings_engine::alerts::{self, AlertQuery, AlertStateFilter};
+        for _ in 0..8 {
+            self.stage.world.clock.advance_ms(60_000);
+            alerts::watch(&self.stage.engine).await.unwrap();
+        }
+        let query = AlertQuery { state: Some(AlertStateFilter::Open), ..AlertQuery::default() };
+        let operator = tidings_engine::keys::Caller::system(None);
+        let page = alerts::list(self.parts(), &operator, &query).await.unwrap();
+        page.data.into_iter().filter(|alert| alert.kind.as_str() == kind).collect()
+    }
+
     /// Has the next so many answers get lost.
     pub fn lose(&self, answers: u32) {
         *self.lost.lock().unwrap() = answers;
@@ -457,5 +490,89 @@ testkit::both! {
         assert!(kept.contains(r#""stripe.secret_key":{"from":null,"to":"secret:"#) && !kept.contains("sk_test_simulated") && !kept.contains("ated\""), "{kept}");
         let mine = payments::get(shop.parts(), &tidings_engine::keys::Caller { is_operator: false, ..shop.stage.caller.clone() }).await;
         assert_eq!(mine.unwrap_err().code, "operator_only");
+    }
+
+    async fn a_payment_brings_credit_to_one_purchase_only(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let other = shop.beside().await;
+        let (mine, theirs) = (shop.buy(5 * M).await, other.buy(5 * M).await);
+        shop.on_page(&mine, "paid", CARD);
+        let paid = shop.take_events();
+        // Events of the same payment that name the other tenant's purchase, and one there is not.
+        let names = |purchase: &Value, tenant: &Shop| {
+            let ids = |text: String| {
+                let text = text.replace(mine["id"].as_str().unwrap(), purchase["id"].as_str().unwrap());
+                let text = text.replace(&shop.stage.tenant.to_string(), &tenant.stage.tenant.to_string());
+                text.replace("evt_", &format!("evt_{}_{}_", tenant.stage.tenant, purchase["id"].as_str().unwrap()))
+            };
+            paid.iter().map(|event| shop.signed(&ids(String::from_utf8_lossy(&event.body).into_owned()))).collect::<Vec<_>>()
+        };
+        for event in &paid {
+            shop.post(event).await.unwrap();
+        }
+        let unknown = json!({"id": "pur_01ARZ3NDEKTSV4RRFFQ69G5FAV"});
+        for event in names(&theirs, &other).iter().chain(&names(&unknown, &other)).chain(&names(&unknown, &shop)) {
+            shop.post(event).await.unwrap();
+        }
+        assert_eq!((shop.balance().await, other.balance().await), ((5 * M, 5 * M), (0, 0)));
+        assert_eq!((shop.all().await.len(), other.purchase(&theirs).await["state"].clone()), (1, json!("open")));
+        let told = shop.alerts("payment_stray").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        let payment = crate::setting::column(&db, "SELECT payment FROM credit_purchases WHERE payment IS NOT NULL").await;
+        assert!(told[0].title.contains(&payment) && told[0].detail.contains(theirs["id"].as_str().unwrap()) && told[0].detail.contains(mine["id"].as_str().unwrap()), "{told:?}");
+        // The other tenant pays for its purchase after all, and twice.
+        other.on_page(&theirs, "paid", CARD);
+        let events = other.take_events();
+        for event in &events {
+            other.post(event).await.unwrap();
+        }
+        assert_eq!(other.balance().await, (5 * M, 5 * M));
+        let is_payment = |event: &&HttpCall| String::from_utf8_lossy(&event.body).contains("payment_intent.succeeded");
+        let again = String::from_utf8_lossy(&events.iter().find(is_payment).unwrap().body).into_owned();
+        other.post(&other.signed(&again.replace("\"pi_", "\"pi_again_").replace("evt_", "evt_y"))).await.unwrap();
+        assert_eq!(other.balance().await, (5 * M, 5 * M));
+        let told = shop.alerts("payment_stray").await;
+        assert!(told.len() == 2 && told.iter().any(|alert| alert.detail.contains("pi_again_") && alert.detail.contains("paid by pi_")), "{told:?}");
+        // One is over because its money went back, the other because somebody says so.
+        shop.at_stripe("dashboard/refunds", &format!("payment_intent={payment}&amount=500"));
+        shop.tell().await;
+        let left = shop.alerts("payment_stray").await;
+        assert_eq!(left.len(), 1, "{left:?}");
+        tidings_engine::alerts::resolve(&shop.stage.engine, &tidings_engine::keys::Caller::system(None), &Repeat::NONE, left[0].id, Default::default()).await.unwrap();
+        shop.stage.world.clock.advance_ms(6 * 3_600_000);
+        assert_eq!(shop.alerts("payment_stray").await.len(), 0, "it does not come back");
+    }
+
+    async fn of_two_purchases_one_payment_names_at_once_one_is_paid(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let other = shop.beside().await;
+        let (mine, theirs) = (shop.buy(5 * M).await, other.buy(5 * M).await);
+        shop.on_page(&mine, "paid", CARD);
+        let paid = shop.take_events();
+        let named = |event: &HttpCall| {
+            let text = String::from_utf8_lossy(&event.body).replace(mine["id"].as_str().unwrap(), theirs["id"].as_str().unwrap());
+            shop.signed(&text.replace(&shop.stage.tenant.to_string(), &other.stage.tenant.to_string()).replace("evt_", "evt_x"))
+        };
+        let copies: Vec<HttpCall> = paid.iter().map(named).collect();
+        let posts = paid.iter().chain(&copies).map(|event| shop.post(event));
+        for posted in futures_util::future::join_all(posts).await {
+            posted.unwrap();
+        }
+        let (one, two) = (shop.balance().await.0, other.balance().await.0);
+        assert_eq!((one + two, shop.alerts("payment_stray").await.len()), (5 * M, 1), "{one} {two}");
+    }
+
+    async fn who_pays_for_a_deleted_tenant_is_told_to_the_operator(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let page = shop.buy(5 * M).await;
+        shop.on_page(&page, "paid", CARD);
+        let events = shop.take_events();
+        tidings_engine::tenants::delete(shop.parts(), &tidings_engine::keys::Caller::system(None), shop.stage.tenant).await.unwrap();
+        for event in events.iter().chain(&events) {
+            shop.post(event).await.unwrap();
+        }
+        let told = shop.alerts("payment_stray").await;
+        assert!(told.len() == 1 && told[0].detail.contains("5.00 USD") && told[0].detail.contains(&shop.stage.tenant.to_string()), "{told:?}");
+        assert_eq!(crate::setting::column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM credit_entries").await, "0");
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidings_engine::{
     keys::Caller,
-    money::{credits, follow_up, payments},
+    money::{credits, follow_up, payments, refunds},
     once::Repeat,
 };
 
@@ -111,5 +111,94 @@ testkit::both! {
         shop.jobs().await;
         assert_eq!((shop.all().await.len(), shop.balance().await.0), (3, 12 * M));
         assert_eq!(shop.all().await[0]["is_top_up"], true);
+    }
+
+    async fn that_events_do_not_come_is_told_to_the_operator(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let told = async || {
+            let open = shop.alerts("payment_unheard").await;
+            open.into_iter().map(|alert| (alert.times, alert.title)).collect::<Vec<_>>()
+        };
+        for payments in 1..3 {
+            let page = shop.buy(5 * M).await;
+            shop.on_page(&page, "paid", CARD);
+            shop.take_events();
+            assert_eq!(after(&shop, 300).await, 1);
+            let noun = if payments == 1 { "1 payment" } else { "2 payments" };
+            let title = format!("Stripe's events about {noun} did not come");
+            // One alert, however many: what it says stays what it said first.
+            let seen = told().await;
+            assert!(seen.len() == 1 && seen[0].0 == 1 && (payments == 2 || seen[0].1 == title), "{seen:?}");
+        }
+        // The endpoint is mended: an event comes.
+        let page = shop.buy(5 * M).await;
+        shop.on_page(&page, "paid", CARD);
+        shop.tell().await;
+        assert_eq!((told().await, shop.balance().await), (vec![], (15 * M, 15 * M)));
+    }
+
+    async fn one_row_that_errs_does_not_keep_the_others(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let other = shop.beside().await;
+        let mut payments = Vec::new();
+        for of in [&shop, &other] {
+            let page = of.buy(5 * M).await;
+            of.on_page(&page, "paid", CARD);
+            of.tell().await;
+            of.jobs().await;
+            let sql = "SELECT payment FROM credit_purchases WHERE payment IS NOT NULL ORDER BY id";
+            payments.push(crate::setting::column(&db, sql).await.lines().last().unwrap().to_owned());
+        }
+        // A number in the first one's ledger is taken: nothing more can be written there.
+        let (broken, mended) = ("UPDATE credit_ledgers SET entries = entries - 1 WHERE tenant_id = $1", "UPDATE credit_ledgers SET entries = entries + 1 WHERE tenant_id = $1");
+        let run = async |sql: &'static str| {
+            let tenant = shop.stage.tenant;
+            let write = db.db.write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[&tenant]).await }));
+            assert_eq!(write.await.unwrap(), 1);
+        };
+        run(broken).await;
+        for payment in &payments {
+            shop.at_stripe("dashboard/refunds", &format!("payment_intent={payment}&amount=100"));
+        }
+        // Only that there is something to ask is told.
+        for event in shop.take_events() {
+            if String::from_utf8_lossy(&event.body).contains("\"charge.refunded\"") {
+                let _ = shop.post(&event).await;
+            }
+        }
+        let sql = "UPDATE credit_purchases SET looks = looks + 1 WHERE tenant_id = $1";
+        run(sql).await;
+        assert_eq!(refunds::run(&shop.stage.engine).await.unwrap(), 2);
+        assert_eq!(other.balance().await, (4 * M, 4 * M));
+        assert_eq!(refunds::run(&shop.stage.engine).await.unwrap(), 0, "it waits");
+        run(mended).await;
+        shop.stage.world.clock.advance_ms(600_000);
+        assert_eq!(refunds::run(&shop.stage.engine).await.unwrap(), 1);
+        assert_eq!(shop.balance().await, (4 * M, 4 * M));
+    }
+
+    async fn what_two_purchases_of_old_have_goes_back_once(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        let other = shop.beside().await;
+        let (mine, theirs) = (shop.buy(5 * M).await, other.buy(5 * M).await);
+        for page in [&mine, &theirs] {
+            shop.on_page(page, "paid", CARD);
+        }
+        shop.tell().await;
+        shop.jobs().await;
+        // As an earlier version let them be: the second has the first one's payment.
+        let tenant = other.stage.tenant;
+        let write = db.db.write(store::Scope::System, move |tx| {
+            let sql = "UPDATE credit_purchases SET looks = looks + 1, payment = (SELECT p.payment FROM credit_purchases p WHERE p.tenant_id <> $1) WHERE tenant_id = $1";
+            Box::pin(async move { tx.execute(sql, &[&tenant]).await })
+        });
+        assert_eq!(write.await.unwrap(), 1);
+        let sql = "SELECT DISTINCT payment FROM credit_purchases";
+        let payment = crate::setting::column(&db, sql).await;
+        shop.at_stripe("dashboard/refunds", &format!("payment_intent={payment}&amount=200"));
+        shop.tell().await;
+        shop.jobs().await;
+        assert_eq!(refunds::run(&shop.stage.engine).await.unwrap(), 0);
+        assert_eq!(shop.balance().await.0 + other.balance().await.0, 8 * M);
     }
 }

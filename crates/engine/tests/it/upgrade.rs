@@ -16,6 +16,7 @@ use crate::{hooks::read, setting::column};
 const BEFORE: i64 = 22;
 const KINDS_BEFORE: usize = 9;
 const ACME: TenantId = TenantId::from_ulid(10);
+const OTHER: TenantId = TenantId::from_ulid(20);
 const ACCOUNT: AccountId = AccountId::from_ulid(3);
 
 /// What was counted of messages by then.
@@ -111,24 +112,10 @@ async fn fill(db: &TestDb, now: Timestamp) {
             }
             let sql = "INSERT INTO alert_watches (tenant_id, checked_at, created_at) VALUES ($1, $2, $2)";
             tx.execute(sql, &[&ACME, &Timestamp::EPOCH]).await?;
-            let rule = store::alert_rules::AlertRule {
-                tenant_id: ACME,
-                id: AlertRuleId::from_ulid(1),
-                kind: KINDS[2].word.to_owned(),
-                name: "Fewer arrive".to_owned(),
-                is_enabled: true,
-                threshold_micros: 55_000_000,
-                over_s: 3_600,
-                at_least: 10,
-                channel: None,
-                account_id: None,
-                for_s: 0,
-                quiet_s: 3_600,
-                deliver: "[]".to_owned(),
-                created_at: Timestamp::EPOCH,
-                updated_at: Timestamp::EPOCH,
-            };
-            store::alert_rules::put(tx, &rule).await
+            let sql = "INSERT INTO alert_rules (tenant_id, id, kind, name, is_enabled, threshold_micros, over_s, at_least, for_s, quiet_s, deliver, created_at, updated_at)
+                VALUES ($1, $2, $3, 'Fewer arrive', TRUE, 55000000, 3600, 10, 0, 3600, '[]', $4, $4)";
+            let params: [&dyn store::Param; 4] = [&ACME, &AlertRuleId::from_ulid(1), &KINDS[2].word, &Timestamp::EPOCH];
+            tx.execute(sql, &params).await.map(drop)
         })
     });
     write.await.unwrap();
@@ -184,5 +171,112 @@ fn a_tenant_of_an_earlier_version_finds_everything() {
         assert_eq!(kinds, expected, "what it deleted stays deleted");
         let kept = seen.iter().find(|rule| rule.kind == KINDS[2].kind).unwrap();
         assert_eq!((kept.name.as_str(), kept.threshold), ("Fewer arrive", 55.0), "what it changed stays as it is");
+    });
+}
+
+/// The version before payments were told apart for good, and when a credit note could be to be paid.
+const BEFORE_PAYMENTS: i64 = 39;
+
+/// What money was then: a payment two purchases have, a price list, and a credit note for an invoice below zero, which made its tenant past due.
+async fn fill_money(tx: &mut Tx, now: Timestamp) -> Result<(), store::Error> {
+    let due = now.plus_seconds(-86_400);
+    for (tenant, id, payment) in [(ACME, 1_u128, "pi_1"), (OTHER, 2, "pi_1"), (OTHER, 3, "pi_3")] {
+        let purchase = store::purchases::Purchase {
+            tenant_id: tenant,
+            id: model::PurchaseId::from_ulid(id),
+            provider: "stripe".to_owned(),
+            state: if id == 3 { "failed" } else { "paid" }.to_owned(),
+            amount: 5,
+            currency: "USD".to_owned(),
+            refunded: 0,
+            reference: None,
+            session: Some(format!("cs_{id}")),
+            payment: Some(payment.to_owned()),
+            url: None,
+            failure: None,
+            is_top_up: false,
+            saves_method: false,
+            looks: 0,
+            looked: 0,
+            entry: None,
+            disputes: "[]".to_owned(),
+            is_disputed: false,
+            ask_at: None,
+            actor: "stripe".to_owned(),
+            created_at: now,
+            updated_at: now,
+        };
+        store::purchases::put(tx, tenant, &purchase).await?;
+    }
+    let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 7}, {"channel": "email", "unit": "message", "amount_micros": 1}]);
+    let sql = "INSERT INTO price_lists (version, currency, valid_from, note, body, created_at) VALUES (1, 'USD', $1, '\"channel\":', $2, $1)";
+    tx.execute(sql, &[&now, &rows.to_string()]).await?;
+    for (id, kind, total) in [(1_u128, "invoice", -5_i64), (2, "credit_note", 5), (3, "invoice", 7)] {
+        let invoice = store::invoices::Invoice {
+            tenant_id: ACME,
+            id: model::InvoiceId::from_ulid(id),
+            kind: kind.to_owned(),
+            state: if id == 1 { "void" } else { "issued" }.to_owned(),
+            number: Some(format!("N-{id}")),
+            of_id: None,
+            currency: "USD".to_owned(),
+            starts_at: now.plus_seconds(i64::try_from(id).unwrap_or_default()),
+            ends_at: now.plus_seconds(9),
+            total,
+            body: "{}".to_owned(),
+            issued_at: Some(due),
+            due_at: Some(if id == 3 { now } else { due }),
+            paid_at: None,
+            payment: None,
+            voided_at: None,
+            mail: store::invoices::Mail::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        store::invoices::insert(tx, ACME, &invoice).await?;
+    }
+    let subscription = store::subscriptions::Subscription {
+        tenant_id: ACME,
+        plan_id: None,
+        trial_ends_at: None,
+        past_due_since: Some(due),
+        forgiven_until: None,
+        canceled_at: None,
+        cancel_said_at: None,
+        customer: "{}".to_owned(),
+        counted_from: now,
+        billed_until: now,
+        closes_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    store::subscriptions::put(tx, ACME, &subscription).await
+}
+
+#[test]
+fn money_of_an_earlier_version_is_put_right() {
+    testkit::on_each_older(BEFORE_PAYMENTS, async |db: TestDb| {
+        let now = Timestamp::from_seconds(1_800_000_000);
+        db.db.write(Scope::System, move |tx| Box::pin(async move { fill_money(tx, now).await })).await.unwrap();
+        assert!(!store::migrate(&db.db, now).await.unwrap().is_empty());
+        let seen = db.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                let mut credited = Vec::new();
+                for payment in ["pi_1", "cs_1", "cs_2", "pi_3", "cs_3"] {
+                    let found = store::payments::credited(tx, payment).await?;
+                    credited.push(found.map(|(tenant, id)| (tenant, id.ulid())));
+                }
+                let lists = store::prices::list(tx, i64::MAX, 9).await?;
+                let note = store::invoices::find(tx, ACME, model::InvoiceId::from_ulid(2)).await?.unwrap();
+                let past_due_since = store::subscriptions::find(tx, ACME).await?.unwrap().past_due_since;
+                let overdue =
+                    store::invoices::first_overdue(tx, ACME, None, now).await?.map(|invoice| invoice.id.ulid());
+                Ok::<_, store::Error>((credited, lists[0].row_count, note, past_due_since, overdue))
+            })
+        });
+        let (credited, row_count, note, past_due_since, overdue) = seen.await.unwrap();
+        assert_eq!(credited, [Some((ACME, 1)), Some((ACME, 1)), Some((OTHER, 2)), None, None]);
+        assert_eq!((row_count, past_due_since, overdue), (2, None, Some(3)));
+        assert_eq!((note.state.as_str(), note.due_at, note.paid_at), ("paid", None, note.issued_at));
     });
 }

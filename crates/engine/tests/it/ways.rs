@@ -300,6 +300,14 @@ testkit::both! {
         assert_eq!((costs(&db).await.as_str(), charges(&db).await.as_str()), ("email 3, sms 10", "email 3, sms 10"));
     }
 
+    async fn a_way_that_costs_nothing_adds_up(db: TestDb) {
+        let (stage, _) = twilio_and_resend(&db).await;
+        let price = |channel: &str, micros: i64| json!({ "channel": channel, "unit": "message", "amount_micros": micros });
+        pays_ahead(&stage, json!([price("sms", 10), price("email", 0)])).await;
+        let id = goes_on(&stage, "sms", "email").await;
+        assert_eq!((stage.message(id).await.cost_micros, balance(&stage).await), (Some(10), (90, 0, 10)));
+    }
+
     async fn a_dead_letter_that_was_sent_after_all_keeps_its_way_when_it_goes_another(db: TestDb) {
         let stage = Stage::in_world(World::answering(&db, |_| broken_before("connect_refused"))).await;
         let twilio = hooks::twilio_account(&stage).await;

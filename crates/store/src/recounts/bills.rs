@@ -5,13 +5,14 @@ use model::{Channel, InvoiceId, TenantId, Timestamp};
 use super::{Found, found};
 use crate::{Error, Given, Kind, Row, Tx};
 
-/// Invoices that were taken back after they had a number, by how many credit notes say so, where that is not one; and credit notes about something that is not there or was not taken back, which have -1.
+/// Invoices that were taken back after they had a number, by how many credit notes say so, where that is not one; and credit notes about something that is not there or was not taken back,
+/// which have -1.
 pub async fn miscredited(tx: &mut Tx, limit: i64) -> Result<Found<(TenantId, InvoiceId, i64)>, Error> {
     let sql = "SELECT i.tenant_id, i.id, COALESCE(n.notes, 0) FROM invoices i
             LEFT JOIN (SELECT tenant_id, of_id, COUNT(*) AS notes FROM invoices WHERE of_id IS NOT NULL GROUP BY tenant_id, of_id) n ON n.tenant_id = i.tenant_id AND n.of_id = i.id
-            WHERE i.kind = 'invoice' AND COALESCE(n.notes, 0) <> CASE WHEN i.state = 'void' AND i.number IS NOT NULL THEN 1 ELSE 0 END
-        UNION ALL SELECT c.tenant_id, c.id, -1 FROM invoices c LEFT JOIN invoices i ON i.tenant_id = c.tenant_id AND i.id = c.of_id AND i.kind = 'invoice'
-            WHERE c.kind <> 'invoice' AND i.id IS NULL";
+            WHERE i.kind <> 'credit_note' AND COALESCE(n.notes, 0) <> CASE WHEN i.state = 'void' AND i.number IS NOT NULL THEN 1 ELSE 0 END
+        UNION ALL SELECT c.tenant_id, c.id, -1 FROM invoices c LEFT JOIN invoices i ON i.tenant_id = c.tenant_id AND i.id = c.of_id AND i.kind <> 'credit_note'
+            WHERE c.kind = 'credit_note' AND i.id IS NULL";
     found(tx, sql, &[], limit, |mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
 }
 

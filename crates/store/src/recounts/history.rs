@@ -16,6 +16,12 @@ pub async fn price_lists(tx: &mut Tx) -> Result<Vec<(i64, String, Timestamp)>, E
     rows.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
 }
 
+/// When somebody last changed how the operator writes invoices, whose log this is.
+pub async fn billing_settings_changed(tx: &mut Tx, operator: TenantId) -> Result<Option<Timestamp>, Error> {
+    let sql = "SELECT MAX(at) FROM audit_log WHERE tenant_id = $1 AND action = 'billing_settings.updated'";
+    tx.row(sql, &[&operator]).await?.map_or(Ok(None), |mut row| row.get(0))
+}
+
 /// When somebody changed how a tenant pays or what plan it has, and what was changed: time, action and detail, the oldest first.
 pub async fn changes_of_billing(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(Timestamp, String, String)>, Error> {
     let sql = "SELECT at, action, detail FROM audit_log WHERE tenant_id = $1 AND subject = $2

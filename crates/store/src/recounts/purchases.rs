@@ -24,8 +24,8 @@ pub struct Mispurchased {
     pub refunds: i64,
 }
 
-/// The tenant's purchases that are paid and brought something else than they say, that brought something and are not paid, whose currency is another than the ledger's, or of which something else was given
-/// back than their refunds say.
+/// The tenant's purchases that are paid and brought something else than they say, that brought something and are not paid, whose currency is another than the ledger's, or of which something
+/// else was given back than their refunds say.
 pub async fn mispurchased(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Found<Mispurchased>, Error> {
     let sql = "SELECT p.id, p.state, p.amount, e.amount AS brought, p.refunded, COALESCE(r.refunds, 0) FROM credit_purchases p
         LEFT JOIN credit_entries e ON e.tenant_id = p.tenant_id AND e.number = p.entry AND e.kind = 'purchase' AND e.from_book = 'purchased' AND e.to_book = 'available'

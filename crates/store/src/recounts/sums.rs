@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{AccountId, Channel, Status, TemplateId, TenantId, Timestamp};
 
-use super::{Found, found};
+use super::{Found, NOT_OURS, found};
 use crate::{
     Dialect, Error, Row, Tx,
     charge_counters::{Counts, Key},
@@ -108,10 +108,11 @@ pub async fn uncounted(
     channel: Channel,
     since: Timestamp,
 ) -> Result<Option<(Timestamp, i64)>, Error> {
-    let sql = "SELECT MIN(m.created_at), COUNT(*) FROM messages m WHERE m.tenant_id = $1 AND m.channel = $2 AND m.created_at >= $3 AND m.sent_at IS NOT NULL
-        AND (m.topic IS NULL OR m.topic NOT LIKE '%:%')
-        AND NOT EXISTS (SELECT 1 FROM quota_counters q WHERE q.tenant_id = $1 AND q.channel = $2 AND q.starts_at <= m.created_at AND m.created_at < q.ends_at)";
-    let Some(mut row) = tx.row(sql, &[&tenant, &channel, &since]).await? else { return Ok(None) };
+    let sql = format!(
+        "SELECT MIN(m.created_at), COUNT(*) FROM messages m WHERE m.tenant_id = $1 AND m.channel = $2 AND m.created_at >= $3 AND m.sent_at IS NOT NULL AND {NOT_OURS}
+        AND NOT EXISTS (SELECT 1 FROM quota_counters q WHERE q.tenant_id = $1 AND q.channel = $2 AND q.starts_at <= m.created_at AND m.created_at < q.ends_at)"
+    );
+    let Some(mut row) = tx.row(&sql, &[&tenant, &channel, &since]).await? else { return Ok(None) };
     let first: Option<Timestamp> = row.get(0)?;
     Ok(first.zip(Some(row.get(1)?)))
 }

@@ -9,6 +9,7 @@ use store::{
     registrations::{self, Registration},
     tenants,
 };
+use testkit::TestDb;
 
 const ACME: TenantId = TenantId::from_ulid(10);
 const OTHER: TenantId = TenantId::from_ulid(20);
@@ -25,6 +26,7 @@ fn rule(tenant_id: TenantId, id: u128) -> AlertRule {
         name: "Bounces".to_owned(),
         is_enabled: true,
         threshold_micros: 4_000_000,
+        currency: Some("EUR".to_owned()),
         over_s: 86_400,
         at_least: 1_000,
         channel: None,
@@ -60,6 +62,7 @@ fn alert(tenant_id: TenantId, id: u128, state: &str) -> Alert {
         detail: "Of 2,000 mails 120 came back.".to_owned(),
         value_micros: 6_000_000,
         threshold_micros: 4_000_000,
+        currency: Some("EUR".to_owned()),
         state: state.to_owned(),
         times: 1,
         fired_at: at(4),
@@ -124,6 +127,43 @@ testkit::both! {
         assert_eq!((checked[&ACME], checked[&OTHER]), (at(100), at(160)));
         let held = write!(db, |tx| (alert_rules::hold(tx, ACME, Some(at(100))).await?, alert_rules::hold(tx, ACME, Some(at(99))).await?, alert_rules::hold(tx, ACME, None).await?));
         assert_eq!(held, (true, false, true));
+        write!(db, |tx| alert_rules::look_again(tx, ACME).await?);
+        assert!(!write!(db, |tx| alert_rules::hold(tx, ACME, Some(at(100))).await?), "a look that is under way comes to nothing");
+        assert_eq!(write!(db, |tx| alert_rules::claim_many(tx, &[ACME, OTHER], at(100), at(170)).await?), [ACME]);
+    }
+
+    async fn mails_and_costs_of_all_tenants_are_summed_by_day(db: TestDb) {
+        const DAY_S: i64 = 86_400;
+        let mail = |tenant, day: i64, provider: &str, topic: &str, sent: i64| {
+            let outcome = store::usage::Counts { sent, bounced: sent / 10, ..Default::default() };
+            let counts = store::message_counters::Counts { outcome, complained: 1, failed_recipient: 2, cost_micros: sent * 7, ..Default::default() };
+            let key = store::message_counters::Key {
+                channel: Channel::Email,
+                provider: provider.to_owned(),
+                topic: topic.to_owned(),
+                currency: if topic.is_empty() { "EUR" } else { "" }.to_owned(),
+                ..key(tenant, at(day * DAY_S + 3_600))
+            };
+            (key, counts)
+        };
+        let demo = TenantId::from_ulid(30);
+        let rows = [
+            mail(ACME, 1, "smtp", "", 1_000), mail(ACME, 2, "smtp", "", 100), mail(ACME, 9, "smtp", "", 10), mail(OTHER, 9, "smtp", "", 20),
+            mail(OTHER, 9, "ses", "", 30), mail(OTHER, 9, "ses", "alert:letter", 40), mail(demo, 9, "sandbox", "", 50),
+        ];
+        write!(db, |tx| {
+            for id in [ACME, OTHER, demo] {
+                tenants::insert(tx, &tenants::Tenant { is_demo: id == demo, ..crate::tenancy::tenant(id) }).await?;
+            }
+            store::message_counters::add_many(tx, 0, &rows.clone().into_iter().collect()).await?;
+        });
+        let found = write!(db, |tx| alert_facts::mails(tx, [at(2 * DAY_S), at(5 * DAY_S)], &["alert:letter"]).await?);
+        let sums: Vec<_> = found.iter().map(|(provider, sums)| (provider.as_str(), sums.map(|of| (of.sent, of.bounced, of.complained, of.failed_recipient)))).collect();
+        assert_eq!(sums, [("sandbox", [(50, 5, 1, 2); 2]), ("ses", [(30, 3, 1, 2); 2]), ("smtp", [(130, 13, 3, 6), (30, 3, 2, 4)])]);
+        let costs = write!(db, |tx| alert_facts::costs(tx, at(2 * DAY_S), at(9 * DAY_S)).await?);
+        assert_eq!(costs, [("EUR".to_owned(), at(2 * DAY_S), 700)], "neither before nor after, nor without a currency");
+        let costs = write!(db, |tx| alert_facts::costs(tx, at(9 * DAY_S), at(10 * DAY_S)).await?);
+        assert_eq!(costs, [("EUR".to_owned(), at(9 * DAY_S), 420)], "a demo tenant's are for show");
     }
 
     async fn alerts_are_listed_counted_told_and_purged(db: TestDb) {
@@ -211,7 +251,60 @@ testkit::both! {
         let lapsed = write!(db, |tx| alert_facts::lapsed(tx, OTHER, 9).await?);
         assert_eq!(lapsed.iter().map(|row| (row.kind.as_str(), row.name.as_str(), row.state.as_str())).collect::<Vec<_>>(), [("registration", "Mail", "rejected")]);
         assert_eq!(write!(db, |tx| alert_facts::tenants_in_trouble(tx, 9).await?), [ACME, OTHER]);
+        assert_eq!(write!(db, |tx| alert_facts::stuck_registrations(tx, 9).await?), []);
+        write!(db, |tx| tx.execute("UPDATE registrations SET state = 'operator_needed', problem = 'No answer.' WHERE tenant_id = $1", &[&OTHER]).await?);
+        let found = write!(db, |tx| alert_facts::stuck_registrations(tx, 9).await?);
+        assert_eq!(found.iter().map(|row| (row.kind.as_str(), row.problem.as_deref(), row.tenant.is_some())).collect::<Vec<_>>(), [("10dlc", Some("No answer."), true)]);
     }
+}
+
+/// Rules got a currency, and what fires ends with its rule.
+#[test]
+fn what_fired_under_a_rule_that_is_gone_is_over_and_budgets_are_in_ones_own_currency() {
+    testkit::on_each_older(39, async |db: TestDb| {
+        let sql = "INSERT INTO alert_rules (tenant_id, id, kind, name, is_enabled, threshold_micros, over_s, at_least, for_s, quiet_s, deliver, created_at, updated_at)
+            VALUES ($1, $2, $3, 'Rule', $4, 1, 0, 0, 0, 300, '[]', $5, $5)";
+        let alert = "INSERT INTO alerts (tenant_id, id, rule_id, kind, subject, severity, title, detail, value_micros, threshold_micros, state, times, fired_at, seen_at, telling)
+            VALUES ($1, $2, $2, 'cost', 'month', 'warning', 'T', 'D', 1, 1, 'firing', 1, $3, $3, 'firing')";
+        write!(db, |tx| {
+            for (id, currency) in [(ACME, "EUR"), (OTHER, "INR")] {
+                tenants::insert(tx, &tenants::Tenant { currency: currency.to_owned(), ..crate::tenancy::tenant(id) })
+                    .await?;
+            }
+            let ledger = "INSERT INTO credit_ledgers (tenant_id, mode, currency, available, reserved, revenue, purchased, adjusted, entries, created_at, updated_at)
+                VALUES ($1, 'prepaid', 'USD', 0, 0, 0, 0, 0, 0, $2, $2)";
+            tx.execute(ledger, &[&ACME, &at(1)]).await?;
+            for (tenant, id, kind, is_enabled) in [
+                (ACME, 1, "cost", true),
+                (ACME, 2, "cost", false),
+                (ACME, 3, "quota", true),
+                (OTHER, 4, "cost_forecast", true),
+            ] {
+                tx.execute(sql, &[&tenant, &AlertRuleId::from_ulid(id), &kind, &is_enabled, &at(1)]).await?;
+            }
+            alert_rules::put_states(tx, &[state(ACME, 1, "month"), state(ACME, 2, "month"), state(ACME, 9, "month")])
+                .await?;
+            for id in [1, 2, 9] {
+                tx.execute(alert, &[&ACME, &AlertId::from_ulid(id), &at(5)]).await?;
+            }
+        });
+        store::migrate(&db.db, at(9)).await.unwrap();
+        let rules = write!(db, |tx| [alert_rules::all(tx, ACME).await?, alert_rules::all(tx, OTHER).await?].concat());
+        let currencies: Vec<_> = rules.iter().map(|rule| rule.currency.as_deref()).collect();
+        assert_eq!(currencies, [Some("USD"), Some("USD"), None, Some("INR")], "that of the credit first");
+        let all = AlertId::from_ulid(u128::MAX);
+        let alerts = write!(db, |tx| alerts::list(tx, ACME, &Filter::default(), all, 9).await?);
+        let states: Vec<_> = alerts
+            .iter()
+            .map(|row| (row.id.ulid(), row.state.as_str(), row.resolved_at, row.telling.is_some()))
+            .collect();
+        assert_eq!(
+            states,
+            [(9, "resolved", Some(at(5)), false), (2, "resolved", Some(at(5)), false), (1, "firing", None, true)]
+        );
+        assert_eq!(alerts[2].currency.as_deref(), Some("USD"));
+        assert_eq!(write!(db, |tx| alert_rules::states(tx, ACME).await?), [state(ACME, 1, "month")]);
+    });
 }
 
 fn key(tenant_id: TenantId, at: Timestamp) -> store::message_counters::Key {

@@ -99,12 +99,13 @@ testkit::both! {
         };
         let (first, second) = (list("EUR"), list("USD"));
         assert_eq!(write!(db, |tx| prices::newest(tx).await?), 0);
-        assert_eq!(write!(db, |tx| (prices::insert(tx, &first).await?, prices::insert(tx, &second).await?)), (1, 2));
+        assert_eq!(write!(db, |tx| (prices::insert(tx, &first, 7).await?, prices::insert(tx, &second, 0).await?)), (1, 2));
         assert_eq!(write!(db, |tx| prices::newest(tx).await?), 2);
         assert_eq!(write!(db, |tx| prices::find(tx, 1).await?), Some(PriceList { version: 1, ..list("EUR") }));
         assert_eq!(write!(db, |tx| prices::find(tx, 3).await?), None);
         let found = write!(db, |tx| prices::list(tx, i64::MAX, 9).await?);
-        assert_eq!(found, [PriceList { version: 2, ..list("USD") }, PriceList { version: 1, ..list("EUR") }]);
+        let seen: Vec<_> = found.iter().map(|head| (head.version, head.currency.as_str(), head.row_count)).collect();
+        assert_eq!(seen, [(2, "USD", 0), (1, "EUR", 7)]);
         assert_eq!(write!(db, |tx| prices::list(tx, 2, 9).await?.len()), 1);
     }
 
@@ -115,7 +116,7 @@ testkit::both! {
         // The fourth replaces the second; the last counts before all others in its currency.
         let all = [("EUR", 9), ("USD", 30), ("USD", 20), ("USD", 30), ("EUR", 8), ("USD", 10)].map(list);
         write!(db, |tx| for list in &all {
-            prices::insert(tx, list).await?;
+            prices::insert(tx, list, 0).await?;
         });
         let versions = |lists: Vec<PriceList>| lists.into_iter().map(|list| list.version).collect::<Vec<_>>();
         assert_eq!(versions(write!(db, |tx| prices::latest_of_each(tx, 2).await?)), [4, 3, 1, 5]);
@@ -123,6 +124,11 @@ testkit::both! {
         let at = Timestamp::from_seconds;
         assert_eq!(write!(db, |tx| (prices::ahead(tx, "USD", at(10), at(0)).await?, prices::ahead(tx, "USD", at(10), at(20)).await?)), (2, 1));
         assert_eq!(write!(db, |tx| (prices::ahead(tx, "USD", at(9), at(0)).await?, prices::ahead(tx, "EUR", at(9), at(0)).await?)), (3, 0));
+        assert_eq!(write!(db, |tx| (prices::counting(tx, at(7)).await?, prices::counting(tx, at(20)).await?, prices::counting(tx, at(30)).await?)), (vec![], vec![1, 3], vec![1, 4]));
+        let counts = |list: Option<PriceList>| list.map(|list| list.version);
+        assert_eq!(write!(db, |tx| (counts(prices::counting_in(tx, "USD", at(9)).await?), counts(prices::counting_in(tx, "USD", at(40)).await?))), (None, Some(4)));
+        let coming = write!(db, |tx| prices::coming_in(tx, "USD", at(10), 9).await?);
+        assert_eq!(coming.into_iter().map(|head| head.version).collect::<Vec<_>>(), [3, 4]);
     }
 
     async fn ledgers_are_kept_and_their_tenants_hear_of_prices(db: TestDb) {

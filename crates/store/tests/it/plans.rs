@@ -147,9 +147,13 @@ testkit::both! {
         write!(db, |tx| quotas::put_many(tx, &written).await?);
         assert_eq!(write!(db, |tx| quotas::at(tx, ACME, at(19)).await?), [changed[0].clone(), counter(ACME, sms, 10, 0)]);
         assert_eq!(write!(db, |tx| quotas::at(tx, ACME, at(9)).await?), []);
-        assert_eq!(write!(db, |tx| quotas::counted_until(tx, ACME, mail).await?), Some(at(30)));
-        assert_eq!(write!(db, |tx| quotas::counted_until(tx, OTHER, sms).await?), None);
+        assert_eq!(write!(db, |tx| quotas::around(tx, ACME, mail, at(15)).await?), (Some(changed[0].clone()), Some(at(20))));
+        assert_eq!(write!(db, |tx| quotas::around(tx, ACME, mail, at(99)).await?), (Some(counter(ACME, mail, 20, 0)), None));
+        assert_eq!(write!(db, |tx| quotas::around(tx, OTHER, sms, at(99)).await?), (None, None));
         let all = write!(db, |tx| quotas::all(tx, ACME).await?);
         assert_eq!(all, [changed[0].clone(), counter(ACME, sms, 10, 0), counter(ACME, mail, 20, 0)]);
+        let longer = Counter { ends_at: at(45), ..counter(ACME, mail, 20, 0) };
+        write!(db, |tx| quotas::prolong(tx, &counter(ACME, mail, 20, 0), at(45)).await?);
+        assert_eq!(write!(db, |tx| quotas::at(tx, ACME, at(44)).await?), [longer]);
     }
 }

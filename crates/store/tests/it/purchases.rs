@@ -2,8 +2,9 @@
 
 use model::{PurchaseId, RefundId, TenantId, Timestamp};
 use store::{
-    Error, Scope,
+    Error, Scope, alert_facts,
     credits::{self, Ledger},
+    payments::{self, Finding},
     purchases::{self, PaymentMethod, PaymentSettings, Purchase, Refund},
 };
 
@@ -83,11 +84,11 @@ testkit::both! {
         assert_eq!(write!(db, |tx| purchases::list(tx, ACME, PurchaseId::from_ulid(2), 9).await?.len()), 1);
         assert_eq!(write!(db, |tx| purchases::of_payment(tx, "pi_2").await?), Some(paid));
         assert_eq!(write!(db, |tx| purchases::of_payment(tx, "pi_9").await?), None);
-        assert_eq!(write!(db, |tx| purchases::opening(tx, 9).await?), [rows[0].clone()]);
-        assert_eq!(write!(db, |tx| purchases::to_look_at(tx, 9).await?), [rows[0].clone(), rows[2].clone()]);
+        assert_eq!(write!(db, |tx| purchases::opening(tx, at(9), 9).await?), [rows[0].clone()]);
+        assert_eq!(write!(db, |tx| purchases::to_look_at(tx, at(9), 9).await?), [rows[0].clone(), rows[2].clone()]);
         assert_eq!(write!(db, |tx| purchases::topped_up(tx, ACME, at(0)).await?), (1, 20));
         assert_eq!(write!(db, |tx| purchases::topped_up(tx, ACME, at(2)).await?), (0, 0));
-        assert_eq!(write!(db, |tx| (purchases::disputed(tx, 9).await?, purchases::disputed(tx, 0).await?)), (1, 0));
+        assert_eq!(write!(db, |tx| (alert_facts::disputed(tx, 9).await?.len(), alert_facts::disputed(tx, 0).await?.len())), (1, 0));
         let undisputed = Purchase { disputes: "[]".to_owned(), ..purchase(ACME, 9, "paid") };
         write!(db, |tx| purchases::put(tx, ACME, &undisputed).await?);
         let newest = write!(db, |tx| purchases::with_disputes(tx, ACME, 1).await?);
@@ -106,7 +107,7 @@ testkit::both! {
         assert_eq!(write!(db, |tx| purchases::refund_by_provider(tx, ACME, "re_1").await?), Some(failed));
         assert_eq!(write!(db, |tx| purchases::refund_by_provider(tx, OTHER, "re_1").await?), None);
         assert_eq!(write!(db, |tx| purchases::refunds(tx, ACME, RefundId::from_ulid(9), 9).await?.len()), 2);
-        assert_eq!(write!(db, |tx| purchases::opening_refunds(tx, 9).await?), [refund(OTHER, 3, "opening")]);
+        assert_eq!(write!(db, |tx| purchases::opening_refunds(tx, at(9), 9).await?), [refund(OTHER, 3, "opening")]);
     }
 
     async fn who_runs_low_and_has_something_to_pay_with_is_found(db: TestDb) {
@@ -115,11 +116,11 @@ testkit::both! {
         };
         let ledger = Ledger { is_topping_up: true, top_ups: 2, ..Ledger::empty(ACME, "prepaid", "USD", at(1)) };
         write!(db, |tx| credits::put(tx, ACME, &ledger).await?);
-        assert_eq!(write!(db, |tx| purchases::running_low(tx, 9).await?), []);
+        assert_eq!(write!(db, |tx| purchases::running_low(tx, at(9), 9).await?), []);
         write!(db, |tx| purchases::put_method(tx, ACME, &method(1)).await?);
-        assert_eq!(write!(db, |tx| purchases::running_low(tx, 9).await?), [ACME]);
+        assert_eq!(write!(db, |tx| purchases::running_low(tx, at(9), 9).await?), [ACME]);
         write!(db, |tx| purchases::put_method(tx, ACME, &method(2)).await?);
-        assert_eq!(write!(db, |tx| purchases::running_low(tx, 9).await?), []);
+        assert_eq!(write!(db, |tx| purchases::running_low(tx, at(9), 9).await?), []);
         assert_eq!(write!(db, |tx| purchases::method(tx, ACME).await?), Some(method(2)));
         assert_eq!(write!(db, |tx| (purchases::forget_method(tx, ACME).await?, purchases::forget_method(tx, ACME).await?)), (true, false));
     }
@@ -137,5 +138,34 @@ testkit::both! {
         assert_eq!(write!(db, |tx| purchases::settings(tx, "stripe").await?), Some(settings(2)));
         write!(db, |tx| purchases::put_settings(tx, "stripe", None).await?);
         assert_eq!(write!(db, |tx| purchases::settings(tx, "stripe").await?), None);
+    }
+
+    async fn a_payment_is_of_one_purchase_for_good(db: TestDb) {
+        let (first, second) = (PurchaseId::from_ulid(1), PurchaseId::from_ulid(2));
+        assert_eq!(write!(db, |tx| payments::claim(tx, "pi_1", ACME, first).await?), (ACME, first));
+        assert_eq!(write!(db, |tx| payments::claim(tx, "pi_1", OTHER, second).await?), (ACME, first));
+        assert_eq!(write!(db, |tx| payments::claim(tx, "pi_1", ACME, first).await?), (ACME, first));
+        assert_eq!(write!(db, |tx| payments::claim(tx, "pi_2", OTHER, second).await?), (OTHER, second));
+    }
+
+    async fn what_is_found_of_payments_is_kept_until_it_is_settled(db: TestDb) {
+        let finding = |payment: &str, kind: &str, second: i64| Finding {
+            payment: payment.to_owned(), kind: kind.to_owned(), detail: format!("{payment} at {second}"), found_at: at(second),
+        };
+        for found in [finding("pi_1", "gone", 5), finding("pi_1", "gone", 6), finding("pi_2", "taken", 7), finding("pi_1", payments::UNHEARD, 8)] {
+            write!(db, |tx| payments::note(tx, &found).await?);
+        }
+        let stray = async |since: i64, limit: i64| write!(db, |tx| payments::stray(tx, at(since), limit).await?);
+        assert_eq!(stray(4, 9).await, [finding("pi_2", "taken", 7), finding("pi_1", "gone", 5)], "the first word counts");
+        assert_eq!((stray(5, 9).await.len(), stray(4, 1).await.len()), (1, 1));
+        let unheard = async |since: i64| write!(db, |tx| payments::unheard(tx, at(since), 9).await?);
+        assert_eq!((unheard(7).await, unheard(8).await), (vec![at(8)], vec![]));
+        write!(db, |tx| purchases::take_event(tx, "evt_1", "refund.created", at(7)).await?);
+        assert_eq!(unheard(7).await, [at(8)]);
+        write!(db, |tx| purchases::take_event(tx, "evt_2", "refund.created", at(8)).await?);
+        assert_eq!(unheard(7).await, [], "events come again");
+        write!(db, |tx| payments::settle(tx, "pi_2", at(9)).await?);
+        assert_eq!(stray(4, 9).await, [finding("pi_1", "gone", 5)]);
+        assert_eq!(write!(db, |tx| (payments::forget(tx, at(8), 1).await?, payments::forget(tx, at(8), 9).await?, payments::forget(tx, at(8), 9).await?)), (1, 1, 0));
     }
 }

@@ -329,6 +329,8 @@ testkit::both! {
         let entry = |id: u128, tenant: TenantId| audit::Entry {
             tenant, id: AuditId::from_ulid(id), at: at(id as i64), actor: "system".to_owned(), action: "account.created".to_owned(), subject: "acc".to_owned(),
             detail: "{}".to_owned(), ip: (id == 1).then(|| "192.0.2.1".to_owned()), agent: (id == 1).then(|| "Lynx/2.9".to_owned()),
+            actor_kind: (id == 2).then(|| "operator".to_owned()), actor_name: (id == 2).then(|| "ann@example.com".to_owned()),
+            acted_in: (id == 2).then(|| audit::ActedIn { tenant: OTHER, name: "Globex".to_owned() }),
         };
         let rows = [entry(1, ACME), entry(2, ACME), entry(3, OTHER)];
         let expected = vec![rows[1].clone(), rows[0].clone()];
@@ -365,6 +367,9 @@ testkit::both! {
         }
         assert_eq!(found(audit::Filter { until: Some(at(2)), ..text("{}") }).await, [1]);
         assert_eq!(found(audit::Filter { since: Some(at(2)), ..Default::default() }).await, [2]);
+        assert_eq!(found(audit::Filter { actor_kind: Some("operator".to_owned()), ..Default::default() }).await, [2]);
+        assert_eq!(found(audit::Filter { acted_in: Some(OTHER), ..Default::default() }).await, [2]);
+        assert_eq!(found(audit::Filter { acted_in: Some(ACME), ..Default::default() }).await, none);
         assert_eq!(found(audit::Filter { until: Some(at(2)), ..Default::default() }).await, [1]);
     }
 }
@@ -386,4 +391,18 @@ async fn row_level_security_hides_what_a_wrong_tenant_argument_would_show() {
         data_keys::newest(tx, ACME).await?,
     ));
     assert_eq!(seen, (None, None, None, None, None));
+}
+
+#[tokio::test]
+async fn a_tenants_transaction_reaches_further_only_while_it_is_widened() {
+    let db = testkit::postgres().await;
+    write!(db, |tx| accounts::insert(tx, &account(1, ACME)).await?);
+    let seen = write!(db, Scope::Tenant(OTHER), |tx| {
+        let first = accounts::owner(tx, AccountId::from_ulid(1)).await?;
+        let before = tx.widen().await?;
+        let wide = accounts::owner(tx, AccountId::from_ulid(1)).await?;
+        tx.narrow(before).await?;
+        (first, wide, accounts::owner(tx, AccountId::from_ulid(1)).await?)
+    });
+    assert_eq!(seen, (None, Some(ACME), None));
 }

@@ -2,7 +2,7 @@
 
 use super::{Level, MICROS, Reading, level, share};
 use crate::alerts::{
-    facts::{Quota, Spent},
+    facts::{Cost, Quota, Spent},
     rules::Rule,
     words::{self, grouped_number, money, percent},
 };
@@ -47,15 +47,19 @@ pub(super) fn used(rule: &Rule, quota: &Quota) -> Vec<Reading> {
 }
 
 /// What the month will cost if the rest of it is like the last seven days.
-pub(super) fn forecast(spent: &Spent) -> i64 {
-    let rest = i128::from(spent.week_micros) * i128::from(spent.month_left_s) / i128::from(7 * 86_400);
-    spent.month_micros.saturating_add(i64::try_from(rest).unwrap_or(i64::MAX))
+fn forecast(cost: Cost, month_left_s: i64) -> i64 {
+    let rest = i128::from(cost.week_micros) * i128::from(month_left_s) / i128::from(7 * 86_400);
+    cost.month_micros.saturating_add(i64::try_from(rest).unwrap_or(i64::MAX))
 }
 
-pub(super) fn cost(rule: &Rule, spent: &Spent, micros: i64, is_foreseen: bool) -> Reading {
-    let (is, limit) = (money(micros, &spent.currency), money(rule.threshold_micros, &spent.currency));
-    let (title, detail) = if is_foreseen {
-        let so_far = money(spent.month_micros, &spent.currency);
+/// What the month has cost in the rule's currency, or will. What it cost in others is said and not judged.
+pub(super) fn cost(rule: &Rule, spent: &Spent, is_foreseen: bool) -> Reading {
+    let currency = rule.currency.as_deref().unwrap_or(&spent.currency);
+    let cost = spent.cost(currency);
+    let micros = if is_foreseen { forecast(cost, spent.month_left_s) } else { cost.month_micros };
+    let (is, limit) = (money(micros, currency), money(rule.threshold_micros, currency));
+    let (title, mut detail) = if is_foreseen {
+        let so_far = money(cost.month_micros, currency);
         let detail = format!(
             "The messages of this month have cost {so_far} so far. If the rest of it is like the last seven days, they will cost {is}. The budget is {limit}."
         );
@@ -65,6 +69,13 @@ pub(super) fn cost(rule: &Rule, spent: &Spent, micros: i64, is_foreseen: bool) -
             format!("The messages of this month have cost {is}, as far as their cost is known. The budget is {limit}.");
         (format!("The month has cost {is}"), detail)
     };
+    let others: Vec<String> = spent.others(currency).map(|(other, micros)| money(micros, other)).collect();
+    if !others.is_empty() {
+        detail.push_str(&format!(
+            " The month has also cost {}, which this budget does not look at.",
+            words::listed(&others)
+        ));
+    }
     Reading { level: level(rule, micros), value_micros: micros, title, detail, ..Reading::of("month") }
 }
 
@@ -75,7 +86,7 @@ const FOREVER_MICROS: i64 = 3_660 * MICROS;
 /// Below the mark the tenant set (`low_at`) it is low at any pace.
 pub(super) fn credit(rule: &Rule, spent: &Spent, held_micros: Option<i64>) -> Option<Reading> {
     let available = spent.available_micros?;
-    let pace = spent.week_micros.max(held_micros.unwrap_or(0));
+    let pace = spent.cost(&spent.currency).week_micros.max(held_micros.unwrap_or(0));
     let days = i128::from(available.max(0)) * i128::from(7 * MICROS) / i128::from(pace.max(1));
     let value_micros = i64::try_from(days).unwrap_or(FOREVER_MICROS).min(FOREVER_MICROS);
     let by_mark = spent.low_at_micros.map_or(Level::Good, |mark| match available {
@@ -110,6 +121,8 @@ pub(super) fn credit(rule: &Rule, spent: &Spent, held_micros: Option<i64>) -> Op
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use model::{AlertRuleId, Channel, Timestamp};
 
     use super::*;
@@ -131,8 +144,7 @@ mod tests {
     fn budgets_are_judged_by_what_is_and_what_will_be() {
         let spent = |month_micros, week_micros, available_micros| Spent {
             currency: "EUR".to_owned(),
-            month_micros,
-            week_micros,
+            costs: BTreeMap::from([("EUR".to_owned(), Cost { month_micros, week_micros })]),
             month_left_s: 14 * 86_400,
             available_micros,
             low_at_micros: None,
@@ -169,11 +181,30 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_is_in_one_currency_and_says_what_others_cost() {
+        let cost = |units: i64| Cost { month_micros: units * MICROS, week_micros: 0 };
+        let costs = [("EUR", 90), ("GBP", 7), ("JPY", 1_200), ("USD", 0)];
+        let costs = costs.map(|(currency, units)| (currency.to_owned(), cost(units)));
+        let facts = || Facts {
+            spent: Some(Spent { currency: "USD".to_owned(), costs: BTreeMap::from(costs.clone()), ..Spent::default() }),
+            ..Facts::default()
+        };
+        let budget = Rule { threshold_micros: 80 * MICROS, ..rule(AlertKind::Cost) };
+        let own = only(&budget, &facts());
+        assert_eq!((own.level, own.value_micros), (Level::Good, 0));
+        let euros = only(&Rule { currency: Some("EUR".to_owned()), ..budget }, &facts());
+        assert_eq!((euros.level, euros.value_micros), (Level::Bad, 90 * MICROS));
+        assert_eq!(
+            euros.detail,
+            "The messages of this month have cost 90.00 EUR, as far as their cost is known. The budget is 80.00 EUR. The month has also cost 7.00 GBP and 1,200 JPY, which this budget does not look at."
+        );
+    }
+
+    #[test]
     fn credit_is_low_until_there_is_more() {
         let spent = |available, week_micros, low_at_micros| Spent {
             currency: "EUR".to_owned(),
-            month_micros: 0,
-            week_micros,
+            costs: BTreeMap::from([("EUR".to_owned(), Cost { month_micros: 0, week_micros })]),
             month_left_s: 0,
             available_micros: Some(available * MICROS),
             low_at_micros,

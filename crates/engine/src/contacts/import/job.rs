@@ -19,9 +19,9 @@ use super::{
     plan,
     rows::{Draft, Outcome, Reading, work_out},
     table::{self, TooLong},
-    view,
+    told, view,
 };
-use crate::{Engine, Error, contacts::attributes::too_many, directory::Tenant, writes::Writes};
+use crate::{Engine, Error, audit, contacts::attributes::too_many, directory::Tenant, keys::Caller, writes::Writes};
 
 /// Rows in one transaction: a tenth of a second of the database, so that messages of others pass between.
 const BATCH: usize = 2_000;
@@ -100,7 +100,7 @@ async fn begin(engine: &Arc<Engine>, import: &Import) -> Result<Option<Import>, 
     let is_whole = import.chunks <= 2;
     let tenant = import.tenant_id;
     let now = engine.ports.clock.now();
-    let before = import.clone();
+    let (before, ids) = (import.clone(), Arc::clone(&engine.ports.ids));
     let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
         Box::pin(async move {
             let schema = contact_attributes::all(tx, tenant).await?;
@@ -115,7 +115,10 @@ async fn begin(engine: &Arc<Engine>, import: &Import) -> Result<Option<Import>, 
                 if schema.iter().any(|known| known.name == *name) {
                     continue;
                 }
-                if contact_attributes::add(tx, tenant, name, kind.kind(), now).await?.is_none() {
+                if contact_attributes::add(tx, tenant, name, kind.kind(), now).await?.is_some() {
+                    let (by, detail) = (Caller::system(Some(tenant)), json!({"type": kind, "import": before.id}));
+                    audit::record(tx, tenant, &ids, now, &by, "contact_attribute.created", name, &detail).await?;
+                } else {
                     return Ok(Err(format!(
                         "the column `{column}`: {} Or leave the column out with null in `mapping`.",
                         too_many(kind.kind())
@@ -369,14 +372,22 @@ async fn end(engine: &Arc<Engine>, import: &Import, state: &str, problem: Option
     let before = import.clone();
     let after = Import { state: state.to_owned(), problem, finished_at: Some(now), ..import.clone() };
     let tenant = engine.directory.tenant(import.tenant_id).await?;
-    let (ids, shard, told) = (Arc::clone(&engine.ports.ids), engine.shard(), tenant.clone());
+    let (ids, shard, of) = (Arc::clone(&engine.ports.ids), engine.shard(), tenant.clone());
     let ended = after.clone();
     let write = engine.ports.db.write(Scope::Tenant(import.tenant_id), move |tx| {
         Box::pin(async move {
             if !contact_imports::advance(tx, &before, &after).await? {
                 return Ok(false);
             }
-            if let Some(tenant) = told {
+            if let Some(tenant) = of {
+                // The job ends what somebody began, who is named in it.
+                let mut detail = told(&after);
+                if let Some(problem) = &after.problem {
+                    detail["problem"] = json!(problem);
+                }
+                let action = if after.state == DONE { "contacts.imported" } else { "contacts.import_failed" };
+                let by = Caller::system(Some(tenant.id));
+                audit::record(tx, tenant.id, &ids, now, &by, action, after.id, &detail).await?;
                 let mut writes = Writes::default();
                 let data = serde_json::to_string(&view::view(&after)).expect("an import has a JSON form");
                 writes.event(&tenant, "contact_import.finished", data, now, &ids);

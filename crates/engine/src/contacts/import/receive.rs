@@ -12,12 +12,12 @@ use store::{
 };
 
 use super::{
-    CHUNK, FILE_MAX, ImportPreview, ImportQuery, OPEN_MAX, Options, RECEIVING, WAITING, chunk_name, columns, plan,
-    table, view,
+    CHUNK, FILE_MAX, ImportPreview, ImportQuery, OPEN_MAX, Options, RECEIVING, WAITING, chunk_name, columns, hex, plan,
+    table, told_of_file, view,
 };
 use crate::{
     Engine, Error, ErrorKind,
-    contacts::{full, lists, writer},
+    contacts::{Work, full, lists, writer},
     directory::Tenant,
     keys::Caller,
     names::Faults,
@@ -94,6 +94,8 @@ fn check(query: ImportQuery, media_type: &str, tenant: &Tenant) -> Result<Option
         on_duplicate: query.on_duplicate.unwrap_or_default(),
         country,
         is_utf8: true,
+        sha256: None,
+        by: None,
     })
 }
 
@@ -234,13 +236,15 @@ impl Receiver {
         if !rest.is_empty() {
             self.put(engine, rest).await?;
         }
+        let content = self.hash.clone().finish();
         let repeat = match key {
             None => Repeat::NONE,
-            Some(key) => {
-                let content = self.hash.clone().finish();
-                Repeat { key: Some(key), fingerprint: once::fingerprint("POST", target, content.as_ref()) }
-            }
+            Some(key) => Repeat { key: Some(key), fingerprint: once::fingerprint("POST", target, content.as_ref()) },
         };
+        self.options.sha256 = Some(hex(content.as_ref()));
+        self.options.by = Some(self.caller.actor());
+        let work = Work::new(engine, &self.tenant, &self.caller, engine.ports.clock.now());
+        let detail = told_of_file(&self.import, &self.options);
         let before = self.import.clone();
         let after = Import { state: WAITING.to_owned(), options: json!(self.options).to_string(), ..before.clone() };
         let reply = once::once(engine.parts(), &self.caller, &repeat, 202, Secrecy::Plain, move |tx| {
@@ -251,6 +255,7 @@ impl Receiver {
                         "The upload took too long and was given up. Send the file again.",
                     ));
                 }
+                work.record(tx, "contacts.import_started", after.id, &detail).await?;
                 Ok(view::view(&after))
             })
         })

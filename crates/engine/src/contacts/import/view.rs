@@ -16,10 +16,11 @@ use super::{
     found, plan,
     rows::{OnDuplicate, Reading},
     table::Form,
+    told,
 };
 use crate::{
     Engine, Error, audit,
-    contacts::{ContactView, attributes::AttributeType, reader, shown, writer},
+    contacts::{ContactView, Work, attributes::AttributeType, reader, shown, writer},
     csv::Csv,
     keys::Caller,
     once::{Repeat, Reply, Secrecy, once},
@@ -277,10 +278,10 @@ pub async fn errors(engine: &Engine, caller: &Caller, id: ImportId) -> Result<Ve
 #[crate::boxed]
 pub async fn cancel(engine: &Engine, caller: &Caller, repeat: &Repeat, id: ImportId) -> Result<Reply, Error> {
     let (tenant, now) = writer(engine, caller).await?;
-    let tenant = tenant.id;
+    let work = Work::new(engine, &tenant, caller, now);
     once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
         Box::pin(async move {
-            let before = found(tx, tenant, id).await?;
+            let before = found(tx, work.tenant.id, id).await?;
             if [DONE, FAILED, CANCELED].contains(&before.state.as_str()) {
                 let detail = format!("The import {id} has ended already: it is {}.", before.state);
                 return Err(Error::conflict("import_ended", detail));
@@ -289,6 +290,7 @@ pub async fn cancel(engine: &Engine, caller: &Caller, repeat: &Repeat, id: Impor
             if !contact_imports::advance(tx, &before, &after).await? {
                 return Err(Error::conflict("import_moved_on", "The import went on just now. Try again."));
             }
+            work.record(tx, "contacts.import_canceled", id, &told(&after)).await?;
             Ok(view(&after))
         })
     })

@@ -1,0 +1,104 @@
+//! Bills that are written anew: drafts with what is known of customer, tax, seller and payment by now, and drafts in the place of what was taken back.
+//!
+//! Lines are never worked out again: what is on a bill was counted once, and what is learned about it later is put right on the next one. So a month is on one bill that stands,
+//! however often it was taken back.
+
+use std::collections::BTreeSet;
+
+use model::{InvoiceId, Timestamp};
+use store::{
+    Tx,
+    invoices::{self as rows, Invoice, Mail},
+    subscriptions::{self, Subscription},
+    tenants::{self, Tenant},
+};
+
+use super::{
+    Body, InvoiceState,
+    compose::{TaxRate, taxed},
+    printable,
+    settings::BillingSettings,
+};
+use crate::{Error, documents::figures::minor_unit, plans::subscription::Customer};
+
+/// Whom a tenant's bills are addressed to by now, and with which tax.
+pub(super) fn addressee(
+    subscription: &Subscription,
+    tenant: Tenant,
+    settings: &BillingSettings,
+) -> (Customer, Option<TaxRate>) {
+    let mut customer = Customer::from_stored(&subscription.customer);
+    customer.country = customer.country.or(tenant.default_country);
+    customer.name = customer.name.or(Some(tenant.name));
+    let tax = settings.tax(&customer, customer.country.as_deref());
+    (customer, tax)
+}
+
+/// Writes a draft anew.
+pub(super) async fn renew(
+    tx: &mut Tx,
+    settings: &BillingSettings,
+    row: &mut Invoice,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut body = Body::from_stored(&row.body)?;
+    let subscription = subscriptions::find(tx, row.tenant_id).await?;
+    let tenant = tenants::find(tx, row.tenant_id).await?;
+    let is_gone = tenant.is_none();
+    let (customer, tax) = match subscription.zip(tenant) {
+        Some((subscription, tenant)) => addressee(&subscription, tenant, settings),
+        // A tenant that is gone has no other address than the one that stands there.
+        None => {
+            let tax = settings.tax(&body.customer, body.customer.country.as_deref());
+            (body.customer, tax)
+        }
+    };
+    let coin = minor_unit(&row.currency);
+    body.customer = customer;
+    body.taxes = tax.iter().map(|tax| taxed(tax, body.net, coin)).collect();
+    body.seller = settings.seller.clone();
+    (body.payment, body.note, body.due_days) = (settings.payment.clone(), settings.note.clone(), settings.due_days);
+    printable::rename_plan(tx, row, &mut body).await?;
+    if is_gone {
+        printable::spell_out(row, &mut body);
+    }
+    row.total = body.taxes.iter().fold(body.net, |sum, tax| sum.saturating_add(tax.amount_micros));
+    row.body = serde_json::to_string(&body).map_err(Error::internal)?;
+    row.updated_at = now;
+    Ok(rows::rewrite(tx, row.tenant_id, row).await?)
+}
+
+/// Makes a draft that says what a bill says that is taken back.
+pub(super) async fn replace(
+    tx: &mut Tx,
+    settings: &BillingSettings,
+    of: &Invoice,
+    id: InvoiceId,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut body = Body::from_stored(&of.body)?;
+    body.of_number = of.number.clone().or(body.of_number);
+    body.replaces = Some(of.id);
+    let mut draft = Invoice {
+        id,
+        state: InvoiceState::Draft.as_str().to_owned(),
+        number: None,
+        body: serde_json::to_string(&body).map_err(Error::internal)?,
+        issued_at: None,
+        due_at: None,
+        paid_at: None,
+        payment: None,
+        voided_at: None,
+        mail: Mail::default(),
+        created_at: now,
+        ..of.clone()
+    };
+    rows::insert(tx, of.tenant_id, &draft).await?;
+    renew(tx, settings, &mut draft, now).await
+}
+
+/// Bills with what they say, without those in whose place another one stands.
+pub(crate) fn standing(bills: Vec<(Invoice, Body)>) -> Vec<(Invoice, Body)> {
+    let replaced: BTreeSet<InvoiceId> = bills.iter().filter_map(|(_, body)| body.replaces).collect();
+    bills.into_iter().filter(|(row, _)| !replaced.contains(&row.id)).collect()
+}
