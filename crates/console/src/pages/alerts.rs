@@ -324,7 +324,12 @@ fn threshold(rule: &AlertRuleView) -> String {
     };
     let over = rule.over_s.map_or_else(String::new, |s| format!(" in {}", words::duration(s)));
     let least = rule.at_least.map_or_else(String::new, |n| format!(", of at least {}", format::number(n)));
-    format!("{}{over}{least}", if amount.is_empty() { "At once" } else { amount.trim() })
+    let what = match amount.trim() {
+        "" if over.is_empty() => "At once",
+        "" => "Any",
+        amount => amount,
+    };
+    format!("{what}{over}{least}")
 }
 
 /// What the month cost in currencies a budget does not look at.
