@@ -592,7 +592,7 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             subscriptions::lock(tx, tenant_id).await?;
             let row = rows::lock(tx, tenant_id, id).await?;
             let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
-            let (before, what, is_seen) = (row.state.clone(), act.name(), !matches!(act, Act::Renew));
+            let (before, what) = (row.state.clone(), act.name());
             let mut detail = act.detail(&row);
             let overdue = act.perform(tx, &mut row, now, &inner).await?;
             detail["state"] = json!({"from": before, "to": row.state});
@@ -606,13 +606,13 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
                 Some(tenant) => {
                     audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
                     // Tenants do not see drafts.
-                    if is_seen {
+                    if row.number.is_some() {
                         tell(tx, tenant, &row, what, &ids, now, shard).await?;
-                        // Marketing stops for this one from now on.
-                        if let Some(overdue) = &overdue {
-                            note(tx, Some(tenant), overdue, "invoice.overdue", &ids, now).await?;
-                            tell(tx, tenant, overdue, "invoice.overdue", &ids, now, shard).await?;
-                        }
+                    }
+                    // Marketing stops for this one from now on.
+                    if let Some(overdue) = &overdue {
+                        note(tx, Some(tenant), overdue, "invoice.overdue", &ids, now).await?;
+                        tell(tx, tenant, overdue, "invoice.overdue", &ids, now, shard).await?;
                     }
                 }
                 None => {
@@ -640,14 +640,17 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
     (body.of_number, body.replaces, body.reason) = (of.number.clone(), None, Some(reason));
     // Nobody pays it by the means an invoice is paid by.
     body.payment.clear();
+    let kind = InvoiceKind::CreditNote.as_str().to_owned();
+    Ok(Invoice { kind, of_id: Some(of.id), total: -of.total, ..drafted(of, id, &body, now)? })
+}
+
+/// A draft for the same tenant and time as another invoice, which says something else.
+fn drafted(of: &Invoice, id: InvoiceId, body: &Body, now: Timestamp) -> Result<Invoice, Error> {
     Ok(Invoice {
         id,
-        kind: InvoiceKind::CreditNote.as_str().to_owned(),
         state: InvoiceState::Draft.as_str().to_owned(),
         number: None,
-        of_id: Some(of.id),
-        total: -of.total,
-        body: serde_json::to_string(&body).map_err(Error::internal)?,
+        body: serde_json::to_string(body).map_err(Error::internal)?,
         issued_at: None,
         due_at: None,
         paid_at: None,

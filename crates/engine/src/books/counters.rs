@@ -26,8 +26,6 @@ use crate::{
 const SUMS_MAX: i64 = i64::MAX;
 /// Attempts are held against their sums over the last so many seconds of which there are any: a week, and those are kept for a day longer.
 const ATTEMPTS_S: i64 = 7 * 86_400;
-/// How long after a change of plan a message may still have been accepted under the one before, in seconds.
-const PLAN_SLACK_S: i64 = 60;
 
 type Slots = BTreeMap<message_counters::Key, Counts>;
 
@@ -236,7 +234,7 @@ async fn uncounted(db: &Db, history: &History, found: &mut Found) -> Result<(), 
             let Some(subscription) = subscriptions::find(tx, tenant).await? else { return Ok(missing) };
             let Some(plan_id) = subscription.plan_id else { return Ok(missing) };
             let Some(plan) = plans::find(tx, plan_id).await? else { return Ok(missing) };
-            let since = since.plus_seconds(PLAN_SLACK_S).max(subscription.counted_from);
+            let since = since.plus_seconds(quota::LATE_S).max(subscription.counted_from);
             for allowance in allowances(&plan.allowances) {
                 let rows = recounts::uncounted(tx, tenant, allowance.channel, since).await?;
                 missing.extend(rows.map(|(at, count)| (allowance.channel, at, count)));

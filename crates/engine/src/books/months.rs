@@ -20,7 +20,7 @@ use crate::{
     invoices::{
         Body, InvoiceKind, InvoiceState, closing,
         compose::{Charged, Line, LineKind, Sent},
-        renewing::standing,
+        renewing::replaced,
     },
 };
 
@@ -153,10 +153,9 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
     let all: Vec<(Invoice, Body)> =
         all.filter_map(|row| Body::from_stored(&row.body).ok().map(|body| (row, body))).collect();
     let closed = all.iter().filter(|(_, body)| body.replaces.is_none()).map(|(row, _)| row.created_at).max();
-    let standing = standing(all.clone());
-    let is_month = |(row, _): &(Invoice, Body)| {
-        row.kind == InvoiceKind::Invoice.as_str() && standing.iter().any(|(stands, _)| stands.id == row.id)
-    };
+    let replaced = replaced(&all);
+    let is_month =
+        |(row, _): &(Invoice, Body)| row.kind == InvoiceKind::Invoice.as_str() && !replaced.contains(&row.id);
     let (billed, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_month);
     let mut months = Vec::new();
     for (invoice, body) in billed {
@@ -267,12 +266,13 @@ fn misbilled(
         replaces = body.replaces.filter(|id| *id < of.id);
     }
     let is_of = |description: &str| called.iter().any(|name| names(description, name));
+    let replaced = replaced(others);
     // An amount in another currency puts nothing right.
     let corrections = || {
         let later = later.iter().map(|month| (&month.invoice, &month.body));
         let apart = others
             .iter()
-            .filter(|(other, _)| other.kind == InvoiceKind::Correction.as_str() && !is_replaced(other, others));
+            .filter(|(other, _)| other.kind == InvoiceKind::Correction.as_str() && !replaced.contains(&other.id));
         let bills = later.chain(apart.map(|(other, body)| (other, body)));
         let lines = bills.filter(|(other, _)| other.currency == row.currency).flat_map(|(_, body)| &body.lines);
         lines.filter(|line| is_of(&line.description))
@@ -336,11 +336,6 @@ fn misbilled(
 /// True when a line says that it puts an invoice right, which it calls by its number or its month.
 fn names(description: &str, invoice: &str) -> bool {
     description.strip_prefix(invoice).is_some_and(|rest| rest.starts_with(": "))
-}
-
-/// True for a bill in whose place one of these stands.
-fn is_replaced(row: &Invoice, by: &[(Invoice, Body)]) -> bool {
-    by.iter().any(|(_, body)| body.replaces == Some(row.id))
 }
 
 /// What is said to be on invoices and was not counted. Messages and charges only become more, so where all of them are as many each must be, and none can be more.

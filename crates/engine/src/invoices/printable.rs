@@ -49,7 +49,8 @@ fn faults(row: &Invoice, body: &Body) -> Vec<(String, char)> {
 pub(super) fn problem(row: &Invoice, body: &Body) -> Option<Error> {
     let faults = faults(row, body);
     let said = faults.iter().map(|(pointer, c)| {
-        let (_, what, remedy) = PLACES.iter().find(|(place, ..)| pointer.starts_with(place)).unwrap_or(&PLACES[8]);
+        let (_, what, remedy) =
+            PLACES.iter().find(|(place, ..)| pointer.starts_with(place)).expect("the last place is everywhere");
         format!(
             "{what} has the character `{c}` (U+{:04X}), which no font we ship has: write {remedy} in another script",
             u32::from(*c)

@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 use model::{InvoiceId, Timestamp};
 use store::{
     Tx,
-    invoices::{self as rows, Invoice, Mail},
+    invoices::{self as rows, Invoice},
     subscriptions::{self, Subscription},
     tenants::{self, Tenant},
 };
 
 use super::{
-    Body, InvoiceState,
+    Body,
     compose::{TaxRate, taxed},
-    printable,
+    drafted, printable,
     settings::BillingSettings,
 };
 use crate::{Error, documents::figures::minor_unit, plans::subscription::Customer};
@@ -79,26 +79,18 @@ pub(super) async fn replace(
     let mut body = Body::from_stored(&of.body)?;
     body.of_number = of.number.clone().or(body.of_number);
     body.replaces = Some(of.id);
-    let mut draft = Invoice {
-        id,
-        state: InvoiceState::Draft.as_str().to_owned(),
-        number: None,
-        body: serde_json::to_string(&body).map_err(Error::internal)?,
-        issued_at: None,
-        due_at: None,
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: now,
-        ..of.clone()
-    };
+    let mut draft = drafted(of, id, &body, now)?;
     rows::insert(tx, of.tenant_id, &draft).await?;
     renew(tx, settings, &mut draft, now).await
 }
 
+/// The bills in whose place one of these stands.
+pub(crate) fn replaced(bills: &[(Invoice, Body)]) -> BTreeSet<InvoiceId> {
+    bills.iter().filter_map(|(_, body)| body.replaces).collect()
+}
+
 /// Bills with what they say, without those in whose place another one stands.
 pub(crate) fn standing(bills: Vec<(Invoice, Body)>) -> Vec<(Invoice, Body)> {
-    let replaced: BTreeSet<InvoiceId> = bills.iter().filter_map(|(_, body)| body.replaces).collect();
+    let replaced = replaced(&bills);
     bills.into_iter().filter(|(row, _)| !replaced.contains(&row.id)).collect()
 }
