@@ -154,6 +154,11 @@ impl AlertLetter {
     fn is_to(&self, receiver: &Receiver) -> bool {
         self.channel == receiver.channel && self.to == receiver.to
     }
+
+    /// What a letter is that is not tried any more.
+    fn ended(&self) -> LetterState {
+        if self.lost.is_empty() { LetterState::GivenUp } else { LetterState::Undelivered }
+    }
 }
 
 /// A letter as its owner sees it: a tenant does not see messages of the operator's.
@@ -236,13 +241,6 @@ pub(super) fn note(
         }
     }
     letters.push(letter);
-}
-
-impl AlertLetter {
-    /// What a letter is that is not tried any more.
-    fn ended(&self) -> LetterState {
-        if self.lost.is_empty() { LetterState::GivenUp } else { LetterState::Undelivered }
-    }
 }
 
 fn shortened(reason: &str) -> String {

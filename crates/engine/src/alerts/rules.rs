@@ -410,9 +410,7 @@ pub async fn patch(
                 end_of_rule(tx, tenant.as_deref(), &after, &by, "Its rule was switched off.", &ids, now).await?;
             }
             let difference = audit::difference(&whole(&before)?, &whole(&after)?);
-            if difference.as_object().is_some_and(|fields| !fields.is_empty()) {
-                audit::record(tx, owner, &ids, now, &by, "alert_rule.updated", id, &difference).await?;
-            }
+            audit::record(tx, owner, &ids, now, &by, "alert_rule.updated", id, &difference).await?;
             let spent = spent_for(tx, owner, tenant.as_deref(), std::slice::from_ref(&after), now).await?;
             view(&after, spent.as_ref()).ok_or_else(|| Error::not_found("alert rule"))
         })

@@ -316,7 +316,6 @@ fn written(
     now: Timestamp,
 ) -> Option<Alert> {
     let is_letter = notice.is_told && !rule.deliver.is_empty();
-    let tell_now = |telling: &Option<String>| telling.is_some().then_some(now);
     let reading = notice.reading.as_ref();
     let seen = |mut row: Alert| {
         if let Some(reading) = reading {
@@ -344,8 +343,8 @@ fn written(
                 letters::end(&mut letters, "It was over first.");
                 row.letters = Some(letters::write(&letters));
             }
-            row.telling = is_known.then(|| "resolved".to_owned());
-            row.tell_at = tell_now(&row.telling);
+            row.telling = is_known.then(|| LetterAbout::Resolved.as_str().to_owned());
+            row.tell_at = is_known.then_some(now);
             Some(row)
         }
         // No occasion to say anything, so what letters are recognised by stays.
@@ -363,7 +362,7 @@ fn written(
             if is_letter && row.state == AlertState::Firing.as_str() {
                 // Everybody is told anew; somebody who takes care of it need not be.
                 letters.clear();
-                row.telling = Some("firing".to_owned());
+                row.telling = Some(LetterAbout::Firing.as_str().to_owned());
                 row.tell_at = Some(now);
             } else if notice.change == Change::Reopened {
                 // Nothing is said of it, but whoever has not heard of it so far is told, whatever the quiet period.
@@ -371,7 +370,7 @@ fn written(
                 let is_unheard = row.told_at.is_none() || letters.iter().any(|letter| letter.next_at().is_some());
                 let next = letters::next(&letters, LetterAbout::Firing, now);
                 row.tell_at = if is_unheard { Some(now) } else { next }.filter(|_| !rule.deliver.is_empty());
-                row.telling = row.tell_at.map(|_| "firing".to_owned());
+                row.telling = row.tell_at.map(|_| LetterAbout::Firing.as_str().to_owned());
             }
             row.letters = row.letters.map(|_| letters::write(&letters));
             Some(row)
@@ -397,7 +396,7 @@ fn written(
             note: None,
             resolved_at: None,
             resolved_by: None,
-            telling: is_letter.then(|| "firing".to_owned()),
+            telling: is_letter.then(|| LetterAbout::Firing.as_str().to_owned()),
             told_at: None,
             letters: Some(letters::write(&[])),
             tell_at: is_letter.then_some(now),

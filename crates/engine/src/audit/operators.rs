@@ -1,7 +1,7 @@
 //! What was done in tenants, in the operator's own log: who issued, priced, adjusted or changed something is known there when the tenant and its log are gone.
 //!
 //! It is the tenant's entry over again, under the same id, with the tenant and its name. As nobody erases people from the operator's log, nothing comes here that may name those a tenant
-//! writes to, or who is behind it.
+//! writes to, or who is behind its registrations. Whom its invoices are addressed to stays, as the invoices do, and so does whom the operator invited.
 
 use model::{Ids, Timestamp};
 use serde_json::{Map, Value, json};

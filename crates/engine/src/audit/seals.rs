@@ -116,17 +116,17 @@ pub(super) async fn loose(tx: &mut Tx, owner: TenantId) -> Result<(i64, Vec<u8>,
 pub async fn run(parts: &Parts) -> Result<u64, Error> {
     let (mut count, mut from) = (0, OPERATOR);
     loop {
+        let (ids, now) = (std::sync::Arc::clone(&parts.ports.ids), parts.ports.clock.now());
         let read = parts.ports.db.read(Scope::System, move |tx| {
             Box::pin(async move {
                 let register = audit_marks::register(tx).await?;
                 let has_begun = register.is_some_and(|register| register.begun_at.is_some());
-                Ok::<_, Error>(has_begun && audit_marks::behind(tx, from, 1).await?.is_empty())
+                Ok::<_, Error>(has_begun && !is_told(now) && audit_marks::behind(tx, from, 1).await?.is_empty())
             })
         });
         if read.await? {
             return Ok(count);
         }
-        let (ids, now) = (std::sync::Arc::clone(&parts.ports.ids), parts.ports.clock.now());
         let write = parts
             .ports
             .db
@@ -140,6 +140,11 @@ pub async fn run(parts: &Parts) -> Result<u64, Error> {
     }
 }
 
+/// Whether what is wrong is said now: it stays so until somebody looks, and once an hour is often enough.
+fn is_told(now: Timestamp) -> bool {
+    now.as_seconds() % TOLD_EVERY_S < EVERY_MS as i64 / 1_000
+}
+
 /// Marks the next logs from `from` on. Answers how many, and the last that was looked at when there may be more.
 async fn mark_some(tx: &mut Tx, ids: &Ids, from: TenantId, now: Timestamp) -> Result<(u64, Option<TenantId>), Error> {
     let Some(key) = key(tx, ids).await? else { return Ok((0, None)) };
@@ -150,12 +155,11 @@ async fn mark_some(tx: &mut Tx, ids: &Ids, from: TenantId, now: Timestamp) -> Re
     };
     let is_upgrade = register.begun_at.is_none_or(|begun| now < begun.plus_seconds(UPGRADE_S));
     // A seal over all marks that is wrong stays wrong: another one would cover up that a mark was removed, added, or put back together with its log.
-    let is_right = owners.is_empty()
+    let is_told = is_told(now);
+    let is_right = owners.is_empty() && !is_told
         || register.begun_at.is_none()
         || register.seal == key.of_register(&register, &audit_marks::seals(tx).await?);
     let mut marked = 0;
-    // It stays so until somebody looks: once an hour is often enough to say it.
-    let is_told = now.as_seconds() % TOLD_EVERY_S < EVERY_MS as i64 / 1_000;
     if !is_right && is_told {
         tracing::error!("The marks of the audit logs are not those that were made: tidings doctor --audit tells more");
     }

@@ -61,7 +61,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("invoice.issued", "An invoice got its number and is to be paid."),
     ("invoice.paid", "An invoice was paid."),
     ("invoice.overdue", "An invoice was not paid in time. Marketing stops two weeks later."),
-    ("invoice.voided", "An invoice was taken back; a credit note was written where it had been issued."),
+    ("invoice.voided", "An issued invoice was taken back by a credit note."),
     ("invoice.sent", "An invoice was sent to the customer by hand."),
     (
         "ledger.difference",

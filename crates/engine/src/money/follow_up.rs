@@ -88,7 +88,9 @@ async fn ask(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Erro
                     rows::put(tx, tenant, &Purchase { ask_at: Some(ask_at), ..after }).await?;
                 } else {
                     let why = "the payment provider did not say for a month what became of it: look there whether it was paid";
-                    return purchases::moved(tx, tenant, &asked, "failed", Some(why.to_owned()), now).await;
+                    // Whatever became of its payment, which may have brought credit to another one: this one is over.
+                    let given_up = Paid { payment: None, ..asked.clone() };
+                    return purchases::moved(tx, tenant, &given_up, "failed", Some(why.to_owned()), now).await;
                 }
             }
             Ok(told)

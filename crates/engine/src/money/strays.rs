@@ -47,8 +47,17 @@ pub(super) async fn claim(
     now: Timestamp,
 ) -> Result<bool, Error> {
     // The payment before its page, always: two who say it of different purchases wait for each other here.
-    for id in paid.payment.as_deref().into_iter().chain(session) {
-        let (owner, first) = rows::claim(tx, id, tenant, purchase).await?;
+    let ids = || paid.payment.as_deref().into_iter().chain(session);
+    // Nothing is claimed for a purchase that gets no credit by it.
+    let mut of_another = None;
+    for id in ids() {
+        of_another = of_another.or(rows::credited(tx, id).await?.filter(|of| *of != (tenant, purchase)));
+    }
+    for id in ids() {
+        let (owner, first) = match of_another {
+            Some(of) => of,
+            None => rows::claim(tx, id, tenant, purchase).await?,
+        };
         if (owner, first) != (tenant, purchase) {
             let what = said(paid, key(paid, session));
             let detail = format!(

@@ -277,6 +277,9 @@ pub(super) async fn became(
     match outcome {
         Charged::Paid(paid) => purchases::paid(tx, tenant, open, &ours(paid), None, now).await,
         Charged::Awaited(paid) => purchases::moved(tx, tenant, &ours(paid), "pending", None, now).await,
-        Charged::Refused(why) => purchases::moved(tx, tenant, asked, "failed", Some(why.clone()), now).await,
+        Charged::Refused(why) => {
+            let over = Paid { payment: None, ..asked.clone() };
+            purchases::moved(tx, tenant, &over, "failed", Some(why.clone()), now).await
+        }
     }
 }

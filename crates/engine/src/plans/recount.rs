@@ -12,13 +12,11 @@ use store::{Scope, Tx, quotas, recounts, retention::first_id, subscriptions as r
 
 use super::{
     CHANNELS,
-    quota::{self, covers, fresh, notice},
+    quota::{self, LATE_S, covers, fresh, notice},
 };
 use crate::{Engine, Error, directory::Tenant, provider, writes::Writes};
 
-/// How long after a plan changed messages may still be accepted under the one before, in seconds.
-pub(super) const LATE_S: i64 = 60;
-/// How far a message's id may lie before the instant it was accepted in, in seconds: ids do not go back when a clock does.
+/// How far before a month's beginning ids are looked at, in seconds: an id is made before its message is accepted.
 const SKEW_S: i64 = 3_600;
 /// Tenants whose use is counted in one run.
 const PAGE: i64 = 20;
@@ -36,6 +34,11 @@ pub async fn run(engine: &Engine) -> Result<u64, Error> {
         // One that cannot be counted now must not keep the others.
         if let Err(error) = count(engine, tenant).await {
             tracing::warn!(%error, tenant.id = %tenant, "What a tenant used of its new plan cannot be counted now");
+            let later = now.plus_seconds(LATE_S);
+            let put_off = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
+                Box::pin(async move { rows::recount_at(tx, tenant, later).await })
+            });
+            put_off.await?;
         }
     }
     Ok(due.len() as u64)

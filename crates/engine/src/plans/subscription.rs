@@ -424,7 +424,7 @@ pub async fn patch(
             rows::put(tx, tenant, &after).await?;
             let is_moved = before.as_ref().is_some_and(|before| before.plan_id != after.plan_id);
             if is_moved {
-                rows::recount_at(tx, tenant, now.plus_seconds(recount::LATE_S)).await?;
+                rows::recount_at(tx, tenant, now.plus_seconds(quota::LATE_S)).await?;
             }
             let address = |row: &Subscription| Customer::from_stored(&row.customer).email;
             if address(&after).is_some() && before.as_ref().and_then(address) != address(&after) {
@@ -448,8 +448,8 @@ pub async fn patch(
     });
     let is_moved = write.await?;
     parts.directory.catch_up().await;
-    if is_moved {
-        recount::count(engine, tenant).await?;
+    if is_moved && let Err(error) = recount::count(engine, tenant).await {
+        tracing::warn!(%error, tenant.id = %tenant, "What a tenant used of its new plan is counted in a minute");
     }
     show(parts, tenant).await
 }

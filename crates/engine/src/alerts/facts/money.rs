@@ -68,8 +68,11 @@ impl Spent {
 
 /// The currency of a tenant's credit, or else its own: that of a budget unless another is asked for.
 pub(in super::super) async fn own_currency(tx: &mut Tx, tenant: &Tenant) -> Result<String, Error> {
-    let ledger = credits::find(tx, tenant.id).await?;
-    Ok(ledger.map_or_else(|| tenant.currency.clone(), |ledger| ledger.currency))
+    Ok(currency_of(tenant, credits::find(tx, tenant.id).await?.as_ref()))
+}
+
+fn currency_of(tenant: &Tenant, ledger: Option<&credits::Ledger>) -> String {
+    ledger.map_or_else(|| tenant.currency.clone(), |ledger| ledger.currency.clone())
 }
 
 /// What the caller's messages cost, or everybody's without a tenant.
@@ -107,7 +110,7 @@ pub(super) async fn spent(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Resul
     // Of some messages no cost is known.
     costs.remove("");
     Ok(Spent {
-        currency: ledger.as_ref().map_or_else(|| tenant.currency.clone(), |ledger| ledger.currency.clone()),
+        currency: currency_of(tenant, ledger.as_ref()),
         costs,
         month_left_s: left_s(&zone, begin, now),
         low_at_micros: ledger.as_ref().and_then(|ledger| ledger.low_at),
@@ -122,7 +125,7 @@ fn left_s(zone: &Zone, begin: Timestamp, now: Timestamp) -> i64 {
     (end.as_seconds() - now.as_seconds()).max(0)
 }
 
-/// What everybody's messages cost: in the month on each tenant's clock, and in the seven days before this one, read from sums by day.
+/// What everybody's messages cost: on the days of UTC's month, each on its tenant's clock, and in the seven days before this one, read from sums by day.
 pub(super) async fn spent_by_all(tx: &mut Tx, now: Timestamp) -> Result<Spent, Error> {
     let utc = Zone::utc();
     let begin = utc.begin(now, Interval::Month);

@@ -100,7 +100,7 @@ pub async fn of_operator(
     let mut facts = Facts { findings: shared.findings.as_ref().map(all), ..Facts::default() };
     let found = shared.findings.iter().flatten().filter(|(tenant, count)| **tenant != OPERATOR && **count > 0);
     for (tenant, count) in found.take(SUBJECTS_MAX) {
-        let name = tenants::find(tx, *tenant).await?.map(|row| row.name);
+        let name = tenants::name(tx, *tenant).await?;
         facts.findings_of.push((*tenant, whose(name), *count));
     }
     if has(AlertKind::PaymentDisputed) {
