@@ -1,8 +1,9 @@
 //! One installation with two tenants, and a client that checks every answer against the OpenAPI document.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use api::{Options, access};
@@ -12,8 +13,9 @@ use engine::{
     keys::{self, Caller},
 };
 use http::{HeaderMap, Request, StatusCode};
+use jsonschema::Validator;
 use model::TenantId;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use testkit::{Stage, TestDb};
 use tower::ServiceExt;
 
@@ -296,13 +298,42 @@ fn strict(reference: &str, value: &Value, what: &str) {
     validate(&json!({ "$ref": reference }), value, what);
 }
 
+/// The schemas a schema leads to, by any number of references.
+fn reached(value: &Value, schemas: &mut Map<String, Value>) {
+    match value {
+        Value::Object(object) => {
+            if let Some(name) = object.get("$ref").and_then(Value::as_str)
+                && let Some(name) = name.strip_prefix("#/components/schemas/")
+                && !schemas.contains_key(name)
+            {
+                let schema = &CLOSED["schemas"][name];
+                schemas.insert(name.to_owned(), schema.clone());
+                reached(schema, schemas);
+            }
+            object.values().for_each(|value| reached(value, schemas));
+        }
+        Value::Array(items) => items.iter().for_each(|value| reached(value, schemas)),
+        _ => {}
+    }
+}
+
+/// What checks values against a schema of the document, made once for each schema.
+fn validator(schema: &Value) -> Arc<Validator> {
+    static MADE: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
+    let make = || {
+        let mut schemas = Map::new();
+        reached(schema, &mut schemas);
+        let mut whole = schema.clone();
+        whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+        whole["components"] = json!({ "schemas": schemas });
+        Arc::new(jsonschema::options().should_validate_formats(true).build(&whole).unwrap())
+    };
+    Arc::clone(MADE.lock().unwrap().entry(schema.to_string()).or_insert_with(make))
+}
+
 /// Checks a value against a schema of the document.
 pub fn validate(schema: &Value, value: &Value, what: &str) {
-    let mut whole = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "components": CLOSED.clone() });
-    for (name, part) in schema.as_object().unwrap() {
-        whole[name] = part.clone();
-    }
-    let validator = jsonschema::options().should_validate_formats(true).build(&whole).unwrap();
+    let validator = validator(schema);
     let errors: Vec<String> =
         validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{what} does not fit its schema: {errors:#?}\n{value:#}");
