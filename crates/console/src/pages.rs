@@ -230,6 +230,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/billing/purchases/new", get(purchases::new))
         .route("/console/billing/purchases/marks", post(purchases::mark))
         .route("/console/billing/purchases/{id}", get(purchases::show))
+        .route("/console/billing/purchases/{id}/receipt", get(purchases::receipt))
         .route("/console/billing/purchases/{id}/refund", post(purchases::refund))
         .route("/console/billing/payment-method/forget", post(purchases::forget))
         .route("/console/billing/{action}", post(billing::act))

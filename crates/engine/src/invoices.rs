@@ -22,7 +22,7 @@ use model::{InvoiceId, MessageId, Money, PlanId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
-    Tx, credits,
+    Scope, Tx, credits,
     invoices::{self as rows, Invoice, Mail},
     subscriptions, tenants,
 };
@@ -59,7 +59,7 @@ const REASON: &str = "/reason";
 pub enum InvoiceKind {
     /// A bill for a month.
     Invoice,
-    /// A bill for what was learned about earlier months that were billed in another currency than the tenant is billed in now.
+    /// A bill in another currency than the tenant is billed in now: for what was learned about earlier months, and for what a price list charged in that currency.
     Correction,
     /// Takes a bill back.
     CreditNote,
@@ -131,6 +131,12 @@ pub(crate) struct Body {
     /// Messages accepted from then on count against the plan; an older one has them from its beginning.
     #[serde(default)]
     pub counted_from: Option<Timestamp>,
+    /// Whether they count from that instant on, or, as in an older one and where an earlier invoice ended then, from the first sum of messages that begins after it.
+    #[serde(default)]
+    pub counts_first_minutes: bool,
+    /// Whether what a price list charged in its month is in another currency, and stands on a correction.
+    #[serde(default)]
+    pub charges_apart: bool,
     pub month: String,
     /// The clock its days are told on; that of the tenant where an older one did not keep it.
     #[serde(default)]
@@ -338,7 +344,7 @@ pub struct InvoiceVoid {
     #[schema(example = "The address was wrong.")]
     pub reason: String,
     /// True: what it billed is billed again, by a draft in its place with the customer, tax and seller of now, to be mended (`PATCH /v1/subscription`, `POST /v1/invoices/{id}/renew`) and
-    /// issued. False: what it billed is given away, and stands on no other invoice.
+    /// issued. False: what it billed is given away, and stands on no other invoice unless `POST /v1/invoices/{id}/bill-again` is said later.
     #[serde(default)]
     #[schema(example = true)]
     pub bills_again: bool,
@@ -442,6 +448,25 @@ pub async fn void(
     act(engine, caller, repeat, id, Act::Void { reason: why.reason, note, again }).await
 }
 
+/// Bills again what a bill said that was taken back without that: makes the draft that `bills_again` would have made. Answers it. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
+pub async fn bill_again(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId) -> Result<Reply, Error> {
+    let draft = InvoiceId::from_ulid(engine.ports.ids.ulid(engine.ports.clock.now()));
+    act(engine, caller, repeat, id, Act::BillAgain(draft)).await
+}
+
+/// The bill that stands in the place of one that was taken back, if one does. Needs an operator with the scope `invoices:read`.
+#[crate::boxed]
+pub async fn in_place_of(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<Option<InvoiceView>, Error> {
+    caller.need_operator("invoices:read")?;
+    let tenant = found(engine, caller, id).await?.tenant_id;
+    let read = engine
+        .ports
+        .db
+        .read(Scope::Tenant(tenant), move |tx| Box::pin(async move { renewing::in_place_of(tx, tenant, id).await }));
+    read.await?.map(|row| view(&row, engine.ports.clock.now())).transpose()
+}
+
 /// What is done to an invoice.
 enum Act {
     Renew,
@@ -457,6 +482,8 @@ enum Act {
         note: InvoiceId,
         again: Option<InvoiceId>,
     },
+    /// With the id of the draft.
+    BillAgain(InvoiceId),
 }
 
 impl Act {
@@ -468,6 +495,7 @@ impl Act {
             Self::Pay(_) => "invoice.paid",
             Self::Sent { .. } => "invoice.sent",
             Self::Void { .. } => "invoice.voided",
+            Self::BillAgain(_) => "invoice.billed_again",
         }
     }
 
@@ -481,6 +509,8 @@ impl Act {
             Self::Void { reason, note, again } => {
                 json!({"reason": reason, "credit_note_id": row.number.as_ref().map(|_| note), "replaced_by_id": again})
             }
+            // What becomes of it is told of the draft.
+            Self::BillAgain(draft) => json!({"replaced_by_id": draft, "of_number": row.number}),
         }
     }
 
@@ -567,6 +597,21 @@ impl Act {
                 settle_arrears(tx, row.tenant_id, now).await
             }
             Self::Void { .. } => Err(wrong_state(row, "only an invoice that was not taken back yet can be")),
+            Self::BillAgain(draft) if state == InvoiceState::Void => {
+                // What was billed stands on one bill at a time.
+                if let Some(other) = renewing::in_place_of(tx, row.tenant_id, row.id).await? {
+                    let detail =
+                        format!("{} stands in its place: {}.", other.number.as_deref().unwrap_or("A draft"), other.id);
+                    return Err(Error::conflict("invoice_billed_again", detail));
+                }
+                let settings = BillingSettings::read(tx).await?;
+                // It was given away, or paid and the operator gave the money back: it is owed again.
+                let owed = Body::from_stored(&row.body)?.postpaid();
+                even_out(tx, row, -owed, Book::Adjusted, "adjustment", Some(by.actor()), now).await?;
+                *row = renewing::replace(tx, &settings, row, draft, now).await?;
+                settle_arrears(tx, row.tenant_id, now).await
+            }
+            Self::BillAgain(_) => Err(wrong_state(row, "only a bill that was taken back can be billed again")),
         }
     }
 }
@@ -584,7 +629,8 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
     let (now, shard, ids) = (engine.ports.clock.now(), engine.shard(), Arc::clone(&engine.ports.ids));
     let by = Caller { tenant: None, ..caller.clone() };
     let inner = by.clone();
-    let reply = once(engine.parts(), &by, repeat, 200, Secrecy::Plain, move |tx| {
+    let status = if matches!(act, Act::BillAgain(_)) { 201 } else { 200 };
+    let reply = once(engine.parts(), &by, repeat, status, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             // Two who do something about one tenant's invoices wait for each other here.
             tenants::bump(tx, Some(tenant_id)).await?;

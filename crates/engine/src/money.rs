@@ -20,6 +20,7 @@ pub mod payments;
 pub mod prices;
 pub mod purchases;
 pub(crate) mod purse;
+pub mod receipts;
 pub mod refunds;
 pub mod sheet;
 mod strays;

@@ -9,6 +9,7 @@ use engine::{
         payment_events,
         payments::{self, PaymentSettings, PaymentSettingsPatch},
         purchases::{self, NewPurchase, PurchaseView},
+        receipts,
         refunds::{self, NewRefund, RefundView},
         top_ups::{self, MethodView},
     },
@@ -141,6 +142,17 @@ pub(crate) async fn purchases(State(app): State<App>, Who(caller): Who, Args(que
     responses((status = 200, description = "The purchase.", body = PurchaseView, example = json!(examples::credit_purchase()))))]
 pub(crate) async fn purchase(State(app): State<App>, Who(caller): Who, Id(id): Id<PurchaseId>) -> Answer {
     answer::json(&purchases::get(app.engine().parts(), &caller, id).await?)
+}
+
+/// Downloads the receipt of a purchase
+///
+/// As PDF, with the branding of the operator's own tenant that the billing settings name: who paid whom how much, when and how, and what went back. It is no invoice and states no tax. 409
+/// `purchase_unpaid` before the purchase is paid.
+#[utoipa::path(get, path = "/v1/credits/purchases/{id}/receipt", operation_id = "download_credit_receipt", tag = "Money",
+    responses((status = 200, description = "The PDF.", body = String, content_type = "application/pdf",
+        headers(("Content-Disposition" = String, description = "The file's name.")), example = json!("%PDF-1.7\n"))))]
+pub(crate) async fn receipt(State(app): State<App>, Who(caller): Who, Id(id): Id<PurchaseId>) -> Answer {
+    answer::pdf(receipts::document(app.engine(), &caller, id).await?)
 }
 
 /// Gives credit back

@@ -6,6 +6,7 @@ use engine::{
         credits::{self, CreditsPatch},
         payments,
     },
+    once::Repeat,
 };
 use model::Call;
 use serde_json::json;
@@ -127,6 +128,21 @@ both! {
         let page = visitor.get("/console/billing").await;
         in_order("billing", &page);
         assert!(page.text.contains("Promotional credit") && page.text.contains("3.00 USD"), "{}", page.text);
+    }
+
+    async fn what_was_bought_has_its_receipt(db: TestDb) {
+        let stage = shop(&db).await;
+        let new = serde_json::from_value(json!({"amount_micros": 20_000_000, "reference": HOSTILE})).unwrap();
+        let caller = Caller::system(Some(stage.tenant));
+        credits::purchase(stage.engine.parts(), &caller, &Repeat::NONE, new).await.unwrap();
+        let visitor = Visitor::new(&stage).await;
+        let list = visitor.get(PATH).await;
+        in_order(PATH, &list);
+        let (before, _) = list.text.split_once("/receipt\"").expect("a paid purchase has a link to its receipt");
+        let page = before.rsplit('"').next().unwrap();
+        assert!(visitor.get(page).await.text.contains(&format!("{page}/receipt")));
+        assert!(visitor.get(&format!("{page}/receipt")).await.text.starts_with("%PDF-"));
+        assert_eq!(visitor.get(&format!("{PATH}/pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD/receipt")).await.status, 404);
     }
 
     async fn how_payments_are_taken_is_the_operators_and_its_secrets_stay_there(db: TestDb) {

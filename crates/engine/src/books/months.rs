@@ -90,9 +90,13 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
             found.add(of, "invoice", || format!("{}: {wrong}", name(&month.invoice)));
         }
         let currency = ledger.as_ref().map(|ledger| ledger.currency.as_str());
-        let is_charged =
-            months[index..].iter().all(|later| currency.is_none_or(|currency| later.invoice.currency == currency));
-        for wrong in misbilled(month, &months[index + 1..], &others, is_charged, is_corrected) {
+        let is_in = |currency: &str| months[index..].iter().all(|later| later.invoice.currency == currency);
+        // In which currency what a price list charged stands on bills, where it does.
+        let charged_in = match currency {
+            None => Some(month.invoice.currency.as_str()),
+            Some(currency) => Some(currency).filter(|currency| month.body.charges_apart || is_in(currency)),
+        };
+        for wrong in misbilled(month, &months[index + 1..], &others, charged_in, is_corrected) {
             found.add(of, "billing", || format!("{}: {wrong}", name(&month.invoice)));
         }
     }
@@ -165,7 +169,7 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         let counts = |row: &Invoiced| charge_counters::Counts { messages: row.charges, charged: row.charged };
         let charged = rows.iter().map(|row| ((row.channel, row.country.clone()), counts(row)));
         let (sent, charged) = (sent.collect(), charged.collect());
-        let sent_now = closing::counted(tx, tenant, starts_at, ends_at).await?;
+        let sent_now = closing::sent_in(tx, &invoice, &body).await?;
         let charged_now = closing::charged(tx, tenant, starts_at, ends_at).await?;
         months.push(Month { invoice, body, sent, charged, sent_now, charged_now });
     }
@@ -252,7 +256,7 @@ fn misbilled(
     month: &Month,
     later: &[Month],
     others: &[(Invoice, Body)],
-    is_charged: bool,
+    charged_in: Option<&str>,
     is_corrected: bool,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -268,15 +272,16 @@ fn misbilled(
     let is_of = |description: &str| called.iter().any(|name| names(description, name));
     let replaced = replaced(others);
     // An amount in another currency puts nothing right.
-    let corrections = || {
+    let corrections = |currency: &str| {
         let later = later.iter().map(|month| (&month.invoice, &month.body));
         let apart = others
             .iter()
             .filter(|(other, _)| other.kind == InvoiceKind::Correction.as_str() && !replaced.contains(&other.id));
         let bills = later.chain(apart.map(|(other, body)| (other, body)));
-        let lines = bills.filter(|(other, _)| other.currency == row.currency).flat_map(|(_, body)| &body.lines);
-        lines.filter(|line| is_of(&line.description))
+        let lines = bills.filter(|(other, _)| other.currency == currency).flat_map(|(_, body)| &body.lines);
+        lines.filter(|line| is_of(&line.description)).collect::<Vec<_>>()
     };
+    let put_right = charged_in.map(&corrections).unwrap_or_default();
     let is_own = |line: &Line| row.number.as_ref().is_some_and(|number| names(&line.description, number));
     for other in later.iter().filter(|later| later.invoice.currency != row.currency) {
         if other.body.lines.iter().any(is_own) {
@@ -286,13 +291,13 @@ fn misbilled(
     }
     for line in month.body.lines.iter().filter(|line| line.kind == LineKind::Messages) {
         let key = (line.channel.unwrap_or(Channel::Webhook), line.country.clone().unwrap_or_default());
-        let put_right = corrections().filter(|one| {
+        let put_right = put_right.iter().filter(|one| {
             one.kind == LineKind::MessagesCorrection && (one.channel, &one.country) == (line.channel, &line.country)
         });
         let billed = line.quantity + put_right.map(|one| one.quantity).sum::<i64>();
         let said = month.charged.get(&key).map_or(0, |counts| counts.messages);
         // A line that comes to less than a coin does not put its messages right either.
-        if is_charged && (billed > said || (later.is_empty() && billed != said)) {
+        if charged_in.is_some() && (billed > said || (later.is_empty() && billed != said)) {
             wrong.push(format!(
                 "{} to {:?}: {billed} messages are billed by the price list, and {said} are said to be",
                 key.0, key.1
@@ -302,12 +307,13 @@ fn misbilled(
     // What was taken back is put right no more.
     if row.state != InvoiceState::Void.as_str() && row.kind == InvoiceKind::Invoice.as_str() {
         let own = month.body.lines.iter().filter(|line| line.kind == LineKind::Messages);
-        let put_right = corrections().filter(|line| line.kind == LineKind::MessagesCorrection);
+        let put_right = put_right.iter().copied().filter(|line| line.kind == LineKind::MessagesCorrection);
         let billed: i64 = own.chain(put_right).map(|line| line.amount_micros).sum();
         let said: i64 = month.charged.values().map(|counts| counts.charged).sum();
-        if is_charged && billed != rounded(said, minor_unit(&row.currency)) {
+        if charged_in.is_some_and(|currency| billed != rounded(said, minor_unit(currency))) {
             wrong.push(format!("its lines and those that put it right come to {billed} by the price list, and {said} is said to be billed"));
         }
+        let by_plan = corrections(&row.currency);
         let has_fee = month.body.lines.iter().any(|line| line.kind == LineKind::Fee);
         for allowance in month.body.allowances.iter().filter(|_| has_fee) {
             let is_of = |channel: Option<Channel>| channel == Some(allowance.channel);
@@ -318,7 +324,7 @@ fn misbilled(
             let of_channel = month.sent.iter().filter(|((channel, _), _)| *channel == allowance.channel);
             let sent: i64 = of_channel.map(|(_, sent)| sent).sum();
             let beyond = (sent - allowance.included).max(0);
-            let put_right = corrections().filter(|line| line.kind == LineKind::Correction && is_of(line.channel));
+            let put_right = by_plan.iter().filter(|line| line.kind == LineKind::Correction && is_of(line.channel));
             let billed = quantity(LineKind::Overage) + put_right.map(|line| line.quantity).sum::<i64>();
             if allowance.overage_micros.is_some() && billed != beyond || quantity(LineKind::Included) > sent {
                 wrong.push(format!(

@@ -119,6 +119,19 @@ pub struct Earlier {
     pub charged_found: Charged,
 }
 
+impl Earlier {
+    /// What is put right of what a price list charged, and of what its plan granted: where they are not in one currency.
+    pub fn apart(self) -> (Self, Self) {
+        let by_list = Self { allowances: Vec::new(), invoiced: Sent::new(), found: Sent::new(), ..self.clone() };
+        (by_list, Self { charged: Charged::new(), charged_found: Charged::new(), ..self })
+    }
+
+    /// True when there is something to put right.
+    pub fn has_changed(&self) -> bool {
+        (&self.invoiced, &self.charged) != (&self.found, &self.charged_found)
+    }
+}
+
 /// How messages are charged one by one.
 #[derive(Debug, Clone)]
 pub struct Metered {
