@@ -526,9 +526,9 @@ impl Act {
         match self {
             Self::Renew if state == InvoiceState::Draft => {
                 let settings = BillingSettings::read(tx).await?;
-                renewing::renew(tx, &settings, row, now).await?;
+                let body = renewing::renew(tx, &settings, row, now).await?;
                 if row.mail.state.is_some() {
-                    let why = printable::problem(row, &Body::from_stored(&row.body)?);
+                    let why = printable::problem(row, &body);
                     row.mail = why.map_or_else(Mail::default, |why| printable::held(&why));
                     rows::update(tx, row.tenant_id, row).await?;
                 }
@@ -537,8 +537,8 @@ impl Act {
             Self::Renew => Err(wrong_state(row, "only a draft can be written anew")),
             Self::Issue if state == InvoiceState::Draft => {
                 let settings = BillingSettings::read(tx).await?;
-                renewing::renew(tx, &settings, row, now).await?;
-                if let Some(why) = printable::problem(row, &Body::from_stored(&row.body)?) {
+                let body = renewing::renew(tx, &settings, row, now).await?;
+                if let Some(why) = printable::problem(row, &body) {
                     return Err(why);
                 }
                 row.mail = Mail::default();
@@ -692,20 +692,11 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
 
 /// A draft for the same tenant and time as another invoice, which says something else.
 fn drafted(of: &Invoice, id: InvoiceId, body: &Body, now: Timestamp) -> Result<Invoice, Error> {
+    let time = (of.starts_at, of.ends_at);
     Ok(Invoice {
-        id,
-        state: InvoiceState::Draft.as_str().to_owned(),
-        number: None,
+        total: of.total,
         body: serde_json::to_string(body).map_err(Error::internal)?,
-        issued_at: None,
-        due_at: None,
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: now,
-        updated_at: now,
-        ..of.clone()
+        ..Invoice::draft(of.tenant_id, id, &of.kind, &of.currency, time, now)
     })
 }
 

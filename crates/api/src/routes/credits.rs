@@ -147,7 +147,7 @@ pub(crate) async fn purchase(State(app): State<App>, Who(caller): Who, Id(id): I
 /// Downloads the receipt of a purchase
 ///
 /// As PDF, with the branding of the operator's own tenant that the billing settings name: who paid whom how much, when and how, and what went back. It is no invoice and states no tax. 409
-/// `purchase_unpaid` before the purchase is paid.
+/// `purchase_not_paid` before the purchase is paid.
 #[utoipa::path(get, path = "/v1/credits/purchases/{id}/receipt", operation_id = "download_credit_receipt", tag = "Money",
     responses((status = 200, description = "The PDF.", body = String, content_type = "application/pdf",
         headers(("Content-Disposition" = String, description = "The file's name.")), example = json!("%PDF-1.7\n"))))]

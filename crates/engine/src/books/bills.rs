@@ -338,22 +338,11 @@ fn misshared(body: &Body, sign: i64) -> Option<String> {
 /// What a credit note says otherwise than the invoice it takes back.
 fn miscredited(note: &Invoice, body: &Body, of: &Invoice) -> Option<String> {
     let Ok(other) = Body::from_stored(&of.body) else { return None };
-    let pairs = |lines: &[Line], sign: i64| -> Vec<_> {
-        let one = |line: &Line| {
-            (
-                line.kind,
-                line.channel,
-                line.country.clone(),
-                line.quantity * sign,
-                line.unit_micros,
-                line.amount_micros * sign,
-            )
-        };
-        lines.iter().map(one).collect()
-    };
+    let turned = |line: &Line| Line { quantity: -line.quantity, amount_micros: -line.amount_micros, ..line.clone() };
+    let turned: Vec<Line> = body.lines.iter().map(turned).collect();
     let is_right = (note.currency.as_str(), note.starts_at, note.ends_at, -note.total, -body.net)
         == (of.currency.as_str(), of.starts_at, of.ends_at, of.total, other.net)
-        && pairs(&body.lines, -1) == pairs(&other.lines, 1)
+        && turned.iter().map(Line::figures).eq(other.lines.iter().map(Line::figures))
         && body.of_number.as_ref().is_none_or(|number| Some(number) == of.number.as_ref());
     (!is_right).then(|| format!("it takes {} back, and does not say the same", name(of)))
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use store::{
     Scope, Tx, demo_tenants,
     demo_tenants::DemoTenant,
-    invoices::{self, Invoice, Mail},
+    invoices::{self, Invoice},
     plans::{self, Plan},
     quotas::{self, Counter},
     subscriptions::{self, Subscription},
@@ -196,26 +196,15 @@ async fn bill(
     let name = row.tenant.to_string();
     // The end of an id is random.
     let number = format!("{SERIES}{}", &name[name.len() - 8..]);
+    let (kind, time) = (InvoiceKind::Invoice.as_str(), (starts_at, ends_at));
     let invoice = Invoice {
-        tenant_id: row.tenant,
-        id,
-        kind: InvoiceKind::Invoice.as_str().to_owned(),
         state: InvoiceState::Issued.as_str().to_owned(),
         number: Some(number),
-        of_id: None,
-        currency: facts.currency,
-        starts_at,
-        ends_at,
         total: composed.total,
         body: serde_json::to_string(&body).map_err(Error::internal)?,
         issued_at: Some(issued_at),
         due_at: Some(row.created_at.plus_seconds(DUE_DAYS * 86_400)),
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: issued_at,
-        updated_at: issued_at,
+        ..Invoice::draft(row.tenant, id, kind, &facts.currency, time, issued_at)
     };
     Ok(invoices::insert(tx, row.tenant, &invoice).await?)
 }

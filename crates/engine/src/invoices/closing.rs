@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 use model::{InvoiceId, PlanId, TenantId, Timestamp};
 use store::{
     Scope, Tx, charge_counters, credits,
-    invoices::{self as rows, Invoice, Invoiced, Mail},
+    invoices::{self as rows, Invoice, Invoiced},
     message_counters::{self, Filter, Split},
     plans,
     subscriptions::{self, Subscription},
@@ -210,27 +210,9 @@ fn draft(
         reason: None,
         due_days: settings.due_days,
     };
-    let mut invoice = Invoice {
-        tenant_id,
-        id,
-        kind: bill.kind.as_str().to_owned(),
-        state: InvoiceState::Draft.as_str().to_owned(),
-        number: None,
-        of_id: None,
-        currency: facts.currency.clone(),
-        starts_at: facts.starts_at,
-        ends_at: bill.ends_at,
-        total: composed.total,
-        body: String::new(),
-        issued_at: None,
-        due_at: None,
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: now,
-        updated_at: now,
-    };
+    let (kind, time) = (bill.kind.as_str(), (facts.starts_at, bill.ends_at));
+    let mut invoice = Invoice::draft(tenant_id, id, kind, &facts.currency, time, now);
+    invoice.total = composed.total;
     if is_gone {
         printable::spell_out(&invoice, &mut body);
     }

@@ -70,6 +70,13 @@ pub struct Line {
     pub amount_micros: i64,
 }
 
+impl Line {
+    /// What it says besides words.
+    pub(crate) fn figures(&self) -> (LineKind, Option<Channel>, Option<&str>, i64, Option<i64>, i64) {
+        (self.kind, self.channel, self.country.as_deref(), self.quantity, self.unit_micros, self.amount_micros)
+    }
+}
+
 /// A tax.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

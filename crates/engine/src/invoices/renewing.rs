@@ -38,13 +38,13 @@ pub(crate) fn customer(subscription: Option<&Subscription>, tenant: Tenant) -> C
     Customer { country: said.country.or(tenant.default_country), name: said.name.or(Some(tenant.name)), ..said }
 }
 
-/// Writes a draft anew.
+/// Writes a draft anew, and answers what it says.
 pub(super) async fn renew(
     tx: &mut Tx,
     settings: &BillingSettings,
     row: &mut Invoice,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<Body, Error> {
     let mut body = Body::from_stored(&row.body)?;
     let subscription = subscriptions::find(tx, row.tenant_id).await?;
     let tenant = tenants::find(tx, row.tenant_id).await?;
@@ -69,7 +69,8 @@ pub(super) async fn renew(
     row.total = body.taxes.iter().fold(body.net, |sum, tax| sum.saturating_add(tax.amount_micros));
     row.body = serde_json::to_string(&body).map_err(Error::internal)?;
     row.updated_at = now;
-    Ok(rows::rewrite(tx, row.tenant_id, row).await?)
+    rows::rewrite(tx, row.tenant_id, row).await?;
+    Ok(body)
 }
 
 /// Makes a draft that says what a bill says that was taken back, and answers it.

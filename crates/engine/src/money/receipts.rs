@@ -51,7 +51,7 @@ async fn read(tx: &mut Tx, tenant: TenantId, id: PurchaseId) -> Result<Receipt, 
     let purchase = purchases::find(tx, tenant, id).await?.ok_or_else(|| Error::not_found("purchase"))?;
     if purchase.state != "paid" {
         let detail = format!("The purchase is {}; it has a receipt once it is paid.", purchase.state);
-        return Err(Error::conflict("purchase_unpaid", detail));
+        return Err(Error::conflict("purchase_not_paid", detail));
     }
     let entry = match purchase.entry {
         Some(number) => credits::entries(tx, tenant, number.saturating_add(1), 1).await?.into_iter().next(),

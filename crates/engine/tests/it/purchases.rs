@@ -325,7 +325,7 @@ testkit::both! {
         assert_eq!(after, format!("{golden}NotesOfit20.00USDwasgivenback.HostGmbHPage1of1"));
         // Nothing is paid yet.
         let open = shop.buy(5 * M).await;
-        assert_eq!(shop.receipt(&open).await.unwrap_err().code, "purchase_unpaid");
+        assert_eq!(shop.receipt(&open).await.unwrap_err().code, "purchase_not_paid");
         shop.on_page(&open, "paid", CARD);
         shop.tell().await;
         assert!(shop.receipt(&open).await.unwrap().contains("Paymentpi_"));
