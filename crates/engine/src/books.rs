@@ -2,8 +2,9 @@
 //!
 //! For each tenant: its messages against usage, the counters by half hour, day and template, its plan and the attempts on record ([`counters`]), against what each was charged and under which
 //! price ([`charges`]), and in which quarter of an hour that is summed ([`places`]); each ledger's entries against one another, its balances, what prices come to and its grants ([`ledgers`]);
-//! purchases, refunds and disputes against their entries ([`purchases`]); and what is on its invoices against what was counted ([`months`]). Then every invoice against its own lines, the series
-//! of numbers, and the credit notes ([`bills`]), also of tenants that are gone. Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
+//! purchases, refunds and disputes against their entries ([`purchases`]); what is on its invoices against what was counted ([`months`]); and what its subscription says
+//! against what somebody set ([`subscribed`]). Then every invoice against its own lines, the series
+//! of numbers, and the credit notes ([`bills`]), and against what the operator's log says of it ([`issued`]), also of tenants that are gone. Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
 //! differences are few, so memory does not grow with what there is.
 //!
 //! Nothing holds a snapshot of the database for longer than one page, one half hour of messages or one statement takes, however much a tenant has. What goes on meanwhile makes sums seem to
@@ -13,10 +14,12 @@ mod bills;
 mod charges;
 mod counters;
 mod history;
+mod issued;
 mod ledgers;
 mod months;
 mod places;
 mod purchases;
+mod subscribed;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -10,6 +10,7 @@
 
 pub mod closing;
 pub mod compose;
+pub mod digest;
 pub mod mailing;
 mod printable;
 pub mod printing;
@@ -30,6 +31,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use self::{
     compose::{Line, LineKind, TaxLine},
+    digest::Digest,
     mailing::MailView,
     settings::{BillingSettings, Seller},
 };
@@ -442,6 +444,15 @@ pub async fn void(
     act(engine, caller, repeat, id, Act::Void { reason: why.reason, note, again }).await
 }
 
+/// What an act led to besides what became of its invoice.
+#[derive(Default)]
+struct Led {
+    /// The invoice for which the tenant is past due from now on, because another one is not to be paid any more.
+    overdue: Option<Invoice>,
+    /// What takes the invoice back.
+    credit_note: Option<Invoice>,
+}
+
 /// What is done to an invoice.
 enum Act {
     Renew,
@@ -484,14 +495,7 @@ impl Act {
         }
     }
 
-    /// Answers the invoice for which the tenant is past due from now on, because another one is not to be paid any more.
-    async fn perform(
-        self,
-        tx: &mut Tx,
-        row: &mut Invoice,
-        now: Timestamp,
-        by: &Caller,
-    ) -> Result<Option<Invoice>, Error> {
+    async fn perform(self, tx: &mut Tx, row: &mut Invoice, now: Timestamp, by: &Caller) -> Result<Led, Error> {
         let state = InvoiceState::from_stored(&row.state);
         match self {
             Self::Renew if state == InvoiceState::Draft => {
@@ -502,7 +506,7 @@ impl Act {
                     row.mail = why.map_or_else(Mail::default, |why| printable::held(&why));
                     rows::update(tx, row.tenant_id, row).await?;
                 }
-                Ok(None)
+                Ok(Led::default())
             }
             Self::Renew => Err(wrong_state(row, "only a draft can be written anew")),
             Self::Issue if state == InvoiceState::Draft => {
@@ -513,7 +517,7 @@ impl Act {
                 }
                 row.mail = Mail::default();
                 finish(tx, &settings, row, now).await?;
-                Ok(None)
+                Ok(Led::default())
             }
             Self::Issue => Err(wrong_state(row, "only a draft can be issued")),
             Self::Pay(payment) if state == InvoiceState::Issued => {
@@ -531,20 +535,21 @@ impl Act {
                 rows::update(tx, row.tenant_id, row).await?;
                 let owed = Body::from_stored(&row.body)?.postpaid();
                 even_out(tx, row, owed, Book::Purchased, "purchase", Some(by.actor()), now).await?;
-                settle_arrears(tx, row.tenant_id, now).await
+                Ok(Led { overdue: settle_arrears(tx, row.tenant_id, now).await?, credit_note: None })
             }
             Self::Pay(_) => Err(wrong_state(row, "only an issued invoice can be paid")),
             Self::Sent { tenant, mail } => {
                 mailing::accepted(row, tenant, mail, now);
                 rows::update(tx, row.tenant_id, row).await?;
-                Ok(None)
+                Ok(Led::default())
             }
             Self::Void { reason, note, again } if state != InvoiceState::Void && !is_note(row) => {
                 let settings = BillingSettings::read(tx).await?;
+                let mut credit_note = None;
                 if state != InvoiceState::Draft {
-                    let mut note = credit_note(row, note, reason, now)?;
-                    rows::insert(tx, row.tenant_id, &note).await?;
-                    finish(tx, &settings, &mut note, now).await?;
+                    let note = credit_note.insert(credit_note_of(row, note, reason, now)?);
+                    rows::insert(tx, row.tenant_id, note).await?;
+                    finish(tx, &settings, note, now).await?;
                 }
                 let owed = Body::from_stored(&row.body)?.postpaid();
                 let moved = match (state == InvoiceState::Paid, again.is_some()) {
@@ -564,7 +569,7 @@ impl Act {
                 if let Some(id) = again {
                     renewing::replace(tx, &settings, row, id, now).await?;
                 }
-                settle_arrears(tx, row.tenant_id, now).await
+                Ok(Led { overdue: settle_arrears(tx, row.tenant_id, now).await?, credit_note })
             }
             Self::Void { .. } => Err(wrong_state(row, "only an invoice that was not taken back yet can be")),
         }
@@ -594,7 +599,7 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
             let (before, what) = (row.state.clone(), act.name());
             let mut detail = act.detail(&row);
-            let overdue = act.perform(tx, &mut row, now, &inner).await?;
+            let Led { overdue, credit_note } = act.perform(tx, &mut row, now, &inner).await?;
             detail["state"] = json!({"from": before, "to": row.state});
             detail["number"] = json!(row.number);
             detail["total_micros"] = json!(row.total);
@@ -602,22 +607,23 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             if row.paid_at.is_some() {
                 detail["paid_at"] = json!(row.paid_at);
             }
-            match &tenant {
-                Some(tenant) => {
-                    audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
-                    // Tenants do not see drafts.
-                    if row.number.is_some() {
-                        tell(tx, tenant, &row, what, &ids, now, shard).await?;
-                    }
-                    // Marketing stops for this one from now on.
-                    if let Some(overdue) = &overdue {
-                        note(tx, Some(tenant), overdue, "invoice.overdue", &ids, now).await?;
-                        tell(tx, tenant, overdue, "invoice.overdue", &ids, now, shard).await?;
-                    }
+            // From now on it says what it says.
+            if before == InvoiceState::Draft.as_str() && row.state != before {
+                detail["digest"] = json!(Digest::of(&row));
+            }
+            write_down(tx, tenant.as_deref(), &row, what, &detail, &inner, &ids, now).await?;
+            if let Some(credit_note) = &credit_note {
+                note_issued(tx, tenant.as_deref(), credit_note, &inner, &ids, now).await?;
+            }
+            if let Some(tenant) = &tenant {
+                // Tenants do not see drafts.
+                if row.number.is_some() {
+                    tell(tx, tenant, &row, what, &ids, now, shard).await?;
                 }
-                None => {
-                    let name = name_of_gone(tx, &row).await?;
-                    audit::record_of_gone(tx, tenant_id, name, &ids, now, &inner, what, id, &detail).await?;
+                // Marketing stops for this one from now on.
+                if let Some(overdue) = &overdue {
+                    note(tx, Some(tenant), overdue, "invoice.overdue", &ids, now).await?;
+                    tell(tx, tenant, overdue, "invoice.overdue", &ids, now, shard).await?;
                 }
             }
             view(&row, now)
@@ -630,7 +636,7 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
 }
 
 /// What takes an invoice back, not yet issued.
-fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> Result<Invoice, Error> {
+fn credit_note_of(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> Result<Invoice, Error> {
     let mut body = Body::from_stored(&of.body)?;
     for line in &mut body.lines {
         (line.quantity, line.amount_micros) = (-line.quantity, -line.amount_micros);
@@ -738,7 +744,7 @@ pub(crate) async fn settle_arrears(tx: &mut Tx, tenant: TenantId, now: Timestamp
     Ok(first)
 }
 
-/// Writes into the audit log what happened to an invoice by itself: the tenant's, or the operator's once the tenant is gone.
+/// Writes into the audit log what happened to an invoice by itself and changes nothing of it: the tenant's, or the operator's once the tenant is gone.
 pub(crate) async fn note(
     tx: &mut Tx,
     tenant: Option<&Tenant>,
@@ -747,15 +753,56 @@ pub(crate) async fn note(
     ids: &model::Ids,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let detail = json!({
-        "state": row.state, "number": row.number, "total_micros": row.total, "currency": row.currency, "due_at": row.due_at, "message_id": row.mail.id,
-    });
+    let detail = facts(row);
     let by = Caller::system(None);
     match tenant {
         Some(tenant) => audit::record(tx, tenant.id, ids, now, &by, what, row.id, &detail).await,
         None => {
             let name = name_of_gone(tx, row).await?;
             audit::record_of_gone(tx, row.tenant_id, name, ids, now, &by, what, row.id, &detail).await
+        }
+    }
+}
+
+/// Writes into the audit log that an invoice or a credit note has its number, with the digest it is held against from now on.
+pub(crate) async fn note_issued(
+    tx: &mut Tx,
+    tenant: Option<&Tenant>,
+    row: &Invoice,
+    by: &Caller,
+    ids: &model::Ids,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut detail = facts(row);
+    detail["paid_at"] = json!(row.paid_at);
+    detail["digest"] = json!(Digest::of(row));
+    write_down(tx, tenant, row, "invoice.issued", &detail, by, ids, now).await
+}
+
+/// What the audit log tells of an invoice.
+fn facts(row: &Invoice) -> Value {
+    json!({
+        "state": row.state, "number": row.number, "total_micros": row.total, "currency": row.currency, "due_at": row.due_at, "message_id": row.mail.id,
+    })
+}
+
+/// Writes into the audit log what became of an invoice: the tenant's, and the operator's, which outlives the tenant as the invoice does.
+#[allow(clippy::too_many_arguments, reason = "as for an entry in one log")]
+async fn write_down(
+    tx: &mut Tx,
+    tenant: Option<&Tenant>,
+    row: &Invoice,
+    what: &'static str,
+    detail: &Value,
+    by: &Caller,
+    ids: &model::Ids,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match tenant {
+        Some(tenant) => audit::record_in_both(tx, tenant.id, ids, now, by, what, row.id, detail).await,
+        None => {
+            let name = name_of_gone(tx, row).await?;
+            audit::record_of_gone(tx, row.tenant_id, name, ids, now, by, what, row.id, detail).await
         }
     }
 }

@@ -100,6 +100,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { invoices::closing::run(&engine).await.map(|_| 0) }),
     },
     Job {
+        name: "record_earlier_invoices",
+        every_ms: 600_000,
+        run: |engine| Box::pin(async move { invoices::digest::record_earlier(&engine).await.map(|_| 0) }),
+    },
+    Job {
         name: "count_used_again",
         every_ms: 10_000,
         run: |engine| Box::pin(async move { plans::recount::run(&engine).await }),

@@ -1,4 +1,5 @@
-//! What a tenant's invoices billed, against what was counted, against how far its subscription says it was billed, and against what invoices moved in its ledger.
+//! What a tenant's invoices billed, against what was counted, against how far its subscription says it was billed, and against what invoices moved in its ledger; and its subscription against
+//! what somebody set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,13 @@ use store::{
     subscriptions::{self, Subscription},
 };
 
-use super::{Found, ROWS_MAX, bills::name, history::History, read};
+use super::{
+    Found, ROWS_MAX,
+    bills::name,
+    history::History,
+    read,
+    subscribed::{Told, misset},
+};
 use crate::{
     Error,
     documents::figures::minor_unit,
@@ -50,6 +57,7 @@ struct Bills {
     /// Bills in whose place others stand, and what was put right in other currencies than the tenant was billed in.
     others: Vec<(Invoice, Body)>,
     entries: Vec<OfInvoice>,
+    told: Told,
     loose: recounts::Found<(Timestamp, Channel, String)>,
     /// Whether a charge was put right since the last month was closed.
     is_corrected: bool,
@@ -63,13 +71,14 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     let tenant = history.tenant;
     let bills = read(db, tenant, move |tx| Box::pin(bills(tx, tenant))).await?;
     let of = Some(tenant);
-    let Bills { ledger, subscription, months, others, entries, loose, is_corrected } = bills;
+    let Bills { ledger, subscription, months, others, entries, told, loose, is_corrected } = bills;
     for pair in months.windows(2).filter(|pair| pair[1].invoice.starts_at < pair[0].invoice.ends_at) {
         found.add(of, "invoice", || format!("{} bills again what an earlier invoice billed", name(&pair[1].invoice)));
     }
     match &subscription {
         Some((row, plan)) => {
-            for wrong in misclosed(history, row, plan.as_ref(), &months) {
+            let all = months.iter().map(|month| &month.invoice).chain(others.iter().map(|(row, _)| row));
+            for wrong in misclosed(history, row, plan.as_ref(), &months).into_iter().chain(misset(row, &told, all)) {
                 found.add(of, "billing", || wrong);
             }
         }
@@ -152,6 +161,7 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
     let all = invoices::bills(tx, tenant).await?.into_iter();
     let all: Vec<(Invoice, Body)> =
         all.filter_map(|row| Body::from_stored(&row.body).ok().map(|body| (row, body))).collect();
+    let told = Told::read(tx, tenant, all.iter().map(|(row, _)| row)).await?;
     let closed = all.iter().filter(|(_, body)| body.replaces.is_none()).map(|(row, _)| row.created_at).max();
     let replaced = replaced(&all);
     let is_month =
@@ -175,6 +185,7 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         subscription,
         months,
         others,
+        told,
         entries: recounts::entries_of_invoices(tx, tenant).await?,
         loose: recounts::months_without_invoice(tx, tenant, billed_until, ROWS_MAX).await?,
         is_corrected: recounts::is_corrected_since(tx, tenant, closed.unwrap_or(Timestamp::EPOCH)).await?,

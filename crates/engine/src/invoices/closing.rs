@@ -30,13 +30,14 @@ use store::{
 use super::{
     Body, InvoiceKind, InvoiceState,
     compose::{Charged, Earlier, Facts, Metered, Sent, compose},
-    finish, note, printable,
+    finish, note, note_issued, printable,
     renewing::{addressee, standing},
     settings::BillingSettings,
     settle_arrears, tell,
 };
 use crate::{
     Engine, Error,
+    keys::Caller,
     money::BillingMode,
     plans::{
         allowances, months, quota,
@@ -287,7 +288,7 @@ async fn close(
                 }
             }
             for (invoice, _) in bills.iter().filter(|(invoice, _)| invoice.number.is_some()) {
-                note(tx, tenant.as_deref(), invoice, "invoice.issued", &ids, now).await?;
+                note_issued(tx, tenant.as_deref(), invoice, &Caller::system(None), &ids, now).await?;
                 if let Some(tenant) = &tenant {
                     tell(tx, tenant, invoice, "invoice.issued", &ids, now, shard).await?;
                 }

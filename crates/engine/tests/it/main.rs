@@ -32,6 +32,7 @@ mod erasure;
 mod hooks;
 mod invoice_deliveries;
 mod invoices;
+mod issued;
 mod keys;
 mod letters;
 mod mailed;
