@@ -19,7 +19,7 @@ use super::{
     bills::name,
     history::History,
     read,
-    subscribed::{Told, misset},
+    subscribed::{Told, feeless, misset},
 };
 use crate::{
     Error,
@@ -41,6 +41,8 @@ const APART_S: i64 = 26 * 3_600;
 struct Month {
     invoice: Invoice,
     body: Body,
+    /// The plan it bills.
+    plan: Option<Plan>,
     /// What is on invoices of it.
     sent: Sent,
     charged: Charged,
@@ -90,6 +92,11 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     found.add_all(of, "billing", loose, |(at, channel, country)| {
         format!("{channel} to {country:?} is said to be billed from {at} on, and there is no invoice of that month")
     });
+    for month in &months {
+        if let Some(wrong) = month.plan.as_ref().and_then(|plan| feeless(&month.invoice, &month.body, plan, &told)) {
+            found.add(of, "invoice", || format!("{}: {wrong}", name(&month.invoice)));
+        }
+    }
     for (index, month) in months.iter().enumerate() {
         // What was charged before was put on invoices in another way.
         if month.invoice.created_at < history.charges_summed {
@@ -177,7 +184,11 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         let (sent, charged) = (sent.collect(), charged.collect());
         let sent_now = closing::counted(tx, tenant, starts_at, ends_at).await?;
         let charged_now = closing::charged(tx, tenant, starts_at, ends_at).await?;
-        months.push(Month { invoice, body, sent, charged, sent_now, charged_now });
+        let plan = match body.plan_id {
+            Some(id) => plans::find(tx, id).await?,
+            None => None,
+        };
+        months.push(Month { invoice, body, plan, sent, charged, sent_now, charged_now });
     }
     let billed_until = subscription.as_ref().map_or(Timestamp::EPOCH, |(row, _)| row.billed_until);
     Ok(Bills {

@@ -1,17 +1,38 @@
-//! What a subscription says that somebody set, against what the tenant's audit log says of that; and since when a bill is unpaid, against the bills.
+//! What a subscription says that somebody set, against what the tenant's audit log says of that; since when a bill is unpaid, against the bills; and the fee of each month, which only a trial or an end makes less.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{InvoiceId, TenantId, Timestamp};
 use serde_json::Value;
-use store::{Tx, audit, invoices::Invoice, recounts, subscriptions::Subscription};
+use store::{Tx, audit, invoices::Invoice, plans::Plan, recounts, subscriptions::Subscription};
 
-use crate::{invoices::InvoiceState, plans::subscription::Customer};
+use crate::{
+    documents::figures::minor_unit,
+    invoices::{Body, InvoiceState, compose::LineKind},
+    plans::subscription::Customer,
+};
+
+/// The longest month, in seconds: one in which the clocks change, and which ends on another clock than it began.
+const LONGEST_S: i64 = 31 * 86_400 + 27 * 3_600;
+
+/// A field of a subscription that was set.
+#[derive(Debug, PartialEq)]
+struct Set {
+    at: Timestamp,
+    field: String,
+    value: Value,
+}
+
+impl Set {
+    fn instant(&self) -> Option<Timestamp> {
+        self.value.as_str()?.parse().ok()
+    }
+}
 
 /// What the audit log tells.
 pub(super) struct Told {
-    /// What was set last of a subscription, field by field, and when.
-    set: BTreeMap<String, (Timestamp, Value)>,
+    /// What was set of a subscription, in that order.
+    set: Vec<Set>,
     /// Unpaid invoices of which it was told that they are overdue.
     overdue: BTreeSet<InvoiceId>,
 }
@@ -37,18 +58,18 @@ fn is_unpaid(row: &Invoice) -> bool {
     row.state == InvoiceState::Issued.as_str() && row.due_at.is_some()
 }
 
-/// What was set last, field by field.
-fn set(changes: &[(Timestamp, String, String)]) -> BTreeMap<String, (Timestamp, Value)> {
-    let mut set = BTreeMap::new();
+/// What changes set, field by field.
+fn set(changes: &[(Timestamp, String, String)]) -> Vec<Set> {
+    let mut set = Vec::new();
     for (at, action, detail) in changes {
         let Ok(Value::Object(fields)) = serde_json::from_str(detail) else { continue };
-        for (name, value) in fields {
+        for (field, value) in fields {
             let value = match &**action {
                 "subscription.created" => value,
                 "subscription.updated" => value["to"].clone(),
                 _ => continue,
             };
-            set.insert(name, (*at, value));
+            set.push(Set { at: *at, field, value });
         }
     }
     set
@@ -56,7 +77,8 @@ fn set(changes: &[(Timestamp, String, String)]) -> BTreeMap<String, (Timestamp, 
 
 /// What a subscription says and nobody set, or says of its unpaid bills and they do not.
 pub(super) fn misset<'a>(row: &Subscription, told: &Told, bills: impl Iterator<Item = &'a Invoice>) -> Vec<String> {
-    let instant = |field: &str| told.set.get(field).and_then(|(_, value)| value.as_str()?.parse::<Timestamp>().ok());
+    let last = |field: &str| told.set.iter().rfind(|set| set.field == field);
+    let instant = |field: &str| last(field).and_then(Set::instant);
     let mut wrong = Vec::new();
     let fields = [
         ("trial_ends_at", row.trial_ends_at),
@@ -69,13 +91,13 @@ pub(super) fn misset<'a>(row: &Subscription, told: &Told, bills: impl Iterator<I
             wrong.push(format!("the subscription says {field} {says:?}, and the audit log {expected:?}"));
         }
     }
-    let said_at = told.set.get("canceled_at").filter(|(_, value)| !value.is_null()).map(|(at, _)| *at);
+    let said_at = last("canceled_at").filter(|set| !set.value.is_null()).map(|set| set.at);
     // When it was said was not kept by an earlier version.
     if row.cancel_said_at.is_some() && row.cancel_said_at != said_at {
         wrong.push(format!("its end is said to have been set at {:?}, and was at {said_at:?}", row.cancel_said_at));
     }
     let customer = Customer::from_stored(&row.customer);
-    let set = told.set.get("customer").and_then(|(_, value)| serde_json::from_value::<Customer>(value.clone()).ok());
+    let set = last("customer").and_then(|set| serde_json::from_value::<Customer>(set.value.clone()).ok());
     let mut expected = set.unwrap_or_default();
     // It keeps the country it had when the tenant changes its own, which is the tenant's entry.
     expected.country = expected.country.or_else(|| customer.country.clone());
@@ -97,6 +119,27 @@ pub(super) fn misset<'a>(row: &Subscription, told: &Told, bills: impl Iterator<I
     wrong
 }
 
+/// What a month's bill lacks of the fee of its plan, where nobody had said by then that a part of it is free or after the end.
+pub(super) fn feeless(row: &Invoice, body: &Body, plan: &Plan, told: &Told) -> Option<String> {
+    // One of an earlier Tidings does not say since when there was the plan.
+    let begins_at = body.counted_from?.max(row.starts_at);
+    let is_less = |set: &Set| match &*set.field {
+        "trial_ends_at" => set.instant().is_some_and(|at| at > begins_at),
+        "canceled_at" => set.instant().is_some_and(|at| at < row.ends_at),
+        _ => false,
+    };
+    if told.set.iter().filter(|set| set.at <= row.created_at).any(is_less) {
+        return None;
+    }
+    let part = i128::from(row.ends_at.as_micros()) - i128::from(begins_at.as_micros());
+    let least = i128::from(plan.monthly_fee) * part / i128::from(LONGEST_S * 1_000_000);
+    let least = least.min(plan.monthly_fee.into()) - i128::from(minor_unit(&row.currency));
+    let fee: Option<i64> =
+        body.lines.iter().filter(|line| line.kind == LineKind::Fee).map(|line| line.amount_micros).reduce(|a, b| a + b);
+    fee.is_none_or(|fee| i128::from(fee) < least)
+        .then(|| format!("its plan costs {} a month, and of that it bills {}", plan.monthly_fee, fee.unwrap_or(0)))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -104,16 +147,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_set_last_counts() {
+    fn what_was_set_is_told_field_by_field() {
         let at = Timestamp::from_seconds;
         let change = |seconds: i64, action: &str, detail: Value| (at(seconds), action.to_owned(), detail.to_string());
         let changes = [
-            change(1, "subscription.created", json!({"trial_ends_at": "2026-12-01T00:00:00Z", "canceled_at": null})),
+            change(1, "subscription.created", json!({"canceled_at": null, "trial_ends_at": "2026-12-01T00:00:00Z"})),
             change(2, "credits.updated", json!({"trial_ends_at": {"from": null, "to": "never"}})),
             change(3, "subscription.updated", json!({"canceled_at": {"from": null, "to": "2027-01-01T00:00:00Z"}})),
         ];
-        let set = set(&changes);
-        assert_eq!(set["trial_ends_at"], (at(1), json!("2026-12-01T00:00:00Z")));
-        assert_eq!(set["canceled_at"], (at(3), json!("2027-01-01T00:00:00Z")));
+        let set: Vec<_> = set(&changes).into_iter().map(|set| (set.at, set.field, set.value)).collect();
+        let one = |seconds: i64, field: &str, value: Value| (at(seconds), field.to_owned(), value);
+        let expected = [
+            one(1, "canceled_at", Value::Null),
+            one(1, "trial_ends_at", json!("2026-12-01T00:00:00Z")),
+            one(3, "canceled_at", json!("2027-01-01T00:00:00Z")),
+        ];
+        assert_eq!(set, expected);
     }
 }

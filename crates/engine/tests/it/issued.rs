@@ -7,7 +7,7 @@ use engine::{
     invoices::{self, closing, digest, settings},
     once::Repeat,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use store::Scope;
 use testkit::{Stage, TestDb};
 

@@ -905,22 +905,28 @@ testkit::both! {
         plant_each(&db, &world, BILLS).await;
     }
 
-    async fn an_issued_invoice_that_loses_its_fee_with_all_that_goes_with_it_is_told(db: TestDb) {
+    async fn a_bill_that_loses_its_fee_with_all_that_goes_with_it_is_told(db: TestDb) {
         let world = World::new(&db).await;
-        let only = format!("state = 'issued' AND tenant_id = {}", literal(&db, world.billed.tenant));
-        let body = crate::setting::column(&db, format!("SELECT body FROM invoices WHERE {only}").leak()).await;
-        let mut body: Value = serde_json::from_str(&body).unwrap();
-        let of_plan = |line: &Value| ["fee", "included", "overage"].contains(&line["kind"].as_str().unwrap());
-        let lines: Vec<Value> = body["lines"].as_array().unwrap().iter().filter(|line| !of_plan(line)).cloned().collect();
-        let net: i64 = lines.iter().map(|line| line["amount_micros"].as_i64().unwrap()).sum();
-        // 19 percent in whole cents.
-        let tax = (net * 19 + 500_000) / 1_000_000 * 10_000;
-        (body["lines"], body["net"], body["taxes"][0]["amount_micros"]) = (json!(lines), json!(net), json!(tax));
-        let text = body.to_string().replace('\'', "''");
-        let written_over = format!("UPDATE invoices SET total = {}, body = '{text}' WHERE {only}", net + tax);
-        let seen = with(&db, "invoices", written_over).await.unwrap().differences;
-        assert!(seen.iter().any(|one| one.tenant_id == Some(world.billed.tenant) && one.detail.contains("does not say what it said when it became final")), "{seen:?}");
-        assert!(net > 0 && !seen.iter().any(|one| one.detail.contains("come to")), "all of it adds up: {seen:?}");
+        let tenant = world.billed.tenant;
+        let no_fee = "its plan costs 30000000 a month, and of that it bills 0";
+        for (state, expected) in [("issued", vec!["does not say what it said when it became final", no_fee]), ("draft", vec![no_fee])] {
+            let only = format!("state = '{state}' AND tenant_id = {}", literal(&db, tenant));
+            let body = crate::setting::column(&db, format!("SELECT body FROM invoices WHERE {only}").leak()).await;
+            let mut body: Value = serde_json::from_str(&body).unwrap();
+            let of_plan = |line: &Value| ["fee", "included", "overage"].contains(&line["kind"].as_str().unwrap());
+            let lines: Vec<Value> = body["lines"].as_array().unwrap().iter().filter(|line| !of_plan(line)).cloned().collect();
+            let net: i64 = lines.iter().map(|line| line["amount_micros"].as_i64().unwrap()).sum();
+            // 19 percent in whole cents.
+            let tax = (net * 19 + 500_000) / 1_000_000 * 10_000;
+            (body["lines"], body["net"], body["taxes"][0]["amount_micros"]) = (json!(lines), json!(net), json!(tax));
+            let text = body.to_string().replace('\'', "''");
+            let written_over = format!("UPDATE invoices SET total = {}, body = '{text}' WHERE {only}", net + tax);
+            let seen = with(&db, "invoices", written_over).await.unwrap().differences;
+            for expected in expected {
+                assert!(seen.iter().any(|one| one.tenant_id == Some(tenant) && one.detail.contains(expected)), "{state}: {expected} is not in {seen:?}");
+            }
+            assert!(!seen.iter().any(|one| one.detail.contains("come to")), "all of it adds up: {seen:?}");
+        }
     }
 
     async fn an_invoice_that_is_gone_with_its_number_and_one_that_was_made_up_are_told(db: TestDb) {
