@@ -611,7 +611,7 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             if before == InvoiceState::Draft.as_str() && row.state != before {
                 detail["digest"] = json!(Digest::of(&row));
             }
-            write_down(tx, tenant.as_deref(), &row, what, &detail, &inner, &ids, now).await?;
+            write_down(tx, tenant.as_deref(), &row, (what, id), &detail, &inner, &ids, now).await?;
             if let Some(credit_note) = &credit_note {
                 note_issued(tx, tenant.as_deref(), credit_note, &inner, &ids, now).await?;
             }
@@ -776,7 +776,7 @@ pub(crate) async fn note_issued(
     let mut detail = facts(row);
     detail["paid_at"] = json!(row.paid_at);
     detail["digest"] = json!(Digest::of(row));
-    write_down(tx, tenant, row, "invoice.issued", &detail, by, ids, now).await
+    write_down(tx, tenant, row, ("invoice.issued", row.id), &detail, by, ids, now).await
 }
 
 /// What the audit log tells of an invoice.
@@ -786,23 +786,23 @@ fn facts(row: &Invoice) -> Value {
     })
 }
 
-/// Writes into the audit log what became of an invoice: the tenant's, and the operator's, which outlives the tenant as the invoice does.
+/// Writes into the audit log what became of an invoice: the tenant's, and the operator's, which outlives the tenant as the invoice does. `what` was done, and to which invoice.
 #[allow(clippy::too_many_arguments, reason = "as for an entry in one log")]
 async fn write_down(
     tx: &mut Tx,
     tenant: Option<&Tenant>,
     row: &Invoice,
-    what: &'static str,
+    (what, id): (&'static str, InvoiceId),
     detail: &Value,
     by: &Caller,
     ids: &model::Ids,
     now: Timestamp,
 ) -> Result<(), Error> {
     match tenant {
-        Some(tenant) => audit::record_in_both(tx, tenant.id, ids, now, by, what, row.id, detail).await,
+        Some(tenant) => audit::record_in_both(tx, tenant.id, ids, now, by, what, id, detail).await,
         None => {
             let name = name_of_gone(tx, row).await?;
-            audit::record_of_gone(tx, row.tenant_id, name, ids, now, by, what, row.id, detail).await
+            audit::record_of_gone(tx, row.tenant_id, name, ids, now, by, what, id, detail).await
         }
     }
 }

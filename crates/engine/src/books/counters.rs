@@ -271,8 +271,9 @@ async fn notices(db: &Db, tenant: TenantId, found: &mut Found) -> Result<(), Err
         let name = ["channel", "starts_at", "percent", "included", "limit"].map(|field| data[field].to_string());
         let Some(before) = seen.insert(name.clone(), *at) else { continue };
         // Of another plan's messages the marks are told anew, also of one the tenant had before.
-        let since = before.plus_seconds(-quota::LATE_S);
-        if !plans.iter().any(|change| (since..=*at).contains(change)) {
+        // The clock may have been set back since.
+        let (since, until) = (before.min(*at).plus_seconds(-quota::LATE_S), before.max(*at));
+        if !plans.iter().any(|change| (since..=until).contains(change)) {
             let [channel, starts_at, percent, ..] = name;
             found.add(Some(tenant), "quota", || {
                 format!(

@@ -119,7 +119,7 @@ pub(super) fn misset<'a>(row: &Subscription, told: &Told, bills: impl Iterator<I
     wrong
 }
 
-/// What a month's bill lacks of the fee of its plan, where nobody had said by then that a part of it is free or after the end.
+/// What a month's bill lacks of the fee of its plan, where nobody ever said that a part of it is free or after the end.
 pub(super) fn feeless(row: &Invoice, body: &Body, plan: &Plan, told: &Told) -> Option<String> {
     // One of an earlier Tidings does not say since when there was the plan.
     let begins_at = body.counted_from?.max(row.starts_at);
@@ -128,7 +128,7 @@ pub(super) fn feeless(row: &Invoice, body: &Body, plan: &Plan, told: &Told) -> O
         "canceled_at" => set.instant().is_some_and(|at| at < row.ends_at),
         _ => false,
     };
-    if told.set.iter().filter(|set| set.at <= row.created_at).any(is_less) {
+    if told.set.iter().any(is_less) {
         return None;
     }
     let part = i128::from(row.ends_at.as_micros()) - i128::from(begins_at.as_micros());
