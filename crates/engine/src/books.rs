@@ -8,7 +8,10 @@
 //!
 //! Nothing holds a snapshot of the database for longer than one page, one half hour of messages or one statement takes, however much a tenant has. What goes on meanwhile makes sums seem to
 //! differ, so what seems to is counted once more by itself, in one snapshot of that half hour or month: only what differs then is told.
+//!
+//! What the daily check found is looked at again every hour ([`again`]), so that it is over soon after somebody mended it.
 
+mod again;
 mod bills;
 mod charges;
 mod counters;
@@ -35,6 +38,7 @@ use store::{
     recounts, retention, tenants,
 };
 
+pub use self::again::again;
 use self::history::{History, Prices};
 use crate::{Engine, Error, analytics, vault::OPERATOR, writes::Writes};
 
@@ -373,6 +377,14 @@ pub async fn daily(engine: &Arc<Engine>) -> Result<bool, Error> {
     Ok(is_ours)
 }
 
+/// What a check found as it is kept: how many differences by tenant, and all there are under [`OPERATOR`], who answers for everybody's.
+fn findings_of(counts: BTreeMap<Option<TenantId>, u64>, total: u64) -> BTreeMap<TenantId, u64> {
+    let mut kept: BTreeMap<TenantId, u64> =
+        counts.into_iter().take(FOUND_MAX).map(|(tenant, count)| (tenant.unwrap_or(OPERATOR), count)).collect();
+    kept.insert(OPERATOR, total);
+    kept
+}
+
 /// What the last check found, by tenant, and all of it under [`OPERATOR`]; `None` before the first check.
 pub(crate) async fn findings(tx: &mut Tx) -> Result<Option<BTreeMap<TenantId, i64>>, Error> {
     let text = installation::find(tx, FOUND).await?;
@@ -413,11 +425,7 @@ pub async fn watch(engine: &Arc<Engine>) -> Result<u64, Error> {
         write.await?;
         engine.wakers.wake(tenant_id);
     }
-    let mut counts: BTreeMap<TenantId, u64> =
-        all.into_iter().take(FOUND_MAX).map(|(tenant, count)| (tenant.unwrap_or(OPERATOR), count)).collect();
-    // The operator answers for everybody's.
-    counts.insert(OPERATOR, total);
-    let text = serde_json::to_string(&counts).map_err(Error::internal)?;
+    let text = serde_json::to_string(&findings_of(all, total)).map_err(Error::internal)?;
     let write = engine.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move { Ok::<_, Error>(installation::put(tx, FOUND, &text).await?) })
     });

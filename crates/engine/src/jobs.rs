@@ -122,7 +122,14 @@ const JOBS: &[Job] = &[
     Job {
         name: "check_the_books",
         every_ms: books::EVERY_MS,
-        run: |engine| Box::pin(async move { books::daily(&engine).await.map(|_| 0) }),
+        run: |engine| {
+            Box::pin(async move {
+                if !books::daily(&engine).await? {
+                    books::again(&engine).await?;
+                }
+                Ok(0)
+            })
+        },
     },
     Job {
         name: "mark_audit_logs",

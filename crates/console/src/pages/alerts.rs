@@ -462,7 +462,7 @@ fn rule_page<'a>(
                         (Field::text("for_s", "Must be so for").required().example("5 min").help("Before it fires: 0 s for at once.").draw(form, faults))
                         (Field::text("quiet_s", "Quiet period").required().example("4 h").help("For how long nothing more is said about the same account or channel.").draw(form, faults))
                     }
-                    (Field::text("deliver", "Who is told by letter").with(Control::Area { rows: 3 }).example("email admins").help("One on each line: email, sms or telegram, and where to. “email admins” is everybody with the role admin or owner. Endpoints and streams are told in any case.").draw(form, faults))
+                    (Field::text("deliver", "Who is told by letter").with(Control::Area { rows: 3 }).example("email admins").help(receivers_help).draw(form, faults))
                     (check("enabled", "on", form.is_on("enabled"), "It watches", "Without this it is kept and finds nothing, and what fires under it is over."))
                 } } }
                 @if side.may { footer { div.end { button."button primary" type="submit" { "Save" } } } }

@@ -1,7 +1,8 @@
 //! How far the letters about an alert are: to whom, what became of each, and when the next is tried. Pure.
 //!
 //! A receiver is told once that an alert fires and, if that was accepted, once that it is over. What no account takes is tried again after five minutes and then after twice as long each
-//! time, [`TRIES_MAX`] times within half a day, and then given up with the reason. Only what was accepted counts as told.
+//! time, [`TRIES_MAX`] times within half a day, and then given up with the reason. Only what was accepted counts as told. Who has had the letters of the day waits for the next one, and that is
+//! no try.
 //!
 //! What was accepted is looked after for a day: one that could not be delivered counts as told no more and is tried another way, as one more of its tries. As the first is lost for good by
 //! then, nobody is told twice.
@@ -119,6 +120,8 @@ pub(super) enum Tried {
     Refused(String),
     /// None will: by every way there is it could not be delivered.
     Hopeless(String),
+    /// None was asked, for this reason. That is no try, and it is asked soon again.
+    Later(String),
 }
 
 /// What became of a letter that was accepted.
@@ -224,12 +227,14 @@ pub(super) fn note(
         },
         |place| letters.remove(place),
     );
-    (letter.tries, letter.tried_at) = (letter.tries + 1, now);
+    letter.tries += u32::from(!matches!(tried, Tried::Later(_)));
+    letter.tried_at = now;
     match tried {
         Tried::Accepted { message_id, by_operator } => {
             (letter.state, letter.reason) = (LetterState::Accepted, None);
             (letter.message_id, letter.by_operator) = (*message_id, *by_operator);
         }
+        Tried::Later(reason) => letter.reason = Some(shortened(reason)),
         Tried::Refused(reason) => {
             letter.reason = Some(shortened(reason));
             letter.state = if letter.tries < TRIES_MAX { LetterState::Waiting } else { letter.ended() };
@@ -377,6 +382,20 @@ mod tests {
         assert_eq!((letters[0].state, letters[0].tries, is_told(&letters)), (LetterState::GivenUp, TRIES_MAX, false));
         assert_eq!(due(Some(&letters), LetterAbout::Firing, &everybody, now.plus_seconds(86_400)), []);
         assert_eq!(due(Some(&letters), LetterAbout::Resolved, &everybody, now), [], "they never heard of it");
+    }
+
+    #[test]
+    fn what_is_put_off_is_no_try() {
+        let (ada, mut letters, mut now) = (to("ada@acme.example"), Vec::new(), START);
+        note(&mut letters, LetterAbout::Firing, &ada, &refused(), now);
+        for _ in 0..3 * u32::from(u8::MAX) {
+            now = next(&letters, LetterAbout::Firing, now).unwrap();
+            note(&mut letters, LetterAbout::Firing, &ada, &Tried::Later("Tomorrow.".to_owned()), now);
+        }
+        assert_eq!((letters[0].state, letters[0].tries), (LetterState::Waiting, 1));
+        assert_eq!(letters[0].reason.as_deref(), Some("Tomorrow."));
+        note(&mut letters, LetterAbout::Firing, &ada, &accepted(), now);
+        assert_eq!((letters[0].tries, &letters[0].reason, is_told(&letters)), (2, &None, true));
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod mailed;
 mod money;
 mod naive;
 mod once;
+mod operator_alerts;
 mod operators_log;
 mod path;
 mod plans;
