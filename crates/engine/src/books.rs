@@ -9,7 +9,7 @@
 //! Nothing holds a snapshot of the database for longer than one page, one half hour of messages or one statement takes, however much a tenant has. What goes on meanwhile makes sums seem to
 //! differ, so what seems to is counted once more by itself, in one snapshot of that half hour or month: only what differs then is told.
 //!
-//! What the daily check found is looked at again every hour ([`again`]), so that it is over soon after somebody mended it.
+//! What the daily check found is looked at again every hour ([`again()`]), so that it is over soon after somebody mended it.
 
 mod again;
 mod bills;

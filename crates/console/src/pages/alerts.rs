@@ -436,6 +436,14 @@ fn rule_page<'a>(
 ) -> shell::Page<'a> {
     let path = format!("{}/{}", side.rules, rule.id);
     let is_by_account = rule.kind.spec().is_by_account && !side.is_operators;
+    let receivers_help = match side.is_operators {
+        true => {
+            "One on each line: email, sms or telegram, and where to. “email admins” is everybody of the staff with the role admin. Letters leave through the tenant that mail_tenant of the configuration names; its endpoints and streams are told in any case."
+        }
+        false => {
+            "One on each line: email, sms or telegram, and where to. “email admins” is everybody with the role admin or owner. Endpoints and streams are told in any case."
+        }
+    };
     let channels: Vec<(&str, String)> = std::iter::once(("", "Every channel".to_owned()))
         .chain(super::channels::of_people().map(|channel| (channel.as_str(), format::channel(channel).to_owned())))
         .collect();

@@ -53,7 +53,7 @@ impl LetterAbout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterState {
-    /// No account took it yet, or it could not be delivered; it is tried again.
+    /// No account took it yet, it could not be delivered, or the letters of the day are used up; it is tried again.
     Waiting,
     /// It was accepted as a message, which says what becomes of it.
     Accepted,
@@ -89,7 +89,7 @@ pub struct AlertLetter {
     pub state: LetterState,
     /// How often it was tried, up to 8 times.
     pub tries: u32,
-    /// Why no account took it the last time, or why it could not be delivered.
+    /// Why no account took it or was asked the last time, or why it could not be delivered.
     pub reason: Option<String>,
     /// The message it was last; `null` until it was accepted, and for one that left through the operator's account.
     #[schema(value_type = Option<String>)]

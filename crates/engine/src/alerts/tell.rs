@@ -124,11 +124,14 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
         let lost: Vec<LostWay> = places.iter().flat_map(|place| all[*place].lost(&receiver)).copied().collect();
         let tried = match Ration::Letter.take(engine, owner, &receiver, now).await? {
             Some(refusal) => Tried::Later(refusal),
-            None => post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await?,
+            None => {
+                let posted = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await;
+                if !matches!(posted, Ok(Tried::Accepted { .. })) {
+                    Ration::Letter.give_back(engine, owner, &receiver, now).await?;
+                }
+                posted?
+            }
         };
-        if matches!(tried, Tried::Refused(_) | Tried::Hopeless(_)) {
-            Ration::Letter.give_back(engine, owner, &receiver, now).await?;
-        }
         for place in places {
             let Telling { about, letters, .. } = &mut all[place];
             letters::note(letters, *about, &receiver, &tried, now);
