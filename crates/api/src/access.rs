@@ -389,8 +389,8 @@ pub static OPERATIONS: &[Operation] = &[
     op(Post, "/v1/credits/adjustments", Operator("credits:write")),
     op(Post, "/v1/credits/grants", Operator("credits:write")),
     op(Get, "/v1/credits/grants", Tenant("credits:read")),
-    op(Get, "/v1/callback-log", Tenant("callbacks:read")),
-    op(Get, "/v1/callback-log/{id}", Tenant("callbacks:read")),
+    op(Get, "/v1/callback-log", Owner("callbacks:read")),
+    op(Get, "/v1/callback-log/{id}", Owner("callbacks:read")),
     op(Get, "/v1/audit-log", Owner("audit:read")),
     op(Get, "/v1/audit-log/export", Owner("audit:read")),
 ];

@@ -272,6 +272,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 48,
+        name: "payment_callbacks",
+        sql: include_str!("../migrations/0048_payment_callbacks.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

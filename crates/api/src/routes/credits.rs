@@ -1,12 +1,10 @@
 //! What a tenant has, and where it went.
 
-use axum::{body::Body, extract::State};
+use axum::extract::State;
 use engine::{
     Error, ErrorKind,
-    callbacks::BODY_MAX,
     money::{
         credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, StatementQuery},
-        payment_events,
         payments::{self, PaymentSettings, PaymentSettingsPatch},
         purchases::{self, NewPurchase, PurchaseView},
         refunds::{self, NewRefund, RefundView},
@@ -14,7 +12,6 @@ use engine::{
     },
     page::Page,
 };
-use http::HeaderMap;
 use model::{PurchaseId, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -24,7 +21,7 @@ use crate::{
     App,
     answer::{self, Answer},
     examples,
-    extract::{Args, Id, Json, Post, Who, body_within, read},
+    extract::{Args, Id, Json, Post, Who, read},
     formats::{Form, FormatQuery, Formed},
 };
 
@@ -201,19 +198,6 @@ pub(crate) async fn settings(State(app): State<App>, Who(caller): Who) -> Answer
 pub(crate) async fn patch_settings(State(app): State<App>, Who(caller): Who, Json(body): Json) -> Answer {
     let change: PaymentSettingsPatch = read(&body)?;
     answer::json(&payments::patch(app.engine().parts(), &caller, change).await?)
-}
-
-/// Takes Stripe's events
-///
-/// Checked against the webhook endpoint's signing secret (a bad or old signature: 401, and nothing changes); what comes twice or in another order changes nothing more.
-#[utoipa::path(post, path = "/hooks/stripe", operation_id = "take_stripe_event", tag = "Callbacks",
-    request_body(content = String, description = "An event as Stripe sends it.", content_type = "application/json", example = json!("{\"id\": \"evt_1\", \"type\": \"checkout.session.completed\"}")),
-    responses((status = 204, description = "Taken.")))]
-pub(crate) async fn take_event(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer {
-    let body = body_within(body, BODY_MAX).await?;
-    let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok());
-    payment_events::take(app.engine(), signature, &body).await?;
-    answer::nothing()
 }
 
 /// Adjusts the credit

@@ -249,7 +249,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .routes(routes!(logs::export_audit))
         .routes(routes!(logs::callbacks))
         .routes(routes!(logs::callback))
-        .routes(routes!(credits::take_event))
+        .routes(routes!(hooks::stripe))
         .routes(routes!(hooks::get, hooks::post))
         .route("/hooks/{account_id}/{*rest}", routing::get(hooks::below).post(hooks::below))
         .routes(routes!(system::health))

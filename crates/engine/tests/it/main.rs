@@ -40,6 +40,7 @@ mod naive;
 mod once;
 mod operators_log;
 mod path;
+mod payment_log;
 mod plans;
 mod prices;
 mod provider_resources;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use testkit::{FakeTransport, Stage, TestDb, World};
 use tidings_engine::{
     Error,
+    callbacks::OwnedRequest,
     money::{
         credits::{self, CreditsPatch, StatementQuery},
         marks, payment_events, payments, purchases, refunds, top_ups,
@@ -123,9 +124,9 @@ impl Shop {
     }
 
     pub async fn post(&self, event: &HttpCall) -> Result<(), Error> {
-        let signature =
-            event.headers.iter().find(|(name, _)| name == "stripe-signature").map(|(_, value)| value.as_str());
-        payment_events::take(&self.stage.engine, signature, &event.body).await
+        let (headers, body) = (event.headers.clone(), event.body.clone());
+        let request = OwnedRequest { method: "POST".to_owned(), headers, body, ..OwnedRequest::default() };
+        payment_events::take(&self.stage.engine, &request, None).await
     }
 
     /// Posts what Stripe has to tell, the last first and each twice: nothing may depend on the order.
