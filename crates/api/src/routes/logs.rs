@@ -35,7 +35,8 @@ pub(crate) async fn audit(State(app): State<App>, Who(caller): Who, Args(query):
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditFileQuery {
-    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys.
+    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys, as far as entries say of what kind who did it was: those from before that was kept
+    /// (`actor_kind` is `null`) are found by the id of the key or user only.
     actor: Option<String>,
     /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
     #[param(example = "account.*")]

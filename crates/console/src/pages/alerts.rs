@@ -105,7 +105,7 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
     let query = AlertQuery { state: filter, cursor: wanted.cursor.clone(), ..AlertQuery::default() };
     let page = alerts::list(cx.engine().parts(), &side.caller, &query).await?;
     let people = match page.data.iter().any(|alert| alert.resolved_by.is_some()) && !side.is_operators {
-        true => super::logs::people(&cx).await?,
+        true => super::logs::people(&cx, &cx.caller).await?,
         false => Vec::new(),
     };
     let choices = vec![("resolved".to_owned(), "Over".to_owned()), ("all".to_owned(), "All".to_owned())];

@@ -81,8 +81,12 @@ impl Side {
 
 /// The parts of what the operator bills and is paid.
 pub(super) fn operators_tabs(here: &str) -> Markup {
-    let all =
-        [(OPERATOR_PATH, "Invoices"), (SETTINGS, "How they are written"), (super::payments::PATH, "How they are paid")];
+    let all = [
+        (OPERATOR_PATH, "Invoices"),
+        (SETTINGS, "How they are written"),
+        (super::payments::PATH, "How they are paid"),
+        (super::callbacks::PAYMENTS, "Stripe's events"),
+    ];
     parts::tabs("Invoices", &all, here)
 }
 

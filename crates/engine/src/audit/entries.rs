@@ -21,7 +21,8 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
-    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys.
+    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys, as far as entries say of what kind who did it was: those from before that was kept
+    /// (`actor_kind` is `null`) are found by the id of the key or user only.
     #[param(example = "usr_01K9ZC2B4C5D6E7F8G9H0J1K2M")]
     pub actor: Option<String>,
     /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
