@@ -285,6 +285,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { tenants::removal::run(&engine).await }),
     },
     Job {
+        name: "forget_removed_messages",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { reconciliations::removed::forget(&engine).await }),
+    },
+    Job {
         name: "watch_alerts",
         every_ms: 60_000,
         run: |engine| {

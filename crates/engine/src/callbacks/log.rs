@@ -299,8 +299,9 @@ impl Engine {
     /// Lists what providers sent to the tenant's accounts, newest first, as JSON; for the operator outside of any tenant what its payment provider sent. Needs the scope `callbacks:read`.
     #[crate::boxed]
     pub async fn callback_log(&self, caller: &Caller, query: &CallbackQuery) -> Result<Vec<u8>, Error> {
+        let owner = log_owner(caller)?;
         let window = Window::read("callback_log", query.limit, query.cursor.as_deref())?;
-        let (owner, filter) = (log_owner(caller)?, query.filter(caller)?);
+        let filter = query.filter(caller)?;
         let read = self.ports.db.read(caller.reach(), move |tx| {
             Box::pin(async move {
                 let before = CallbackId::from_ulid(window.before);
@@ -332,8 +333,8 @@ impl Engine {
         }
     }
 
-    /// Forgets requests older than 30 days, in small transactions, those that were refused in the operator's own log when there are very many, and reports nobody asked for within a week. Run every hour; killed anywhere, the next run begins
-    /// anew. Answers how many requests.
+    /// Forgets requests older than 30 days, in small transactions, of those that were refused in the operator's own log all but the newest, and reports nobody asked for within a week. Run every
+    /// hour; killed anywhere, the next run begins anew. Answers how many requests.
     #[crate::boxed]
     pub async fn purge_callbacks(&self) -> Result<u64, Error> {
         let early = self.ports.clock.now().plus_seconds(-EARLY_KEPT_S);

@@ -3,7 +3,6 @@
 use engine::keys::Caller;
 use model::HttpCall;
 use serde_json::{Value, json};
-use testkit::TestDb;
 use tidings_engine::{Error, callbacks::CallbackQuery, money::payments, tenants};
 
 use crate::{
