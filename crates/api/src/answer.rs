@@ -58,6 +58,15 @@ pub fn csv(table: Vec<u8>) -> Response {
     bytes(StatusCode::OK, "text/csv; charset=utf-8", table.into())
 }
 
+/// 200 with a PDF of this name, to be kept as a file.
+pub fn pdf((name, pdf): (String, Vec<u8>)) -> Answer {
+    let mut response = bytes(StatusCode::OK, "application/pdf", pdf.into());
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
+        .map_err(|_| Error::internal("a document's name is no header value"))?;
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    Ok(response)
+}
+
 /// 200 with JSON the engine made.
 pub fn made(body: Vec<u8>) -> Answer {
     Ok(bytes(StatusCode::OK, "application/json", body.into()))

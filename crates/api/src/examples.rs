@@ -463,6 +463,20 @@ pub fn callback() -> Value {
         "observed": 1, "unmatched": 0, "repeats": 0,
         "told": [{"fact": "delivered", "message_id": "msg_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "inbound_message_id": null,
             "changed": [{"what": "status", "from": "sent", "to": "delivered"}, {"what": "price", "to": "7500 USD"}]}],
+        "event_type": null, "event_id": null, "tenant_id": null,
+    })
+}
+
+/// What the operator's payment provider told.
+pub fn payment_callback() -> Value {
+    json!({
+        "id": CALLBACK, "account_id": null, "received_at": CREATED, "method": "POST", "path": "/hooks/stripe", "query": "",
+        "headers": [["content-type", "application/json; charset=utf-8"], ["stripe-signature", "t=1795253400,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd"]],
+        "body": "{\n  \"data\": {\n    \"object\": {\n      \"amount_total\": 5000,\n      \"currency\": \"usd\",\n      \"customer_email\": \"••••\",\n      \"id\": \"cs_live_a1B2\"\n    }\n  },\n  \"id\": \"evt_1MtJUT2eZvKYlo2CNaw2HvEv\",\n  \"type\": \"checkout.session.completed\"\n}",
+        "body_encoding": "utf-8", "size": 3184, "verdict": "valid", "detail": null, "observed": 1, "unmatched": 0, "repeats": 0,
+        "told": [{"fact": "checkout.session.completed", "message_id": null, "inbound_message_id": null, "purchase_id": "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD",
+            "changed": [{"what": "purchase", "from": "open", "to": "paid"}, {"what": "credit", "from": "0.00 USD", "to": "50.00 USD"}, {"what": "refunds_and_disputes", "to": "to be asked for"}]}],
+        "event_type": "checkout.session.completed", "event_id": "evt_1MtJUT2eZvKYlo2CNaw2HvEv", "tenant_id": TENANT,
     })
 }
 

@@ -10,9 +10,11 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 mod disputes;
+mod redacted;
 
 use crate::read;
 pub use disputes::{DisputeState, Disputed, all_disputes, disputes};
+pub use redacted::redacted;
 
 /// Stripe's API.
 const HOST: &str = "https://api.stripe.com";

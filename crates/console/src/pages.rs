@@ -7,6 +7,7 @@ mod analytics;
 mod billing;
 mod bills;
 mod branding;
+mod callbacks;
 mod campaigns;
 mod channels;
 mod compose;
@@ -199,8 +200,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/settings/content/{id}/delete", post(content_rules::delete))
         .route("/console/settings/retention", get(retention::show).post(retention::save))
         .route("/console/settings/audit", get(logs::audit_log))
-        .route("/console/settings/callbacks", get(logs::callbacks))
-        .route("/console/settings/callbacks/{id}", get(logs::callback))
+        .route("/console/settings/audit/export", get(logs::export))
+        .route("/console/settings/callbacks", get(callbacks::list))
+        .route("/console/settings/callbacks/{id}", get(callbacks::show))
         .route("/console/alerts", get(alerts::list))
         .route("/console/alerts/rules", get(alerts::rules_page).post(alerts::create))
         .route("/console/alerts/rules/{id}", get(alerts::rule).post(alerts::update))
@@ -230,6 +232,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/billing/purchases/new", get(purchases::new))
         .route("/console/billing/purchases/marks", post(purchases::mark))
         .route("/console/billing/purchases/{id}", get(purchases::show))
+        .route("/console/billing/purchases/{id}/receipt", get(purchases::receipt))
         .route("/console/billing/purchases/{id}/refund", post(purchases::refund))
         .route("/console/billing/payment-method/forget", post(purchases::forget))
         .route("/console/billing/{action}", post(billing::act))
@@ -252,6 +255,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/operator/numbers/{id}/{action}", post(registrations::numbers::end))
         .route("/console/operator/payments", get(payments::show).post(payments::save))
         .route("/console/operator/payments/remove", post(payments::remove))
+        .route("/console/operator/payments/callbacks", get(callbacks::payments))
+        .route("/console/operator/payments/callbacks/{id}", get(callbacks::payment))
         .route("/console/operator/invoices", get(bills::list))
         .route("/console/operator/invoices/settings", get(bills::settings_page).post(bills::save_settings))
         .route("/console/operator/invoices/{id}", get(bills::show))
@@ -273,6 +278,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/console/operator/accounts", get(operator::accounts))
         .route("/console/operator/queue", get(operator::queue))
         .route("/console/operator/system", get(operator::system))
+        .route("/console/operator/system/audit-log/export", get(operator::export_log))
         .route("/console/palette", get(palette::search))
         .route("/console/live", get(live::follow))
         .route("/console/assets/{hash}/{*name}", get(assets::serve))

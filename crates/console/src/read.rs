@@ -2,7 +2,8 @@
 
 use engine::Error;
 use model::{
-    AccountId, CallbackId, CampaignId, Channel, ContactId, Failure, MessageId, Money, Purpose, Status, Timestamp,
+    AccountId, CallbackId, CampaignId, Channel, ContactId, Failure, MessageId, Money, Purpose, Status, TenantId,
+    Timestamp,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -150,7 +151,7 @@ pub(crate) struct Counts {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Callback {
     pub(crate) id: CallbackId,
-    pub(crate) account_id: AccountId,
+    pub(crate) account_id: Option<AccountId>,
     pub(crate) received_at: Timestamp,
     pub(crate) method: String,
     pub(crate) path: String,
@@ -164,6 +165,9 @@ pub(crate) struct Callback {
     pub(crate) unmatched: u32,
     pub(crate) repeats: u32,
     pub(crate) told: Vec<engine::callbacks::Told>,
+    pub(crate) event_type: Option<String>,
+    pub(crate) event_id: Option<String>,
+    pub(crate) tenant_id: Option<TenantId>,
 }
 
 /// What an account's test found.

@@ -5,7 +5,7 @@
 //! looked at. [`measure`] turns facts into readings, one per subject (an account, a channel); [`evaluate`] turns readings, with what the rule remembers, into what is to be told.
 //! Both are pure. A *watch* ([`watch`]) is the job that does this for every tenant, on whichever node takes the look first.
 //!
-//! What is told goes two ways. Events (`alert.firing`, `alert.resolved`) are written with the alert, so endpoints and streams get them like any other. Letters go by e-mail, SMS or
+//! What is told goes two ways. Events (`events.rs`) are written with the alert, so endpoints and streams get them like any other; the operator's are told in the tenant its letters leave through. Letters go by e-mail, SMS or
 //! Telegram through Tidings itself ([`tell`]): everything there is to say to a tenant is one message per address, and the next follows minutes later at the earliest.
 //!
 //! Three things keep it calm. A threshold has a second one at which it is over, with room in between ([`measure::Level::Between`]). Something has to be the matter, and to be over,
@@ -16,12 +16,14 @@
 //! nothing, like what Tidings answers to STOP: who has used up the credit has to hear of it.
 
 pub mod evaluate;
+mod events;
 pub mod facts;
 pub mod kinds;
 mod letter;
 pub mod letters;
 mod list;
 pub mod measure;
+pub mod rations;
 pub mod rules;
 mod tell;
 mod view;

@@ -25,7 +25,7 @@ use self::{
 };
 pub(crate) use self::{
     figures::quantile,
-    recount::{count_campaign, is_pending, is_pending_for},
+    recount::{count_campaign, count_first, is_pending, is_pending_for},
 };
 pub use self::{
     figures::{Figures, Reasons},

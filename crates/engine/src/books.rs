@@ -2,21 +2,27 @@
 //!
 //! For each tenant: its messages against usage, the counters by half hour, day and template, its plan and the attempts on record ([`counters`]), against what each was charged and under which
 //! price ([`charges`]), and in which quarter of an hour that is summed ([`places`]); each ledger's entries against one another, its balances, what prices come to and its grants ([`ledgers`]);
-//! purchases, refunds and disputes against their entries ([`purchases`]); and what is on its invoices against what was counted ([`months`]). Then every invoice against its own lines, the series
-//! of numbers, and the credit notes ([`bills`]), also of tenants that are gone. Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
+//! purchases, refunds and disputes against their entries ([`purchases`]); what is on its invoices against what was counted ([`months`]); and what its subscription says
+//! against what somebody set ([`subscribed`]). Then every invoice against its own lines, the series
+//! of numbers, and the credit notes ([`bills`]), and against what the operator's log says of it ([`issued`]), also of tenants that are gone. Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
 //! differences are few, so memory does not grow with what there is.
 //!
 //! Nothing holds a snapshot of the database for longer than one page, one half hour of messages or one statement takes, however much a tenant has. What goes on meanwhile makes sums seem to
 //! differ, so what seems to is counted once more by itself, in one snapshot of that half hour or month: only what differs then is told.
+//!
+//! What the daily check found is looked at again every hour ([`again()`]), so that it is over soon after somebody mended it.
 
+mod again;
 mod bills;
 mod charges;
 mod counters;
 mod history;
+mod issued;
 mod ledgers;
 mod months;
 mod places;
 mod purchases;
+mod subscribed;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +41,7 @@ use store::{
     recounts, retention, tenants,
 };
 
+pub use self::again::again;
 use self::history::{History, Prices};
 use crate::{Engine, Error, analytics, vault::OPERATOR, writes::Writes};
 
@@ -373,6 +380,14 @@ pub async fn daily(engine: &Arc<Engine>) -> Result<bool, Error> {
     Ok(is_ours)
 }
 
+/// What a check found as it is kept: how many differences by tenant, and all there are under [`OPERATOR`], who answers for everybody's.
+fn findings_of(counts: BTreeMap<Option<TenantId>, u64>, total: u64) -> BTreeMap<TenantId, u64> {
+    let mut kept: BTreeMap<TenantId, u64> =
+        counts.into_iter().take(FOUND_MAX).map(|(tenant, count)| (tenant.unwrap_or(OPERATOR), count)).collect();
+    kept.insert(OPERATOR, total);
+    kept
+}
+
 /// What the last check found, by tenant, and all of it under [`OPERATOR`]; `None` before the first check.
 pub(crate) async fn findings(tx: &mut Tx) -> Result<Option<BTreeMap<TenantId, i64>>, Error> {
     let text = installation::find(tx, FOUND).await?;
@@ -413,11 +428,7 @@ pub async fn watch(engine: &Arc<Engine>) -> Result<u64, Error> {
         write.await?;
         engine.wakers.wake(tenant_id);
     }
-    let mut counts: BTreeMap<TenantId, u64> =
-        all.into_iter().take(FOUND_MAX).map(|(tenant, count)| (tenant.unwrap_or(OPERATOR), count)).collect();
-    // The operator answers for everybody's.
-    counts.insert(OPERATOR, total);
-    let text = serde_json::to_string(&counts).map_err(Error::internal)?;
+    let text = serde_json::to_string(&findings_of(all, total)).map_err(Error::internal)?;
     let write = engine.ports.db.write(Scope::System, move |tx| {
         Box::pin(async move { Ok::<_, Error>(installation::put(tx, FOUND, &text).await?) })
     });

@@ -18,7 +18,7 @@ mod follow;
 mod log;
 pub mod mail;
 mod matching;
-mod record;
+pub(crate) mod record;
 mod rooms;
 mod write;
 
@@ -33,8 +33,11 @@ use model::{AccountId, Answer, Call, CallbackId, Failure, FailureKind, Timestamp
 use store::callback_log::Callback;
 use tokio::sync::Semaphore;
 
-pub(crate) use self::write::{Committed, Item, write};
 use self::{fetch::Fetched, record::Logged, rooms::Rooms, write::Written};
+pub(crate) use self::{
+    log::NO_ACCOUNT,
+    write::{Committed, Item, write},
+};
 pub use self::{
     log::{CallbackQuery, CallbackView, Told, Unchanged, VerdictWord},
     matching::rematch,
@@ -107,6 +110,11 @@ impl Callbacks {
             follows: Arc::new(Semaphore::new(FOLLOWS_MAX)),
             rooms: Arc::default(),
         }
+    }
+
+    /// Whether a request that was refused is written down: so many of each account in a minute.
+    pub(crate) fn keeps_refused(&self, account: AccountId, now: Timestamp) -> bool {
+        self.invalid.take(account, now)
     }
 }
 
@@ -292,7 +300,7 @@ impl Engine {
         logged: Logged,
         now: Timestamp,
     ) {
-        if !self.callbacks.invalid.take(to.account.id, now) {
+        if !self.callbacks.keeps_refused(to.account.id, now) {
             return;
         }
         let (Logged::Invalid(reason) | Logged::Unreadable(reason)) = &logged else { return };

@@ -10,6 +10,7 @@
 
 pub mod closing;
 pub mod compose;
+pub mod digest;
 pub mod mailing;
 mod printable;
 pub mod printing;
@@ -22,7 +23,7 @@ use model::{InvoiceId, MessageId, Money, PlanId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
-    Tx, credits,
+    Scope, Tx, credits,
     invoices::{self as rows, Invoice, Mail},
     subscriptions, tenants,
 };
@@ -30,6 +31,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use self::{
     compose::{Line, LineKind, TaxLine},
+    digest::Digest,
     mailing::MailView,
     settings::{BillingSettings, Seller},
 };
@@ -59,7 +61,7 @@ const REASON: &str = "/reason";
 pub enum InvoiceKind {
     /// A bill for a month.
     Invoice,
-    /// A bill for what was learned about earlier months that were billed in another currency than the tenant is billed in now.
+    /// A bill in another currency than the tenant is billed in now: for what was learned about earlier months, and for what a price list charged in that currency.
     Correction,
     /// Takes a bill back.
     CreditNote,
@@ -131,6 +133,12 @@ pub(crate) struct Body {
     /// Messages accepted from then on count against the plan; an older one has them from its beginning.
     #[serde(default)]
     pub counted_from: Option<Timestamp>,
+    /// Whether they count from that instant on, or, as in an older one and where an earlier invoice ended then, from the first sum of messages that begins after it.
+    #[serde(default)]
+    pub counts_first_minutes: bool,
+    /// Whether what a price list charged in its month is in another currency, and stands on a correction.
+    #[serde(default)]
+    pub charges_apart: bool,
     pub month: String,
     /// The clock its days are told on; that of the tenant where an older one did not keep it.
     #[serde(default)]
@@ -338,7 +346,7 @@ pub struct InvoiceVoid {
     #[schema(example = "The address was wrong.")]
     pub reason: String,
     /// True: what it billed is billed again, by a draft in its place with the customer, tax and seller of now, to be mended (`PATCH /v1/subscription`, `POST /v1/invoices/{id}/renew`) and
-    /// issued. False: what it billed is given away, and stands on no other invoice.
+    /// issued. False: what it billed is given away, and stands on no other invoice unless `POST /v1/invoices/{id}/bill-again` is said later.
     #[serde(default)]
     #[schema(example = true)]
     pub bills_again: bool,
@@ -442,6 +450,34 @@ pub async fn void(
     act(engine, caller, repeat, id, Act::Void { reason: why.reason, note, again }).await
 }
 
+/// Bills again what a bill said that was taken back without that: makes the draft that `bills_again` would have made. Answers it. Needs an operator with the scope `invoices:write`.
+#[crate::boxed]
+pub async fn bill_again(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId) -> Result<Reply, Error> {
+    let draft = InvoiceId::from_ulid(engine.ports.ids.ulid(engine.ports.clock.now()));
+    act(engine, caller, repeat, id, Act::BillAgain(draft)).await
+}
+
+/// The bill that stands in the place of one that was taken back, if one does. Needs an operator with the scope `invoices:read`.
+#[crate::boxed]
+pub async fn in_place_of(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result<Option<InvoiceView>, Error> {
+    caller.need_operator("invoices:read")?;
+    let tenant = found(engine, caller, id).await?.tenant_id;
+    let read = engine
+        .ports
+        .db
+        .read(Scope::Tenant(tenant), move |tx| Box::pin(async move { renewing::in_place_of(tx, tenant, id).await }));
+    read.await?.map(|row| view(&row, engine.ports.clock.now())).transpose()
+}
+
+/// What an act led to besides what became of its invoice.
+#[derive(Default)]
+struct Led {
+    /// The invoice for which the tenant is past due from now on, because another one is not to be paid any more.
+    overdue: Option<Invoice>,
+    /// What takes the invoice back.
+    credit_note: Option<Invoice>,
+}
+
 /// What is done to an invoice.
 enum Act {
     Renew,
@@ -457,6 +493,8 @@ enum Act {
         note: InvoiceId,
         again: Option<InvoiceId>,
     },
+    /// With the id of the draft.
+    BillAgain(InvoiceId),
 }
 
 impl Act {
@@ -468,6 +506,7 @@ impl Act {
             Self::Pay(_) => "invoice.paid",
             Self::Sent { .. } => "invoice.sent",
             Self::Void { .. } => "invoice.voided",
+            Self::BillAgain(_) => "invoice.billed_again",
         }
     }
 
@@ -481,39 +520,34 @@ impl Act {
             Self::Void { reason, note, again } => {
                 json!({"reason": reason, "credit_note_id": row.number.as_ref().map(|_| note), "replaced_by_id": again})
             }
+            // What becomes of it is told of the draft.
+            Self::BillAgain(draft) => json!({"replaced_by_id": draft, "of_number": row.number}),
         }
     }
 
-    /// Answers the invoice for which the tenant is past due from now on, because another one is not to be paid any more.
-    async fn perform(
-        self,
-        tx: &mut Tx,
-        row: &mut Invoice,
-        now: Timestamp,
-        by: &Caller,
-    ) -> Result<Option<Invoice>, Error> {
+    async fn perform(self, tx: &mut Tx, row: &mut Invoice, now: Timestamp, by: &Caller) -> Result<Led, Error> {
         let state = InvoiceState::from_stored(&row.state);
         match self {
             Self::Renew if state == InvoiceState::Draft => {
                 let settings = BillingSettings::read(tx).await?;
-                renewing::renew(tx, &settings, row, now).await?;
+                let body = renewing::renew(tx, &settings, row, now).await?;
                 if row.mail.state.is_some() {
-                    let why = printable::problem(row, &Body::from_stored(&row.body)?);
+                    let why = printable::problem(row, &body);
                     row.mail = why.map_or_else(Mail::default, |why| printable::held(&why));
                     rows::update(tx, row.tenant_id, row).await?;
                 }
-                Ok(None)
+                Ok(Led::default())
             }
             Self::Renew => Err(wrong_state(row, "only a draft can be written anew")),
             Self::Issue if state == InvoiceState::Draft => {
                 let settings = BillingSettings::read(tx).await?;
-                renewing::renew(tx, &settings, row, now).await?;
-                if let Some(why) = printable::problem(row, &Body::from_stored(&row.body)?) {
+                let body = renewing::renew(tx, &settings, row, now).await?;
+                if let Some(why) = printable::problem(row, &body) {
                     return Err(why);
                 }
                 row.mail = Mail::default();
                 finish(tx, &settings, row, now).await?;
-                Ok(None)
+                Ok(Led::default())
             }
             Self::Issue => Err(wrong_state(row, "only a draft can be issued")),
             Self::Pay(payment) if state == InvoiceState::Issued => {
@@ -531,20 +565,21 @@ impl Act {
                 rows::update(tx, row.tenant_id, row).await?;
                 let owed = Body::from_stored(&row.body)?.postpaid();
                 even_out(tx, row, owed, Book::Purchased, "purchase", Some(by.actor()), now).await?;
-                settle_arrears(tx, row.tenant_id, now).await
+                Ok(Led { overdue: settle_arrears(tx, row.tenant_id, now).await?, credit_note: None })
             }
             Self::Pay(_) => Err(wrong_state(row, "only an issued invoice can be paid")),
             Self::Sent { tenant, mail } => {
                 mailing::accepted(row, tenant, mail, now);
                 rows::update(tx, row.tenant_id, row).await?;
-                Ok(None)
+                Ok(Led::default())
             }
             Self::Void { reason, note, again } if state != InvoiceState::Void && !is_note(row) => {
                 let settings = BillingSettings::read(tx).await?;
+                let mut credit_note = None;
                 if state != InvoiceState::Draft {
-                    let mut note = credit_note(row, note, reason, now)?;
-                    rows::insert(tx, row.tenant_id, &note).await?;
-                    finish(tx, &settings, &mut note, now).await?;
+                    let note = credit_note.insert(credit_note_of(row, note, reason, now)?);
+                    rows::insert(tx, row.tenant_id, note).await?;
+                    finish(tx, &settings, note, now).await?;
                 }
                 let owed = Body::from_stored(&row.body)?.postpaid();
                 let moved = match (state == InvoiceState::Paid, again.is_some()) {
@@ -564,9 +599,27 @@ impl Act {
                 if let Some(id) = again {
                     renewing::replace(tx, &settings, row, id, now).await?;
                 }
-                settle_arrears(tx, row.tenant_id, now).await
+                Ok(Led { overdue: settle_arrears(tx, row.tenant_id, now).await?, credit_note })
             }
             Self::Void { .. } => Err(wrong_state(row, "only an invoice that was not taken back yet can be")),
+            Self::BillAgain(draft) if state == InvoiceState::Void => {
+                // What was billed stands on one bill at a time.
+                if let Some(other) = renewing::in_place_of(tx, row.tenant_id, row.id).await? {
+                    let (name, id) = (other.number.as_deref().unwrap_or("A draft"), other.id);
+                    let detail = match other.state == InvoiceState::Void.as_str() {
+                        true => format!("{name} stood in its place and was taken back, too: bill {id} again instead."),
+                        false => format!("{name} stands in its place: {id}. Take that back if it is wrong."),
+                    };
+                    return Err(Error::conflict("invoice_billed_again", detail));
+                }
+                let settings = BillingSettings::read(tx).await?;
+                // It was given away, or paid and the operator gave the money back: it is owed again.
+                let owed = Body::from_stored(&row.body)?.postpaid();
+                even_out(tx, row, -owed, Book::Adjusted, "adjustment", Some(by.actor()), now).await?;
+                *row = renewing::replace(tx, &settings, row, draft, now).await?;
+                Ok(Led { overdue: settle_arrears(tx, row.tenant_id, now).await?, credit_note: None })
+            }
+            Self::BillAgain(_) => Err(wrong_state(row, "only a bill that was taken back can be billed again")),
         }
     }
 }
@@ -584,7 +637,8 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
     let (now, shard, ids) = (engine.ports.clock.now(), engine.shard(), Arc::clone(&engine.ports.ids));
     let by = Caller { tenant: None, ..caller.clone() };
     let inner = by.clone();
-    let reply = once(engine.parts(), &by, repeat, 200, Secrecy::Plain, move |tx| {
+    let status = if matches!(act, Act::BillAgain(_)) { 201 } else { 200 };
+    let reply = once(engine.parts(), &by, repeat, status, Secrecy::Plain, move |tx| {
         Box::pin(async move {
             // Two who do something about one tenant's invoices wait for each other here.
             tenants::bump(tx, Some(tenant_id)).await?;
@@ -594,7 +648,7 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             let mut row = row.ok_or_else(|| Error::not_found("invoice"))?;
             let (before, what) = (row.state.clone(), act.name());
             let mut detail = act.detail(&row);
-            let overdue = act.perform(tx, &mut row, now, &inner).await?;
+            let Led { overdue, credit_note } = act.perform(tx, &mut row, now, &inner).await?;
             detail["state"] = json!({"from": before, "to": row.state});
             detail["number"] = json!(row.number);
             detail["total_micros"] = json!(row.total);
@@ -602,22 +656,26 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
             if row.paid_at.is_some() {
                 detail["paid_at"] = json!(row.paid_at);
             }
-            match &tenant {
-                Some(tenant) => {
-                    audit::record(tx, tenant_id, &ids, now, &inner, what, id, &detail).await?;
-                    // Tenants do not see drafts.
-                    if row.number.is_some() {
-                        tell(tx, tenant, &row, what, &ids, now, shard).await?;
-                    }
-                    // Marketing stops for this one from now on.
-                    if let Some(overdue) = &overdue {
-                        note(tx, Some(tenant), overdue, "invoice.overdue", &ids, now).await?;
-                        tell(tx, tenant, overdue, "invoice.overdue", &ids, now, shard).await?;
-                    }
+            // From now on it says what it says.
+            if before == InvoiceState::Draft.as_str() && row.state != before {
+                detail["digest"] = json!(Digest::of(&row));
+            }
+            write_down(tx, tenant.as_deref(), &row, (what, id), &detail, &inner, &ids, now).await?;
+            if let Some(credit_note) = &credit_note {
+                note_issued(tx, tenant.as_deref(), credit_note, &inner, &ids, now).await?;
+            }
+            if let Some(tenant) = &tenant {
+                // The logs first, and then the events: whoever writes both locks them in this order.
+                if let Some(overdue) = &overdue {
+                    note(tx, Some(tenant), overdue, "invoice.overdue", &ids, now).await?;
                 }
-                None => {
-                    let name = name_of_gone(tx, &row).await?;
-                    audit::record_of_gone(tx, tenant_id, name, &ids, now, &inner, what, id, &detail).await?;
+                // Tenants do not see drafts.
+                if row.number.is_some() {
+                    tell(tx, tenant, &row, what, &ids, now, shard).await?;
+                }
+                // Marketing stops for this one from now on.
+                if let Some(overdue) = &overdue {
+                    tell(tx, tenant, overdue, "invoice.overdue", &ids, now, shard).await?;
                 }
             }
             view(&row, now)
@@ -630,7 +688,7 @@ async fn act(engine: &Engine, caller: &Caller, repeat: &Repeat, id: InvoiceId, a
 }
 
 /// What takes an invoice back, not yet issued.
-fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> Result<Invoice, Error> {
+fn credit_note_of(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> Result<Invoice, Error> {
     let mut body = Body::from_stored(&of.body)?;
     for line in &mut body.lines {
         (line.quantity, line.amount_micros) = (-line.quantity, -line.amount_micros);
@@ -646,20 +704,11 @@ fn credit_note(of: &Invoice, id: InvoiceId, reason: String, now: Timestamp) -> R
 
 /// A draft for the same tenant and time as another invoice, which says something else.
 fn drafted(of: &Invoice, id: InvoiceId, body: &Body, now: Timestamp) -> Result<Invoice, Error> {
+    let time = (of.starts_at, of.ends_at);
     Ok(Invoice {
-        id,
-        state: InvoiceState::Draft.as_str().to_owned(),
-        number: None,
+        total: of.total,
         body: serde_json::to_string(body).map_err(Error::internal)?,
-        issued_at: None,
-        due_at: None,
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: now,
-        updated_at: now,
-        ..of.clone()
+        ..Invoice::draft(of.tenant_id, id, &of.kind, &of.currency, time, now)
     })
 }
 
@@ -738,7 +787,7 @@ pub(crate) async fn settle_arrears(tx: &mut Tx, tenant: TenantId, now: Timestamp
     Ok(first)
 }
 
-/// Writes into the audit log what happened to an invoice by itself: the tenant's, or the operator's once the tenant is gone.
+/// Writes into the audit log what happened to an invoice by itself and changes nothing of it: the tenant's, or the operator's once the tenant is gone.
 pub(crate) async fn note(
     tx: &mut Tx,
     tenant: Option<&Tenant>,
@@ -747,9 +796,7 @@ pub(crate) async fn note(
     ids: &model::Ids,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let detail = json!({
-        "state": row.state, "number": row.number, "total_micros": row.total, "currency": row.currency, "due_at": row.due_at, "message_id": row.mail.id,
-    });
+    let detail = facts(row);
     let by = Caller::system(None);
     match tenant {
         Some(tenant) => audit::record(tx, tenant.id, ids, now, &by, what, row.id, &detail).await,
@@ -760,11 +807,55 @@ pub(crate) async fn note(
     }
 }
 
+/// Writes into the audit log that an invoice or a credit note has its number, with the digest it is held against from now on.
+pub(crate) async fn note_issued(
+    tx: &mut Tx,
+    tenant: Option<&Tenant>,
+    row: &Invoice,
+    by: &Caller,
+    ids: &model::Ids,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut detail = facts(row);
+    detail["paid_at"] = json!(row.paid_at);
+    detail["digest"] = json!(Digest::of(row));
+    write_down(tx, tenant, row, ("invoice.issued", row.id), &detail, by, ids, now).await
+}
+
+/// What the audit log tells of an invoice.
+fn facts(row: &Invoice) -> Value {
+    json!({
+        "state": row.state, "number": row.number, "total_micros": row.total, "currency": row.currency, "due_at": row.due_at, "message_id": row.mail.id,
+    })
+}
+
+/// Writes into the audit log what became of an invoice: the tenant's, and the operator's, which outlives the tenant as the invoice does. `what` was done, and to which invoice.
+#[allow(clippy::too_many_arguments, reason = "as for an entry in one log")]
+async fn write_down(
+    tx: &mut Tx,
+    tenant: Option<&Tenant>,
+    row: &Invoice,
+    (what, id): (&'static str, InvoiceId),
+    detail: &Value,
+    by: &Caller,
+    ids: &model::Ids,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match tenant {
+        Some(tenant) => audit::record_in_both(tx, tenant.id, ids, now, by, what, id, detail).await,
+        None => {
+            let name = name_of_gone(tx, row).await?;
+            audit::record_of_gone(tx, row.tenant_id, name, ids, now, by, what, id, detail).await
+        }
+    }
+}
+
 /// What a tenant was called that is gone: as long as its row is kept that says so, then its invoice.
 async fn name_of_gone(tx: &mut Tx, row: &Invoice) -> Result<String, Error> {
     match tenants::name(tx, row.tenant_id).await? {
         Some(name) => Ok(name),
-        None => Ok(Body::from_stored(&row.body)?.customer.name.unwrap_or_default()),
+        // One nobody can read any more has an entry all the same.
+        None => Ok(Body::from_stored(&row.body).ok().and_then(|body| body.customer.name).unwrap_or_default()),
     }
 }
 

@@ -100,6 +100,11 @@ const JOBS: &[Job] = &[
         run: |engine| Box::pin(async move { invoices::closing::run(&engine).await.map(|_| 0) }),
     },
     Job {
+        name: "record_earlier_invoices",
+        every_ms: 600_000,
+        run: |engine| Box::pin(async move { invoices::digest::record_earlier(&engine).await.map(|_| 0) }),
+    },
+    Job {
         name: "count_used_again",
         every_ms: 10_000,
         run: |engine| Box::pin(async move { plans::recount::run(&engine).await }),
@@ -122,7 +127,14 @@ const JOBS: &[Job] = &[
     Job {
         name: "check_the_books",
         every_ms: books::EVERY_MS,
-        run: |engine| Box::pin(async move { books::daily(&engine).await.map(|_| 0) }),
+        run: |engine| {
+            Box::pin(async move {
+                if !books::daily(&engine).await? {
+                    books::again(&engine).await?;
+                }
+                Ok(0)
+            })
+        },
     },
     Job {
         name: "mark_audit_logs",
@@ -283,6 +295,11 @@ const JOBS: &[Job] = &[
         every_ms: 10_000,
         // A turn that did all it may has more to do.
         run: |engine| Box::pin(async move { tenants::removal::run(&engine).await }),
+    },
+    Job {
+        name: "forget_removed_messages",
+        every_ms: 3_600_000,
+        run: |engine| Box::pin(async move { reconciliations::removed::forget(&engine).await }),
     },
     Job {
         name: "watch_alerts",

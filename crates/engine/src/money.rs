@@ -6,7 +6,7 @@
 //! pure ([`ledger`]).
 //!
 //! Credit is bought ([`purchases`]) and given back ([`refunds`]) by the operator's hand or through the payment provider of [`payments`], whose word comes as answers and as
-//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); [`top_ups`] buys by itself. What brought nobody credit the operator hears of (`strays`).
+//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); what it told stands in the operator's callback log (`payment_log`). [`top_ups`] buys by itself. What brought nobody credit the operator hears of (`strays`).
 
 pub mod book;
 pub mod charge;
@@ -16,10 +16,12 @@ pub mod follow_up;
 pub mod ledger;
 pub mod marks;
 pub mod payment_events;
+mod payment_log;
 pub mod payments;
 pub mod prices;
 pub mod purchases;
 pub(crate) mod purse;
+pub mod receipts;
 pub mod refunds;
 pub mod sheet;
 mod strays;

@@ -4,10 +4,11 @@
 //! exported there. It is laid down row by row; then our messages of that time are looked for in it, and its rows among ours ([`work`]). What is the same on both sides is removed again, so what
 //! is left are the differences. A message at the edge of the time, which one clock puts on this side and the other on that, is no difference: the provider is asked about a day more on
 //! both sides, and about what is missing once more by its id. Neither is one that another account here sent through the same account at the provider: what is missing here is looked for among
-//! the messages of all tenants, and only counted.
+//! the messages of all tenants, and of those that are gone ([`removed`]), and only counted.
 
 mod compare;
 mod days;
+pub mod removed;
 pub(crate) mod table;
 pub mod work;
 
@@ -104,7 +105,8 @@ pub struct ReconciliationView {
     pub missing_here: i64,
     /// Messages only we have.
     pub missing_there: i64,
-    /// Messages of the provider that another account here sent, of this tenant or another, through the same account at the provider: they count on neither side.
+    /// Messages of the provider that another account here sent, of this tenant or another, through the same account at the provider: they count on neither side. Those of a tenant that is gone are
+    /// known for 93 days after they were sent.
     pub elsewhere: i64,
     /// Messages of ours its list lacks and the provider could not be asked about one by one, because there were more than 10,000 of them: nothing is known of these, and how accurate the records are
     /// is not said then.

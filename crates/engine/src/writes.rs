@@ -6,8 +6,8 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use model::{
-    Channel, Class, Content, EventId, FailureKind, Ids, MessageId, Money, Priority, Purpose, Status, SuppressionReason,
-    TenantId, Timestamp, WebhookContent,
+    Channel, Class, Content, EventId, Ids, MessageId, Money, Priority, Purpose, Status, SuppressionReason, TenantId,
+    Timestamp, WebhookContent,
 };
 use store::{
     Error, Tx, attempt_counters,
@@ -146,7 +146,7 @@ impl Writes {
     }
 
     /// Adds an attempt that ended, and counts it unless it told a tenant's endpoint, or (`is_of_batch`) was refused because of another message of its request, which says nothing of the account.
-    /// What the provider did not answer tells nothing about how quickly it answers.
+    /// `took_ms` is as in [`attempt_counters::Counts::add`].
     pub fn attempted(&mut self, channel: Channel, attempt: Attempt, took_ms: Option<i64>, is_of_batch: bool) {
         if channel != Channel::Webhook && !is_of_batch {
             let key = attempt_counters::Key {
@@ -154,8 +154,6 @@ impl Writes {
                 account_id: attempt.account_id,
                 at: attempt_counters::slot(attempt.finished_at),
             };
-            let silent = [FailureKind::Unavailable, FailureKind::Unknown].map(FailureKind::code);
-            let took_ms = took_ms.filter(|_| !silent.contains(&attempt.outcome));
             let sums = self.attempt_sums.entry(key).or_default();
             sums.add(attempt.outcome, took_ms, attempt.failure.as_deref(), attempt.finished_at);
         }

@@ -13,6 +13,9 @@ pub const SLOT_S: i64 = 3_600;
 /// is waited for longer than a minute or so.
 pub const TOOK_MS: [i64; 10] = [50, 100, 200, 400, 800, 1_500, 3_000, 6_000, 15_000, 30_000];
 
+/// How long an attempt took that was never answered, in milliseconds: longer than any that was. It lies beyond the last bucket, however soon the connection broke.
+pub const UNANSWERED_MS: i64 = i64::MAX;
+
 /// The slot an instant lies in, as its beginning.
 pub const fn slot(at: Timestamp) -> Timestamp {
     Timestamp::from_seconds(at.as_seconds().div_euclid(SLOT_S) * SLOT_S)
@@ -34,7 +37,7 @@ pub struct Key {
 pub struct Counts {
     /// Attempts by outcome: first those the provider took, then by the code of the failure's kind.
     pub outcomes: [i64; 8],
-    /// Attempts the provider answered by the bucket of [`TOOK_MS`] they fall into.
+    /// Attempts that asked the provider by the bucket of [`TOOK_MS`] they fall into, those it did not answer in the last.
     pub took: [i64; TOOK_MS.len() + 1],
     /// The last failure, as JSON.
     pub failure: Option<String>,
@@ -43,7 +46,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds one attempt. `outcome` is 0 or the failure's code; `took_ms` is `None` when the provider did not answer.
+    /// Adds one attempt. `outcome` is 0 or the failure's code; `took_ms` is `None` when the provider was not asked, and [`UNANSWERED_MS`] when it did not answer.
     pub fn add(&mut self, outcome: i64, took_ms: Option<i64>, failure: Option<&str>, at: Timestamp) {
         if let Some(sum) = usize::try_from(outcome).ok().and_then(|index| self.outcomes.get_mut(index)) {
             *sum += 1;

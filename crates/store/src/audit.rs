@@ -1,8 +1,10 @@
 //! The audit log: who changed what in a tenant. Append-only, and each entry is chained to the one before by a hash that the engine makes.
 
+use std::collections::BTreeMap;
+
 use model::{AuditId, TenantId, Timestamp};
 
-use crate::{Error, Row, Tx, sql::Sql};
+use crate::{Error, Given, Kind, Row, Tx, sql::Sql};
 
 /// A row of `audit_log`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,6 +235,39 @@ pub async fn about(
         "SELECT {COLUMNS} FROM audit_log WHERE tenant_id = $1 AND id > $2 AND subject = $3 ORDER BY id LIMIT $4"
     );
     tx.rows(&sql, &[&tenant, &after, &subject, &limit]).await?.into_iter().map(read).collect()
+}
+
+/// What a chained entry tells of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Its place in the chain.
+    pub number: i64,
+    /// When.
+    pub at: Timestamp,
+    /// What was done.
+    pub action: String,
+    /// What changed, as JSON.
+    pub detail: String,
+}
+
+/// What the tenant's chained entries tell of these things, of each in the order of the chain.
+pub async fn about_many(
+    tx: &mut Tx,
+    tenant: TenantId,
+    subjects: &[String],
+) -> Result<BTreeMap<String, Vec<Told>>, Error> {
+    let mut given = Given::new(&[("tenant_id", Kind::Id), ("subject", Kind::Text)]);
+    for subject in subjects {
+        given.row([&tenant, subject]);
+    }
+    let statement = "SELECT subject, number, at, action, detail FROM audit_log";
+    let mut told: BTreeMap<String, Vec<Told>> = BTreeMap::new();
+    for mut row in tx.match_many(statement, &given, "AND number IS NOT NULL").await? {
+        let one = Told { number: row.get(1)?, at: row.get(2)?, action: row.get(3)?, detail: row.get(4)? };
+        told.entry(row.get(0)?).or_default().push(one);
+    }
+    told.values_mut().for_each(|told| told.sort_by_key(|one| one.number));
+    Ok(told)
 }
 
 /// Which entries a list shows.

@@ -1,6 +1,8 @@
 //! Every request a provider made to us, as it came: what support looks at when a report is missed, and what makes a repeated request no second one.
 //!
 //! `dedupe` is set only on verified requests. A forged request can therefore never stand in the way of a real one.
+//!
+//! What the operator's payment provider tells is the operator's own: it is kept under the zero id and came to no account, which is the zero id as well.
 
 use model::{AccountId, CallbackId, TenantId, Timestamp};
 
@@ -9,11 +11,11 @@ use crate::{Error, Given, Kind, Param, Row, Tx};
 /// A row of `callback_log`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
-    /// Whose.
+    /// Whose; the operator's own are kept under the zero id.
     pub tenant_id: TenantId,
     /// Sortable id.
     pub id: CallbackId,
-    /// To which account it came.
+    /// To which account it came; the zero id for none.
     pub account_id: AccountId,
     /// When.
     pub received_at: Timestamp,
@@ -43,9 +45,23 @@ pub struct Callback {
     pub repeats: u32,
     /// What it told about which messages, as JSON; `None` for nothing.
     pub told: Option<String>,
+    /// Which event of a payment provider it is; nothing of what came to accounts.
+    pub event: Event,
 }
 
-const COLUMNS: &str = "tenant_id, id, account_id, received_at, method, path, query, headers, size, dedupe, verdict, detail, observed, unmatched, repeats, told";
+/// An event of a payment provider, as far as it could be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The provider's word for what it tells.
+    pub kind: Option<String>,
+    /// The provider's id.
+    pub id: Option<String>,
+    /// The tenant it is about; it may be gone by now.
+    pub about: Option<TenantId>,
+}
+
+const COLUMNS: &str = "tenant_id, id, account_id, received_at, method, path, query, headers, size, dedupe, verdict, detail, observed, unmatched, repeats, told,
+    event_type, event_id, about_id";
 
 /// Bytes of each body that a list reads: enough to recognise a request by.
 const LISTED_BODY: u32 = 2_048;
@@ -68,11 +84,12 @@ fn read(mut row: Row) -> Result<Callback, Error> {
         unmatched: row.get(13)?,
         repeats: row.get(14)?,
         told: row.get(15)?,
-        body: row.get(16)?,
+        event: Event { kind: row.get(16)?, id: row.get(17)?, about: row.get(18)? },
+        body: row.get(19)?,
     })
 }
 
-/// Appends requests of any tenants and answers how many. Fewer than given: another transaction was first with one of the verified ones, so the caller
+/// Appends requests to any tenants' accounts and answers how many. Fewer than given: another transaction was first with one of the verified ones, so the caller
 /// rolls back and looks again. On PostgreSQL this waits for a transaction that is writing the same request.
 pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Error> {
     let mut given = Given::new(&[
@@ -119,6 +136,47 @@ pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Err
     tx.insert_many("callback_log", &given, suffix).await
 }
 
+/// Appends a request of the operator's payment provider. One that was there before is counted on its row, which says from then on what it told this time if that `is_news`.
+pub async fn put(tx: &mut Tx, c: &Callback, is_news: bool) -> Result<(), Error> {
+    let sql = format!(
+        "INSERT INTO callback_log ({COLUMNS}, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         ON CONFLICT (account_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING"
+    );
+    let params: [&dyn Param; 20] = [
+        &c.tenant_id,
+        &c.id,
+        &c.account_id,
+        &c.received_at,
+        &c.method,
+        &c.path,
+        &c.query,
+        &c.headers,
+        &c.size,
+        &c.dedupe,
+        &c.verdict,
+        &c.detail,
+        &c.observed,
+        &c.unmatched,
+        &c.repeats,
+        &c.told,
+        &c.event.kind,
+        &c.event.id,
+        &c.event.about,
+        &c.body,
+    ];
+    if tx.execute(&sql, &params).await? > 0 {
+        return Ok(());
+    }
+    if is_news {
+        let sql = "UPDATE callback_log SET repeats = repeats + 1, told = $1, detail = $2, observed = $3, unmatched = $4, about_id = $5 WHERE account_id = $6 AND dedupe = $7";
+        let params: [&dyn Param; 7] =
+            [&c.told, &c.detail, &c.observed, &c.unmatched, &c.event.about, &c.account_id, &c.dedupe];
+        return tx.execute(sql, &params).await.map(drop);
+    }
+    let sql = "UPDATE callback_log SET repeats = repeats + 1 WHERE account_id = $1 AND dedupe = $2";
+    tx.execute(sql, &[&c.account_id, &c.dedupe]).await.map(drop)
+}
+
 /// Which of these verified requests, of any tenants' accounts, were here before.
 pub async fn known(tx: &mut Tx, keys: &[(AccountId, Vec<u8>)]) -> Result<Vec<(AccountId, Vec<u8>)>, Error> {
     let mut given = Given::new(&[("account_id", Kind::Id), ("dedupe", Kind::Bytes)]);
@@ -160,6 +218,12 @@ pub struct Filter {
     pub account_id: Option<AccountId>,
     /// With this verdict.
     pub verdict: Option<&'static str>,
+    /// Of a payment provider: events of this type.
+    pub event_type: Option<String>,
+    /// Of a payment provider: the event with this id.
+    pub event_id: Option<String>,
+    /// Of a payment provider: about this tenant.
+    pub about: Option<TenantId>,
 }
 
 /// The tenant's requests, newest first, that came before `before`, each with the beginning of its body.
@@ -175,13 +239,17 @@ pub async fn list(
          FROM callback_log WHERE tenant_id = $1 AND id < $2"
     );
     let mut params: Vec<&dyn Param> = vec![&tenant, &before];
-    if let Some(account) = &filter.account_id {
-        params.push(account);
-        sql.push_str(&format!(" AND account_id = ${}", params.len()));
-    }
-    if let Some(verdict) = &filter.verdict {
-        params.push(verdict);
-        sql.push_str(&format!(" AND verdict = ${}", params.len()));
+    let conditions: [(&str, Option<&dyn Param>); 5] = [
+        ("account_id", filter.account_id.as_ref().map(|id| id as &dyn Param)),
+        ("verdict", filter.verdict.as_ref().map(|verdict| verdict as &dyn Param)),
+        ("event_type", filter.event_type.as_ref().map(|kind| kind as &dyn Param)),
+        ("event_id", filter.event_id.as_ref().map(|id| id as &dyn Param)),
+        ("about_id", filter.about.as_ref().map(|tenant| tenant as &dyn Param)),
+    ];
+    for (column, value) in conditions {
+        let Some(value) = value else { continue };
+        params.push(value);
+        sql.push_str(&format!(" AND {column} = ${}", params.len()));
     }
     params.push(&limit);
     sql.push_str(&format!(" ORDER BY id DESC LIMIT ${}", params.len()));
@@ -197,15 +265,28 @@ pub struct Purged {
     pub tenant: Option<TenantId>,
 }
 
-/// Forgets up to `limit` requests received before `before` of the next tenant after `after`. Across tenants: for the cleaner. Hops over the primary key, so
+/// Forgets up to `limit` requests received before `before` of the next tenant after `after`; `None` begins with the operator. Across tenants: for the cleaner. Hops over the primary key, so
 /// the cost is in tenants and old rows, not in rows.
-pub async fn purge(tx: &mut Tx, after: TenantId, before: Timestamp, limit: i64) -> Result<Purged, Error> {
-    let next = "SELECT tenant_id FROM callback_log WHERE tenant_id > $1 ORDER BY tenant_id LIMIT 1";
-    let Some(mut row) = tx.row(next, &[&after]).await? else { return Ok(Purged { removed: 0, tenant: None }) };
+pub async fn purge(tx: &mut Tx, after: Option<TenantId>, before: Timestamp, limit: i64) -> Result<Purged, Error> {
+    let found = match &after {
+        Some(after) => {
+            let next = "SELECT tenant_id FROM callback_log WHERE tenant_id > $1 ORDER BY tenant_id LIMIT 1";
+            tx.row(next, &[after]).await?
+        }
+        None => tx.row("SELECT tenant_id FROM callback_log ORDER BY tenant_id LIMIT 1", &[]).await?,
+    };
+    let Some(mut row) = found else { return Ok(Purged { removed: 0, tenant: None }) };
     let tenant: TenantId = row.get(0)?;
     let end = CallbackId::from_ulid(u128::from(before.as_millis().max(0).unsigned_abs()) << 80);
     let sql = "DELETE FROM callback_log WHERE tenant_id = $1 AND id IN
         (SELECT id FROM callback_log WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT $3)";
     let removed = tx.execute(sql, &[&tenant, &end, &limit]).await?;
     Ok(Purged { removed, tenant: Some(tenant) })
+}
+
+/// Forgets up to `limit` of a tenant's requests with this verdict that have `keep` newer ones. Answers how many.
+pub async fn trim(tx: &mut Tx, tenant: TenantId, verdict: &str, keep: i64, limit: i64) -> Result<u64, Error> {
+    let sql = "DELETE FROM callback_log WHERE tenant_id = $1 AND id IN
+        (SELECT id FROM callback_log WHERE tenant_id = $1 AND verdict = $2 ORDER BY id DESC LIMIT $4 OFFSET $3)";
+    tx.execute(sql, &[&tenant, &verdict, &keep, &limit]).await
 }

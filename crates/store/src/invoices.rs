@@ -47,6 +47,40 @@ pub struct Invoice {
     pub updated_at: Timestamp,
 }
 
+impl Invoice {
+    /// A draft of a kind for a time, in a currency, that says nothing yet.
+    pub fn draft(
+        tenant_id: TenantId,
+        id: InvoiceId,
+        kind: &str,
+        currency: &str,
+        (starts_at, ends_at): (Timestamp, Timestamp),
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            tenant_id,
+            id,
+            kind: kind.to_owned(),
+            state: "draft".to_owned(),
+            number: None,
+            of_id: None,
+            currency: currency.to_owned(),
+            starts_at,
+            ends_at,
+            total: 0,
+            body: String::new(),
+            issued_at: None,
+            due_at: None,
+            paid_at: None,
+            payment: None,
+            voided_at: None,
+            mail: Mail::default(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// The mail an invoice goes out in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mail {

@@ -64,6 +64,7 @@ pub mod quotas;
 pub mod reconciliations;
 pub mod recounts;
 pub mod registrations;
+pub mod removed_messages;
 pub mod reports;
 pub mod retention;
 pub mod routes;

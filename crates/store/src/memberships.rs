@@ -129,6 +129,19 @@ pub async fn count(tx: &mut Tx, tenant: TenantId) -> Result<i64, Error> {
     row.map_or(Ok(0), |mut row| row.get(0))
 }
 
+/// The e-mail addresses of those who have one of these roles in the tenant and took up their invitation, `limit` at most: those of the first role first, and then who was made a user first.
+pub async fn emails(
+    tx: &mut Tx,
+    tenant: TenantId,
+    [first, other]: [&str; 2],
+    limit: i64,
+) -> Result<Vec<String>, Error> {
+    let sql = "SELECT users.email FROM memberships JOIN users ON users.id = memberships.user_id
+        WHERE memberships.tenant_id = $1 AND memberships.role IN ($2, $3) AND memberships.accepted_at IS NOT NULL
+        ORDER BY memberships.role <> $2, memberships.user_id LIMIT $4";
+    tx.rows(sql, &[&tenant, &first, &other, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
 /// How many others than `user` have this role in the tenant and took up their invitation. Their rows stay as they are until the transaction ends.
 pub async fn others_with_role(tx: &mut Tx, tenant: TenantId, user: UserId, role: &str) -> Result<usize, Error> {
     let sql = format!(

@@ -272,6 +272,20 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 48,
+        name: "payment_callbacks",
+        sql: include_str!("../migrations/0048_payment_callbacks.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 49,
+        name: "removed_messages",
+        sql: include_str!("../migrations/0049_removed_messages.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.
@@ -490,26 +504,11 @@ mod tests {
             credits::Charge { charged, ..charge }
         };
         credits::put_charges(tx, &[charge(1, 10), charge(2, 100)]).await?;
+        let time = (at(900), at(2_700));
         let month = invoices::Invoice {
-            tenant_id: ACME,
-            id: InvoiceId::from_ulid(1),
-            kind: "invoice".to_owned(),
             state: "issued".to_owned(),
-            number: None,
-            of_id: None,
-            currency: "EUR".to_owned(),
-            starts_at: at(900),
-            ends_at: at(2_700),
-            total: 0,
             body: "{}".to_owned(),
-            issued_at: None,
-            due_at: None,
-            paid_at: None,
-            payment: None,
-            voided_at: None,
-            mail: invoices::Mail::default(),
-            created_at: at(3),
-            updated_at: at(3),
+            ..invoices::Invoice::draft(ACME, InvoiceId::from_ulid(1), "invoice", "EUR", time, at(3))
         };
         invoices::insert(tx, ACME, &month).await?;
         tx.script("DELETE FROM charge_counters; DELETE FROM invoiced_usage;").await

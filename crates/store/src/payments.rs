@@ -41,14 +41,20 @@ pub async fn credited(tx: &mut Tx, payment: &str) -> Result<Option<(TenantId, Pu
     row.map(|mut row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }
 
-/// Notes something once.
-pub async fn note(tx: &mut Tx, f: &Finding) -> Result<(), Error> {
+/// Notes something once. False when it was noted before.
+pub async fn note(tx: &mut Tx, f: &Finding) -> Result<bool, Error> {
     let sql = "INSERT INTO payment_findings (payment, kind, detail, found_at) VALUES ($1, $2, $3, $4) ON CONFLICT (payment, kind) DO NOTHING";
-    tx.execute(sql, &[&f.payment, &f.kind, &f.detail, &f.found_at]).await.map(drop)
+    Ok(tx.execute(sql, &[&f.payment, &f.kind, &f.detail, &f.found_at]).await? > 0)
 }
 
 fn read(mut row: Row) -> Result<Finding, Error> {
     Ok(Finding { payment: row.get(0)?, kind: row.get(1)?, detail: row.get(2)?, found_at: row.get(3)? })
+}
+
+/// What was found of a payment.
+pub async fn found(tx: &mut Tx, payment: &str) -> Result<Vec<Finding>, Error> {
+    let sql = "SELECT payment, kind, detail, found_at FROM payment_findings WHERE payment = $1 ORDER BY found_at, kind";
+    tx.rows(sql, &[&payment]).await?.into_iter().map(read).collect()
 }
 
 /// Payments that brought nobody credit and are not settled, found since an instant, the newest first.
@@ -64,10 +70,10 @@ pub async fn unheard(tx: &mut Tx, since: Timestamp, limit: i64) -> Result<Vec<Ti
     tx.rows(sql, &[&since, &UNHEARD, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
 }
 
-/// Notes that somebody took care of a payment, or that its money went back.
-pub async fn settle(tx: &mut Tx, payment: &str, now: Timestamp) -> Result<(), Error> {
+/// Notes that somebody took care of a payment, or that its money went back. Answers of how many findings that is the end.
+pub async fn settle(tx: &mut Tx, payment: &str, now: Timestamp) -> Result<u64, Error> {
     let sql = "UPDATE payment_findings SET settled_at = $1 WHERE payment = $2 AND settled_at IS NULL";
-    tx.execute(sql, &[&now, &payment]).await.map(drop)
+    tx.execute(sql, &[&now, &payment]).await
 }
 
 /// Forgets what was found before `before`, `limit` at most. Answers how many.

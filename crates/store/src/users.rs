@@ -153,6 +153,12 @@ pub async fn staff(tx: &mut Tx, before: UserId, limit: i64) -> Result<Vec<User>,
     tx.rows(&sql, &[&before, &limit]).await?.iter_mut().map(read).collect()
 }
 
+/// The e-mail addresses of the operator's staff with this role, `limit` at most: who was made a user first comes first.
+pub async fn staff_emails(tx: &mut Tx, role: &str, limit: i64) -> Result<Vec<String>, Error> {
+    let sql = "SELECT email FROM users WHERE operator_role = $1 ORDER BY id LIMIT $2";
+    tx.rows(sql, &[&role, &limit]).await?.into_iter().map(|mut row| row.get(0)).collect()
+}
+
 /// How many of the operator's staff have this role.
 pub async fn count_staff(tx: &mut Tx, role: &str) -> Result<i64, Error> {
     let row = tx.row("SELECT COUNT(*) FROM users WHERE operator_role = $1", &[&role]).await?;

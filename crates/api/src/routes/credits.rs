@@ -1,20 +1,18 @@
 //! What a tenant has, and where it went.
 
-use axum::{body::Body, extract::State};
+use axum::extract::State;
 use engine::{
     Error, ErrorKind,
-    callbacks::BODY_MAX,
     money::{
         credits::{self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, StatementQuery},
-        payment_events,
         payments::{self, PaymentSettings, PaymentSettingsPatch},
         purchases::{self, NewPurchase, PurchaseView},
+        receipts,
         refunds::{self, NewRefund, RefundView},
         top_ups::{self, MethodView},
     },
     page::Page,
 };
-use http::HeaderMap;
 use model::{PurchaseId, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -24,7 +22,7 @@ use crate::{
     App,
     answer::{self, Answer},
     examples,
-    extract::{Args, Id, Json, Post, Who, body_within, read},
+    extract::{Args, Id, Json, Post, Who, read},
     formats::{Form, FormatQuery, Formed},
 };
 
@@ -143,6 +141,17 @@ pub(crate) async fn purchase(State(app): State<App>, Who(caller): Who, Id(id): I
     answer::json(&purchases::get(app.engine().parts(), &caller, id).await?)
 }
 
+/// Downloads the receipt of a purchase
+///
+/// As PDF, with the branding of the operator's own tenant that the billing settings name: who paid whom how much, when and how, and what went back. It is no invoice and states no tax. 409
+/// `purchase_not_paid` before the purchase is paid.
+#[utoipa::path(get, path = "/v1/credits/purchases/{id}/receipt", operation_id = "download_credit_receipt", tag = "Money",
+    responses((status = 200, description = "The PDF.", body = String, content_type = "application/pdf",
+        headers(("Content-Disposition" = String, description = "The file's name.")), example = json!("%PDF-1.7\n"))))]
+pub(crate) async fn receipt(State(app): State<App>, Who(caller): Who, Id(id): Id<PurchaseId>) -> Answer {
+    answer::pdf(receipts::document(app.engine(), &caller, id).await?)
+}
+
 /// Gives credit back
 ///
 /// Takes the amount from what was paid for and is left, and stands on the statement as `refund`. With the `purchase_id` of one that was paid through Stripe the money goes back through it; should that
@@ -201,19 +210,6 @@ pub(crate) async fn settings(State(app): State<App>, Who(caller): Who) -> Answer
 pub(crate) async fn patch_settings(State(app): State<App>, Who(caller): Who, Json(body): Json) -> Answer {
     let change: PaymentSettingsPatch = read(&body)?;
     answer::json(&payments::patch(app.engine().parts(), &caller, change).await?)
-}
-
-/// Takes Stripe's events
-///
-/// Checked against the webhook endpoint's signing secret (a bad or old signature: 401, and nothing changes); what comes twice or in another order changes nothing more.
-#[utoipa::path(post, path = "/hooks/stripe", operation_id = "take_stripe_event", tag = "Callbacks",
-    request_body(content = String, description = "An event as Stripe sends it.", content_type = "application/json", example = json!("{\"id\": \"evt_1\", \"type\": \"checkout.session.completed\"}")),
-    responses((status = 204, description = "Taken.")))]
-pub(crate) async fn take_event(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer {
-    let body = body_within(body, BODY_MAX).await?;
-    let signature = headers.get("stripe-signature").and_then(|value| value.to_str().ok());
-    payment_events::take(app.engine(), signature, &body).await?;
-    answer::nothing()
 }
 
 /// Adjusts the credit

@@ -5,14 +5,19 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use bytes::Bytes;
 use connectors::Reply;
-use engine::{Error, callbacks::OwnedRequest};
+use engine::{
+    Error,
+    callbacks::{BODY_MAX, OwnedRequest},
+    money::payment_events,
+};
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use model::AccountId;
 
 use crate::{
     App,
-    answer::Answer,
+    answer::{self, Answer},
     extract::{Id, body_within, client_ip},
 };
 
@@ -44,20 +49,38 @@ pub(crate) async fn below(State(app): State<App>, Id(account): Id<AccountId>, re
     take(&app, account, request).await
 }
 
+/// Takes Stripe's events
+///
+/// Checked against the webhook endpoint's signing secret (a bad or old signature: 401, and nothing changes); what comes twice or in another order changes nothing more. At most 1 MiB. The operator's
+/// callback log (`GET /v1/callback-log` outside of any tenant) says what came of each, also of those that were refused.
+#[utoipa::path(post, path = "/hooks/stripe", operation_id = "take_stripe_event", tag = "Callbacks",
+    request_body(content = String, description = "An event as Stripe sends it.", content_type = "application/json", example = json!("{\"id\": \"evt_1\", \"type\": \"checkout.session.completed\"}")),
+    responses((status = 204, description = "Taken.")))]
+pub(crate) async fn stripe(State(app): State<App>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let raw = raw(&parts, String::new(), body_within(body, BODY_MAX).await?);
+    payment_events::take(app.engine(), &raw, client_ip(&parts, &app)).await?;
+    answer::nothing()
+}
+
 async fn take(app: &App, account: AccountId, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
     let (body_max, _room) = app.engine().callback_body_max(account, rest(&parts), announced).await?;
     let body = body_within(body, body_max).await?;
-    let peer = client_ip(&parts, app);
-    let raw = OwnedRequest {
-        path: rest(&parts).to_owned(),
+    let raw = raw(&parts, rest(&parts).to_owned(), body);
+    said(app.engine().callback(account, raw, client_ip(&parts, app)).await?)
+}
+
+/// A request as it came. `path`: what of its path is the provider's.
+fn raw(parts: &Parts, path: String, body: Bytes) -> OwnedRequest {
+    OwnedRequest {
+        path,
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: lower_case(&parts.headers),
         method: parts.method.as_str().to_owned(),
         body,
-    };
-    said(app.engine().callback(account, raw, peer).await?)
+    }
 }
 
 /// What follows the account in the path, as it was sent: signatures cover it letter by letter.

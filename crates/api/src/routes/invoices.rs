@@ -2,14 +2,12 @@
 
 use axum::extract::State;
 use engine::{
-    Error,
     invoices::{
         self, InvoicePayment, InvoiceView, InvoiceVoid, InvoicesQuery, mailing, printing,
         settings::{self, BillingSettings, BillingSettingsPatch},
     },
     page::Page,
 };
-use http::{HeaderValue, StatusCode, header};
 use model::InvoiceId;
 
 use crate::{
@@ -73,13 +71,24 @@ pub(crate) async fn pay(State(app): State<App>, Who(caller): Who, Id(id): Id<Inv
 /// A draft is dropped. Of an issued or paid invoice a credit note is written, with a number of its own series; the invoice itself stays as it was.
 ///
 /// With `bills_again` a draft is made in its place (`replaces_id`), which says the same with the customer, tax and seller of now: mend these, look at it, and issue it. Without, what was billed
-/// is given away and stands on no other invoice.
+/// is given away and stands on no other invoice, unless it is billed again later (`…/bill-again`).
 #[utoipa::path(post, path = "/v1/invoices/{id}/void", operation_id = "void_invoice", tag = "Money",
     request_body(content = InvoiceVoid, example = json!({"reason": "The address was wrong.", "bills_again": true})),
     responses((status = 200, description = "The invoice as it is now.", body = InvoiceView, example = json!(examples::invoice()))))]
 pub(crate) async fn void(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
     let why: InvoiceVoid = read(&post.body)?;
     answer::reply(invoices::void(app.engine(), &caller, &post.repeat, id, why).await?)
+}
+
+/// Bills again what was taken back
+///
+/// Makes the draft that `bills_again` of `…/void` would have made, of a bill that was taken back without it: it says the same with the customer, tax and seller of now, and what messages had
+/// cost by the price list is owed again. Where another bill stands in its place already it is refused (409 `invoice_billed_again`), and names that.
+#[utoipa::path(post, path = "/v1/invoices/{id}/bill-again", operation_id = "bill_invoice_again", tag = "Money",
+    responses((status = 201, description = "The draft in its place.", body = InvoiceView, example = json!(examples::invoice()))))]
+pub(crate) async fn bill_again(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>, post: Post) -> Answer {
+    post.must_be_empty()?;
+    answer::reply(invoices::bill_again(app.engine(), &caller, &post.repeat, id).await?)
 }
 
 /// Sends an invoice
@@ -100,12 +109,7 @@ pub(crate) async fn send(State(app): State<App>, Who(caller): Who, Id(id): Id<In
     responses((status = 200, description = "The PDF.", body = String, content_type = "application/pdf",
         headers(("Content-Disposition" = String, description = "The file's name.")), example = json!("%PDF-1.7\n"))))]
 pub(crate) async fn document(State(app): State<App>, Who(caller): Who, Id(id): Id<InvoiceId>) -> Answer {
-    let (name, pdf) = printing::document(app.engine(), &caller, id).await?;
-    let mut response = answer::bytes(StatusCode::OK, "application/pdf", pdf.into());
-    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
-        .map_err(|_| Error::internal("an invoice's number is no header value"))?;
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
-    Ok(response)
+    answer::pdf(printing::document(app.engine(), &caller, id).await?)
 }
 
 /// Shows how invoices are written

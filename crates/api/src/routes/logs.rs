@@ -35,7 +35,8 @@ pub(crate) async fn audit(State(app): State<App>, Who(caller): Who, Args(query):
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditFileQuery {
-    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys.
+    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys, as far as entries say of what kind who did it was: those from before that was kept
+    /// (`actor_kind` is `null`) are found by the id of the key or user only.
     actor: Option<String>,
     /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
     #[param(example = "account.*")]
@@ -85,7 +86,8 @@ pub(crate) async fn export_audit(
 
 /// Lists the callback log
 ///
-/// What providers sent, newest first, as it was stored and with what was found about it: start here when a receipt is missing. Kept for 30 days.
+/// What providers sent, newest first, as it was stored and with what was found about it: start here when a receipt is missing. Kept for 30 days. An operator without `Tidings-Tenant` sees what
+/// its payment provider told of all tenants' payments, without what says who paid: by `event_type`, `event_id`, and `tenant_id`, also when that is gone.
 #[utoipa::path(get, path = "/v1/callback-log", operation_id = "list_callback_log", tag = "Logs", params(CallbackQuery),
     responses((status = 200, description = "One page.", body = Page<CallbackView>, example = json!(examples::page(examples::callback())))))]
 pub(crate) async fn callbacks(State(app): State<App>, Who(caller): Who, Args(query): Args<CallbackQuery>) -> Answer {
@@ -94,9 +96,9 @@ pub(crate) async fn callbacks(State(app): State<App>, Who(caller): Who, Args(que
 
 /// Shows a callback
 ///
-/// One request of a provider with its whole body.
+/// One request of a provider with its whole body. Of the payment provider's, as in the example, what says who paid is replaced, and 64 KiB are kept.
 #[utoipa::path(get, path = "/v1/callback-log/{id}", operation_id = "get_callback", tag = "Logs",
-    responses((status = 200, description = "The request.", body = CallbackView, example = json!(examples::callback()))))]
+    responses((status = 200, description = "The request.", body = CallbackView, example = json!(examples::payment_callback()))))]
 pub(crate) async fn callback(State(app): State<App>, Who(caller): Who, Id(id): Id<CallbackId>) -> Answer {
     answer::made(app.engine().callback_entry(&caller, id).await?)
 }

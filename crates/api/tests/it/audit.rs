@@ -57,6 +57,7 @@ const ELSEWHERE: &[(Verb, &str, &str)] = &[
     (Post, "/v1/invoices/{id}/issue", "invoices: nothing is due on the walk's bill"),
     (Post, "/v1/invoices/{id}/payment", "invoices: nothing is due on the walk's bill"),
     (Post, "/v1/invoices/{id}/send", "invoices: the walk's customer has no address"),
+    (Post, "/v1/invoices/{id}/bill-again", "bills: the walk's bill is taken back by another operation"),
     (Patch, "/v1/numbers/{id}", "registrations: numbers are made in the operator's own pool"),
     (Delete, "/v1/numbers/{id}", "registrations: numbers are made in the operator's own pool"),
     (Post, "/v1/reconciliations", "reconciliations: the walk's accounts have no records"),

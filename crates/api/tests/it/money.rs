@@ -27,7 +27,12 @@ testkit::both! {
         assert_eq!(refused.problem(402), "insufficient_credit");
         let usd = |micros: i64| json!({"amount_micros": micros, "currency": "USD"});
         assert_eq!((&refused.json()["need"], &refused.json()["available"]), (&usd(400), &usd(0)));
-        operator("/v1/credits/purchases", json!({"amount_micros": 1000, "reference": "bank"})).send().await.ok(201);
+        let bought = operator("/v1/credits/purchases", json!({"amount_micros": 1000, "reference": "bank"})).send().await.ok(201);
+        let id = bought["id"].as_str().unwrap();
+        let receipt = api.get(&format!("/v1/credits/purchases/{id}/receipt")).send().await;
+        assert_eq!((receipt.status.as_u16(), receipt.header("content-type")), (200, Some("application/pdf")));
+        assert_eq!(receipt.header("content-disposition"), Some(format!("attachment; filename=\"receipt-{id}.pdf\"").as_str()));
+        assert!(receipt.body.starts_with(b"%PDF-"));
         let accepted = api.post("/v1/messages", &mail).send().await.ok(202);
         assert_eq!(accepted["cost"], usd(400));
         api.stage.dispatch().await;
@@ -132,6 +137,14 @@ testkit::both! {
         let drafts = api.get("/v1/invoices?state=draft").for_operator().send().await.ok(200);
         assert_eq!((&drafts["data"][0]["replaces_id"], &drafts["data"][0]["total"]), (&void["id"], &void["total"]));
         assert_eq!(operator(format!("{path}/renew"), json!({})).send().await.problem(409), "invoice_state");
+        // A bill that was given away is billed after all.
+        let again = |of: &serde_json::Value| api.call("POST", &format!("/v1/invoices/{}/bill-again", of["id"].as_str().unwrap())).for_operator();
+        assert_eq!(again(&void).send().await.problem(409), "invoice_billed_again");
+        let draft = format!("/v1/invoices/{}", drafts["data"][0]["id"].as_str().unwrap());
+        let dropped = operator(format!("{draft}/void"), json!({"reason": "nothing is to be paid"})).send().await.ok(200);
+        let made = again(&dropped).keyed("again").send().await.ok(201);
+        assert_eq!(again(&dropped).keyed("again").send().await.ok(201), made);
+        assert_eq!((&made["replaces_id"], &made["state"], &made["total"]), (&dropped["id"], &json!("draft"), &void["total"]));
         let all = api.get("/v1/invoices").send().await.ok(200);
         assert_eq!((&all["data"][0]["number"], &all["data"][0]["credits_id"]), (&json!("CN-000001"), &void["id"]));
         assert_eq!(operator(format!("{path}/void"), json!({"reason": ""})).send().await.pointers(), ["/reason"]);

@@ -105,7 +105,7 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
     let query = AlertQuery { state: filter, cursor: wanted.cursor.clone(), ..AlertQuery::default() };
     let page = alerts::list(cx.engine().parts(), &side.caller, &query).await?;
     let people = match page.data.iter().any(|alert| alert.resolved_by.is_some()) && !side.is_operators {
-        true => super::logs::people(&cx).await?,
+        true => super::logs::people(&cx, &cx.caller).await?,
         false => Vec::new(),
     };
     let choices = vec![("resolved".to_owned(), "Over".to_owned()), ("all".to_owned(), "All".to_owned())];
@@ -436,6 +436,14 @@ fn rule_page<'a>(
 ) -> shell::Page<'a> {
     let path = format!("{}/{}", side.rules, rule.id);
     let is_by_account = rule.kind.spec().is_by_account && !side.is_operators;
+    let receivers_help = match side.is_operators {
+        true => {
+            "One on each line: email, sms or telegram, and where to. “email admins” is everybody of the staff with the role admin. Letters leave through the tenant that mail_tenant of the configuration names; its endpoints and streams are told in any case."
+        }
+        false => {
+            "One on each line: email, sms or telegram, and where to. “email admins” is everybody with the role admin or owner. Endpoints and streams are told in any case."
+        }
+    };
     let channels: Vec<(&str, String)> = std::iter::once(("", "Every channel".to_owned()))
         .chain(super::channels::of_people().map(|channel| (channel.as_str(), format::channel(channel).to_owned())))
         .collect();
@@ -462,7 +470,7 @@ fn rule_page<'a>(
                         (Field::text("for_s", "Must be so for").required().example("5 min").help("Before it fires: 0 s for at once.").draw(form, faults))
                         (Field::text("quiet_s", "Quiet period").required().example("4 h").help("For how long nothing more is said about the same account or channel.").draw(form, faults))
                     }
-                    (Field::text("deliver", "Who is told by letter").with(Control::Area { rows: 3 }).example("email admins").help("One on each line: email, sms or telegram, and where to. “email admins” is everybody with the role admin or owner. Endpoints and streams are told in any case.").draw(form, faults))
+                    (Field::text("deliver", "Who is told by letter").with(Control::Area { rows: 3 }).example("email admins").help(receivers_help).draw(form, faults))
                     (check("enabled", "on", form.is_on("enabled"), "It watches", "Without this it is kept and finds nothing, and what fires under it is over."))
                 } } }
                 @if side.may { footer { div.end { button."button primary" type="submit" { "Save" } } } }

@@ -1,7 +1,7 @@
 //! Invoices the operator writes to tenants: the tenant's own with their PDF, and everybody's for the operator, who issues, records payments and takes back. How they are written is
 //! set here, too.
 
-use axum::extract::Path;
+use axum::{extract::Path, response::Response};
 use engine::{
     invoices::{
         self, InvoiceKind, InvoicePayment, InvoiceState, InvoiceView, InvoiceVoid, InvoicesQuery,
@@ -81,8 +81,12 @@ impl Side {
 
 /// The parts of what the operator bills and is paid.
 pub(super) fn operators_tabs(here: &str) -> Markup {
-    let all =
-        [(OPERATOR_PATH, "Invoices"), (SETTINGS, "How they are written"), (super::payments::PATH, "How they are paid")];
+    let all = [
+        (OPERATOR_PATH, "Invoices"),
+        (SETTINGS, "How they are written"),
+        (super::payments::PATH, "How they are paid"),
+        (super::callbacks::PAYMENTS, "Stripe's events"),
+    ];
     parts::tabs("Invoices", &all, here)
 }
 
@@ -188,8 +192,15 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
     let side = Side::of(&cx, &uri)?;
     let invoice = invoices::get(cx.engine(), &side.caller, super::id(&id)?).await?;
     let path = format!("{}/{}", side.path, invoice.id);
+    let is_taken_back = invoice.state == InvoiceState::Void && invoice.kind != InvoiceKind::CreditNote;
+    let again = if side.may && is_taken_back {
+        invoices::in_place_of(cx.engine(), &side.caller, invoice.id).await?
+    } else {
+        None
+    };
     let actions = html! {
         (buttons(&cx, &side, &invoice, &path))
+        @if side.may && is_taken_back && again.is_none() { (parts::act(&format!("{path}/bill-again"), cx.csrf(), "", None, "Bill it again")) }
         (link_button(&format!("{path}/document"), "primary", Some("file"), "PDF"))
     };
     let currency = &invoice.total.currency;
@@ -236,7 +247,7 @@ pub(crate) async fn show(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
                 ("Until", day(Some(invoice.ends_at))),
                 ("Issued", day(invoice.issued_at)),
                 ("Paid", html! { (day(invoice.paid_at)) @if let Some(reference) = &invoice.payment_reference { div."muted small" dir="auto" { (reference) } } }),
-            ].into_iter().chain(replaced(side.path, &invoice)))))
+            ].into_iter().chain(replaced(side.path, &invoice)).chain(again.map(|other| ("Billed again", html! { a href=(format!("{}/{}", side.path, other.id)) { (name(&other)) } }))))))
         }
         @if !invoice.payment_details.is_empty() || invoice.note.is_some() {
             (parts::card(if invoice.payment_details.is_empty() { "Note" } else { "How to pay" }, None, html! { div.stack {
@@ -296,7 +307,7 @@ fn buttons(cx: &Cx, side: &Side, invoice: &InvoiceView, path: &str) -> Markup {
                         p.muted { @if invoice.state == InvoiceState::Draft { "The draft is dropped." } @else { "A credit note is written for all of it." } }
                         (Field::text("reason", "Reason").required().help("It stands on the credit note.").draw(&form, &none))
                         label.check { input type="checkbox" name="bills_again" value="true"; span { "Bill it again: a draft in its place says the same, to the customer and with the tax of now" } }
-                        p."muted small" { "Without that, what it bills is given away and stands on no other invoice." }
+                        p."muted small" { "Without that, what it bills is given away and stands on no other invoice, unless you bill it again later." }
                     } }))
             }
             @if invoice.state == InvoiceState::Draft {
@@ -338,6 +349,7 @@ pub(crate) async fn act(uri: Uri, Path((id, action)): Path<(String, String)>, Po
             };
             (invoices::void(engine, caller, once, id, why).await, said)
         }
+        "bill-again" => (invoices::bill_again(engine, caller, once, id).await, "A draft stands in its place."),
         _ => return Err(super::no_page().into()),
     };
     let path = format!("{}/{id}", side.path);
@@ -354,13 +366,17 @@ pub(crate) async fn act(uri: Uri, Path((id, action)): Path<(String, String)>, Po
 /// Hands out an invoice as PDF.
 pub(crate) async fn document(cx: Cx, uri: Uri, Path(id): Path<String>) -> Answer {
     let side = Side::of(&cx, &uri)?;
-    let (name, bytes) = printing::document(cx.engine(), &side.caller, super::id(&id)?).await?;
-    let mut response = axum::response::Response::new(bytes.into());
+    Ok(pdf(printing::document(cx.engine(), &side.caller, super::id(&id)?).await?))
+}
+
+/// A PDF of this name, to be looked at.
+pub(super) fn pdf((name, bytes): (String, Vec<u8>)) -> Response {
+    let mut response = Response::new(bytes.into());
     let disposition = HeaderValue::from_str(&format!("inline; filename=\"{name}\""));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
     headers.insert(header::CONTENT_DISPOSITION, disposition.unwrap_or(HeaderValue::from_static("inline")));
-    Ok(response)
+    response
 }
 
 /// Millionths as percent: `19`, `7.7`.

@@ -1,15 +1,16 @@
-//! The two logs people look at when they ask "who did this" and "what did the provider say": the audit log and the callback log.
+//! The log people look at when they ask who did this: a tenant's own, and the operator's, with what its staff and keys did in tenants.
 
-use axum::extract::Path;
+use axum::response::Response;
 use engine::{
     access::users,
-    accounts,
     audit::{self, ActorKind, AuditEntry, AuditQuery},
-    callbacks::{CallbackQuery, Told, Unchanged, VerdictWord},
-    keys,
+    export::Format,
+    keys::{self, Caller},
+    page::Page,
 };
+use http::{HeaderValue, header};
 use maud::{Markup, html};
-use model::{AccountId, CallbackId, Timestamp};
+use model::{TenantId, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,61 +19,157 @@ use crate::{
     cx::{Answer, Cx, Query},
     format,
     parts::{
-        self, Tone, link_button,
+        self, link_button,
         table::{self, Filter, Pages, Row, Table, cell},
     },
-    read::{self, Callback, Page},
     shell::{self, Section},
 };
 
 const AUDIT: &str = "/console/settings/audit";
-const CALLBACKS: &str = "/console/settings/callbacks";
+const EXPORT: &str = "/console/settings/audit/export";
 
-/// What a list of the audit log is narrowed to.
+/// What an audit log is narrowed to.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct AuditWanted {
-    about: Option<String>,
-    by: Option<String>,
-    period: Option<String>,
-    q: Option<String>,
+    #[serde(default)]
+    about: String,
+    #[serde(default)]
+    by: String,
+    #[serde(default)]
+    period: String,
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    tenant: String,
     cursor: Option<String>,
 }
 
 /// Periods to choose from: the word in the address, the words for people, and days.
-const PERIODS: &[(&str, &str, i64)] =
-    &[("day", "Last 24 hours", 1), ("week", "Last 7 days", 7), ("month", "Last 30 days", 30)];
+const PERIODS: &[(&str, &str, i64)] = &[
+    ("day", "Last 24 hours", 1),
+    ("week", "Last 7 days", 7),
+    ("month", "Last 30 days", 30),
+    ("quarter", "Last 90 days", 90),
+    ("year", "Last 365 days", 365),
+];
 
 impl AuditWanted {
-    fn is_narrowed(&self) -> bool {
-        self.about.is_some() || self.by.is_some() || self.period.is_some() || self.q.is_some()
+    /// What the addresses of its pages and of its file say.
+    fn narrowed(&self) -> [(&'static str, String); 5] {
+        let values = [
+            ("q", &self.q),
+            ("about", &self.about),
+            ("by", &self.by),
+            ("period", &self.period),
+            ("tenant", &self.tenant),
+        ];
+        values.map(|(name, value)| (name, value.clone()))
     }
 
-    /// As the engine is asked.
-    fn query(&self, now: Timestamp) -> AuditQuery {
-        let text =
-            |value: &Option<String>| value.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-        let period = PERIODS.iter().find(|(word, ..)| Some(*word) == self.period.as_deref());
+    fn is_narrowed(&self) -> bool {
+        self.narrowed().iter().any(|(_, value)| !value.is_empty())
+    }
+
+    /// The tenant the operator's log is narrowed to.
+    pub(super) fn tenant(&self) -> Option<TenantId> {
+        self.tenant.parse().ok()
+    }
+
+    /// As the engine is asked. `limit`: entries of a page.
+    pub(super) fn query(&self, limit: Option<u32>, now: Timestamp) -> AuditQuery {
+        let text = |value: &str| Some(value.trim()).filter(|text| !text.is_empty()).map(str::to_owned);
+        let period = PERIODS.iter().find(|(word, ..)| *word == self.period);
         AuditQuery {
             about: text(&self.about),
             actor: text(&self.by),
             q: text(&self.q),
+            tenant_id: self.tenant(),
             since: period.map(|(.., days)| now.plus_seconds(-days * 86_400)),
+            limit,
             cursor: self.cursor.clone(),
             ..AuditQuery::default()
         }
     }
 }
 
-/// The people and keys of the tenant by id, as far as this person may see them.
-pub(super) async fn people(cx: &Cx) -> Result<Vec<(String, String)>, engine::Error> {
+/// A log as it is shown.
+pub(super) struct Log<'a> {
+    /// Its page.
+    pub(super) path: &'a str,
+    /// Where its entries are a file.
+    pub(super) export: &'a str,
+    /// What it is narrowed to.
+    pub(super) wanted: &'a AuditWanted,
+    /// Who may have done something, by id.
+    pub(super) people: &'a [(String, String)],
+    /// The tenants it can be narrowed to, by id: of the operator's log only.
+    pub(super) tenants: Option<Vec<(String, String)>>,
+    /// What it says where there is nothing yet.
+    pub(super) nothing: &'a str,
+}
+
+/// A log with what it can be narrowed by.
+pub(super) fn log(cx: &Cx, log: Log<'_>, page: &Page<AuditEntry>) -> Markup {
+    let Log { path, export, wanted, people, tenants, nothing } = log;
+    let is_operators = tenants.is_some();
+    let others = [("operator", "The operator"), ("system", "The program")];
+    let others = others.iter().filter(|(actor, _)| !is_operators || *actor != "operator");
+    let others = others.map(|(actor, name)| ((*actor).to_owned(), (*name).to_owned()));
+    let mut filters = vec![
+        Filter::Search { name: "q", label: "An id, or a word of the details", value: &wanted.q },
+        Filter::Choice {
+            name: "about",
+            label: "About anything",
+            value: &wanted.about,
+            choices: audit::NOUNS.iter().map(|(noun, _)| ((*noun).to_owned(), format::words(noun))).collect(),
+        },
+        Filter::Choice {
+            name: "by",
+            label: "By anybody",
+            value: &wanted.by,
+            choices: people.iter().cloned().chain(others).collect(),
+        },
+        Filter::Choice {
+            name: "period",
+            label: "Any time",
+            value: &wanted.period,
+            choices: PERIODS.iter().map(|(word, text, _)| ((*word).to_owned(), (*text).to_owned())).collect(),
+        },
+    ];
+    filters.extend(tenants.map(|choices| Filter::Choice {
+        name: "tenant",
+        label: "In any tenant, or none",
+        value: &wanted.tenant,
+        choices,
+    }));
+    let narrowed = wanted.narrowed();
+    let file = table::address(export, narrowed.iter().map(|(name, value)| (*name, value.as_str())));
+    html! {
+        (table::filters(path, "audit", &filters))
+        div #audit {
+            @if page.data.is_empty() && wanted.is_narrowed() {
+                (parts::empty("search", "No entry matches", "Choose something else, or a longer time.", Some(link_button(path, "", None, "Clear the filters"))))
+            } @else if page.data.is_empty() {
+                (parts::empty("log", "Nothing has been changed yet", nothing, None))
+            } @else {
+                (changes(cx, &page.data, people, is_operators.then_some(path)))
+                p."row padded" { (link_button(&file, "small", Some("file"), "Export CSV")) span."muted small" { "These entries on all pages, the newest 10,000 of them." } }
+                (table::pager(&Pages { path, query: &narrowed, is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
+            }
+        }
+    }
+}
+
+/// The people and keys a caller sees, by id.
+pub(super) async fn people(cx: &Cx, caller: &Caller) -> Result<Vec<(String, String)>, engine::Error> {
     let mut people = Vec::new();
-    if cx.may("users:read") {
-        let page = users::list(cx.engine().parts(), &cx.caller, Some(200), None).await?;
+    if caller.need("users:read").is_ok() {
+        let page = users::list(cx.engine().parts(), caller, Some(200), None).await?;
         let name = |name: String, email: String| if name.is_empty() { email } else { name };
         people.extend(page.data.into_iter().map(|user| (user.id.to_string(), name(user.name, user.email))));
     }
-    if cx.may("keys:read") {
-        let page = keys::list(cx.engine().parts(), &cx.caller, Some(200), None).await?;
+    if caller.need("keys:read").is_ok() {
+        let page = keys::list(cx.engine().parts(), caller, Some(200), None).await?;
         people.extend(page.data.into_iter().map(|key| (key.id.to_string(), format!("{} (key)", key.name))));
     }
     Ok(people)
@@ -81,46 +178,18 @@ pub(super) async fn people(cx: &Cx) -> Result<Vec<(String, String)>, engine::Err
 /// Lists who changed what.
 pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answer {
     cx.tenant()?;
-    let page = audit::search(cx.engine().parts(), &cx.caller, &wanted.query(cx.here().now)).await?;
-    let (entries, next) = (page.data, page.next_cursor);
-    let people = people(&cx).await?;
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (about, by, period, q) = (text(&wanted.about), text(&wanted.by), text(&wanted.period), text(&wanted.q));
-    let others = [("operator", "The operator"), ("system", "The program")];
-    let others = others.map(|(actor, name)| (actor.to_owned(), name.to_owned()));
-    let doers = people.iter().cloned().chain(others).collect();
-    let filters = [
-        Filter::Search { name: "q", label: "An id, or a word of the details", value: &q },
-        Filter::Choice {
-            name: "about",
-            label: "About anything",
-            value: &about,
-            choices: audit::NOUNS.iter().map(|(noun, _)| ((*noun).to_owned(), format::words(noun))).collect(),
-        },
-        Filter::Choice { name: "by", label: "By anybody", value: &by, choices: doers },
-        Filter::Choice {
-            name: "period",
-            label: "Any time",
-            value: &period,
-            choices: PERIODS.iter().map(|(word, text, _)| ((*word).to_owned(), (*text).to_owned())).collect(),
-        },
-    ];
-    let narrowed = [("q", q.clone()), ("about", about.clone()), ("by", by.clone()), ("period", period.clone())];
-    let body = html! {
-        section.card aria-label="Audit log" {
-            (table::filters(AUDIT, "audit", &filters))
-            div #audit {
-                @if entries.is_empty() && wanted.is_narrowed() {
-                    (parts::empty("search", "No entry matches", "Choose something else, or a longer time.", Some(link_button(AUDIT, "", None, "Clear the filters"))))
-                } @else if entries.is_empty() {
-                    (parts::empty("log", "Nothing has been changed yet", "Every change of accounts, keys, endpoints and settings is written here, with who made it.", None))
-                } @else {
-                    (audit_table(&cx, &entries, &people, None))
-                    (table::pager(&Pages { path: AUDIT, query: &narrowed, is_first: wanted.cursor.is_none(), next: next.as_deref(), shown: entries.len() }))
-                }
-            }
-        }
+    let query = wanted.query(None, cx.here().now);
+    let page = audit::search(cx.engine().parts(), &cx.caller, &query).await?;
+    let people = people(&cx, &cx.caller).await?;
+    let shown = Log {
+        path: AUDIT,
+        export: EXPORT,
+        wanted: &wanted,
+        people: &people,
+        tenants: None,
+        nothing: "Every change of accounts, keys, endpoints and settings is written here, with who made it.",
     };
+    let body = html! { section.card aria-label="Audit log" { (log(&cx, shown, &page)) } };
     Ok(cx.page(shell::Page {
         tabs: Some(settings::tabs(&cx, AUDIT)),
         lead: Some(html! { "Who changed what. It is never changed itself." }),
@@ -128,13 +197,26 @@ pub(crate) async fn audit_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answ
     }))
 }
 
+/// The entries a page shows, as a file.
+pub(crate) async fn export(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answer {
+    cx.tenant()?;
+    file(&cx, &cx.caller, &wanted, "audit-log").await
+}
+
+/// The newest entries that are asked for as a file, from the cursor on. That it was taken is an entry itself.
+pub(super) async fn file(cx: &Cx, caller: &Caller, wanted: &AuditWanted, name: &str) -> Answer {
+    let query = wanted.query(None, cx.here().now);
+    let export = audit::export(cx.engine().parts(), caller, &query, Format::Csv).await?;
+    let mut response = Response::new(export.body.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(export.content_type));
+    let disposition = format!("attachment; filename=\"{name}.csv\"");
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&disposition).map_err(engine::Error::internal)?);
+    Ok(response)
+}
+
 /// Entries as a table. `people` are names of those who may have done it; `by_tenant` is where the operator's log is narrowed to a tenant.
-pub(crate) fn audit_table(
-    cx: &Cx,
-    entries: &[AuditEntry],
-    people: &[(String, String)],
-    by_tenant: Option<&str>,
-) -> Markup {
+fn changes(cx: &Cx, entries: &[AuditEntry], people: &[(String, String)], by_tenant: Option<&str>) -> Markup {
     let tenant = |path: &str, entry: &AuditEntry| {
         cell(html! {
             @match &entry.tenant {
@@ -214,166 +296,4 @@ fn subject(subject: &str, is_operators: bool) -> Markup {
 
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Wanted {
-    account_id: Option<AccountId>,
-    verdict: Option<String>,
-    cursor: Option<String>,
-}
-
-/// Lists what providers sent.
-pub(crate) async fn callbacks(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
-    cx.tenant()?;
-    let verdict = match wanted.verdict.as_deref() {
-        Some("valid") => Some(VerdictWord::Valid),
-        Some("invalid") => Some(VerdictWord::Invalid),
-        Some("unreadable") => Some(VerdictWord::Unreadable),
-        _ => None,
-    };
-    let query = CallbackQuery { account_id: wanted.account_id, verdict, limit: None, cursor: wanted.cursor.clone() };
-    let page: Page<Callback> = read::json(&cx.engine().callback_log(&cx.caller, &query).await?)?;
-    let accounts = if cx.may("accounts:read") {
-        accounts::list(cx.engine().parts(), &cx.caller, Some(200), None).await?.data
-    } else {
-        Vec::new()
-    };
-    let account = wanted.account_id.map(|id| id.to_string()).unwrap_or_default();
-    let name = |id: AccountId| {
-        accounts.iter().find(|account| account.id == id).map_or_else(|| id.to_string(), |account| account.name.clone())
-    };
-    let row = |callback: &Callback| Row {
-        href: Some(format!("{CALLBACKS}/{}", callback.id)),
-        cells: vec![
-            cell(html! { span.wide-text { (name(callback.account_id)) } }),
-            cell(verdict_badge(&callback.verdict)),
-            cell(
-                html! { (format::count(i64::from(callback.observed), "report", "reports")) @if callback.unmatched > 0 { div.sub { (callback.unmatched) " about unknown messages" } } },
-            ),
-            cell(
-                html! { (format::bytes(callback.size)) @if callback.repeats > 0 { div.sub { "came " (callback.repeats) " more times" } } },
-            ),
-            cell(cx.here().at(callback.received_at)),
-        ],
-    };
-    let filters = [
-        Filter::Choice {
-            name: "account_id",
-            label: "Any account",
-            value: &account,
-            choices: accounts.iter().map(|account| (account.id.to_string(), account.name.clone())).collect(),
-        },
-        Filter::Choice {
-            name: "verdict",
-            label: "Any verdict",
-            value: wanted.verdict.as_deref().unwrap_or_default(),
-            choices: ["valid", "invalid", "unreadable"].map(|word| (word.to_owned(), format::words(word))).to_vec(),
-        },
-    ];
-    let narrowed = [("account_id", account.clone()), ("verdict", wanted.verdict.clone().unwrap_or_default())];
-    let body = html! {
-        section.card aria-label="Callback log" {
-            (table::filters(CALLBACKS, "callbacks", &filters))
-            div #callbacks {
-                @if page.data.is_empty() {
-                    (parts::empty("inbox", "No callbacks", "What providers report about messages is kept here for 30 days, with whether its signature was right.", None))
-                } @else {
-                    (table::table(Table { caption: "Callbacks, newest first", columns: &["Account", "Verdict", "Reports", "Size", "Received"], rows: page.data.iter().map(row).collect() }))
-                    (table::pager(&Pages { path: CALLBACKS, query: &narrowed, is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
-                }
-            }
-        }
-    };
-    Ok(cx.page(shell::Page {
-        tabs: Some(settings::tabs(&cx, CALLBACKS)),
-        lead: Some(html! { "Every request a provider made to your callback addresses, without secrets." }),
-        ..shell::Page::new("Callback log", Section::Settings, body)
-    }))
-}
-
-fn verdict_badge(verdict: &str) -> Markup {
-    match verdict {
-        "valid" => parts::badge(Tone::Good, "Valid"),
-        "invalid" => parts::badge(Tone::Bad, "Invalid"),
-        other => parts::badge(Tone::Warn, &format::words(other)),
-    }
-}
-
-/// What a request told, and about which messages.
-fn told(callback: &Callback) -> Markup {
-    let row = |one: &Told| Row {
-        href: one.message_id.map(|id| format!("/console/messages/{id}")),
-        cells: vec![
-            cell(html! { (format::words(&one.fact)) }),
-            cell(html! { @match (one.message_id, one.inbound_message_id) {
-                (Some(id), _) => code.break { (id) },
-                (None, Some(id)) => code.break { (id) },
-                (None, None) => span.muted { "–" },
-            } }),
-            cell(changed(one)),
-        ],
-    };
-    let rows = callback.told.iter().map(row).collect();
-    parts::card_flush(
-        "What it told",
-        None,
-        table::table(Table {
-            caption: "What this request told, in its order",
-            columns: &["What", "About", "What it changed"],
-            rows,
-        }),
-    )
-}
-
-/// What something a request told changed, or why nothing.
-fn changed(one: &Told) -> Markup {
-    html! {
-        @for change in &one.changed {
-            div.break dir="auto" {
-                (format::words(&change.what)) ": "
-                @if let Some(from) = &change.from { (from) " → " }
-                (change.to)
-            }
-        }
-        @match one.unchanged {
-            Some(Unchanged::KnownAlready) => span.muted { "Nothing: it was known, or went another way" },
-            Some(Unchanged::UnknownMessage) => span.muted { "Nothing: no such message was known then" },
-            None => {},
-        }
-    }
-}
-
-/// Shows one request.
-pub(crate) async fn callback(cx: Cx, Path(id): Path<String>) -> Answer {
-    cx.tenant()?;
-    let id: CallbackId = super::id(&id)?;
-    let callback: Callback = read::json(&cx.engine().callback_entry(&cx.caller, id).await?)?;
-    let headers = callback.headers.as_ref().and_then(Value::as_array).map(|pairs| {
-        let line = |pair: &Value| Some(format!("{}: {}", pair.get(0)?.as_str()?, pair.get(1)?.as_str()?));
-        pairs.iter().filter_map(line).collect::<Vec<_>>().join("\n")
-    });
-    let body = html! {
-        @if let Some(detail) = &callback.detail { (parts::notice(if callback.verdict == "valid" { Tone::Info } else { Tone::Bad }, "", html! { p { (detail) } })) }
-        (parts::card("Request", Some(verdict_badge(&callback.verdict)), html! {
-            div.stack {
-                (parts::facts([
-                    ("Account", html! { a href={ "/console/channels/" (callback.account_id) } { (callback.account_id) } }),
-                    ("Received", cx.here().at(callback.received_at)),
-                    ("Reports", html! { (callback.observed) ", " (callback.unmatched) " about messages that were not known then" }),
-                    ("Repeated", html! { (callback.repeats) " times" }),
-                ]))
-                (parts::code(&format!("{} {}{}{}", callback.method, callback.path, if callback.query.is_empty() { "" } else { "?" }, callback.query)))
-                @if let Some(headers) = headers { div.field { span.label { "Headers" } (parts::code(&headers)) } }
-                div.field { span.label { "Body" } (parts::code(&callback.body)) }
-            }
-        }))
-        @if !callback.told.is_empty() { (told(&callback)) }
-        @else if callback.verdict != "valid" { (parts::card("What it told", None, html! { p.muted { "Nothing of it was believed, and nothing changed." } })) }
-    };
-    Ok(cx.page(shell::Page {
-        above: &[("/console/settings", "Settings"), (CALLBACKS, "Callback log")],
-        is_narrow: true,
-        ..shell::Page::new("Callback", Section::Settings, body)
-    }))
 }

@@ -1,22 +1,20 @@
 //! The installation as the operator watches it: accounts in trouble, what waits, and what the program stands on.
 
 use engine::{
-    access::users,
-    audit::{self, AuditQuery},
+    audit,
     installation::{DeadLetters, SHOWN_MAX, WAITING_MAX},
     tenants,
 };
 use maud::{Markup, html};
 use model::TenantId;
-use serde::Deserialize;
 
-use super::logs;
+use super::logs::{self, AuditWanted};
 use crate::{
     cx::{Answer, Cx, Query},
     format,
     parts::{
-        self, Tone, link_button,
-        table::{self, Filter, Pages, Row, Table, cell},
+        self, Tone,
+        table::{self, Row, Table, cell},
     },
     shell::{self, Section},
 };
@@ -127,66 +125,68 @@ fn dead_letters(cx: &Cx, dead: &[DeadLetters]) -> Markup {
     })
 }
 
-/// Which part of the operator's log is shown.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Wanted {
-    tenant: Option<String>,
-    cursor: Option<String>,
-}
-
 const SYSTEM: &str = "/console/operator/system";
+const EXPORT: &str = "/console/operator/system/audit-log/export";
 /// Entries of the operator's log on one page.
 const LOGGED: u32 = 20;
-/// Tenants it offers to choose from, the newest; the names in it lead to all others.
+/// Tenants a list offers to choose from, the newest; names in it lead to all others.
 const TENANTS_MAX: u32 = 200;
 
-/// The operator's log, with the names of its staff; all of it, or what was done in one tenant.
-async fn log_card(cx: &Cx, wanted: &Wanted) -> Result<Markup, engine::Error> {
-    let (parts_of, caller) = (cx.engine().parts(), cx.outside());
-    if caller.need("audit:read").is_err() {
-        return Ok(html! {});
-    }
-    let tenant_id: Option<TenantId> = wanted.tenant.as_deref().and_then(|id| id.parse().ok());
-    let query = AuditQuery { tenant_id, limit: Some(LOGGED), cursor: wanted.cursor.clone(), ..AuditQuery::default() };
-    let page = audit::search(parts_of, &caller, &query).await?;
+/// Tenants to choose from, by id, and the chosen one, whose name may be known to the caller when it is not among them.
+pub(super) async fn tenants_to_choose(
+    cx: &Cx,
+    chosen: Option<TenantId>,
+    name: impl FnOnce() -> Option<String>,
+) -> Result<Vec<(String, String)>, engine::Error> {
+    let caller = cx.outside();
     let mut choices: Vec<(String, String)> = if caller.need("tenants:read").is_ok() {
-        let page = tenants::list(parts_of, &caller, Some(TENANTS_MAX), None).await?;
+        let page = tenants::list(cx.engine().parts(), &caller, Some(TENANTS_MAX), None).await?;
         page.data.into_iter().map(|tenant| (tenant.id.to_string(), tenant.name)).collect()
     } else {
         Vec::new()
     };
-    let value = tenant_id.map(|id| id.to_string()).unwrap_or_default();
-    if tenant_id.is_some() && choices.iter().all(|(id, _)| *id != value) {
-        let named = page.data.iter().filter_map(|entry| entry.tenant.as_ref()).find(|of| Some(of.id) == tenant_id);
-        choices.push((value.clone(), named.map_or_else(|| value.clone(), |of| of.name.clone())));
+    if let Some(id) = chosen.map(|id| id.to_string()).filter(|id| choices.iter().all(|(known, _)| known != id)) {
+        let name = name().unwrap_or_else(|| id.clone());
+        choices.push((id, name));
     }
-    let filter = Filter::Choice { name: "tenant", label: "In any tenant, or none", value: &value, choices };
-    let staff = if caller.need("users:read").is_ok() {
-        users::list(parts_of, &caller, Some(200), None).await?.data
-    } else {
-        Vec::new()
+    Ok(choices)
+}
+
+/// The operator's log, with the names of its staff; all of it, or what was done in one tenant.
+async fn log_card(cx: &Cx, wanted: &AuditWanted) -> Result<Markup, engine::Error> {
+    let caller = cx.outside();
+    if caller.need("audit:read").is_err() {
+        return Ok(html! {});
+    }
+    let query = wanted.query(Some(LOGGED), cx.here().now);
+    let page = audit::search(cx.engine().parts(), &caller, &query).await?;
+    let tenant = wanted.tenant();
+    let named = || {
+        let mut of = page.data.iter().filter_map(|entry| entry.tenant.as_ref());
+        of.find(|of| Some(of.id) == tenant).map(|of| of.name.clone())
     };
-    let name =
-        |user: users::MemberView| (user.id.to_string(), if user.name.is_empty() { user.email } else { user.name });
-    let staff: Vec<(String, String)> = staff.into_iter().map(name).collect();
-    let body = html! {
-        (table::filters(SYSTEM, "operators-log", &[filter]))
-        div #operators-log {
-            @if page.data.is_empty() && tenant_id.is_some() {
-                (parts::empty("search", "No entry is about this tenant", "What the operator does in it, or to it, is written here.", Some(link_button(SYSTEM, "", None, "Clear the filters"))))
-            } @else if page.data.is_empty() {
-                (parts::empty("log", "Nothing yet", "What the operator changes is written here, also in tenants.", None))
-            } @else {
-                (logs::audit_table(cx, &page.data, &staff, Some(SYSTEM)))
-                (table::pager(&Pages { path: SYSTEM, query: &[("tenant", value.clone())], is_first: wanted.cursor.is_none(), next: page.next_cursor.as_deref(), shown: page.data.len() }))
-            }
-        }
+    let tenants = tenants_to_choose(cx, tenant, named).await?;
+    let people = logs::people(cx, &caller).await?;
+    let shown = logs::Log {
+        path: SYSTEM,
+        export: EXPORT,
+        wanted,
+        people: &people,
+        tenants: Some(tenants),
+        nothing: "What the operator changes is written here, also in tenants.",
     };
-    Ok(parts::card_flush("The operator's log", None, body))
+    Ok(parts::card_flush("The operator's log", None, logs::log(cx, shown, &page)))
+}
+
+/// The entries of the operator's log that are shown, as a file.
+pub(crate) async fn export_log(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answer {
+    let caller = cx.outside();
+    caller.need_operator("audit:read")?;
+    logs::file(&cx, &caller, &wanted, "operators-log").await
 }
 
 /// Shows what the program stands on.
-pub(crate) async fn system(cx: Cx, Query(wanted): Query<Wanted>) -> Answer {
+pub(crate) async fn system(cx: Cx, Query(wanted): Query<AuditWanted>) -> Answer {
     let caller = cx.outside();
     let system = cx.engine().system(&caller).await?;
     let log = log_card(&cx, &wanted).await?;

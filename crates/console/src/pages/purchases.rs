@@ -14,6 +14,7 @@ use engine::{
         credits::{self, Credits},
         payments,
         purchases::{self, NewPurchase, PurchaseView},
+        receipts,
         refunds::{self, NewRefund, RefundView},
         top_ups::{self, MethodView},
     },
@@ -230,9 +231,10 @@ fn rows(cx: &Cx, view: &View) -> Markup {
                 @if let Some(words) = purchase.reference.as_ref().or(purchase.failure.as_ref()) { div.sub { span.wide-text dir="auto" title=(words) { (words) } } }
             }),
             cell(cx.here().at(purchase.created_at)),
-            cell(
-                html! { @if let Some(url) = pay_url(purchase).filter(|_| view.can_pay) { (pay_button(url, purchase, "small")) } },
-            ),
+            cell(html! {
+                @if let Some(url) = pay_url(purchase).filter(|_| view.can_pay) { (pay_button(url, purchase, "small")) }
+                @if purchase.state == "paid" { (receipt_link(purchase)) }
+            }),
         ],
     };
     let nothing = || {
@@ -270,6 +272,16 @@ fn cannot_pay(cx: &Cx) -> &'static str {
 
 fn pay_button(url: &str, purchase: &PurchaseView, class: &str) -> Markup {
     html! { a class={ "button " (class) } href=(url) rel="noreferrer" aria-label={ "Pay " (format::money(&purchase.amount)) } { (icon("external")) "Pay" } }
+}
+
+fn receipt_link(purchase: &PurchaseView) -> Markup {
+    html! { a."button small" href=(format!("{PATH}/{}/receipt", purchase.id)) aria-label={ "Receipt of " (format::money(&purchase.amount)) } { (icon("file")) "Receipt" } }
+}
+
+/// Shows the receipt of a purchase.
+pub(crate) async fn receipt(cx: Cx, Path(id): Path<String>) -> Answer {
+    cx.tenant()?;
+    Ok(super::bills::pdf(receipts::document(cx.engine(), &cx.caller, pages::id(&id)?).await?))
 }
 
 fn method_card(cx: &Cx, view: &View) -> Markup {
@@ -462,6 +474,7 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(paying): Query<Pa
     };
     let actions = html! {
         @if let Some(url) = url { (pay_button(url, &purchase, "primary")) }
+        @if purchase.state == "paid" { (link_button(&format!("{path}/receipt"), "", Some("file"), "Receipt")) }
         @if may_refund(&cx, &purchase) { (refund_dialog(&cx, &purchase, &path)) }
     };
     let title = format!("Purchase of {}", format::money(&purchase.amount));

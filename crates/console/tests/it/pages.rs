@@ -101,6 +101,7 @@ pub const OPERATOR_PAGES: &[&str] = &[
     "/console/operator/invoices",
     "/console/operator/invoices/settings",
     "/console/operator/payments",
+    "/console/operator/payments/callbacks",
     "/console/operator/prices",
     "/console/operator/prices/new",
     "/console/operator/registrations",

@@ -125,7 +125,7 @@ both! {
         let owner = Visitor::new(&stage).await;
         let seen = owner.get(&path).await;
         assert!(!seen.text.contains("Record payment") && !seen.text.contains("Take back"), "{}", seen.text);
-        for action in ["pay", "void", "renew", "issue", "send"] {
+        for action in ["pay", "void", "renew", "issue", "send", "bill-again"] {
             assert_eq!(owner.post(&format!("{path}/{action}"), &[("reference", "x"), ("reason", "x")]).await.status, 403, "{action}");
         }
         visitor.post(&format!("{path}/pay"), &[("reference", "")]).await;
@@ -140,6 +140,15 @@ both! {
         assert!(list.text.contains("INV-000001"), "{}", list.text);
         assert!(visitor.get("/console/operator/invoices").await.text.contains("Credit note"));
         assert!(visitor.get("/console/operator/invoices?state=draft").await.text.contains("No invoice is in this state"));
+        // Given away, it is billed after all.
+        assert!(visitor.get(&all).await.text.contains("Bill it again"));
+        visitor.post(&format!("{all}/bill-again"), &[]).await;
+        let page = visitor.get(&all).await;
+        in_order(&all, &page);
+        assert!(page.text.contains("Billed again") && !page.text.contains("Bill it again"), "{}", page.text);
+        let draft = first_row(&visitor.get("/console/operator/invoices?state=draft").await);
+        assert!(visitor.get(&draft).await.text.contains("the one taken back"));
+        visitor.post(&format!("{draft}/void"), &[("reason", "The plan had ended before.")]).await;
         // Billed again, a draft stands in its place.
         stage.world.clock.advance_ms(MONTH_MS);
         closing::run(&stage.engine).await.unwrap();

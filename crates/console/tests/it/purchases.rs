@@ -1,11 +1,13 @@
 //! Credit that is bought and given back: the form leads to the payment page, what came of it is told as it is, and only those who may do any of it.
 
 use engine::{
+    callbacks::OwnedRequest,
     keys::Caller,
     money::{
         credits::{self, CreditsPatch},
-        payments,
+        payment_events, payments,
     },
+    once::Repeat,
 };
 use model::Call;
 use serde_json::json;
@@ -129,6 +131,21 @@ both! {
         assert!(page.text.contains("Promotional credit") && page.text.contains("3.00 USD"), "{}", page.text);
     }
 
+    async fn what_was_bought_has_its_receipt(db: TestDb) {
+        let stage = shop(&db).await;
+        let new = serde_json::from_value(json!({"amount_micros": 20_000_000, "reference": HOSTILE})).unwrap();
+        let caller = Caller::system(Some(stage.tenant));
+        credits::purchase(stage.engine.parts(), &caller, &Repeat::NONE, new).await.unwrap();
+        let visitor = Visitor::new(&stage).await;
+        let list = visitor.get(PATH).await;
+        in_order(PATH, &list);
+        let (before, _) = list.text.split_once("/receipt\"").expect("a paid purchase has a link to its receipt");
+        let page = before.rsplit('"').next().unwrap();
+        assert!(visitor.get(page).await.text.contains(&format!("{page}/receipt")));
+        assert!(visitor.get(&format!("{page}/receipt")).await.text.starts_with("%PDF-"));
+        assert_eq!(visitor.get(&format!("{PATH}/pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD/receipt")).await.status, 404);
+    }
+
     async fn how_payments_are_taken_is_the_operators_and_its_secrets_stay_there(db: TestDb) {
         let mut stage = Stage::new(&db).await;
         let owner = Visitor::new(&stage).await;
@@ -151,5 +168,34 @@ both! {
         for action in [path.to_owned(), format!("{path}/remove")] {
             assert_eq!(owner.post(&action, &keys).await.status, 403, "{action}");
         }
+    }
+
+    async fn what_stripe_told_is_shown_to_the_operator_with_why_it_was_refused(db: TestDb) {
+        let mut stage = shop(&db).await;
+        take_payments(&stage).await;
+        let owner = Visitor::new(&stage).await;
+        let visitor = operator(&mut stage).await;
+        let path = "/console/operator/payments/callbacks";
+        let empty = visitor.get(path).await;
+        in_order(path, &empty);
+        assert!(empty.text.contains("No events"), "{}", empty.text);
+        let body = json!({"id": "evt_1", "type": "charge.refunded", "data": {"object": {"receipt_email": HOSTILE}}}).to_string();
+        let forged = OwnedRequest { method: "POST".to_owned(), body: body.into(), ..OwnedRequest::default() };
+        payment_events::take(&stage.engine, &forged, Some([192, 0, 2, 7].into())).await.unwrap_err();
+        let list = visitor.get(path).await;
+        in_order(path, &list);
+        let why = "the header Stripe-Signature is missing (from 192.0.2.7)";
+        assert!(list.text.contains(why) && list.text.contains(">Invalid<"), "{}", list.text);
+        assert!(visitor.get(&format!("{path}?verdict=valid")).await.text.contains("No events"));
+        assert!(visitor.get(&format!("{path}?tenant={}&event_id=evt_1", stage.tenant)).await.text.contains("No events"));
+        let one = list.text.split(&format!("href=\"{path}/")).nth(1).unwrap().split('"').next().unwrap();
+        let page = visitor.get(&format!("{path}/{one}")).await;
+        in_order("one", &page);
+        assert!(page.text.contains(why) && page.text.contains("Nothing of it was believed") && page.text.contains("receipt_email"), "{}", page.text);
+        assert!(!page.text.contains("Donaudampf"), "what says who paid is not kept: {}", page.text);
+        for path in [path.to_owned(), format!("{path}/{one}")] {
+            assert_eq!(owner.get(&path).await.status, 403, "{path}");
+        }
+        assert_eq!(visitor.get(&format!("/console/settings/callbacks/{one}")).await.status, 404, "it is no tenant's");
     }
 }

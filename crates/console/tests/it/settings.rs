@@ -4,6 +4,7 @@ use serde_json::json;
 use testkit::{Stage, both};
 
 use crate::{
+    billing::operator,
     pages::{HOSTILE, in_order},
     visitor::Visitor,
 };
@@ -145,5 +146,35 @@ both! {
         check("by=system", "Account created", "Content rule created").await;
         check("q=acme+ltd", "Content rule created", "Account created").await;
         assert!(visitor.get("/console/settings/audit?about=domain").await.text.contains("No entry matches"));
+    }
+
+    async fn the_audit_log_is_taken_out_as_it_is_narrowed_and_that_is_written_down(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        let owner = Visitor::new(&stage).await;
+        stage.account("sandbox", json!({}), None).await;
+        let path = "/console/settings/audit";
+        let link = format!("{path}/export?about=account&amp;by=system&amp;period=day");
+        assert!(owner.get(&format!("{path}?about=account&by=system&period=day")).await.text.contains(&link));
+        let file = owner.get(&link.replace("&amp;", "&")).await;
+        assert_eq!(file.headers["content-type"], "text/csv; charset=utf-8");
+        assert_eq!(file.headers["content-disposition"], "attachment; filename=\"audit-log.csv\"");
+        let actions = |text: &str| text.lines().skip(1).map(|line| line.split(',').nth(3).unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(actions(&file.text), ["account.created"]);
+        let told = owner.get(&format!("{path}?about=audit_log")).await.text;
+        assert!(told.contains("Audit log exported") && told.contains("&quot;about&quot;: &quot;account&quot;"), "{told}");
+
+        let visitor = operator(&mut stage).await;
+        let system = "/console/operator/system";
+        let page = visitor.get(&format!("{system}?about=tenant&tenant={}", stage.tenant)).await;
+        in_order(system, &page);
+        let link = format!("{system}/audit-log/export?about=tenant&amp;tenant={}", stage.tenant);
+        assert!(page.text.contains(&link), "{}", page.text);
+        let file = visitor.get(&link.replace("&amp;", "&")).await;
+        assert!(file.status == 200 && actions(&file.text).contains(&"tenant.created".to_owned()), "{}", file.text);
+        let none = visitor.get(&format!("{system}?about=account")).await;
+        assert!(none.text.contains("No entry matches") && visitor.get(system).await.text.contains("Audit log exported"), "{}", none.text);
+        assert_eq!(owner.get(&link.replace("&amp;", "&")).await.status, 403);
+        let viewer = Visitor::with_role(&stage, "viewer").await;
+        assert_eq!(viewer.get(&format!("{path}/export")).await.status, 403);
     }
 }

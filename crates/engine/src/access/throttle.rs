@@ -139,25 +139,52 @@ pub async fn clear(parts: &Parts, account: &str, ip: Option<IpAddr>, now: Timest
 
 /// Counts a letter that the operator's account carries for a tenant, or refuses it: nobody writes to strangers in the operator's name.
 pub(super) async fn letter(tx: &mut Tx, tenant: TenantId, to: &str, now: Timestamp) -> Result<(), Error> {
-    let (tenant, day) = (tenant.to_string(), (now.as_seconds() / DAY_S).to_string());
-    let counts: [(&[&str], i64); 2] =
-        [(&["letters", &tenant, &day], LETTERS_A_DAY), (&["letters", &tenant, &day, to], LETTERS_TO_ONE_A_DAY)];
-    for (parts, most) in counts {
-        let key = digest(&SHA256, parts.join("\n").as_bytes()).as_ref().to_vec();
+    let all = vec!["letters".to_owned(), tenant.to_string()];
+    let to_one = [all.as_slice(), &[to.to_owned()]].concat();
+    if count(tx, &[(all, LETTERS_A_DAY), (to_one, LETTERS_TO_ONE_A_DAY)], now).await? {
+        return Ok(());
+    }
+    let detail = format!(
+        "The operator's account carries {LETTERS_A_DAY} letters a day for a tenant, {LETTERS_TO_ONE_A_DAY} of them to one address. \
+         Try again tomorrow, or make an e-mail account of your own the default: what leaves through it is not limited."
+    );
+    let wait_s = DAY_S - now.as_seconds() % DAY_S;
+    Err(Error::new(ErrorKind::Throttled, "too_many_letters", detail).with_retry_after_ms(wait_s.unsigned_abs() * 1_000))
+}
+
+/// Counts one more under each of these names, unless one of them has had as many as it may in this day of UTC: then nothing is counted, and the answer is `false`. The first name must be the same
+/// for all that share any, so that two at once never wait for each other's rows.
+pub(crate) async fn count(tx: &mut Tx, names: &[(Vec<String>, i64)], now: Timestamp) -> Result<bool, Error> {
+    let mut rows = Vec::new();
+    for (name, most) in names {
+        let key = key_of_day(name, now);
         sign_in::begin_failures(tx, &key, now).await?;
         let Some(row) = sign_in::failures(tx, &key).await? else { continue };
-        if row.failures >= most {
-            let detail = format!(
-                "The operator's account carries {LETTERS_A_DAY} letters a day for a tenant, {LETTERS_TO_ONE_A_DAY} of them to one address. \
-                 Try again tomorrow, or make an e-mail account of your own the default: what leaves through it is not limited."
-            );
-            let wait_s = DAY_S - now.as_seconds() % DAY_S;
-            return Err(Error::new(ErrorKind::Throttled, "too_many_letters", detail)
-                .with_retry_after_ms(wait_s.unsigned_abs() * 1_000));
+        if row.failures >= *most {
+            return Ok(false);
         }
+        rows.push(row);
+    }
+    for row in rows {
         sign_in::update_failures(tx, &sign_in::Failures { failures: row.failures + 1, last_at: now, ..row }).await?;
     }
+    Ok(true)
+}
+
+/// Takes back what was counted at the same time under these names, in the same order.
+pub(crate) async fn uncount(tx: &mut Tx, names: &[Vec<String>], now: Timestamp) -> Result<(), Error> {
+    for name in names {
+        if let Some(row) = sign_in::failures(tx, &key_of_day(name, now)).await? {
+            sign_in::update_failures(tx, &sign_in::Failures { failures: (row.failures - 1).max(0), ..row }).await?;
+        }
+    }
     Ok(())
+}
+
+/// What is counted under a name in a day of UTC.
+fn key_of_day(name: &[String], now: Timestamp) -> Vec<u8> {
+    let text = format!("{}\n{}", name.join("\n"), now.as_seconds() / DAY_S);
+    digest(&SHA256, text.as_bytes()).as_ref().to_vec()
 }
 
 fn refusal(wait_ms: u64) -> Error {

@@ -94,10 +94,10 @@ pub struct AttemptFigures {
     /// Attempts the provider wanted fewer of, of all: 0 to 1.
     #[schema(example = 0.0066)]
     pub throttled_share: Option<f64>,
-    /// Time half of the answers took at most, in milliseconds.
+    /// Time within which half of the attempts that asked the provider were answered, refusals among them, in milliseconds. 30,000 stands for longer, too, and for no answer at all.
     #[schema(example = 180)]
     pub p50_ms: Option<i64>,
-    /// Time 95 of a hundred answers took at most, in milliseconds.
+    /// The same of 95 in a hundred.
     #[schema(example = 740)]
     pub p95_ms: Option<i64>,
 }

@@ -190,14 +190,14 @@ fn reach_s(rules: &[Rule]) -> Option<i64> {
     rules.iter().filter(needs).map(|rule| rule.over_s + 3_600).max()
 }
 
-/// Reads what a tenant's rules are judged by. The last full hour is only compared with those of past weeks when `is_new_hour`.
+/// Reads what a tenant's rules are judged by. The last full hour is only compared with those of past weeks when `is_new_quarter`.
 #[crate::boxed]
 pub async fn of_tenant(
     tx: &mut Tx,
     tenant: &Tenant,
     rules: &[Rule],
     shared: &Shared,
-    is_new_hour: bool,
+    is_new_quarter: bool,
     now: Timestamp,
 ) -> Result<Facts, Error> {
     let has = |kind: AlertKind| rules.iter().any(|rule| rule.kind == kind);
@@ -240,10 +240,10 @@ pub async fn of_tenant(
             }
         }
     }
-    if is_new_hour && has(AlertKind::UsageAnomaly) {
+    if is_new_quarter && has(AlertKind::UsageAnomaly) {
         facts.hours = Some(hours(tx, tenant, now).await?);
     }
-    if is_new_hour && [AlertKind::Cost, AlertKind::CostForecast, AlertKind::CreditLow].into_iter().any(has) {
+    if is_new_quarter && [AlertKind::Cost, AlertKind::CostForecast, AlertKind::CreditLow].into_iter().any(has) {
         facts.spent = Some(money::spent(tx, tenant, now).await?);
     }
     if let Some(subscribed) = tenant.subscription.as_ref().filter(|_| has(AlertKind::Quota)) {

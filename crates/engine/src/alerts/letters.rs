@@ -1,7 +1,8 @@
 //! How far the letters about an alert are: to whom, what became of each, and when the next is tried. Pure.
 //!
 //! A receiver is told once that an alert fires and, if that was accepted, once that it is over. What no account takes is tried again after five minutes and then after twice as long each
-//! time, [`TRIES_MAX`] times within half a day, and then given up with the reason. Only what was accepted counts as told.
+//! time, [`TRIES_MAX`] times within half a day, and then given up with the reason. Only what was accepted counts as told. Who has had the letters of the day waits for the next one, and that is
+//! no try.
 //!
 //! What was accepted is looked after for a day: one that could not be delivered counts as told no more and is tried another way, as one more of its tries. As the first is lost for good by
 //! then, nobody is told twice.
@@ -52,7 +53,7 @@ impl LetterAbout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterState {
-    /// No account took it yet, or it could not be delivered; it is tried again.
+    /// No account took it yet, it could not be delivered, or the letters of the day are used up; it is tried again.
     Waiting,
     /// It was accepted as a message, which says what becomes of it.
     Accepted,
@@ -88,7 +89,7 @@ pub struct AlertLetter {
     pub state: LetterState,
     /// How often it was tried, up to 8 times.
     pub tries: u32,
-    /// Why no account took it the last time, or why it could not be delivered.
+    /// Why no account took it or was asked the last time, or why it could not be delivered.
     pub reason: Option<String>,
     /// The message it was last; `null` until it was accepted, and for one that left through the operator's account.
     #[schema(value_type = Option<String>)]
@@ -114,11 +115,15 @@ pub(super) enum Tried {
         message_id: Option<MessageId>,
         /// Whether the account is the operator's.
         by_operator: bool,
+        /// Whether it was accepted now, and not before by somebody who did not come to note it.
+        is_new: bool,
     },
     /// None did, for this reason.
     Refused(String),
     /// None will: by every way there is it could not be delivered.
     Hopeless(String),
+    /// None was asked, for this reason. That is no try, and it is asked soon again.
+    Later(String),
 }
 
 /// What became of a letter that was accepted.
@@ -224,12 +229,14 @@ pub(super) fn note(
         },
         |place| letters.remove(place),
     );
-    (letter.tries, letter.tried_at) = (letter.tries + 1, now);
+    letter.tries += u32::from(!matches!(tried, Tried::Later(_)));
+    letter.tried_at = now;
     match tried {
-        Tried::Accepted { message_id, by_operator } => {
+        Tried::Accepted { message_id, by_operator, .. } => {
             (letter.state, letter.reason) = (LetterState::Accepted, None);
             (letter.message_id, letter.by_operator) = (*message_id, *by_operator);
         }
+        Tried::Later(reason) => letter.reason = Some(shortened(reason)),
         Tried::Refused(reason) => {
             letter.reason = Some(shortened(reason));
             letter.state = if letter.tries < TRIES_MAX { LetterState::Waiting } else { letter.ended() };
@@ -352,7 +359,7 @@ mod tests {
     }
 
     fn accepted_as(message: u128) -> Tried {
-        Tried::Accepted { message_id: Some(MessageId::from_ulid(message)), by_operator: false }
+        Tried::Accepted { message_id: Some(MessageId::from_ulid(message)), by_operator: false, is_new: true }
     }
 
     /// What became of one message.
@@ -377,6 +384,20 @@ mod tests {
         assert_eq!((letters[0].state, letters[0].tries, is_told(&letters)), (LetterState::GivenUp, TRIES_MAX, false));
         assert_eq!(due(Some(&letters), LetterAbout::Firing, &everybody, now.plus_seconds(86_400)), []);
         assert_eq!(due(Some(&letters), LetterAbout::Resolved, &everybody, now), [], "they never heard of it");
+    }
+
+    #[test]
+    fn what_is_put_off_is_no_try() {
+        let (ada, mut letters, mut now) = (to("ada@acme.example"), Vec::new(), START);
+        note(&mut letters, LetterAbout::Firing, &ada, &refused(), now);
+        for _ in 0..3 * u32::from(u8::MAX) {
+            now = next(&letters, LetterAbout::Firing, now).unwrap();
+            note(&mut letters, LetterAbout::Firing, &ada, &Tried::Later("Tomorrow.".to_owned()), now);
+        }
+        assert_eq!((letters[0].state, letters[0].tries), (LetterState::Waiting, 1));
+        assert_eq!(letters[0].reason.as_deref(), Some("Tomorrow."));
+        note(&mut letters, LetterAbout::Firing, &ada, &accepted(), now);
+        assert_eq!((letters[0].tries, &letters[0].reason, is_told(&letters)), (2, &None, true));
     }
 
     #[test]

@@ -15,17 +15,16 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     AlertCounts, AlertKind, AlertState, AlertView,
     evaluate::{Memory, SUBJECTS_MAX},
+    events::{Audience, Told},
     letters,
     rules::Rule,
     view,
 };
 use crate::{
     Engine, Error, Parts, audit,
-    directory::Tenant,
     keys::Caller,
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
-    provider,
 };
 
 /// Longest note, in characters.
@@ -187,7 +186,8 @@ async fn act(
     let (owner, now) = (caller.owner(), engine.ports.clock.now());
     get_row(engine, caller, id).await?;
     let note = note.checked()?;
-    let tenant = engine.directory.tenant(owner).await?;
+    let audience = Audience::of(engine, owner).await?;
+    let hearing = audience.clone();
     let (ids, shard, by) = (Arc::clone(&engine.ports.ids), engine.shard(), caller.clone());
     let reply = once(engine.parts(), caller, repeat, 200, Secrecy::Plain, move |tx| {
         Box::pin(async move {
@@ -208,26 +208,30 @@ async fn act(
                 Act::Resolve => end(tx, &mut row, &by.actor(), now).await?,
             }
             rows::put(tx, &row).await?;
-            let what = match act {
-                Act::Acknowledge => "alert.acknowledged",
-                Act::Resolve => "alert.resolved",
+            let (what, told) = match act {
+                Act::Acknowledge => ("alert.acknowledged", Told::Acknowledged),
+                Act::Resolve => ("alert.resolved", Told::Resolved),
             };
             let detail = json!({"title": row.title, "note": row.note});
             audit::record(tx, owner, &ids, now, &by, what, id, &detail).await?;
             let shown = view::alert(&row).ok_or_else(not_found)?;
-            tell(tx, tenant.as_deref(), what, &shown, &ids, now, shard).await?;
+            if let Some(hearing) = &hearing {
+                hearing.tell(tx, told, &shown, &ids, now, shard).await?;
+            }
             Ok(shown)
         })
     });
     let reply = reply.await?;
-    engine.wakers.wake(owner);
+    if let Some(audience) = audience {
+        audience.wake(engine, &[]);
+    }
     Ok(reply)
 }
 
 /// Ends what fires under a rule that stops watching, because it was switched off or deleted (`why`), and forgets what the rule remembers: nobody would end it, and it would stay silent when it watches again.
 pub(super) async fn end_of_rule(
     tx: &mut Tx,
-    tenant: Option<&Tenant>,
+    audience: Option<&Audience>,
     rule: &alert_rules::AlertRule,
     by: &Caller,
     why: &str,
@@ -243,8 +247,8 @@ pub(super) async fn end_of_rule(
         rows::put(tx, &row).await?;
         let detail = json!({"title": row.title, "note": why});
         audit::record(tx, rule.tenant_id, ids, now, by, "alert.resolved", row.id, &detail).await?;
-        if let Some(shown) = view::alert(&row) {
-            tell(tx, tenant, "alert.resolved", &shown, ids, now, 0).await?;
+        if let (Some(audience), Some(shown)) = (audience, view::alert(&row)) {
+            audience.tell(tx, Told::Resolved, &shown, ids, now, 0).await?;
         }
     }
     let states = alert_rules::states(tx, rule.tenant_id).await?;
@@ -281,22 +285,6 @@ async fn end(tx: &mut Tx, row: &mut Alert, by: &str, now: Timestamp) -> Result<(
         changed.push(state);
     }
     Ok(alert_rules::put_states(tx, &changed).await?)
-}
-
-/// Tells the tenant's endpoints and streams; the operator has none.
-pub(super) async fn tell(
-    tx: &mut Tx,
-    tenant: Option<&Tenant>,
-    what: &'static str,
-    shown: &AlertView,
-    ids: &model::Ids,
-    now: Timestamp,
-    shard: i64,
-) -> Result<Vec<store::deliveries::Delivery>, Error> {
-    match tenant {
-        Some(tenant) => provider::tell(tx, tenant, what, shown, now, ids, shard).await,
-        None => Ok(Vec::new()),
-    }
 }
 
 async fn get_row(parts: &Parts, caller: &Caller, id: AlertId) -> Result<Alert, Error> {

@@ -422,7 +422,7 @@ fn findings(rule: &Rule, total: i64, facts: &Facts) -> Vec<Reading> {
         let number = grouped_number(count);
         let title = format!("{number} {noun} in the books{whose} {verb} not add up");
         let detail = format!(
-            "The last daily check counted again what was sent, charged and invoiced, and found {number} {noun}{whose} that {verb} not add up. `tidings doctor --ledger` lists them; the event `ledger.difference` names the first ten of a tenant.",
+            "The last check of the books counted again what was sent, charged and invoiced, and found {number} {noun}{whose} that {verb} not add up. `tidings doctor --ledger` lists them; the event `ledger.difference` names the first ten of a tenant. It is looked at again every hour.",
         );
         Reading { level: level(rule, total * MICROS), ..counted(rule, subject, count, title, detail) }
     };

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 pub use self::asked::{AlertRulePatch, NewAlertRule, RECEIVERS_MAX};
 use self::asked::{Wanted, amended, settle};
 use super::{
+    events::Audience,
     facts::{
         Spent,
         money::{own_currency, spent_by},
@@ -398,7 +399,7 @@ pub async fn patch(
         check_account(parts, owner, Some(account)).await?;
     }
     let (ids, by) = (std::sync::Arc::clone(&parts.ports.ids), caller.clone());
-    let tenant = parts.directory.tenant(owner).await?;
+    let (tenant, audience) = (parts.directory.tenant(owner).await?, Audience::of(parts, owner).await?);
     let write = parts.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
             rows::look_again(tx, owner).await?;
@@ -407,7 +408,7 @@ pub async fn patch(
             let after = amended(&before, change, own.as_deref(), now)?;
             rows::put(tx, &after).await?;
             if before.is_enabled && !after.is_enabled {
-                end_of_rule(tx, tenant.as_deref(), &after, &by, "Its rule was switched off.", &ids, now).await?;
+                end_of_rule(tx, audience.as_ref(), &after, &by, "Its rule was switched off.", &ids, now).await?;
             }
             let difference = audit::difference(&whole(&before)?, &whole(&after)?);
             audit::record(tx, owner, &ids, now, &by, "alert_rule.updated", id, &difference).await?;
@@ -434,12 +435,12 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<(
     caller.need("alerts:write")?;
     let (owner, now) = (caller.owner(), parts.ports.clock.now());
     let (ids, by) = (std::sync::Arc::clone(&parts.ports.ids), caller.clone());
-    let tenant = parts.directory.tenant(owner).await?;
+    let audience = Audience::of(parts, owner).await?;
     let write = parts.ports.db.write(caller.reach(), move |tx| {
         Box::pin(async move {
             rows::look_again(tx, owner).await?;
             let row = rows::find(tx, owner, id).await?.ok_or_else(|| Error::not_found("alert rule"))?;
-            end_of_rule(tx, tenant.as_deref(), &row, &by, "Its rule was deleted.", &ids, now).await?;
+            end_of_rule(tx, audience.as_ref(), &row, &by, "Its rule was deleted.", &ids, now).await?;
             rows::remove(tx, owner, id).await?;
             audit::record(tx, owner, &ids, now, &by, "alert_rule.deleted", id, &whole(&row)?).await
         })

@@ -2,7 +2,7 @@
 //!
 //! Everything there is to say to a tenant is one letter per receiver. It leaves through the first of the tenant's own accounts that is not in trouble and takes it; a mail that none of them takes
 //! leaves through the operator's (`mail_tenant` of the configuration) if it is to a user of the tenant. Nothing of a demo tenant leaves it. What no account takes is tried again later ([`letters`]), what was accepted is looked
-//! after, and goes another way when it could not be delivered, and each alert says of everybody it is told to how far that is. A letter is recognised by its idempotency key, so a process that dies between sending and noting sends nothing twice.
+//! after, and goes another way when it could not be delivered, and each alert says of everybody it is told to how far that is. How many leave in a day is bounded ([`rations`](super::rations)). A letter is recognised by its idempotency key, so a process that dies between sending and noting sends nothing twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::tz::TimeZone;
-use model::{AccountId, AlertRuleId, Channel, Failure, FailureKind, MessageId, Status, TenantId, Timestamp, UserId};
+use model::{AccountId, AlertRuleId, Channel, Failure, FailureKind, MessageId, Status, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
@@ -29,6 +29,7 @@ use super::{
     facts::Shared,
     letter::{self, Letter},
     letters::{self, AlertLetter, Became, LetterAbout, LetterState, LostWay, Tried},
+    rations::Ration,
     rules::{self, Receiver, Rule},
 };
 use crate::{
@@ -47,7 +48,7 @@ const GROUP_S: i64 = 300;
 const TENANTS_MAX: i64 = 200;
 /// Alerts of one letter. More say the same.
 const ALERTS_MAX: i64 = 100;
-/// People `admins` stands for at most.
+/// People `admins` stands for at most: owners before admins, and who was a user first before others.
 const ADMINS_MAX: i64 = 50;
 
 /// Sends the letters that are due, and looks what became of those that were accepted. Answers to how many tenants. Run every minute, after the looks.
@@ -121,7 +122,18 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
         let letter = letter::write(&said, whose, &zone, &link);
         let key = key(&receiver, places.iter().map(|place| &all[*place]));
         let lost: Vec<LostWay> = places.iter().flat_map(|place| all[*place].lost(&receiver)).copied().collect();
-        let tried = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await?;
+        let ration = Ration::of(&said);
+        let tried = match ration.take(engine, owner, &receiver, now).await? {
+            Some(refusal) => Tried::Later(refusal),
+            None => {
+                let posted = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await;
+                // One that was accepted before was counted then.
+                if !matches!(posted, Ok(Tried::Accepted { is_new: true, .. })) {
+                    ration.give_back(engine, owner, &receiver, now).await?;
+                }
+                posted?
+            }
+        };
         for place in places {
             let Telling { about, letters, .. } = &mut all[place];
             letters::note(letters, *about, &receiver, &tried, now);
@@ -255,27 +267,15 @@ async fn administrators<'a>(
     if receivers.all(|receiver| receiver.to().is_some()) {
         return Ok(Vec::new());
     }
-    let everybody = UserId::from_ulid(u128::MAX);
     let read = engine.ports.db.read(Scope::System, move |tx| {
         Box::pin(async move {
             if owner == OPERATOR {
-                let staff = users::staff(tx, everybody, ADMINS_MAX).await?;
-                let is_admin = |role: &Option<String>| role.as_deref() == Some(OperatorRole::Admin.as_str());
-                return Ok(staff
-                    .into_iter()
-                    .filter(|user| is_admin(&user.operator_role))
-                    .map(|user| user.email)
-                    .collect());
+                return users::staff_emails(tx, OperatorRole::Admin.as_str(), ADMINS_MAX).await;
             }
-            let members = memberships::list(tx, owner, everybody, crate::page::LIMIT_MAX.into()).await?;
-            let admins = members.into_iter().filter(|(of, _)| {
-                let role = Role::from_stored(&of.role);
-                of.accepted_at.is_some() && role.is_some_and(|role| role >= Role::Admin)
-            });
-            Ok::<_, Error>(admins.take(ADMINS_MAX as usize).map(|(_, user)| user.email).collect())
+            memberships::emails(tx, owner, [Role::Owner.as_str(), Role::Admin.as_str()], ADMINS_MAX).await
         })
     });
-    read.await
+    Ok(read.await?)
 }
 
 /// What a letter is recognised by: to whom, which alerts in which state and of which occasion, and which try it is.
@@ -377,7 +377,8 @@ async fn post(
             Ok(reply) => {
                 let answer: Answer = serde_json::from_slice(&reply.body).map_err(Error::internal)?;
                 if answer.status != "suppressed" {
-                    return Ok(Tried::Accepted { message_id: Some(answer.id), by_operator: way.by_operator });
+                    let (message_id, by_operator) = (Some(answer.id), way.by_operator);
+                    return Ok(Tried::Accepted { message_id, by_operator, is_new: !reply.replayed });
                 }
                 let why = answer.failure.map_or_else(|| "it must not be written to".to_owned(), |of| of.detail);
                 tracing::warn!(tenant.id = %way.tenant, account.id = %way.account, why, "A letter about alerts was suppressed");
@@ -473,7 +474,10 @@ pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRu
     let receivers = everybody(&rule.deliver, &administrators(engine, owner, rule.deliver.iter()).await?);
     let (letter, now, mut letters) = (trial(&rule.name, rule.kind), engine.ports.clock.now(), Vec::new());
     for receiver in &receivers {
-        let tried = post(engine, tenant.as_ref(), &shared, receiver, &letter, None, &[]).await?;
+        let tried = match Ration::Trial.take(engine, owner, receiver, now).await? {
+            Some(refusal) => Tried::Later(refusal),
+            None => post(engine, tenant.as_ref(), &shared, receiver, &letter, None, &[]).await?,
+        };
         letters::note(&mut letters, LetterAbout::Firing, receiver, &tried, now);
     }
     // A test is not tried again.

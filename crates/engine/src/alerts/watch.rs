@@ -17,13 +17,13 @@ use store::{
 use super::{
     AlertState,
     evaluate::{Change, Memories, Memory, Notice, evaluate},
+    events::{Audience, Told},
     facts::{self, Known, Shared},
     letters::{self, LetterAbout},
-    list::tell,
     rules::{self, Rule},
     view,
 };
-use crate::{Engine, Error, books, directory::Tenant, provider, vault::OPERATOR};
+use crate::{Engine, Error, books, vault::OPERATOR};
 
 /// Looks in one run; more follow at once.
 const LOOKS_MAX: usize = 500;
@@ -149,33 +149,33 @@ async fn look(
         true => Known {
             connectors: connectors(engine, shared).await?,
             waiting: waiting(engine, shared, now).await?,
-            longer: engine.longer_mails.of(hour(now)),
+            longer: engine.longer_mails.of(quarter(now)),
         },
         false => Known::default(),
     };
     let (inner, of) = (Arc::clone(shared), tenant.clone());
-    let is_new_hour = hour(seen) != hour(now);
+    let is_new_quarter = quarter(seen) != quarter(now);
     let read = engine.ports.db.read(scope(owner), move |tx| {
         Box::pin(async move {
             let rows = alert_rules::all(tx, owner).await?;
             let rules: Vec<Rule> = rows.iter().filter(|row| row.is_enabled).filter_map(Rule::from_row).collect();
             let states = alert_rules::states(tx, owner).await?;
             // An hour that fires is looked at until it is over, and a rule that is new at once.
-            let is_new_hour = is_new_hour || rows.iter().any(|row| row.updated_at >= seen);
+            let is_new_quarter = is_new_quarter || rows.iter().any(|row| row.updated_at >= seen);
             let facts = match &of {
                 Some(tenant) => {
-                    let is_new_hour = is_new_hour || !states.is_empty();
-                    facts::of_tenant(tx, tenant, &rules, &inner, is_new_hour, now).await?
+                    let is_new_quarter = is_new_quarter || !states.is_empty();
+                    facts::of_tenant(tx, tenant, &rules, &inner, is_new_quarter, now).await?
                 }
                 // Reading everybody's sums by day costs more, and nothing of it is over within minutes.
-                None => facts::of_operator(tx, &rules, &inner, known, is_new_hour, now).await?,
+                None => facts::of_operator(tx, &rules, &inner, known, is_new_quarter, now).await?,
             };
             Ok::<_, Error>((rules, states, facts))
         })
     });
     let (rules, states, facts) = read.await?;
     if owner == OPERATOR {
-        engine.longer_mails.keep(hour(now), &facts.longer);
+        engine.longer_mails.keep(quarter(now), &facts.longer);
     }
     let judged: Vec<Judged> = rules
         .into_iter()
@@ -189,6 +189,8 @@ async fn look(
     if judged.is_empty() {
         return Ok(());
     }
+    let audience = Audience::of(engine, owner).await?;
+    let hearing = audience.clone();
     let (ids, shard) = (Arc::clone(&engine.ports.ids), engine.shard());
     let write = engine.ports.db.write(scope(owner), move |tx| {
         Box::pin(async move {
@@ -198,13 +200,15 @@ async fn look(
             }
             let mut told = Vec::new();
             for judged in &judged {
-                told.extend(write(tx, owner, tenant.as_deref(), judged, &states, &ids, now, shard).await?);
+                told.extend(write(tx, owner, hearing.as_ref(), judged, &states, &ids, now, shard).await?);
             }
             Ok::<_, Error>(told)
         })
     });
     let deliveries = write.await?;
-    provider::wake(engine, owner, &deliveries);
+    if let Some(audience) = audience {
+        audience.wake(engine, &deliveries);
+    }
     Ok(())
 }
 
@@ -212,8 +216,8 @@ fn scope(owner: TenantId) -> Scope {
     if owner == OPERATOR { Scope::System } else { Scope::Tenant(owner) }
 }
 
-/// The full hour an instant lies in. Zones differ by quarters of an hour, so an hour on a tenant's clock may begin at each of them.
-fn hour(at: Timestamp) -> i64 {
+/// The quarter of an hour an instant lies in. Zones differ by such, so an hour on a tenant's clock may begin with each of them.
+fn quarter(at: Timestamp) -> i64 {
     at.as_seconds().div_euclid(900)
 }
 
@@ -257,7 +261,7 @@ fn memories(states: &[StateRow], rule: AlertRuleId) -> Memories {
 async fn write(
     tx: &mut Tx,
     owner: TenantId,
-    tenant: Option<&Tenant>,
+    audience: Option<&Audience>,
     judged: &Judged,
     states: &[StateRow],
     ids: &model::Ids,
@@ -278,10 +282,10 @@ async fn write(
         alerts::put(tx, &row).await?;
         alert_ids.insert(&notice.subject, row.id);
         if notice.is_told
-            && let Some(shown) = view::alert(&row)
+            && let (Some(audience), Some(shown)) = (audience, view::alert(&row))
         {
-            let what = if notice.change == Change::Resolved { "alert.resolved" } else { "alert.firing" };
-            deliveries.extend(tell(tx, tenant, what, &shown, ids, now, shard).await?);
+            let told = if notice.change == Change::Resolved { Told::Resolved } else { Told::Firing };
+            deliveries.extend(audience.tell(tx, told, &shown, ids, now, shard).await?);
         }
     }
     let kept: Vec<StateRow> = judged

@@ -24,6 +24,8 @@ use crate::{Engine, Error};
 const PAGE: i64 = 5_000;
 /// Messages counted in one step, unless a single slot has more: some tenths of a second in which nothing else is counted.
 const STEP_MAX: usize = 20_000;
+/// How long before its message is accepted an id may be made, in seconds.
+const EARLY_S: i64 = 60;
 
 pub(crate) const DAY_S: i64 = 86_400;
 /// Sums by day are made anew a week at a time: some thousands of sums by slot.
@@ -306,7 +308,30 @@ pub(crate) async fn count_campaign(tx: &mut Tx, tenant: TenantId, campaign: Camp
     }
 }
 
-async fn counted(tx: &mut Tx, tenant: TenantId, all: &[Message]) -> Result<Sums, Error> {
+/// What messages come to that were accepted from an instant on and are summed with some of before it, because a slot holds both: counted one by one, half an hour of them at most.
+pub(crate) async fn count_first(tx: &mut Tx, tenant: TenantId, from: Timestamp) -> Result<Sums, store::Error> {
+    let mut sums = Sums::new();
+    if message_counters::slot(from) == from {
+        return Ok(sums);
+    }
+    let until = message_counters::slot(from.plus_seconds(SLOT_S));
+    let (first, end) = (retention::first_id(from.plus_seconds(-EARLY_S)), retention::first_id(until));
+    let mut after = MessageId::from_ulid(first);
+    loop {
+        let mut page = messages::after(tx, tenant, after, PAGE).await?;
+        let last = page.last().map(|last| last.id).filter(|last| last.ulid() < end);
+        page.retain(|m| m.channel != Channel::Webhook && m.created_at >= from && m.created_at < until);
+        for (key, counts) in counted(tx, tenant, &page).await?.into_iter().filter(|(key, _)| key.at < from) {
+            *sums.entry(key).or_default() += counts;
+        }
+        match last {
+            Some(last) => after = last,
+            None => return Ok(sums),
+        }
+    }
+}
+
+async fn counted(tx: &mut Tx, tenant: TenantId, all: &[Message]) -> Result<Sums, store::Error> {
     let mut sums: Sums = BTreeMap::new();
     for page in all.chunks(PAGE as usize) {
         let keys: Vec<_> = page.iter().map(|m| (tenant, m.id)).collect();

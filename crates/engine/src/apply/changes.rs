@@ -12,7 +12,9 @@ pub struct Change {
     /// What: of the message its `status`, `channel` (it fell back), `segments`, `price` (in millionths, as the provider takes it, whenever a report names it), or when it was first `opened`,
     /// `clicked`,
     /// `complained`, `unsubscribed`, `replied` (with `machine_` before it when a program did it); `suppression` of its address with the reason, `soft_bounce` counted against it;
-    /// `inbound_message` stored, `contact` for what the word somebody wrote did to their consent, as the event that tells it; `whatsapp_templates` that are read again.
+    /// `inbound_message` stored, `contact` for what the word somebody wrote did to their consent, as the event that tells it; `whatsapp_templates` that are read again. By
+    /// a payment provider's event the `purchase` or `refund` it is about, what was `refunded` of the purchase, the tenant's `credit`, `refunds_and_disputes` that are asked for next, and
+    /// `payment_stray`: that it brought nobody credit (`taken`, `gone` or `currency`), or that this is `settled`.
     #[schema(example = "status")]
     pub what: String,
     /// What it was; `null` when it was nothing.

@@ -81,7 +81,7 @@ pub struct Finished {
     pub outcome: Outcome,
     /// Redacted request and answer, as JSON.
     pub exchange: Option<String>,
-    /// How long the exchange took, in milliseconds; `None` when there was none.
+    /// How long the exchange took, in milliseconds; [`UNANSWERED_MS`](store::attempt_counters::UNANSWERED_MS) when no answer came, `None` when nobody was asked.
     pub took_ms: Option<i64>,
     /// How much was handed to the provider, in bytes; `None` when nothing was.
     pub bytes: Option<i64>,

@@ -21,7 +21,8 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
-    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys.
+    /// Only what this one did: an API key's or user's id, `system`, or `operator` for its staff and keys, as far as entries say of what kind who did it was: those from before that was kept
+    /// (`actor_kind` is `null`) are found by the id of the key or user only.
     #[param(example = "usr_01K9ZC2B4C5D6E7F8G9H0J1K2M")]
     pub actor: Option<String>,
     /// Only this action, as `account.updated`, or all about a noun, as `account.*`.
@@ -94,6 +95,15 @@ impl AuditQuery {
     }
 }
 
+/// Whose logs a caller may read: the tenant's, or outside of one the operator's.
+fn need_log(caller: &Caller) -> Result<(), Error> {
+    caller.need("audit:read")?;
+    if !caller.is_operator {
+        caller.need_tenant()?;
+    }
+    Ok(())
+}
+
 /// Most rows of one file: some 5 MB. The next file begins at its cursor.
 const EXPORT_MAX: usize = 10_000;
 /// The list's name, which its cursors are bound to.
@@ -103,7 +113,7 @@ const LIST: &str = "audit";
 /// Needs the scope `audit:read`.
 #[crate::boxed]
 pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: Format) -> Result<Export, Error> {
-    caller.need("audit:read")?;
+    need_log(caller)?;
     let before = query.cursor.as_deref().map_or(Ok(u128::MAX), |cursor| read_cursor(LIST, cursor))?;
     let (owner, filter) = (caller.owner(), query.filter(caller)?);
     let read = parts.ports.db.read(caller.reach(), move |tx| {
@@ -186,7 +196,7 @@ pub async fn list(
 /// Lists those entries of the caller's log that are asked for, newest first. Needs the scope `audit:read`.
 #[crate::boxed]
 pub async fn search(parts: &Parts, caller: &Caller, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
-    caller.need("audit:read")?;
+    need_log(caller)?;
     let window = Window::read(LIST, query.limit, query.cursor.as_deref())?;
     let (owner, filter) = (caller.owner(), query.filter(caller)?);
     let rows = parts

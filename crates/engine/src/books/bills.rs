@@ -6,18 +6,20 @@ use std::collections::BTreeMap;
 use model::{Channel, InvoiceId, Timestamp};
 use store::{
     Db, Scope, Tx,
+    audit::Told,
     invoices::{self, Invoice},
     plans::{self, Plan},
     recounts,
 };
 
-use super::{Found, PAGE, ROWS_MAX};
+use super::{Found, PAGE, ROWS_MAX, issued};
 use crate::{
     Error, demo,
     documents::figures::minor_unit,
     invoices::{
         Body, InvoiceKind, InvoiceState,
         compose::{Line, LineKind, TaxRate, taxed},
+        digest::{self, Progress},
         settings::BillingSettings,
     },
     plans::{Allowance, allowances, months},
@@ -26,35 +28,42 @@ use crate::{
 
 /// Numbers that are looked for at once.
 const NUMBERS_MAX: usize = 500;
+/// Numbers of one series at most that are missed: how many were given is a number in the database, where anything may stand.
+const MISSED_MAX: usize = 100_000;
 /// The shortest month, in seconds: a February in which the clocks change, and which ends on another clock than it began.
 const SHORTEST_S: i64 = 28 * 86_400 - 27 * 3_600;
 
-/// A page of invoices, each with its plan, and with the invoice it takes back.
-type Page = Vec<(Invoice, Option<Plan>, Option<Invoice>)>;
+/// A page of invoices, each with its plan, with the invoice it takes back, and with what the operator's log tells of it.
+type Page = Vec<(Invoice, Option<Plan>, Option<Invoice>, Vec<Told>)>;
 
 /// Checks invoices and their numbers.
 pub(super) async fn look(db: &Db, found: &mut Found) -> Result<(), Error> {
     let read = db.read(Scope::System, |tx| {
         Box::pin(async move {
             let changed = recounts::billing_settings_changed(tx, OPERATOR).await?;
-            Ok::<_, Error>(changed.zip(Some(BillingSettings::read(tx).await?)))
+            let settings = changed.zip(Some(BillingSettings::read(tx).await?));
+            Ok::<_, Error>((settings, Progress::read(tx).await? == Progress::Complete))
         })
     });
-    let settings = read.await?;
+    let (settings, are_all_told) = read.await?;
     let (mut numbers, mut after) = (Vec::new(), InvoiceId::from_ulid(0));
     loop {
         let page = db.read(Scope::System, move |tx| Box::pin(page(tx, after))).await?;
         let Some(last) = page.last() else { break };
         after = last.0.id;
-        for (row, plan, of) in &page {
+        for (row, plan, of, told) in &page {
             found.verified.invoices += 1;
             let settings = settings.as_ref().filter(|(since, _)| row.created_at > *since).map(|(_, settings)| settings);
             look_at(row, plan.as_ref(), of.as_ref(), settings, found);
+            if let Some(wrong) = issued::untold(row, told, are_all_told) {
+                found.add(Some(row.tenant_id), "invoice", || format!("{}: {wrong}", name(row)));
+            }
             // A demo's is for show, and goes with its tenant.
             let number = row.number.as_ref().filter(|number| !number.starts_with(demo::bill::SERIES));
             numbers.extend(number.map(|number| (number.clone(), row.tenant_id)));
         }
     }
+    issued::missing(db, found).await?;
     // Read last, so that every number that was seen is of a series that is known.
     let read = db.read(Scope::System, |tx| {
         Box::pin(async move {
@@ -82,7 +91,7 @@ pub(super) async fn look(db: &Db, found: &mut Found) -> Result<(), Error> {
         for pair in given.windows(2).filter(|pair| pair[0] == pair[1]) {
             found.add(None, "invoice", || format!("the number {name}{:06} was given twice", pair[0]));
         }
-        let missing = (1..=*last).filter(|number| given.binary_search(number).is_err());
+        let missing = (1..=*last).filter(|number| given.binary_search(number).is_err()).take(MISSED_MAX);
         look_for(db, missing.map(|number| format!("{name}{number:06}")), found).await?;
     }
     found.add_all(None, "invoice", credited, |(tenant, id, notes)| match notes {
@@ -97,7 +106,9 @@ pub(super) async fn look(db: &Db, found: &mut Found) -> Result<(), Error> {
 
 async fn page(tx: &mut Tx, after: InvoiceId) -> Result<Page, Error> {
     let (mut page, mut known) = (Page::new(), BTreeMap::new());
-    for row in invoices::page(tx, after, PAGE).await? {
+    let rows = invoices::page(tx, after, PAGE).await?;
+    let mut told = digest::told(tx, &rows).await?;
+    for row in rows {
         let plan = Body::from_stored(&row.body).ok().and_then(|body| body.plan_id);
         if let Some(id) = plan
             && !known.contains_key(&id)
@@ -108,7 +119,8 @@ async fn page(tx: &mut Tx, after: InvoiceId) -> Result<Page, Error> {
             Some(id) => invoices::find(tx, row.tenant_id, id).await?,
             None => None,
         };
-        page.push((row, plan.and_then(|id| known[&id].clone()), of));
+        let told = told.remove(&row.id.to_string()).unwrap_or_default();
+        page.push((row, plan.and_then(|id| known[&id].clone()), of, told));
     }
     Ok(page)
 }
@@ -338,22 +350,11 @@ fn misshared(body: &Body, sign: i64) -> Option<String> {
 /// What a credit note says otherwise than the invoice it takes back.
 fn miscredited(note: &Invoice, body: &Body, of: &Invoice) -> Option<String> {
     let Ok(other) = Body::from_stored(&of.body) else { return None };
-    let pairs = |lines: &[Line], sign: i64| -> Vec<_> {
-        let one = |line: &Line| {
-            (
-                line.kind,
-                line.channel,
-                line.country.clone(),
-                line.quantity * sign,
-                line.unit_micros,
-                line.amount_micros * sign,
-            )
-        };
-        lines.iter().map(one).collect()
-    };
+    let turned = |line: &Line| Line { quantity: -line.quantity, amount_micros: -line.amount_micros, ..line.clone() };
+    let turned: Vec<Line> = body.lines.iter().map(turned).collect();
     let is_right = (note.currency.as_str(), note.starts_at, note.ends_at, -note.total, -body.net)
         == (of.currency.as_str(), of.starts_at, of.ends_at, of.total, other.net)
-        && pairs(&body.lines, -1) == pairs(&other.lines, 1)
+        && turned.iter().map(Line::figures).eq(other.lines.iter().map(Line::figures))
         && body.of_number.as_ref().is_none_or(|number| Some(number) == of.number.as_ref());
     (!is_right).then(|| format!("it takes {} back, and does not say the same", name(of)))
 }

@@ -14,7 +14,11 @@ use store::{
     recounts, subscriptions, usage,
 };
 
-use super::{END, Found, ROWS_MAX, differing, each, history::History, read};
+use super::{
+    END, Found, ROWS_MAX, differing, each,
+    history::{History, new_plan},
+    read,
+};
 use crate::{
     Error,
     analytics::{count, recount},
@@ -253,14 +257,23 @@ async fn uncounted(db: &Db, history: &History, found: &mut Found) -> Result<(), 
 /// Notices that were given twice, and marks of notices there are not.
 async fn notices(db: &Db, tenant: TenantId, found: &mut Found) -> Result<(), Error> {
     let told = read(db, tenant, move |tx| {
-        Box::pin(async move { Ok((recounts::quota_notices(tx, tenant).await?, quotas::all(tx, tenant).await?)) })
+        Box::pin(async move {
+            let changes = recounts::changes_of_billing(tx, tenant).await?;
+            Ok((recounts::quota_notices(tx, tenant).await?, changes, quotas::all(tx, tenant).await?))
+        })
     });
-    let (told, counters) = told.await?;
-    let mut seen = BTreeSet::new();
-    for data in told.iter().filter_map(|data| serde_json::from_str::<Value>(data).ok()) {
-        // Of another plan's messages the marks are told anew.
+    let (told, changes, counters) = told.await?;
+    let plans: Vec<Timestamp> =
+        changes.iter().filter(|change| new_plan(change).is_some()).map(|change| change.0).collect();
+    let mut seen = BTreeMap::new();
+    for (at, data) in &told {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { continue };
         let name = ["channel", "starts_at", "percent", "included", "limit"].map(|field| data[field].to_string());
-        if !seen.insert(name.clone()) {
+        let Some(before) = seen.insert(name.clone(), *at) else { continue };
+        // Of another plan's messages the marks are told anew, also of one the tenant had before.
+        // The clock may have been set back since.
+        let (since, until) = (before.min(*at).plus_seconds(-quota::LATE_S), before.max(*at));
+        if !plans.iter().any(|change| (since..=until).contains(change)) {
             let [channel, starts_at, percent, ..] = name;
             found.add(Some(tenant), "quota", || {
                 format!(

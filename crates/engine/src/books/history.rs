@@ -113,7 +113,7 @@ fn modes(changes: &[(Timestamp, String, String)], now: &str) -> Option<Vec<(Time
 }
 
 /// The plan a change gave.
-fn new_plan((_, action, detail): &(Timestamp, String, String)) -> Option<PlanId> {
+pub(super) fn new_plan((_, action, detail): &(Timestamp, String, String)) -> Option<PlanId> {
     let detail: Value = serde_json::from_str(detail).ok().filter(|_| action.starts_with("subscription."))?;
     let plan = &detail["plan_id"];
     plan.as_str().or_else(|| plan["to"].as_str())?.parse().ok()

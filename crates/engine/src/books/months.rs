@@ -1,4 +1,5 @@
-//! What a tenant's invoices billed, against what was counted, against how far its subscription says it was billed, and against what invoices moved in its ledger.
+//! What a tenant's invoices billed, against what was counted, against how far its subscription says it was billed, and against what invoices moved in its ledger; and its subscription against
+//! what somebody set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,13 @@ use store::{
     subscriptions::{self, Subscription},
 };
 
-use super::{Found, ROWS_MAX, bills::name, history::History, read};
+use super::{
+    Found, ROWS_MAX,
+    bills::name,
+    history::History,
+    read,
+    subscribed::{Told, feeless, misset},
+};
 use crate::{
     Error,
     documents::figures::minor_unit,
@@ -34,6 +41,8 @@ const APART_S: i64 = 26 * 3_600;
 struct Month {
     invoice: Invoice,
     body: Body,
+    /// The plan it bills.
+    plan: Option<Plan>,
     /// What is on invoices of it.
     sent: Sent,
     charged: Charged,
@@ -50,6 +59,7 @@ struct Bills {
     /// Bills in whose place others stand, and what was put right in other currencies than the tenant was billed in.
     others: Vec<(Invoice, Body)>,
     entries: Vec<OfInvoice>,
+    told: Told,
     loose: recounts::Found<(Timestamp, Channel, String)>,
     /// Whether a charge was put right since the last month was closed.
     is_corrected: bool,
@@ -63,13 +73,14 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     let tenant = history.tenant;
     let bills = read(db, tenant, move |tx| Box::pin(bills(tx, tenant))).await?;
     let of = Some(tenant);
-    let Bills { ledger, subscription, months, others, entries, loose, is_corrected } = bills;
+    let Bills { ledger, subscription, months, others, entries, told, loose, is_corrected } = bills;
     for pair in months.windows(2).filter(|pair| pair[1].invoice.starts_at < pair[0].invoice.ends_at) {
         found.add(of, "invoice", || format!("{} bills again what an earlier invoice billed", name(&pair[1].invoice)));
     }
     match &subscription {
         Some((row, plan)) => {
-            for wrong in misclosed(history, row, plan.as_ref(), &months) {
+            let all = months.iter().map(|month| &month.invoice).chain(others.iter().map(|(row, _)| row));
+            for wrong in misclosed(history, row, plan.as_ref(), &months).into_iter().chain(misset(row, &told, all)) {
                 found.add(of, "billing", || wrong);
             }
         }
@@ -81,6 +92,11 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     found.add_all(of, "billing", loose, |(at, channel, country)| {
         format!("{channel} to {country:?} is said to be billed from {at} on, and there is no invoice of that month")
     });
+    for month in &months {
+        if let Some(wrong) = month.plan.as_ref().and_then(|plan| feeless(&month.invoice, &month.body, plan, &told)) {
+            found.add(of, "invoice", || format!("{}: {wrong}", name(&month.invoice)));
+        }
+    }
     for (index, month) in months.iter().enumerate() {
         // What was charged before was put on invoices in another way.
         if month.invoice.created_at < history.charges_summed {
@@ -90,9 +106,13 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
             found.add(of, "invoice", || format!("{}: {wrong}", name(&month.invoice)));
         }
         let currency = ledger.as_ref().map(|ledger| ledger.currency.as_str());
-        let is_charged =
-            months[index..].iter().all(|later| currency.is_none_or(|currency| later.invoice.currency == currency));
-        for wrong in misbilled(month, &months[index + 1..], &others, is_charged, is_corrected) {
+        let is_in = |currency: &str| months[index..].iter().all(|later| later.invoice.currency == currency);
+        // In which currency what a price list charged stands on bills, where it does.
+        let charged_in = match currency {
+            None => Some(month.invoice.currency.as_str()),
+            Some(currency) => Some(currency).filter(|currency| month.body.charges_apart || is_in(currency)),
+        };
+        for wrong in misbilled(month, &months[index + 1..], &others, charged_in, is_corrected) {
             found.add(of, "billing", || format!("{}: {wrong}", name(&month.invoice)));
         }
     }
@@ -123,13 +143,10 @@ fn in_place_of<'a>(
 /// True when a bill that was taken back is billed again as it was, in whatever words.
 fn is_same(of: (&Invoice, &Body), again: (&Invoice, &Body)) -> bool {
     let said = |(row, body): (&Invoice, &Body)| {
-        let one = |line: &Line| {
-            (line.kind, line.channel, line.country.clone(), line.quantity, line.unit_micros, line.amount_micros)
-        };
-        let lines: Vec<_> = body.lines.iter().map(one).collect();
-        (row.kind.clone(), row.currency.clone(), row.starts_at, row.ends_at, body.plan_id, lines)
+        (row.kind.clone(), row.currency.clone(), row.starts_at, row.ends_at, body.plan_id)
     };
-    of.0.state == InvoiceState::Void.as_str() && said(of) == said(again)
+    let is_line_by_line = of.1.lines.iter().map(Line::figures).eq(again.1.lines.iter().map(Line::figures));
+    of.0.state == InvoiceState::Void.as_str() && said(of) == said(again) && is_line_by_line
 }
 
 async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Error> {
@@ -152,6 +169,7 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
     let all = invoices::bills(tx, tenant).await?.into_iter();
     let all: Vec<(Invoice, Body)> =
         all.filter_map(|row| Body::from_stored(&row.body).ok().map(|body| (row, body))).collect();
+    let told = Told::read(tx, tenant, all.iter().map(|(row, _)| row)).await?;
     let closed = all.iter().filter(|(_, body)| body.replaces.is_none()).map(|(row, _)| row.created_at).max();
     let replaced = replaced(&all);
     let is_month =
@@ -165,9 +183,13 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         let counts = |row: &Invoiced| charge_counters::Counts { messages: row.charges, charged: row.charged };
         let charged = rows.iter().map(|row| ((row.channel, row.country.clone()), counts(row)));
         let (sent, charged) = (sent.collect(), charged.collect());
-        let sent_now = closing::counted(tx, tenant, starts_at, ends_at).await?;
+        let sent_now = closing::sent_in(tx, &invoice, &body).await?;
         let charged_now = closing::charged(tx, tenant, starts_at, ends_at).await?;
-        months.push(Month { invoice, body, sent, charged, sent_now, charged_now });
+        let plan = match body.plan_id {
+            Some(id) => plans::find(tx, id).await?,
+            None => None,
+        };
+        months.push(Month { invoice, body, plan, sent, charged, sent_now, charged_now });
     }
     let billed_until = subscription.as_ref().map_or(Timestamp::EPOCH, |(row, _)| row.billed_until);
     Ok(Bills {
@@ -175,6 +197,7 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         subscription,
         months,
         others,
+        told,
         entries: recounts::entries_of_invoices(tx, tenant).await?,
         loose: recounts::months_without_invoice(tx, tenant, billed_until, ROWS_MAX).await?,
         is_corrected: recounts::is_corrected_since(tx, tenant, closed.unwrap_or(Timestamp::EPOCH)).await?,
@@ -252,7 +275,7 @@ fn misbilled(
     month: &Month,
     later: &[Month],
     others: &[(Invoice, Body)],
-    is_charged: bool,
+    charged_in: Option<&str>,
     is_corrected: bool,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -268,15 +291,16 @@ fn misbilled(
     let is_of = |description: &str| called.iter().any(|name| names(description, name));
     let replaced = replaced(others);
     // An amount in another currency puts nothing right.
-    let corrections = || {
+    let corrections = |currency: &str| {
         let later = later.iter().map(|month| (&month.invoice, &month.body));
         let apart = others
             .iter()
             .filter(|(other, _)| other.kind == InvoiceKind::Correction.as_str() && !replaced.contains(&other.id));
         let bills = later.chain(apart.map(|(other, body)| (other, body)));
-        let lines = bills.filter(|(other, _)| other.currency == row.currency).flat_map(|(_, body)| &body.lines);
-        lines.filter(|line| is_of(&line.description))
+        let lines = bills.filter(|(other, _)| other.currency == currency).flat_map(|(_, body)| &body.lines);
+        lines.filter(|line| is_of(&line.description)).collect::<Vec<_>>()
     };
+    let put_right = charged_in.map(&corrections).unwrap_or_default();
     let is_own = |line: &Line| row.number.as_ref().is_some_and(|number| names(&line.description, number));
     for other in later.iter().filter(|later| later.invoice.currency != row.currency) {
         if other.body.lines.iter().any(is_own) {
@@ -286,13 +310,13 @@ fn misbilled(
     }
     for line in month.body.lines.iter().filter(|line| line.kind == LineKind::Messages) {
         let key = (line.channel.unwrap_or(Channel::Webhook), line.country.clone().unwrap_or_default());
-        let put_right = corrections().filter(|one| {
+        let put_right = put_right.iter().filter(|one| {
             one.kind == LineKind::MessagesCorrection && (one.channel, &one.country) == (line.channel, &line.country)
         });
         let billed = line.quantity + put_right.map(|one| one.quantity).sum::<i64>();
         let said = month.charged.get(&key).map_or(0, |counts| counts.messages);
         // A line that comes to less than a coin does not put its messages right either.
-        if is_charged && (billed > said || (later.is_empty() && billed != said)) {
+        if charged_in.is_some() && (billed > said || (later.is_empty() && billed != said)) {
             wrong.push(format!(
                 "{} to {:?}: {billed} messages are billed by the price list, and {said} are said to be",
                 key.0, key.1
@@ -302,12 +326,13 @@ fn misbilled(
     // What was taken back is put right no more.
     if row.state != InvoiceState::Void.as_str() && row.kind == InvoiceKind::Invoice.as_str() {
         let own = month.body.lines.iter().filter(|line| line.kind == LineKind::Messages);
-        let put_right = corrections().filter(|line| line.kind == LineKind::MessagesCorrection);
+        let put_right = put_right.iter().copied().filter(|line| line.kind == LineKind::MessagesCorrection);
         let billed: i64 = own.chain(put_right).map(|line| line.amount_micros).sum();
         let said: i64 = month.charged.values().map(|counts| counts.charged).sum();
-        if is_charged && billed != rounded(said, minor_unit(&row.currency)) {
+        if charged_in.is_some_and(|currency| billed != rounded(said, minor_unit(currency))) {
             wrong.push(format!("its lines and those that put it right come to {billed} by the price list, and {said} is said to be billed"));
         }
+        let by_plan = corrections(&row.currency);
         let has_fee = month.body.lines.iter().any(|line| line.kind == LineKind::Fee);
         for allowance in month.body.allowances.iter().filter(|_| has_fee) {
             let is_of = |channel: Option<Channel>| channel == Some(allowance.channel);
@@ -318,7 +343,7 @@ fn misbilled(
             let of_channel = month.sent.iter().filter(|((channel, _), _)| *channel == allowance.channel);
             let sent: i64 = of_channel.map(|(_, sent)| sent).sum();
             let beyond = (sent - allowance.included).max(0);
-            let put_right = corrections().filter(|line| line.kind == LineKind::Correction && is_of(line.channel));
+            let put_right = by_plan.iter().filter(|line| line.kind == LineKind::Correction && is_of(line.channel));
             let billed = quantity(LineKind::Overage) + put_right.map(|line| line.quantity).sum::<i64>();
             if allowance.overage_micros.is_some() && billed != beyond || quantity(LineKind::Included) > sent {
                 wrong.push(format!(

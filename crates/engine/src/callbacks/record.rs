@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use aws_lc_rs::digest::{Context, SHA256};
 use connectors::{Inbound, Request};
 use model::{CallbackId, Timestamp};
-use store::callback_log::Callback;
+use store::callback_log::{Callback, Event};
 
 use super::{BODY_MAX, LOGGED_MAX, OwnedRequest};
 use crate::directory::{Account, DOTS, Secrets};
@@ -69,6 +69,7 @@ pub(super) fn row(
         unmatched: 0,
         repeats: 0,
         told: None,
+        event: Event::default(),
     }
 }
 
@@ -123,7 +124,7 @@ fn parameters(query: &str) -> String {
 }
 
 /// The first `max` bytes, at a character's end.
-fn cut(text: &str, max: usize) -> String {
+pub(crate) fn cut(text: &str, max: usize) -> String {
     without_nul(&text[..text.floor_char_boundary(max)])
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use store::{
     Scope, Tx, demo_tenants,
     demo_tenants::DemoTenant,
-    invoices::{self, Invoice, Mail},
+    invoices::{self, Invoice},
     plans::{self, Plan},
     quotas::{self, Counter},
     subscriptions::{self, Subscription},
@@ -131,7 +131,7 @@ async fn count(
     until: Timestamp,
 ) -> Result<(), Error> {
     // The half hour that is not over yet is counted, too: nothing is later than now.
-    let sent = closing::counted(tx, tenant_id, starts_at, until.plus_seconds(AFTER_S)).await?;
+    let sent = closing::counted(tx, tenant_id, starts_at, until.plus_seconds(AFTER_S), false).await?;
     let counter = |channel| Counter {
         tenant_id,
         channel,
@@ -164,7 +164,7 @@ async fn bill(
         zone: TimeZone::UTC,
         trial_ends_at: None,
         canceled_at: None,
-        sent: closing::counted(tx, row.tenant, starts_at, ends_at).await?,
+        sent: closing::counted(tx, row.tenant, starts_at, ends_at, false).await?,
         earlier: Vec::new(),
         metered: None,
         tax: None,
@@ -178,6 +178,8 @@ async fn bill(
         plan: plan.name.clone(),
         allowances: facts.allowances,
         counted_from: None,
+        counts_first_minutes: false,
+        charges_apart: false,
         month: months::name(&TimeZone::UTC, starts_at),
         timezone: Some("UTC".to_owned()),
         lines: composed.lines,
@@ -194,26 +196,15 @@ async fn bill(
     let name = row.tenant.to_string();
     // The end of an id is random.
     let number = format!("{SERIES}{}", &name[name.len() - 8..]);
+    let (kind, time) = (InvoiceKind::Invoice.as_str(), (starts_at, ends_at));
     let invoice = Invoice {
-        tenant_id: row.tenant,
-        id,
-        kind: InvoiceKind::Invoice.as_str().to_owned(),
         state: InvoiceState::Issued.as_str().to_owned(),
         number: Some(number),
-        of_id: None,
-        currency: facts.currency,
-        starts_at,
-        ends_at,
         total: composed.total,
         body: serde_json::to_string(&body).map_err(Error::internal)?,
         issued_at: Some(issued_at),
         due_at: Some(row.created_at.plus_seconds(DUE_DAYS * 86_400)),
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: issued_at,
-        updated_at: issued_at,
+        ..Invoice::draft(row.tenant, id, kind, &facts.currency, time, issued_at)
     };
     Ok(invoices::insert(tx, row.tenant, &invoice).await?)
 }

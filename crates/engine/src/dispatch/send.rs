@@ -6,7 +6,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use connectors::{Cx, File, Outcome, Outgoing, Step};
 use futures_util::FutureExt as _;
 use model::{Address, Answer, Broken, Call, Channel, Content, Failure, FailureKind, Mailbox, Purpose, Timestamp};
-use store::{inflight::Flight, messages::Message};
+use store::{attempt_counters::UNANSWERED_MS, inflight::Flight, messages::Message};
 use tokio::task::JoinSet;
 
 use super::{exchange, handed::handed};
@@ -156,8 +156,12 @@ async fn attempt(engine: &Arc<Engine>, job: Job) -> Vec<Finished> {
         let took_ms = engine.ports.clock.now().millis_since(started_at).max(0);
         let seconds = took_ms as f64 / 1000.0;
         metrics::histogram!("tidings_send_seconds", "connector" => account.connector.spec().id).record(seconds);
-        finished.extend(together.into_iter().zip(results).map(|(ready, (outcome, record))| Finished {
-            took_ms: Some(took_ms),
+        finished.extend(together.into_iter().zip(results).map(|(ready, (outcome, record, heard))| Finished {
+            took_ms: match heard {
+                Heard::Answer => Some(took_ms),
+                Heard::Nothing => Some(UNANSWERED_MS),
+                Heard::NotAsked => None,
+            },
             bytes: Some(handed(&ready.content, &ready.files)),
             ..Finished::new(ready.part.flight, &account, outcome, record)
         }));
@@ -316,21 +320,45 @@ fn outgoing(ready: &Ready) -> Outgoing<'_> {
     }
 }
 
-type Result1 = (Outcome, Option<String>);
+type Result1 = (Outcome, Option<String>, Heard);
+
+/// What was heard of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// It answered.
+    Answer,
+    /// It was asked, and did not.
+    Nothing,
+    /// It was not asked: the message or the account's settings are no good for it.
+    NotAsked,
+}
+
+impl Heard {
+    /// What a broken exchange says: an address that cannot be used is none of a provider's.
+    fn of(broken: &Broken) -> Self {
+        if is_bad_address(broken) { Self::NotAsked } else { Self::Nothing }
+    }
+}
+
+fn is_bad_address(broken: &Broken) -> bool {
+    matches!(broken.code, "refused_address" | "bad_url" | "bad_request")
+}
 
 async fn exchange_one(engine: &Engine, account: &Account, cx: &Cx<'_>, ready: &Ready) -> Result1 {
     let message = outgoing(ready);
     let connector = account.connector;
     let mut call = match connector.send(cx, &message) {
         Ok(call) => call,
-        Err(failure) => return (Outcome::Refused(failure), None),
+        Err(failure) => return (Outcome::Refused(failure), None, Heard::NotAsked),
     };
     for step in 0..STEPS_MAX {
         let (result, record) = carry(engine, account, call, is_private(ready)).await;
         match result {
-            Err(broken) => return (Outcome::Refused(broken_failure(&broken, step > 0)), record),
+            Err(broken) => {
+                return (Outcome::Refused(broken_failure(&broken, step > 0)), record, Heard::of(&broken));
+            }
             Ok(answer) => match connector.answer(cx, &message, step, &answer) {
-                Step::Done(outcome) => return (outcome, record),
+                Step::Done(outcome) => return (outcome, record, Heard::Answer),
                 Step::Call(next) => call = next,
             },
         }
@@ -342,22 +370,23 @@ async fn exchange_one(engine: &Engine, account: &Account, cx: &Cx<'_>, ready: &R
             "The exchange with the provider did not come to an end.",
         )),
         None,
+        Heard::Answer,
     )
 }
 
 async fn exchange_many(engine: &Engine, account: &Account, cx: &Cx<'_>, group: &[Ready]) -> Vec<Result1> {
     let messages: Vec<Outgoing<'_>> = group.iter().map(outgoing).collect();
     let Some(batch) = account.connector.batch() else { return Vec::new() };
-    let refused = |failure: &Failure, record: &Option<String>| {
-        group.iter().map(|_| (Outcome::Refused(failure.clone()), record.clone())).collect()
+    let refused = |failure: &Failure, record: &Option<String>, heard| {
+        group.iter().map(|_| (Outcome::Refused(failure.clone()), record.clone(), heard)).collect()
     };
     let call = match batch.send(cx, &messages) {
         Ok(call) => call,
-        Err(failure) => return refused(&failure, &None),
+        Err(failure) => return refused(&failure, &None, Heard::NotAsked),
     };
     let (result, record) = carry(engine, account, call, group.iter().any(is_private)).await;
     match result {
-        Err(broken) => refused(&broken_failure(&broken, false), &record),
+        Err(broken) => refused(&broken_failure(&broken, false), &record, Heard::of(&broken)),
         Ok(answer) => {
             let mut outcomes = batch.answer(cx, &messages, &answer);
             let silent = || {
@@ -368,7 +397,7 @@ async fn exchange_many(engine: &Engine, account: &Account, cx: &Cx<'_>, group: &
                 ))
             };
             outcomes.resize_with(group.len(), silent);
-            outcomes.into_iter().map(|outcome| (outcome, record.clone())).collect()
+            outcomes.into_iter().map(|outcome| (outcome, record.clone(), Heard::Answer)).collect()
         }
     }
 }
@@ -402,18 +431,14 @@ fn broken_failure(broken: &Broken, has_answered: bool) -> Failure {
         );
         return Failure::new(FailureKind::Unknown, broken.code, detail);
     }
-    match broken.code {
-        "refused_address" | "bad_url" | "bad_request" => Failure::new(
+    let (kind, detail) = match is_bad_address(broken) {
+        true => (
             FailureKind::Account,
-            broken.code,
             format!("The provider's address cannot be used: {}. Correct the account's settings.", broken.detail),
         ),
-        code => Failure::new(
-            FailureKind::Unavailable,
-            code,
-            format!("The provider could not be reached: {}.", broken.detail),
-        ),
-    }
+        false => (FailureKind::Unavailable, format!("The provider could not be reached: {}.", broken.detail)),
+    };
+    Failure::new(kind, broken.code, detail)
 }
 
 impl Finished {

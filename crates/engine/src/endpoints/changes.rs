@@ -136,7 +136,9 @@ pub(super) async fn delete(
     (row.deleted_at, account.deleted_at) = (Some(now), Some(now));
     save(tx, &mut row, &mut account, now).await?;
     end_pause(tx, tenant, id).await?;
-    record(tx, parts, caller, &row, "endpoint.deleted", &json!({"url": row.url}), now).await
+    let prints = Fingerprints::of_tenant(tx, &parts.vault, &parts.ports.ids, tenant, now).await?;
+    let told = json!({"url": audited_url(&row.url, &prints)});
+    record(tx, parts, caller, &row, "endpoint.deleted", &told, now).await
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a different fact, and a struct would be used once")]
@@ -277,13 +279,20 @@ async fn seal(
     parts.vault.seal(tx, &parts.ports.ids, now, &place, plain.as_bytes()).await
 }
 
-/// What the audit log tells of an endpoint. Of its address the query may be a password: it stands there as a fingerprint.
+/// What the audit log tells of an endpoint.
 fn audited(view: &EndpointView, prints: &Fingerprints) -> serde_json::Value {
-    let url = match view.url.split_once('?') {
-        Some((place, query)) => format!("{place}?{}", prints.of(query)),
-        None => view.url.clone(),
-    };
+    let url = audited_url(&view.url, prints);
     json!({"url": url, "description": view.description, "events": view.events, "enabled": view.enabled})
+}
+
+/// An endpoint's address as the audit log tells it. What follows the host is a password at many services: it stands there as a fingerprint.
+fn audited_url(url: &str, prints: &Fingerprints) -> String {
+    let host = url.find("://").map_or(0, |at| at + "://".len());
+    let end = url[host..].find(['/', '\\', '?', '#']).map_or(url.len(), |at| host + at);
+    match url.split_at(end) {
+        (_, "" | "/") => url.to_owned(),
+        (place, rest) => format!("{place}/{}", prints.of(rest)),
+    }
 }
 
 async fn record(

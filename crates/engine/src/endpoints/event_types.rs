@@ -47,6 +47,12 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("alert.firing", "An alert rule found something."),
     ("alert.acknowledged", "Somebody takes care of an alert."),
     ("alert.resolved", "What an alert was about is over."),
+    (
+        "operator_alert.firing",
+        "An alert rule of the operator's found something. Only the tenant that `mail_tenant` of the configuration names is told of these.",
+    ),
+    ("operator_alert.acknowledged", "Somebody takes care of an alert of the operator's."),
+    ("operator_alert.resolved", "What an alert of the operator's was about is over."),
     ("domain.verified", "A mail domain is in order."),
     ("domain.failed", "A mail domain that was in order is not any more, or its provider gave it up."),
     (

@@ -4,12 +4,13 @@
 //! anything it had is removed ([`close_last`]).
 //!
 //! How far a tenant was billed stands in its subscription and moves in the transaction that writes the invoice, so a process that dies anywhere, or a second one that comes with
-//! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, never messages; one tenant is worked on at a time.
+//! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, and messages only of a plan's first minutes; one tenant is worked on at a time.
 //!
-//! What was learned about a month that was billed in another currency is not put right in that of now, but by a bill of its own, in its own.
+//! What was learned about a month that was billed in another currency is not put right in that of now, but by a bill of its own, in its own; so is what a price list charged in another
+//! currency than the tenant's plan has.
 //!
-//! Sums are kept by the half hour. A month that begins or ends within one (a plan that began at ten past, a zone on a quarter hour) begins or ends with the next, for both
-//! months the same, so every message stands on one invoice.
+//! Sums are kept by the half hour. A month that begins or ends within one (a zone on a quarter hour) begins or ends with the next, for both months the same, so every message stands on one
+//! invoice. Where a plan begins within one, nothing is billed by it of before: its messages up to the next sums are counted one by one, as quotas count them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,7 @@ use jiff::tz::TimeZone;
 use model::{InvoiceId, PlanId, TenantId, Timestamp};
 use store::{
     Scope, Tx, charge_counters, credits,
-    invoices::{self as rows, Invoice, Invoiced, Mail},
+    invoices::{self as rows, Invoice, Invoiced},
     message_counters::{self, Filter, Split},
     plans,
     subscriptions::{self, Subscription},
@@ -30,13 +31,15 @@ use store::{
 use super::{
     Body, InvoiceKind, InvoiceState,
     compose::{Charged, Earlier, Facts, Metered, Sent, compose},
-    finish, note, printable,
+    finish, note, note_issued, printable,
     renewing::{addressee, standing},
     settings::BillingSettings,
     settle_arrears, tell,
 };
 use crate::{
     Engine, Error,
+    analytics::count_first,
+    keys::Caller,
     money::BillingMode,
     plans::{
         allowances, months, quota,
@@ -160,6 +163,10 @@ struct Bill {
     ends_at: Timestamp,
     /// What is on invoices once this one is written, for its month and those it corrects.
     invoiced: Vec<Invoiced>,
+    /// Whether it counts from the plan's instant on.
+    counts_first_minutes: bool,
+    /// Whether what a price list charged in its month stands on a correction.
+    charges_apart: bool,
 }
 
 /// What stands on all of a tenant's bills.
@@ -190,6 +197,8 @@ fn draft(
         plan: facts.plan.clone().unwrap_or_default(),
         allowances: facts.allowances.clone(),
         counted_from: Some(facts.counted_from),
+        counts_first_minutes: bill.counts_first_minutes,
+        charges_apart: bill.charges_apart,
         month: bill.month.clone(),
         timezone: Some(common.timezone.clone()),
         lines: composed.lines,
@@ -202,27 +211,9 @@ fn draft(
         reason: None,
         due_days: settings.due_days,
     };
-    let mut invoice = Invoice {
-        tenant_id,
-        id,
-        kind: bill.kind.as_str().to_owned(),
-        state: InvoiceState::Draft.as_str().to_owned(),
-        number: None,
-        of_id: None,
-        currency: facts.currency.clone(),
-        starts_at: facts.starts_at,
-        ends_at: bill.ends_at,
-        total: composed.total,
-        body: String::new(),
-        issued_at: None,
-        due_at: None,
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: now,
-        updated_at: now,
-    };
+    let (kind, time) = (bill.kind.as_str(), (facts.starts_at, bill.ends_at));
+    let mut invoice = Invoice::draft(tenant_id, id, kind, &facts.currency, time, now);
+    invoice.total = composed.total;
     if is_gone {
         printable::spell_out(&invoice, &mut body);
     }
@@ -286,9 +277,13 @@ async fn close(
                     finish(tx, &common.settings, invoice, now).await?;
                 }
             }
-            for (invoice, _) in bills.iter().filter(|(invoice, _)| invoice.number.is_some()) {
-                note(tx, tenant.as_deref(), invoice, "invoice.issued", &ids, now).await?;
-                if let Some(tenant) = &tenant {
+            bills.retain(|(invoice, _)| invoice.number.is_some());
+            // The logs first, and then the events: whoever writes both locks them in this order.
+            for (invoice, _) in &bills {
+                note_issued(tx, tenant.as_deref(), invoice, &Caller::system(None), &ids, now).await?;
+            }
+            if let Some(tenant) = &tenant {
+                for (invoice, _) in &bills {
                     tell(tx, tenant, invoice, "invoice.issued", &ids, now, shard).await?;
                 }
             }
@@ -323,14 +318,17 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
     let settings = BillingSettings::read(tx).await?;
     let zone = months::zone(&row.timezone);
     let starts_at = subscription.billed_until;
+    let counted_from = starts_at.max(subscription.counted_from);
+    let months = standing_since(tx, tenant, starts_at.plus_seconds(-LOOK_BACK_S)).await?;
+    let counts_first_minutes = plan.is_some() && !goes_on(&months, counted_from);
     // Nothing is accepted once a tenant is deleted: the rest of the month is empty.
-    let sent = counted(tx, tenant, starts_at.max(subscription.counted_from), month_ends_at).await?;
+    let sent = counted(tx, tenant, counted_from, month_ends_at, counts_first_minutes).await?;
     let charged = charged(tx, tenant, starts_at, month_ends_at).await?;
     let none = (Sent::new(), Charged::new());
     let mut invoiced = written(tenant, starts_at, month_ends_at, (&sent, &charged), (&none.0, &none.1));
-    let months = standing_since(tx, tenant, starts_at.plus_seconds(-LOOK_BACK_S)).await?;
-    let month_starts_at = month_start(&zone, &months, starts_at.max(subscription.counted_from), month_ends_at);
-    let mut found = earlier(tx, tenant, starts_at, months).await?;
+    let month_starts_at = month_start(&zone, &months, counted_from, month_ends_at);
+    let charged_in = ledger.as_ref().map(|ledger| ledger.currency.as_str());
+    let mut found = earlier(tx, tenant, starts_at, months, charged_in).await?;
     let (customer, tax) = addressee(subscription, row.clone(), &settings);
     let ledger = match ledger {
         // What it pays beforehand without a plan needs no invoice: there is nothing else on it.
@@ -342,6 +340,24 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
         Some((of, metered)) if of == currency => (Some(metered), None),
         other => (None, other),
     };
+    // One that reaches over several months, because nothing was to be billed for the first of them, is the last one's.
+    let name = months::name(&zone, months::middle(starts_at, ends_at).max(ends_at.plus_seconds(-months::HALF_S)));
+    let canceled_at = subscription.canceled_at.into_iter().chain(cut).min();
+    // Where there is no bill for the month, nothing was accepted in it.
+    if let Some((of, metered)) = elsewhere.as_ref().filter(|_| canceled_at.is_none_or(|at| at > starts_at)) {
+        let earlier = Earlier {
+            name: name.clone(),
+            allowances: Vec::new(),
+            invoiced: Sent::new(),
+            found: Sent::new(),
+            charged: Charged::new(),
+            charged_found: metered.charged.clone(),
+        };
+        if earlier.has_changed() {
+            let changed = Changed { starts_at, ends_at, earlier, invoiced: invoiced.clone() };
+            found.entry(of.clone()).or_default().push(changed);
+        }
+    }
     let mut earlier = Vec::new();
     for changed in found.remove(&currency).unwrap_or_default() {
         invoiced.extend(changed.invoiced);
@@ -358,7 +374,7 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
         counted_from: subscription.counted_from,
         zone: zone.clone(),
         trial_ends_at: subscription.trial_ends_at,
-        canceled_at: subscription.canceled_at.into_iter().chain(cut).min(),
+        canceled_at,
         sent,
         earlier,
         metered,
@@ -374,10 +390,11 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
         kind: InvoiceKind::Invoice,
         facts,
         plan_id: subscription.plan_id,
-        // One that reaches over several months, because nothing was to be billed for the first of them, is the last one's.
-        month: months::name(&zone, months::middle(starts_at, ends_at).max(ends_at.plus_seconds(-months::HALF_S))),
+        month: name,
         ends_at,
         invoiced,
+        counts_first_minutes,
+        charges_apart: elsewhere.is_some(),
     };
     let next_month_ends = match cut {
         Some(_) => None,
@@ -392,7 +409,7 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
     }))
 }
 
-/// A bill for what was learned about months that were billed in another currency. It is for the time of these.
+/// A bill for what is put right of months in another currency. It is for the time of these.
 fn correction(month: &Facts, currency: String, changed: Vec<Changed>, metered: Option<Metered>) -> Bill {
     let starts_at = changed.iter().map(|one| one.starts_at).min().unwrap_or(month.starts_at);
     let ends_at = changed.iter().map(|one| one.ends_at).max().unwrap_or(month.ends_at);
@@ -415,7 +432,16 @@ fn correction(month: &Facts, currency: String, changed: Vec<Changed>, metered: O
         ..month.clone()
     };
     let name = months::name(&facts.zone, months::middle(starts_at, ends_at));
-    Bill { kind: InvoiceKind::Correction, facts, plan_id: None, month: name, ends_at, invoiced }
+    Bill {
+        kind: InvoiceKind::Correction,
+        facts,
+        plan_id: None,
+        month: name,
+        ends_at,
+        invoiced,
+        counts_first_minutes: false,
+        charges_apart: false,
+    }
 }
 
 /// The months that were billed since an instant, each with the bill that stands.
@@ -425,10 +451,15 @@ async fn standing_since(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Resu
     Ok(standing(months.collect::<Result<_, _>>()?))
 }
 
+/// True for a month that begins where an earlier invoice ended.
+fn goes_on(months: &[(Invoice, Body)], starts_at: Timestamp) -> bool {
+    months.iter().any(|(invoice, _)| invoice.ends_at == starts_at)
+}
+
 /// When the month began whose rest ends at an instant. One that goes on from an earlier invoice began where that ended. One in which the plan began is as long as that month is on the
 /// tenant's clock, and ends where it was to end, also when the clock was changed since.
 fn month_start(zone: &TimeZone, months: &[(Invoice, Body)], starts_at: Timestamp, ends_at: Timestamp) -> Timestamp {
-    if months.iter().any(|(invoice, _)| invoice.ends_at == starts_at) {
+    if goes_on(months, starts_at) {
         return starts_at;
     }
     let (begins, ends) = months::month(zone, months::middle(starts_at, ends_at));
@@ -448,7 +479,7 @@ async fn metered(
         return Ok(Metered { charged, owed: None });
     }
     let mut asked = 0;
-    for invoice in rows::unpaid(tx, tenant).await? {
+    for invoice in rows::unpaid(tx, tenant).await?.iter().filter(|invoice| invoice.currency == ledger.currency) {
         asked += Body::from_stored(&invoice.body)?.postpaid();
     }
     let later = charge_counters::sums(tx, tenant, ceiling(ends_at), Timestamp::from_micros(i64::MAX)).await?;
@@ -467,18 +498,34 @@ pub(crate) fn ceiling(at: Timestamp) -> Timestamp {
     )
 }
 
-/// What was sent of a tenant's messages that were accepted in a time, without what Tidings says itself.
+/// What was sent of a tenant's messages that were accepted in a time, without what Tidings says itself. Sums count from the first that begins at the beginning of the time or after it;
+/// with `counts_first_minutes` what was sent before that one does, too.
 pub(crate) async fn counted(
     tx: &mut Tx,
     tenant: TenantId,
     starts_at: Timestamp,
     ends_at: Timestamp,
+    counts_first_minutes: bool,
 ) -> Result<Sent, store::Error> {
     let filter = Filter { from: ceiling(starts_at), until: ceiling(ends_at), without_ours: true, ..Filter::default() };
     let split = Split { channel: true, country: true, ..Split::default() };
-    let sums = message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?;
-    let sent = sums.into_iter().map(|(key, counts)| ((key.channel, key.country), counts.outcome.sent));
-    Ok(sent.filter(|(_, sent)| *sent != 0).collect())
+    let mut sums = message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?;
+    if counts_first_minutes {
+        let first = count_first(tx, tenant, starts_at).await?;
+        sums.extend(first.into_iter().filter(|(key, _)| !key.topic.contains(':')));
+    }
+    let mut sent = Sent::new();
+    for (key, counts) in sums {
+        *sent.entry((key.channel, key.country)).or_default() += counts.outcome.sent;
+    }
+    sent.retain(|_, sent| *sent != 0);
+    Ok(sent)
+}
+
+/// What was sent in a month that was billed, by now and from when its plan counts.
+pub(crate) async fn sent_in(tx: &mut Tx, invoice: &Invoice, body: &Body) -> Result<Sent, store::Error> {
+    let from = body.counted_from.map_or(invoice.starts_at, |from| from.max(invoice.starts_at));
+    counted(tx, invoice.tenant_id, from, invoice.ends_at, body.counts_first_minutes).await
 }
 
 /// What a price list charged a tenant for messages that were accepted in a time.
@@ -527,12 +574,14 @@ struct Changed {
     invoiced: Vec<Invoiced>,
 }
 
-/// The earlier months whose messages are others now than what is on bills, by the currency they were billed in.
+/// The earlier months whose messages are others now than what is on bills, by the currency in which that is put right: what goes beyond a plan in that of the plan, and what a price list
+/// charged in that of the ledger.
 async fn earlier(
     tx: &mut Tx,
     tenant: TenantId,
     until: Timestamp,
     months: Vec<(Invoice, Body)>,
+    charged_in: Option<&str>,
 ) -> Result<BTreeMap<String, Vec<Changed>>, Error> {
     let since = until.plus_seconds(-LOOK_BACK_S);
     let mut kept: BTreeMap<Timestamp, (Sent, Charged)> = BTreeMap::new();
@@ -550,21 +599,28 @@ async fn earlier(
     for (invoice, body) in months {
         let (before, before_charged) = kept.remove(&invoice.starts_at).unwrap_or_default();
         let (starts_at, ends_at) = (invoice.starts_at, invoice.ends_at);
-        let counted_from = body.counted_from.map_or(starts_at, |from| from.max(starts_at));
-        let found = counted(tx, tenant, counted_from, ends_at).await?;
+        // What goes beyond the plan of a month that was taken back is given away with it, and is put right only when it is billed again. What a price list charged since is in the ledger all
+        // the same, and is to be paid or given back.
+        let is_void = invoice.state == InvoiceState::Void.as_str();
+        let found = if is_void { before.clone() } else { sent_in(tx, &invoice, &body).await? };
         let now_charged = charged(tx, tenant, starts_at, ends_at).await?;
-        if (&found, &now_charged) == (&before, &before_charged) {
-            continue;
-        }
         let (now, then) = ((&found, &now_charged), (&before, &before_charged));
         let invoiced = written(tenant, starts_at, ends_at, now, then);
-        // What was taken back is not charged again by a correction of it. What a price list charged since is in the ledger all the same, and is to be paid or given back.
-        let is_void = invoice.state == InvoiceState::Void.as_str();
-        let allowances = if is_void { Vec::new() } else { body.allowances };
         let name = invoice.number.unwrap_or(body.month);
         let (charged, charged_found) = (before_charged, now_charged);
-        let earlier = Earlier { name, allowances, invoiced: before, found, charged, charged_found };
-        changed.entry(invoice.currency).or_default().push(Changed { starts_at, ends_at, earlier, invoiced });
+        let allowances = body.allowances;
+        let whole = Earlier { name, allowances, invoiced: before, found, charged, charged_found };
+        let parts = match charged_in.filter(|of| *of != invoice.currency) {
+            None => vec![(invoice.currency, whole)],
+            Some(of) => {
+                let (by_list, by_plan) = whole.apart();
+                vec![(invoice.currency, by_plan), (of.to_owned(), by_list)]
+            }
+        };
+        for (currency, earlier) in parts.into_iter().filter(|(_, earlier)| earlier.has_changed()) {
+            let part = Changed { starts_at, ends_at, earlier, invoiced: invoiced.clone() };
+            changed.entry(currency).or_default().push(part);
+        }
     }
     Ok(changed)
 }

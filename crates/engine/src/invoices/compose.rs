@@ -70,6 +70,13 @@ pub struct Line {
     pub amount_micros: i64,
 }
 
+impl Line {
+    /// What it says besides words.
+    pub(crate) fn figures(&self) -> (LineKind, Option<Channel>, Option<&str>, i64, Option<i64>, i64) {
+        (self.kind, self.channel, self.country.as_deref(), self.quantity, self.unit_micros, self.amount_micros)
+    }
+}
+
 /// A tax.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -117,6 +124,19 @@ pub struct Earlier {
     pub charged: Charged,
     /// What it has charged by now.
     pub charged_found: Charged,
+}
+
+impl Earlier {
+    /// What is put right of what a price list charged, and of what its plan granted: where they are not in one currency.
+    pub fn apart(self) -> (Self, Self) {
+        let by_list = Self { allowances: Vec::new(), invoiced: Sent::new(), found: Sent::new(), ..self.clone() };
+        (by_list, Self { charged: Charged::new(), charged_found: Charged::new(), ..self })
+    }
+
+    /// True when there is something to put right.
+    pub fn has_changed(&self) -> bool {
+        (&self.invoiced, &self.charged) != (&self.found, &self.charged_found)
+    }
 }
 
 /// How messages are charged one by one.

@@ -26,14 +26,7 @@ pub async fn document(engine: &Engine, caller: &Caller, id: InvoiceId) -> Result
 
 pub(super) async fn print(engine: &Engine, row: &Invoice) -> Result<(String, Vec<u8>), Error> {
     let read = engine.ports.db.read(Scope::System, |tx| Box::pin(BillingSettings::read(tx)));
-    let settings: BillingSettings = read.await?;
-    let (branding, logo) = match mail_tenant(engine, &settings) {
-        Some(tenant) => match engine.parts().directory.tenant(tenant).await? {
-            Some(known) => (known.branding.clone(), branding::logo(engine, tenant, &known.branding).await?),
-            None => (Branding::default(), None),
-        },
-        None => (Branding::default(), None),
-    };
+    let look = look(engine, &read.await?).await?;
     let body = Body::from_stored(&row.body)?;
     // What was issued stays as it was, whatever the tenant's clock is by now.
     let timezone = match body.timezone.clone() {
@@ -45,9 +38,21 @@ pub(super) async fn print(engine: &Engine, row: &Invoice) -> Result<(String, Vec
             .await?
             .map_or_else(|| "UTC".to_owned(), |tenant| tenant.timezone.clone()),
     };
-    let document = drawn(row, body, &timezone, Look::of(&branding, logo));
+    let document = drawn(row, body, &timezone, look);
     let file = format!("invoice-{}.pdf", document.number.replace('/', "-"));
     Ok((file, documents::draw(document).await?))
+}
+
+/// How the operator's documents look: as the tenant of its own does through which invoices leave.
+pub(crate) async fn look(engine: &Engine, settings: &BillingSettings) -> Result<Look, Error> {
+    let known = match mail_tenant(engine, settings) {
+        Some(tenant) => engine.parts().directory.tenant(tenant).await?,
+        None => None,
+    };
+    match known {
+        Some(known) => Ok(Look::of(&known.branding, branding::logo(engine, known.id, &known.branding).await?)),
+        None => Ok(Look::of(&Branding::default(), None)),
+    }
 }
 
 /// The tenant of the operator's own through which invoices leave.
@@ -109,7 +114,7 @@ pub(super) fn drawn(row: &Invoice, body: Body, timezone: &str, look: Look) -> In
     }
 }
 
-fn seller(seller: &Seller) -> Party {
+pub(crate) fn seller(seller: &Seller) -> Party {
     Party {
         name: seller.name.clone(),
         address: seller.address.clone(),
@@ -119,7 +124,7 @@ fn seller(seller: &Seller) -> Party {
     }
 }
 
-fn buyer(customer: &Customer) -> Party {
+pub(crate) fn buyer(customer: &Customer) -> Party {
     Party {
         name: customer.name.clone().unwrap_or_default(),
         address: customer.address.clone(),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{InvoiceId, Timestamp};
+use model::{InvoiceId, TenantId, Timestamp};
 use store::{
     Tx,
     invoices::{self as rows, Invoice},
@@ -27,20 +27,24 @@ pub(super) fn addressee(
     tenant: Tenant,
     settings: &BillingSettings,
 ) -> (Customer, Option<TaxRate>) {
-    let mut customer = Customer::from_stored(&subscription.customer);
-    customer.country = customer.country.or(tenant.default_country);
-    customer.name = customer.name.or(Some(tenant.name));
+    let customer = customer(Some(subscription), tenant);
     let tax = settings.tax(&customer, customer.country.as_deref());
     (customer, tax)
 }
 
-/// Writes a draft anew.
+/// Whom a tenant's documents are addressed to by now.
+pub(crate) fn customer(subscription: Option<&Subscription>, tenant: Tenant) -> Customer {
+    let said = subscription.map(|row| Customer::from_stored(&row.customer)).unwrap_or_default();
+    Customer { country: said.country.or(tenant.default_country), name: said.name.or(Some(tenant.name)), ..said }
+}
+
+/// Writes a draft anew, and answers what it says.
 pub(super) async fn renew(
     tx: &mut Tx,
     settings: &BillingSettings,
     row: &mut Invoice,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<Body, Error> {
     let mut body = Body::from_stored(&row.body)?;
     let subscription = subscriptions::find(tx, row.tenant_id).await?;
     let tenant = tenants::find(tx, row.tenant_id).await?;
@@ -65,23 +69,35 @@ pub(super) async fn renew(
     row.total = body.taxes.iter().fold(body.net, |sum, tax| sum.saturating_add(tax.amount_micros));
     row.body = serde_json::to_string(&body).map_err(Error::internal)?;
     row.updated_at = now;
-    Ok(rows::rewrite(tx, row.tenant_id, row).await?)
+    rows::rewrite(tx, row.tenant_id, row).await?;
+    Ok(body)
 }
 
-/// Makes a draft that says what a bill says that is taken back.
+/// Makes a draft that says what a bill says that was taken back, and answers it.
 pub(super) async fn replace(
     tx: &mut Tx,
     settings: &BillingSettings,
     of: &Invoice,
     id: InvoiceId,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<Invoice, Error> {
     let mut body = Body::from_stored(&of.body)?;
     body.of_number = of.number.clone().or(body.of_number);
     body.replaces = Some(of.id);
     let mut draft = drafted(of, id, &body, now)?;
     rows::insert(tx, of.tenant_id, &draft).await?;
-    renew(tx, settings, &mut draft, now).await
+    renew(tx, settings, &mut draft, now).await?;
+    Ok(draft)
+}
+
+/// The bill that stands in the place of one that was taken back.
+pub(super) async fn in_place_of(tx: &mut Tx, tenant: TenantId, id: InvoiceId) -> Result<Option<Invoice>, Error> {
+    for row in rows::bills(tx, tenant).await? {
+        if Body::from_stored(&row.body)?.replaces == Some(id) {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
 }
 
 /// The bills in whose place one of these stands.

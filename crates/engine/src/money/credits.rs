@@ -1,4 +1,7 @@
-//! A tenant's credit: what it has, where it went, and what the operator does with it.
+//! A tenant's credit: what it has, how it pays, and what the operator does with it. What was given for a time is in `grants`, and where it all went in `statement`.
+
+mod grants;
+mod statement;
 
 use std::sync::Arc;
 
@@ -7,44 +10,38 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
     Scope, Tx,
-    credits::{self as rows, Entry, Grant, Ledger},
+    credits::{self as rows, Ledger},
     plans, purchases, subscriptions, tenants,
 };
 use utoipa::ToSchema;
 
 use super::{
     BillingMode, charge,
-    ledger::{self, Book, Cause},
+    ledger::{self, Book},
     payments::{STRIPE, check_amount},
     purchases::by_hand,
     top_ups::{self, TopUpState},
 };
 use crate::{
-    Engine, Error, Parts, audit,
-    csv::Csv,
-    export::{Export, Format},
+    Error, Parts, audit,
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
-    page::{Page, Window, read_cursor, write_cursor},
     patch::Patch,
     plans::subscription::bill_alone,
+};
+
+pub(crate) use self::grants::GRANTS_MAX;
+use self::statement::entry_view;
+pub use self::{
+    grants::{CreditGrant, NewGrant, expire_grants, grant, grants},
+    statement::{CreditEntry, StatementQuery, entries, statement},
 };
 
 /// Most that is moved at once, in millionths: a billion of any currency's unit, so that sums of many stay far from the end of the numbers.
 pub(super) const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// Longest reference or reason, in characters.
 const REFERENCE_MAX: usize = 200;
-/// Grants of promotional credit a tenant has at once: more than campaigns of a year, and few enough to be read with the ledger.
-pub(crate) const GRANTS_MAX: i64 = 100;
-/// Ledgers a job looks at in one run.
-const LEDGERS_PAGE: i64 = 500;
-/// Entries of one CSV statement: some 10 MB of text. More are continued by its cursor.
-const STATEMENT_MAX: i64 = 50_000;
-/// Entries that are looked at for one statement of a part of the time: a second or two. More are continued by its cursor.
-const STATEMENT_SCAN: i64 = 1_000_000;
-/// The name cursors of entries are bound to, as a list and as a statement.
-const ENTRIES: &str = "credit-entries";
 
 /// A tenant's credit.
 #[derive(Debug, Serialize, ToSchema)]
@@ -104,39 +101,6 @@ pub struct TopUp {
     pub monthly_max_micros: Option<i64>,
 }
 
-/// A movement of credit.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CreditEntry {
-    /// Counts up from 1 without gaps.
-    #[schema(example = 1)]
-    pub number: i64,
-    /// `purchase`, `refund`, `refund_failed`, `dispute`, `dispute_returned`, `adjustment`, `grant`, `expire`, `reserve`, `settle`, `release` or `correct`.
-    #[schema(example = "purchase")]
-    pub kind: String,
-    /// The book it was taken from: `available`, `promotional`, `reserved`, `revenue`, `purchased`, `adjusted` or `granted`.
-    #[schema(example = "purchased")]
-    pub from: String,
-    /// The book it went to.
-    #[schema(example = "available")]
-    pub to: String,
-    /// How much.
-    #[schema(value_type = Object)]
-    pub amount: Money,
-    /// What could be spent after it, in millionths.
-    pub available_after_micros: i64,
-    /// What was set aside after it, in millionths.
-    pub reserved_after_micros: i64,
-    /// What promotional credit was there after it, in millionths.
-    pub promotional_after_micros: i64,
-    /// Because of which message.
-    pub message_id: Option<String>,
-    /// The operator's reference or reason.
-    pub reference: Option<String>,
-    /// When what caused it happened.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-}
-
 /// Changes of how a tenant pays.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -152,44 +116,6 @@ pub struct CreditsPatch {
     #[serde(default)]
     #[schema(value_type = Option<TopUp>)]
     pub top_up: Patch<TopUp>,
-}
-
-/// Promotional credit to be given.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewGrant {
-    /// How much, in millionths of the ledger's currency.
-    #[schema(example = 10_000_000)]
-    pub amount_micros: i64,
-    /// When what is left of it ends.
-    #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Timestamp,
-    /// Why.
-    #[schema(example = "welcome")]
-    pub reference: String,
-}
-
-/// Promotional credit.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CreditGrant {
-    /// The number of the movement that gave it.
-    #[schema(example = 2)]
-    pub number: i64,
-    /// How much was given.
-    #[schema(value_type = Object)]
-    pub amount: Money,
-    /// How much of it is left.
-    #[schema(value_type = Object)]
-    pub left: Money,
-    /// When what is left of it ends.
-    #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Timestamp,
-    /// Why it was given.
-    #[schema(example = "welcome")]
-    pub reference: String,
-    /// When it was given.
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
 }
 
 /// Credit that was bought, recorded by the operator.
@@ -285,22 +211,6 @@ fn debt(l: &Ledger) -> i64 {
 fn top_up(l: &Ledger) -> Option<TopUp> {
     let (below_micros, amount_micros) = l.top_up_at.zip(l.top_up_amount)?;
     Some(TopUp { below_micros, amount_micros, monthly_max_micros: l.top_up_month_max })
-}
-
-fn entry_view(e: Entry, currency: &str) -> CreditEntry {
-    CreditEntry {
-        number: e.number,
-        kind: e.kind.into_owned(),
-        from: e.from_book.into_owned(),
-        to: e.to_book.into_owned(),
-        amount: Money { amount_micros: e.amount, currency: currency.to_owned() },
-        available_after_micros: e.available,
-        reserved_after_micros: e.reserved,
-        promotional_after_micros: e.promo,
-        message_id: e.message_id.map(|id| id.to_string()),
-        reference: e.reference,
-        at: e.at,
-    }
 }
 
 /// The ledger to be written, or as it begins: without any movement it is in the tenant's currency of today. Two that begin one at the same time wait for each other at the configuration's version.
@@ -472,198 +382,6 @@ fn check_marks(change: &CreditsPatch) -> Result<(), Error> {
         }
     }
     faults.end()
-}
-
-/// Gives promotional credit. Needs an operator with the scope `credits:write`.
-#[crate::boxed]
-pub async fn grant(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewGrant) -> Result<Reply, Error> {
-    caller.need_operator("credits:write")?;
-    let (tenant, now) = (caller.need_tenant()?, parts.ports.clock.now());
-    let mut faults = Faults::default();
-    if !(1..=AMOUNT_MAX).contains(&new.amount_micros) {
-        faults.add("/amount_micros", format!("1 to {AMOUNT_MAX} millionths of the currency's unit"));
-    }
-    if new.expires_at <= now {
-        faults.add("/expires_at", "a time to come: promotional credit that has ended cannot be spent");
-    }
-    check_text("/reference", &new.reference, &mut faults);
-    faults.end()?;
-    let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
-    once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
-        Box::pin(async move {
-            let ledger = ledger_to_write(tx, tenant, now).await?;
-            let mut open = charge::begin(tx, ledger, now).await?;
-            if open.grants.iter().filter(|grant| grant.rest > 0).count() as i64 >= GRANTS_MAX {
-                let detail = format!("A tenant has at most {GRANTS_MAX} grants of promotional credit at once; one has to be spent or end first.");
-                return Err(Error::conflict("too_many_grants", detail));
-            }
-            let cause = Cause {
-                kind: "grant",
-                message: None,
-                reference: Some(new.reference.clone()),
-                actor: Some(by.actor()),
-                at: now,
-            };
-            open.grant(new.amount_micros, new.expires_at, cause);
-            let number = open.ledger.entries;
-            let currency = open.ledger.currency.clone();
-            let made = open.grants.iter().find(|grant| grant.number == number).cloned();
-            charge::write(tx, [(tenant, open)]).await?;
-            let detail = json!({ "amount_micros": new.amount_micros, "expires_at": new.expires_at, "reference": new.reference });
-            audit::record(tx, tenant, &ids, now, &by, "credits.granted", tenant, &detail).await?;
-            let made = made.ok_or_else(|| Error::internal("a grant left no row"))?;
-            Ok(grant_view(made, &currency))
-        })
-    })
-    .await
-}
-
-fn grant_view(grant: Grant, currency: &str) -> CreditGrant {
-    let money = |amount_micros| Money { amount_micros, currency: currency.to_owned() };
-    CreditGrant {
-        number: grant.number,
-        amount: money(grant.amount),
-        left: money(grant.rest),
-        expires_at: grant.expires_at,
-        reference: grant.reference,
-        created_at: grant.created_at,
-    }
-}
-
-/// Lists promotional credit, newest first. Needs the scope `credits:read`.
-#[crate::boxed]
-pub async fn grants(
-    parts: &Parts,
-    caller: &Caller,
-    limit: Option<u32>,
-    cursor: Option<&str>,
-) -> Result<Page<CreditGrant>, Error> {
-    caller.need("credits:read")?;
-    let (tenant, window) = (caller.need_tenant()?, Window::read("credit-grants", limit, cursor)?);
-    let (before, rows) = (i64::try_from(window.before).unwrap_or(i64::MAX), window.rows());
-    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move {
-            let currency = rows::find(tx, tenant).await?.map(|ledger| ledger.currency).unwrap_or_default();
-            Ok::<_, Error>((currency, rows::grants_before(tx, tenant, before, rows).await?))
-        })
-    });
-    let (currency, found) = read.await?;
-    Ok(window.page(found, |grant| u128::from(grant.number.unsigned_abs()), |grant| grant_view(grant, &currency)))
-}
-
-/// Takes back promotional credit that has ended. Run every minute; answers how many ledgers were looked at.
-#[crate::boxed]
-pub async fn expire_grants(engine: &Engine) -> Result<u64, Error> {
-    let now = engine.ports.clock.now();
-    let due = engine
-        .ports
-        .db
-        .read(Scope::System, move |tx| Box::pin(async move { rows::with_ended_grants(tx, now, LEDGERS_PAGE).await }));
-    let due = due.await.map_err(Error::from)?;
-    let count = due.len() as u64;
-    for tenant in due {
-        let write = engine.ports.db.write(Scope::Tenant(tenant), move |tx| {
-            Box::pin(async move {
-                let open = charge::lock(tx, [tenant].into(), now).await?;
-                charge::write(tx, open).await
-            })
-        });
-        write.await.map_err(Error::from)?;
-    }
-    Ok(count)
-}
-
-/// Lists movements, newest first. Needs the scope `credits:read`.
-#[crate::boxed]
-pub async fn entries(
-    parts: &Parts,
-    caller: &Caller,
-    limit: Option<u32>,
-    cursor: Option<&str>,
-) -> Result<Page<CreditEntry>, Error> {
-    caller.need("credits:read")?;
-    let (tenant, window) = (caller.need_tenant()?, Window::read(ENTRIES, limit, cursor)?);
-    let (before, limit) = (i64::try_from(window.before).unwrap_or(i64::MAX), window.rows());
-    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move {
-            let currency = rows::find(tx, tenant).await?.map(|ledger| ledger.currency).unwrap_or_default();
-            Ok::<_, Error>((currency, rows::entries(tx, tenant, before, limit).await?))
-        })
-    });
-    let (currency, found) = read.await?;
-    Ok(window.page(found, |entry| u128::from(entry.number.unsigned_abs()), |entry| entry_view(entry, &currency)))
-}
-
-/// Which movements a statement has.
-#[derive(Debug, Clone, Default)]
-pub struct StatementQuery {
-    /// Those that happened at or after this instant.
-    pub since: Option<Timestamp>,
-    /// Those that happened before this instant.
-    pub until: Option<Timestamp>,
-    /// Where the statement before ended.
-    pub cursor: Option<String>,
-}
-
-/// Movements as a CSV table, newest first: up to 50,000, and those of the next million that happened within a part of the time. When there may be more, its cursor leads on. That somebody
-/// took it is in the audit log. Needs the scope `credits:read`.
-#[crate::boxed]
-pub async fn statement(parts: &Parts, caller: &Caller, query: &StatementQuery) -> Result<Export, Error> {
-    caller.need("credits:read")?;
-    let tenant = caller.need_tenant()?;
-    let cursor = query.cursor.as_deref().map(|cursor| read_cursor(ENTRIES, cursor)).transpose()?;
-    let of = (query.since, query.until);
-    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
-        Box::pin(async move {
-            let Some(ledger) = rows::find(tx, tenant).await? else { return Ok((String::new(), 1, Vec::new())) };
-            let end = ledger.entries.saturating_add(1);
-            let before = cursor.and_then(|cursor| i64::try_from(cursor).ok()).map_or(end, |before| before.min(end));
-            let from = before.saturating_sub(STATEMENT_SCAN).max(1);
-            let found = rows::entries_between(tx, tenant, (from, before), of, STATEMENT_MAX + 1).await?;
-            Ok::<_, Error>((ledger.currency, from, found))
-        })
-    });
-    let (currency, from, mut found) = read.await?;
-    let is_cut = found.len() as i64 > STATEMENT_MAX;
-    found.truncate(STATEMENT_MAX as usize);
-    let last = if is_cut { found.last().map_or(from, |entry| entry.number) } else { from };
-    let next_cursor = (last > 1).then(|| write_cursor(ENTRIES, u128::from(last.unsigned_abs())));
-    let asked = json!({"since": query.since, "until": query.until, "cursor": query.cursor});
-    audit::note_export(parts, caller, "credits.exported", caller.owner(), found.len(), &asked).await?;
-    let names = [
-        "number",
-        "at",
-        "kind",
-        "from",
-        "to",
-        "amount_micros",
-        "currency",
-        "available_after_micros",
-        "reserved_after_micros",
-        "promotional_after_micros",
-        "message_id",
-        "reference",
-    ];
-    let mut csv = Csv::with_header(&names);
-    for e in found {
-        let e = entry_view(e, &currency);
-        let cells = [
-            e.number.to_string(),
-            e.at.to_string(),
-            e.kind,
-            e.from,
-            e.to,
-            e.amount.amount_micros.to_string(),
-            e.amount.currency,
-            e.available_after_micros.to_string(),
-            e.reserved_after_micros.to_string(),
-            e.promotional_after_micros.to_string(),
-            e.message_id.unwrap_or_default(),
-            e.reference.unwrap_or_default(),
-        ];
-        csv.row(cells.iter().map(String::as_str));
-    }
-    Ok(Export { content_type: Format::Csv.media_type(), body: csv.into_bytes(), next_cursor })
 }
 
 /// Records credit that was bought. Needs an operator with the scope `purchases:write`.

@@ -439,7 +439,7 @@ pub(super) async fn is_top_up(tx: &mut Tx, tenant: TenantId, paid: &Paid) -> Res
     Ok(rows::find(tx, tenant, id).await?.is_some_and(|row| row.is_top_up))
 }
 
-fn id_of(paid: &Paid) -> Option<PurchaseId> {
+pub(super) fn id_of(paid: &Paid) -> Option<PurchaseId> {
     paid.reference.as_ref()?.parse().ok()
 }
 

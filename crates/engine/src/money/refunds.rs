@@ -241,11 +241,7 @@ pub(super) async fn said(
     ids: &model::Ids,
     now: Timestamp,
 ) -> Result<Told, Error> {
-    let ours = match refunded.reference.as_ref().and_then(|id| id.parse::<RefundId>().ok()) {
-        Some(id) => rows::find_refund(tx, tenant, id).await?,
-        None => rows::refund_by_provider(tx, tenant, &refunded.id).await?,
-    };
-    if let Some(row) = ours {
+    if let Some(row) = known(tx, tenant, refunded).await? {
         let why = "the payment provider could not pay it out";
         return goes_on(tx, tenant, open, row, refunded.state, Some(&refunded.id), why, now).await;
     }
@@ -284,6 +280,14 @@ pub(super) async fn said(
     }
     rows::put(tx, tenant, &Purchase { refunded: purchase.refunded + row.amount, updated_at: now, ..purchase }).await?;
     Ok(Some(("credit.refunded", json!(view(&row, &open.ledger.currency)))))
+}
+
+/// The row of a refund Stripe speaks of, if there is one: of ours by our id, of Stripe's own pages by theirs.
+pub(super) async fn known(tx: &mut Tx, tenant: TenantId, refunded: &Refunded) -> Result<Option<Refund>, Error> {
+    Ok(match refunded.reference.as_ref().and_then(|id| id.parse::<RefundId>().ok()) {
+        Some(id) => rows::find_refund(tx, tenant, id).await?,
+        None => rows::refund_by_provider(tx, tenant, &refunded.id).await?,
+    })
 }
 
 const fn word(state: RefundState) -> &'static str {

@@ -4,7 +4,7 @@
 //! A payment brings credit once. Which purchase that was is kept under the provider's ids of the payment and of its page, in the transaction that adds the credit, and outlives the tenant; so an event
 //! that names another purchase for the same payment, signed as it is, brings nothing.
 
-use connectors::stripe::{About, Event, Paid, Session};
+use connectors::stripe::{About, Paid, Session};
 use model::{PurchaseId, TenantId, Timestamp};
 use store::{
     Scope, Tx,
@@ -30,8 +30,8 @@ fn key<'a>(paid: &'a Paid, session: Option<&'a str>) -> &'a str {
     paid.payment.as_deref().or(session).unwrap_or("of which Stripe says no id")
 }
 
-/// Notes that a payment brought nobody credit, and why.
-async fn note(tx: &mut Tx, kind: &str, key: &str, detail: String, now: Timestamp) -> Result<(), Error> {
+/// Notes that a payment brought nobody credit, and why. False when that was noted before.
+async fn note(tx: &mut Tx, kind: &str, key: &str, detail: String, now: Timestamp) -> Result<bool, Error> {
     tracing::error!(payment = key, "{detail}");
     let finding = Finding { payment: key.to_owned(), kind: kind.to_owned(), detail, found_at: now };
     Ok(rows::note(tx, &finding).await?)
@@ -97,7 +97,7 @@ pub(super) async fn paid_again(
         "{what} is for {} of {}, which was paid {how} already. It brought no credit: give it back at Stripe.",
         row.id, row.tenant_id
     );
-    note(tx, "taken", key(paid, session), detail, now).await
+    note(tx, "taken", key(paid, session), detail, now).await.map(drop)
 }
 
 /// A payment is in another currency than the ledger.
@@ -114,7 +114,7 @@ pub(super) async fn in_another_currency(
         "{what} is for {} of {}, whose credit is in {ledger}. It brought no credit: give it back at Stripe.",
         row.id, row.tenant_id
     );
-    note(tx, "currency", id, detail, now).await
+    note(tx, "currency", id, detail, now).await.map(drop)
 }
 
 /// A payment was found by asking, and its event did not come.
@@ -122,35 +122,48 @@ pub(super) async fn unheard(tx: &mut Tx, row: &Purchase, now: Timestamp) -> Resu
     tracing::warn!(purchase.id = %row.id, "A purchase was paid, and Stripe's event about it did not come: look whether the webhook endpoint and its secret are set up");
     let payment = row.payment.clone().or_else(|| row.session.clone()).unwrap_or_else(|| row.id.to_string());
     let detail = format!("{} of {} was found to be paid by asking Stripe.", row.id, row.tenant_id);
-    Ok(rows::note(tx, &Finding { payment, kind: rows::UNHEARD.to_owned(), detail, found_at: now }).await?)
+    rows::note(tx, &Finding { payment, kind: rows::UNHEARD.to_owned(), detail, found_at: now }).await?;
+    Ok(())
 }
 
-/// Somebody paid for credit of a tenant that is not there any more. Whoever resends the event changes nothing: the money is given back by hand.
-pub(super) async fn gone(parts: &Parts, tenant: TenantId, event: &Event, now: Timestamp) -> Result<(), Error> {
-    let (paid, session) = match &event.about {
+/// Somebody paid for credit of a tenant that is not there any more. Whoever resends the event changes nothing: the money is given back by hand. Answers what is noted, unless it was before.
+pub(super) async fn gone(
+    tx: &mut Tx,
+    tenant: TenantId,
+    about: &About,
+    now: Timestamp,
+) -> Result<Option<String>, Error> {
+    let (paid, session) = match about {
         About::Paid(Session { paid, id, .. }) => (paid, Some(id.as_str())),
         About::Charged(paid) => (paid, None),
-        _ => return Ok(()),
+        _ => return Ok(None),
     };
-    let id = key(paid, session).to_owned();
-    let what = said(paid, &id);
+    let id = key(paid, session);
+    let what = said(paid, id);
     let detail = format!(
         "{what} is for credit of {tenant}, which is not there any more. It brought no credit: give it back at Stripe."
     );
-    let write = parts
-        .ports
-        .db
-        .write(Scope::System, move |tx| Box::pin(async move { note(tx, "gone", &id, detail, now).await }));
-    write.await
+    Ok(note(tx, "gone", id, detail.clone(), now).await?.then_some(detail))
 }
 
-/// Money of a payment went back: whatever was the matter with it is over.
-pub(super) async fn went_back(parts: &Parts, payment: String, now: Timestamp) -> Result<(), Error> {
-    let write = parts
-        .ports
-        .db
-        .write(Scope::System, move |tx| Box::pin(async move { Ok(rows::settle(tx, &payment, now).await?) }));
-    write.await
+/// What was found of the payment an event is about.
+pub(super) async fn found(tx: &mut Tx, about: &About) -> Result<Vec<Finding>, Error> {
+    let (paid, session) = match about {
+        About::Paid(session) | About::Awaited(session) | About::Failed(session) | About::Expired(session) => {
+            (&session.paid, Some(session.id.as_str()))
+        }
+        About::Charged(paid) | About::Refused(paid, _) => (paid, None),
+        About::Refund(_) | About::Returned { .. } | About::Other => return Ok(Vec::new()),
+    };
+    Ok(rows::found(tx, key(paid, session)).await?)
+}
+
+/// Money of a payment went back: whatever was the matter with it is over. Answers whether something was.
+pub(super) async fn went_back(parts: &Parts, payment: String, now: Timestamp) -> Result<bool, Error> {
+    let write = parts.ports.db.write(Scope::System, move |tx| {
+        Box::pin(async move { Ok::<_, Error>(rows::settle(tx, &payment, now).await?) })
+    });
+    Ok(write.await? > 0)
 }
 
 /// Forgets what was found long ago. Answers how many.

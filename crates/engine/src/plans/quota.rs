@@ -29,7 +29,7 @@ use crate::{Error, ErrorKind, Parts, directory::Tenant, money::charge};
 
 /// How long after a plan changed messages may still be accepted under the one before, in seconds.
 pub(crate) const LATE_S: i64 = 60;
-/// Percentages of a plan's messages at which the tenant is told, once each, month and size of the plan. From the first one on they are nearly used up ([`level`]).
+/// Percentages of a plan's messages at which the tenant is told, once each and month; with a plan of another size anew, also with one it had before. From the first one on they are nearly used up ([`level`]).
 pub(crate) const NOTICES: [i64; 3] = [80, 90, 100];
 
 /// What is missing where a plan is used up.

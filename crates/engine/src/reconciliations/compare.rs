@@ -14,7 +14,10 @@ use store::{
     reconciliations::{self as rows, Reconciliation, Record},
 };
 
-use super::work::{Step, is_compared, write};
+use super::{
+    removed,
+    work::{Step, is_compared, write},
+};
 use crate::{
     Engine, Error,
     apply::{Input, Learned},
@@ -24,7 +27,7 @@ use crate::{
 /// Records compared in one step.
 const THEIRS_PAGE: i64 = 1_000;
 /// Shortest id by which a message is looked for at other accounts, in characters: shorter ones are numbers every account begins anew.
-const UNIQUE_MIN: usize = 16;
+pub(super) const UNIQUE_MIN: usize = 16;
 /// Looks for messages at other accounts in one step, at most: an id at an account each, some seconds' work. Beyond, what is missing is believed.
 const LOOKS_MAX: usize = 2_000_000;
 /// The same in one transaction.
@@ -153,7 +156,7 @@ async fn known(tx: &mut Tx, row: &Reconciliation, page: &[Record]) -> Result<Kno
     Ok(Known { of_record, messages, charges, former, ledger, elsewhere: BTreeSet::new() })
 }
 
-/// Which of these records are messages that another account sent through the same account at the provider, of whichever tenant: which one is told nobody.
+/// Which of these records are messages that another account sent through the same account at the provider, of whichever tenant, also one that is gone: which one is told nobody.
 async fn elsewhere(engine: &Engine, row: &Reconciliation, names: &[String]) -> Result<BTreeSet<String>, Error> {
     // An id may have the recipient behind it, where several messages of one request share it.
     let mut open: BTreeMap<String, String> = BTreeMap::new();
@@ -189,6 +192,8 @@ async fn elsewhere(engine: &Engine, row: &Reconciliation, names: &[String]) -> R
             None => break,
         }
     }
+    let gone = removed::known(engine, row, open.keys().cloned().collect()).await?;
+    found.extend(gone.iter().filter_map(|id| open.remove(id)));
     Ok(found)
 }
 

@@ -1,14 +1,15 @@
 //! What is left of a deleted tenant is billed first, now that every attempt that was under way has its end on record. Then it goes, in bounded steps: people who belonged to nothing else, files, and then every row of every table. When nothing is left the
-//! tenant's own row goes too, and only the operator's log still knows of it. A process that dies anywhere leaves the rest to the next run.
+//! tenant's own row goes too, and only the operator's log still knows of it; of what it sent, marks stay for some months ([`removed`]). A process that dies anywhere leaves the rest to the next run.
 
 use std::sync::Arc;
 
 use model::TenantId;
 use serde_json::json;
-use store::{Scope, attachments, contact_imports, sessions, tenant_rows, tenants};
+use store::{Scope, attachments, contact_imports, removed_messages, sessions, tenant_rows, tenants};
 
 use crate::{
     Engine, Error, access::users, attachments as files, audit, contacts::import, invoices::closing, keys::Caller,
+    reconciliations::removed,
 };
 
 /// How long after its deletion a tenant's rows stay, in seconds: until every attempt that was under way has its end on record and every node has noticed.
@@ -82,7 +83,12 @@ async fn remove(engine: &Engine, tenant: TenantId) -> Result<bool, Error> {
                 let is_demo = tenants::was_demo(tx, tenant).await?;
                 for table in store::tenant_tables().filter(|table| is_demo || *table != KEPT) {
                     let waits = (table == "attachments" && has_files) || (table == "contact_imports" && has_imports);
-                    if !waits && tenant_rows::remove_some(tx, tenant, table, ROWS).await? > 0 {
+                    let gone = match table {
+                        _ if waits => 0,
+                        _ if removed_messages::is_sent(table) => removed::remove(tx, tenant, table, ROWS, now).await?,
+                        _ => tenant_rows::remove_some(tx, tenant, table, ROWS).await?,
+                    };
+                    if gone > 0 {
                         return Ok(Step::Rows);
                     }
                 }

@@ -10,7 +10,11 @@ use serde_json::{Value, json};
 use testkit::{Stage, TestDb, World, http_answer, smtp_accepted};
 use tidings_engine::{
     Config, Engine,
-    alerts::{self, AlertKind, AlertState, LetterState, letters::LetterAbout},
+    alerts::{
+        self, AlertKind, AlertState, LetterState,
+        letters::LetterAbout,
+        rations::{LETTERS_TO_ONE_A_DAY, TRIALS_TO_ONE_A_DAY},
+    },
     books,
     money::{credits, prices},
     once::Repeat,
@@ -450,6 +454,98 @@ testkit::both! {
         let told = test().await;
         assert_eq!((&told[0]["state"], &told[0]["by_operator"]), (&json!("accepted"), &json!(true)));
         assert_eq!(column(&db, "SELECT action FROM audit_log WHERE action = 'alert_rule.tested'").await, "alert_rule.tested\nalert_rule.tested");
+    }
+
+    async fn who_has_had_the_letters_of_the_day_gets_the_next_one_tomorrow(db: TestDb) {
+        let (stage, _, is_broken) = crate::alerts::troubled(&db).await;
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        assert_eq!(list(&stage, None).await[0].letters[0].state, LetterState::Accepted);
+        // As if she had got all the others of today, too.
+        let write = db.db.write(store::Scope::System, |tx| {
+            Box::pin(async move { tx.execute("UPDATE sign_in_failures SET failures = failures + $1", &[&(LETTERS_TO_ONE_A_DAY - 1)]).await })
+        });
+        assert_eq!(write.await.unwrap(), 2, "the tenant's letters, and those to her");
+        is_broken.store(false, Ordering::SeqCst);
+        crate::alerts::hours(&stage, 2).await;
+        minutes(&stage, 20).await;
+        let over = async || {
+            let alert = list(&stage, None).await.into_iter().find(|alert| alert.kind == AlertKind::AccountFailing).unwrap();
+            assert_eq!(alert.state, AlertState::Resolved);
+            alert.letters.into_iter().find(|letter| letter.about == LetterAbout::Resolved).unwrap()
+        };
+        let letter = over().await;
+        assert_eq!((letter.state, letter.tries), (LetterState::Waiting, 0), "{letter:?}");
+        let why = letter.reason.unwrap();
+        assert!(why.contains("50 of them to one receiver. It leaves tomorrow.") && why.contains("`quiet_s`"), "{why}");
+        assert_eq!(crate::alerts::events(&db).await, ["alert.firing", "alert.resolved"], "who is told by events knows");
+        stage.world.clock.advance_ms(86_400_000);
+        minutes(&stage, 2).await;
+        let letter = over().await;
+        assert_eq!((letter.state, letter.tries, letter.reason), (LetterState::Accepted, 1, None));
+        assert_eq!(letters_to(&db, ADA).await.len(), 2);
+    }
+
+    async fn what_no_account_takes_counts_against_no_day(db: TestDb) {
+        let (stage, _, _) = crate::alerts::troubled(&db).await;
+        let smtp = stage_account(&stage, "smtp").await;
+        let off = serde_json::from_value(json!({ "enabled": false })).unwrap();
+        tidings_engine::accounts::patch(stage.engine.parts(), &stage.caller, smtp, off).await.unwrap();
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 30).await;
+        let letter = list(&stage, None).await.remove(0).letters.remove(0);
+        assert_eq!((letter.state, letter.tries > 1), (LetterState::Waiting, true), "{letter:?}");
+        assert_eq!(column(&db, "SELECT CAST(failures AS TEXT) FROM sign_in_failures").await, "0\n0");
+    }
+
+    async fn tests_of_a_rule_write_so_many_letters_a_day(db: TestDb) {
+        let stage = acme(&db).await;
+        change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada() })).await;
+        let id = rule(&stage, AlertKind::QueueAge).await;
+        let test = async || {
+            let reply = alerts::test(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+            serde_json::from_slice::<Value>(&reply.body).unwrap()["letters"][0].clone()
+        };
+        for _ in 0..TRIALS_TO_ONE_A_DAY {
+            assert_eq!(test().await["state"], "accepted");
+        }
+        let refused = test().await;
+        assert_eq!((&refused["state"], &refused["tries"], &refused["message_id"]), (&json!("given_up"), &json!(0), &Value::Null));
+        let why = refused["reason"].as_str().unwrap();
+        assert!(why.contains("10 of them to one receiver. Try again tomorrow."), "{why}");
+        stage.world.clock.advance_ms(86_400_000);
+        assert_eq!(test().await["state"], "accepted");
+    }
+
+    async fn the_owner_of_a_tenant_with_many_members_is_told(db: TestDb) {
+        let (stage, _, _) = crate::alerts::troubled(&db).await;
+        let tenant = stage.tenant;
+        let write = db.db.write(store::Scope::System, move |tx| {
+            Box::pin(async move {
+                let at = model::Timestamp::from_seconds(1);
+                for number in 1..=600_u128 {
+                    let (id, email) = (model::UserId::from_ulid(number), format!("user{number}@acme.example"));
+                    // The second was asked and did not come.
+                    let role = ["owner", "admin", "member"][usize::try_from(number - 1).unwrap().min(2)];
+                    let accepted_at = (number != 2).then_some(at);
+                    let sql = "INSERT INTO users (id, email, name, totp_step, has_totp, created_at, updated_at, privileges_at) VALUES ($1, $2, 'Ada', 0, FALSE, $3, $3, $3)";
+                    tx.execute(sql, &[&id, &email, &at]).await?;
+                    let sql = "INSERT INTO memberships (tenant_id, user_id, role, permissions, invited_by, created_at, updated_at, accepted_at) VALUES ($1, $2, $3, '', 'system', $4, $4, $5)";
+                    tx.execute(sql, &[&tenant, &id, &role, &at, &accepted_at]).await?;
+                }
+                Ok::<_, store::Error>(())
+            })
+        });
+        write.await.unwrap();
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        let told: Vec<_> = list(&stage, None).await.remove(0).letters.into_iter().map(|letter| (letter.to, letter.state)).collect();
+        assert_eq!(told, [("user1@acme.example".to_owned(), LetterState::Accepted)]);
     }
 
     async fn a_message_cannot_pass_for_one_of_ours(db: TestDb) {

@@ -19,7 +19,7 @@ fn operator() -> Caller {
 }
 
 /// A tenant with a plan since the first of November, and messages at 10,000 each.
-async fn priced(db: &TestDb, allowances: Value) -> Stage {
+pub async fn priced(db: &TestDb, allowances: Value) -> Stage {
     let stage = subscribed(db, "2026-11-01T00:00:00Z", "UTC", allowances).await;
     let rows = json!([{"channel": "sms", "unit": "message", "amount_micros": 10_000}]);
     let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
@@ -53,12 +53,12 @@ pub async fn delete(stage: &Stage) {
 }
 
 /// Everybody's invoices as the operator sees them, the oldest first.
-async fn everybodys(stage: &Stage) -> Vec<InvoiceView> {
+pub async fn everybodys(stage: &Stage) -> Vec<InvoiceView> {
     let page = invoices::list(&stage.engine, &operator(), &InvoicesQuery::default()).await.unwrap();
     page.data.into_iter().rev().collect()
 }
 
-async fn mode(stage: &Stage, word: &str) -> Result<(), engine::Error> {
+pub async fn mode(stage: &Stage, word: &str) -> Result<(), engine::Error> {
     let change = serde_json::from_value(json!({ "mode": word })).unwrap();
     credits::patch(stage.engine.parts(), &stage.caller, change).await.map(drop)
 }
@@ -68,7 +68,7 @@ async fn buy(stage: &Stage, amount: i64) {
     credits::purchase(stage.engine.parts(), &stage.caller, &Repeat::NONE, new).await.unwrap();
 }
 
-async fn send(stage: &Stage, count: u32) {
+pub async fn send(stage: &Stage, count: u32) {
     for number in 0..count {
         let to = json!({"phone": format!("+4915510{number:06}")});
         stage.send(json!({"to": to, "channel": "sms", "content": {"text": "Hello"}})).await;
@@ -77,19 +77,19 @@ async fn send(stage: &Stage, count: u32) {
 }
 
 /// Closes what ended by an instant, and answers all invoices, the oldest first.
-async fn closed(stage: &Stage, at: &str) -> Vec<InvoiceView> {
+pub async fn closed(stage: &Stage, at: &str) -> Vec<InvoiceView> {
     set_clock(stage, at);
     while closing::run(&stage.engine).await.unwrap() > 0 {}
     let page = invoices::list(&stage.engine, &stage.caller, &InvoicesQuery::default()).await.unwrap();
     page.data.into_iter().rev().collect()
 }
 
-async fn pay(stage: &Stage, invoice: &InvoiceView) {
+pub async fn pay(stage: &Stage, invoice: &InvoiceView) {
     let payment = serde_json::from_value(json!({"reference": "bank"})).unwrap();
     invoices::pay(&stage.engine, &operator(), &Repeat::NONE, invoice.id, payment).await.unwrap();
 }
 
-async fn void(stage: &Stage, invoice: &InvoiceView) {
+pub async fn void(stage: &Stage, invoice: &InvoiceView) {
     let why = serde_json::from_value(json!({"reason": "a mistake"})).unwrap();
     invoices::void(&stage.engine, &operator(), &Repeat::NONE, invoice.id, why).await.unwrap();
 }
@@ -122,14 +122,22 @@ async fn move_to(stage: &Stage, zone: &str) {
 }
 
 /// Takes an invoice back to bill it again, and answers the draft in its place.
-async fn bill_again(stage: &Stage, invoice: &InvoiceView) -> InvoiceView {
+pub async fn bill_again(stage: &Stage, invoice: &InvoiceView) -> InvoiceView {
     let why = serde_json::from_value(json!({"reason": "the address", "bills_again": true})).unwrap();
     invoices::void(&stage.engine, &operator(), &Repeat::NONE, invoice.id, why).await.unwrap();
     let found = everybodys(stage).await;
     found.into_iter().find(|row| row.replaces_id == Some(invoice.id)).unwrap()
 }
 
-async fn issue(stage: &Stage, invoice: &InvoiceView) -> InvoiceView {
+/// Bills again what was taken back without that, and answers the draft in its place.
+async fn bill_after_all(stage: &Stage, invoice: &InvoiceView) -> Result<InvoiceView, engine::Error> {
+    let reply = invoices::bill_again(&stage.engine, &operator(), &Repeat::NONE, invoice.id).await?;
+    assert_eq!(reply.status, 201);
+    let made: Value = serde_json::from_slice(&reply.body).unwrap();
+    invoices::get(&stage.engine, &operator(), made["id"].as_str().unwrap().parse().unwrap()).await
+}
+
+pub async fn issue(stage: &Stage, invoice: &InvoiceView) -> InvoiceView {
     let reply = invoices::issue(&stage.engine, &operator(), &Repeat::NONE, invoice.id).await.unwrap();
     assert_eq!(reply.status, 200);
     invoices::get(&stage.engine, &operator(), invoice.id).await.unwrap()
@@ -151,6 +159,42 @@ async fn later(stage: &Stage, count: u32) {
         let send_at = "2026-12-05T12:00:00Z";
         stage.send(json!({"to": to, "channel": "sms", "content": {"text": "Hello"}, "send_at": send_at})).await;
     }
+}
+
+/// A plan that begins seven minutes into a slot of a clock bills what its quota counts: what was sent from that instant on, also what leaves after the month was closed.
+async fn begins(db: &TestDb, zone: &str) {
+    let stage = subscribed(db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
+    let other = crate::hooks::neighbour(&stage).await;
+    other.account("sandbox", json!({}), None).await;
+    move_to(&other, zone).await;
+    set_clock(&stage, "2026-11-20T12:05:00Z");
+    send(&other, 5).await;
+    set_clock(&stage, "2026-11-20T12:07:00Z");
+    let allowances = json!([{"channel": "sms", "included": 1, "overage_micros": 20_000}]);
+    let plan = crate::plans::plan(&stage, allowances).await;
+    subscribe(&other, json!({ "plan_id": plan })).await;
+    send(&other, 2).await;
+    later(&other, 1).await;
+    for at in ["2026-11-20T12:20:00Z", "2026-11-20T12:40:00Z"] {
+        set_clock(&stage, at);
+        send(&other, 1).await;
+    }
+    assert_eq!(subscribe(&other, json!({})).await.quotas[0].used, 5);
+    let told = |invoice: &InvoiceView| {
+        let lines = invoice.lines.iter().filter(|line| line.channel.is_some());
+        lines.map(|line| (line.quantity, line.amount_micros)).collect::<Vec<_>>()
+    };
+    let first = closed(&other, "2026-12-01T02:00:00Z").await.remove(0);
+    assert_eq!((first.starts_at, told(&first)), ("2026-11-20T12:07:00Z".parse().unwrap(), vec![(1, 0), (3, 60_000)]));
+    adds_up(&stage).await;
+    set_clock(&stage, "2026-12-05T12:00:00Z");
+    other.tick().await;
+    other.dispatch().await;
+    let second = closed(&other, "2027-01-01T02:00:00Z").await.remove(1);
+    assert_eq!(told(&second), [(0, 0), (1, 20_000)]);
+    let third = closed(&other, "2027-02-01T02:00:00Z").await.remove(2);
+    assert_eq!(told(&third), [(0, 0)]);
+    adds_up(&stage).await;
 }
 
 /// Goes from clock to clock around the ends of three months, an hour at a time, and sends all that is let through: the month's messages once, and its counters are its bills' months.
@@ -199,7 +243,7 @@ async fn hops(db: &TestDb, zones: &[&str]) {
     adds_up(&stage).await;
 }
 
-async fn adds_up(stage: &Stage) {
+pub async fn adds_up(stage: &Stage) {
     assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
 }
 
@@ -580,7 +624,7 @@ testkit::both! {
         let asked = serde_json::from_value(json!({"tenant_id": stage.tenant, "about": "invoice"})).unwrap();
         let told = engine::audit::search(kept.engine.parts(), &operator(), &asked).await.unwrap().data;
         let told: Vec<_> = told.iter().map(|entry| (entry.action.as_str(), entry.tenant.as_ref().unwrap().name.as_str())).collect();
-        assert_eq!(told, ["invoice.voided", "invoice.paid", "invoice.issued", "invoice.issued"].map(|action| (action, "Acme")));
+        assert_eq!(told, ["invoice.issued", "invoice.voided", "invoice.paid", "invoice.issued", "invoice.issued"].map(|action| (action, "Acme")));
         adds_up(&kept).await;
     }
 
@@ -634,5 +678,97 @@ testkit::both! {
         let first = closed(&other, "2026-12-01T02:00:00Z").await.remove(0);
         let sent: i64 = first.lines.iter().filter(|line| line.channel.is_some()).map(|line| line.quantity).sum();
         assert_eq!((first.starts_at, sent), ("2026-11-20T12:10:00Z".parse().unwrap(), 2));
+    }
+
+    async fn what_is_sent_from_the_instant_on_in_which_a_plan_begins_is_billed(db: TestDb) {
+        begins(&db, "UTC").await;
+    }
+
+    async fn so_it_is_where_sums_are_kept_by_the_quarter(db: TestDb) {
+        begins(&db, "Asia/Kathmandu").await;
+    }
+
+    async fn what_was_priced_before_the_currency_changed_is_billed_in_that_once(db: TestDb) {
+        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 1).await;
+        later(&stage, 2).await;
+        buy(&stage, 30_000).await;
+        mode(&stage, "none").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:01:00Z");
+        subscribe(&stage, json!({"plan_id": yen(&stage).await})).await;
+        let told = |row: &InvoiceView| (row.kind, row.month.clone(), row.total.currency.clone(), messages(row));
+        let month = |name: &str| (InvoiceKind::Invoice, name.to_owned(), "JPY".to_owned(), vec![]);
+        let apart = |messages, credit| {
+            let lines = vec![line("messages_correction", messages), line("credit", credit)];
+            (InvoiceKind::Correction, "2026-11".to_owned(), "USD".to_owned(), lines)
+        };
+        let found = closed(&stage, "2026-12-01T02:00:00Z").await;
+        assert_eq!(found.iter().map(told).collect::<Vec<_>>(), [month("2026-11"), apart(10_000, -10_000)]);
+        assert_eq!(found[1].lines[0].description, "2026-11: sms to DE by the price list, put right");
+        adds_up(&stage).await;
+        // What was set aside is sent after the change, and credit reaches for half of it.
+        let fee = serde_json::from_value(json!({"amount_micros": -10_000, "reason": "a fee", "may_overdraw": true})).unwrap();
+        credits::adjust(stage.engine.parts(), &stage.caller, &Repeat::NONE, fee).await.unwrap();
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        stage.dispatch().await;
+        let found = closed(&stage, "2027-01-01T02:00:00Z").await;
+        assert_eq!(found[2..].iter().map(told).collect::<Vec<_>>(), [month("2026-12"), apart(20_000, -10_000)]);
+        pay(&stage, &found[3]).await;
+        assert_eq!(available(&stage).await, 0);
+        adds_up(&stage).await;
+        let found = closed(&stage, "2027-02-01T02:00:00Z").await;
+        assert_eq!(found[4..].iter().map(told).collect::<Vec<_>>(), [month("2027-01")]);
+        // What stands on no bill is found.
+        let turn = db.write(Scope::System, |tx| Box::pin(async move { tx.execute("DELETE FROM invoices WHERE number = 'INV-000004'", &[]).await }));
+        assert_eq!(turn.await.unwrap(), 1);
+        let told = engine::books::verify(&db.db).await.unwrap().differences;
+        assert!(told.iter().any(|one| one.kind == "billing" && one.detail.contains("INV-000001: its lines and those that put it right come to 10000 by the price list, and 30000 is said to be billed")), "{told:?}");
+    }
+
+    async fn what_was_given_away_is_billed_after_all(db: TestDb) {
+        let stage = priced(&db, json!([{"channel": "sms", "included": 1, "overage_micros": 20_000}])).await;
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 3).await;
+        later(&stage, 1).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!(bill_after_all(&stage, &first).await.unwrap_err().code, "invoice_state");
+        void(&stage, &first).await;
+        assert_eq!(available(&stage).await, -10_000, "what is set aside");
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        stage.dispatch().await;
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(2);
+        assert_eq!((messages(&second), second.lines.len()), (vec![line("messages_correction", 10_000)], 3));
+        adds_up(&stage).await;
+        let draft = bill_after_all(&stage, &first).await.unwrap();
+        assert_eq!((&draft.lines, draft.replaces_id, draft.state), (&first.lines, Some(first.id), InvoiceState::Draft));
+        assert_eq!(available(&stage).await, -40_000);
+        assert_eq!(bill_after_all(&stage, &first).await.unwrap_err().code, "invoice_billed_again");
+        let log = engine::audit::list(stage.engine.parts(), &stage.caller, Some(1), None).await.unwrap().data;
+        assert_eq!((log[0].action.as_str(), &log[0].detail["of_number"]), ("invoice.billed_again", &json!("INV-000001")));
+        adds_up(&stage).await;
+        // A draft that was dropped is billed after all like any other.
+        void(&stage, &draft).await;
+        let third = issue(&stage, &bill_after_all(&stage, &draft).await.unwrap()).await;
+        assert_eq!(bill_after_all(&stage, &first).await.unwrap_err().code, "invoice_billed_again");
+        pay(&stage, &third).await;
+        pay(&stage, &second).await;
+        assert_eq!(available(&stage).await, 0);
+        adds_up(&stage).await;
+        // What was sent beyond the plan while it was given away is put right now.
+        let found = closed(&stage, "2027-02-01T02:00:00Z").await;
+        let last = found.last().unwrap();
+        let right = &last.lines[last.lines.len() - 1];
+        assert_eq!((right.description.as_str(), right.amount_micros), ("INV-000003: 1 sms messages more beyond what was included", 20_000));
+        adds_up(&stage).await;
+        // Paid, taken back and billed after all, it is to be paid again.
+        void(&stage, &third).await;
+        assert_eq!(available(&stage).await, 0);
+        bill_after_all(&stage, &third).await.unwrap();
+        assert_eq!(available(&stage).await, -30_000);
+        adds_up(&stage).await;
     }
 }

@@ -1,6 +1,7 @@
 //! Checking the books on both engines: what adds up is left alone, and every difference that is planted is found.
 
 use engine::{
+    alerts::AlertKind,
     books::{self, Verified},
     invoices::closing,
     keys::Caller,
@@ -11,7 +12,11 @@ use serde_json::{Value, json};
 use store::Scope;
 use testkit::{Stage, TestDb};
 
-use crate::plans::{set_clock, subscribed};
+use crate::{
+    alert_kinds::open,
+    alerts::minutes,
+    plans::{set_clock, subscribed},
+};
 
 fn sms(number: u32) -> Value {
     json!({"to": {"phone": format!("+4915510{number:06}")}, "channel": "sms", "content": {"text": "Hello"}})
@@ -157,6 +162,31 @@ testkit::both! {
         let told = crate::setting::column(&db, "SELECT data FROM events WHERE type = 'ledger.difference'").await;
         let told: Value = serde_json::from_str(&told).unwrap();
         assert_eq!((&told["count"], &told["differences"][0]["kind"]), (&json!(1), &json!("usage")));
+    }
+
+    async fn what_was_mended_is_over_long_before_the_next_daily_check(db: TestDb) {
+        let stage = busy(&db).await;
+        assert!(!books::again(&stage.engine).await.unwrap(), "nothing was found yet");
+        plant(&stage, "UPDATE usage_counters SET sent = sent + 1").await;
+        assert_eq!(books::watch(&stage.engine).await.unwrap(), 1);
+        let firing = async |whose: &Caller| open(&stage, whose, AlertKind::LedgerFinding).await.len();
+        minutes(&stage, 2).await;
+        assert_eq!((firing(&stage.caller).await, firing(&Caller::system(None)).await), (1, 1));
+        assert!(books::again(&stage.engine).await.unwrap());
+        minutes(&stage, 12).await;
+        assert_eq!(firing(&stage.caller).await, 1, "it still does not add up");
+
+        plant(&stage, "UPDATE usage_counters SET sent = sent - 1").await;
+        assert!(!books::again(&stage.engine).await.unwrap(), "an hour has not passed");
+        stage.world.clock.advance_ms(3_600_000);
+        assert!(books::again(&stage.engine).await.unwrap());
+        assert!(!books::again(&stage.engine).await.unwrap(), "another node comes second");
+        minutes(&stage, 12).await;
+        assert_eq!((firing(&stage.caller).await, firing(&Caller::system(None)).await), (0, 0));
+        stage.world.clock.advance_ms(3_600_000);
+        assert!(!books::again(&stage.engine).await.unwrap(), "nothing is left to look at");
+        let told = crate::setting::column(&db, "SELECT data FROM events WHERE type = 'ledger.difference'").await;
+        assert_eq!(told.lines().count(), 1, "looking again tells nobody twice");
     }
 
     async fn the_installation_is_checked_once_a_day_by_whoever_comes_first(db: TestDb) {

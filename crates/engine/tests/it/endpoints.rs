@@ -128,7 +128,21 @@ testkit::both! {
         let exchanges = column(&db, "SELECT exchange FROM attempts WHERE exchange LIKE '%audit.example%'").await;
         assert!(exchanges.contains("/hooks?token=••••&v=••••\\n") && !exchanges.contains("hush"), "{exchanges}");
         let told = column(&db, "SELECT detail FROM audit_log WHERE action LIKE 'endpoint.%'").await;
-        assert!(told.matches("/hooks?secret:").count() == 3 && !told.contains("hush"), "{told}");
+        assert!(told.matches("https://audit.example/secret:").count() == 3 && !told.contains("hush") && !told.contains("/hooks"), "{told}");
+        endpoints::delete(&stage.engine, &stage.caller, made.id).await.unwrap();
+        let told = column(&db, "SELECT detail FROM audit_log WHERE action = 'endpoint.deleted'").await;
+        assert!(told.contains("https://audit.example/secret:") && !told.contains("hush"), "{told}");
+        // Some services have the password in the path; what stands for it tells whether it is the same.
+        let made = make(&stage, json!({ "url": "https://chat.example/services/T0/hush-hush-hush", "events": ["message.accepted"] })).await;
+        let change = body(json!({ "description": "Chat" }));
+        endpoints::patch(&stage.engine, &stage.caller, made.id, change).await.unwrap();
+        let change = body(json!({ "url": "https://chat.example/" }));
+        endpoints::patch(&stage.engine, &stage.caller, made.id, change).await.unwrap();
+        let told = column(&db, "SELECT detail FROM audit_log WHERE detail LIKE '%chat.example%' OR detail LIKE '%Chat%' ORDER BY id").await;
+        let told: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((told.len(), &told[1]["url"]), (3, &serde_json::Value::Null), "only the description changed");
+        assert_eq!((&told[2]["url"]["from"], &told[2]["url"]["to"]), (&told[0]["url"], &json!("https://chat.example/")));
+        assert!(told[0]["url"].as_str().unwrap().starts_with("https://chat.example/secret:") && !told[0].to_string().contains("hush"), "{told:?}");
     }
 
     async fn events_are_posted_signed_and_once(db: TestDb) {

@@ -341,8 +341,11 @@ testkit::both! {
         assert_ne!(stage.try_send(marketing, None).await.map_err(|error| error.code), Err("subscription_past_due"));
         assert_eq!(told(&stage).await, ["invoice.issued", "invoice.overdue", "invoice.paid"]);
         // Who did it is on record, also where it was nobody.
-        let log = crate::setting::column(&db, "SELECT actor || ' ' || action FROM audit_log WHERE action LIKE 'invoice.%' ORDER BY id").await;
+        let log = crate::setting::column(&db, "SELECT actor || ' ' || action FROM audit_log WHERE action LIKE 'invoice.%' AND acted_in IS NULL ORDER BY id").await;
         assert_eq!(log.lines().collect::<Vec<_>>(), ["system invoice.issued", "system invoice.overdue", "system invoice.paid"]);
+        // What becomes of an invoice is the operator's business as well, and stays when the tenant is gone.
+        let log = crate::setting::column(&db, "SELECT action FROM audit_log WHERE action LIKE 'invoice.%' AND acted_in IS NOT NULL ORDER BY id").await;
+        assert_eq!(log.lines().collect::<Vec<_>>(), ["invoice.issued", "invoice.paid"]);
     }
 
     async fn a_credit_note_is_nothing_to_be_paid_and_a_payment_is_not_older_than_what_it_pays(db: TestDb) {

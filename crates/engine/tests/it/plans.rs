@@ -411,6 +411,31 @@ testkit::both! {
         assert_eq!(engine::books::verify(&db.db).await.unwrap().differences, [], "what is told anew is told once");
     }
 
+    async fn a_plan_the_tenant_had_before_tells_its_marks_anew_and_only_then(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-10T12:00:00Z", "UTC", json!([{"channel": "sms", "included": 10}])).await;
+        let warned = |percents: &[i64]| percents.iter().map(|percent| ("quota.warning".to_owned(), *percent)).collect::<Vec<_>>();
+        let before = subscribe(&stage, json!({})).await.plan.unwrap().id;
+        set_clock(&stage, "2026-11-10T12:10:00Z");
+        for number in 0..9 {
+            stage.send(sms(number)).await;
+        }
+        set_clock(&stage, "2026-11-10T13:00:00Z");
+        let larger = plan(&stage, json!([{"channel": "sms", "included": 20}])).await;
+        subscribe(&stage, json!({ "plan_id": larger })).await;
+        assert_eq!(told(&stage).await, warned(&[80, 90]), "9 of 20 are no reason");
+        set_clock(&stage, "2026-11-10T14:00:00Z");
+        subscribe(&stage, json!({ "plan_id": before })).await;
+        assert_eq!(told(&stage).await, warned(&[80, 90, 90]), "the tenant has little left again");
+        assert_eq!(engine::books::verify(&db.db).await.unwrap().differences, []);
+        // Without another plan in between it is a mistake.
+        let again = "UPDATE events SET data = (SELECT e.data FROM events e WHERE e.type = 'quota.warning' ORDER BY e.seq LIMIT 1) WHERE type = 'quota.warning'";
+        let plant = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(again, &[]).await }));
+        let planted: Result<u64, store::Error> = plant.await;
+        assert_eq!(planted.unwrap(), 3);
+        let found = engine::books::verify(&db.db).await.unwrap().differences;
+        assert!(found.len() == 1 && found[0].detail.contains("told more than once that 80 percent are used"), "{found:?}");
+    }
+
     async fn one_invoice_has_one_currency_at_every_door(db: TestDb) {
         let stage = Stage::new(&db).await;
         let parts = stage.engine.parts();

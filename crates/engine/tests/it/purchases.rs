@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use testkit::{FakeTransport, Stage, TestDb, World};
 use tidings_engine::{
     Error,
+    callbacks::OwnedRequest,
     money::{
         credits::{self, CreditsPatch, StatementQuery},
-        marks, payment_events, payments, purchases, refunds, top_ups,
+        marks, payment_events, payments, purchases, receipts, refunds, top_ups,
     },
     once::{IdempotencyKey, Repeat},
 };
@@ -123,9 +124,9 @@ impl Shop {
     }
 
     pub async fn post(&self, event: &HttpCall) -> Result<(), Error> {
-        let signature =
-            event.headers.iter().find(|(name, _)| name == "stripe-signature").map(|(_, value)| value.as_str());
-        payment_events::take(&self.stage.engine, signature, &event.body).await
+        let (headers, body) = (event.headers.clone(), event.body.clone());
+        let request = OwnedRequest { method: "POST".to_owned(), headers, body, ..OwnedRequest::default() };
+        payment_events::take(&self.stage.engine, &request, None).await
     }
 
     /// Posts what Stripe has to tell, the last first and each twice: nothing may depend on the order.
@@ -207,6 +208,15 @@ impl Shop {
     pub async fn all_refunds(&self) -> Vec<Value> {
         let page = refunds::list(self.parts(), &self.stage.caller, None, None).await.unwrap();
         page.data.iter().map(|refund| serde_json::to_value(refund).unwrap()).collect()
+    }
+
+    /// What stands on a purchase's receipt, without spaces.
+    pub async fn receipt(&self, purchase: &Value) -> Result<String, Error> {
+        let id = purchase["id"].as_str().unwrap();
+        let (name, pdf) = receipts::document(&self.stage.engine, &self.stage.caller, id.parse().unwrap()).await?;
+        assert_eq!(name, format!("receipt-{id}.pdf"));
+        let text = lopdf::Document::load_mem(&pdf).unwrap().extract_text(&[1]).unwrap();
+        Ok(text.split_whitespace().collect())
     }
 
     /// The kinds of movements, oldest first.
@@ -291,6 +301,35 @@ testkit::both! {
         shop.tell().await;
         assert_eq!(shop.balance().await, (5 * M, 5 * M));
         assert_eq!(shop.all().await.len(), 1);
+    }
+
+    async fn what_was_bought_has_a_receipt(db: TestDb) {
+        let shop = Shop::open(&db).await;
+        // In Kolkata it is the next day.
+        shop.stage.world.clock.set("2026-11-28T20:00:00Z".parse().unwrap());
+        let zone = serde_json::from_value(json!({"timezone": "Asia/Kolkata"})).unwrap();
+        tidings_engine::tenants::patch(shop.parts(), &shop.stage.caller, shop.stage.tenant, zone).await.unwrap();
+        let seller = json!({"seller": {"name": "Host GmbH", "address": ["Hafenstr. 1"], "tax_id": "DE987654321"}});
+        let operator = tidings_engine::keys::Caller::system(None);
+        let seller = serde_json::from_value(seller).unwrap();
+        tidings_engine::invoices::settings::patch(shop.parts(), &operator, seller).await.unwrap();
+        let bought = shop.try_buy(json!({"amount_micros": 50 * M, "reference": "bank transfer 7"}), None).await.unwrap();
+        let id = bought["id"].as_str().unwrap();
+        let golden = format!(
+            "HostGmbHReceipt{id}FromHostGmbHHafenstr.1TaxID:DE987654321BilledtoAcmeNumber{id}Date29November2026Paymentbanktransfer7\
+            DescriptionAmountPrepaidcredit50.00TotalUSD50.00AlreadypaidUSD-50.00AmountdueUSD0.00"
+        );
+        assert_eq!(shop.receipt(&bought).await.unwrap(), format!("{golden}HostGmbHPage1of1"));
+        let back = json!({"purchase_id": id, "amount_micros": 20 * M, "reason": "too much"});
+        shop.refund(back).await.unwrap();
+        let after = shop.receipt(&bought).await.unwrap();
+        assert_eq!(after, format!("{golden}NotesOfit20.00USDwasgivenback.HostGmbHPage1of1"));
+        // Nothing is paid yet.
+        let open = shop.buy(5 * M).await;
+        assert_eq!(shop.receipt(&open).await.unwrap_err().code, "purchase_not_paid");
+        shop.on_page(&open, "paid", CARD);
+        shop.tell().await;
+        assert!(shop.receipt(&open).await.unwrap().contains("Paymentpi_"));
     }
 
     async fn refusals_name_what_is_wrong(db: TestDb) {
@@ -428,6 +467,7 @@ testkit::both! {
         shop.tell().await;
         shop.jobs().await;
         assert_eq!(top_ups::method(shop.parts(), &shop.stage.caller).await.unwrap().name, "visa •••• 4242");
+        assert!(!shop.receipt(&first).await.unwrap().contains("visa"), "which card paid before it was kept nobody told");
         let spend = async |micros: i64| {
             let take = serde_json::from_value(json!({"amount_micros": -micros, "reason": "spent"})).unwrap();
             credits::adjust(shop.parts(), &shop.stage.caller, &Repeat::NONE, take).await.unwrap();
@@ -441,7 +481,10 @@ testkit::both! {
         shop.tell().await;
         shop.jobs().await;
         assert_eq!(shop.balance().await, (13 * M, 15 * M));
-        assert_eq!(shop.all().await.len(), 2);
+        let all = shop.all().await;
+        assert_eq!(all.len(), 2);
+        let by_itself = all.iter().find(|purchase| purchase["is_top_up"] == true).unwrap();
+        assert!(shop.receipt(by_itself).await.unwrap().contains("Paidwithvisa••••4242"));
         spend(10 * M).await;
         shop.jobs().await;
         assert_eq!(shop.balance().await, (13 * M, 25 * M));

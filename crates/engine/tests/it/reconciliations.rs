@@ -501,6 +501,32 @@ testkit::both! {
         assert_eq!((figures(&view), &view["elsewhere"], found), ([3, 3, 3, 0, 0, 0], &json!(2), vec![]));
     }
 
+    async fn what_a_tenant_sent_that_is_gone_is_no_difference_for_three_months(db: TestDb) {
+        let (desk, account) = Desk::with_twilio(&db).await;
+        let other = crate::hooks::neighbour(&desk.stage).await;
+        let settings = json!({"account_sid": format!("AC{:032}", 1), "auth_token": "0123456789abcdef0123456789abcdef"});
+        other.account("twilio", settings, Some("+15550100001")).await;
+        desk.send((0..3).map(|number| format!("+49151111100{number}"))).await;
+        for number in 0..2 {
+            other.send(json!({"to": {"phone": format!("+49151111200{number}")}, "channel": "sms", "content": {"text": "Hi"}})).await;
+        }
+        other.dispatch().await;
+        let basic = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMTowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==";
+        let path = format!("/2010-04-01/Accounts/AC{:032}/Messages.json", 1);
+        desk.sends_without_us("twilio", &path, basic, "application/x-www-form-urlencoded", "To=%2B491511234567&From=%2B15550100001&Body=Hi");
+        crate::bills::delete(&other).await;
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM messages").await, "3");
+        desk.stage.world.clock.advance_ms(3_600_000);
+        let (view, found) = desk.compare(account, 2, None).await;
+        assert_eq!((figures(&view), &view["elsewhere"]), ([3, 4, 3, 1, 0, 0], &json!(2)));
+        assert_eq!(found.len(), 1, "what nobody here sent is found all the same");
+        desk.stage.world.clock.advance_ms(92 * 86_400_000);
+        assert_eq!(reconciliations::removed::forget(&desk.stage.engine).await.unwrap(), 0);
+        desk.stage.world.clock.advance_ms(86_400_000);
+        assert_eq!(reconciliations::removed::forget(&desk.stage.engine).await.unwrap(), 2);
+        assert_eq!(column(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM removed_messages").await, "0");
+    }
+
     async fn segments_the_list_says_are_compared_and_paid(db: TestDb) {
         let (desk, account) = Desk::with_twilio(&db).await;
         // A messaging service says the parts later; two messages differ, one of them in its price as well.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{
     books::{self, Verified},
-    invoices::{self, InvoiceView, InvoicesQuery, closing, settings},
+    invoices::{self, InvoiceView, InvoicesQuery, closing, digest, settings},
     keys::Caller,
     money::{credits, prices},
     once::Repeat,
@@ -105,18 +105,8 @@ const ELSE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "subscriptions",
-        &[
-            "tenant_id",
-            "trial_ends_at",
-            "past_due_since",
-            "forgiven_until",
-            "cancel_said_at",
-            "customer",
-            "recount_at",
-            "created_at",
-            "updated_at",
-        ],
-        "as the operator set it",
+        &["tenant_id", "recount_at", "created_at", "updated_at"],
+        "a key, what is still to be counted, and dates of no amount",
     ),
     ("quota_counters", &["tenant_id", "channel", "ends_at"], "keys: told as counters that are gone"),
     ("quota_counters", &["warned_of"], "how large the plan was that the tenant was last told of"),
@@ -197,6 +187,8 @@ impl World {
         settings::patch(shop.parts(), &operator(), serde_json::from_value(taxes).unwrap()).await.unwrap();
         let billed = hooks::neighbour(&shop.stage).await;
         let gone = hooks::neighbour(&shop.stage).await;
+        // Of an earlier Tidings there are no invoices; that is looked for from now on.
+        assert_eq!(digest::record_earlier(&billed.engine).await.unwrap(), 0);
         let world = Self { gone: gone.tenant, shop, billed };
         world.pay(db).await;
         world.send(&gone).await;
@@ -316,6 +308,12 @@ impl World {
         let by_hand = serde_json::from_value(json!({"issues_by_itself": false})).unwrap();
         settings::patch(ahead.engine.parts(), &operator(), by_hand).await.unwrap();
         self.close("2027-03-01T02:00:00Z").await;
+        assert_eq!(
+            closing::note_overdue(&ahead.engine).await.unwrap(),
+            2,
+            "who pays afterwards, and the one that is gone soon"
+        );
+        assert_eq!(digest::record_earlier(&ahead.engine).await.unwrap(), 0, "each was told of when it was issued");
         // Under way, with what was set aside for it.
         for stage in [ahead, billed] {
             let mut later = to("+4915112345600");
@@ -617,6 +615,13 @@ const BILLS: &[Plant] = &[
     p("subscriptions", "", "", NOTHING, "billing", Billed),
     p("subscriptions", "plan_id", "tenant_id", NOTHING, "billing", Billed),
     p("subscriptions", "canceled_at", "NULL, closes_at = NULL", NOTHING, "billing", Billed),
+    p("subscriptions", "canceled_at", "closes_at", NOTHING, "billing", Billed),
+    p("subscriptions", "cancel_said_at", "created_at", NOTHING, "billing", Billed),
+    p("subscriptions", "trial_ends_at", "billed_until", NOTHING, "billing", Billed),
+    p("subscriptions", "past_due_since", "NULL", NOTHING, "billing", Billed),
+    p("subscriptions", "past_due_since", "counted_from", NOTHING, "billing", Billed),
+    p("subscriptions", "forgiven_until", "closes_at", NOTHING, "billing", Billed),
+    p("subscriptions", "customer", "'{}'", NOTHING, "billing", Billed),
     p("subscriptions", "counted_from", "billed_until", NOTHING, "billing", Billed),
     p("subscriptions", "billed_until", "counted_from", NOTHING, "billing", Billed),
     p("subscriptions", "billed_until", "closes_at", NOTHING, "billing", Billed),
@@ -665,6 +670,29 @@ const BILLS: &[Plant] = &[
     p("invoices", "paid_at", "issued_at, payment = 'x'", "state = 'void'", "invoice", Billed),
     p("invoices", "payment", "NULL", "state = 'paid' AND total > 0", "invoice", Billed),
     p("invoices", "voided_at", "NULL", "state = 'void'", "invoice", Billed),
+    // Each fits the rest, and the operator's log tells something else.
+    p("invoices", "id", "tenant_id", "state = 'issued'", "invoice", Billed),
+    p("invoices", "state", "'paid', paid_at = issued_at, payment = 'cash'", "state = 'issued'", "invoice", Billed),
+    p("invoices", "state", "'void', voided_at = created_at", "state = 'draft'", "invoice", Billed),
+    p("invoices", "paid_at", "ends_at", "state = 'paid' AND total > 0", "invoice", Billed),
+    p("invoices", "payment", "'cash'", "state = 'paid' AND total > 0", "invoice", Billed),
+    p("invoices", "voided_at", "ends_at", "state = 'void'", "invoice", Billed),
+    p(
+        "invoices",
+        "body",
+        "REPLACE(body, 'billing@acme.example', 'billing@other.example')",
+        "state = 'issued'",
+        "invoice",
+        Billed,
+    ),
+    p(
+        "invoices",
+        "body",
+        "REPLACE(body, '\"name\":\"Host\"', '\"name\":\"Ghost\"')",
+        "state = 'issued'",
+        "invoice",
+        Billed,
+    ),
     p("invoices", "body", "'{'", "state = 'issued'", "invoice", Billed),
     p(
         "invoices",
@@ -875,6 +903,54 @@ testkit::both! {
     async fn what_is_wrong_with_a_bill_is_told(db: TestDb) {
         let world = World::new(&db).await;
         plant_each(&db, &world, BILLS).await;
+    }
+
+    async fn a_bill_that_loses_its_fee_with_all_that_goes_with_it_is_told(db: TestDb) {
+        let world = World::new(&db).await;
+        let tenant = world.billed.tenant;
+        let no_fee = "its plan costs 30000000 a month, and of that it bills 0";
+        for (state, expected) in [("issued", vec!["does not say what it said when it became final", no_fee]), ("draft", vec![no_fee])] {
+            let only = format!("state = '{state}' AND tenant_id = {}", literal(&db, tenant));
+            let body = crate::setting::column(&db, format!("SELECT body FROM invoices WHERE {only}").leak()).await;
+            let mut body: Value = serde_json::from_str(&body).unwrap();
+            let of_plan = |line: &Value| ["fee", "included", "overage"].contains(&line["kind"].as_str().unwrap());
+            let lines: Vec<Value> = body["lines"].as_array().unwrap().iter().filter(|line| !of_plan(line)).cloned().collect();
+            let net: i64 = lines.iter().map(|line| line["amount_micros"].as_i64().unwrap()).sum();
+            // 19 percent in whole cents.
+            let tax = (net * 19 + 500_000) / 1_000_000 * 10_000;
+            (body["lines"], body["net"], body["taxes"][0]["amount_micros"]) = (json!(lines), json!(net), json!(tax));
+            let text = body.to_string().replace('\'', "''");
+            let written_over = format!("UPDATE invoices SET total = {}, body = '{text}' WHERE {only}", net + tax);
+            let seen = with(&db, "invoices", written_over).await.unwrap().differences;
+            for expected in expected {
+                assert!(seen.iter().any(|one| one.tenant_id == Some(tenant) && one.detail.contains(expected)), "{state}: {expected} is not in {seen:?}");
+            }
+            assert!(!seen.iter().any(|one| one.detail.contains("come to")), "all of it adds up: {seen:?}");
+        }
+    }
+
+    async fn an_invoice_that_is_gone_with_its_number_and_one_that_was_made_up_are_told(db: TestDb) {
+        let world = World::new(&db).await;
+        let newest = "number = (SELECT MAX(i.number) FROM invoices i WHERE i.number LIKE 'INV-%')";
+        let forge = [
+            format!("CREATE TABLE forged AS SELECT * FROM invoices WHERE {newest}"),
+            "UPDATE forged SET id = tenant_id, number = 'INV-000099', starts_at = issued_at, ends_at = due_at".to_owned(),
+            "INSERT INTO invoices SELECT * FROM forged".to_owned(),
+        ];
+        run(&db, forge.to_vec()).await.unwrap();
+        let seen = verify(&db).await.differences;
+        assert!(seen.iter().any(|one| one.detail.starts_with("INV-000099: it is issued, and no entry of the operator's log says who made it so")), "{seen:?}");
+        let remove = [
+            "DELETE FROM invoices WHERE number = 'INV-000099'".to_owned(),
+            format!("DELETE FROM invoices WHERE {newest}"),
+            "UPDATE invoice_series SET last_number = last_number - 1 WHERE series = 'INV-'".to_owned(),
+            "DROP TABLE forged".to_owned(),
+        ];
+        run(&db, remove.to_vec()).await.unwrap();
+        let seen = verify(&db).await.differences;
+        let gone: Vec<_> = seen.iter().filter(|one| one.detail.contains("is gone, and the operator's log tells of it")).collect();
+        assert!(gone.len() == 1 && [Some(world.billed.tenant), Some(world.gone)].contains(&gone[0].tenant_id), "{seen:?}");
+        assert!(!seen.iter().any(|one| one.detail.contains("was given and has no invoice")), "its series knows nothing of it: {seen:?}");
     }
 
     async fn a_sum_by_half_hour_that_is_wrong_is_told(db: TestDb) {

@@ -385,6 +385,26 @@ testkit::both! {
         assert_eq!(health(first).await.last_error, None);
     }
 
+    async fn what_is_not_answered_is_waited_for_longest_and_a_refusal_is_an_answer(db: TestDb) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let (stage, first, _) = two(&db, move || match count.fetch_add(1, Ordering::SeqCst) {
+            0 => broken_before("connect_refused"),
+            _ => http_answer(503, r#"{"code": 20503, "message": "Service unavailable", "status": 503}"#),
+        }).await;
+        let sends = async || {
+            stage.send(sms(KENYA)).await;
+            stage.dispatch().await;
+            accounts::health_of(stage.engine.parts(), &stage.caller, first).await.unwrap().last_24h
+        };
+        let told = sends().await;
+        assert_eq!((told.attempts, told.unavailable), (1, 1));
+        assert_eq!((told.p50_ms, told.p95_ms), (Some(30_000), Some(30_000)), "the refused connection broke at once");
+        let told = sends().await;
+        assert_eq!((told.attempts, told.unavailable, told.unknown), (2, 1, 1));
+        assert_eq!((told.p50_ms, told.p95_ms), (Some(50), Some(30_000)), "the provider said at once that it was out of order");
+    }
+
     async fn the_best_rate_is_that_of_real_messages(db: TestDb) {
         let stage = Stage::new(&db).await;
         let (good, bad) = (stage.account("sandbox", json!({}), None).await, stage.account("sandbox", json!({}), None).await);

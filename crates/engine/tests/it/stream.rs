@@ -28,7 +28,7 @@ async fn subscribe(stage: &Stage, after: Option<EventId>, filters: &[&str]) -> R
 }
 
 /// Takes what is there now: hints and looks included, as a second passes.
-async fn drain(stage: &Stage, stream: &mut Subscription) -> Vec<Frame> {
+pub async fn drain(stage: &Stage, stream: &mut Subscription) -> Vec<Frame> {
     let mut frames = Vec::new();
     for _ in 0..4 {
         while let Some(frame) = settled(stage, stream).await {
@@ -62,7 +62,7 @@ fn ids(frames: &[Frame]) -> Vec<EventId> {
     frames.iter().filter_map(id).collect()
 }
 
-fn kinds(frames: &[Frame]) -> Vec<&str> {
+pub fn kinds(frames: &[Frame]) -> Vec<&str> {
     let mut kinds = Vec::new();
     for frame in frames {
         kinds.push(match frame {

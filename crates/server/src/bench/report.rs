@@ -120,6 +120,32 @@ impl Phase {
     }
 }
 
+impl Cost {
+    /// Adds what another stretch of work cost in all.
+    pub fn add(&mut self, other: Self) {
+        let sum = |a: Option<f64>, b: Option<f64>| a.or(b).map(|_| a.unwrap_or(0.0) + b.unwrap_or(0.0));
+        *self = Self {
+            cpu_us: self.cpu_us + other.cpu_us,
+            database_cpu_us: sum(self.database_cpu_us, other.database_cpu_us),
+            peak_mib: self.peak_mib.max(other.peak_mib),
+            syncs: sum(self.syncs, other.syncs),
+            written_bytes: self.written_bytes + other.written_bytes,
+        };
+    }
+
+    /// What each of `count` messages cost, of what they cost in all.
+    pub fn each(self, count: u64) -> Self {
+        let each = |all: f64| all / count.max(1) as f64;
+        Self {
+            cpu_us: each(self.cpu_us),
+            database_cpu_us: self.database_cpu_us.map(each),
+            peak_mib: self.peak_mib,
+            syncs: self.syncs.map(each),
+            written_bytes: each(self.written_bytes),
+        }
+    }
+}
+
 impl Latency {
     /// The percentiles of some waits, in microseconds. Sorts them.
     pub fn of(waits_us: &mut [u64]) -> Option<Self> {

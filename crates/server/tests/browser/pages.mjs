@@ -102,6 +102,7 @@ export const PAGES = [
   ["operator-bills", "/console/operator/invoices"],
   ["bill-settings", "/console/operator/invoices/settings"],
   ["payments", "/console/operator/payments"],
+  ["payment-callbacks", "/console/operator/payments/callbacks"],
   ["demos", "/console/demos"],
   ["prices", "/console/operator/prices"],
   ["prices-new", "/console/operator/prices/new"],

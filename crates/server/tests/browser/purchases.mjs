@@ -67,7 +67,8 @@ await story("somebody changes their mind, and pays later from the list", async (
 
 await story("the operator gives a part of it back", async () => {
   await page.goto("/console/billing/purchases");
-  await page.getByRole("link", { name: "50.00 USD" }).click();
+  await page.getByRole("link", { name: "Receipt of 50.00 USD" }).waitFor();
+  await page.getByRole("link", { name: "50.00 USD", exact: true }).click();
   await page.getByRole("button", { name: "Give back" }).click();
   await page.getByRole("dialog").getByLabel("Amount in USD").fill("10");
   await page.getByLabel("Reason").fill("goodwill");

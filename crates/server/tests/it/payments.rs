@@ -84,6 +84,13 @@ testkit::both! {
         let forged = json!({"id": "evt_1", "type": "checkout.session.completed", "data": {"object": {}}});
         let refused = Client::new(server.url(), "").ask("POST", "/hooks/stripe", &[("stripe-signature", "t=1,v1=00")], &forged);
         assert_eq!((refused.status, refused.json()["code"].as_str()), (401, Some("invalid_signature")));
+
+        // What Stripe told stands in the operator's callback log, and so does what was refused.
+        let mut outside = Client::new(server.url(), OPERATOR_KEY);
+        let log = outside.get(&format!("/v1/callback-log?tenant_id={tenant}&event_type=checkout.session.completed"));
+        assert_eq!((log["data"].as_array().unwrap().len(), log["data"][0]["told"][0]["purchase_id"].as_str()), (1, Some(id)));
+        let refused = outside.get("/v1/callback-log?verdict=invalid");
+        assert_eq!((&refused["data"][0]["path"], &refused["data"][0]["size"]), (&json!("/hooks/stripe"), &json!(forged.to_string().len())));
         server.stop(Signal::TERM);
         simulator.stop(Signal::TERM);
     }

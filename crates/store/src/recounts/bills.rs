@@ -1,5 +1,7 @@
 //! Invoices against one another and against the ledger.
 
+use std::collections::BTreeSet;
+
 use model::{Channel, InvoiceId, TenantId, Timestamp};
 
 use super::{Found, found};
@@ -24,6 +26,40 @@ pub async fn given_numbers(tx: &mut Tx, numbers: &[String]) -> Result<Vec<String
     }
     let rows = tx.match_many("SELECT number FROM invoices", &given, "").await?;
     rows.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// Which of these invoices there are.
+pub async fn there_are(tx: &mut Tx, ids: &[InvoiceId]) -> Result<BTreeSet<InvoiceId>, Error> {
+    let mut given = Given::new(&[("id", Kind::Id)]);
+    for id in ids {
+        given.row([id]);
+    }
+    let rows = tx.match_many("SELECT id FROM invoices", &given, "").await?;
+    rows.into_iter().map(|mut row| row.get(0)).collect()
+}
+
+/// An entry of the operator's log that says what became of an invoice or a credit note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidOfInvoice {
+    /// Its place in the chain.
+    pub number: i64,
+    /// About which one: its id.
+    pub subject: String,
+    /// Whose that is.
+    pub tenant_id: Option<TenantId>,
+}
+
+/// What the operator's log says of invoices that have or had a number, or were dropped, after a place in its chain; in the order of that.
+pub async fn said_of_invoices(
+    tx: &mut Tx,
+    operator: TenantId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<SaidOfInvoice>, Error> {
+    let sql = "SELECT number, subject, acted_in FROM audit_log WHERE tenant_id = $1 AND number > $2
+        AND action IN ('invoice.issued', 'invoice.recorded', 'invoice.paid', 'invoice.voided') ORDER BY number LIMIT $3";
+    let read = |mut row: Row| Ok(SaidOfInvoice { number: row.get(0)?, subject: row.get(1)?, tenant_id: row.get(2)? });
+    tx.rows(sql, &[&operator, &after, &limit]).await?.into_iter().map(read).collect()
 }
 
 /// An entry that a tenant's invoice may have made.

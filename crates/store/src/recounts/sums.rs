@@ -136,11 +136,11 @@ pub async fn overlapping(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Fo
     .await
 }
 
-/// The data of a tenant's events that told how much of its plan is used, as far as they are kept.
-pub async fn quota_notices(tx: &mut Tx, tenant: TenantId) -> Result<Vec<String>, Error> {
+/// When a tenant was told how much of its plan is used, and the data of the event, as far as they are kept; in the order in which it was told.
+pub async fn quota_notices(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(Timestamp, String)>, Error> {
     let sql =
-        "SELECT data FROM events WHERE tenant_id = $1 AND type IN ('quota.warning', 'quota.reached') ORDER BY seq";
-    tx.rows(sql, &[&tenant]).await?.into_iter().map(|mut row| row.get(0)).collect()
+        "SELECT at, data FROM events WHERE tenant_id = $1 AND type IN ('quota.warning', 'quota.reached') ORDER BY seq";
+    tx.rows(sql, &[&tenant]).await?.into_iter().map(|mut row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 /// The tenant's messages to people, of those accepted since an instant, that do not say what its clock showed.

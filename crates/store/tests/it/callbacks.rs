@@ -3,7 +3,7 @@
 use model::{AccountId, CallbackId, Channel, InboundId, Purpose, TenantId, Timestamp};
 use store::{
     Db, Error, Scope, Tx,
-    callback_log::{self, Callback, Filter},
+    callback_log::{self, Callback, Event, Filter},
     inbound::{self, Inbound},
     reports::{self, EarlyReport},
     usage::{self, Counts, Key},
@@ -38,7 +38,14 @@ fn callback(tenant: TenantId, account: AccountId, seconds: i64, dedupe: Option<&
         unmatched: 0,
         repeats: 0,
         told: Some(r#"[{"fact":"delivered"}]"#.to_owned()),
+        event: Event::default(),
     }
+}
+
+/// An event of the operator's payment provider that came `seconds` after 1970.
+fn event(seconds: i64, dedupe: Option<&str>, about: Option<TenantId>) -> Callback {
+    let event = Event { kind: Some("refund.updated".to_owned()), id: Some(format!("evt_{seconds}")), about };
+    Callback { event, told: None, ..callback(TenantId::from_ulid(0), AccountId::from_ulid(0), seconds, dedupe) }
 }
 
 async fn write<T: Send + 'static>(
@@ -88,8 +95,8 @@ testkit::both! {
         };
         assert_eq!(list(Filter::default(), 9).await, [(4, 2_048, 5_000), (2, 2_048, 5_000)]);
         assert_eq!(list(Filter::default(), 2).await, [(1, 2_048, 5_000)]);
-        assert_eq!(list(Filter { account_id: Some(TWO), verdict: None }, 9).await, [(2, 2_048, 5_000)]);
-        assert_eq!(list(Filter { account_id: Some(ONE), verdict: Some("valid") }, 9).await, [(1, 2_048, 5_000)]);
+        assert_eq!(list(Filter { account_id: Some(TWO), ..Filter::default() }, 9).await, [(2, 2_048, 5_000)]);
+        assert_eq!(list(Filter { account_id: Some(ONE), verdict: Some("valid"), ..Filter::default() }, 9).await, [(1, 2_048, 5_000)]);
         insert(&db, vec![Callback { body: Vec::new(), size: 0, ..callback(ACME, ONE, 8, None) }]).await;
         assert_eq!(list(Filter::default(), 9).await[0], (8, 0, 0));
         let (found, foreign) = write(&db, |tx| Box::pin(async move {
@@ -104,24 +111,66 @@ testkit::both! {
 
     async fn old_requests_are_forgotten_tenant_by_tenant(db: TestDb) {
         insert(&db, (1..=5).map(|n| callback(ACME, ONE, n, None)).chain((1..=3).map(|n| callback(OTHER, TWO, n, None))).collect()).await;
-        let step = |after: TenantId| {
+        let step = |after: Option<TenantId>| {
             let db = &db;
             async move {
                 let purged = write(db, move |tx| Box::pin(async move { callback_log::purge(tx, after, at(4), 2).await })).await;
                 (purged.removed, purged.tenant)
             }
         };
-        let start = TenantId::from_ulid(0);
-        assert_eq!(step(start).await, (2, Some(ACME)));
-        assert_eq!(step(start).await, (1, Some(ACME)));
-        assert_eq!(step(ACME).await, (2, Some(OTHER)));
-        assert_eq!(step(ACME).await, (1, Some(OTHER)));
-        assert_eq!(step(ACME).await, (0, None), "nothing of theirs is left");
-        assert_eq!(step(OTHER).await, (0, None));
+        let operator = TenantId::from_ulid(0);
+        write(&db, |tx| Box::pin(async move { callback_log::put(tx, &event(1, None, None), false).await })).await;
+        assert_eq!(step(None).await, (1, Some(operator)), "the operator's own come first");
+        assert_eq!(step(Some(operator)).await, (2, Some(ACME)));
+        assert_eq!(step(Some(operator)).await, (1, Some(ACME)));
+        assert_eq!(step(Some(ACME)).await, (2, Some(OTHER)));
+        assert_eq!(step(Some(ACME)).await, (1, Some(OTHER)));
+        assert_eq!(step(Some(ACME)).await, (0, None), "nothing of theirs is left");
+        assert_eq!(step(Some(OTHER)).await, (0, None));
         let left = write(&db, |tx| Box::pin(async move {
             callback_log::list(tx, ACME, &Filter::default(), CallbackId::from_ulid(u128::MAX), 10).await
         })).await;
         assert_eq!(left.len(), 2);
+    }
+
+    async fn an_event_that_comes_again_is_counted_and_says_what_is_new(db: TestDb) {
+        let put = |row: Callback, is_news: bool| write(&db, move |tx| Box::pin(async move { callback_log::put(tx, &row, is_news).await }));
+        let told = |text: &str| Some(text.to_owned());
+        put(Callback { told: told("first"), unmatched: 1, ..event(1, Some("k"), None) }, false).await;
+        put(Callback { told: told("same"), unmatched: 1, ..event(2, Some("k"), Some(ACME)) }, false).await;
+        put(event(3, None, None), false).await;
+        put(event(4, None, None), false).await;
+        let list = |filter: Filter| {
+            let db = &db;
+            async move {
+                let (operator, end) = (TenantId::from_ulid(0), CallbackId::from_ulid(u128::MAX));
+                write(db, move |tx| Box::pin(async move { callback_log::list(tx, operator, &filter, end, 10).await })).await
+            }
+        };
+        let seen = list(Filter::default()).await;
+        assert_eq!(seen.iter().map(|row| row.received_at.as_seconds()).collect::<Vec<_>>(), [4, 3, 1]);
+        assert_eq!((seen[2].repeats, &seen[2].told, seen[2].event.about), (1, &told("first"), None));
+        put(Callback { told: told("second"), unmatched: 0, ..event(5, Some("k"), Some(ACME)) }, true).await;
+        let seen = list(Filter { about: Some(ACME), ..Filter::default() }).await;
+        assert_eq!((seen.len(), seen[0].repeats, &seen[0].told, seen[0].unmatched), (1, 2, &told("second"), 0));
+        assert_eq!(list(Filter { event_id: Some("evt_3".to_owned()), ..Filter::default() }).await.len(), 1);
+        assert_eq!(list(Filter { event_type: Some("refund.updated".to_owned()), ..Filter::default() }).await.len(), 3);
+        assert_eq!(list(Filter { event_type: Some("charge.refunded".to_owned()), ..Filter::default() }).await.len(), 0);
+    }
+
+    async fn of_refused_requests_the_newest_stay(db: TestDb) {
+        for seconds in 1..=6 {
+            let row = event(seconds, (seconds == 1).then_some("valid"), None);
+            write(&db, move |tx| Box::pin(async move { callback_log::put(tx, &row, false).await })).await;
+        }
+        insert(&db, vec![callback(ACME, ONE, 1, None)]).await;
+        let operator = TenantId::from_ulid(0);
+        let trim = || write(&db, move |tx| Box::pin(async move { callback_log::trim(tx, operator, "invalid", 2, 2).await }));
+        assert_eq!([trim().await, trim().await, trim().await], [2, 1, 0]);
+        let left = write(&db, move |tx| Box::pin(async move {
+            callback_log::list(tx, operator, &Filter::default(), CallbackId::from_ulid(u128::MAX), 10).await
+        })).await;
+        assert_eq!(left.iter().map(|row| row.received_at.as_seconds()).collect::<Vec<_>>(), [6, 5, 1], "what was verified stays");
     }
 
     async fn a_message_from_a_person_is_there_once_per_account(db: TestDb) {

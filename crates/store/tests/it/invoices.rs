@@ -16,26 +16,15 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn invoice(tenant_id: TenantId, id: u128, state: &str, number: Option<&str>) -> Invoice {
+    let time = (at(id as i64 * 10), at(id as i64 * 10 + 10));
     Invoice {
-        tenant_id,
-        id: InvoiceId::from_ulid(id),
-        kind: "invoice".to_owned(),
         state: state.to_owned(),
         number: number.map(str::to_owned),
-        of_id: None,
-        currency: "EUR".to_owned(),
-        starts_at: at(id as i64 * 10),
-        ends_at: at(id as i64 * 10 + 10),
         total: 7,
         body: "{}".to_owned(),
         issued_at: number.map(|_| at(200)),
         due_at: number.map(|_| at(300)),
-        paid_at: None,
-        payment: None,
-        voided_at: None,
-        mail: Mail::default(),
-        created_at: at(100),
-        updated_at: at(100),
+        ..Invoice::draft(tenant_id, InvoiceId::from_ulid(id), "invoice", "EUR", time, at(100))
     }
 }
 

@@ -8,7 +8,7 @@ use store::{
     charge_counters::{self, Counts, Key},
     inflight::WorkerId,
     reconciliations::{self, Reconciliation, Record},
-    tenants,
+    removed_messages, tenants,
 };
 
 const ACME: TenantId = TenantId::from_ulid(10);
@@ -157,6 +157,42 @@ testkit::both! {
             let found = write!(db, |tx| accounts::ever_of_connector(tx, "twilio", before, limit).await?);
             assert_eq!(found.iter().map(|id| id.ulid()).collect::<Vec<_>>(), expected);
         }
+    }
+
+    async fn what_removed_tenants_sent_is_told_and_known_by_its_marks_for_a_time(db: TestDb) {
+        let way = |tenant: TenantId, message: u128, position: i64, id: &'static str| (tenant, MessageId::from_ulid(message), position, id);
+        let ways = [way(ACME, 2, 0, "SM2"), way(ACME, 1, 1, "SM1b"), way(ACME, 1, 0, "SM1a"), way(OTHER, 1, 0, "SM9")];
+        write!(db, |tx| for (tenant, message, position, id) in &ways {
+            let sql = "INSERT INTO former_routes (tenant_id, message_id, position, channel, address, account_id, connector, provider_message_id, sent_at, last_attempt, left_at)
+                VALUES ($1, $2, $3, 2, '', $4, 'twilio', $5, $6, 1, $6)";
+            tx.execute(sql, &[tenant, message, position, &AccountId::from_ulid(3), id, &at(7)]).await?;
+        });
+        assert!(removed_messages::is_sent("messages") && removed_messages::is_sent("former_routes") && !removed_messages::is_sent("attempts"));
+        let mut told = Vec::new();
+        for expected in [2, 1, 0] {
+            let removed = write!(db, |tx| removed_messages::remove(tx, ACME, "former_routes", 2).await?);
+            assert_eq!(removed.len(), expected);
+            assert!(removed.iter().all(|sent| sent.connector.as_deref() == Some("twilio") && sent.sent_at == Some(at(7))), "{removed:?}");
+            told.extend(removed.into_iter().filter_map(|sent| sent.provider_message_id));
+        }
+        told.sort();
+        assert_eq!(told, ["SM1a", "SM1b", "SM2"]);
+        assert_eq!(write!(db, |tx| removed_messages::remove(tx, OTHER, "messages", 2).await?).len(), 0);
+        assert_eq!(write!(db, |tx| removed_messages::remove(tx, OTHER, "former_routes", 9).await?).len(), 1, "another tenant's stay until it is removed itself");
+
+        let mark = |n: u8| vec![n; 16];
+        let marks = [(mark(1), at(1)), (mark(2), at(2)), (mark(3), at(3))];
+        write!(db, |tx| removed_messages::keep(tx, &marks).await?);
+        write!(db, |tx| removed_messages::keep(tx, &[(mark(1), at(9))]).await?);
+        let known = || async {
+            let mut known = write!(db, |tx| removed_messages::known(tx, &[mark(1), mark(2), mark(3), mark(4)]).await?);
+            known.sort();
+            known
+        };
+        assert_eq!(known().await, [mark(1), mark(2), mark(3)]);
+        assert_eq!(write!(db, |tx| removed_messages::forget(tx, at(3), 1).await?), 1);
+        assert_eq!(known().await, [mark(2), mark(3)], "the oldest first, and one seen again is no younger");
+        assert_eq!(write!(db, |tx| removed_messages::forget(tx, at(3), 9).await?), 1);
     }
 
     async fn charges_are_summed_by_channel_and_country(db: TestDb) {

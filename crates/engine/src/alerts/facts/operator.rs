@@ -85,14 +85,14 @@ pub struct Known {
     pub longer: Option<Longer>,
 }
 
-/// Reads what the operator's rules are judged by. What messages cost is only read when `is_new_hour`.
+/// Reads what the operator's rules are judged by. What messages cost is only read when `is_new_quarter`.
 #[crate::boxed]
 pub async fn of_operator(
     tx: &mut Tx,
     rules: &[Rule],
     shared: &Shared,
     known: Known,
-    is_new_hour: bool,
+    is_new_quarter: bool,
     now: Timestamp,
 ) -> Result<Facts, Error> {
     let has = |kind: AlertKind| rules.iter().any(|rule| rule.kind == kind);
@@ -129,7 +129,7 @@ pub async fn of_operator(
         channels: Vec::new(),
         since,
     }));
-    if is_new_hour && (has(AlertKind::Cost) || has(AlertKind::CostForecast)) {
+    if is_new_quarter && (has(AlertKind::Cost) || has(AlertKind::CostForecast)) {
         facts.spent = Some(money::spent_by_all(tx, now).await?);
     }
     let Some(reach_s) = reach_s(rules) else { return Ok(facts) };
