@@ -158,7 +158,7 @@ impl Here {
         at.jiff().to_zoned(self.zone.clone()).strftime("%-d %b %Y").to_string()
     }
 
-    /// How far away an instant is: `in 3 min`, `2 h ago`.
+    /// How far away an instant is: `in 3 min`, `now`, `2 h ago`.
     pub(crate) fn distance(&self, at: Timestamp) -> String {
         let seconds = at.millis_since(self.now) / 1000;
         let amount = match seconds.unsigned_abs() {
@@ -167,7 +167,11 @@ impl Here {
             3_600..172_800 => format!("{} h", seconds.unsigned_abs() / 3_600),
             more => format!("{} days", more / 86_400),
         };
-        if seconds >= 0 { format!("in {amount}") } else { format!("{amount} ago") }
+        match seconds {
+            0 => "now".to_owned(),
+            1.. => format!("in {amount}"),
+            _ => format!("{amount} ago"),
+        }
     }
 
     /// The first instant of today in the viewer's zone.
@@ -371,5 +375,6 @@ mod tests {
         assert_eq!(here.date("2026-11-28T23:30:00Z".parse().unwrap()), "29 Nov 2026");
         assert_eq!(here.distance("2026-11-28T12:03:10Z".parse().unwrap()), "in 3 min");
         assert_eq!(here.distance("2026-11-28T09:00:00Z".parse().unwrap()), "3 h ago");
+        assert_eq!(here.distance(here.now.plus_millis(-400)), "now");
     }
 }
