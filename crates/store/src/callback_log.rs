@@ -89,7 +89,7 @@ fn read(mut row: Row) -> Result<Callback, Error> {
     })
 }
 
-/// Appends requests to any tenants' accounts and answers how many. Fewer than given: another transaction was first with one of the verified ones, so the caller
+/// Appends requests to anybody's accounts and answers how many. Fewer than given: another transaction was first with one of the verified ones, so the caller
 /// rolls back and looks again. On PostgreSQL this waits for a transaction that is writing the same request.
 pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Error> {
     let mut given = Given::new(&[
@@ -110,6 +110,9 @@ pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Err
         ("unmatched", Kind::Int),
         ("repeats", Kind::Int),
         ("told", Kind::Text),
+        ("event_type", Kind::Text),
+        ("event_id", Kind::Text),
+        ("about_id", Kind::Id),
     ]);
     for c in callbacks {
         given.row([
@@ -130,6 +133,9 @@ pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Err
             &c.unmatched,
             &c.repeats,
             &c.told,
+            &c.event.kind,
+            &c.event.id,
+            &c.event.about,
         ]);
     }
     let suffix = "ON CONFLICT (account_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING";
@@ -138,33 +144,7 @@ pub async fn insert_many(tx: &mut Tx, callbacks: &[Callback]) -> Result<u64, Err
 
 /// Appends a request of the operator's payment provider. One that was there before is counted on its row, which says from then on what it told this time if that `is_news`.
 pub async fn put(tx: &mut Tx, c: &Callback, is_news: bool) -> Result<(), Error> {
-    let sql = format!(
-        "INSERT INTO callback_log ({COLUMNS}, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
-         ON CONFLICT (account_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING"
-    );
-    let params: [&dyn Param; 20] = [
-        &c.tenant_id,
-        &c.id,
-        &c.account_id,
-        &c.received_at,
-        &c.method,
-        &c.path,
-        &c.query,
-        &c.headers,
-        &c.size,
-        &c.dedupe,
-        &c.verdict,
-        &c.detail,
-        &c.observed,
-        &c.unmatched,
-        &c.repeats,
-        &c.told,
-        &c.event.kind,
-        &c.event.id,
-        &c.event.about,
-        &c.body,
-    ];
-    if tx.execute(&sql, &params).await? > 0 {
+    if insert_many(tx, std::slice::from_ref(c)).await? > 0 {
         return Ok(());
     }
     if is_news {

@@ -30,11 +30,12 @@ use store::{
 
 use super::{
     Body, InvoiceKind, InvoiceState,
+    acts::{finish, settle_arrears},
     compose::{Charged, Earlier, Facts, Metered, Sent, compose},
-    finish, note, note_issued, printable,
+    printable,
     renewing::{addressee, standing},
     settings::BillingSettings,
-    settle_arrears, tell,
+    telling::{note, note_issued, tell},
 };
 use crate::{
     Engine, Error,

@@ -22,7 +22,10 @@ use store::{
     invoices::{self as rows, Invoice},
 };
 
-use super::{InvoiceState, facts, name_of_gone};
+use super::{
+    InvoiceState,
+    telling::{facts, name_of_gone},
+};
 use crate::{Engine, Error, audit, demo::bill::SERIES, keys::Caller, vault::OPERATOR};
 
 /// The form in which invoices are hashed now.

@@ -18,9 +18,12 @@ use store::{
 use utoipa::ToSchema;
 
 use super::{
-    Act, Body, InvoiceKind, InvoiceState, InvoiceView, act, found, note,
+    Body, InvoiceKind, InvoiceState, InvoiceView,
+    acts::{Act, act},
+    found,
     printing::{mail_tenant, print},
     settings::BillingSettings,
+    telling::note,
     view as view_of,
 };
 use crate::{

@@ -15,8 +15,9 @@ use store::{
 
 use super::{
     Body,
+    acts::drafted,
     compose::{TaxRate, taxed},
-    drafted, printable,
+    printable,
     settings::BillingSettings,
 };
 use crate::{Error, documents::figures::minor_unit, plans::subscription::Customer};
