@@ -861,8 +861,8 @@ pub(crate) fn credits() -> Value {
 pub(crate) fn credit_entry() -> Value {
     json!({
         "number": 1, "kind": "purchase", "from": "purchased", "to": "available", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
-        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "promotional_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
-        "at": "2026-11-28T09:00:00Z",
+        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "promotional_after_micros": 0, "message_id": null, "messages": null,
+        "reference": "bank transfer 2026-11-28", "at": "2026-11-28T09:00:00Z",
     })
 }
 

@@ -151,7 +151,8 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
     };
     let row = |entry: &CreditEntry| Row {
         href: match (&entry.message_id, purchase(entry)) {
-            (Some(id), _) => Some(format!("/console/messages/{id}")),
+            (Some(id), _) if entry.messages == Some(1) => Some(format!("/console/messages/{id}")),
+            (Some(_), _) => None,
             (None, Some(id)) => Some(format!("{}/{id}", purchases::PATH)),
             (None, None) => None,
         },
@@ -164,7 +165,12 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
             cell(html! { @match (&entry.reference, &entry.message_id) {
                 (Some(reference), _) if purchase(entry).is_some() => span title=(reference) { "Paid online" },
                 (Some(reference), _) => span.wide-text dir="auto" title=(reference) { (reference) },
-                (None, Some(_)) => "A message",
+                (None, Some(_)) => {
+                    @match entry.messages {
+                        Some(messages) if messages > 1 => { (format::number(messages)) " messages" }
+                        _ => "A message",
+                    }
+                }
                 (None, None) => span.muted { "–" },
             } }),
             cell(cx.here().at(entry.at)),

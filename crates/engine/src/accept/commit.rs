@@ -241,10 +241,8 @@ async fn write_in(
             continue;
         }
         if let Some(open) = ledgers.get_mut(&item.tenant.id) {
-            for charge in &mut owed {
-                open.reserve(charge, now);
-                asides.push((charge.message_id, charge.to_aside()));
-            }
+            open.reserve_all(&mut owed, now);
+            asides.extend(owed.iter().map(|charge| (charge.message_id, charge.to_aside())));
         }
         for (kind, data) in meters.take(&item.tenant, taken) {
             writes.event(&item.tenant, kind, data.to_string(), now, ids);

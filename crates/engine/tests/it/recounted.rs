@@ -314,6 +314,17 @@ impl World {
             "who pays afterwards, and the one that is gone soon"
         );
         assert_eq!(digest::record_earlier(&ahead.engine).await.unwrap(), 0, "each was told of when it was issued");
+        // Accepted together: one goes another way after it was sent, one is withdrawn, one is sent.
+        for stage in [ahead, billed] {
+            let mut later = to("+4915112345602");
+            later["send_at"] = json!("2027-06-01T12:00:00Z");
+            let messages = json!({"messages": [to("+4915112345601"), both_ways("+15005550009", Some(60)), later]});
+            let reply = stage.engine.send_batch(&stage.caller, messages.to_string().as_bytes(), None).await.unwrap();
+            let reply: Value = serde_json::from_slice(&reply.body).unwrap();
+            let last = reply["data"][2]["id"].as_str().unwrap().parse().unwrap();
+            stage.engine.cancel(&stage.caller, &Repeat::NONE, last).await.unwrap();
+        }
+        pass(ahead).await;
         // Under way, with what was set aside for it.
         for stage in [ahead, billed] {
             let mut later = to("+4915112345600");
@@ -462,6 +473,11 @@ const LEDGERS: &[Plant] = &[
         "charge",
         Billed,
     ),
+    p("credit_entries", "messages", "messages + 1", "messages IS NOT NULL", "charge", Billed),
+    p("credit_entries", "messages", "2", "kind = 'settle'", "ledger", Billed),
+    p("credit_entries", "amount", "amount + 1", "messages IS NOT NULL", "charge", Ahead),
+    p("credit_entries", "amount", "amount + 1", "messages IS NOT NULL", "ledger", Billed),
+    p("credit_entries", "", "", "messages IS NOT NULL", "charge", Billed),
     p("credit_entries", "reference", "'another'", "kind = 'refund' AND reference = 'closed'", "purchase", Ahead),
     p("credit_entries", "reference", "'another'", "kind = 'refund_failed'", "purchase", Ahead),
     p("credit_entries", "reference", "'another'", "kind = 'dispute'", "purchase", Ahead),
@@ -1018,7 +1034,7 @@ testkit::both! {
                 let (from, middle, until) = (MessageId::from_ulid(0), messages[messages.len() / 2].id, MessageId::from_ulid(u128::MAX));
                 let mut counts = Vec::new();
                 for range in [(from, until), (from, middle), (middle, until)] {
-                    counts.push(recounts::mischarged(tx, tenant, range, 1_000).await?.count);
+                    counts.push(recounts::mischarged(tx, tenant, range, 1_000).await?.0.count);
                 }
                 Ok::<_, store::Error>(counts)
             })

@@ -1,11 +1,12 @@
 //! Credit that was bought and money that went back, against the entries of the ledger.
 
-use std::borrow::Cow;
-
 use model::{PurchaseId, RefundId, TenantId, Timestamp};
 
 use super::{Found, found};
-use crate::{Error, Row, Tx, credits::Entry};
+use crate::{
+    Error, Row, Tx,
+    credits::{ENTRY, Entry, read_entry},
+};
 
 /// A purchase that does not fit the ledger, or what was given back of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,31 +144,16 @@ pub async fn rows_of_ledger(tx: &mut Tx, tenant: TenantId) -> Result<i64, Error>
 /// A tenant's entries that move promotional credit, from behind the number `after` up to `last`, the oldest first.
 pub async fn promotional_entries(
     tx: &mut Tx,
-    tenant_id: TenantId,
+    tenant: TenantId,
     after: i64,
     last: i64,
     limit: i64,
 ) -> Result<Vec<Entry>, Error> {
-    let sql = "SELECT number, kind, from_book, to_book, amount, available, reserved, promo, message_id, reference, actor, at FROM credit_entries
-        WHERE tenant_id = $1 AND number > $2 AND number <= $3 AND (from_book = 'promotional' OR to_book = 'promotional') ORDER BY number LIMIT $4";
-    let read = |mut row: Row| {
-        Ok(Entry {
-            tenant_id,
-            number: row.get(0)?,
-            kind: Cow::Owned(row.get(1)?),
-            from_book: Cow::Owned(row.get(2)?),
-            to_book: Cow::Owned(row.get(3)?),
-            amount: row.get(4)?,
-            available: row.get(5)?,
-            reserved: row.get(6)?,
-            promo: row.get(7)?,
-            message_id: row.get(8)?,
-            reference: row.get(9)?,
-            actor: row.get(10)?,
-            at: row.get(11)?,
-        })
-    };
-    tx.rows(sql, &[&tenant_id, &after, &last, &limit]).await?.into_iter().map(read).collect()
+    let sql = format!(
+        "SELECT {ENTRY} FROM credit_entries WHERE tenant_id = $1 AND number > $2 AND number <= $3 AND (from_book = 'promotional' OR to_book = 'promotional')
+         ORDER BY number LIMIT $4"
+    );
+    tx.rows(&sql, &[&tenant, &after, &last, &limit]).await?.into_iter().map(read_entry).collect()
 }
 
 /// How many entries have a number beyond the last one their ledger knows of.
