@@ -13,7 +13,7 @@ pub mod closing;
 pub mod compose;
 pub mod digest;
 pub mod mailing;
-mod printable;
+pub(crate) mod printable;
 pub mod printing;
 pub(crate) mod renewing;
 pub mod settings;

@@ -113,7 +113,8 @@ fn page<'a>(
                     (parts::tile("Next invoice", &view.next_invoice_at.map_or_else(|| "–".to_owned(), |at| cx.here().date(at)), Some(html! { "billed until " (cx.here().day(view.billed_until)) })))
                 }
                 (parts::card("This month", None, html! {
-                    @if view.plan.is_none() { p.muted { "What messages cost by the price list is paid afterwards. " a href=(super::billing::PATH) { "See what was used" } } }
+                    @if view.plan.is_none() && view.next_invoice_at.is_none() { p.muted { "Nothing is limited, and no invoice is written." } }
+                    @else if view.plan.is_none() { p.muted { "What messages cost by the price list is paid afterwards. " a href=(super::billing::PATH) { "See what was used" } } }
                     @else { (quotas(cx, view)) }
                 }))
             }
@@ -225,10 +226,10 @@ fn stored(cx: &Cx, view: Option<&SubscriptionView>) -> Form {
     form
 }
 
-/// Who is billed by the price list alone needs no plan.
+/// Who is billed by the price list alone, or buys credit, needs no plan.
 fn plan_field(view: Option<&SubscriptionView>) -> Field<'static> {
     let field = Field::text("plan_id", "Plan");
-    if view.is_some_and(|view| view.plan.is_none()) { field } else { field.required() }
+    if view.is_none_or(|view| view.plan.is_none()) { field } else { field.required() }
 }
 
 fn operators_form(
@@ -238,14 +239,11 @@ fn operators_form(
     form: &Form,
     faults: &Faults,
 ) -> Markup {
-    if known.is_empty() && view.is_none() {
-        return parts::card(
-            "For the operator",
-            None,
-            html! { div."row apart" { p.muted { "There is no plan to give this tenant yet." } (link_button("/console/operator/plans/new", "", Some("plus"), "Add plan")) } },
-        );
-    }
-    let without = view.filter(|view| view.plan.is_none()).map(|_| ("", "None: by the price list alone".to_owned()));
+    let without = match view.map(|view| &view.plan) {
+        None => Some(("", "None: only whom credit is sold to".to_owned())),
+        Some(None) => Some(("", "None: by the price list alone".to_owned())),
+        Some(Some(_)) => None,
+    };
     let choices = without.into_iter().chain(known.iter().map(|(id, name)| (id.as_str(), name.clone()))).collect();
     html! {
         section.card aria-label="For the operator" {
@@ -259,7 +257,8 @@ fn operators_form(
                         (Field::text("trial_ends_at", "Trial until").with(Control::When).help("Until then no fee is charged.").draw(form, faults))
                         (Field::text("canceled_at", "Ends at").with(Control::When).help("From then on nothing is accepted.").draw(form, faults))
                     }
-                    h3.strong { "Whom invoices are addressed to" }
+                    @if known.is_empty() { div."row apart" { p.muted { "There is no plan to give this tenant yet." } (link_button("/console/operator/plans/new", "", Some("plus"), "Add plan")) } }
+                    h3.strong { "Whom invoices and receipts are addressed to" }
                     div.fields-2 {
                         (Field::text("customer/name", "Name").help("The tenant's name when empty.").draw(form, faults))
                         (Field::text("customer/email", "E-mail").with(Control::Email).help("Where invoices are sent.").draw(form, faults))
@@ -271,7 +270,7 @@ fn operators_form(
                 } }
                 footer {
                     @if view.is_some_and(|view| view.past_due_since.is_some()) { label.check { input type="checkbox" name="forgive" value="true"; span { "Forgive the delay of what is unpaid" } } }
-                    div.end { button."button primary" type="submit" { @if view.is_some() { "Save" } @else { "Give it this plan" } } }
+                    div.end { button."button primary" type="submit" { @if view.is_some() || known.is_empty() { "Save" } @else { "Give it this plan" } } }
                 }
             }
         }

@@ -23,7 +23,11 @@ use super::{
     quota::{self, QuotaView},
     recount,
 };
-use crate::invoices::{closing, compose::TaxRate, settings::check_rate};
+use crate::invoices::{
+    closing,
+    compose::TaxRate,
+    settings::{BillingSettings, CreditTaxed, check_rate},
+};
 use crate::{
     Engine, Error, ErrorKind, Parts, audit, directory::Tenant, documents, keys::Caller, money::BillingMode,
     names::Faults, patch::Patch,
@@ -134,7 +138,7 @@ pub(crate) fn permit(tenant: &Tenant, purpose: Purpose, now: Timestamp) -> Resul
     tenant.subscription.as_ref().map_or(Ok(()), |subscribed| subscribed.permit(purpose, now))
 }
 
-/// Whom invoices are addressed to.
+/// Whom invoices and receipts are addressed to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Customer {
@@ -211,7 +215,7 @@ pub(crate) fn check_lines(pointer: &str, lines: &[String], faults: &mut Faults) 
     }
 }
 
-/// Changes of a subscription. The first one names the plan, unless the tenant pays afterwards and is billed by the price list alone.
+/// Changes of a subscription. The first one names the plan, unless the tenant is billed by the price list alone, or only says as whom it buys credit (`customer`).
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionPatch {
@@ -232,7 +236,7 @@ pub struct SubscriptionPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub canceled_at: Patch<Timestamp>,
-    /// Whom invoices are addressed to.
+    /// Whom invoices and receipts are addressed to, and by which tax.
     #[serde(default)]
     #[schema(value_type = Option<Customer>)]
     pub customer: Patch<Customer>,
@@ -244,7 +248,7 @@ pub struct SubscriptionPatch {
 pub struct SubscriptionView {
     /// Whether it is in order.
     pub state: SubscriptionState,
-    /// Its plan; `null` for a tenant that pays afterwards and is billed by the price list alone.
+    /// Its plan; `null` for a tenant that is billed by the price list alone, or pays ahead.
     pub plan: Option<PlanView>,
     /// What was used of it this month, channel by channel.
     pub quotas: Vec<QuotaView>,
@@ -355,26 +359,39 @@ pub(crate) async fn bill_alone(
     Ok(rows::put(tx, tenant, &row).await?)
 }
 
-/// Keeps what a tenant says of its own country away from its taxes, which are the operator's to say: its invoices keep the country it had. The caller raises the configuration's version.
+/// Keeps what a tenant says of its own country away from its taxes, which are the operator's to say: its invoices, and the credit it buys, keep the country it had. The caller raises the configuration's version.
 pub(crate) async fn keep_country(
     tx: &mut Tx,
     tenant: TenantId,
     before: Option<String>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let Some(mut row) = rows::lock(tx, tenant).await? else { return Ok(()) };
+    let mut row = match rows::lock(tx, tenant).await? {
+        Some(row) => row,
+        None => match buyer(tx, tenant, now).await? {
+            Some(row) => row,
+            None => return Ok(()),
+        },
+    };
     let customer = Customer::from_stored(&row.customer);
     if customer.country.is_some() {
         return Ok(());
     }
     if before.is_none() {
-        let detail = "The country decides about the tax on this tenant's invoices, and nobody has said which it is. Ask the operator to say so first (`customer.country` of PATCH /v1/subscription).";
+        let detail = "The country decides about the tax on this tenant's invoices and purchases, and nobody has said which it is. Ask the operator to say so first (`customer.country` of PATCH /v1/subscription).";
         return Err(Error::conflict("country_decides_tax", detail));
     }
     let customer = Customer { country: before, ..customer };
     row.customer = serde_json::to_string(&customer).map_err(Error::internal)?;
     row.updated_at = now;
     Ok(rows::put(tx, tenant, &row).await?)
+}
+
+/// The subscription, without a plan, of a tenant that has none and may buy credit with tax; `None` where credit is sold without.
+async fn buyer(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Option<Subscription>, Error> {
+    let is_taxed = BillingSettings::read(tx).await?.credit_taxed == CreditTaxed::AtPurchase;
+    let of = tenants::find(tx, tenant).await?.filter(|of| is_taxed && !of.is_demo);
+    Ok(of.map(|of| begun(tenant, None, months::month(&months::zone(&of.timezone), now).1, now)))
 }
 
 /// A subscription that begins now.
@@ -468,8 +485,10 @@ fn changed(
     let mut after = match (before, &change.plan_id) {
         (Some(before), _) => before,
         (None, Patch::Set(plan_id)) => begun(tenant, Some(*plan_id), month_ends, now),
+        // Who it buys credit as has to be said without a plan, too.
+        (None, _) if matches!(change.customer, Patch::Set(_)) => begun(tenant, None, month_ends, now),
         (None, _) => {
-            let detail = "this tenant has no plan yet: name one, GET /v1/plans lists them, or let it pay afterwards by the price list (`mode` of PATCH /v1/credits)";
+            let detail = "this tenant has no plan yet: name one, GET /v1/plans lists them, let it pay afterwards by the price list (`mode` of PATCH /v1/credits), or say no more than its `customer`";
             return Err(Error::invalid("/plan_id", detail));
         }
     };

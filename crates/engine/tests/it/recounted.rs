@@ -99,6 +99,11 @@ const ELSE: &[(&str, &[&str], &str)] = &[
         "how it is paid, and by whom",
     ),
     (
+        "credit_purchases",
+        &["tax_country", "tax_number"],
+        "who bought it, as it was on that day: no amount follows from it",
+    ),
+    (
         "credit_refunds",
         &["tenant_id", "id", "provider_id", "retry_at", "actor", "created_at", "updated_at"],
         "names and dates of no amount",
@@ -183,7 +188,7 @@ impl World {
         .unwrap();
         prices::create(shop.parts(), &operator(), &Repeat::NONE, rest).await.unwrap();
         shop.stage.account("sandbox", json!({}), None).await;
-        let taxes = json!({"taxes": [{"name": "VAT", "rate_ppm": 190_000}], "seller": {"name": "Host"}});
+        let taxes = json!({"taxes": [{"name": "VAT", "rate_ppm": 190_000}], "seller": {"name": "Host"}, "credit_taxed": "at_purchase"});
         settings::patch(shop.parts(), &operator(), serde_json::from_value(taxes).unwrap()).await.unwrap();
         let billed = hooks::neighbour(&shop.stage).await;
         let gone = hooks::neighbour(&shop.stage).await;
@@ -500,6 +505,12 @@ const PURCHASES: &[Plant] = &[
     p("credit_purchases", "amount", "0", "state = 'open'", "purchase", Ahead),
     p("credit_purchases", "currency", "'EUR'", "amount = 6000000", "purchase", Ahead),
     p("credit_purchases", "refunded", "refunded + 1", "amount = 20000000", "purchase", Ahead),
+    p("credit_purchases", "tax", "tax + 1", "amount = 20000000", "purchase", Ahead),
+    p("credit_purchases", "tax", "tax + 10000", "amount = 6000000", "purchase", Ahead),
+    p("credit_purchases", "tax", "0", "state = 'open'", "purchase", Ahead),
+    p("credit_purchases", "tax_name", "NULL", "amount = 6000000", "purchase", Ahead),
+    p("credit_purchases", "tax_rate_ppm", "160000", "amount = 20000000", "purchase", Ahead),
+    p("credit_purchases", "refunded_tax", "refunded_tax - 10000", "amount = 20000000", "purchase", Ahead),
     p("credit_purchases", "reference", "'another'", "reference = 'bank'", "purchase", Ahead),
     p("credit_purchases", "session", "'cs_another'", "amount = 20000000", "purchase", Ahead),
     p("credit_purchases", "payment", "'pi_same'", "payment IS NOT NULL", "purchase", Ahead),
@@ -510,7 +521,15 @@ const PURCHASES: &[Plant] = &[
     p(
         "credit_purchases",
         "disputes",
-        "REPLACE(disputes, '\"taken\":2000000', '\"taken\":1000000')",
+        "REPLACE(disputes, '\"taken\":1680000', '\"taken\":1000000')",
+        "amount = 20000000",
+        "purchase",
+        Ahead,
+    ),
+    p(
+        "credit_purchases",
+        "disputes",
+        "REPLACE(disputes, '\"withdrawn\":2000000', '\"withdrawn\":1000000')",
         "amount = 20000000",
         "purchase",
         Ahead,
@@ -522,6 +541,8 @@ const PURCHASES: &[Plant] = &[
     p("credit_refunds", "state", "'done'", "reason = 'moved'", "purchase", Ahead),
     p("credit_refunds", "state", "'failed', failure = 'no'", "reason = 'closed'", "purchase", Ahead),
     p("credit_refunds", "amount", "amount + 1", "reason = 'closed'", "purchase", Ahead),
+    p("credit_refunds", "tax", "tax + 10000", "reason = 'closed'", "purchase", Ahead),
+    p("credit_refunds", "tax", "tax - 1", "reason LIKE 'given back at%'", "purchase", Ahead),
     p("credit_refunds", "taken", "taken - 1", "reason = 'closed'", "purchase", Ahead),
     p("credit_refunds", "reason", "'another'", "reason = 'closed'", "purchase", Ahead),
     p("credit_refunds", "failure", "'no'", "reason = 'closed'", "purchase", Ahead),
