@@ -74,6 +74,22 @@ testkit::both! {
         assert_eq!(stage.message(at_home).await.cost_currency.as_deref(), Some("USD"));
     }
 
+    async fn what_was_sent_has_at_least_one_part_whatever_its_provider_says(db: TestDb) {
+        let answer = r#"{"id": "e8077d803532c0b5937c639b60216938", "recipients": {"items": [{"status": "sent", "messagePartCount": 0}]}}"#;
+        let stage = Stage::in_world(World::answering(&db, move |_| http_answer(201, answer))).await;
+        stage.account("messagebird", json!({"api": "classic", "access_key": "test_0123456789", "signing_key": "0123456789"}), Some("+31612345678")).await;
+        let stage = pays_ahead(stage, 3, 100).await;
+        let mut long = sms("+4915510000001");
+        long["content"]["text"] = json!("x".repeat(200));
+        let id = stage.send(long).await;
+        stage.dispatch().await;
+        let m = stage.message(id).await;
+        // Nothing is counted there yet: our own count stands.
+        assert_eq!((m.status, m.segments, m.cost_micros), (model::Status::Sent, Some(2), Some(20)));
+        assert_eq!(balance(&stage).await, (80, 0, 20));
+        assert_eq!(books::verify(&stage.world.ports.db).await.unwrap().differences, []);
+    }
+
     async fn what_is_withdrawn_costs_nothing(db: TestDb) {
         let stage = prepaid(&db, 100).await;
         let mut later = sms("+15550100001");
