@@ -487,8 +487,12 @@ fn changed(
         Patch::Clear => after.trial_ends_at.map(|at| at.min(now)),
         change => change.onto(after.trial_ends_at),
     };
-    if change.past_due_since == Patch::Clear {
-        after.forgiven_until = Some(now);
+    match change.past_due_since {
+        Patch::Clear => after.forgiven_until = Some(now),
+        Patch::Set(since) if since > now => {
+            faults.add("/past_due_since", "not later than now: since when a bill is unpaid");
+        }
+        Patch::Set(_) | Patch::Keep => {}
     }
     after.past_due_since = change.past_due_since.onto(after.past_due_since);
     let canceled_at = change.canceled_at.onto(after.canceled_at);

@@ -331,6 +331,8 @@ testkit::both! {
         marketing["purpose"] = json!("marketing");
         let seen = subscribe(&stage, json!({"past_due_since": "2026-11-10T12:00:00Z"})).await;
         assert_eq!(serde_json::to_value(seen.state).unwrap(), "past_due");
+        let refused = try_subscribe(&stage, json!({"past_due_since": "2026-11-10T12:00:01Z"})).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/past_due_since");
         assert_ne!(stage.try_send(marketing.clone(), None).await.map_err(|error| error.code), Err("subscription_past_due"));
         set_clock(&stage, "2026-11-24T12:00:00Z");
         assert_eq!(code(&stage, marketing.clone()).await, "subscription_past_due");
