@@ -130,7 +130,7 @@ pub async fn bill_again(stage: &Stage, invoice: &InvoiceView) -> InvoiceView {
 }
 
 /// Bills again what was taken back without that, and answers the draft in its place.
-async fn bill_after_all(stage: &Stage, invoice: &InvoiceView) -> Result<InvoiceView, engine::Error> {
+pub async fn bill_after_all(stage: &Stage, invoice: &InvoiceView) -> Result<InvoiceView, engine::Error> {
     let reply = invoices::bill_again(&stage.engine, &operator(), &Repeat::NONE, invoice.id).await?;
     assert_eq!(reply.status, 201);
     let made: Value = serde_json::from_slice(&reply.body).unwrap();
@@ -538,6 +538,17 @@ testkit::both! {
         adds_up(&stage).await;
     }
 
+    async fn an_invoice_after_months_without_anything_is_the_last_ones(db: TestDb) {
+        let stage = alone(&db, "2026-08-30T09:31:32Z", "Pacific/Kiritimati").await;
+        assert_eq!(closed(&stage, "2026-11-20T12:00:00Z").await.len(), 0);
+        send(&stage, 2).await;
+        let first = closed(&stage, "2026-12-01T12:00:00Z").await.remove(0);
+        assert_eq!((first.month.as_str(), first.starts_at, first.ends_at), ("2026-11", "2026-08-30T09:31:32Z".parse().unwrap(), "2026-11-30T10:00:00Z".parse().unwrap()));
+        assert_eq!(messages(&first), [line("messages", 20_000)]);
+        void(&stage, &first).await;
+        adds_up(&stage).await;
+    }
+
     async fn who_pays_beforehand_without_a_plan_gets_no_invoice(db: TestDb) {
         let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
         set_clock(&stage, "2026-11-05T12:00:00Z");
@@ -725,6 +736,67 @@ testkit::both! {
         assert_eq!(turn.await.unwrap(), 1);
         let told = engine::books::verify(&db.db).await.unwrap().differences;
         assert!(told.iter().any(|one| one.kind == "billing" && one.detail.contains("INV-000001: its lines and those that put it right come to 10000 by the price list, and 30000 is said to be billed")), "{told:?}");
+    }
+
+    async fn what_was_priced_before_a_plan_whose_end_is_said_for_before_its_month_is_billed_in_its_currency(db: TestDb) {
+        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 1).await;
+        later(&stage, 2).await;
+        buy(&stage, 30_000).await;
+        mode(&stage, "none").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:01:00Z");
+        subscribe(&stage, json!({"plan_id": yen(&stage).await, "canceled_at": "2026-10-31T12:00:00Z"})).await;
+        let told = |row: &InvoiceView| (row.kind, row.month.clone(), row.plan.clone(), row.total.currency.clone(), messages(row));
+        let of = |kind, word, amount| (kind, "2026-11".to_owned(), None, "USD".to_owned(), vec![line(word, amount), line("credit", -amount)]);
+        let found = closed(&stage, "2026-12-01T02:00:00Z").await;
+        assert_eq!(found.iter().map(told).collect::<Vec<_>>(), [of(InvoiceKind::Invoice, "messages", 10_000)]);
+        adds_up(&stage).await;
+        // What was accepted before leaves after, and is put right like that of any other month, once.
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        stage.dispatch().await;
+        let found = closed(&stage, "2027-03-01T02:00:00Z").await;
+        assert_eq!(found[1..].iter().map(told).collect::<Vec<_>>(), [of(InvoiceKind::Correction, "messages_correction", 20_000)]);
+        assert_eq!((found[1].lines[0].description.as_str(), available(&stage).await), ("INV-000001: sms to DE by the price list, put right", 0));
+        adds_up(&stage).await;
+    }
+
+    async fn the_first_minutes_of_a_plan_are_counted_again_only_when_more_is_sent_of_them(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-20T12:07:00Z", "UTC", json!([{"channel": "sms", "included": 0, "overage_micros": 10_000}])).await;
+        send(&stage, 2).await;
+        let late = json!({"to": {"phone": "+4915510000009"}, "channel": "sms", "content": {"text": "Hello"}, "send_at": "2027-01-05T12:00:00Z"});
+        stage.send(late).await;
+        let billed = |invoice: &InvoiceView| {
+            let lines = invoice.lines.iter().filter(|line| line.channel.is_some() && line.quantity != 0);
+            lines.map(|line| (line.quantity, line.amount_micros)).collect::<Vec<_>>()
+        };
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!(billed(&first), [(2, 20_000)]);
+        adds_up(&stage).await;
+        // Behind the sums' back they were accepted before there was the plan: whoever counted them again would take them off.
+        let accepted = async |at: &str| {
+            let at: model::Timestamp = at.parse().unwrap();
+            let sql = "UPDATE messages SET created_at = $1 WHERE send_at IS NULL";
+            let shift = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[&at]).await }));
+            assert_eq!(shift.await.unwrap(), 2);
+        };
+        accepted("2026-11-20T12:06:00Z").await;
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
+        assert_eq!(billed(&second), []);
+        let told = engine::books::verify(&db.db).await.unwrap().differences;
+        let counted = "2 sent and 0 charged 0 are said to be billed, and 0 sent and 0 charged 0 were counted";
+        assert!(told.iter().any(|one| one.kind == "billing" && one.detail.contains(counted)), "the check counts: {told:?}");
+        accepted("2026-11-20T12:07:00Z").await;
+        set_clock(&stage, "2027-01-05T12:00:00Z");
+        stage.tick().await;
+        stage.dispatch().await;
+        let third = closed(&stage, "2027-02-01T02:00:00Z").await.remove(2);
+        assert_eq!(billed(&third), [(1, 10_000)]);
+        adds_up(&stage).await;
+        let fourth = closed(&stage, "2027-03-01T02:00:00Z").await.remove(3);
+        assert_eq!(billed(&fourth), []);
+        adds_up(&stage).await;
     }
 
     async fn what_was_given_away_is_billed_after_all(db: TestDb) {
