@@ -4,7 +4,7 @@
 //! price ([`charges`]), and in which quarter of an hour that is summed ([`places`]); each ledger's entries against one another, its balances, what prices come to and its grants ([`ledgers`]);
 //! purchases, refunds and disputes against their entries ([`purchases`]); what is on its invoices against what was counted ([`months`]); and what its subscription says
 //! against what somebody set ([`subscribed`]). Then every invoice against its own lines, the series
-//! of numbers, and the credit notes ([`bills`]), and against what the operator's log says of it ([`issued`]), also of tenants that are gone. Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
+//! of numbers, and the credit notes ([`bills`]), and against what the operator's log says of it ([`issued`]), also of tenants that are gone, and every plan against how it was made ([`plans`]). Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
 //! differences are few, so memory does not grow with what there is.
 //!
 //! Nothing holds a snapshot of the database for longer than one page, one half hour of messages or one statement takes, however much a tenant has. What goes on meanwhile makes sums seem to
@@ -21,6 +21,7 @@ mod issued;
 mod ledgers;
 mod months;
 mod places;
+mod plans;
 mod purchases;
 mod subscribed;
 
@@ -161,6 +162,7 @@ pub async fn verify(db: &Db) -> Result<Verified, Error> {
         }
     }
     bills::look(db, &mut found).await?;
+    plans::look(db, &mut found).await?;
     Ok(found.end())
 }
 

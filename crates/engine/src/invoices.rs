@@ -11,8 +11,8 @@
 mod acts;
 pub mod closing;
 pub mod compose;
+pub(crate) mod counting;
 pub mod digest;
-mod first_minutes;
 pub mod mailing;
 mod printable;
 pub mod printing;
@@ -31,7 +31,7 @@ use utoipa::{IntoParams, ToSchema};
 use self::{
     acts::{Act, act},
     compose::{Line, LineKind, TaxLine},
-    first_minutes::FirstMinutes,
+    counting::FirstMinutes,
     mailing::MailView,
     settings::Seller,
 };

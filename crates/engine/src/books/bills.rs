@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Channel, InvoiceId, Timestamp};
+use model::{Channel, InvoiceId};
 use store::{
     Db, Scope, Tx,
     audit::Told,

@@ -25,8 +25,9 @@ use crate::{
     Error,
     documents::figures::minor_unit,
     invoices::{
-        Body, InvoiceKind, InvoiceState, closing,
+        Body, InvoiceKind, InvoiceState,
         compose::{Charged, Line, LineKind, Sent},
+        counting,
         renewing::replaced,
     },
 };
@@ -201,8 +202,8 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         let counts = |row: &Invoiced| charge_counters::Counts { messages: row.charges, charged: row.charged };
         let charged = rows.iter().map(|row| ((row.channel, row.country.clone()), counts(row)));
         let (sent, charged) = (sent.collect(), charged.collect());
-        let sent_now = closing::sent_in(tx, &invoice, &body, None).await?;
-        let charged_now = closing::charged(tx, tenant, starts_at, ends_at).await?;
+        let sent_now = counting::sent_in(tx, &invoice, &body, None).await?;
+        let charged_now = counting::charged(tx, tenant, starts_at, ends_at).await?;
         let plan = match body.plan_id {
             Some(id) => plans::find(tx, id).await?,
             None => None,
@@ -247,7 +248,7 @@ fn misclosed(history: &History, row: &Subscription, plan: Option<&Plan>, months:
         let zoned = at.plus_seconds(AHEAD_S).jiff().to_zoned(TimeZone::UTC);
         let first =
             zoned.date().first_of_month().to_zoned(TimeZone::UTC).map(|first| Timestamp::from(first.timestamp()));
-        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && closing::ceiling(at) == at
+        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && counting::ceiling(at) == at
     };
     let is_right = match row.closes_at {
         None => is_whole,

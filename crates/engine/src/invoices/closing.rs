@@ -4,14 +4,11 @@
 //! anything it had is removed ([`close_last`]).
 //!
 //! How far a tenant was billed stands in its subscription and moves in the transaction that writes the invoice, so a process that dies anywhere, or a second one that comes with
-//! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, and messages only of a plan's first minutes ([`FirstMinutes`]); one tenant is worked on
-//! at a time.
+//! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, and messages only of a plan's first minutes
+//! (`counting.rs`); one tenant is worked on at a time.
 //!
 //! What was learned about a month that was billed in another currency is not put right in that of now, but by a bill of its own, in its own; so is what a price list charged in another
 //! currency than the tenant's plan has.
-//!
-//! Sums are kept by the half hour. A month that begins or ends within one (a zone on a quarter hour) begins or ends with the next, for both months the same, so every message stands on one
-//! invoice. Where a plan begins within one, nothing is billed by it of before: its messages up to the next sums are counted one by one, as quotas count them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +20,6 @@ use model::{InvoiceId, PlanId, TenantId, Timestamp};
 use store::{
     Scope, Tx, charge_counters, credits,
     invoices::{self as rows, Invoice, Invoiced},
-    message_counters::{self, Filter, Split},
     plans::{self, Plan},
     subscriptions::{self, Subscription},
     tenants,
@@ -33,7 +29,7 @@ use super::{
     Body, InvoiceKind, InvoiceState,
     acts::{finish, settle_arrears},
     compose::{Charged, Earlier, Facts, Metered, Sent, compose},
-    first_minutes::FirstMinutes,
+    counting::{FirstMinutes, ceiling, charged, counted, sent_in},
     printable,
     renewing::{addressee, standing},
     settings::BillingSettings,
@@ -55,10 +51,6 @@ const AFTER_S: i64 = 3_600;
 const PAGE: i64 = 200;
 /// How far back months are counted again for corrections, in seconds: messages may be scheduled a year ahead.
 const LOOK_BACK_S: i64 = 400 * 86_400;
-/// Sums of one month at most: every country there is on each channel, with room.
-const SUMS_MAX: i64 = 10_000;
-/// Seconds of the shortest sum.
-const SLOT_S: i64 = message_counters::QUARTER_S;
 
 /// Closes the months that have ended, one tenant after another. Answers how many.
 #[crate::boxed]
@@ -497,79 +489,6 @@ async fn metered(
     Ok(Metered { charged, owed: Some(-(ledger.available + aside) - asked - later) })
 }
 
-/// The first quarter of an hour that begins at an instant or after it.
-pub(crate) fn ceiling(at: Timestamp) -> Timestamp {
-    const SLOT: i64 = SLOT_S * 1_000_000;
-    let micros = at.as_micros();
-    Timestamp::from_micros(
-        micros.div_euclid(SLOT).saturating_add(i64::from(micros.rem_euclid(SLOT) > 0)).saturating_mul(SLOT),
-    )
-}
-
-/// What was sent of a tenant's messages that were accepted in a time. Sums count from the first that begins at the beginning of the time or after it, and what was sent before that one where a
-/// plan's first minutes are counted.
-pub(crate) async fn counted(
-    tx: &mut Tx,
-    tenant: TenantId,
-    (starts_at, ends_at): (Timestamp, Timestamp),
-    first_minutes: Option<&FirstMinutes>,
-) -> Result<Sent, store::Error> {
-    let mut sent = sums(tx, tenant, ceiling(starts_at), ceiling(ends_at)).await?;
-    for (channel, country, count) in first_minutes.iter().flat_map(|first| &first.sent) {
-        *sent.entry((*channel, country.clone())).or_default() += count;
-    }
-    Ok(sent)
-}
-
-/// What was sent by the sums of a time, without what Tidings says itself.
-pub(super) async fn sums(
-    tx: &mut Tx,
-    tenant: TenantId,
-    from: Timestamp,
-    until: Timestamp,
-) -> Result<Sent, store::Error> {
-    let filter = Filter { from, until, without_ours: true, ..Filter::default() };
-    let split = Split { channel: true, country: true, ..Split::default() };
-    Ok(sent(message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?))
-}
-
-/// What was sent of what was counted, by channel and country.
-pub(super) fn sent(counted: impl IntoIterator<Item = (message_counters::Key, message_counters::Counts)>) -> Sent {
-    let mut sent = Sent::new();
-    for (key, counts) in counted {
-        *sent.entry((key.channel, key.country)).or_default() += counts.outcome.sent;
-    }
-    sent.retain(|_, sent| *sent != 0);
-    sent
-}
-
-/// What was sent in a month that was billed, by now and from when its plan counts. What is `kept` of its first minutes is counted again only where it is others now; without it, always.
-pub(crate) async fn sent_in(
-    tx: &mut Tx,
-    invoice: &Invoice,
-    body: &Body,
-    kept: Option<&FirstMinutes>,
-) -> Result<Sent, store::Error> {
-    let (tenant, from) =
-        (invoice.tenant_id, body.counted_from.map_or(invoice.starts_at, |from| from.max(invoice.starts_at)));
-    let first_minutes = match body.counts_first_minutes {
-        true => Some(FirstMinutes::count(tx, tenant, from, kept).await?),
-        false => None,
-    };
-    counted(tx, tenant, (from, invoice.ends_at), first_minutes.as_ref()).await
-}
-
-/// What a price list charged a tenant for messages that were accepted in a time.
-pub(crate) async fn charged(
-    tx: &mut Tx,
-    tenant: TenantId,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
-) -> Result<Charged, store::Error> {
-    // Months meet on a quarter. One that begins within it begins with all of it: before there was a plan nothing was billed, and what credit paid then is not owed.
-    charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), ceiling(ends_at)).await
-}
-
 /// The rows that say what is on invoices of a month, for what was found and what is gone.
 fn written(
     tenant_id: TenantId,
@@ -695,20 +614,4 @@ async fn note_arrears(engine: &Engine, tenant_id: TenantId, now: Timestamp) -> R
     engine.parts().directory.catch_up().await;
     engine.wakers.wake(tenant_id);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn months_meet_at_quarters_of_an_hour() {
-        let check =
-            |at: &str, expected: &str| assert_eq!(ceiling(at.parse().unwrap()), expected.parse().unwrap(), "{at}");
-        check("2026-11-30T18:30:00Z", "2026-11-30T18:30:00Z");
-        check("2026-11-30T18:15:00Z", "2026-11-30T18:15:00Z");
-        check("2026-11-30T18:15:00.000001Z", "2026-11-30T18:30:00Z");
-        check("2026-11-10T12:00:00.000001Z", "2026-11-10T12:15:00Z");
-        check("2026-11-10T12:59:59Z", "2026-11-10T13:00:00Z");
-    }
 }

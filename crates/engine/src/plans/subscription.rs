@@ -224,7 +224,7 @@ pub struct SubscriptionPatch {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub trial_ends_at: Patch<Timestamp>,
     /// Since when a bill is unpaid: set by itself when an invoice is overdue, and removed when none is any more; `null` removes it now, and forgives the lateness of all that is overdue by now
-    /// (`forgiven_until`): only an invoice that is due later sets it again.
+    /// (`forgiven_until`): only an invoice that is due later sets it again. Not later than now.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub past_due_since: Patch<Timestamp>,

@@ -139,6 +139,26 @@ testkit::both! {
         adds_up(&stage).await;
     }
 
+    async fn a_plan_that_is_written_over_before_it_bills_anybody_is_told(db: TestDb) {
+        let allowances = json!([{"channel": "sms", "included": 100, "overage_micros": 9_000}]);
+        let stage = priced(&db, allowances).await;
+        adds_up(&stage).await;
+        let turns = [
+            ("UPDATE plans SET monthly_fee = 90000000", "UPDATE plans SET monthly_fee = 30000000"),
+            ("UPDATE plans SET allowances = REPLACE(allowances, '9000', '90000')", "UPDATE plans SET allowances = REPLACE(allowances, '90000', '9000')"),
+        ];
+        for (turn, back) in turns {
+            assert_eq!(run(&db, turn).await, 1);
+            let seen = books::verify(&db).await.unwrap().differences;
+            let [one] = &seen[..] else { panic!("{seen:?}") };
+            assert_eq!((one.tenant_id, one.kind), (None, "billing"));
+            let (_, made) = one.detail.split_once(", and was made to cost 30000000 USD and to grant ").unwrap();
+            assert!(made.contains("\"overage_micros\":9000") && !made.contains("90000"), "{}", one.detail);
+            assert_eq!(run(&db, back).await, 1);
+        }
+        adds_up(&stage).await;
+    }
+
     async fn half_of_what_giving_away_and_billing_after_all_moved_is_told(db: TestDb) {
         let stage = priced(&db, json!([])).await;
         mode(&stage, "postpaid").await.unwrap();
