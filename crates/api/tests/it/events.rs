@@ -81,5 +81,12 @@ fn a_stream_needs_a_real_place_and_real_filters() {
         let seen = api.get("/v1/stream?events=message.*,nothing").send().await;
         assert!(matches!(seen.status.as_u16(), 400 | 422), "{}", seen.text());
         assert_eq!(api.get("/v1/stream?from=1").send().await.problem(400), "invalid_query");
+        let seen = api.get("/v1/stream").for_operator().send().await;
+        assert_eq!(
+            seen.problem(400),
+            "tenant_required",
+            "nothing is told to the operator where `mail_tenant` is not set"
+        );
+        assert!(seen.json()["detail"].as_str().unwrap().contains("`mail_tenant`"), "{}", seen.text());
     });
 }

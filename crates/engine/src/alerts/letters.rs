@@ -53,7 +53,7 @@ impl LetterAbout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterState {
-    /// No account took it yet, it could not be delivered, or the letters of the day are used up; it is tried again.
+    /// No account took it yet, it could not be handed over or delivered, or the letters of the day are used up; it is tried again.
     Waiting,
     /// It was accepted as a message, which says what becomes of it.
     Accepted,

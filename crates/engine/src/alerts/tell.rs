@@ -123,17 +123,18 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
         let key = key(&receiver, places.iter().map(|place| &all[*place]));
         let lost: Vec<LostWay> = places.iter().flat_map(|place| all[*place].lost(&receiver)).copied().collect();
         let ration = Ration::of(&said);
-        let tried = match ration.take(engine, owner, &receiver, now).await? {
-            Some(refusal) => Tried::Later(refusal),
-            None => {
-                let posted = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await;
-                // One that was accepted before was counted then.
-                if !matches!(posted, Ok(Tried::Accepted { is_new: true, .. })) {
-                    ration.give_back(engine, owner, &receiver, now).await?;
-                }
-                posted?
+        let handed_over = async {
+            if let Some(refusal) = ration.take(engine, owner, &receiver, now).await? {
+                return Ok(Tried::Later(refusal));
             }
+            let posted = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await;
+            // One that was accepted before was counted then.
+            if !matches!(posted, Ok(Tried::Accepted { is_new: true, .. })) {
+                ration.give_back(engine, owner, &receiver, now).await?;
+            }
+            posted
         };
+        let tried = handed_over.await.unwrap_or_else(|error| failed(owner, &error));
         for place in places {
             let Telling { about, letters, .. } = &mut all[place];
             letters::note(letters, *about, &receiver, &tried, now);
@@ -151,6 +152,12 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
         })
     });
     write.await
+}
+
+/// What a try is that failed for a reason of ours. The others of the run are written to all the same. As it is no try, the next one asks with the same key whether the letter was accepted after all.
+fn failed(owner: TenantId, error: &Error) -> Tried {
+    tracing::warn!(tenant.id = %owner, %error, "Cannot hand over a letter about alerts");
+    Tried::Later("It could not be handed over just then, for a reason this server's log tells; nothing is wrong with the receiver.".to_owned())
 }
 
 impl Telling {
@@ -461,23 +468,25 @@ pub struct AlertRuleTest {
 /// Sends a letter to everybody a rule tells, to see whether it arrives. Needs the scope `alerts:write`.
 #[crate::boxed]
 pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRuleId) -> Result<Reply, Error> {
-    caller.need("alerts:write")?;
+    let owner = caller.need_owner("alerts:write")?;
     if let Some(before) = once::replay(engine.parts(), caller, repeat).await? {
         return Ok(before);
     }
-    let row = rules::get_row(engine, caller, id).await?;
+    let row = rules::get_row(engine, caller, owner, id).await?;
     let rule = Rule::from_row(&row).ok_or_else(|| Error::not_found("alert rule"))?;
-    let owner = caller.owner();
     let tenant = engine.directory.tenant(owner).await?;
     let troubled = engine.ports.db.read(Scope::System, |tx| Box::pin(account_states::troubled(tx))).await?;
     let shared = Shared { troubled, ..Shared::default() };
     let receivers = everybody(&rule.deliver, &administrators(engine, owner, rule.deliver.iter()).await?);
     let (letter, now, mut letters) = (trial(&rule.name, rule.kind), engine.ports.clock.now(), Vec::new());
     for receiver in &receivers {
-        let tried = match Ration::Trial.take(engine, owner, receiver, now).await? {
-            Some(refusal) => Tried::Later(refusal),
-            None => post(engine, tenant.as_ref(), &shared, receiver, &letter, None, &[]).await?,
+        let handed_over = async {
+            match Ration::Trial.take(engine, owner, receiver, now).await? {
+                Some(refusal) => Ok(Tried::Later(refusal)),
+                None => post(engine, tenant.as_ref(), &shared, receiver, &letter, None, &[]).await,
+            }
         };
+        let tried = handed_over.await.unwrap_or_else(|error| failed(owner, &error));
         letters::note(&mut letters, LetterAbout::Firing, receiver, &tried, now);
     }
     // A test is not tried again.

@@ -126,6 +126,31 @@ pub fn with_operator(of: Stage, mail_tenant: model::TenantId) -> Stage {
     Stage { engine, ..of }
 }
 
+/// Statements from which on the database refuses to count anything under this name, and from which on it does again.
+fn refusing(db: &TestDb, name: &str) -> [String; 2] {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    let key: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    match db.db.dialect() {
+        store::Dialect::Sqlite => [
+            format!(
+                "CREATE TRIGGER refusing BEFORE UPDATE ON sign_in_failures WHEN NEW.key = X'{key}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            ),
+            "DROP TRIGGER refusing".to_owned(),
+        ],
+        store::Dialect::Postgres => [
+            format!(
+                "ALTER TABLE sign_in_failures ADD CONSTRAINT refusing CHECK (failures = 0 OR key <> '\\x{key}'::BYTEA)"
+            ),
+            "ALTER TABLE sign_in_failures DROP CONSTRAINT refusing".to_owned(),
+        ],
+    }
+}
+
+async fn run(db: &TestDb, sql: String) {
+    let write = db.db.write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(&sql, &[]).await }));
+    write.await.unwrap();
+}
+
 testkit::both! {
     async fn who_has_used_up_the_plan_hears_of_it(db: TestDb) {
         let stage = acme(&db).await;
@@ -454,6 +479,35 @@ testkit::both! {
         let told = test().await;
         assert_eq!((&told[0]["state"], &told[0]["by_operator"]), (&json!("accepted"), &json!(true)));
         assert_eq!(column(&db, "SELECT action FROM audit_log WHERE action = 'alert_rule.tested'").await, "alert_rule.tested\nalert_rule.tested");
+    }
+
+    async fn who_cannot_be_written_to_just_then_keeps_nobody_else_from_hearing(db: TestDb) {
+        let (stage, _, _) = crate::alerts::troubled(&db).await;
+        let all: Vec<Value> = ["ada", "bo", "cy"].map(|name| json!({"channel": "email", "to": format!("{name}@acme.example")})).into();
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": all })).await;
+        let day = crate::hooks::now(&stage).as_seconds() / 86_400;
+        let counted = format!("alert letters\n{}\nemail\nbo@acme.example\n{day}", stage.tenant);
+        let [refuse, let_be] = refusing(&db, &counted);
+        run(&db, refuse).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        let told = async || {
+            let alert = list(&stage, None).await.remove(0);
+            assert!(alert.told_at.is_some(), "{alert:?}");
+            let mut letters = alert.letters;
+            letters.sort_by(|one, other| one.to.cmp(&other.to));
+            letters
+        };
+        let seen: Vec<_> = told().await.iter().map(|letter| (letter.state, letter.tries)).collect();
+        assert_eq!(seen, [(LetterState::Accepted, 1), (LetterState::Waiting, 0), (LetterState::Accepted, 1)]);
+        let why = told().await.remove(1).reason.unwrap();
+        assert!(why.contains("nothing is wrong with the receiver"), "{why}");
+        run(&db, let_be).await;
+        minutes(&stage, 6).await;
+        let seen: Vec<_> = told().await.iter().map(|letter| (letter.state, letter.tries)).collect();
+        assert_eq!(seen, [(LetterState::Accepted, 1); 3]);
+        assert_eq!(crate::alerts::letters(&db).await.len(), 3, "nobody got it twice");
     }
 
     async fn who_has_had_the_letters_of_the_day_gets_the_next_one_tomorrow(db: TestDb) {

@@ -367,7 +367,14 @@ testkit::both! {
         assert_eq!(create(&other, strict).await.unwrap_err().errors[0].pointer, "/account_id");
         let bad = create(&stage, json!({"kind": "bounce_rate", "threshold": 101, "quiet_s": 1})).await.unwrap_err();
         assert_eq!(bad.errors.iter().map(|field| field.pointer.as_str()).collect::<Vec<_>>(), ["/threshold", "/quiet_s"]);
+        let mails = create(&stage, json!({"kind": "bounce_rate", "account_id": account})).await.unwrap_err();
+        assert_eq!(mails.errors[0].pointer, "/account_id", "no mail leaves through it");
         let id: AlertRuleId = made["id"].as_str().unwrap().parse().unwrap();
+        let amend = async |change: Value| {
+            rules::patch(stage.engine.parts(), &stage.caller, id, serde_json::from_value(change).unwrap()).await
+        };
+        assert_eq!(amend(json!({"channel": "email"})).await.unwrap_err().errors[0].pointer, "/account_id");
+        assert_eq!(amend(json!({"channel": "sms"})).await.unwrap().account_id, Some(account));
         rules::delete(stage.engine.parts(), &stage.caller, id).await.unwrap();
         assert_eq!(rules::get(stage.engine.parts(), &stage.caller, id).await.unwrap_err().code, "not_found");
         for _ in 0..rules::RULES_MAX {

@@ -136,8 +136,15 @@ pub(super) struct Wanted {
     pub(super) deliver: Option<Vec<Receiver>>,
 }
 
-/// A rule of a kind with these fields; what is not said is as in the default rule, and a budget is in the owner's `own` currency, if it has one.
-pub(super) fn settle(kind: AlertKind, id: AlertRuleId, wanted: Wanted, own: Option<&str>, faults: &mut Faults) -> Rule {
+/// A rule of a kind with these fields; what is not said is as in the default rule, and a budget is in the owner's `own` currency, if it has one. `carried`: the channels of the account it is about.
+pub(super) fn settle(
+    kind: AlertKind,
+    id: AlertRuleId,
+    wanted: Wanted,
+    own: Option<&str>,
+    carried: Option<&[Channel]>,
+    faults: &mut Faults,
+) -> Rule {
     let spec = kind.spec();
     let default = Rule::default_of(kind, id);
     let within = |faults: &mut Faults, pointer: &str, value: Option<i64>, default: i64, (least, most): (i64, i64)| {
@@ -197,6 +204,8 @@ pub(super) fn settle(kind: AlertKind, id: AlertRuleId, wanted: Wanted, own: Opti
     }
     if wanted.channel == Some(Channel::Webhook) {
         faults.add("/channel", "events to endpoints are not watched; they are listed under /v1/webhook-endpoints");
+    } else if let Some((pointer, detail)) = unseen(kind, wanted.channel, carried) {
+        faults.add(pointer, detail);
     }
     Rule {
         name: faults.name("/name", &wanted.name),
@@ -220,6 +229,22 @@ pub(super) fn settle(kind: AlertKind, id: AlertRuleId, wanted: Wanted, own: Opti
         },
         ..Rule::default_of(kind, id)
     }
+}
+
+/// Why a rule would never find anything, by the field that says so.
+fn unseen(kind: AlertKind, channel: Option<Channel>, carried: Option<&[Channel]>) -> Option<(&'static str, String)> {
+    let is_of_mails = matches!(kind, AlertKind::BounceRate | AlertKind::ComplaintRate);
+    if is_of_mails && channel.is_some_and(|channel| channel != Channel::Email) {
+        let detail = "only mails come back or are reported as unwanted: write email, or leave the field out";
+        return Some(("/channel", detail.to_owned()));
+    }
+    let wanted = channel.or(is_of_mails.then_some(Channel::Email))?;
+    let carried = carried.filter(|carried| !carried.contains(&wanted))?;
+    let carried = carried.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let detail = format!(
+        "nothing leaves through this account over {wanted}, only over {carried}; name another, or leave the field out"
+    );
+    Some(("/account_id", detail))
 }
 
 fn check_receivers(receivers: Vec<Receiver>, faults: &mut Faults) -> Vec<Receiver> {
@@ -252,11 +277,12 @@ fn check_receivers(receivers: Vec<Receiver>, faults: &mut Faults) -> Vec<Receive
     receivers
 }
 
-/// A row as a patch leaves it; `own` is the owner's currency.
+/// A row as a patch leaves it; `own` is the owner's currency, and `carried` the channels of the account it is about, where that is there.
 pub(super) fn amended(
     before: &AlertRule,
     change: AlertRulePatch,
     own: Option<&str>,
+    carried: Option<&[Channel]>,
     now: Timestamp,
 ) -> Result<AlertRule, Error> {
     let rule = Rule::from_row(before).ok_or_else(|| Error::not_found("alert rule"))?;
@@ -278,7 +304,7 @@ pub(super) fn amended(
         deliver: change.deliver.onto(Some(rule.deliver)),
     };
     let mut faults = Faults(bad);
-    let rule = settle(rule.kind, rule.id, wanted, own, &mut faults);
+    let rule = settle(rule.kind, rule.id, wanted, own, carried, &mut faults);
     faults.end()?;
     Ok(rule.row(before.tenant_id, is_enabled, before.created_at, now))
 }
@@ -304,20 +330,21 @@ mod tests {
 
     fn pointers(kind: AlertKind, wanted: Wanted) -> Vec<String> {
         let mut faults = Faults::default();
-        settle(kind, AlertRuleId::from_ulid(1), wanted, Some("USD"), &mut faults);
+        settle(kind, AlertRuleId::from_ulid(1), wanted, Some("USD"), None, &mut faults);
         faults.0.into_iter().map(|fault| fault.pointer).collect()
     }
 
     #[test]
     fn what_is_not_said_is_as_everybody_has_it() {
         let mut faults = Faults::default();
-        let rule = settle(AlertKind::ComplaintRate, AlertRuleId::from_ulid(1), wanted(), None, &mut faults);
+        let rule = settle(AlertKind::ComplaintRate, AlertRuleId::from_ulid(1), wanted(), None, None, &mut faults);
         assert_eq!((rule.threshold_micros, rule.over_s, rule.at_least), (80_000, 86_400, 1_000));
         assert_eq!(faults.0, []);
         let fine = settle(
             AlertKind::ComplaintRate,
             AlertRuleId::from_ulid(1),
             Wanted { threshold: Some(0.1), ..wanted() },
+            None,
             None,
             &mut faults,
         );
@@ -329,12 +356,36 @@ mod tests {
         let settled = |currency: Option<&str>, own| {
             let mut faults = Faults::default();
             let wanted = Wanted { threshold: Some(250.0), currency: currency.map(str::to_owned), ..wanted() };
-            let rule = settle(AlertKind::Cost, AlertRuleId::from_ulid(1), wanted, own, &mut faults);
+            let rule = settle(AlertKind::Cost, AlertRuleId::from_ulid(1), wanted, own, None, &mut faults);
             (rule.currency, faults.0.into_iter().map(|fault| fault.pointer).collect::<Vec<_>>())
         };
         assert_eq!(settled(None, Some("INR")), (Some("INR".to_owned()), vec![]));
         assert_eq!(settled(Some("EUR"), Some("INR")), (Some("EUR".to_owned()), vec![]));
         assert_eq!(settled(None, None), (None, vec!["/currency".to_owned()]), "the operator has none");
+    }
+
+    #[test]
+    fn a_rule_that_would_never_find_anything_is_refused() {
+        use AlertKind::{BounceRate, ComplaintRate, DeliveryRate};
+        let check = |kind, channel, carried: Option<&[Channel]>, expected: Option<&str>| {
+            let pointer = unseen(kind, channel, carried).map(|(pointer, _)| pointer);
+            assert_eq!(pointer, expected, "{kind:?} {channel:?} {carried:?}");
+        };
+        let (mail, text) = (Some(Channel::Email), Some(Channel::Sms));
+        let twilio: Option<&[Channel]> = Some(&[Channel::Sms, Channel::Voice]);
+        check(BounceRate, None, None, None);
+        check(BounceRate, mail, Some(&[Channel::Email]), None);
+        check(BounceRate, text, None, Some("/channel"));
+        check(ComplaintRate, text, twilio, Some("/channel"));
+        check(ComplaintRate, None, twilio, Some("/account_id"));
+        check(DeliveryRate, text, twilio, None);
+        check(DeliveryRate, None, twilio, None);
+        check(DeliveryRate, mail, twilio, Some("/account_id"));
+        let (_, why) = unseen(DeliveryRate, mail, twilio).unwrap();
+        assert_eq!(
+            why,
+            "nothing leaves through this account over email, only over sms, voice; name another, or leave the field out"
+        );
     }
 
     #[test]
