@@ -127,7 +127,7 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
             if let Some(refusal) = ration.take(engine, owner, &receiver, now).await? {
                 return Ok(Tried::Later(refusal));
             }
-            let posted = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await;
+            let posted = post(engine, tenant.as_ref(), shared, &receiver, &letter, SentAs::Ours(&key), &lost).await;
             // One that was accepted before was counted then.
             if !matches!(posted, Ok(Tried::Accepted { is_new: true, .. })) {
                 ration.give_back(engine, owner, &receiver, now).await?;
@@ -157,7 +157,10 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
 /// What a try is that failed for a reason of ours. The others of the run are written to all the same. As it is no try, the next one asks with the same key whether the letter was accepted after all.
 fn failed(owner: TenantId, error: &Error) -> Tried {
     tracing::warn!(tenant.id = %owner, %error, "Cannot hand over a letter about alerts");
-    Tried::Later("It could not be handed over just then, for a reason this server's log tells; nothing is wrong with the receiver.".to_owned())
+    Tried::Later(format!(
+        "It could not be handed over just then, and nothing is wrong with the receiver: {}",
+        error.detail
+    ))
 }
 
 impl Telling {
@@ -292,10 +295,23 @@ fn key<'a>(receiver: &Receiver, all: impl Iterator<Item = &'a Telling>) -> Strin
             json!([row.id, row.telling, row.times, row.seen_at, letters::tries(letters, *about, receiver)])
         })
         .collect();
-    let text = json!([receiver, said]).to_string();
-    let hash: String =
-        digest(&SHA256, text.as_bytes()).as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("alert-{hash}")
+    keyed("alert", &json!([receiver, said]))
+}
+
+/// A key of what makes a letter the same.
+fn keyed(word: &str, what: &Value) -> String {
+    let hash = digest(&SHA256, what.to_string().as_bytes());
+    let hash: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{word}-{hash}")
+}
+
+/// What a letter is sent as.
+#[derive(Clone, Copy)]
+enum SentAs<'a> {
+    /// Tidings' own message, recognised by this key.
+    Ours(&'a str),
+    /// A message like any other, recognised by this key, if there is one.
+    AnyOther(Option<&'a str>),
 }
 
 /// A way out: an account, and whose it is.
@@ -338,15 +354,14 @@ struct Why {
     detail: String,
 }
 
-/// Hands a letter to the engine like any other message, by one way after another until one takes it; ways by which it was `lost` come last, or never. With a key it is Tidings' own; without
-/// one it is a message like any other.
+/// Hands a letter to the engine like any other message, by one way after another until one takes it; ways by which it was `lost` come last, or never.
 async fn post(
     engine: &Engine,
     tenant: Option<&Arc<Tenant>>,
     shared: &Shared,
     receiver: &Receiver,
     letter: &Letter,
-    key: Option<&str>,
+    sent_as: SentAs<'_>,
     lost: &[LostWay],
 ) -> Result<Tried, Error> {
     let Some(to) = receiver.to() else {
@@ -371,9 +386,14 @@ async fn post(
     for way in ways {
         request["account_id"] = json!(way.account);
         let body = request.to_string();
-        let sent = match key {
-            Some(key) => engine.send_ours(way.tenant, LETTER, body.as_bytes(), IdempotencyKey::parse(key)?).await,
-            None => engine.send(&Caller::system(Some(way.tenant)), body.as_bytes(), None).await,
+        let sent = match sent_as {
+            SentAs::Ours(key) => {
+                engine.send_ours(way.tenant, LETTER, body.as_bytes(), IdempotencyKey::parse(key)?).await
+            }
+            SentAs::AnyOther(key) => {
+                let key = key.map(IdempotencyKey::parse).transpose()?;
+                engine.send(&Caller::system(Some(way.tenant)), body.as_bytes(), key).await
+            }
         };
         // A tenant reads nothing of the operator's account.
         let said = |why: &str| match way.by_operator && tenant.is_some() {
@@ -393,6 +413,8 @@ async fn post(
             }
             // The database or we are busy, and the message may be there all the same: the same way is tried again with the same key.
             Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled) => return Err(error),
+            // Somebody else hands over the same letter this very moment: another way would write it twice.
+            Err(error) if error.code == once::IN_USE => return Err(error),
             Err(error) => {
                 is_hopeless = false;
                 tracing::warn!(tenant.id = %way.tenant, account.id = %way.account, %error, "A letter about alerts was not accepted");
@@ -480,13 +502,21 @@ pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRu
     let receivers = everybody(&rule.deliver, &administrators(engine, owner, rule.deliver.iter()).await?);
     let (letter, now, mut letters) = (trial(&rule.name, rule.kind), engine.ports.clock.now(), Vec::new());
     for receiver in &receivers {
+        // The same request twice, also at once, writes one letter.
+        let key = repeat.key.as_ref().map(|key| keyed("alert-test", &json!([id, key.as_str(), receiver])));
+        let sent_as = SentAs::AnyOther(key.as_deref());
         let handed_over = async {
             match Ration::Trial.take(engine, owner, receiver, now).await? {
                 Some(refusal) => Ok(Tried::Later(refusal)),
-                None => post(engine, tenant.as_ref(), &shared, receiver, &letter, None, &[]).await,
+                None => post(engine, tenant.as_ref(), &shared, receiver, &letter, sent_as, &[]).await,
             }
         };
-        let tried = handed_over.await.unwrap_or_else(|error| failed(owner, &error));
+        let tried = match handed_over.await {
+            Ok(tried) => tried,
+            // What the same request comes to is told to whoever was first.
+            Err(error) if error.code == once::IN_USE => return Err(error),
+            Err(error) => failed(owner, &error),
+        };
         letters::note(&mut letters, LetterAbout::Firing, receiver, &tried, now);
     }
     // A test is not tried again.

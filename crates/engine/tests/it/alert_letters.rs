@@ -25,7 +25,7 @@ use crate::{
     alerts::{change, list, minute, minutes, rule},
     hooks::{SID, neighbour, sms, twilio_account},
     plans::{plan, subscribe},
-    setting::column,
+    setting::{column, repeat},
 };
 
 const ADA: &str = "ada@acme.example";
@@ -573,6 +573,22 @@ testkit::both! {
         assert!(why.contains("10 of them to one receiver. Try again tomorrow."), "{why}");
         stage.world.clock.advance_ms(86_400_000);
         assert_eq!(test().await["state"], "accepted");
+    }
+
+    async fn the_same_test_asked_for_twice_at_once_is_one_letter(db: TestDb) {
+        let stage = acme(&db).await;
+        change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada() })).await;
+        let id = rule(&stage, AlertKind::QueueAge).await;
+        let test = async |key: &str| alerts::test(&stage.engine, &stage.caller, &repeat(key, ""), id).await;
+        let (one, other) = futures_util::future::join(test("a"), test("a")).await;
+        assert!(one.is_ok() || other.is_ok(), "{one:?} {other:?}");
+        for refused in [one, other].into_iter().filter_map(Result::err) {
+            assert_eq!(refused.code, "idempotency_key_in_use");
+        }
+        assert!(test("a").await.unwrap().replayed);
+        assert_eq!(crate::alerts::letters(&db).await.len(), 1);
+        test("b").await.unwrap();
+        assert_eq!(crate::alerts::letters(&db).await.len(), 2, "another request is another letter");
     }
 
     async fn the_owner_of_a_tenant_with_many_members_is_told(db: TestDb) {
