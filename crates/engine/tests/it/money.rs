@@ -92,9 +92,7 @@ testkit::both! {
         let stage = pays_ahead(stage, 3, 20).await;
         let (one, other) = (stage.send(sms("+15550100011")).await, stage.send(sms("+15550100012")).await);
         // The account is paused and probed between tries.
-        for _ in 0..60 {
-            stage.pass(60_000).await;
-        }
+        stage.pass_by(5_400_000, 10_000).await;
         assert_eq!((stage.status(one).await, stage.status(other).await, balance(&stage).await), ("failed", "failed", (20, 0, 0)));
         let mut later = sms("+15550100013");
         later["send_at"] = json!(stage.world.ports.clock.now().plus_seconds(86_400));
@@ -110,9 +108,7 @@ testkit::both! {
         stage.engine.cancel(&stage.caller, &Repeat::NONE, third).await.unwrap();
         stage.engine.retry(&stage.caller, &Repeat::NONE, other).await.unwrap();
         assert_eq!((balance(&stage).await, stage.status(other).await), ((0, 20, 0), "queued"));
-        for _ in 0..60 {
-            stage.pass(60_000).await;
-        }
+        stage.pass_by(5_400_000, 10_000).await;
         assert_eq!((stage.status(one).await, balance(&stage).await), ("failed", (20, 0, 0)));
         assert_eq!(tidings_engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }

@@ -364,7 +364,12 @@ async fn run(db: &TestDb, statements: Vec<String>) -> Result<u64, store::Error> 
 
 /// Plants a difference, lets `look` see it, and takes it back.
 async fn with(db: &TestDb, table: &str, sql: String) -> Result<Verified, String> {
-    let keep = vec!["DROP TABLE IF EXISTS kept".to_owned(), format!("CREATE TABLE kept AS SELECT * FROM {table}")];
+    // Made once for each table: after every change of the schema both engines plan each statement anew.
+    let keep = vec![
+        format!("CREATE TABLE IF NOT EXISTS kept_{table} AS SELECT * FROM {table} WHERE FALSE"),
+        format!("DELETE FROM kept_{table}"),
+        format!("INSERT INTO kept_{table} SELECT * FROM {table}"),
+    ];
     run(db, keep).await.unwrap();
     let planted = run(db, vec![sql.clone()]).await;
     let seen = match planted {
@@ -372,11 +377,7 @@ async fn with(db: &TestDb, table: &str, sql: String) -> Result<Verified, String>
         Ok(_) => books::verify(db).await.map_err(|error| error.detail),
         Err(error) => Err(error.to_string()),
     };
-    let back = vec![
-        format!("DELETE FROM {table}"),
-        format!("INSERT INTO {table} SELECT * FROM kept"),
-        "DROP TABLE kept".to_owned(),
-    ];
+    let back = vec![format!("DELETE FROM {table}"), format!("INSERT INTO {table} SELECT * FROM kept_{table}")];
     run(db, back).await.unwrap();
     seen
 }
