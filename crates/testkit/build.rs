@@ -1,4 +1,4 @@
-//! Gives the PostgreSQL template database its name: a fingerprint of everything that makes the schema. A changed migration makes a new template.
+//! Gives the template databases their name: a fingerprint of everything that makes the schema. A changed migration makes a new template.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 fn main() {
     let store = PathBuf::from("../store");
-    let mut files = vec![store.join("src/migrate.rs")];
+    let mut files = vec![store.join("src/migrate.rs"), store.join("src/statistics.rs"), store.join("src/sqlite.rs")];
     let migrations = store.join("migrations");
     println!("cargo::rerun-if-changed={}", migrations.display());
     let entries = fs::read_dir(&migrations).expect("the store keeps its migrations beside its sources");

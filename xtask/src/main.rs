@@ -12,12 +12,17 @@ use std::{
     env,
     ffi::OsString,
     io::Read as _,
+    num::NonZero,
     process::{Command, ExitCode, Stdio},
+    thread,
 };
 
 use anyhow::{Context as _, bail};
 
 use cluster::Cluster;
+
+/// Tells nextest how many tests to run at once.
+const THREADS: &str = "NEXTEST_TEST_THREADS";
 
 const HELP: &str = "\
 cargo xtask test [ARGUMENTS]   run every test; further arguments go to `cargo nextest run` or `cargo test`
@@ -68,6 +73,9 @@ fn test(rest: &[&str]) -> anyhow::Result<()> {
         Ok(browser) => environment.extend(browser.environment()),
         Err(error) => eprintln!("xtask: the tests in a browser will fail: {error:#}"),
     }
+    if env::var_os(THREADS).is_none() {
+        environment.push((THREADS, threads().to_string().into()));
+    }
     for mut command in test_commands(rest) {
         let status = command.envs(environment.clone()).status().with_context(|| format!("cannot run {command:?}"))?;
         if !status.success() {
@@ -77,6 +85,11 @@ fn test(rest: &[&str]) -> anyhow::Result<()> {
     drop(cluster);
     println!("xtask: every test passed; PostgreSQL is stopped and removed");
     Ok(())
+}
+
+/// How many tests nextest runs at once: two more than there are cores, for those that wait for half a minute to be over (see `.config/nextest.toml`).
+fn threads() -> usize {
+    thread::available_parallelism().map_or(2, NonZero::get) + 2
 }
 
 /// nextest where it is installed, which runs each test in a process of its own and is quicker, and then the examples in the documentation, which it

@@ -335,7 +335,7 @@ pub static OPERATIONS: &[Operation] = &[
     op(Get, "/v1/suppressions/export", Tenant("consent:read")),
     op(Get, "/v1/suppressions/{id}", Tenant("consent:read")),
     op(Delete, "/v1/suppressions/{id}", Tenant("consent:write")),
-    op(Get, "/v1/stream", Tenant("events:read")),
+    op(Get, "/v1/stream", Owner("events:read")),
     op(Get, "/v1/usage", Owner("usage:read")),
     op(Get, "/v1/analytics", Owner("usage:read")),
     op(Get, "/v1/alerts", Owner("alerts:read")),

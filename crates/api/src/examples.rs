@@ -853,7 +853,7 @@ pub(crate) fn credits() -> Value {
         "adjusted": {"amount_micros": 0, "currency": "USD"}, "promotional": {"amount_micros": 0, "currency": "USD"},
         "granted": {"amount_micros": 0, "currency": "USD"}, "entries": 3, "low_at_micros": 5_000_000,
         "top_up": {"below_micros": 2_000_000, "amount_micros": 50_000_000, "monthly_max_micros": null},
-        "top_up_state": {"state": "buys", "reason": null}, "differences": [],
+        "top_up_state": {"state": "buys", "reason": null}, "purchase_tax": {"name": "VAT", "rate_ppm": 190_000}, "differences": [],
     })
 }
 
@@ -861,8 +861,8 @@ pub(crate) fn credits() -> Value {
 pub(crate) fn credit_entry() -> Value {
     json!({
         "number": 1, "kind": "purchase", "from": "purchased", "to": "available", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
-        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "promotional_after_micros": 0, "message_id": null, "reference": "bank transfer 2026-11-28",
-        "at": "2026-11-28T09:00:00Z",
+        "available_after_micros": 50_000_000, "reserved_after_micros": 0, "promotional_after_micros": 0, "message_id": null, "messages": null,
+        "reference": "bank transfer 2026-11-28", "at": "2026-11-28T09:00:00Z",
     })
 }
 
@@ -870,7 +870,8 @@ pub(crate) fn credit_entry() -> Value {
 pub(crate) fn credit_purchase() -> Value {
     json!({
         "id": "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "provider": "stripe", "state": "open", "amount": {"amount_micros": 50_000_000, "currency": "USD"},
-        "refunded": {"amount_micros": 0, "currency": "USD"}, "disputed": {"amount_micros": 0, "currency": "USD"}, "disputes": [], "reference": null, "url": "https://checkout.stripe.com/c/pay/cs_live_a1B2", "failure": null,
+        "taxes": [{"name": "VAT", "rate_ppm": 190_000, "amount_micros": 9_500_000}], "total": {"amount_micros": 59_500_000, "currency": "USD"}, "tax_country": "DE", "tax_id": "DE123456789",
+        "refunded": {"amount_micros": 0, "currency": "USD"}, "refunded_total": {"amount_micros": 0, "currency": "USD"}, "disputed": {"amount_micros": 0, "currency": "USD"}, "disputes": [], "reference": null, "url": "https://checkout.stripe.com/c/pay/cs_live_a1B2", "failure": null,
         "is_top_up": false, "entry": null, "created_at": "2026-11-28T09:00:00Z", "updated_at": "2026-11-28T09:00:00Z",
     })
 }
@@ -879,7 +880,7 @@ pub(crate) fn credit_purchase() -> Value {
 pub(crate) fn credit_refund() -> Value {
     json!({
         "id": "rfd_01K9ZC8Q6T7Y2V5B3N4M1XWRSD", "purchase_id": null, "provider": "operator", "state": "done", "amount": {"amount_micros": 5_000_000, "currency": "USD"},
-        "taken": {"amount_micros": 5_000_000, "currency": "USD"}, "reason": "closed their account", "failure": null, "created_at": "2026-11-28T09:00:00Z",
+        "tax": {"amount_micros": 950_000, "currency": "USD"}, "total": {"amount_micros": 5_950_000, "currency": "USD"}, "taken": {"amount_micros": 5_000_000, "currency": "USD"}, "reason": "closed their account", "failure": null, "created_at": "2026-11-28T09:00:00Z",
         "updated_at": "2026-11-28T09:00:00Z",
     })
 }
@@ -973,5 +974,6 @@ pub(crate) fn billing_settings() -> Value {
         "seller": {"name": "Tidings Hosting GmbH", "address": ["Hafenstr. 1", "20457 Hamburg"], "tax_id": "DE987654321", "email": "billing@tidings.example"},
         "series": "INV-", "credit_note_series": "CN-", "due_days": 14, "issues_by_itself": true, "sends_by_itself": true, "mail_tenant_id": null,
         "payment": ["IBAN DE02 1203 0000 0000 2020 51"], "note": null, "taxes": [{"country": "DE", "name": "VAT", "rate_ppm": 190_000}],
+        "credit_taxed": "at_purchase",
     })
 }

@@ -3,6 +3,8 @@
 //! A handler says what is its own (path, body, answers, examples). From [`crate::access`] come who may call it and, with that, the headers it reads and the errors
 //! it can answer; each of those is described once, under `components`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -86,9 +88,11 @@ pub(crate) fn finish(generated: &utoipa::openapi::OpenApi) -> Value {
 fn forget_unused_schemas(document: &mut Value) {
     loop {
         let text = document.to_string();
+        let references = text.split("\"#/components/schemas/").skip(1);
+        let used: BTreeSet<&str> = references.filter_map(|rest| rest.split('"').next()).collect();
         let schemas = document["components"]["schemas"].as_object_mut().expect("the base document has schemas");
         let before = schemas.len();
-        schemas.retain(|name, _| text.contains(&format!("\"#/components/schemas/{name}\"")));
+        schemas.retain(|name, _| used.contains(name.as_str()));
         if schemas.len() == before {
             return;
         }

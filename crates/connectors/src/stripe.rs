@@ -4,24 +4,21 @@
 //! Amounts travel in the currency's smallest unit. Every request that moves money carries an idempotency key of ours, so that one without an answer can be repeated.
 //! <https://docs.stripe.com/api/checkout/sessions/create> <https://docs.stripe.com/api/payment_intents/create> <https://docs.stripe.com/api/refunds/create>
 
-use aws_lc_rs::hmac;
-use model::{Answer, Failure, FailureKind, HttpCall, Method, Secret, Timestamp};
+use model::{Answer, Failure, FailureKind, HttpCall, Method, Secret};
 use serde_json::Value;
 use url::form_urlencoded;
 
 mod disputes;
+mod events;
 mod redacted;
 
 use crate::read;
 pub use disputes::{DisputeState, Disputed, all_disputes, disputes};
+pub use events::{event, verify};
 pub use redacted::redacted;
 
 /// Stripe's API.
 const HOST: &str = "https://api.stripe.com";
-/// How old a signed event may be, and how far ahead of our clock, in seconds: the default of Stripe's own libraries.
-const TOLERANCE_S: i64 = 300;
-/// Signatures of a header that are looked at: two while a secret is rolled, and room.
-const SIGNATURES_MAX: usize = 8;
 /// Refunds of one payment that are read: Stripe's largest page, and more than anybody makes of one payment.
 const REFUNDS_MAX: u32 = 100;
 /// How long Stripe knows an idempotency key, in seconds: a day, less an hour for clocks and retries.
@@ -79,10 +76,48 @@ pub struct Payment<'a> {
     pub reference: &'a str,
     /// Whose credit.
     pub tenant: &'a str,
-    /// How much.
+    /// How much, without tax.
     pub amount_micros: i64,
+    /// The tax that is paid on top of it, if there is one.
+    pub tax: Option<&'a Tax>,
     /// In which currency.
     pub currency: &'a str,
+}
+
+impl Payment<'_> {
+    /// All of what is paid, in millionths.
+    fn total_micros(&self) -> i64 {
+        self.amount_micros.saturating_add(self.tax.map_or(0, |tax| tax.amount_micros))
+    }
+}
+
+/// The tax on what is paid. It comes back in what Stripe says of the payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tax {
+    /// What it is called.
+    pub name: String,
+    /// In millionths of what is paid without it.
+    pub rate_ppm: i64,
+    /// How much, in millionths.
+    pub amount_micros: i64,
+}
+
+impl Tax {
+    /// Its name and its rate for whoever pays: `VAT 19 %`.
+    fn words(&self) -> String {
+        let percent = format!("{}.{:04}", self.rate_ppm / 10_000, self.rate_ppm % 10_000);
+        format!("{} {} %", self.name, percent.trim_end_matches('0').trim_end_matches('.'))
+    }
+
+    /// The tax we said of a payment, from its metadata.
+    fn read(object: &Value) -> Option<Self> {
+        let number = |pointer: &str| read::text(object, pointer)?.parse().ok();
+        Some(Self {
+            name: read::text(object, "/metadata/tax_name")?.to_owned(),
+            rate_ppm: number("/metadata/tax_rate_ppm")?,
+            amount_micros: number("/metadata/tax_micros")?,
+        })
+    }
 }
 
 /// Where a page leads, and whether what was paid with is kept.
@@ -118,8 +153,10 @@ pub struct Paid {
     pub reference: Option<String>,
     /// Whose credit, as we said.
     pub tenant: Option<String>,
-    /// How much, in millionths.
+    /// How much, in millionths, tax included.
     pub amount_micros: i64,
+    /// The tax in it, as we said.
+    pub tax: Option<Tax>,
     /// In which currency.
     pub currency: String,
 }
@@ -209,22 +246,20 @@ pub enum About {
     Other,
 }
 
-/// The request for a page on which credit is paid.
+/// The request for a page on which credit is paid. Its tax is an item of its own: what it comes to was worked out by the installation's rules, which are not Stripe's.
 pub fn open(cx: &Cx<'_>, pays: &Payment<'_>, page: &Page<'_>) -> Result<HttpCall, Failure> {
     let amount = minor(pays.amount_micros, pays.currency)?;
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("mode", "payment")
         .append_pair("success_url", page.success_url)
         .append_pair("cancel_url", page.cancel_url)
-        .append_pair("client_reference_id", pays.reference)
-        .append_pair("metadata[tenant_id]", pays.tenant)
-        .append_pair("metadata[purchase_id]", pays.reference)
-        .append_pair("payment_intent_data[metadata][tenant_id]", pays.tenant)
-        .append_pair("payment_intent_data[metadata][purchase_id]", pays.reference)
-        .append_pair("line_items[0][quantity]", "1")
-        .append_pair("line_items[0][price_data][currency]", &pays.currency.to_ascii_lowercase())
-        .append_pair("line_items[0][price_data][unit_amount]", &amount)
-        .append_pair("line_items[0][price_data][product_data][name]", "Credit for messages");
+        .append_pair("client_reference_id", pays.reference);
+    metadata(&mut form, "metadata", pays);
+    metadata(&mut form, "payment_intent_data[metadata]", pays);
+    item(&mut form, 0, pays.currency, &amount, "Credit for messages");
+    if let Some(tax) = pays.tax.filter(|tax| tax.amount_micros != 0) {
+        item(&mut form, 1, pays.currency, &minor(tax.amount_micros, pays.currency)?, &tax.words());
+    }
     if page.saves_method {
         form.append_pair("customer_creation", "always")
             .append_pair("payment_intent_data[setup_future_usage]", "off_session");
@@ -232,10 +267,30 @@ pub fn open(cx: &Cx<'_>, pays: &Payment<'_>, page: &Page<'_>) -> Result<HttpCall
     Ok(post(cx, "/v1/checkout/sessions", pays.reference, form.finish()))
 }
 
+/// An item of a page.
+fn item(form: &mut form_urlencoded::Serializer<'_, String>, index: usize, currency: &str, amount: &str, name: &str) {
+    let field = |below: &str| format!("line_items[{index}]{below}");
+    form.append_pair(&field("[quantity]"), "1")
+        .append_pair(&field("[price_data][currency]"), &currency.to_ascii_lowercase())
+        .append_pair(&field("[price_data][unit_amount]"), amount)
+        .append_pair(&field("[price_data][product_data][name]"), name);
+}
+
+/// What Stripe keeps with a payment for us: whose it is, and the tax in it, so that a payment of which we have no row yet says what was sold.
+fn metadata(form: &mut form_urlencoded::Serializer<'_, String>, below: &str, pays: &Payment<'_>) {
+    form.append_pair(&format!("{below}[tenant_id]"), pays.tenant)
+        .append_pair(&format!("{below}[purchase_id]"), pays.reference);
+    if let Some(tax) = pays.tax {
+        form.append_pair(&format!("{below}[tax_name]"), &tax.name)
+            .append_pair(&format!("{below}[tax_rate_ppm]"), &tax.rate_ppm.to_string())
+            .append_pair(&format!("{below}[tax_micros]"), &tax.amount_micros.to_string());
+    }
+}
+
 /// The request that pays with what was kept, while nobody is there.
 /// <https://docs.stripe.com/payments/save-and-reuse#charge-saved-payment-method>
 pub fn charge(cx: &Cx<'_>, pays: &Payment<'_>, customer: &str, method: &str) -> Result<HttpCall, Failure> {
-    let amount = minor(pays.amount_micros, pays.currency)?;
+    let amount = minor(pays.total_micros(), pays.currency)?;
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("amount", &amount)
         .append_pair("currency", &pays.currency.to_ascii_lowercase())
@@ -243,9 +298,8 @@ pub fn charge(cx: &Cx<'_>, pays: &Payment<'_>, customer: &str, method: &str) -> 
         .append_pair("payment_method", method)
         .append_pair("off_session", "true")
         .append_pair("confirm", "true")
-        .append_pair("description", "Credit for messages")
-        .append_pair("metadata[tenant_id]", pays.tenant)
-        .append_pair("metadata[purchase_id]", pays.reference);
+        .append_pair("description", "Credit for messages");
+    metadata(&mut form, "metadata", pays);
     Ok(post(cx, "/v1/payment_intents", pays.reference, form.finish()))
 }
 
@@ -260,9 +314,9 @@ pub fn look(cx: &Cx<'_>, session: &str) -> HttpCall {
     get(cx, &format!("/v1/checkout/sessions/{}", segment(session)), &[])
 }
 
-/// The request that gives money of a payment back. `key`: what makes a repeated request the same.
+/// The request that gives money of a payment back, tax included. `key`: what makes a repeated request the same.
 pub fn refund(cx: &Cx<'_>, pays: &Payment<'_>, key: &str, payment: &str) -> Result<HttpCall, Failure> {
-    let amount = minor(pays.amount_micros, pays.currency)?;
+    let amount = minor(pays.total_micros(), pays.currency)?;
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("payment_intent", payment)
         .append_pair("amount", &amount)
@@ -414,6 +468,7 @@ fn session(object: &Value) -> Option<Session> {
             reference: owned("/client_reference_id"),
             tenant: owned("/metadata/tenant_id"),
             amount_micros: micros(&object["amount_total"], &currency)?,
+            tax: Tax::read(object),
             currency,
         },
     })
@@ -427,6 +482,7 @@ fn payment(intent: &Value) -> Option<Paid> {
         reference: owned("/metadata/purchase_id"),
         tenant: owned("/metadata/tenant_id"),
         amount_micros: micros(&intent["amount"], &currency)?,
+        tax: Tax::read(intent),
         currency,
     })
 }
@@ -451,63 +507,6 @@ fn refund_of(object: &Value) -> Option<Refunded> {
     })
 }
 
-/// Checks that a request comes from Stripe and is fresh: `Stripe-Signature: t=SECONDS,v1=HEX`, one `v1` for each secret while one is rolled.
-/// <https://docs.stripe.com/webhooks/signature>
-pub fn verify(header: Option<&str>, body: &[u8], secret: &Secret, now: Timestamp) -> Result<(), String> {
-    let header = header.ok_or("the header Stripe-Signature is missing")?;
-    let pairs = || header.split(',').filter_map(|pair| pair.trim().split_once('='));
-    let at = pairs().find(|(name, _)| *name == "t").map(|(_, value)| value).ok_or("the signature has no time")?;
-    let seconds: i64 = at.parse().map_err(|_| "the signature's time is no number")?;
-    if now.as_seconds().saturating_sub(seconds).saturating_abs() > TOLERANCE_S {
-        return Err(format!("the signature is more than {TOLERANCE_S} s from our clock"));
-    }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.reveal().as_bytes());
-    let signed = [at.as_bytes(), b".", body].concat();
-    let is_good = |hex: &str| unhex(hex).is_some_and(|tag| hmac::verify(&key, &signed, &tag).is_ok());
-    let mut signatures = pairs().filter(|(name, _)| *name == "v1").take(SIGNATURES_MAX);
-    if signatures.any(|(_, hex)| is_good(hex)) { Ok(()) } else { Err("the signature is not Stripe's".to_owned()) }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let digits = text.as_bytes().chunks_exact(2);
-    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-}
-
-/// Reads a verified request; `None` for what is no event. <https://docs.stripe.com/api/events/types>
-pub fn event(body: &[u8]) -> Option<Event> {
-    let event: Value = serde_json::from_slice(body).ok()?;
-    let kind = read::text(&event, "/type")?;
-    let object = event.pointer("/data/object")?;
-    let of_session = |about: fn(Session) -> About| session(object).map_or(About::Other, about);
-    let is_unpaid = read::text(object, "/payment_status") == Some("unpaid");
-    let about = match kind {
-        "checkout.session.completed" if is_unpaid => of_session(About::Awaited),
-        "checkout.session.completed" | "checkout.session.async_payment_succeeded" => of_session(About::Paid),
-        "checkout.session.async_payment_failed" => of_session(About::Failed),
-        "checkout.session.expired" => of_session(About::Expired),
-        "payment_intent.succeeded" => payment(object).map_or(About::Other, About::Charged),
-        "payment_intent.payment_failed" => {
-            payment(object).map_or(About::Other, |paid| About::Refused(paid, last_error(object)))
-        }
-        "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
-            refund_of(object).map_or(About::Other, About::Refund)
-        }
-        // What a dispute came to is asked, so that its events may come in any order.
-        "charge.refunded"
-        | "charge.dispute.created"
-        | "charge.dispute.updated"
-        | "charge.dispute.funds_withdrawn"
-        | "charge.dispute.funds_reinstated"
-        | "charge.dispute.closed" => read::text(object, "/payment_intent")
-            .map_or(About::Other, |payment| About::Returned { payment: payment.to_owned() }),
-        _ => About::Other,
-    };
-    Some(Event { id: read::text(&event, "/id")?.to_owned(), kind: kind.to_owned(), about })
-}
-
 #[cfg(test)]
 mod tests {
     use model::HttpAnswer;
@@ -528,7 +527,7 @@ mod tests {
     }
 
     const FIFTY: Payment<'_> =
-        Payment { reference: "pur_1", tenant: "ten_1", amount_micros: 50_000_000, currency: "USD" };
+        Payment { reference: "pur_1", tenant: "ten_1", amount_micros: 50_000_000, tax: None, currency: "USD" };
 
     #[test]
     fn amounts_are_written_in_the_smallest_unit() {
@@ -566,7 +565,7 @@ mod tests {
         assert_eq!(field("line_items[0][price_data][unit_amount]"), Some("5000"));
         assert_eq!(field("line_items[0][price_data][currency]"), Some("usd"));
         assert_eq!((field("client_reference_id"), field("metadata[tenant_id]")), (Some("pur_1"), Some("ten_1")));
-        assert_eq!(field("customer_creation"), None);
+        assert_eq!((field("customer_creation"), field("line_items[1][quantity]")), (None, None));
         let kept = form(&open(&cx(&key), &FIFTY, &page(true)).unwrap());
         assert!(kept.contains(&("payment_intent_data[setup_future_usage]".to_owned(), "off_session".to_owned())));
         let answer = json!({ "id": "cs_1", "url": "https://checkout.stripe.com/c/pay/cs_1", "payment_intent": null, "client_reference_id": "pur_1",
@@ -581,6 +580,51 @@ mod tests {
         assert_eq!(opened(&http(409, &json!({}))).unwrap_err().kind, FailureKind::Unavailable);
         assert_eq!(opened(&http(503, &json!({}))).unwrap_err().kind, FailureKind::Unavailable);
         assert_eq!(opened(&http(200, &json!({}))).unwrap_err().kind, FailureKind::Unknown);
+    }
+
+    #[test]
+    fn tax_is_an_item_of_its_own_and_comes_back_with_the_payment() {
+        let key = Secret::new("sk_test_1");
+        let page =
+            Page { success_url: "https://acme.example/", cancel_url: "https://acme.example/", saves_method: false };
+        let tax = |rate_ppm, amount_micros| Tax { name: "VAT".to_owned(), rate_ppm, amount_micros };
+        let vat = tax(190_000, 9_500_000);
+        let taxed = Payment { tax: Some(&vat), ..FIFTY };
+        let fields = form(&open(&cx(&key), &taxed, &page).unwrap());
+        let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        assert_eq!(field("line_items[0][price_data][unit_amount]"), Some("5000"));
+        assert_eq!(field("line_items[1][price_data][unit_amount]"), Some("950"));
+        assert_eq!(field("line_items[1][price_data][product_data][name]"), Some("VAT 19 %"));
+        assert_eq!(
+            (field("line_items[1][quantity]"), field("line_items[1][price_data][currency]")),
+            (Some("1"), Some("usd"))
+        );
+        assert_eq!(field("payment_intent_data[metadata][tax_micros]"), Some("9500000"));
+        let charged = form(&charge(&cx(&key), &taxed, "cus_1", "pm_1").unwrap());
+        assert!(charged.contains(&("amount".to_owned(), "5950".to_owned())));
+        let of_it = tax(190_000, 1_900_000);
+        let back = Payment { reference: "rfd_1", amount_micros: 10_000_000, tax: Some(&of_it), ..FIFTY };
+        let back = form(&refund(&cx(&key), &back, "rfd_1", "pi_1").unwrap());
+        assert!(back.contains(&("amount".to_owned(), "1190".to_owned())));
+        // Stripe takes no item of a part of a coin, and none is needed for a tax of nothing.
+        assert_eq!(
+            open(&cx(&key), &Payment { tax: Some(&tax(190_000, 5)), ..FIFTY }, &page).unwrap_err().code,
+            "bad_amount"
+        );
+        let none = form(&open(&cx(&key), &Payment { tax: Some(&tax(0, 0)), ..FIFTY }, &page).unwrap());
+        assert!(!none.iter().any(|(name, _)| name.starts_with("line_items[1]")));
+        let intent = |metadata: Value| {
+            payment(&json!({"id": "pi_1", "amount": 5_950, "currency": "usd", "metadata": metadata})).unwrap().tax
+        };
+        assert_eq!(
+            intent(json!({"tax_name": "VAT", "tax_rate_ppm": "190000", "tax_micros": "9500000"})),
+            Some(vat.clone())
+        );
+        assert_eq!(intent(json!({"tax_name": "VAT", "tax_rate_ppm": "much"})), None);
+        assert_eq!(
+            [190_000, 72_500, 0, 81_230].map(|rate| tax(rate, 1).words()),
+            ["VAT 19 %", "VAT 7.25 %", "VAT 0 %", "VAT 8.123 %"]
+        );
     }
 
     #[test]
@@ -637,67 +681,5 @@ mod tests {
         assert!(matches!(payment("requires_payment_method"), Charged::Refused(_)));
         let gone = looked(&http(404, &json!({"error": {"code": "resource_missing"}}))).unwrap_err();
         assert_eq!((gone.kind, gone.code.as_str()), (FailureKind::Content, "resource_missing"));
-    }
-
-    #[test]
-    fn only_fresh_events_signed_with_our_secret_are_stripes() {
-        let (secret, body) = (Secret::new("whsec_test"), br#"{"id":"evt_1"}"#);
-        let sign = |at: i64, secret: &str| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-            let tag = hmac::sign(&key, format!("{at}.{}", String::from_utf8_lossy(body)).as_bytes());
-            tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-        };
-        let now = Timestamp::from_seconds(1_000_000);
-        let good = sign(1_000_000, "whsec_test");
-        let check = |header: Option<String>, body: &[u8], is_good: bool| {
-            assert_eq!(verify(header.as_deref(), body, &secret, now).is_ok(), is_good, "{header:?}");
-        };
-        check(Some(format!("t=1000000,v1={good}")), body, true);
-        check(Some(format!("t=1000000,v1={},v1={good},v0=00", sign(1_000_000, "whsec_old"))), body, true);
-        check(Some(format!("t=999700,v1={}", sign(999_700, "whsec_test"))), body, true);
-        check(Some(format!("t=999699,v1={}", sign(999_699, "whsec_test"))), body, false);
-        check(Some(format!("t=1000301,v1={}", sign(1_000_301, "whsec_test"))), body, false);
-        check(Some(format!("t=1000001,v1={good}")), body, false);
-        check(Some(format!("t=1000000,v1={good}")), br#"{"id":"evt_2"}"#, false);
-        check(Some(format!("t=1000000,v0={good}")), body, false);
-        check(Some(format!("t={},v1={good}", i64::MIN)), body, false);
-        check(Some("t=1000000".to_owned()), body, false);
-        check(Some("nonsense".to_owned()), body, false);
-        check(None, body, false);
-    }
-
-    #[test]
-    fn events_say_what_became_of_money() {
-        let about = |kind: &str, object: Value| {
-            event(json!({ "id": "evt_1", "type": kind, "data": { "object": object } }).to_string().as_bytes())
-                .unwrap()
-                .about
-        };
-        let session = |status: &str| json!({ "id": "cs_1", "payment_intent": "pi_1", "payment_status": status, "amount_total": 5_000, "currency": "usd" });
-        assert!(
-            matches!(about("checkout.session.completed", session("paid")), About::Paid(s) if s.paid.payment.as_deref() == Some("pi_1"))
-        );
-        assert!(matches!(about("checkout.session.completed", session("unpaid")), About::Awaited(_)));
-        assert!(matches!(about("checkout.session.async_payment_succeeded", session("paid")), About::Paid(_)));
-        assert!(matches!(about("checkout.session.async_payment_failed", session("unpaid")), About::Failed(_)));
-        assert!(matches!(about("checkout.session.expired", session("unpaid")), About::Expired(_)));
-        let intent = json!({"id": "pi_1", "amount": 5_000, "currency": "usd", "metadata": {}, "last_payment_error": {"message": "Declined."}});
-        assert!(matches!(about("payment_intent.succeeded", intent.clone()), About::Charged(_)));
-        assert!(matches!(about("payment_intent.payment_failed", intent), About::Refused(_, why) if why == "Declined."));
-        let refund = json!({ "id": "re_1", "status": "failed", "amount": 100, "currency": "usd", "metadata": { "refund_id": "rfd_1" } });
-        assert!(
-            matches!(about("refund.failed", refund), About::Refund(r) if r.state == RefundState::Failed && r.amount_micros == 1_000_000)
-        );
-        let charge = json!({ "id": "ch_1", "payment_intent": "pi_1", "amount_refunded": 700, "currency": "usd" });
-        assert_eq!(about("charge.refunded", charge), About::Returned { payment: "pi_1".to_owned() });
-        for kind in ["created", "updated", "funds_withdrawn", "funds_reinstated", "closed"] {
-            let dispute = json!({"id": "du_1", "object": "dispute", "amount": 1_000, "currency": "usd", "charge": "ch_1", "payment_intent": "pi_1", "status": "needs_response"});
-            assert_eq!(
-                about(&format!("charge.dispute.{kind}"), dispute),
-                About::Returned { payment: "pi_1".to_owned() }
-            );
-        }
-        assert_eq!(about("customer.created", json!({})), About::Other);
-        assert_eq!(event(b"{}"), None);
     }
 }

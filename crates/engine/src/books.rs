@@ -4,13 +4,13 @@
 //! price ([`charges`]), and in which quarter of an hour that is summed ([`places`]); each ledger's entries against one another, its balances, what prices come to and its grants ([`ledgers`]);
 //! purchases, refunds and disputes against their entries ([`purchases`]); what is on its invoices against what was counted ([`months`]); and what its subscription says
 //! against what somebody set ([`subscribed`]). Then every invoice against its own lines, the series
-//! of numbers, and the credit notes ([`bills`]), and against what the operator's log says of it ([`issued`]), also of tenants that are gone. Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
+//! of numbers, and the credit notes ([`bills`]), and against what the operator's log says of it ([`issued`]), also of tenants that are gone, and every plan against how it was made ([`plans`]). Messages are read in pages, what they come to is let go of once it was held against the sums of its day, and
 //! differences are few, so memory does not grow with what there is.
 //!
 //! Nothing holds a snapshot of the database for longer than one page, one half hour of messages or one statement takes, however much a tenant has. What goes on meanwhile makes sums seem to
 //! differ, so what seems to is counted once more by itself, in one snapshot of that half hour or month: only what differs then is told.
 //!
-//! What the daily check found is looked at again every hour ([`again()`]), so that it is over soon after somebody mended it.
+//! What the daily check found is looked at again every hour ([`again()`]), so that it is over soon after somebody mended it, and at once when a person checks and finds nothing ([`verify_and_note`]).
 
 mod again;
 mod bills;
@@ -21,6 +21,7 @@ mod issued;
 mod ledgers;
 mod months;
 mod places;
+mod plans;
 mod purchases;
 mod subscribed;
 
@@ -161,7 +162,40 @@ pub async fn verify(db: &Db) -> Result<Verified, Error> {
         }
     }
     bills::look(db, &mut found).await?;
+    plans::look(db, &mut found).await?;
     Ok(found.end())
+}
+
+/// Checks everything, for a person who asks. That nothing was found is noted, as by the daily check, so the alerts about what an earlier check found end; what a check of the server's told meanwhile stays.
+#[crate::boxed]
+pub async fn verify_and_note(db: &Db) -> Result<Verified, Error> {
+    let read = db.read(Scope::System, |tx| {
+        Box::pin(async move {
+            Ok::<_, Error>((installation::find(tx, FOUND).await?, installation::find(tx, CHECKED).await?))
+        })
+    });
+    let (found, checked) = read.await?;
+    let verified = verify(db).await?;
+    let Some(found) = found.filter(|_| verified.count() == 0) else { return Ok(verified) };
+    let nothing = serde_json::to_string(&findings_of(BTreeMap::new(), 0)).map_err(Error::internal)?;
+    let write = db.write(Scope::System, move |tx| {
+        Box::pin(async move {
+            let is_newest = installation::find(tx, CHECKED).await? == checked;
+            Ok::<_, Error>(is_newest && installation::replace(tx, FOUND, &found, &nothing).await?)
+        })
+    });
+    // The books are as they were counted, whether that can be noted or not.
+    if let Err(error) = write.await {
+        tracing::warn!(%error, "Cannot note that the books add up: alerts about them end with the next check of the server's");
+    }
+    Ok(verified)
+}
+
+/// Shows, as a metric of this process, how many differences the last check found, whichever process did it; nothing before the first.
+pub(crate) fn show(found: Option<&BTreeMap<TenantId, i64>>) {
+    if let Some(total) = found.and_then(|found| found.get(&OPERATOR)) {
+        metrics::gauge!("tidings_ledger_differences").set(*total as f64);
+    }
 }
 
 /// Differences as they are found, each kind of each tenant up to a bound.
@@ -433,6 +467,5 @@ pub async fn watch(engine: &Arc<Engine>) -> Result<u64, Error> {
         Box::pin(async move { Ok::<_, Error>(installation::put(tx, FOUND, &text).await?) })
     });
     write.await?;
-    metrics::gauge!("tidings_ledger_differences").set(total as f64);
     Ok(total)
 }

@@ -63,8 +63,9 @@ const FETCHES_MAX: usize = 52;
 const FETCHED_MAX: usize = 48 << 20;
 /// Requests and what they tell in one transaction: bounds how long the first of them waits for the last.
 pub(crate) const COMMIT_MAX: usize = 512;
-/// Requests of one account that failed verification and are still written down, per minute: enough to find a wrong secret by, too few to fill a disk.
-const INVALID_PER_MINUTE: u32 = 30;
+/// Requests of one account that failed verification and are still written down, per minute: enough to find a wrong secret by, too few to fill a disk. As many are that are the provider's and were not
+/// taken, whatever others send. With an account that verifies nothing, as its provider signs nothing, everything passes for the provider's, so there both are anybody's to use up.
+const REFUSED_PER_MINUTE: u32 = 30;
 /// Accounts whose counts of this minute are remembered.
 const COUNTED_MAX: usize = 4_096;
 /// Calls that requests asked for under way at once.
@@ -96,6 +97,7 @@ pub(crate) struct Callbacks {
     batcher: Batcher<Item, Committed>,
     fetched: Fetched,
     invalid: PerMinute,
+    untaken: PerMinute,
     follows: Arc<Semaphore>,
     rooms: Arc<Rooms>,
 }
@@ -106,15 +108,16 @@ impl Callbacks {
         Self {
             batcher,
             fetched: Fetched::default(),
-            invalid: PerMinute::new(INVALID_PER_MINUTE),
+            invalid: PerMinute::new(REFUSED_PER_MINUTE),
+            untaken: PerMinute::new(REFUSED_PER_MINUTE),
             follows: Arc::new(Semaphore::new(FOLLOWS_MAX)),
             rooms: Arc::default(),
         }
     }
 
-    /// Whether a request that was refused is written down: so many of each account in a minute.
-    pub(crate) fn keeps_refused(&self, account: AccountId, now: Timestamp) -> bool {
-        self.invalid.take(account, now)
+    /// Whether a request that was not taken is written down: so many of each account in a minute, and as many again of those that are the provider's.
+    pub(crate) fn keeps_refused(&self, account: AccountId, is_providers: bool, now: Timestamp) -> bool {
+        if is_providers { self.untaken.take(account, now) } else { self.invalid.take(account, now) }
     }
 }
 
@@ -300,10 +303,14 @@ impl Engine {
         logged: Logged,
         now: Timestamp,
     ) {
-        if !self.callbacks.keeps_refused(to.account.id, now) {
+        let (reason, is_providers) = match &logged {
+            Logged::Valid => return,
+            Logged::Invalid(reason) => (reason, false),
+            Logged::Unreadable(reason) => (reason, true),
+        };
+        if !self.callbacks.keeps_refused(to.account.id, is_providers, now) {
             return;
         }
-        let (Logged::Invalid(reason) | Logged::Unreadable(reason)) = &logged else { return };
         tracing::warn!(account.id = %to.account.id, reason, "A callback was not taken");
         let row = record::row(&to.account, id, request, logged, None, now);
         if let Err(error) = self.commit_callback(to, row, Vec::new(), Vec::new(), now).await {

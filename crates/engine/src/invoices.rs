@@ -11,9 +11,10 @@
 mod acts;
 pub mod closing;
 pub mod compose;
+pub(crate) mod counting;
 pub mod digest;
 pub mod mailing;
-mod printable;
+pub(crate) mod printable;
 pub mod printing;
 pub(crate) mod renewing;
 pub mod settings;
@@ -30,6 +31,7 @@ use utoipa::{IntoParams, ToSchema};
 use self::{
     acts::{Act, act},
     compose::{Line, LineKind, TaxLine},
+    counting::FirstMinutes,
     mailing::MailView,
     settings::Seller,
 };
@@ -131,6 +133,9 @@ pub(crate) struct Body {
     /// Whether they count from that instant on, or, as in an older one and where an earlier invoice ended then, from the first sum of messages that begins after it.
     #[serde(default)]
     pub counts_first_minutes: bool,
+    /// What was counted of the time until that sum; `None` where it does not count, and in an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_minutes: Option<FirstMinutes>,
     /// Whether what a price list charged in its month is in another currency, and stands on a correction.
     #[serde(default)]
     pub charges_apart: bool,

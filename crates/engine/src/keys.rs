@@ -204,6 +204,15 @@ impl Caller {
         self.tenant.unwrap_or(crate::vault::OPERATOR)
     }
 
+    /// The same for somebody with this scope, refused to who is neither in a tenant nor the operator.
+    pub fn need_owner(&self, scope: &'static str) -> Result<TenantId, Error> {
+        self.need(scope)?;
+        if !self.is_operator {
+            self.need_tenant()?;
+        }
+        Ok(self.owner())
+    }
+
     /// Which rows a request of this caller may touch.
     pub fn reach(&self) -> Scope {
         self.tenant.map_or(Scope::System, Scope::Tenant)

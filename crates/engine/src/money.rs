@@ -6,7 +6,7 @@
 //! pure ([`ledger`]).
 //!
 //! Credit is bought ([`purchases`]) and given back ([`refunds`]) by the operator's hand or through the payment provider of [`payments`], whose word comes as answers and as
-//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); what it told stands in the operator's callback log (`payment_log`). [`top_ups`] buys by itself. What brought nobody credit the operator hears of (`strays`).
+//! [`payment_events`], and is asked for where these do not come ([`follow_up`]); what it told stands in the operator's callback log (`payment_log`). [`top_ups`] buys by itself. Tax on what is sold, and in what goes back, is in `sale_tax`. What brought nobody credit the operator hears of (`strays`).
 
 pub mod book;
 pub mod charge;
@@ -23,6 +23,7 @@ pub mod purchases;
 pub(crate) mod purse;
 pub mod receipts;
 pub mod refunds;
+pub(crate) mod sale_tax;
 pub mod sheet;
 mod strays;
 pub mod top_ups;

@@ -27,6 +27,8 @@ use crate::{
 pub const KEPT_S: i64 = 24 * 60 * 60;
 /// Longest key, in characters.
 pub const KEY_MAX: usize = 255;
+/// The code of the refusal while a request with the same key is still running.
+pub(crate) const IN_USE: &str = "idempotency_key_in_use";
 /// Rows one step of the cleaner looks at.
 const PURGE_PAGE: i64 = 1_000;
 
@@ -274,7 +276,7 @@ fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
 /// The refusal of a request whose key is held by one that still runs.
 pub(crate) fn in_use() -> Error {
     Error::conflict(
-        "idempotency_key_in_use",
+        IN_USE,
         "A request with this `Idempotency-Key` is still running. Wait for its answer, or repeat this request shortly.",
     )
     .with_retry_after_ms(1_000)

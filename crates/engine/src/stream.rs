@@ -1,4 +1,4 @@
-//! The live stream of a tenant's events, as server-sent events (`GET /v1/stream`) and for `tidings tail`.
+//! The live stream of a tenant's events, as server-sent events (`GET /v1/stream`) and for `tidings tail`; outside of any tenant that of the operator's alerts.
 //!
 //! A stream is a place in the stored events, nothing more: it reads the next page when its reader has taken the last one, so a slow reader costs one page of memory and
 //! can be away and come back with the id of the last event it saw. What happens at a commit is only a hint ([`Wakers::wake`]); a look at the database once a second for
@@ -42,6 +42,9 @@ const KEPT_S: i64 = 7 * 86_400;
 /// Events removed in one transaction, and transactions of one run.
 const PURGE_PAGE: i64 = 2_000;
 const PURGE_PAGES: u32 = 100;
+
+/// What there is to follow outside of any tenant.
+const OPERATORS: &str = "operator_alert.";
 
 /// The place before a tenant's first event.
 const BEGINNING: EventId = EventId::from_ulid(0);
@@ -140,7 +143,8 @@ impl Wakers {
         self.len() == 0
     }
 
-    fn enter(&self, tenant: TenantId) -> Result<(Seat, watch::Receiver<u64>), Error> {
+    /// Counts a stream in, or refuses it; `whose`: what the one who asks calls the tenant.
+    fn enter(&self, tenant: TenantId, whose: &str) -> Result<(Seat, watch::Receiver<u64>), Error> {
         let mut state = self.0.state();
         if state.is_closed {
             return Err(Error::new(ErrorKind::Unavailable, "stopping", "This server is stopping. Connect again.")
@@ -155,7 +159,7 @@ impl Wakers {
             newest: Place::default(),
         });
         if listening.streams >= STREAMS_PER_TENANT_MAX {
-            return Err(too_many(format!("This tenant has its {STREAMS_PER_TENANT_MAX} streams already.")));
+            return Err(too_many(format!("{whose} has its {STREAMS_PER_TENANT_MAX} streams already.")));
         }
         listening.streams += 1;
         let news = listening.news.subscribe();
@@ -230,19 +234,25 @@ impl Engine {
     }
 
     /// Opens a stream of the tenant's events: those after `last_event_id`, or without one those that happen from now on. `filters` are as an endpoint's; none
-    /// means every event. Needs the scope `events:read`.
+    /// means every event. Outside of any tenant the operator follows its alerts. Needs the scope `events:read`, and there `alerts:read` as well.
     pub async fn subscribe(
         self: &Arc<Self>,
         caller: &Caller,
         last_event_id: Option<EventId>,
         filters: &[String],
     ) -> Result<Subscription, Error> {
-        caller.need("events:read")?;
-        let tenant = caller.need_tenant()?;
+        caller.need_owner("events:read")?;
         if !filters.is_empty() {
             endpoints::check_events(filters, "/events")?;
         }
-        let (seat, news) = self.wakers.enter(tenant)?;
+        let (tenant, filters, whose) = match caller.tenant {
+            Some(tenant) => (tenant, filters.to_vec(), "This tenant"),
+            None => {
+                let tenant = self.told_of_the_operators(caller).await?;
+                (tenant, of_the_operators(filters)?, "The tenant that `mail_tenant` of the configuration names")
+            }
+        };
+        let (seat, news) = self.wakers.enter(tenant, whose)?;
         let read = self.ports.db.read(Scope::System, move |tx| {
             Box::pin(async move {
                 Ok::<_, Error>(match last_event_id {
@@ -262,7 +272,7 @@ impl Engine {
         Ok(Subscription {
             engine: Arc::clone(self),
             tenant,
-            filters: filters.to_vec(),
+            filters,
             place,
             waiting: first.into_iter().collect(),
             news,
@@ -273,6 +283,23 @@ impl Engine {
             timer: None,
             _seat: seat,
         })
+    }
+
+    /// The tenant whose events the operator's alerts are: the one its letters leave through.
+    async fn told_of_the_operators(&self, caller: &Caller) -> Result<TenantId, Error> {
+        caller.need("alerts:read")?;
+        let missing = |why: &str| {
+            let detail = format!(
+                "Outside of a tenant there are only the operator's alerts to follow, and {why}. Set `mail_tenant` of the configuration to a tenant of your own, \
+                 which is told of them from then on; or name the tenant whose events you want in the header `Tidings-Tenant: ten_…`."
+            );
+            Error::new(ErrorKind::Malformed, "tenant_required", detail)
+        };
+        let tenant = self.config.mail_tenant.ok_or_else(|| missing("no tenant is told of them"))?;
+        match self.directory.tenant(tenant).await? {
+            Some(_) => Ok(tenant),
+            None => Err(missing("the tenant that is to be told of them is not there any more")),
+        }
     }
 
     /// Removes events older than a week, in bounded steps. Run every minute; killed anywhere, the next run carries on.
@@ -302,6 +329,18 @@ impl Engine {
         self.wakers.end_look(&read.await?);
         Ok(())
     }
+}
+
+/// The filters of a stream outside of any tenant: of that tenant's events the operator's alerts only.
+fn of_the_operators(filters: &[String]) -> Result<Vec<String>, Error> {
+    let (all, every) = (format!("{OPERATORS}*"), |filter: &String| filter == "*");
+    if let Some(place) = filters.iter().position(|filter| !every(filter) && !filter.starts_with(OPERATORS)) {
+        let detail = format!(
+            "outside of a tenant there are only the operator's alerts: write `{all}`, or name a tenant in the header `Tidings-Tenant: ten_…`"
+        );
+        return Err(Error::invalid(format!("/events/{place}"), detail));
+    }
+    Ok(if filters.is_empty() || filters.iter().any(every) { vec![all] } else { filters.to_vec() })
 }
 
 /// An open stream. Dropping it closes it.

@@ -132,7 +132,7 @@ pub struct Disputed {
     pub id: PurchaseId,
     /// The tenant's name; `None` when it is gone.
     pub tenant: Option<String>,
-    /// How much was bought.
+    /// How much was paid, tax included.
     pub amount: i64,
     /// ISO 4217 code.
     pub currency: String,
@@ -142,7 +142,7 @@ pub struct Disputed {
 
 /// Purchases with a dispute that is not over, oldest first. Across tenants: for the operator's alert.
 pub async fn disputed(tx: &mut Tx, limit: i64) -> Result<Vec<Disputed>, Error> {
-    let sql = "SELECT id, (SELECT name FROM tenants WHERE tenants.id = credit_purchases.tenant_id), amount, currency, disputes
+    let sql = "SELECT id, (SELECT name FROM tenants WHERE tenants.id = credit_purchases.tenant_id), amount + tax, currency, disputes
         FROM credit_purchases WHERE is_disputed ORDER BY id LIMIT $1";
     let read = |mut row: Row| {
         Ok(Disputed {

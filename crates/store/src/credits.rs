@@ -113,8 +113,10 @@ pub struct Entry {
     pub reserved: i64,
     /// What promotional credit was there after it.
     pub promo: i64,
-    /// Because of which message.
+    /// Because of which message; of several, the first.
     pub message_id: Option<MessageId>,
+    /// Of how many messages, when it is more than one: they were accepted together, and set aside for together.
+    pub messages: Option<i64>,
     /// The operator's reference or reason.
     pub reference: Option<String>,
     /// Who made it, where it was somebody.
@@ -352,6 +354,7 @@ pub async fn insert_entries(tx: &mut Tx, entries: &[Entry]) -> Result<(), Error>
         ("reserved", Kind::Int),
         ("promo", Kind::Int),
         ("message_id", Kind::Id),
+        ("messages", Kind::Int),
         ("reference", Kind::Text),
         ("actor", Kind::Text),
         ("at", Kind::Time),
@@ -368,6 +371,7 @@ pub async fn insert_entries(tx: &mut Tx, entries: &[Entry]) -> Result<(), Error>
             &e.reserved,
             &e.promo,
             &e.message_id,
+            &e.messages,
             &e.reference,
             &e.actor,
             &e.at,
@@ -409,10 +413,9 @@ pub async fn entries_between(
     sql.rows(tx, &format!("SELECT {ENTRY}")).await?.into_iter().map(read_entry).collect()
 }
 
-const ENTRY: &str =
-    "tenant_id, number, kind, from_book, to_book, amount, available, reserved, promo, message_id, reference, actor, at";
+pub(crate) const ENTRY: &str = "tenant_id, number, kind, from_book, to_book, amount, available, reserved, promo, message_id, messages, reference, actor, at";
 
-fn read_entry(mut row: Row) -> Result<Entry, Error> {
+pub(crate) fn read_entry(mut row: Row) -> Result<Entry, Error> {
     Ok(Entry {
         tenant_id: row.get(0)?,
         number: row.get(1)?,
@@ -424,9 +427,10 @@ fn read_entry(mut row: Row) -> Result<Entry, Error> {
         reserved: row.get(7)?,
         promo: row.get(8)?,
         message_id: row.get(9)?,
-        reference: row.get(10)?,
-        actor: row.get(11)?,
-        at: row.get(12)?,
+        messages: row.get(10)?,
+        reference: row.get(11)?,
+        actor: row.get(12)?,
+        at: row.get(13)?,
     })
 }
 

@@ -286,6 +286,20 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 50,
+        name: "set_aside_together",
+        sql: include_str!("../migrations/0050_set_aside_together.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
+    Migration {
+        version: 51,
+        name: "credit_tax",
+        sql: include_str!("../migrations/0051_credit_tax.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.

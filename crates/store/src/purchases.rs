@@ -15,12 +15,16 @@ pub struct Purchase {
     pub provider: String,
     /// `opening`, `open`, `pending`, `paid`, `failed` or `expired`.
     pub state: String,
-    /// How much is bought.
+    /// How much credit is bought.
     pub amount: i64,
+    /// The tax that is paid on top of it; `None` where it is sold without any.
+    pub tax: Option<Tax>,
     /// ISO 4217 code.
     pub currency: String,
-    /// What was given back of it, or is about to be.
+    /// What was given back of the credit, or is about to be.
     pub refunded: i64,
+    /// What was given back of the tax with it.
+    pub refunded_tax: i64,
     /// The operator's reference.
     pub reference: Option<String>,
     /// The provider's id of the page it is paid on.
@@ -55,6 +59,33 @@ pub struct Purchase {
     pub updated_at: Timestamp,
 }
 
+impl Purchase {
+    /// How much of what is paid is tax.
+    pub fn tax_micros(&self) -> i64 {
+        self.tax.as_ref().map_or(0, |tax| tax.amount)
+    }
+
+    /// What is paid: the credit and its tax.
+    pub fn total(&self) -> i64 {
+        self.amount.saturating_add(self.tax_micros())
+    }
+}
+
+/// The tax credit is sold with, as it was when it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tax {
+    /// What it is called.
+    pub name: String,
+    /// In millionths of the credit.
+    pub rate_ppm: i64,
+    /// How much.
+    pub amount: i64,
+    /// The customer's country.
+    pub country: Option<String>,
+    /// The customer's tax number.
+    pub number: Option<String>,
+}
+
 /// A row of `credit_refunds`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refund {
@@ -68,8 +99,10 @@ pub struct Refund {
     pub provider: String,
     /// `opening`, `pending`, `done` or `failed`.
     pub state: String,
-    /// How much goes back.
+    /// How much credit goes back.
     pub amount: i64,
+    /// The tax that goes back with it: money at the provider is both.
+    pub tax: i64,
     /// What the ledger gave for it.
     pub taken: i64,
     /// Why.
@@ -120,11 +153,23 @@ pub struct PaymentSettings {
 const IS_DUE: &str = "(retry_at IS NULL OR retry_at <= $1)";
 
 const PURCHASE: &str = "tenant_id, id, provider, state, amount, currency, refunded, reference, session, payment, url, failure, is_top_up, saves_method, looks, looked, entry, actor,
-    created_at, updated_at, disputes, is_disputed, ask_at";
+    created_at, updated_at, disputes, is_disputed, ask_at, tax, tax_name, tax_rate_ppm, tax_country, tax_number, refunded_tax";
 
 fn read(mut row: Row) -> Result<Purchase, Error> {
     let row = &mut row;
+    let tax = match row.get::<Option<String>>(24)? {
+        Some(name) => Some(Tax {
+            name,
+            rate_ppm: row.get::<Option<i64>>(25)?.unwrap_or_default(),
+            amount: row.get(23)?,
+            country: row.get(26)?,
+            number: row.get(27)?,
+        }),
+        None => None,
+    };
     Ok(Purchase {
+        tax,
+        refunded_tax: row.get(28)?,
         tenant_id: row.get(0)?,
         id: row.get(1)?,
         provider: row.get(2)?,
@@ -153,14 +198,17 @@ fn read(mut row: Row) -> Result<Purchase, Error> {
 
 /// Writes a purchase, new or changed. Whoever changes one holds the tenant's ledger.
 pub async fn put(tx: &mut Tx, tenant: TenantId, p: &Purchase) -> Result<(), Error> {
-    let values = (1..=23).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let values = (1..=29).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
     let sql = format!(
         "INSERT INTO credit_purchases ({PURCHASE}) VALUES ({values}) ON CONFLICT (tenant_id, id) DO UPDATE SET state = excluded.state, amount = excluded.amount,
          refunded = excluded.refunded, session = excluded.session, payment = excluded.payment, url = excluded.url, failure = excluded.failure,
          saves_method = excluded.saves_method, looks = excluded.looks, looked = excluded.looked, entry = excluded.entry, updated_at = excluded.updated_at,
-         disputes = excluded.disputes, is_disputed = excluded.is_disputed, ask_at = excluded.ask_at"
+         disputes = excluded.disputes, is_disputed = excluded.is_disputed, ask_at = excluded.ask_at, tax = excluded.tax, refunded_tax = excluded.refunded_tax"
     );
-    let params: [&dyn Param; 23] = [
+    let tax = p.tax.as_ref();
+    let (tax_micros, name, rate) = (p.tax_micros(), tax.map(|tax| &tax.name), tax.map(|tax| tax.rate_ppm));
+    let (country, number) = (tax.and_then(|tax| tax.country.as_ref()), tax.and_then(|tax| tax.number.as_ref()));
+    let params: [&dyn Param; 29] = [
         &tenant,
         &p.id,
         &p.provider,
@@ -184,6 +232,12 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, p: &Purchase) -> Result<(), Erro
         &p.disputes,
         &p.is_disputed,
         &p.ask_at,
+        &tax_micros,
+        &name,
+        &rate,
+        &country,
+        &number,
+        &p.refunded_tax,
     ];
     tx.execute(&sql, &params).await.map(drop)
 }
@@ -209,7 +263,7 @@ pub async fn with_disputes(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<
     tx.rows(&sql, &[&tenant, &limit]).await?.into_iter().map(read).collect()
 }
 
-/// What a tenant bought by itself since an instant, or may have: how many purchases, and for how much.
+/// What a tenant bought by itself since an instant, or may have: how many purchases, and how much credit.
 pub async fn topped_up(tx: &mut Tx, tenant: TenantId, since: Timestamp) -> Result<(i64, i64), Error> {
     let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM credit_purchases
         WHERE tenant_id = $1 AND is_top_up AND state <> 'failed' AND created_at > $2";
@@ -246,7 +300,7 @@ pub async fn to_ask_about(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec
     tx.rows(&sql, &[&now, &limit]).await?.into_iter().map(read).collect()
 }
 
-const REFUND: &str = "tenant_id, id, purchase_id, provider, state, amount, taken, reason, provider_id, failure, actor, created_at, updated_at";
+const REFUND: &str = "tenant_id, id, purchase_id, provider, state, amount, taken, reason, provider_id, failure, actor, created_at, updated_at, tax";
 
 fn read_refund(mut row: Row) -> Result<Refund, Error> {
     let row = &mut row;
@@ -264,13 +318,14 @@ fn read_refund(mut row: Row) -> Result<Refund, Error> {
         actor: row.get(10)?,
         created_at: row.get(11)?,
         updated_at: row.get(12)?,
+        tax: row.get(13)?,
     })
 }
 
 /// Writes a refund, new or changed. Whoever changes one holds the tenant's ledger.
 pub async fn put_refund(tx: &mut Tx, tenant: TenantId, r: &Refund) -> Result<(), Error> {
     let sql = format!(
-        "INSERT INTO credit_refunds ({REFUND}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        "INSERT INTO credit_refunds ({REFUND}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (tenant_id, id) DO UPDATE SET state = excluded.state, provider_id = excluded.provider_id, failure = excluded.failure, updated_at = excluded.updated_at"
     );
     tx.execute(&sql, &refund_values(&tenant, r)).await.map(drop)
@@ -279,12 +334,12 @@ pub async fn put_refund(tx: &mut Tx, tenant: TenantId, r: &Refund) -> Result<(),
 /// Adds a refund of which the provider told first. False when its id there is known already, of whichever tenant.
 pub async fn add_refund(tx: &mut Tx, tenant: TenantId, r: &Refund) -> Result<bool, Error> {
     let sql = format!(
-        "INSERT INTO credit_refunds ({REFUND}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING"
+        "INSERT INTO credit_refunds ({REFUND}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING"
     );
     Ok(tx.execute(&sql, &refund_values(&tenant, r)).await? > 0)
 }
 
-fn refund_values<'a>(tenant: &'a TenantId, r: &'a Refund) -> [&'a dyn Param; 13] {
+fn refund_values<'a>(tenant: &'a TenantId, r: &'a Refund) -> [&'a dyn Param; 14] {
     [
         tenant,
         &r.id,
@@ -299,6 +354,7 @@ fn refund_values<'a>(tenant: &'a TenantId, r: &'a Refund) -> [&'a dyn Param; 13]
         &r.actor,
         &r.created_at,
         &r.updated_at,
+        &r.tax,
     ]
 }
 

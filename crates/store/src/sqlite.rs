@@ -15,7 +15,7 @@ use std::{
 };
 
 use model::BoxFuture;
-use rusqlite::{OpenFlags, hooks::Wal, types::ToSqlOutput, types::ValueRef};
+use rusqlite::{OpenFlags, config::DbConfig, hooks::Wal, types::ToSqlOutput, types::ValueRef};
 use tokio::sync::oneshot;
 
 use crate::{Error, Row, Tx, Value, tx::Connection, value::Owned};
@@ -268,6 +268,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<rusqlite::Connection, Error>
     let connection = rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| Error::Config(format!("cannot open the SQLite database {}: {error}", path.display())))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without, a statement with `LIMIT $1` is compiled anew each time it is used, because its plan might be better for the next limit.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.execute_batch("PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY;")?;
     Ok(connection)
 }
@@ -425,4 +427,24 @@ pub(crate) fn rows_many(
         collect(&mut statement, &mut answer)?;
     }
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_its_limit_is() {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = connect(Path::new(":memory:"), flags).unwrap();
+        connection.execute_batch("CREATE TABLE letters (id INTEGER PRIMARY KEY)").unwrap();
+        for limit in [1, 500, 0, 2] {
+            let mut statement = connection.prepare_cached("SELECT id FROM letters ORDER BY id LIMIT ?1").unwrap();
+            bind(&mut statement, [Value::Int(limit)].into_iter()).unwrap();
+            collect(&mut statement, &mut Vec::new()).unwrap();
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "with {limit}");
+        }
+    }
 }

@@ -1,11 +1,14 @@
-//! Fresh, migrated databases: an SQLite file in a directory of its own, and a PostgreSQL database copied from a template.
+//! Fresh, migrated databases: an SQLite file in a directory of its own, and a PostgreSQL database, each copied from a template that is migrated once per schema.
 
-use std::{future::Future, ops::Deref};
+use std::{fs, future::Future, ops::Deref, path::Path};
 
 use model::Timestamp;
 use store::Db;
 
 use crate::{TempDir, postgres::OwnDatabase};
+
+/// The file each test on SQLite gets a copy of, named after everything that makes the schema; see `build.rs`.
+const TEMPLATE: &str = concat!(env!("OUT_DIR"), "/", env!("TIDINGS_SCHEMA_FINGERPRINT"), ".db");
 
 /// A database of one test, gone when dropped. Use it like a [`Db`].
 pub struct TestDb {
@@ -68,17 +71,46 @@ pub fn on_each_older<Fut: Future<Output = ()>>(version: i64, test: impl Fn(TestD
     });
 }
 
-/// A fresh SQLite database in a temporary directory.
+/// A fresh SQLite database in a directory of its own, in memory where there is room.
 pub async fn sqlite() -> TestDb {
-    sqlite_in(TempDir::new()).await
+    sqlite_in(TempDir::in_memory()).await
 }
 
-/// A fresh SQLite database in a directory of its own.
-pub(crate) async fn sqlite_in(directory: TempDir) -> TestDb {
-    let url = format!("sqlite:{}", directory.path().join("tidings.db").display());
-    let db = Db::open(&url).unwrap();
+/// Another database on the same engine, of which SQLite's is on a disk: for tests about what a process leaves behind there when it is killed.
+pub async fn on_disk(db: TestDb) -> TestDb {
+    if db.engine == "sqlite" { sqlite_in(TempDir::new()).await } else { db }
+}
+
+async fn sqlite_in(directory: TempDir) -> TestDb {
+    let template = Path::new(TEMPLATE);
+    if !template.exists() {
+        make_template(template).await;
+    }
+    let path = directory.path().join("tidings.db");
+    fs::copy(template, &path).unwrap();
+    let url = format!("sqlite:{}", path.display());
+    TestDb { db: Db::open(&url).unwrap(), engine: "sqlite", url, _home: Home::Directory(directory) }
+}
+
+/// Makes the template under a passing name and renames it when it is complete: a process killed half-way leaves no broken template, and two at once make the same.
+async fn make_template(template: &Path) {
+    let directory = TempDir::new();
+    let path = directory.path().join("tidings.db");
+    let db = Db::open(&format!("sqlite:{}", path.display())).unwrap();
     store::migrate(&db, Timestamp::EPOCH).await.unwrap();
-    TestDb { db, engine: "sqlite", url, _home: Home::Directory(directory) }
+    // Those of other schemas: who makes one now makes the one of this schema.
+    for old in fs::read_dir(template.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()) {
+        if old != template && old.extension().is_some_and(|end| end == "db") {
+            let _ = fs::remove_file(old);
+        }
+    }
+    let draft = template.with_file_name(directory.path().file_name().unwrap());
+    let _ = fs::remove_file(&draft);
+    let migrated = rusqlite::Connection::open(&path).unwrap();
+    migrated.execute("VACUUM INTO ?1", [draft.to_str()]).unwrap();
+    // As every database of ours is once it was opened.
+    rusqlite::Connection::open(&draft).unwrap().execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    fs::rename(&draft, template).unwrap();
 }
 
 /// A fresh PostgreSQL database, owned by an ordinary role, so that row-level security is in force.

@@ -7,6 +7,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+/// Bytes that tests at once may need in memory.
+const ROOM: u64 = 1 << 30;
+
 /// A temporary directory that is removed when dropped.
 pub struct TempDir(PathBuf);
 
@@ -17,10 +20,11 @@ impl TempDir {
         Self::under(&std::env::temp_dir())
     }
 
-    /// Makes an empty one in memory, where the system has such a place: for what is written often and never has to last.
+    /// Makes an empty one in memory, where the system has such a place with [`ROOM`] left (containers often have 64 MiB): for what is written often and never has to last.
     pub fn in_memory() -> Self {
         let memory = Path::new("/dev/shm");
-        if memory.is_dir() { Self::under(memory) } else { Self::new() }
+        let room = rustix::fs::statvfs(memory).map_or(0, |system| system.f_bavail.saturating_mul(system.f_frsize));
+        if room >= ROOM { Self::under(memory) } else { Self::new() }
     }
 
     fn under(parent: &Path) -> Self {

@@ -26,7 +26,9 @@ mod zone;
 
 pub use blobs::MemoryBlobs;
 pub use clock::ManualClock;
-pub use database::{TestDb, databases, each_database, on_each_older, on_postgres, on_sqlite, postgres, sqlite};
+pub use database::{
+    TestDb, databases, each_database, on_disk, on_each_older, on_postgres, on_sqlite, postgres, sqlite,
+};
 pub use directory::TempDir;
 pub use stage::Stage;
 pub use transport::{FakeTransport, broken_after, broken_before, http_answer, smtp_accepted};

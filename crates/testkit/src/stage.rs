@@ -91,9 +91,14 @@ impl Stage {
 
     /// Moves the clock on by `millis`, a second at a time, and lets everything happen that is due.
     pub async fn pass(&self, millis: i64) {
+        self.pass_by(millis, 1_000).await;
+    }
+
+    /// The same by `step` milliseconds at a time: for hours of which no second matters.
+    pub async fn pass_by(&self, millis: i64, step: i64) {
         let mut left = millis;
         while left > 0 {
-            let part = left.min(1_000);
+            let part = left.min(step);
             self.world.clock.advance_ms(part.unsigned_abs());
             left -= part;
             self.tick().await;

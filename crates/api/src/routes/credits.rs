@@ -113,8 +113,9 @@ pub(crate) async fn entries(
 
 /// Buys credit
 ///
-/// With `reference`, by the operator: records a payment that was made outside of Tidings, and adds the credit at once. Without: opens a page at Stripe (`url`) on which the amount is paid; the
-/// credit is there once Stripe says it was paid, and `credit.purchased` is told. 409 `payments_not_configured` where the operator has no account there.
+/// With `reference`, by the operator: records a payment that was made outside of Tidings, and adds the credit at once. Without: opens a page at Stripe (`url`) on which it is paid; the
+/// credit is there once Stripe says it was paid, and `credit.purchased` is told. Where credit is sold with tax (`purchase_tax` of `/v1/credits`), that comes on top of the amount: `total` is what is
+/// paid. 409 `payments_not_configured` where the operator has no account there.
 #[utoipa::path(post, path = "/v1/credits/purchases", operation_id = "buy_credit", tag = "Money",
     request_body(content = NewPurchase, example = json!({"amount_micros": 50000000, "success_url": "https://acme.example/credit?paid=1", "cancel_url": "https://acme.example/credit"})),
     responses((status = 201, description = "The purchase.", body = PurchaseView, example = json!(examples::credit_purchase()))))]
@@ -143,8 +144,8 @@ pub(crate) async fn purchase(State(app): State<App>, Who(caller): Who, Id(id): I
 
 /// Downloads the receipt of a purchase
 ///
-/// As PDF, with the branding of the operator's own tenant that the billing settings name: who paid whom how much, when and how, and what went back. It is no invoice and states no tax. 409
-/// `purchase_not_paid` before the purchase is paid.
+/// As PDF, with the branding of the operator's own tenant that the billing settings name: who paid whom how much, with which tax, when and how, and what went back. 409
+/// `purchase_not_paid` before the purchase is paid, `receipt_unprintable` where a name on it has characters no font has.
 #[utoipa::path(get, path = "/v1/credits/purchases/{id}/receipt", operation_id = "download_credit_receipt", tag = "Money",
     responses((status = 200, description = "The PDF.", body = String, content_type = "application/pdf",
         headers(("Content-Disposition" = String, description = "The file's name.")), example = json!("%PDF-1.7\n"))))]
@@ -154,7 +155,7 @@ pub(crate) async fn receipt(State(app): State<App>, Who(caller): Who, Id(id): Id
 
 /// Gives credit back
 ///
-/// Takes the amount from what was paid for and is left, and stands on the statement as `refund`. With the `purchase_id` of one that was paid through Stripe the money goes back through it; should that
+/// Takes the amount from what was paid for and is left, and stands on the statement as `refund`. Of a purchase its share of the tax goes back with it (`total`). With the `purchase_id` of one that was paid through Stripe the money goes back through it; should that
 /// fail, the credit is there again (`credit.refund_failed`). Prepaid credit goes below zero only with `may_overdraw`.
 #[utoipa::path(post, path = "/v1/credits/refunds", operation_id = "refund_credit", tag = "Money",
     request_body(content = NewRefund, example = json!({"amount_micros": 5000000, "reason": "closed their account"})),

@@ -1,4 +1,4 @@
-//! A tenant's events as they happen.
+//! A tenant's events as they happen, and the operator's alerts.
 
 use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
@@ -35,6 +35,9 @@ pub(crate) struct Query {
 ///
 /// Server-sent events: each has an `id`, its type as `event`, and the same JSON as endpoints get as `data`. A reader that comes back with `Last-Event-ID` misses nothing
 /// for a week; without it the stream begins now. A comment is sent every 15 s while nothing happens.
+///
+/// An operator's key without `Tidings-Tenant` follows the operator's alerts (`operator_alert.*`), where the configuration's `mail_tenant` names the tenant that is told of them; that needs the scope
+/// `alerts:read` as well.
 #[utoipa::path(get, path = "/v1/stream", operation_id = "follow_events", tag = "Events",
     params(Query, ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event.", example = "evt_01K9ZC7R8S9T0V1W2X3Y4Z5A6B")),
     responses((status = 200, description = "The stream, without an end.", body = String, content_type = "text/event-stream",

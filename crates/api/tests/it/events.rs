@@ -1,13 +1,30 @@
 //! What a tenant is told: endpoints, and the stream.
 
 use axum::body::{Body, BodyDataStream};
+use engine::{Config, Engine, vault::MasterKeys};
 use futures_util::StreamExt;
 use http::Request;
 use serde_json::json;
-use testkit::TestDb;
+use testkit::{Stage, TestDb};
 use tower::ServiceExt;
 
 use crate::support::Api;
+
+/// An installation whose operator has its alerts told in the stage's tenant.
+async fn told(db: &TestDb) -> Api {
+    let of = Stage::new(db).await;
+    let config = Config {
+        public_url: "https://tidings.example".to_owned(),
+        base_urls: of.world.base_urls.clone(),
+        mail_tenant: Some(of.tenant),
+        oidc: None,
+        requests_per_second: None,
+        slots: engine::SLOTS,
+    };
+    let masters = MasterKeys::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+    let engine = Engine::new(of.world.ports.clone(), config, masters);
+    Api::with(Stage { engine, ..of }, |options| options).await
+}
 
 testkit::both! {
     async fn an_endpoint_is_told_and_its_deliveries_are_seen(db: TestDb) {
@@ -73,6 +90,28 @@ testkit::both! {
 }
 
 #[test]
+fn the_operator_follows_its_alerts_without_naming_a_tenant() {
+    testkit::on_sqlite(async |db: TestDb| {
+        let api = told(&db).await;
+        let open = async |query: &str| {
+            let request = Request::get(format!("/v1/stream{query}"));
+            let request = request.header("authorization", format!("Bearer {}", api.operator));
+            let response = api.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(response.status().as_u16(), 200, "{query}");
+            assert_eq!(response.headers()["content-type"], "text/event-stream");
+            response.into_body().into_data_stream()
+        };
+        for query in ["", "?events=operator_alert.firing"] {
+            let mut stream = open(query).await;
+            let start = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+            assert!(start.starts_with("id: evt_") && start.lines().count() == 2, "{start}");
+        }
+        let seen = api.get("/v1/stream?events=message.*").for_operator().send().await;
+        assert_eq!(seen.problem(422), "invalid_request", "what else happens in the tenant is the tenant's");
+    });
+}
+
+#[test]
 fn a_stream_needs_a_real_place_and_real_filters() {
     testkit::on_sqlite(async |db: TestDb| {
         let api = Api::new(&db).await;
@@ -81,5 +120,12 @@ fn a_stream_needs_a_real_place_and_real_filters() {
         let seen = api.get("/v1/stream?events=message.*,nothing").send().await;
         assert!(matches!(seen.status.as_u16(), 400 | 422), "{}", seen.text());
         assert_eq!(api.get("/v1/stream?from=1").send().await.problem(400), "invalid_query");
+        let seen = api.get("/v1/stream").for_operator().send().await;
+        assert_eq!(
+            seen.problem(400),
+            "tenant_required",
+            "nothing is told to the operator where `mail_tenant` is not set"
+        );
+        assert!(seen.json()["detail"].as_str().unwrap().contains("`mail_tenant`"), "{}", seen.text());
     });
 }

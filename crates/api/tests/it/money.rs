@@ -62,7 +62,7 @@ testkit::both! {
         let new = json!({"name": "Small", "currency": "USD", "monthly_fee_micros": 1_000_000, "allowances": [{"channel": "email", "included": 3}]});
         let plan = api.post("/v1/plans", &new).for_operator().send().await.ok(201);
         assert_eq!(api.get("/v1/plans").send().await.ok(200)["data"], json!([]));
-        let bad = change(json!({"customer": {"country": "Germany"}})).send().await;
+        let bad = change(json!({"canceled_at": "2099-01-01T00:00:00Z"})).send().await;
         assert_eq!(bad.pointers(), ["/plan_id"]);
         change(json!({"plan_id": plan["id"]})).send().await.ok(200);
         let bad = change(json!({"customer": {"country": "Germany", "email": "x"}})).send().await;

@@ -37,9 +37,17 @@ const WORDS: &[&str] = &[
 ];
 /// Fields whose numbers stay, besides all that begin with `amount`.
 const NUMBERS: &[&str] = &["created", "due_by", "expires_at", "fee", "net", "pending_webhooks"];
+/// What stands for the beginning of a number in [`OURS`].
+const NUMBER: &str = "";
 /// Fields we give to Stripe, and how our ids in them begin. Anybody else may have given something else.
-const OURS: &[(&str, &str)] =
-    &[("client_reference_id", "pur_"), ("purchase_id", "pur_"), ("refund_id", "rfd_"), ("tenant_id", "ten_")];
+const OURS: &[(&str, &str)] = &[
+    ("client_reference_id", "pur_"),
+    ("purchase_id", "pur_"),
+    ("refund_id", "rfd_"),
+    ("tax_micros", NUMBER),
+    ("tax_rate_ppm", NUMBER),
+    ("tenant_id", "ten_"),
+];
 /// Longest text that can be a word or an id, in bytes: Stripe's longest ids have some 70.
 const WORD_MAX: usize = 100;
 /// Longest name of a field, in bytes.
@@ -89,7 +97,11 @@ fn own(fields: Map<String, Value>) -> Value {
 
 fn is_kept(name: &str, text: &str) -> bool {
     let is_word = text.len() <= WORD_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
-    let is_ours = || OURS.iter().any(|(known, start)| *known == name && text.starts_with(start));
+    let begins = |start: &str| match start {
+        NUMBER => text.bytes().all(|b| b.is_ascii_digit()),
+        start => text.starts_with(start),
+    };
+    let is_ours = || OURS.iter().any(|(known, start)| *known == name && begins(start));
     is_word && (WORDS.contains(&name) || is_ours())
 }
 
@@ -115,7 +127,8 @@ mod tests {
                 "customer": "cus_1", "customer_email": "ada@example.org", "url": "https://checkout.stripe.com/c/pay/cs_live_1#secret", "client_secret": "cs_live_1_secret_2",
                 "customer_details": {"name": "Ada Lovelace", "email": "ada@example.org", "phone": "+447700900000", "address": {"city": "London", "country": "GB"}},
                 "payment_method_details": {"type": "card", "card": {"brand": "visa", "last4": "4242", "exp_month": 4, "exp_year": 2030, "fingerprint": "Xt5EWLLDS7FJjR1c"}},
-                "metadata": {"tenant_id": "ten_1", "purchase_id": "pur_1", "ada@example.org": "ada@example.org"}, "payment_method_types": ["card"],
+                "metadata": {"tenant_id": "ten_1", "purchase_id": "pur_1", "tax_name": "VAT", "tax_rate_ppm": "190000", "tax_micros": "9500000", "ada@example.org": "ada@example.org"},
+                "payment_method_types": ["card"],
             }},
         });
         let expected = json!({
@@ -126,7 +139,7 @@ mod tests {
                 "customer": DOTS, "customer_email": DOTS, "url": DOTS, "client_secret": DOTS,
                 "customer_details": {"name": DOTS, "email": DOTS, "phone": DOTS, "address": {"city": DOTS, "country": DOTS}},
                 "payment_method_details": {"type": "card", "card": {"brand": DOTS, "last4": DOTS, "exp_month": DOTS, "exp_year": DOTS, "fingerprint": DOTS}},
-                "metadata": {"tenant_id": "ten_1", "purchase_id": "pur_1"}, "payment_method_types": [DOTS],
+                "metadata": {"tenant_id": "ten_1", "purchase_id": "pur_1", "tax_rate_ppm": "190000", "tax_micros": "9500000"}, "payment_method_types": [DOTS],
             }},
         });
         assert_eq!(of(&event), expected);

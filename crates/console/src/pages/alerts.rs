@@ -104,8 +104,9 @@ pub(crate) async fn list(cx: Cx, uri: Uri, Query(wanted): Query<Wanted>) -> Answ
     };
     let query = AlertQuery { state: filter, cursor: wanted.cursor.clone(), ..AlertQuery::default() };
     let page = alerts::list(cx.engine().parts(), &side.caller, &query).await?;
-    let people = match page.data.iter().any(|alert| alert.resolved_by.is_some()) && !side.is_operators {
-        true => super::logs::people(&cx, &cx.caller).await?,
+    let is_somebodys = |alert: &AlertView| alert.resolved_by.is_some() || alert.acknowledged_by.is_some();
+    let people = match page.data.iter().any(is_somebodys) {
+        true => super::logs::people(&cx, &side.caller).await?,
         false => Vec::new(),
     };
     let choices = vec![("resolved".to_owned(), "Over".to_owned()), ("all".to_owned(), "All".to_owned())];
@@ -147,8 +148,10 @@ pub(super) fn state(alert: &AlertView) -> Markup {
 }
 
 fn one(cx: &Cx, side: &Side, alert: &AlertView, people: &[(String, String)]) -> Markup {
-    let name = |actor: &str| {
-        people.iter().find(|(id, _)| id == actor).map_or_else(|| actor.to_owned(), |(_, name)| name.clone())
+    let name = |actor: &str| match people.iter().find(|(id, _)| id == actor) {
+        Some((_, name)) => name.clone(),
+        None if actor == "system" => "the program".to_owned(),
+        None => actor.to_owned(),
     };
     html! {
         article.finding aria-label=(alert.title) {
@@ -166,8 +169,11 @@ fn one(cx: &Cx, side: &Side, alert: &AlertView, people: &[(String, String)]) -> 
                 "Since " (cx.here().at(alert.fired_at))
                 @if alert.times > 1 { " · came back " (format::count(alert.times - 1, "time", "times")) }
                 @if let Some(at) = alert.resolved_at { " · over " (cx.here().at(at)) }
-                @if let Some(by) = &alert.resolved_by { ", ended by " span dir="auto" { @if by == "system" { "the program" } @else { (name(by)) } } }
-                @if let (Some(at), AlertState::Acknowledged) = (alert.acknowledged_at, alert.state) { " · acknowledged " (cx.here().at(at)) }
+                @if let Some(by) = &alert.resolved_by { ", ended by " span dir="auto" { (name(by)) } }
+                @if let (Some(at), AlertState::Acknowledged) = (alert.acknowledged_at, alert.state) {
+                    " · acknowledged " (cx.here().at(at))
+                    @if let Some(by) = &alert.acknowledged_by { " by " span dir="auto" { (name(by)) } }
+                }
                 @if let Some(account) = account(alert).filter(|_| !side.is_operators) { " · " a href={ "/console/channels/" (account) } { "The account" } }
                 " · " a href={ (side.rules) "/" (alert.rule_id) } { "The rule" }
             }
@@ -426,6 +432,13 @@ fn unit(unit: AlertUnit) -> String {
     }
 }
 
+/// The channels a rule of a kind can be about, and the one it is about in any case: only mails come back or are reported as unwanted.
+fn watched(kind: AlertKind, stored: Option<Channel>) -> impl Iterator<Item = Channel> {
+    let is_of_mails = matches!(kind, AlertKind::BounceRate | AlertKind::ComplaintRate);
+    let is_one = move |channel: &Channel| !is_of_mails || *channel == Channel::Email || Some(*channel) == stored;
+    super::channels::of_people().filter(is_one)
+}
+
 fn rule_page<'a>(
     cx: &Cx,
     side: &'a Side,
@@ -445,7 +458,7 @@ fn rule_page<'a>(
         }
     };
     let channels: Vec<(&str, String)> = std::iter::once(("", "Every channel".to_owned()))
-        .chain(super::channels::of_people().map(|channel| (channel.as_str(), format::channel(channel).to_owned())))
+        .chain(watched(rule.kind, rule.channel).map(|channel| (channel.as_str(), format::channel(channel).to_owned())))
         .collect();
     let of_accounts: Vec<(&str, String)> = std::iter::once(("", "Every account".to_owned()))
         .chain(accounts.iter().map(|(id, name)| (id.as_str(), name.clone())))
@@ -600,6 +613,9 @@ pub(crate) async fn act_rule(
         "test" => match alerts::test(cx.engine(), &side.caller, &Repeat::NONE, id).await {
             Ok(reply) => match refused(&reply)? {
                 Some(why) => return Ok(cx.refused(&path, &why)),
+                None if side.is_operators => {
+                    Ok((path.clone(), "The test is on its way; see it under Messages of the tenant it leaves through."))
+                }
                 None => Ok((path.clone(), "The test is on its way; see it under Messages.")),
             },
             Err(error) => Err(error),
@@ -638,6 +654,16 @@ struct Tested {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_about_mails_is_about_no_other_channel() {
+        let offered = |kind, stored| watched(kind, stored).collect::<Vec<_>>();
+        assert_eq!(offered(AlertKind::BounceRate, None), [Channel::Email]);
+        assert_eq!(offered(AlertKind::ComplaintRate, Some(Channel::Email)), [Channel::Email]);
+        // What an earlier version let be made is shown as it is.
+        assert!(offered(AlertKind::BounceRate, Some(Channel::Sms)).contains(&Channel::Sms));
+        assert!(offered(AlertKind::DeliveryRate, None).contains(&Channel::Sms));
+    }
 
     #[test]
     fn receivers_stand_on_lines() {

@@ -3,15 +3,18 @@
 use axum::extract::Path;
 use engine::{
     Error,
+    invoices::compose::TaxRate,
     money::{
         BillingMode,
         credits::{
             self, CreditEntry, CreditGrant, Credits, CreditsPatch, NewAdjustment, NewGrant, NewPurchase, StatementQuery,
         },
         prices::{self, PriceListSummary, TenantPrices},
+        purchases::NewTax,
     },
     once::{IdempotencyKey, Repeat, fingerprint},
     page::Page,
+    patch::Patch,
 };
 use http::{HeaderValue, header};
 use maud::{Markup, html};
@@ -151,7 +154,8 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
     };
     let row = |entry: &CreditEntry| Row {
         href: match (&entry.message_id, purchase(entry)) {
-            (Some(id), _) => Some(format!("/console/messages/{id}")),
+            (Some(id), _) if entry.messages == Some(1) => Some(format!("/console/messages/{id}")),
+            (Some(_), _) => None,
             (None, Some(id)) => Some(format!("{}/{id}", purchases::PATH)),
             (None, None) => None,
         },
@@ -164,7 +168,12 @@ fn statement(cx: &Cx, page: &Page<CreditEntry>, is_first: bool) -> Markup {
             cell(html! { @match (&entry.reference, &entry.message_id) {
                 (Some(reference), _) if purchase(entry).is_some() => span title=(reference) { "Paid online" },
                 (Some(reference), _) => span.wide-text dir="auto" title=(reference) { (reference) },
-                (None, Some(_)) => "A message",
+                (None, Some(_)) => {
+                    @match entry.messages {
+                        Some(messages) if messages > 1 => { (format::number(messages)) " messages" }
+                        _ => "A message",
+                    }
+                }
                 (None, None) => span.muted { "–" },
             } }),
             cell(cx.here().at(entry.at)),
@@ -225,6 +234,7 @@ fn actions(cx: &Cx, credits: &Credits, can_pay: bool) -> Markup {
                     (key())
                     p.muted { "Credit the tenant paid for outside of Tidings, in " (currency) ". Once recorded it can be spent at once." }
                     (amount.draw(&form, &none))
+                    (Field::text("tax", "Tax").example("VAT 19").help("On top of the amount. Empty: as your billing settings say. Otherwise a name and percent, or none.").draw(&form, &none))
                     (Field::text("reference", "Reference").required().example("bank transfer 2026-11-28").help("So that somebody finds the payment again.").draw(&form, &none))
                 } }))
             (parts::dialog(&Dialog { id: "adjust", title: "Adjust the credit", action: &format!("{PATH}/adjust"), csrf, yes: "Adjust it", is_dangerous: false,
@@ -258,6 +268,7 @@ fn actions(cx: &Cx, credits: &Credits, can_pay: bool) -> Markup {
 fn repeat(action: &str, form: &Form) -> Repeat {
     let fields = [
         "amount",
+        "tax",
         "reference",
         "adjust_amount",
         "reason",
@@ -270,6 +281,17 @@ fn repeat(action: &str, form: &Form) -> Repeat {
     Repeat {
         key: IdempotencyKey::parse(&format!("console-{}", form.text("key"))).ok(),
         fingerprint: fingerprint("POST", &format!("{PATH}/{action}"), said.as_bytes()),
+    }
+}
+
+/// Reads the tax somebody says was paid on credit; nothing for that of the billing settings.
+fn read_tax(text: &str) -> Result<Patch<NewTax>, Error> {
+    match text.trim() {
+        "" => Ok(Patch::Keep),
+        none if none.eq_ignore_ascii_case("none") => Ok(Patch::Clear),
+        text => super::bills::read_rate(text)
+            .map(|TaxRate { name, rate_ppm }| Patch::Set(NewTax { name, rate_ppm, amount_micros: None }))
+            .ok_or_else(|| Error::invalid("/tax", "write a name and percent such as VAT 19, or none")),
     }
 }
 
@@ -291,12 +313,12 @@ pub(crate) async fn act(
     };
     let once = repeat(&action, &form);
     let done = match action.as_str() {
-        "purchase" => match amount("amount") {
-            Ok(amount_micros) => {
-                let new = NewPurchase { amount_micros, reference: form.text("reference").to_owned() };
+        "purchase" => match (amount("amount"), read_tax(form.text("tax"))) {
+            (Ok(amount_micros), Ok(tax)) => {
+                let new = NewPurchase { amount_micros, tax, reference: form.text("reference").to_owned() };
                 credits::purchase(parts, caller, &once, new).await.map(|_| "The purchase was recorded.")
             }
-            Err(error) => Err(error),
+            (Err(error), _) | (_, Err(error)) => Err(error),
         },
         "adjust" => match amount("adjust_amount") {
             Ok(amount_micros) => {

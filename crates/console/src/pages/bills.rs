@@ -8,7 +8,7 @@ use engine::{
         compose::{Line, TaxRate},
         mailing::{self, MailState},
         printing,
-        settings::{self, BillingSettings, BillingSettingsPatch, Seller, TaxRule},
+        settings::{self, BillingSettings, BillingSettingsPatch, CreditTaxed, Seller, TaxRule},
     },
     keys::Caller,
     once::Repeat,
@@ -36,7 +36,7 @@ use crate::{
 pub(super) const PATH: &str = "/console/billing/invoices";
 const OPERATOR_PATH: &str = "/console/operator/invoices";
 const SETTINGS: &str = "/console/operator/invoices/settings";
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "seller/name",
     "seller/address",
     "seller/tax_id",
@@ -48,6 +48,7 @@ const NAMES: [&str; 11] = [
     "payment",
     "note",
     "taxes",
+    "credit_taxed",
 ];
 
 /// Whose invoices the pages are about.
@@ -421,6 +422,13 @@ fn stored(settings: &BillingSettings) -> Form {
         ("payment", settings.payment.join("\n")),
         ("note", text(&settings.note)),
         ("taxes", settings.taxes.iter().map(tax).collect::<Vec<_>>().join("\n")),
+        (
+            "credit_taxed",
+            match settings.credit_taxed {
+                CreditTaxed::Never => "never".to_owned(),
+                CreditTaxed::AtPurchase => "at_purchase".to_owned(),
+            },
+        ),
     ]);
     for (name, is) in [("issues_by_itself", settings.issues_by_itself), ("sends_by_itself", settings.sends_by_itself)] {
         if is {
@@ -458,6 +466,7 @@ fn form_page<'a>(cx: &Cx, form: &Form, faults: &Faults) -> shell::Page<'a> {
                     (Field::text("payment", "How to pay").with(Control::Area { rows: 3 }).example("IBAN DE02 1203 0000 0000 2020 51").help("Line by line.").draw(form, faults))
                     (Field::text("note", "Note").with(Control::Area { rows: 2 }).draw(form, faults))
                     (Field::text("taxes", "Taxes").with(Control::Area { rows: 3 }).example("DE VAT 19\n* VAT 0").help("One on each line: the customer's country or * for every other, a name, and percent.").draw(form, faults))
+                    (Field::text("credit_taxed", "Credit that is bought").plain().with(Control::Choice(vec![("never", "Is sold without tax".to_owned()), ("at_purchase", "Is sold with these taxes on top".to_owned())])).help("Invoices take off what was paid out of credit before tax. So credit is taxed when it is sold, or not at all.").draw(form, faults))
                 } } }
                 @if may { footer { div.end { button."button primary" type="submit" { "Save" } } } }
             }
@@ -520,6 +529,11 @@ fn read(form: &Form, faults: &mut Faults) -> BillingSettingsPatch {
         payment: Patch::Set(lines(form.text("payment"))),
         note: text("note").map_or(Patch::Clear, Patch::Set),
         taxes: Patch::Set(taxes),
+        credit_taxed: match form.text("credit_taxed") {
+            "at_purchase" => Patch::Set(CreditTaxed::AtPurchase),
+            "never" => Patch::Set(CreditTaxed::Never),
+            _ => Patch::Keep,
+        },
     }
 }
 
@@ -560,10 +574,12 @@ mod tests {
                 TaxRule { country: Some("DE".to_owned()), name: "VAT".to_owned(), rate_ppm: 190_000 },
                 TaxRule { country: None, name: "VAT".to_owned(), rate_ppm: 0 },
             ],
+            credit_taxed: CreditTaxed::AtPurchase,
             ..BillingSettings::default()
         };
         let mut faults = Faults::default();
         let again = read(&stored(&settings), &mut faults);
         assert!(faults.is_empty() && again.taxes == Patch::Set(settings.taxes));
+        assert_eq!(again.credit_taxed, Patch::Set(CreditTaxed::AtPurchase));
     }
 }

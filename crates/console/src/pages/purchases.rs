@@ -9,6 +9,7 @@ use axum::extract::Path;
 use connectors::stripe;
 use engine::{
     Error, ErrorKind,
+    invoices::compose::TaxRate,
     money::{
         BillingMode,
         credits::{self, Credits},
@@ -20,12 +21,13 @@ use engine::{
     },
     once::{IdempotencyKey, Repeat, fingerprint},
     page::Page,
+    patch::Patch,
 };
 use maud::{Markup, html};
-use model::PurchaseId;
+use model::{Money, PurchaseId};
 use serde::Deserialize;
 
-use super::billing;
+use super::{billing, bills::rate};
 use crate::{
     cx::{Answer, Cx, Fault, Posted, Query, go},
     form::{self, Faults, Form},
@@ -151,7 +153,7 @@ fn is_awaited(view: &View) -> bool {
 /// A word to whoever comes back from the payment page. What it says is what is known, not what the address says.
 fn came_back(view: &View) -> Markup {
     let Some(newest) = newest(view) else { return html! {} };
-    let amount = format::money(&newest.amount);
+    let (amount, total) = (format::money(&newest.amount), format::money(&newest.total));
     match (view.back.as_str(), newest.state.as_str()) {
         ("paid" | "canceled", "paid") => parts::notice(
             Tone::Good,
@@ -166,12 +168,12 @@ fn came_back(view: &View) -> Markup {
         ("paid", "open") => parts::notice(
             Tone::Info,
             "Thank you",
-            html! { p { "The payment provider is about to tell whether the " (amount) " were paid, mostly within seconds. This page follows by itself." } },
+            html! { p { "The payment provider is about to tell whether the " (total) " were paid, mostly within seconds. This page follows by itself." } },
         ),
         ("canceled", "open") => parts::notice(
             Tone::Info,
             "Nothing was paid",
-            html! { p { "The page for " (amount) " stays open for a day: pay it from the list below, or leave it and it ends by itself." } },
+            html! { p { "The page for " (total) " stays open for a day: pay it from the list below, or leave it and it ends by itself." } },
         ),
         ("paid" | "canceled", "failed" | "expired") => parts::notice(
             Tone::Bad,
@@ -204,6 +206,11 @@ fn pay_url(purchase: &PurchaseView) -> Option<&str> {
     purchase.url.as_deref().filter(|url| url.starts_with("https://") || url.starts_with("http://"))
 }
 
+/// What is paid for a purchase that is sold with tax.
+fn with_tax(purchase: &PurchaseView) -> Markup {
+    html! { @for tax in &purchase.taxes { div.sub { (format::money(&purchase.total)) " with " (tax.name) " " (rate(tax.rate_ppm)) " %" } } }
+}
+
 /// Who was paid.
 fn way(purchase: &PurchaseView) -> &'static str {
     match (purchase.provider.as_str(), purchase.is_top_up) {
@@ -217,7 +224,7 @@ fn rows(cx: &Cx, view: &View) -> Markup {
     let row = |purchase: &PurchaseView| Row {
         href: Some(format!("{PATH}/{}", purchase.id)),
         cells: vec![
-            cell(html! { span."strong num" { (format::money(&purchase.amount)) } }),
+            cell(html! { span."strong num" { (format::money(&purchase.amount)) } (with_tax(purchase)) }),
             cell(
                 html! { (state(purchase)) @if disputes::is_open(purchase) { " " (parts::badge(Tone::Bad, "Disputed")) } },
             ),
@@ -271,7 +278,7 @@ fn cannot_pay(cx: &Cx) -> &'static str {
 }
 
 fn pay_button(url: &str, purchase: &PurchaseView, class: &str) -> Markup {
-    html! { a class={ "button " (class) } href=(url) rel="noreferrer" aria-label={ "Pay " (format::money(&purchase.amount)) } { (icon("external")) "Pay" } }
+    html! { a class={ "button " (class) } href=(url) rel="noreferrer" aria-label={ "Pay " (format::money(&purchase.total)) } { (icon("external")) "Pay" } }
 }
 
 fn receipt_link(purchase: &PurchaseView) -> Markup {
@@ -319,7 +326,7 @@ fn refunds_card(cx: &Cx, refunds: &[RefundView]) -> Markup {
             href: refund.purchase_id.map(|id| format!("{PATH}/{id}")),
             cells: vec![
                 cell(
-                    html! { span."strong num" { (format::money(&refund.amount)) } @if refund.taken != refund.amount { div.sub { (format::money(&refund.taken)) " out of the credit" } } },
+                    html! { span."strong num" { (format::money(&refund.amount)) } @if refund.taken != refund.amount { div.sub { (format::money(&refund.taken)) " out of the credit" } } @if refund.total != refund.amount { div.sub { (format::money(&refund.total)) " with tax" } } },
                 ),
                 cell(parts::badge(tone, word)),
                 cell(
@@ -365,6 +372,7 @@ fn new_page<'a>(cx: &Cx, credits: &Credits, can_pay: bool, form: &Form, faults: 
                         (shell::form_faults(faults, &["amount_micros"]))
                         (Field::text("amount_micros", &format!("Amount in {currency}")).required().example("50.00").proposing("proposed").help("Paid on the payment provider's page; you see it before you pay.").draw(form, faults))
                         datalist #proposed { @for amount in PROPOSED { option value=(format!("{amount}.00")) {} } }
+                        @if let Some(tax) = &credits.purchase_tax { (on_top(tax, currency)) }
                         (check("keep", "true", form.is_on("keep"), "Keep what I pay with", "It then pays by itself when credit falls below the mark the operator set with you. You can have it forgotten at any time."))
                     } }
                     footer { div.end { (link_button(PATH, "", None, "Cancel")) button."button primary" type="submit" { "Go to payment" } } }
@@ -381,6 +389,20 @@ fn new_page<'a>(cx: &Cx, credits: &Credits, can_pay: bool, form: &Form, faults: 
         above: &[(billing::PATH, "Credit"), (PATH, "Purchases")],
         is_narrow: true,
         ..shell::Page::new("Buy credit", Section::Usage, body)
+    }
+}
+
+/// What is to be paid with the tax that comes on top of credit.
+fn on_top(tax: &TaxRate, currency: &str) -> Markup {
+    let money = |amount_micros| format::money(&Money { amount_micros, currency: currency.to_owned() });
+    let row = |amount: &i64| {
+        let credit = amount * 1_000_000;
+        let total = purchases::total(credit, Some(tax), currency);
+        Row { href: None, cells: vec![figure(&money(credit)), figure(&money(total))] }
+    };
+    html! {
+        p { "On the amount comes " strong { (tax.name) " " (rate(tax.rate_ppm)) " %" } "." }
+        @if tax.rate_ppm > 0 { (table::table(Table { caption: "What is paid for credit", columns: &["Credit", "To be paid"], rows: PROPOSED.iter().map(row).collect() })) }
     }
 }
 
@@ -415,6 +437,7 @@ pub(crate) async fn buy(Posted { cx, form }: Posted) -> Answer {
         Ok(amount_micros) => {
             let new = NewPurchase {
                 amount_micros,
+                tax: Patch::Keep,
                 reference: None,
                 success_url: back("paid"),
                 cancel_url: back("canceled"),
@@ -459,7 +482,10 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>, Query(paying): Query<Pa
             @if let Some(failure) = &purchase.failure { (parts::notice(Tone::Bad, "It came to nothing", html! { p dir="auto" { (failure) } })) }
             section.tiles aria-label="Purchase" {
                 (parts::tile("Amount", &format::money(&purchase.amount), Some(state(&purchase))))
-                (parts::tile("Given back", &format::money(&purchase.refunded), Some(html! { "so far" })))
+                @for tax in &purchase.taxes {
+                    (parts::tile("With tax", &format::money(&purchase.total), Some(html! { (tax.name) " " (rate(tax.rate_ppm)) " %: " (format::money(&Money { amount_micros: tax.amount_micros, ..purchase.total.clone() })) })))
+                }
+                (parts::tile("Given back", &format::money(&purchase.refunded), Some(html! { @if purchase.refunded_total == purchase.refunded { "so far" } @else { (format::money(&purchase.refunded_total)) " with tax" } })))
             }
             (disputes::card(&cx, &purchase))
             (parts::card("About it", None, parts::facts([
@@ -506,7 +532,7 @@ fn refund_dialog(cx: &Cx, purchase: &PurchaseView, path: &str) -> Markup {
             body: html! {
                 input type="hidden" name="key" value=(cx.engine().ports.ids.token(24));
                 p.muted { @if is_online { "The money goes back to where it came from." } @else { "It is only recorded here: give the money back the way it came." } " It leaves the credit at once." }
-                (Field::text("amount", &format!("Amount in {}", purchase.amount.currency)).required().draw(&form, &none))
+                (Field::text("amount", &format!("Amount in {}", purchase.amount.currency)).required().help(if purchase.total == purchase.amount { "" } else { "Of the credit: its share of the tax goes back with it." }).draw(&form, &none))
                 (Field::text("reason", "Reason").required().help("It stands on the statement.").draw(&form, &none))
                 (check("may_overdraw", "true", false, "Also what was spent already", "Prepaid credit may go below zero by it."))
             } }))
@@ -532,6 +558,7 @@ pub(crate) async fn refund(Path(id): Path<String>, Posted { cx, form }: Posted) 
         amount_micros,
         reason: form.text("reason").to_owned(),
         purchase_id: Some(id),
+        tax_micros: None,
         may_overdraw: form.is_on("may_overdraw"),
     };
     match refunds::create(parts, caller, &once, new).await {

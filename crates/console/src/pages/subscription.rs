@@ -113,7 +113,8 @@ fn page<'a>(
                     (parts::tile("Next invoice", &view.next_invoice_at.map_or_else(|| "–".to_owned(), |at| cx.here().date(at)), Some(html! { "billed until " (cx.here().day(view.billed_until)) })))
                 }
                 (parts::card("This month", None, html! {
-                    @if view.plan.is_none() { p.muted { "What messages cost by the price list is paid afterwards. " a href=(super::billing::PATH) { "See what was used" } } }
+                    @if view.plan.is_none() && view.next_invoice_at.is_none() { p.muted { "Nothing is limited, and no invoice is written." } }
+                    @else if view.plan.is_none() { p.muted { "What messages cost by the price list is paid afterwards. " a href=(super::billing::PATH) { "See what was used" } } }
                     @else { (quotas(cx, view)) }
                 }))
             }
@@ -225,10 +226,10 @@ fn stored(cx: &Cx, view: Option<&SubscriptionView>) -> Form {
     form
 }
 
-/// Who is billed by the price list alone needs no plan.
+/// Who is billed by the price list alone, or buys credit, needs no plan.
 fn plan_field(view: Option<&SubscriptionView>) -> Field<'static> {
     let field = Field::text("plan_id", "Plan");
-    if view.is_some_and(|view| view.plan.is_none()) { field } else { field.required() }
+    if view.is_none_or(|view| view.plan.is_none()) { field } else { field.required() }
 }
 
 fn operators_form(
@@ -238,14 +239,12 @@ fn operators_form(
     form: &Form,
     faults: &Faults,
 ) -> Markup {
-    if known.is_empty() && view.is_none() {
-        return parts::card(
-            "For the operator",
-            None,
-            html! { div."row apart" { p.muted { "There is no plan to give this tenant yet." } (link_button("/console/operator/plans/new", "", Some("plus"), "Add plan")) } },
-        );
-    }
-    let without = view.filter(|view| view.plan.is_none()).map(|_| ("", "None: by the price list alone".to_owned()));
+    let without = match view.map(|view| (&view.plan, view.next_invoice_at)) {
+        None => Some(("", "None: only whom credit is sold to".to_owned())),
+        Some((None, Some(_))) => Some(("", "None: by the price list alone".to_owned())),
+        Some((None, None)) => Some(("", "None".to_owned())),
+        Some((Some(_), _)) => None,
+    };
     let choices = without.into_iter().chain(known.iter().map(|(id, name)| (id.as_str(), name.clone()))).collect();
     html! {
         section.card aria-label="For the operator" {
@@ -259,7 +258,8 @@ fn operators_form(
                         (Field::text("trial_ends_at", "Trial until").with(Control::When).help("Until then no fee is charged.").draw(form, faults))
                         (Field::text("canceled_at", "Ends at").with(Control::When).help("From then on nothing is accepted.").draw(form, faults))
                     }
-                    h3.strong { "Whom invoices are addressed to" }
+                    @if known.is_empty() { div."row apart" { p.muted { "There is no plan to give this tenant yet." } (link_button("/console/operator/plans/new", "", Some("plus"), "Add plan")) } }
+                    h3.strong { "Whom invoices and receipts are addressed to" }
                     div.fields-2 {
                         (Field::text("customer/name", "Name").help("The tenant's name when empty.").draw(form, faults))
                         (Field::text("customer/email", "E-mail").with(Control::Email).help("Where invoices are sent.").draw(form, faults))
@@ -271,15 +271,15 @@ fn operators_form(
                 } }
                 footer {
                     @if view.is_some_and(|view| view.past_due_since.is_some()) { label.check { input type="checkbox" name="forgive" value="true"; span { "Forgive the delay of what is unpaid" } } }
-                    div.end { button."button primary" type="submit" { @if view.is_some() { "Save" } @else { "Give it this plan" } } }
+                    div.end { button."button primary" type="submit" { @if view.is_some() || known.is_empty() { "Save" } @else { "Give it this plan" } } }
                 }
             }
         }
     }
 }
 
-/// Reads the operator's form.
-fn read(cx: &Cx, form: &Form, faults: &mut Faults) -> SubscriptionPatch {
+/// Reads the operator's form, which is for a first subscription where there is no `view`.
+fn read(cx: &Cx, form: &Form, view: Option<&SubscriptionView>, faults: &mut Faults) -> SubscriptionPatch {
     let mut when = |name: &str| match form.filled(name).map(|text| cx.here().read_local(text)) {
         None => Patch::Clear,
         Some(Some(at)) => Patch::Set(at),
@@ -319,7 +319,8 @@ fn read(cx: &Cx, form: &Form, faults: &mut Faults) -> SubscriptionPatch {
         trial_ends_at,
         canceled_at,
         past_due_since: if form.is_on("forgive") { Patch::Clear } else { Patch::Keep },
-        customer: Patch::Set(customer),
+        // Fields that stay empty do not make a first one.
+        customer: if view.is_none() && customer == Customer::default() { Patch::Keep } else { Patch::Set(customer) },
     }
 }
 
@@ -327,8 +328,9 @@ fn read(cx: &Cx, form: &Form, faults: &mut Faults) -> SubscriptionPatch {
 pub(crate) async fn save(Posted { cx, form }: Posted) -> Answer {
     cx.tenant()?;
     cx.caller.need_operator("plans:write")?;
+    let view = find(&cx, &cx.caller).await?;
     let mut faults = Faults::default();
-    let change = read(&cx, &form, &mut faults);
+    let change = read(&cx, &form, view.as_ref(), &mut faults);
     if faults.is_empty() {
         match subscription::patch(cx.engine(), &cx.caller, change).await {
             Ok(_) => return Ok(cx.done(PATH, "Saved.")),
@@ -336,7 +338,6 @@ pub(crate) async fn save(Posted { cx, form }: Posted) -> Answer {
             Err(error) => return Err(error.into()),
         }
     }
-    let view = find(&cx, &cx.caller).await?;
     let known = choices(&cx, view.as_ref()).await?;
     Ok(cx.again(page(&cx, view.as_ref(), &[], &known, &form, &faults)))
 }

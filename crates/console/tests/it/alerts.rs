@@ -46,6 +46,7 @@ both! {
         let page = visitor.get("/console/alerts").await;
         in_order("acknowledged", &page);
         assert!(page.text.contains(">Acknowledged<") && page.text.contains("&lt;script&gt;"), "{}", page.text);
+        assert!(page.text.contains(" by <span dir=\"auto\">") && !page.text.contains(">usr_"), "who takes care of it is named: {}", page.text);
         assert!(!visitor.get("/console").await.text.contains("See alerts"), "somebody takes care of it");
         visitor.post(&action(&page.text, "/resolve"), &[]).await;
         assert!(visitor.get("/console/alerts").await.text.contains("Nothing is the matter"));

@@ -7,6 +7,7 @@ use engine::{
         credits::{self, CreditsPatch, NewPurchase},
     },
     once::Repeat,
+    patch::Patch,
 };
 use serde_json::json;
 use testkit::{Stage, both};
@@ -116,7 +117,7 @@ both! {
         let stage = Stage::new(&db).await;
         let (parts, mode) = (stage.engine.parts(), CreditsPatch { mode: Some(BillingMode::Prepaid), ..CreditsPatch::default() });
         credits::patch(parts, &stage.caller, mode).await.unwrap();
-        let new = NewPurchase { amount_micros: 5_000_000, reference: "transfer".to_owned() };
+        let new = NewPurchase { amount_micros: 5_000_000, tax: Patch::Keep, reference: "transfer".to_owned() };
         credits::purchase(parts, &stage.caller, &Repeat::NONE, new).await.unwrap();
         let visitor = Visitor::new(&stage).await;
         let page = visitor.get("/console/billing").await;

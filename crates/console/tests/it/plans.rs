@@ -49,6 +49,24 @@ both! {
         assert!(outside.text.contains("By the price list alone"), "{}", outside.text);
     }
 
+    async fn who_buys_credit_without_a_plan_has_an_address_and_a_form_left_empty_gives_nothing(db: TestDb) {
+        let mut stage = Stage::new(&db).await;
+        let visitor = operator(&mut stage).await;
+        let path = "/console/billing/plan";
+        plan(&visitor, "Studio").await;
+        let untouched = visitor.post(path, &[("plan_id", ""), ("customer/name", "")]).await;
+        assert!(untouched.status == 422 && untouched.text.contains("f-plan_id-error"), "{}", untouched.text);
+        let page = visitor.get(path).await;
+        assert!(page.text.contains("No plan") && page.text.contains("None: only whom credit is sold to"), "{}", page.text);
+        assert_eq!(visitor.post(path, &[("plan_id", ""), ("customer/name", "Acme Tickets")]).await.location(), path);
+        let page = visitor.get(path).await;
+        in_order("credit only", &page);
+        assert!(page.text.contains("value=\"Acme Tickets\"") && !page.text.contains("by the price list alone"), "{}", page.text);
+        let cleared = visitor.post(path, &[("plan_id", ""), ("customer/name", "")]).await;
+        assert_eq!(cleared.location(), path, "what was said is taken back");
+        assert!(!visitor.get(path).await.text.contains("value=\"Acme Tickets\""));
+    }
+
     async fn a_plan_is_made_given_used_up_and_billed(db: TestDb) {
         let mut stage = Stage::new(&db).await;
         stage.account("sandbox", json!({}), None).await;

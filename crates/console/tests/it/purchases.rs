@@ -2,6 +2,7 @@
 
 use engine::{
     callbacks::OwnedRequest,
+    invoices::settings,
     keys::Caller,
     money::{
         credits::{self, CreditsPatch},
@@ -129,6 +130,40 @@ both! {
         let page = visitor.get("/console/billing").await;
         in_order("billing", &page);
         assert!(page.text.contains("Promotional credit") && page.text.contains("3.00 USD"), "{}", page.text);
+    }
+
+    async fn tax_on_credit_is_seen_before_it_is_paid(db: TestDb) {
+        let mut stage = shop(&db).await;
+        take_payments(&stage).await;
+        let owner = Visitor::new(&stage).await;
+        assert!(!owner.get(&format!("{PATH}/new")).await.text.contains("On the amount comes"));
+        let taxed = json!({"taxes": [{"name": "VAT", "rate_ppm": 190_000}], "credit_taxed": "at_purchase"});
+        settings::patch(stage.engine.parts(), &Caller::system(None), serde_json::from_value(taxed).unwrap()).await.unwrap();
+        let form = owner.get(&format!("{PATH}/new")).await;
+        in_order("new", &form);
+        assert!(form.text.contains("VAT 19 %") && form.text.contains("59.50 USD"), "{}", form.text);
+        let opened = owner.post(PATH, &[("amount_micros", "50"), ("key", "k")]).await;
+        let shown = owner.get(opened.location().split('?').next().unwrap()).await;
+        in_order("shown", &shown);
+        assert!(shown.text.contains(">With tax<") && shown.text.contains("VAT 19 %: 9.50 USD"), "{}", shown.text);
+        assert!(owner.get(PATH).await.text.contains("59.50 USD with VAT 19 %"));
+
+        let visitor = operator(&mut stage).await;
+        let record = |tax: &'static str| [("amount", "10"), ("tax", tax), ("reference", "bank"), ("key", tax)];
+        for tax in ["VAT 7", "none", "much"] {
+            visitor.post("/console/billing/purchase", &record(tax)).await;
+        }
+        let list = visitor.get(PATH).await;
+        in_order(PATH, &list);
+        assert!(list.text.contains("10.70 USD with VAT 7 %"), "{}", list.text);
+        assert_eq!(list.text.matches("Recorded by the operator").count(), 2, "what cannot be read is not recorded");
+        let path = "/console/operator/invoices/settings";
+        let page = visitor.get(path).await;
+        in_order(path, &page);
+        assert!(page.text.contains("<option value=\"at_purchase\" selected"), "{}", page.text);
+        let fields = [("series", "INV-"), ("credit_note_series", "CN-"), ("due_days", "14"), ("taxes", "* VAT 19"), ("credit_taxed", "never")];
+        assert_eq!(visitor.post(path, &fields).await.location(), path);
+        assert!(!owner.get(&format!("{PATH}/new")).await.text.contains("On the amount comes"));
     }
 
     async fn what_was_bought_has_its_receipt(db: TestDb) {

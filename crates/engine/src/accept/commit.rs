@@ -12,6 +12,7 @@ use store::{
     Scope, Tx,
     attempts::Observation,
     contents::Stored,
+    credits::Charge,
     deliveries::Delivery,
     fallbacks::Fallback,
     idempotency::{self, Answered},
@@ -27,7 +28,7 @@ use crate::{
     contacts::links::Links,
     directory::{Account, Tenant},
     dispatch::{Dispatcher, Place},
-    money::{book::Category, charge, ledger::Open, marks},
+    money::{charge, ledger::Open, marks},
     once::{self, Judged},
     plans::quota,
     render::Prepared,
@@ -57,8 +58,8 @@ pub(crate) struct Item {
 /// One of its messages.
 pub(super) struct Planned {
     pub(super) message: Message,
-    /// What kind of message it is, for its price.
-    pub(super) category: Option<Category>,
+    /// What it is to be charged, when its tenant is billed.
+    pub(super) charge: Option<Charge>,
     /// What has to be stored with it.
     pub(super) content: Option<Stored>,
     /// What is left to try after its first channel.
@@ -216,15 +217,14 @@ async fn write_in(
         }
         // What is held back for good costs nothing, unless another channel may still take it, and neither does what Tidings says itself.
         let is_barred = |m: &Message| matches!(rulings.get(&m.id), Some(Ruling::Bar(_)));
-        let costing = item
-            .messages
-            .iter()
-            .zip(linked)
-            .filter(|(planned, m)| !quota::is_ours(m) && (planned.tail.is_some() || !is_barred(m)));
-        let costing: Vec<(&Message, _)> = costing.map(|(planned, m)| (&**m, planned.category)).collect();
-        let counted: Vec<&Message> = costing.iter().map(|(m, _)| *m).collect();
+        let costs = |(planned, m): &(&Planned, &Cow<'_, Message>)| {
+            !quota::is_ours(m) && (planned.tail.is_some() || !is_barred(m))
+        };
+        let (costing, counted): (Vec<&Planned>, Vec<&Message>) =
+            item.messages.iter().zip(linked).filter(costs).map(|(planned, m)| (planned, &**m)).unzip();
         let afforded = meters.afford(&item.tenant, &counted).and_then(|taken| {
-            let owed = charge::afford(ledgers.get(&item.tenant.id), &item.tenant, costing.iter().copied())?;
+            let quoted = costing.iter().filter_map(|planned| planned.charge.as_ref());
+            let owed = charge::afford(ledgers.get(&item.tenant.id), &item.tenant, quoted)?;
             Ok((taken, owed))
         });
         let (taken, mut owed) = match afforded {
@@ -241,10 +241,8 @@ async fn write_in(
             continue;
         }
         if let Some(open) = ledgers.get_mut(&item.tenant.id) {
-            for charge in &mut owed {
-                open.reserve(charge, now);
-                asides.push((charge.message_id, charge.to_aside()));
-            }
+            open.reserve_all(&mut owed, now);
+            asides.extend(owed.iter().map(|charge| (charge.message_id, charge.to_aside())));
         }
         for (kind, data) in meters.take(&item.tenant, taken) {
             writes.event(&item.tenant, kind, data.to_string(), now, ids);

@@ -19,7 +19,7 @@ impl Engine {
         let (_, tenant) = self.tenant(tenant_id).await?;
         let now = self.ports.clock.now();
         let (plan, said) = self.plan_one(request, &tenant, files, now).await?;
-        let message = self.new_message(request, &tenant, &plan, &said, now)?;
+        let (message, _) = self.new_message(request, &tenant, &plan, &said, now)?;
         // Its files were counted and are not stored, so they have no ids to show.
         let mut content = (*plan.rendered).clone();
         if let model::Content::Email(email) = &mut content {

@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 use store::{
     Scope, contents,
     contents::Stored,
+    credits::Charge,
     idempotency::Answered,
     messages::{ContentId, Message, OfTemplate},
 };
@@ -154,7 +155,7 @@ impl Engine {
             let now = self.ports.clock.now();
             let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
             let content = said.content_id;
-            let mut message = self.new_message(request, &tenant, &plan, &said, now)?;
+            let (mut message, charge) = self.new_message(request, &tenant, &plan, &said, now)?;
             let tail = self.tail(request, &tenant, &plan, &files, now).await?;
             let tail = tail.map(|tail| {
                 let row = tail.attach(&mut message);
@@ -165,13 +166,7 @@ impl Engine {
             let hint = (tenant_id, plan.account.id, plan.class, plan.due_at);
             let item = Item {
                 leaving: (plan.due_at <= now).then(|| (Arc::clone(&plan.account), Arc::clone(&plan.content))),
-                messages: vec![Planned {
-                    message,
-                    category: plan.category,
-                    content: said.stored,
-                    tail,
-                    decision: decided(&plan),
-                }],
+                messages: vec![Planned { message, charge, content: said.stored, tail, decision: decided(&plan) }],
                 answer: answered(tenant_id, key, fingerprint, body, now),
                 has_key: key.is_some(),
                 is_single: true,
@@ -296,13 +291,13 @@ impl Engine {
                 let chosen = plan::choose(request, &tenant).map_err(|error| below(error, &format!("/to/{index}")))?;
                 let routing = self.routing(figures.as_ref(), &said, now);
                 let plan = plan::plan(request, &tenant, chosen, said.says(), routing, now)?;
-                let mut message = self.new_message(request, &tenant, &plan, &said, now)?;
+                let (mut message, charge) = self.new_message(request, &tenant, &plan, &said, now)?;
                 message.tracking |= tracking::TEST;
                 lanes.insert((plan.account.id, plan.class, plan.due_at));
                 ids.push(serde_json::json!({ "id": message.id, "to": message.address }));
                 messages.push(Planned {
                     message,
-                    category: plan.category,
+                    charge,
                     content: stored.take(),
                     tail: None,
                     decision: decided(&plan),
@@ -488,14 +483,14 @@ impl Engine {
         if let Some(source) = source {
             known.entry(source).or_insert_with(|| (said.content_id, Arc::clone(&said.prepared)));
         }
-        let mut message = self.new_message(request, tenant, &plan, &said, now)?;
+        let (mut message, charge) = self.new_message(request, tenant, &plan, &said, now)?;
         let tail = self.tail(request, tenant, &plan, files, now).await?;
         let tail = tail.map(|tail| {
             let row = tail.attach(&mut message);
             (tail, row)
         });
         let decision = decided(&plan);
-        Ok((Planned { message, category: plan.category, content: said.stored, tail, decision }, plan))
+        Ok((Planned { message, charge, content: said.stored, tail, decision }, plan))
     }
 
     fn new_message(
@@ -505,7 +500,7 @@ impl Engine {
         plan: &Plan,
         said: &Said,
         now: Timestamp,
-    ) -> Result<Message, Error> {
+    ) -> Result<(Message, Option<Charge>), Error> {
         let text = |raw: &Option<Box<RawValue>>| raw.as_ref().map(|raw| raw.get().to_owned());
         let id = plan.ruled.as_ref().map_or_else(|| MessageId::from_ulid(self.ports.ids.ulid(now)), |(id, _)| *id);
         let mut message = Message {
@@ -535,11 +530,12 @@ impl Engine {
             ),
             ..Message::new(tenant.id, id, plan.channel, plan.address.to_string(), said.content_id, now)
         };
+        let mut charge = None;
         if request.ours.is_none() {
             subscription::permit(tenant, plan.purpose, now)?;
-            charge::quote(tenant, &mut message, plan.category)?;
+            charge = charge::quote(tenant, &mut message, plan.category)?;
         }
-        Ok(message)
+        Ok((message, charge))
     }
 
     /// Hands an item to the batcher. Answers the reply and whether the message has left; `None` when it has to be planned again.

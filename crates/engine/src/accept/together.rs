@@ -51,7 +51,7 @@ impl Engine {
             let (version, tenant) = self.tenant(tenant_id).await?;
             let now = self.ports.clock.now();
             let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
-            let mut message = self.new_message(request, &tenant, &plan, &said, now)?;
+            let (mut message, charge) = self.new_message(request, &tenant, &plan, &said, now)?;
             let tail = self.tail(request, &tenant, &plan, &files, now).await?;
             let tail = tail.map(|tail| {
                 let row = tail.attach(&mut message);
@@ -60,13 +60,7 @@ impl Engine {
             let id = message.id;
             let item = Item {
                 leaving: None,
-                messages: vec![Planned {
-                    message,
-                    category: plan.category,
-                    content: said.stored,
-                    tail,
-                    decision: decided(&plan),
-                }],
+                messages: vec![Planned { message, charge, content: said.stored, tail, decision: decided(&plan) }],
                 answer: answered(tenant_id, None, [0; 32], Vec::new(), now),
                 has_key: false,
                 is_single: false,
@@ -107,11 +101,11 @@ impl Engine {
             let (mut messages, mut lanes, mut contents) = (Vec::new(), Vec::new(), Vec::new());
             for (request, files) in &ready {
                 let (plan, said) = self.plan_one(request, &tenant, files.clone(), now).await?;
-                let message = self.new_message(request, &tenant, &plan, &said, now)?;
+                let (message, charge) = self.new_message(request, &tenant, &plan, &said, now)?;
                 lanes.push((plan.account.id, plan.class, plan.due_at));
                 let decision = decided(&plan);
                 contents.push((said.content_id, plan.content));
-                messages.push(Planned { message, category: plan.category, content: said.stored, tail: None, decision });
+                messages.push(Planned { message, charge, content: said.stored, tail: None, decision });
             }
             let (step, body) = tell(&self.foretell(&tenant, &messages, now).await?)?;
             let weight = messages.len();

@@ -1,5 +1,5 @@
-//! Alerts as events, for endpoints and streams. A tenant's are events of its own. The operator has neither endpoints nor a stream, so its alerts are events of types of their own in the tenant
-//! through which its letters leave, too (`mail_tenant` of the configuration), and in no other.
+//! Alerts as events, for endpoints and streams. A tenant's are events of its own. The operator has no events, so its alerts are events of types of their own in the tenant through which its letters
+//! leave, too (`mail_tenant` of the configuration), and in no other; there its endpoints are, and what it follows outside of any tenant.
 
 use std::sync::Arc;
 

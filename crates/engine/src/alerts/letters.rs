@@ -1,8 +1,8 @@
 //! How far the letters about an alert are: to whom, what became of each, and when the next is tried. Pure.
 //!
 //! A receiver is told once that an alert fires and, if that was accepted, once that it is over. What no account takes is tried again after five minutes and then after twice as long each
-//! time, [`TRIES_MAX`] times within half a day, and then given up with the reason. Only what was accepted counts as told. Who has had the letters of the day waits for the next one, and that is
-//! no try.
+//! time, [`TRIES_MAX`] times within half a day, and then given up with the reason. Only what was accepted counts as told. Who has had the letters of the day waits for the next one,
+//! and what could not be handed over for a reason of ours is asked again after five minutes each time; neither is a try.
 //!
 //! What was accepted is looked after for a day: one that could not be delivered counts as told no more and is tried another way, as one more of its tries. As the first is lost for good by
 //! then, nobody is told twice.
@@ -53,7 +53,7 @@ impl LetterAbout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterState {
-    /// No account took it yet, it could not be delivered, or the letters of the day are used up; it is tried again.
+    /// No account took it yet, it could not be handed over or delivered, or the letters of the day are used up; it is tried again.
     Waiting,
     /// It was accepted as a message, which says what becomes of it.
     Accepted,
@@ -104,6 +104,10 @@ pub struct AlertLetter {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(ignore)]
     pub(super) lost: Vec<LostWay>,
+    /// Whether it was put off the last time, and no account was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(ignore)]
+    pub(super) is_put_off: bool,
 }
 
 /// What became of one try.
@@ -122,7 +126,7 @@ pub(super) enum Tried {
     Refused(String),
     /// None will: by every way there is it could not be delivered.
     Hopeless(String),
-    /// None was asked, for this reason. That is no try, and it is asked soon again.
+    /// None was asked, for this reason. That is no try, and it is asked again after [`WAIT_S`], however often the letter was tried.
     Later(String),
 }
 
@@ -140,7 +144,7 @@ pub(super) enum Became {
 impl AlertLetter {
     /// When it is tried again; `None` when it is not.
     pub fn next_at(&self) -> Option<Timestamp> {
-        let doublings = self.tries.saturating_sub(1).min(TRIES_MAX);
+        let doublings = if self.is_put_off { 0 } else { self.tries.saturating_sub(1).min(TRIES_MAX) };
         (self.state == LetterState::Waiting).then(|| self.tried_at.plus_seconds(WAIT_S << doublings))
     }
 
@@ -169,7 +173,7 @@ impl AlertLetter {
 /// A letter as its owner sees it: a tenant does not see messages of the operator's.
 pub(super) fn shown(letter: AlertLetter, is_operators: bool) -> AlertLetter {
     let message_id = letter.message_id.filter(|_| is_operators || !letter.by_operator);
-    AlertLetter { message_id, lost: Vec::new(), ..letter }
+    AlertLetter { message_id, lost: Vec::new(), is_put_off: false, ..letter }
 }
 
 /// Reads the database's text.
@@ -226,10 +230,12 @@ pub(super) fn note(
             by_operator: false,
             tried_at: now,
             lost: Vec::new(),
+            is_put_off: false,
         },
         |place| letters.remove(place),
     );
-    letter.tries += u32::from(!matches!(tried, Tried::Later(_)));
+    letter.is_put_off = matches!(tried, Tried::Later(_));
+    letter.tries += u32::from(!letter.is_put_off);
     letter.tried_at = now;
     match tried {
         Tried::Accepted { message_id, by_operator, .. } => {
@@ -389,15 +395,25 @@ mod tests {
     #[test]
     fn what_is_put_off_is_no_try() {
         let (ada, mut letters, mut now) = (to("ada@acme.example"), Vec::new(), START);
-        note(&mut letters, LetterAbout::Firing, &ada, &refused(), now);
+        let put_off = Tried::Later("Tomorrow.".to_owned());
+        for _ in 0..3 {
+            note(&mut letters, LetterAbout::Firing, &ada, &refused(), now);
+        }
+        assert_eq!(next(&letters, LetterAbout::Firing, now), Some(now.plus_seconds(4 * WAIT_S)));
         for _ in 0..3 * u32::from(u8::MAX) {
             now = next(&letters, LetterAbout::Firing, now).unwrap();
-            note(&mut letters, LetterAbout::Firing, &ada, &Tried::Later("Tomorrow.".to_owned()), now);
+            note(&mut letters, LetterAbout::Firing, &ada, &put_off, now);
+            let soon = Some(now.plus_seconds(WAIT_S));
+            assert_eq!(next(&letters, LetterAbout::Firing, now), soon, "however often it was tried");
         }
-        assert_eq!((letters[0].state, letters[0].tries), (LetterState::Waiting, 1));
+        assert_eq!((letters[0].state, letters[0].tries), (LetterState::Waiting, 3));
         assert_eq!(letters[0].reason.as_deref(), Some("Tomorrow."));
+        assert_eq!(read(Some(&write(&letters))), letters);
+        assert!(!write(&[shown(letters[0].clone(), true)]).contains("put_off"), "that is for us");
+        note(&mut letters, LetterAbout::Firing, &ada, &refused(), now);
+        assert_eq!(next(&letters, LetterAbout::Firing, now), Some(now.plus_seconds(8 * WAIT_S)), "a try, once more");
         note(&mut letters, LetterAbout::Firing, &ada, &accepted(), now);
-        assert_eq!((letters[0].tries, &letters[0].reason, is_told(&letters)), (2, &None, true));
+        assert_eq!((letters[0].tries, &letters[0].reason, is_told(&letters)), (5, &None, true));
     }
 
     #[test]

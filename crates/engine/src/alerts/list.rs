@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{AlertId, AlertRuleId, Timestamp};
+use model::{AlertId, AlertRuleId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{
@@ -90,7 +90,7 @@ impl Note {
 /// Lists the caller's alerts, newest first. Needs the scope `alerts:read`.
 #[crate::boxed]
 pub async fn list(parts: &Parts, caller: &Caller, query: &AlertQuery) -> Result<Page<AlertView>, Error> {
-    caller.need("alerts:read")?;
+    let owner = caller.need_owner("alerts:read")?;
     let window = Window::read("alerts", query.limit, query.cursor.as_deref())?;
     let state = match query.state {
         None | Some(AlertStateFilter::Open) => None,
@@ -104,7 +104,6 @@ pub async fn list(parts: &Parts, caller: &Caller, query: &AlertQuery) -> Result<
         rule_id: query.rule_id,
         kind: query.kind.map(|kind| kind.as_str().to_owned()),
     };
-    let owner = caller.owner();
     let read = parts.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move {
             let before = AlertId::from_ulid(window.before);
@@ -118,20 +117,14 @@ pub async fn list(parts: &Parts, caller: &Caller, query: &AlertQuery) -> Result<
 /// One of the caller's alerts. Needs the scope `alerts:read`.
 #[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: AlertId) -> Result<AlertView, Error> {
-    caller.need("alerts:read")?;
-    let owner = caller.owner();
-    let read = parts
-        .ports
-        .db
-        .read(caller.reach(), move |tx| Box::pin(async move { Ok::<_, Error>(rows::find(tx, owner, id).await?) }));
-    read.await?.as_ref().and_then(view::alert).ok_or_else(not_found)
+    let owner = caller.need_owner("alerts:read")?;
+    view::alert(&get_row(parts, caller, owner, id).await?).ok_or_else(not_found)
 }
 
 /// How many of the caller's alerts are not over, for a person's first page. Needs the scope `alerts:read`.
 #[crate::boxed]
 pub async fn count_open(parts: &Parts, caller: &Caller) -> Result<AlertCounts, Error> {
-    caller.need("alerts:read")?;
-    let owner = caller.owner();
+    let owner = caller.need_owner("alerts:read")?;
     let read = parts.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move { Ok::<_, Error>(rows::count_open(tx, owner, COUNT_MAX).await?) })
     });
@@ -182,9 +175,8 @@ async fn act(
     note: Note,
     act: Act,
 ) -> Result<Reply, Error> {
-    caller.need("alerts:write")?;
-    let (owner, now) = (caller.owner(), engine.ports.clock.now());
-    get_row(engine, caller, id).await?;
+    let (owner, now) = (caller.need_owner("alerts:write")?, engine.ports.clock.now());
+    get_row(engine, caller, owner, id).await?;
     let note = note.checked()?;
     let audience = Audience::of(engine, owner).await?;
     let hearing = audience.clone();
@@ -287,8 +279,7 @@ async fn end(tx: &mut Tx, row: &mut Alert, by: &str, now: Timestamp) -> Result<(
     Ok(alert_rules::put_states(tx, &changed).await?)
 }
 
-async fn get_row(parts: &Parts, caller: &Caller, id: AlertId) -> Result<Alert, Error> {
-    let owner = caller.owner();
+async fn get_row(parts: &Parts, caller: &Caller, owner: TenantId, id: AlertId) -> Result<Alert, Error> {
     let read = parts
         .ports
         .db

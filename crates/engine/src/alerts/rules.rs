@@ -13,7 +13,7 @@ use store::{
 use utoipa::ToSchema;
 
 pub use self::asked::{AlertRulePatch, NewAlertRule, RECEIVERS_MAX};
-use self::asked::{Wanted, amended, settle};
+use self::asked::{Wanted, amended, check_seen, settle};
 use super::{
     events::Audience,
     facts::{
@@ -30,7 +30,6 @@ use crate::{
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
     page::{Page, Window},
-    patch::Patch,
     vault::OPERATOR,
 };
 
@@ -264,8 +263,7 @@ fn is_for(spec: &Spec, owner: TenantId) -> bool {
 }
 
 /// Writes the default rules before they are first looked at.
-async fn begin(parts: &Parts, caller: &Caller) -> Result<(), Error> {
-    let (owner, now) = (caller.owner(), parts.ports.clock.now());
+async fn begin(parts: &Parts, caller: &Caller, owner: TenantId, now: Timestamp) -> Result<(), Error> {
     let read = parts.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move { Ok::<_, Error>(rows::has_begun(tx, owner, KINDS_COUNT).await?) })
     });
@@ -278,22 +276,21 @@ async fn begin(parts: &Parts, caller: &Caller) -> Result<(), Error> {
     write.await.map(drop)
 }
 
-/// Refuses an account the caller's tenant does not have.
-async fn check_account(parts: &Parts, owner: TenantId, account: Option<AccountId>) -> Result<(), Error> {
-    let Some(id) = account else { return Ok(()) };
-    let found = if owner == OPERATOR { None } else { parts.directory.account(owner, id).await? };
-    match found {
-        Some(_) => Ok(()),
-        None => Err(Error::invalid("/account_id", "there is no such account; see GET /v1/accounts")),
-    }
+/// The channels of an account of the owner's; `None` when it has none such.
+async fn carried(parts: &Parts, owner: TenantId, account: AccountId) -> Result<Option<Vec<Channel>>, Error> {
+    let found = if owner == OPERATOR { None } else { parts.directory.account(owner, account).await? };
+    Ok(found.map(|account| account.channels.clone()))
+}
+
+fn no_account() -> Error {
+    Error::invalid("/account_id", "there is no such account; see GET /v1/accounts")
 }
 
 /// Makes a rule. Needs the scope `alerts:write`.
 #[crate::boxed]
 pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAlertRule) -> Result<Reply, Error> {
-    caller.need("alerts:write")?;
-    begin(parts, caller).await?;
-    let (owner, now) = (caller.owner(), parts.ports.clock.now());
+    let (owner, now) = (caller.need_owner("alerts:write")?, parts.ports.clock.now());
+    begin(parts, caller, owner, now).await?;
     let spec = new.kind.spec();
     if !is_for(spec, owner) {
         let whose = if owner == OPERATOR { "the operator" } else { "a tenant" };
@@ -301,7 +298,10 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAle
         let detail = format!("{whose} has no rules about {}; there are {}", spec.word, known.join(", "));
         return Err(Error::invalid("/kind", detail));
     }
-    check_account(parts, owner, new.account_id).await?;
+    let carried = match new.account_id {
+        Some(id) => Some(carried(parts, owner, id).await?.ok_or_else(no_account)?),
+        None => None,
+    };
     let mut faults = Faults::default();
     let wanted = Wanted {
         name: new.name.unwrap_or_else(|| spec.name.to_owned()),
@@ -321,6 +321,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewAle
     let own = read.await?;
     let id = AlertRuleId::from_ulid(parts.ports.ids.ulid(now));
     let rule = settle(new.kind, id, wanted, own.as_deref(), &mut faults);
+    check_seen(&rule, carried.as_deref(), &mut faults);
     faults.end()?;
     let row = rule.row(owner, new.enabled.unwrap_or(true), now, now);
     let (ids, by) = (std::sync::Arc::clone(&parts.ports.ids), caller.clone());
@@ -350,10 +351,9 @@ pub async fn list(
     limit: Option<u32>,
     cursor: Option<&str>,
 ) -> Result<Page<AlertRuleView>, Error> {
-    caller.need("alerts:read")?;
+    let (owner, now) = (caller.need_owner("alerts:read")?, parts.ports.clock.now());
     let window = Window::read("alert_rules", limit, cursor)?;
-    begin(parts, caller).await?;
-    let (owner, now) = (caller.owner(), parts.ports.clock.now());
+    begin(parts, caller, owner, now).await?;
     let tenant = parts.directory.tenant(owner).await?;
     let read = parts.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move {
@@ -371,8 +371,7 @@ pub async fn list(
 /// One of the caller's rules. Needs the scope `alerts:read`.
 #[crate::boxed]
 pub async fn get(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<AlertRuleView, Error> {
-    caller.need("alerts:read")?;
-    let (owner, now) = (caller.owner(), parts.ports.clock.now());
+    let (owner, now) = (caller.need_owner("alerts:read")?, parts.ports.clock.now());
     let tenant = parts.directory.tenant(owner).await?;
     let read = parts.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move {
@@ -392,12 +391,14 @@ pub async fn patch(
     id: AlertRuleId,
     change: AlertRulePatch,
 ) -> Result<AlertRuleView, Error> {
-    caller.need("alerts:write")?;
-    let (owner, now) = (caller.owner(), parts.ports.clock.now());
-    get_row(parts, caller, id).await?;
-    if let Patch::Set(account) = change.account_id {
-        check_account(parts, owner, Some(account)).await?;
-    }
+    let (owner, now) = (caller.need_owner("alerts:write")?, parts.ports.clock.now());
+    let before = get_row(parts, caller, owner, id).await?;
+    let carried = match change.account_id.clone().onto(before.account_id) {
+        None => None,
+        // One that is gone is no reason against another change.
+        Some(account) if before.account_id == Some(account) => carried(parts, owner, account).await?,
+        Some(account) => Some(carried(parts, owner, account).await?.ok_or_else(no_account)?),
+    };
     let (ids, by) = (std::sync::Arc::clone(&parts.ports.ids), caller.clone());
     let (tenant, audience) = (parts.directory.tenant(owner).await?, Audience::of(parts, owner).await?);
     let write = parts.ports.db.write(caller.reach(), move |tx| {
@@ -405,7 +406,7 @@ pub async fn patch(
             rows::look_again(tx, owner).await?;
             let before = rows::find(tx, owner, id).await?.ok_or_else(|| Error::not_found("alert rule"))?;
             let own = own(tx, tenant.as_deref()).await?;
-            let after = amended(&before, change, own.as_deref(), now)?;
+            let after = amended(&before, change, own.as_deref(), carried.as_deref(), now)?;
             rows::put(tx, &after).await?;
             if before.is_enabled && !after.is_enabled {
                 end_of_rule(tx, audience.as_ref(), &after, &by, "Its rule was switched off.", &ids, now).await?;
@@ -432,8 +433,7 @@ fn whole(row: &AlertRule) -> Result<serde_json::Value, Error> {
 /// Deletes a rule. What fires under it ends with it. Needs the scope `alerts:write`.
 #[crate::boxed]
 pub async fn delete(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<(), Error> {
-    caller.need("alerts:write")?;
-    let (owner, now) = (caller.owner(), parts.ports.clock.now());
+    let (owner, now) = (caller.need_owner("alerts:write")?, parts.ports.clock.now());
     let (ids, by) = (std::sync::Arc::clone(&parts.ports.ids), caller.clone());
     let audience = Audience::of(parts, owner).await?;
     let write = parts.ports.db.write(caller.reach(), move |tx| {
@@ -449,8 +449,12 @@ pub async fn delete(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<(
 }
 
 /// The row of one of the caller's rules.
-pub(super) async fn get_row(parts: &Parts, caller: &Caller, id: AlertRuleId) -> Result<AlertRule, Error> {
-    let owner = caller.owner();
+pub(super) async fn get_row(
+    parts: &Parts,
+    caller: &Caller,
+    owner: TenantId,
+    id: AlertRuleId,
+) -> Result<AlertRule, Error> {
     let read = parts
         .ports
         .db

@@ -2,7 +2,11 @@
 //!
 //! Everything there is to say to a tenant is one letter per receiver. It leaves through the first of the tenant's own accounts that is not in trouble and takes it; a mail that none of them takes
 //! leaves through the operator's (`mail_tenant` of the configuration) if it is to a user of the tenant. Nothing of a demo tenant leaves it. What no account takes is tried again later ([`letters`]), what was accepted is looked
-//! after, and goes another way when it could not be delivered, and each alert says of everybody it is told to how far that is. How many leave in a day is bounded ([`rations`](super::rations)). A letter is recognised by its idempotency key, so a process that dies between sending and noting sends nothing twice.
+//! after, and goes another way when it could not be delivered, and each alert says of everybody it is told to how far that is. How many leave in a day is bounded ([`rations`](super::rations)).
+//!
+//! A letter is recognised by its idempotency key, so what a process that dies between sending and noting has sent is not sent again by the same account, nor by another of the same tenant, as
+//! long as it says the same. Where another alert joins it before the next run, or where it leaves through the operator's account then and not the tenant's (or the other way round), it is
+//! another letter, and its receiver gets both.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -123,17 +127,18 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
         let key = key(&receiver, places.iter().map(|place| &all[*place]));
         let lost: Vec<LostWay> = places.iter().flat_map(|place| all[*place].lost(&receiver)).copied().collect();
         let ration = Ration::of(&said);
-        let tried = match ration.take(engine, owner, &receiver, now).await? {
-            Some(refusal) => Tried::Later(refusal),
-            None => {
-                let posted = post(engine, tenant.as_ref(), shared, &receiver, &letter, Some(&key), &lost).await;
-                // One that was accepted before was counted then.
-                if !matches!(posted, Ok(Tried::Accepted { is_new: true, .. })) {
-                    ration.give_back(engine, owner, &receiver, now).await?;
-                }
-                posted?
+        let handed_over = async {
+            if let Some(refusal) = ration.take(engine, owner, &receiver, now).await? {
+                return Ok(Tried::Later(refusal));
             }
+            let posted = post(engine, tenant.as_ref(), shared, &receiver, &letter, SentAs::Ours(&key), &lost).await;
+            // One that was accepted before was counted then.
+            if !matches!(posted, Ok(Tried::Accepted { is_new: true, .. })) {
+                ration.give_back(engine, owner, &receiver, now).await?;
+            }
+            posted
         };
+        let tried = handed_over.await.unwrap_or_else(|error| failed(owner, &error));
         for place in places {
             let Telling { about, letters, .. } = &mut all[place];
             letters::note(letters, *about, &receiver, &tried, now);
@@ -151,6 +156,19 @@ async fn tell_one(engine: &Engine, owner: TenantId, shared: &Shared, now: Timest
         })
     });
     write.await
+}
+
+/// What a try is that failed for a reason of ours. The others of the run are written to all the same. As it is no try, the next one asks with the same key whether the letter was accepted after all,
+/// unless another alert joined it meanwhile or another tenant's account takes it: then it is another letter.
+fn failed(owner: TenantId, error: &Error) -> Tried {
+    tracing::warn!(tenant.id = %owner, %error, "Cannot hand over a letter about alerts");
+    if error.code == once::IN_USE {
+        return Tried::Later("It is being handed over by somebody else at this very moment.".to_owned());
+    }
+    Tried::Later(format!(
+        "It could not be handed over just then, and nothing is wrong with the receiver: {}",
+        error.detail
+    ))
 }
 
 impl Telling {
@@ -285,10 +303,23 @@ fn key<'a>(receiver: &Receiver, all: impl Iterator<Item = &'a Telling>) -> Strin
             json!([row.id, row.telling, row.times, row.seen_at, letters::tries(letters, *about, receiver)])
         })
         .collect();
-    let text = json!([receiver, said]).to_string();
-    let hash: String =
-        digest(&SHA256, text.as_bytes()).as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("alert-{hash}")
+    keyed("alert", &json!([receiver, said]))
+}
+
+/// A key of what makes a letter the same.
+fn keyed(word: &str, what: &Value) -> String {
+    let hash = digest(&SHA256, what.to_string().as_bytes());
+    let hash: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{word}-{hash}")
+}
+
+/// What a letter is sent as.
+#[derive(Clone, Copy)]
+enum SentAs<'a> {
+    /// Tidings' own message, recognised by this key.
+    Ours(&'a str),
+    /// A message like any other, recognised by this key, if there is one.
+    AnyOther(Option<&'a str>),
 }
 
 /// A way out: an account, and whose it is.
@@ -331,15 +362,14 @@ struct Why {
     detail: String,
 }
 
-/// Hands a letter to the engine like any other message, by one way after another until one takes it; ways by which it was `lost` come last, or never. With a key it is Tidings' own; without
-/// one it is a message like any other.
+/// Hands a letter to the engine like any other message, by one way after another until one takes it; ways by which it was `lost` come last, or never.
 async fn post(
     engine: &Engine,
     tenant: Option<&Arc<Tenant>>,
     shared: &Shared,
     receiver: &Receiver,
     letter: &Letter,
-    key: Option<&str>,
+    sent_as: SentAs<'_>,
     lost: &[LostWay],
 ) -> Result<Tried, Error> {
     let Some(to) = receiver.to() else {
@@ -358,18 +388,24 @@ async fn post(
     // An address that takes nothing is given up once no way is left that might do better.
     let mut is_hopeless = !lost.is_empty() && lost.iter().all(|lost| lost.is_for_good);
     let went = |way: &Way| lost.iter().find(|lost| lost.account_id == way.account);
+    // A tenant reads nothing of the operator's account.
+    let is_lent = |way: &Way| way.by_operator && tenant.is_some();
     let mut ways = all_ways(engine, tenant, shared, receiver).await?;
     ways.retain(|way| went(way).is_none_or(|lost| !lost.is_for_good));
     ways.sort_by_key(|way| went(way).is_some());
     for way in ways {
         request["account_id"] = json!(way.account);
         let body = request.to_string();
-        let sent = match key {
-            Some(key) => engine.send_ours(way.tenant, LETTER, body.as_bytes(), IdempotencyKey::parse(key)?).await,
-            None => engine.send(&Caller::system(Some(way.tenant)), body.as_bytes(), None).await,
+        let sent = match sent_as {
+            SentAs::Ours(key) => {
+                engine.send_ours(way.tenant, LETTER, body.as_bytes(), IdempotencyKey::parse(key)?).await
+            }
+            SentAs::AnyOther(key) => {
+                let key = key.map(IdempotencyKey::parse).transpose()?;
+                engine.send(&Caller::system(Some(way.tenant)), body.as_bytes(), key).await
+            }
         };
-        // A tenant reads nothing of the operator's account.
-        let said = |why: &str| match way.by_operator && tenant.is_some() {
+        let said = |why: &str| match is_lent(&way) {
             true => "The operator's account did not take it.".to_owned(),
             false => format!("{}: {why}", way.name),
         };
@@ -385,7 +421,18 @@ async fn post(
                 refused.push(said(&why));
             }
             // The database or we are busy, and the message may be there all the same: the same way is tried again with the same key.
-            Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled) => return Err(error),
+            Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled) => {
+                if !is_lent(&way) {
+                    return Err(error);
+                }
+                tracing::warn!(tenant.id = %way.tenant, account.id = %way.account, %error, "A letter about a tenant's alerts cannot leave through the operator's account just then");
+                return Err(Error {
+                    detail: "The operator's account cannot take it at the moment.".to_owned(),
+                    ..error
+                });
+            }
+            // Somebody else hands over the same letter this very moment: another way would write it twice.
+            Err(error) if error.code == once::IN_USE => return Err(error),
             Err(error) => {
                 is_hopeless = false;
                 tracing::warn!(tenant.id = %way.tenant, account.id = %way.account, %error, "A letter about alerts was not accepted");
@@ -461,22 +508,32 @@ pub struct AlertRuleTest {
 /// Sends a letter to everybody a rule tells, to see whether it arrives. Needs the scope `alerts:write`.
 #[crate::boxed]
 pub async fn test(engine: &Engine, caller: &Caller, repeat: &Repeat, id: AlertRuleId) -> Result<Reply, Error> {
-    caller.need("alerts:write")?;
+    let owner = caller.need_owner("alerts:write")?;
     if let Some(before) = once::replay(engine.parts(), caller, repeat).await? {
         return Ok(before);
     }
-    let row = rules::get_row(engine, caller, id).await?;
+    let row = rules::get_row(engine, caller, owner, id).await?;
     let rule = Rule::from_row(&row).ok_or_else(|| Error::not_found("alert rule"))?;
-    let owner = caller.owner();
     let tenant = engine.directory.tenant(owner).await?;
     let troubled = engine.ports.db.read(Scope::System, |tx| Box::pin(account_states::troubled(tx))).await?;
     let shared = Shared { troubled, ..Shared::default() };
     let receivers = everybody(&rule.deliver, &administrators(engine, owner, rule.deliver.iter()).await?);
     let (letter, now, mut letters) = (trial(&rule.name, rule.kind), engine.ports.clock.now(), Vec::new());
     for receiver in &receivers {
-        let tried = match Ration::Trial.take(engine, owner, receiver, now).await? {
-            Some(refusal) => Tried::Later(refusal),
-            None => post(engine, tenant.as_ref(), &shared, receiver, &letter, None, &[]).await?,
+        // The same request twice, also at once, writes one letter.
+        let key = repeat.key.as_ref().map(|key| keyed("alert-test", &json!([id, key.as_str(), receiver])));
+        let sent_as = SentAs::AnyOther(key.as_deref());
+        let handed_over = async {
+            match Ration::Trial.take(engine, owner, receiver, now).await? {
+                Some(refusal) => Ok(Tried::Later(refusal)),
+                None => post(engine, tenant.as_ref(), &shared, receiver, &letter, sent_as, &[]).await,
+            }
+        };
+        let tried = match handed_over.await {
+            Ok(tried) => tried,
+            // What the same request comes to is told to whoever was first.
+            Err(error) if error.code == once::IN_USE => return Err(error),
+            Err(error) => failed(owner, &error),
         };
         letters::note(&mut letters, LetterAbout::Firing, receiver, &tried, now);
     }

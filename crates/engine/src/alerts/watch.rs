@@ -23,7 +23,7 @@ use super::{
     rules::{self, Rule},
     view,
 };
-use crate::{Engine, Error, books, vault::OPERATOR};
+use crate::{Engine, Error, access::mail, books, vault::OPERATOR};
 
 /// Looks in one run; more follow at once.
 const LOOKS_MAX: usize = 500;
@@ -64,6 +64,7 @@ pub async fn watch(engine: &Engine) -> Result<u64, Error> {
         })
     });
     let (checked, behind, hot, warm, open, shared) = read.await?;
+    books::show(shared.findings.as_ref());
     let seen = |tenant: &TenantId| checked.get(tenant).copied().unwrap_or(Timestamp::EPOCH);
     let due_before = |every_s: i64| now.plus_seconds(-every_s);
     // Whose rules are new or changed is looked at, whether anything else happened or not.
@@ -227,8 +228,8 @@ async fn connectors(engine: &Engine, shared: &Shared) -> Result<BTreeMap<Account
     for state in shared.troubled.iter().filter(|state| state.pause.is_some()) {
         if let Some(account) = engine.directory.account(state.tenant_id, state.account_id).await? {
             let connector = account.connector.spec().id;
-            // A tenant's own endpoints are no provider, and an account that is switched off fails nobody.
-            if connector != "webhook" && account.is_enabled {
+            // A tenant's own endpoints and what plays a provider are none, and an account that is switched off fails nobody.
+            if connector != "webhook" && !mail::NOWHERE.contains(&connector) && account.is_enabled {
                 found.insert(state.account_id, connector);
             }
         }

@@ -216,7 +216,8 @@ impl<'a> Fold<'a> {
         if acceptance.provider_message_id.is_some() {
             m.provider_message_id.clone_from(&acceptance.provider_message_id);
         }
-        m.segments = acceptance.segments.or(m.segments);
+        // What was sent has at least one part: a provider that says none has not counted yet.
+        m.segments = acceptance.segments.filter(|count| *count > 0).or(m.segments);
         self.priced(m, acceptance.price.as_ref(), None);
         m.due_at = None;
         for (position, (after_ms, fact)) in acceptance.later.iter().enumerate() {

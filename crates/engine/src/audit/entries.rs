@@ -95,15 +95,6 @@ impl AuditQuery {
     }
 }
 
-/// Whose logs a caller may read: the tenant's, or outside of one the operator's.
-fn need_log(caller: &Caller) -> Result<(), Error> {
-    caller.need("audit:read")?;
-    if !caller.is_operator {
-        caller.need_tenant()?;
-    }
-    Ok(())
-}
-
 /// Most rows of one file: some 5 MB. The next file begins at its cursor.
 const EXPORT_MAX: usize = 10_000;
 /// The list's name, which its cursors are bound to.
@@ -113,9 +104,9 @@ const LIST: &str = "audit";
 /// Needs the scope `audit:read`.
 #[crate::boxed]
 pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: Format) -> Result<Export, Error> {
-    need_log(caller)?;
+    let owner = caller.need_owner("audit:read")?;
     let before = query.cursor.as_deref().map_or(Ok(u128::MAX), |cursor| read_cursor(LIST, cursor))?;
-    let (owner, filter) = (caller.owner(), query.filter(caller)?);
+    let filter = query.filter(caller)?;
     let read = parts.ports.db.read(caller.reach(), move |tx| {
         Box::pin(async move {
             let before = AuditId::from_ulid(before);
@@ -126,7 +117,7 @@ pub async fn export(parts: &Parts, caller: &Caller, query: &AuditQuery, format: 
     let has_more = rows.len() > EXPORT_MAX;
     rows.truncate(EXPORT_MAX);
     let next_cursor = rows.last().filter(|_| has_more).map(|last| write_cursor(LIST, last.id.ulid()));
-    note_export(parts, caller, "audit_log.exported", caller.owner(), rows.len(), query).await?;
+    note_export(parts, caller, "audit_log.exported", owner, rows.len(), query).await?;
     let body = match format {
         Format::Ndjson => lines(rows)?,
         Format::Csv => table(rows),
@@ -196,9 +187,9 @@ pub async fn list(
 /// Lists those entries of the caller's log that are asked for, newest first. Needs the scope `audit:read`.
 #[crate::boxed]
 pub async fn search(parts: &Parts, caller: &Caller, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
-    need_log(caller)?;
+    let owner = caller.need_owner("audit:read")?;
     let window = Window::read(LIST, query.limit, query.cursor.as_deref())?;
-    let (owner, filter) = (caller.owner(), query.filter(caller)?);
+    let filter = query.filter(caller)?;
     let rows = parts
         .ports
         .db

@@ -69,7 +69,6 @@ pub async fn again(engine: &Arc<Engine>) -> Result<bool, Error> {
     looked?;
     if let Some(total) = total.filter(|_| is_newest) {
         tracing::info!(total, "Looked again at what did not add up in the books");
-        metrics::gauge!("tidings_ledger_differences").set(total as f64);
     }
     Ok(true)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Channel, InvoiceId, Timestamp};
+use model::{Channel, InvoiceId};
 use store::{
     Db, Scope, Tx,
     audit::Told,
@@ -253,9 +253,10 @@ fn misplanned(row: &Invoice, body: &Body, plan: Option<&Plan>) -> Vec<String> {
         None => {}
     }
     if let Some(zone) = &body.timezone {
-        let (starts, ends) = (row.starts_at.as_micros(), row.ends_at.as_micros());
-        let month = months::name(&months::zone(zone), Timestamp::from_micros(starts + (ends - starts) / 2));
-        if month != body.month {
+        let (zone, starts_at, ends_at) = (months::zone(zone), row.starts_at, row.ends_at);
+        let month = months::of_bill(&zone, starts_at, ends_at);
+        // Of several months that are put right together it says the one in their middle.
+        if month != body.month && months::name(&zone, months::middle(starts_at, ends_at)) != body.month {
             wrong.push(format!("it says it is for {}, and its time lies in {month}", body.month));
         }
     }

@@ -1,12 +1,12 @@
 //! What each message was charged: by what became of it, under which price, and by its entries.
 
-use model::{Channel, MessageId};
+use model::{Channel, MessageId, TenantId};
 use store::{
     Db,
     credits::Charge,
     fallbacks::FormerRoute,
     messages::Message,
-    recounts::{self, Costs},
+    recounts::{self, Costs, Together},
 };
 
 use super::{
@@ -222,8 +222,12 @@ pub(super) async fn look(db: &Db, history: &History, ranges: &[MessageId], found
     found.add_all(of, "charge", rows, |(one, other)| {
         format!("{one} and {other} are one message to the provider, and both were charged")
     });
+    let (mut together, mut is_clean) = (Together::default(), true);
     for range in ranges.windows(2).map(|range| (range[0], range[1])) {
-        let rows = read(db, tenant, move |tx| Box::pin(recounts::mischarged(tx, tenant, range, ROWS_MAX))).await?;
+        let read = read(db, tenant, move |tx| Box::pin(recounts::mischarged(tx, tenant, range, ROWS_MAX)));
+        let (rows, more) = read.await?;
+        is_clean &= rows.count == 0;
+        together += more;
         found.add_all(of, "charge", rows, |wrong| {
             let Costs { aside, charged, quoted, promo } = wrong.entries;
             let charge = wrong.charge.map_or("there is no charge".to_owned(), |(state, c)| {
@@ -235,9 +239,46 @@ pub(super) async fn look(db: &Db, history: &History, ranges: &[MessageId], found
             )
         });
     }
+    if is_clean && let Some(wrong) = apart(db, tenant, ranges, together).await? {
+        found.add(of, "charge", || wrong);
+    }
     // Earlier versions removed old messages.
     let since = history.charges_summed;
     let rows = read(db, tenant, move |tx| Box::pin(recounts::charges_of_nothing(tx, tenant, since, ROWS_MAX))).await?;
     found.add_all(of, "charge", rows, |id| format!("{id} was charged, and there is no such message"));
     Ok(())
+}
+
+/// What was set aside for messages together, by the entries, when the messages do not say the same. Messages are accepted while the ranges are read, so what seems to differ is counted once more in one snapshot.
+async fn apart(db: &Db, tenant: TenantId, ranges: &[MessageId], told: Together) -> Result<Option<String>, Error> {
+    let set = read(db, tenant, move |tx| Box::pin(recounts::set_aside_together(tx, tenant))).await?;
+    if agree(&told, &set) {
+        return Ok(None);
+    }
+    let ranges = ranges.to_vec();
+    let again = read(db, tenant, move |tx| {
+        Box::pin(async move {
+            let mut told = Together::default();
+            for range in ranges.windows(2) {
+                told += recounts::mischarged(tx, tenant, (range[0], range[1]), 1).await?.1;
+            }
+            Ok((told, recounts::set_aside_together(tx, tenant).await?))
+        })
+    });
+    let (told, set) = again.await?;
+    let differ = !agree(&told, &set);
+    Ok(differ.then(|| {
+        format!(
+            "entries set {} aside for several messages at once, {} of it promotional credit, in {} parts of a message; by the messages it is {}, {} and {}",
+            set.amount, set.promo, set.messages, told.amount, told.promo, told.messages
+        )
+    }))
+}
+
+fn agree(told: &Together, set: &Together) -> bool {
+    let is_like = match told.is_blurred && set.promo > 0 {
+        true => told.promo <= set.promo,
+        false => (told.promo, told.messages) == (set.promo, set.messages),
+    };
+    told.amount == set.amount && is_like
 }

@@ -46,6 +46,8 @@ pub(super) struct History {
     pub plan_since: Option<Timestamp>,
     /// When its subscription was changed.
     pub subscription_changes: Vec<Timestamp>,
+    /// When it began to pay afterwards.
+    pub postpaid_since: Vec<Timestamp>,
 }
 
 impl History {
@@ -68,6 +70,11 @@ impl History {
                     subscription_changes: changes
                         .iter()
                         .filter(|(_, action, _)| action.starts_with("subscription."))
+                        .map(|change| change.0)
+                        .collect(),
+                    postpaid_since: changes
+                        .iter()
+                        .filter(|change| new_mode(change) == Some(BillingMode::Postpaid))
                         .map(|change| change.0)
                         .collect(),
                 })
@@ -103,13 +110,15 @@ impl History {
 
 /// How a tenant paid, each from an instant on; `None` when that does not lead to how it pays now.
 fn modes(changes: &[(Timestamp, String, String)], now: &str) -> Option<Vec<(Timestamp, BillingMode)>> {
-    let mode = |(at, action, detail): &(Timestamp, String, String)| {
-        let detail: Value = serde_json::from_str(detail).ok().filter(|_| action == "credits.updated")?;
-        Some((*at, BillingMode::from_stored(detail["mode"]["to"].as_str()?)))
-    };
-    let modes: Vec<_> = changes.iter().filter_map(mode).collect();
+    let modes: Vec<_> = changes.iter().filter_map(|change| Some((change.0, new_mode(change)?))).collect();
     let last = modes.last().map_or(BillingMode::None, |(_, mode)| *mode);
     (last == BillingMode::from_stored(now)).then_some(modes)
+}
+
+/// The way to pay a change gave.
+fn new_mode((_, action, detail): &(Timestamp, String, String)) -> Option<BillingMode> {
+    let detail: Value = serde_json::from_str(detail).ok().filter(|_| action == "credits.updated")?;
+    Some(BillingMode::from_stored(detail["mode"]["to"].as_str()?))
 }
 
 /// The plan a change gave.

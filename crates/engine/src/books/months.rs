@@ -25,8 +25,9 @@ use crate::{
     Error,
     documents::figures::minor_unit,
     invoices::{
-        Body, InvoiceKind, InvoiceState, closing,
+        Body, InvoiceKind, InvoiceState,
         compose::{Charged, Line, LineKind, Sent},
+        counting,
         renewing::replaced,
     },
 };
@@ -93,7 +94,10 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
         format!("{channel} to {country:?} is said to be billed from {at} on, and there is no invoice of that month")
     });
     for month in &months {
-        if let Some(wrong) = month.plan.as_ref().and_then(|plan| feeless(&month.invoice, &month.body, plan, &told)) {
+        // One in the place of others has the lines of the first.
+        let closed_at = replaced_by(&month.body, &others).last().map_or(month.invoice.created_at, |of| of.created_at);
+        let feeless = |plan| feeless(&month.invoice, &month.body, plan, &told, closed_at);
+        if let Some(wrong) = month.plan.as_ref().and_then(feeless) {
             found.add(of, "invoice", || format!("{}: {wrong}", name(&month.invoice)));
         }
     }
@@ -102,7 +106,7 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
         if month.invoice.created_at < history.charges_summed {
             continue;
         }
-        if let Some(wrong) = unmoved(&month.invoice, &month.body, false, &entries).filter(|_| ledger.is_some()) {
+        if let Some(wrong) = unmoved(&month.invoice, &month.body, Again::Never, &entries).filter(|_| ledger.is_some()) {
             found.add(of, "invoice", || format!("{}: {wrong}", name(&month.invoice)));
         }
         let currency = ledger.as_ref().map(|ledger| ledger.currency.as_str());
@@ -118,7 +122,12 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     }
     for (row, body) in others.iter().filter(|(row, _)| row.created_at >= history.charges_summed) {
         let in_place = in_place_of(row, &months, &others);
-        if let Some(wrong) = unmoved(row, body, in_place.is_some(), &entries).filter(|_| ledger.is_some()) {
+        let again = match in_place {
+            None => Again::Never,
+            Some(_) if told.was_billed_after_all(row.id) => Again::Later,
+            Some(_) => Again::AtOnce,
+        };
+        if let Some(wrong) = unmoved(row, body, again, &entries).filter(|_| ledger.is_some()) {
             found.add(of, "invoice", || format!("{}: {wrong}", name(row)));
         }
         if in_place.is_some_and(|(other, said)| !is_same((row, body), (other, said))) {
@@ -138,6 +147,16 @@ fn in_place_of<'a>(
 ) -> Option<(&'a Invoice, &'a Body)> {
     let months = months.iter().map(|month| (&month.invoice, &month.body));
     months.chain(others.iter().map(|(row, body)| (row, body))).find(|(_, body)| body.replaces == Some(row.id))
+}
+
+/// The bills in whose place one stands, the latest first.
+fn replaced_by<'a>(body: &Body, others: &'a [(Invoice, Body)]) -> Vec<&'a Invoice> {
+    let (mut found, mut replaces) = (Vec::new(), body.replaces);
+    while let Some((of, body)) = others.iter().find(|(of, _)| Some(of.id) == replaces) {
+        found.push(of);
+        replaces = body.replaces.filter(|id| *id < of.id);
+    }
+    found
 }
 
 /// True when a bill that was taken back is billed again as it was, in whatever words.
@@ -183,8 +202,8 @@ async fn bills(tx: &mut Tx, tenant: model::TenantId) -> Result<Bills, store::Err
         let counts = |row: &Invoiced| charge_counters::Counts { messages: row.charges, charged: row.charged };
         let charged = rows.iter().map(|row| ((row.channel, row.country.clone()), counts(row)));
         let (sent, charged) = (sent.collect(), charged.collect());
-        let sent_now = closing::sent_in(tx, &invoice, &body).await?;
-        let charged_now = closing::charged(tx, tenant, starts_at, ends_at).await?;
+        let sent_now = counting::sent_in(tx, &invoice, &body, None).await?;
+        let charged_now = counting::charged(tx, tenant, starts_at, ends_at).await?;
         let plan = match body.plan_id {
             Some(id) => plans::find(tx, id).await?,
             None => None,
@@ -213,7 +232,10 @@ fn misclosed(history: &History, row: &Subscription, plan: Option<&Plan>, months:
     let is_right = match billed {
         Some(billed) if row.billed_until == billed => true,
         None if row.plan_id.is_none() && row.billed_until <= row.created_at => true,
-        billed => billed.is_none_or(|billed| billed < row.billed_until) && is_change(row.billed_until),
+        billed => {
+            let begins = is_change(row.billed_until) || history.postpaid_since.contains(&row.billed_until);
+            billed.is_none_or(|billed| billed < row.billed_until) && begins
+        }
     };
     if !is_right {
         wrong.push(format!("invoices reach to {billed:?}, and the subscription says {}", row.billed_until));
@@ -229,13 +251,14 @@ fn misclosed(history: &History, row: &Subscription, plan: Option<&Plan>, months:
         let zoned = at.plus_seconds(AHEAD_S).jiff().to_zoned(TimeZone::UTC);
         let first =
             zoned.date().first_of_month().to_zoned(TimeZone::UTC).map(|first| Timestamp::from(first.timestamp()));
-        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && closing::ceiling(at) == at
+        first.is_ok_and(|first| at.plus_seconds(AHEAD_S - APART_S) <= first) && counting::ceiling(at) == at
     };
     let is_right = match row.closes_at {
         None => is_whole,
-        // Without a plan there are months with nothing to bill.
+        // Without a plan there are months with nothing to bill, which the first invoice with one reaches back over where the tenant paid afterwards.
         Some(at) => {
-            let is_next = row.plan_id.is_none() || at <= row.billed_until.plus_seconds(MONTH_S);
+            let since = history.plan_since.map_or(row.billed_until, |since| since.max(row.billed_until));
+            let is_next = row.plan_id.is_none() || at <= since.plus_seconds(MONTH_S);
             at > row.billed_until && is_month(at) && (is_whole || is_next)
         }
     };
@@ -245,9 +268,18 @@ fn misclosed(history: &History, row: &Subscription, plan: Option<&Plan>, months:
     wrong
 }
 
+/// When what a bill said was billed again once it was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Never,
+    AtOnce,
+    /// It was given away until then.
+    Later,
+}
+
 /// What a bill did not move in the ledger, or moved otherwise: what messages had cost and it asked for comes back once it is paid, or need not be. Where another one stands in its place
 /// it is still to be paid, and is again if it was.
-fn unmoved(row: &Invoice, body: &Body, is_billed_again: bool, entries: &[OfInvoice]) -> Option<String> {
+fn unmoved(row: &Invoice, body: &Body, again: Again, entries: &[OfInvoice]) -> Option<String> {
     let owed = body.postpaid();
     let of = |reference: &str, kind: &str| -> Vec<(bool, i64)> {
         let of = entries.iter().filter(|entry| entry.reference == reference && entry.kind == kind);
@@ -256,15 +288,16 @@ fn unmoved(row: &Invoice, body: &Body, is_billed_again: bool, entries: &[OfInvoi
     let reference = name(row);
     let (bought, adjusted) = (of(&reference, "purchase"), of(&reference, "adjustment"));
     let is_void = row.state == InvoiceState::Void.as_str();
-    let moved = (owed > 0, owed.abs());
+    let (moved, back) = ((owed > 0, owed.abs()), (owed < 0, owed.abs()));
     let paid = if row.paid_at.is_some() && owed != 0 { vec![moved] } else { Vec::new() };
-    // An operator may name an invoice as the reason of an adjustment, too.
-    let expected = match (row.paid_at.is_some(), is_billed_again) {
-        (false, false) => Some(moved),
-        (true, true) => Some((owed < 0, owed.abs())),
-        (false, true) | (true, false) => None,
+    let expected = match (row.paid_at.is_some(), again) {
+        (false, Again::Never) => vec![moved],
+        (false, Again::Later) => vec![moved, back],
+        (true, Again::AtOnce | Again::Later) => vec![back],
+        (false, Again::AtOnce) | (true, Again::Never) => Vec::new(),
     };
-    let is_adjusted = !is_void || owed == 0 || expected.is_none_or(|expected| adjusted.contains(&expected));
+    // An operator may name an invoice as the reason of an adjustment, too.
+    let is_adjusted = !is_void || owed == 0 || expected.iter().all(|expected| adjusted.contains(expected));
     (bought != paid || !is_adjusted).then(|| {
         format!("it is {} and asks for {owed} that a price list charged, and the ledger took {bought:?} and {adjusted:?} for it", row.state)
     })
@@ -283,11 +316,7 @@ fn misbilled(
     let mut called = vec![month.body.month.as_str()];
     called.extend(row.number.as_deref());
     // It was put right under the names, too, of those in whose place it stands.
-    let mut replaces = month.body.replaces;
-    while let Some((of, body)) = others.iter().find(|(of, _)| Some(of.id) == replaces) {
-        called.extend(of.number.as_deref());
-        replaces = body.replaces.filter(|id| *id < of.id);
-    }
+    called.extend(replaced_by(&month.body, others).into_iter().filter_map(|of| of.number.as_deref()));
     let is_of = |description: &str| called.iter().any(|name| names(description, name));
     let replaced = replaced(others);
     // An amount in another currency puts nothing right.

@@ -7,11 +7,14 @@ use model::{PurchaseId, TenantId};
 use serde::Deserialize;
 use store::{
     Db,
-    recounts::{self, Returned},
+    recounts::{self, Disputed, Returned},
 };
 
 use super::{Found, ROWS_MAX, history::History, read};
-use crate::Error;
+use crate::{Error, money::sale_tax};
+
+/// Purchases that are held against their tax's rate in one snapshot.
+const PAGE: i64 = 1_000;
 
 /// Checks one tenant's payments.
 pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Result<(), Error> {
@@ -20,11 +23,13 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     found.add_all(of, "purchase", rows, |p| {
         let brought =
             p.brought.map_or("there is no entry of its own".to_owned(), |amount| format!("an entry brought {amount}"));
+        let unnamed = if p.is_tax_named { "" } else { "; its tax has a rate without a name, or none" };
         format!(
-            "{} over {} is {}, {brought}; it says {} were given back, its refunds come to {}",
-            p.id, p.amount, p.state, p.refunded, p.refunds
+            "{} over {} and {} of tax is {}, {brought}; it says {} and {} of tax were given back, and its refunds come to {} and {}{unnamed}",
+            p.id, p.amount, p.tax, p.state, p.refunded, p.refunded_tax, p.refunds, p.refunded_taxes
         )
     });
+    look_at_taxes(db, tenant, found).await?;
     let rows = read(db, tenant, move |tx| Box::pin(recounts::bought_as_one(tx, tenant, ROWS_MAX))).await?;
     found.add_all(of, "purchase", rows, |(one, other)| {
         format!("{one} and {other} came of one payment, or brought one entry")
@@ -47,12 +52,38 @@ pub(super) async fn look(db: &Db, history: &History, found: &mut Found) -> Resul
     Ok(())
 }
 
+/// The tax of each purchase is what its rate comes to, to the coin.
+async fn look_at_taxes(db: &Db, tenant: TenantId, found: &mut Found) -> Result<(), Error> {
+    let mut after = PurchaseId::from_ulid(0);
+    loop {
+        let page = read(db, tenant, move |tx| Box::pin(recounts::taxed(tx, tenant, after, PAGE))).await?;
+        for p in &page {
+            let coin = sale_tax::coin(&p.provider, &p.currency);
+            if !sale_tax::fits(p.amount, p.tax, p.rate_ppm, coin) {
+                found.add(Some(tenant), "purchase", || {
+                    format!(
+                        "the tax of {} is {}, and {} millionths of {} is not that",
+                        p.id, p.tax, p.rate_ppm, p.amount
+                    )
+                });
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() >= PAGE as usize => after = last.id,
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// A dispute as far as it moves money.
 #[derive(Deserialize)]
 struct Dispute {
     id: String,
     state: String,
     taken: i64,
+    /// What the bank took, tax included; an earlier version knew of none.
+    #[serde(default)]
+    withdrawn: i64,
 }
 
 /// Refunds that failed brought back what they had taken, once; and disputes took what they say.
@@ -91,7 +122,7 @@ fn look_at_returns(tenant: TenantId, all: &Returned, found: &mut Found) {
     let is_over = |state: &str| {
         [DisputeState::Dropped, DisputeState::Won, DisputeState::Lost].iter().any(|over| over.as_str() == state)
     };
-    for (id, amount, text, is_disputed) in &all.disputed {
+    for Disputed { id, amount, tax, disputes: text, is_disputed } in &all.disputed {
         let Ok(kept) = serde_json::from_str::<Vec<Dispute>>(text) else {
             found.add(of, "purchase", || format!("the disputes of {id} cannot be read"));
             continue;
@@ -106,6 +137,14 @@ fn look_at_returns(tenant: TenantId, all: &Returned, found: &mut Found) {
                     format!(
                         "{} of {id} over {amount} says {} were taken, the entries took {took}",
                         dispute.id, dispute.taken
+                    )
+                });
+            }
+            if *tax != 0 && !(0..=*tax).contains(&(dispute.withdrawn - dispute.taken)) {
+                found.add(of, "purchase", || {
+                    format!(
+                        "{} of {id} over {amount} and {tax} of tax says the bank took {}, of which {} were credit",
+                        dispute.id, dispute.withdrawn, dispute.taken
                     )
                 });
             }

@@ -14,8 +14,12 @@ use crate::{
 
 /// The longest month, in seconds: one in which the clocks change, and which ends on another clock than it began.
 const LONGEST_S: i64 = 31 * 86_400 + 27 * 3_600;
+/// How far clocks of nodes may be apart, in seconds.
+const SLACK_S: i64 = 60;
+/// How long a run that closes months takes at most, in seconds: its bills have the instant in which it began.
+const CLOSING_S: i64 = 3_600;
 
-/// A field of a subscription that was set.
+/// A field of a subscription that was set, or, as `default_country`, the country a tenant had until it took another.
 #[derive(Debug, PartialEq)]
 struct Set {
     at: Timestamp,
@@ -33,8 +37,10 @@ impl Set {
 pub(super) struct Told {
     /// What was set of a subscription, in that order.
     set: Vec<Set>,
-    /// Unpaid invoices of which it was told that they are overdue.
+    /// Bills that are to be paid or were taken back and of which it was told that they are overdue.
     overdue: BTreeSet<InvoiceId>,
+    /// Those of them that were taken back, and billed again only later.
+    billed_again: BTreeSet<InvoiceId>,
 }
 
 impl Told {
@@ -44,13 +50,22 @@ impl Told {
         tenant: TenantId,
         bills: impl Iterator<Item = &'a Invoice> + Send,
     ) -> Result<Self, store::Error> {
-        let unpaid: BTreeMap<String, InvoiceId> =
-            bills.filter(|row| is_unpaid(row)).map(|row| (row.id.to_string(), row.id)).collect();
-        let ids: Vec<String> = unpaid.keys().cloned().collect();
+        let is_asked = |row: &&Invoice| is_unpaid(row) || row.state == InvoiceState::Void.as_str();
+        let asked: BTreeMap<String, InvoiceId> =
+            bills.filter(is_asked).map(|row| (row.id.to_string(), row.id)).collect();
+        let ids: Vec<String> = asked.keys().cloned().collect();
         let told = audit::about_many(tx, tenant, &ids).await?;
-        let is_told = |told: &[audit::Told]| told.iter().any(|entry| entry.action == "invoice.overdue");
-        let overdue = told.iter().filter(|(_, told)| is_told(told)).filter_map(|(id, _)| unpaid.get(id).copied());
-        Ok(Self { overdue: overdue.collect(), set: set(&recounts::changes_of_billing(tx, tenant).await?) })
+        let of = |action: &str| {
+            let is_told = |told: &[audit::Told]| told.iter().any(|entry| entry.action == action);
+            told.iter().filter(|(_, told)| is_told(told)).filter_map(|(id, _)| asked.get(id).copied()).collect()
+        };
+        let (overdue, billed_again) = (of("invoice.overdue"), of("invoice.billed_again"));
+        Ok(Self { set: set(&recounts::changes_of_billing(tx, tenant).await?), overdue, billed_again })
+    }
+
+    /// True for a bill that was taken back without being billed again, and was billed again after all.
+    pub(super) fn was_billed_after_all(&self, id: InvoiceId) -> bool {
+        self.billed_again.contains(&id)
     }
 }
 
@@ -64,9 +79,10 @@ fn set(changes: &[(Timestamp, String, String)]) -> Vec<Set> {
     for (at, action, detail) in changes {
         let Ok(Value::Object(fields)) = serde_json::from_str(detail) else { continue };
         for (field, value) in fields {
-            let value = match &**action {
-                "subscription.created" => value,
-                "subscription.updated" => value["to"].clone(),
+            let value = match (&**action, field.as_str()) {
+                ("subscription.created", _) => value,
+                ("subscription.updated", _) => value["to"].clone(),
+                ("tenant.updated", "default_country") => value["from"].clone(),
                 _ => continue,
             };
             set.push(Set { at: *at, field, value });
@@ -97,10 +113,13 @@ pub(super) fn misset<'a>(row: &Subscription, told: &Told, bills: impl Iterator<I
         wrong.push(format!("its end is said to have been set at {:?}, and was at {said_at:?}", row.cancel_said_at));
     }
     let customer = Customer::from_stored(&row.customer);
-    let set = last("customer").and_then(|set| serde_json::from_value::<Customer>(set.value.clone()).ok());
+    let place = told.set.iter().rposition(|set| set.field == "customer");
+    let set = place.and_then(|place| serde_json::from_value::<Customer>(told.set[place].value.clone()).ok());
     let mut expected = set.unwrap_or_default();
-    // It keeps the country it had when the tenant changes its own, which is the tenant's entry.
-    expected.country = expected.country.or_else(|| customer.country.clone());
+    // Where nobody said its country, it keeps the one the tenant had when that took another.
+    let since = &told.set[place.map_or(0, |place| place + 1)..];
+    let had = |country: &String| since.iter().any(|set| set.field == "default_country" && set.value == *country);
+    expected.country = expected.country.or_else(|| customer.country.clone().filter(had));
     if customer != expected {
         wrong.push("its customer is not the one the audit log tells of".to_owned());
     }
@@ -119,16 +138,17 @@ pub(super) fn misset<'a>(row: &Subscription, told: &Told, bills: impl Iterator<I
     wrong
 }
 
-/// What a month's bill lacks of the fee of its plan, where nobody ever said that a part of it is free or after the end.
-pub(super) fn feeless(row: &Invoice, body: &Body, plan: &Plan, told: &Told) -> Option<String> {
+/// What a month's bill lacks of the fee of its plan, where by what was said when it was closed no part of it is free or after the end.
+pub(super) fn feeless(row: &Invoice, body: &Body, plan: &Plan, told: &Told, closed_at: Timestamp) -> Option<String> {
     // One of an earlier Tidings does not say since when there was the plan.
     let begins_at = body.counted_from?.max(row.starts_at);
-    let is_less = |set: &Set| match &*set.field {
-        "trial_ends_at" => set.instant().is_some_and(|at| at > begins_at),
-        "canceled_at" => set.instant().is_some_and(|at| at < row.ends_at),
-        _ => false,
+    let by_then = |field: &'static str| {
+        let of = || told.set.iter().filter(move |set| set.field == field);
+        let (before, about) = (closed_at.plus_seconds(-SLACK_S), closed_at.plus_seconds(CLOSING_S));
+        let last = of().rfind(|set| set.at <= before);
+        last.into_iter().chain(of().filter(move |set| set.at > before && set.at <= about)).filter_map(Set::instant)
     };
-    if told.set.iter().any(is_less) {
+    if by_then("trial_ends_at").any(|at| at > begins_at) || by_then("canceled_at").any(|at| at < row.ends_at) {
         return None;
     }
     let part = i128::from(row.ends_at.as_micros()) - i128::from(begins_at.as_micros());
@@ -154,6 +174,11 @@ mod tests {
             change(1, "subscription.created", json!({"canceled_at": null, "trial_ends_at": "2026-12-01T00:00:00Z"})),
             change(2, "credits.updated", json!({"trial_ends_at": {"from": null, "to": "never"}})),
             change(3, "subscription.updated", json!({"canceled_at": {"from": null, "to": "2027-01-01T00:00:00Z"}})),
+            change(
+                4,
+                "tenant.updated",
+                json!({"name": {"from": "A", "to": "B"}, "default_country": {"from": "DE", "to": "US"}}),
+            ),
         ];
         let set: Vec<_> = set(&changes).into_iter().map(|set| (set.at, set.field, set.value)).collect();
         let one = |seconds: i64, field: &str, value: Value| (at(seconds), field.to_owned(), value);
@@ -161,6 +186,7 @@ mod tests {
             one(1, "canceled_at", Value::Null),
             one(1, "trial_ends_at", json!("2026-12-01T00:00:00Z")),
             one(3, "canceled_at", json!("2027-01-01T00:00:00Z")),
+            one(4, "default_country", json!("DE")),
         ];
         assert_eq!(set, expected);
     }

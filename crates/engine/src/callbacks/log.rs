@@ -299,7 +299,7 @@ impl Engine {
     /// Lists what providers sent to the tenant's accounts, newest first, as JSON; for the operator outside of any tenant what its payment provider sent. Needs the scope `callbacks:read`.
     #[crate::boxed]
     pub async fn callback_log(&self, caller: &Caller, query: &CallbackQuery) -> Result<Vec<u8>, Error> {
-        let owner = log_owner(caller)?;
+        let owner = caller.need_owner("callbacks:read")?;
         let window = Window::read("callback_log", query.limit, query.cursor.as_deref())?;
         let filter = query.filter(caller)?;
         let read = self.ports.db.read(caller.reach(), move |tx| {
@@ -316,7 +316,7 @@ impl Engine {
     /// Reads one request with its whole body, as JSON. Needs the scope `callbacks:read`.
     #[crate::boxed]
     pub async fn callback_entry(&self, caller: &Caller, id: CallbackId) -> Result<Vec<u8>, Error> {
-        let owner = log_owner(caller)?;
+        let owner = caller.need_owner("callbacks:read")?;
         let read = self
             .ports
             .db
@@ -369,15 +369,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Whose log a caller reads. Needs the scope `callbacks:read`.
-fn log_owner(caller: &Caller) -> Result<TenantId, Error> {
-    caller.need("callbacks:read")?;
-    if !caller.is_operator {
-        caller.need_tenant()?;
-    }
-    Ok(caller.owner())
 }
 
 #[cfg(test)]

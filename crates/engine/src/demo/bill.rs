@@ -19,8 +19,9 @@ use store::{
 use crate::{
     Engine, Error,
     invoices::{
-        Body, InvoiceKind, InvoiceState, closing,
+        Body, InvoiceKind, InvoiceState,
         compose::{Facts, compose},
+        counting,
         settings::{BillingSettings, Seller},
     },
     plans::{allowances, months, subscription::Customer},
@@ -131,7 +132,7 @@ async fn count(
     until: Timestamp,
 ) -> Result<(), Error> {
     // The half hour that is not over yet is counted, too: nothing is later than now.
-    let sent = closing::counted(tx, tenant_id, starts_at, until.plus_seconds(AFTER_S), false).await?;
+    let sent = counting::counted(tx, tenant_id, (starts_at, until.plus_seconds(AFTER_S)), None).await?;
     let counter = |channel| Counter {
         tenant_id,
         channel,
@@ -164,7 +165,7 @@ async fn bill(
         zone: TimeZone::UTC,
         trial_ends_at: None,
         canceled_at: None,
-        sent: closing::counted(tx, row.tenant, starts_at, ends_at, false).await?,
+        sent: counting::counted(tx, row.tenant, (starts_at, ends_at), None).await?,
         earlier: Vec::new(),
         metered: None,
         tax: None,
@@ -179,6 +180,7 @@ async fn bill(
         allowances: facts.allowances,
         counted_from: None,
         counts_first_minutes: false,
+        first_minutes: None,
         charges_apart: false,
         month: months::name(&TimeZone::UTC, starts_at),
         timezone: Some("UTC".to_owned()),

@@ -4,13 +4,11 @@
 //! anything it had is removed ([`close_last`]).
 //!
 //! How far a tenant was billed stands in its subscription and moves in the transaction that writes the invoice, so a process that dies anywhere, or a second one that comes with
-//! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, and messages only of a plan's first minutes; one tenant is worked on at a time.
+//! the same month, neither loses a month nor bills it twice. What is read are sums by channel and country, and messages only of a plan's first minutes
+//! (`counting.rs`); one tenant is worked on at a time.
 //!
 //! What was learned about a month that was billed in another currency is not put right in that of now, but by a bill of its own, in its own; so is what a price list charged in another
 //! currency than the tenant's plan has.
-//!
-//! Sums are kept by the half hour. A month that begins or ends within one (a zone on a quarter hour) begins or ends with the next, for both months the same, so every message stands on one
-//! invoice. Where a plan begins within one, nothing is billed by it of before: its messages up to the next sums are counted one by one, as quotas count them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,8 +20,7 @@ use model::{InvoiceId, PlanId, TenantId, Timestamp};
 use store::{
     Scope, Tx, charge_counters, credits,
     invoices::{self as rows, Invoice, Invoiced},
-    message_counters::{self, Filter, Split},
-    plans,
+    plans::{self, Plan},
     subscriptions::{self, Subscription},
     tenants,
 };
@@ -32,6 +29,7 @@ use super::{
     Body, InvoiceKind, InvoiceState,
     acts::{finish, settle_arrears},
     compose::{Charged, Earlier, Facts, Metered, Sent, compose},
+    counting::{FirstMinutes, ceiling, charged, counted, sent_in},
     printable,
     renewing::{addressee, standing},
     settings::BillingSettings,
@@ -39,7 +37,6 @@ use super::{
 };
 use crate::{
     Engine, Error,
-    analytics::count_first,
     keys::Caller,
     money::BillingMode,
     plans::{
@@ -54,10 +51,6 @@ const AFTER_S: i64 = 3_600;
 const PAGE: i64 = 200;
 /// How far back months are counted again for corrections, in seconds: messages may be scheduled a year ahead.
 const LOOK_BACK_S: i64 = 400 * 86_400;
-/// Sums of one month at most: every country there is on each channel, with room.
-const SUMS_MAX: i64 = 10_000;
-/// Seconds of the shortest sum.
-const SLOT_S: i64 = message_counters::QUARTER_S;
 
 /// Closes the months that have ended, one tenant after another. Answers how many.
 #[crate::boxed]
@@ -164,8 +157,8 @@ struct Bill {
     ends_at: Timestamp,
     /// What is on invoices once this one is written, for its month and those it corrects.
     invoiced: Vec<Invoiced>,
-    /// Whether it counts from the plan's instant on.
-    counts_first_minutes: bool,
+    /// Where it counts from the plan's instant on: what was counted of its first minutes.
+    first_minutes: Option<FirstMinutes>,
     /// Whether what a price list charged in its month stands on a correction.
     charges_apart: bool,
 }
@@ -198,7 +191,8 @@ fn draft(
         plan: facts.plan.clone().unwrap_or_default(),
         allowances: facts.allowances.clone(),
         counted_from: Some(facts.counted_from),
-        counts_first_minutes: bill.counts_first_minutes,
+        counts_first_minutes: bill.first_minutes.is_some(),
+        first_minutes: bill.first_minutes.clone(),
         charges_apart: bill.charges_apart,
         month: bill.month.clone(),
         timezone: Some(common.timezone.clone()),
@@ -311,6 +305,13 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
         None => None,
     };
     let ledger = credits::find(tx, tenant).await?;
+    let starts_at = subscription.billed_until;
+    let charged = charged(tx, tenant, starts_at, month_ends_at).await?;
+    let canceled_at = subscription.canceled_at.into_iter().chain(cut).min();
+    // After its end a plan bills nothing. What a price list charged in another currency all the same, before the end was said, is billed as without one.
+    let is_over = canceled_at.is_some_and(|at| at <= starts_at);
+    let is_apart = |plan: &Plan| ledger.as_ref().is_some_and(|ledger| ledger.currency != plan.currency);
+    let plan = plan.filter(|plan| !is_over || charged.is_empty() || !is_apart(plan));
     let currency = match (&plan, &ledger) {
         (Some(plan), _) => plan.currency.clone(),
         (None, Some(ledger)) => ledger.currency.clone(),
@@ -318,13 +319,14 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
     };
     let settings = BillingSettings::read(tx).await?;
     let zone = months::zone(&row.timezone);
-    let starts_at = subscription.billed_until;
     let counted_from = starts_at.max(subscription.counted_from);
     let months = standing_since(tx, tenant, starts_at.plus_seconds(-LOOK_BACK_S)).await?;
-    let counts_first_minutes = plan.is_some() && !goes_on(&months, counted_from);
+    let first_minutes = match plan.is_some() && !goes_on(&months, counted_from) {
+        true => Some(FirstMinutes::count(tx, tenant, counted_from, None).await?),
+        false => None,
+    };
     // Nothing is accepted once a tenant is deleted: the rest of the month is empty.
-    let sent = counted(tx, tenant, counted_from, month_ends_at, counts_first_minutes).await?;
-    let charged = charged(tx, tenant, starts_at, month_ends_at).await?;
+    let sent = counted(tx, tenant, (counted_from, month_ends_at), first_minutes.as_ref()).await?;
     let none = (Sent::new(), Charged::new());
     let mut invoiced = written(tenant, starts_at, month_ends_at, (&sent, &charged), (&none.0, &none.1));
     let month_starts_at = month_start(&zone, &months, counted_from, month_ends_at);
@@ -341,11 +343,8 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
         Some((of, metered)) if of == currency => (Some(metered), None),
         other => (None, other),
     };
-    // One that reaches over several months, because nothing was to be billed for the first of them, is the last one's.
-    let name = months::name(&zone, months::middle(starts_at, ends_at).max(ends_at.plus_seconds(-months::HALF_S)));
-    let canceled_at = subscription.canceled_at.into_iter().chain(cut).min();
-    // Where there is no bill for the month, nothing was accepted in it.
-    if let Some((of, metered)) = elsewhere.as_ref().filter(|_| canceled_at.is_none_or(|at| at > starts_at)) {
+    let name = months::of_bill(&zone, starts_at, ends_at);
+    if let Some((of, metered)) = &elsewhere {
         let earlier = Earlier {
             name: name.clone(),
             allowances: Vec::new(),
@@ -368,7 +367,7 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
         currency,
         monthly_fee: plan.as_ref().map_or(0, |plan| plan.monthly_fee),
         allowances: plan.as_ref().map_or_else(Vec::new, |plan| allowances(&plan.allowances)),
-        plan: plan.map(|plan| plan.name),
+        plan: plan.as_ref().map(|plan| plan.name.clone()),
         starts_at,
         ends_at: month_ends_at,
         month_starts_at,
@@ -390,11 +389,11 @@ async fn look(tx: &mut Tx, subscription: &Subscription, deleted_at: Option<Times
     let month = Bill {
         kind: InvoiceKind::Invoice,
         facts,
-        plan_id: subscription.plan_id,
+        plan_id: plan.map(|plan| plan.id),
         month: name,
         ends_at,
         invoiced,
-        counts_first_minutes,
+        first_minutes,
         charges_apart: elsewhere.is_some(),
     };
     let next_month_ends = match cut {
@@ -440,7 +439,7 @@ fn correction(month: &Facts, currency: String, changed: Vec<Changed>, metered: O
         month: name,
         ends_at,
         invoiced,
-        counts_first_minutes: false,
+        first_minutes: None,
         charges_apart: false,
     }
 }
@@ -488,56 +487,6 @@ async fn metered(
     // What is set aside for messages under way is not spent yet.
     let aside = ledger.reserved - credits::promo_aside(tx, tenant).await?;
     Ok(Metered { charged, owed: Some(-(ledger.available + aside) - asked - later) })
-}
-
-/// The first quarter of an hour that begins at an instant or after it.
-pub(crate) fn ceiling(at: Timestamp) -> Timestamp {
-    const SLOT: i64 = SLOT_S * 1_000_000;
-    let micros = at.as_micros();
-    Timestamp::from_micros(
-        micros.div_euclid(SLOT).saturating_add(i64::from(micros.rem_euclid(SLOT) > 0)).saturating_mul(SLOT),
-    )
-}
-
-/// What was sent of a tenant's messages that were accepted in a time, without what Tidings says itself. Sums count from the first that begins at the beginning of the time or after it;
-/// with `counts_first_minutes` what was sent before that one does, too.
-pub(crate) async fn counted(
-    tx: &mut Tx,
-    tenant: TenantId,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
-    counts_first_minutes: bool,
-) -> Result<Sent, store::Error> {
-    let filter = Filter { from: ceiling(starts_at), until: ceiling(ends_at), without_ours: true, ..Filter::default() };
-    let split = Split { channel: true, country: true, ..Split::default() };
-    let mut sums = message_counters::sums(tx, Some(tenant), &filter, split, SUMS_MAX).await?;
-    if counts_first_minutes {
-        let first = count_first(tx, tenant, starts_at).await?;
-        sums.extend(first.into_iter().filter(|(key, _)| !key.topic.contains(':')));
-    }
-    let mut sent = Sent::new();
-    for (key, counts) in sums {
-        *sent.entry((key.channel, key.country)).or_default() += counts.outcome.sent;
-    }
-    sent.retain(|_, sent| *sent != 0);
-    Ok(sent)
-}
-
-/// What was sent in a month that was billed, by now and from when its plan counts.
-pub(crate) async fn sent_in(tx: &mut Tx, invoice: &Invoice, body: &Body) -> Result<Sent, store::Error> {
-    let from = body.counted_from.map_or(invoice.starts_at, |from| from.max(invoice.starts_at));
-    counted(tx, invoice.tenant_id, from, invoice.ends_at, body.counts_first_minutes).await
-}
-
-/// What a price list charged a tenant for messages that were accepted in a time.
-pub(crate) async fn charged(
-    tx: &mut Tx,
-    tenant: TenantId,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
-) -> Result<Charged, store::Error> {
-    // Months meet on a quarter. One that begins within it begins with all of it: before there was a plan nothing was billed, and what credit paid then is not owed.
-    charge_counters::sums(tx, tenant, charge_counters::slot(starts_at), ceiling(ends_at)).await
 }
 
 /// The rows that say what is on invoices of a month, for what was found and what is gone.
@@ -603,7 +552,8 @@ async fn earlier(
         // What goes beyond the plan of a month that was taken back is given away with it, and is put right only when it is billed again. What a price list charged since is in the ledger all
         // the same, and is to be paid or given back.
         let is_void = invoice.state == InvoiceState::Void.as_str();
-        let found = if is_void { before.clone() } else { sent_in(tx, &invoice, &body).await? };
+        let first_minutes = body.first_minutes.as_ref();
+        let found = if is_void { before.clone() } else { sent_in(tx, &invoice, &body, first_minutes).await? };
         let now_charged = charged(tx, tenant, starts_at, ends_at).await?;
         let (now, then) = ((&found, &now_charged), (&before, &before_charged));
         let invoiced = written(tenant, starts_at, ends_at, now, then);
@@ -664,20 +614,4 @@ async fn note_arrears(engine: &Engine, tenant_id: TenantId, now: Timestamp) -> R
     engine.parts().directory.catch_up().await;
     engine.wakers.wake(tenant_id);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn months_meet_at_quarters_of_an_hour() {
-        let check =
-            |at: &str, expected: &str| assert_eq!(ceiling(at.parse().unwrap()), expected.parse().unwrap(), "{at}");
-        check("2026-11-30T18:30:00Z", "2026-11-30T18:30:00Z");
-        check("2026-11-30T18:15:00Z", "2026-11-30T18:15:00Z");
-        check("2026-11-30T18:15:00.000001Z", "2026-11-30T18:30:00Z");
-        check("2026-11-10T12:00:00.000001Z", "2026-11-10T12:15:00Z");
-        check("2026-11-10T12:59:59Z", "2026-11-10T13:00:00Z");
-    }
 }

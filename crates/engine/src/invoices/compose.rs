@@ -14,10 +14,10 @@ use utoipa::ToSchema;
 use crate::{documents::figures::minor_unit, plans::Allowance};
 
 /// Parts of a rate: a millionth.
-const PPM: i128 = 1_000_000;
+pub(crate) const PPM: i128 = 1_000_000;
 
 /// `part / whole` rounded to a multiple of `coin`, half away from zero.
-fn round(part: i128, whole: i128, coin: i64) -> i64 {
+pub(crate) fn round(part: i128, whole: i128, coin: i64) -> i64 {
     let unit = whole * i128::from(coin);
     let coins = (part.abs() + unit / 2) / unit;
     let amount = coins * i128::from(coin) * part.signum();

@@ -47,7 +47,11 @@ fn faults(row: &Invoice, body: &Body) -> Vec<(String, char)> {
 
 /// Why an invoice cannot be printed; `None` for one that can. Pure.
 pub(super) fn problem(row: &Invoice, body: &Body) -> Option<Error> {
-    let faults = faults(row, body);
+    said(&faults(row, body)).map(|why| Error::conflict(CODE, why))
+}
+
+/// What of a document cannot be printed, and where to put it right, from what [`documents::uncovered`] found.
+pub(crate) fn said(faults: &[(String, char)]) -> Option<String> {
     let said = faults.iter().map(|(pointer, c)| {
         let (_, what, remedy) =
             PLACES.iter().find(|(place, ..)| pointer.starts_with(place)).expect("the last place is everywhere");
@@ -58,7 +62,7 @@ pub(super) fn problem(row: &Invoice, body: &Body) -> Option<Error> {
     });
     let mut said: Vec<String> = said.collect();
     said.dedup();
-    (!said.is_empty()).then(|| Error::conflict(CODE, format!("This cannot be printed: {}.", said.join("; "))))
+    (!said.is_empty()).then(|| format!("This cannot be printed: {}.", said.join("; ")))
 }
 
 /// The mail of an invoice that stays a draft because it cannot be printed.

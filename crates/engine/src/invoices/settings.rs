@@ -62,6 +62,17 @@ pub struct TaxRule {
     pub rate_ppm: i64,
 }
 
+/// When credit that is bought is taxed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CreditTaxed {
+    /// Not at all: credit is sold for what it is, and taken off invoices before tax.
+    #[default]
+    Never,
+    /// When it is sold: tax by `taxes` comes on top of it, and invoices take it off before tax.
+    AtPurchase,
+}
+
 /// How invoices are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -90,6 +101,9 @@ pub struct BillingSettings {
     pub note: Option<String>,
     /// Taxes by the customer's country.
     pub taxes: Vec<TaxRule>,
+    /// When credit that is bought is taxed. It counts for purchases begun from then on; each keeps the tax it was begun with.
+    #[schema(example = "at_purchase")]
+    pub credit_taxed: CreditTaxed,
 }
 
 impl Default for BillingSettings {
@@ -105,6 +119,7 @@ impl Default for BillingSettings {
             payment: Vec::new(),
             note: None,
             taxes: Vec::new(),
+            credit_taxed: CreditTaxed::Never,
         }
     }
 }
@@ -231,6 +246,10 @@ pub struct BillingSettingsPatch {
     #[serde(default)]
     #[schema(value_type = Option<Vec<TaxRule>>)]
     pub taxes: Patch<Vec<TaxRule>>,
+    /// When credit that is bought is taxed.
+    #[serde(default)]
+    #[schema(value_type = Option<CreditTaxed>)]
+    pub credit_taxed: Patch<CreditTaxed>,
 }
 
 fn changed(before: BillingSettings, change: BillingSettingsPatch) -> BillingSettings {
@@ -246,6 +265,7 @@ fn changed(before: BillingSettings, change: BillingSettingsPatch) -> BillingSett
         payment: change.payment.or(before.payment, default.payment),
         note: change.note.onto(before.note),
         taxes: change.taxes.or(before.taxes, default.taxes),
+        credit_taxed: change.credit_taxed.or(before.credit_taxed, default.credit_taxed),
     }
 }
 
@@ -321,6 +341,15 @@ mod tests {
         let own = Customer { tax: Some(TaxRate { name: "VAT".to_owned(), rate_ppm: 70_000 }), ..Customer::default() };
         assert_eq!(rate(&own, Some("DE")), Some(70_000));
         assert_eq!(BillingSettings::default().tax(&usual, Some("DE")), None);
+    }
+
+    #[test]
+    fn settings_of_an_earlier_tidings_leave_credit_untaxed() {
+        let before: BillingSettings = serde_json::from_str(r#"{"series": "A-"}"#).unwrap();
+        assert_eq!(before.credit_taxed, CreditTaxed::Never);
+        let said: BillingSettingsPatch = serde_json::from_str(r#"{"credit_taxed": "at_purchase"}"#).unwrap();
+        let after = changed(before, said);
+        assert_eq!((after.credit_taxed, after.series.as_str()), (CreditTaxed::AtPurchase, "A-"));
     }
 
     #[test]

@@ -47,14 +47,14 @@ pub(crate) fn price_of(tenant: &Tenant, asked: &Asked<'_>, at: Timestamp) -> Opt
     }))
 }
 
-/// Writes what a new message will cost into its row, or refuses one without a price.
-pub(crate) fn quote(tenant: &Tenant, m: &mut Message, category: Option<Category>) -> Result<(), Error> {
-    if let Some(price) = price(tenant, m, category) {
-        let cost = price?.of(m.segments);
-        (m.cost_micros, m.cost_currency) =
-            (Some(cost), tenant.billing.as_ref().map(|billing| billing.currency.clone()));
-    }
-    Ok(())
+/// What a new message is to be charged, which is written into its row, too. Refuses one without a price.
+pub(crate) fn quote(tenant: &Tenant, m: &mut Message, category: Option<Category>) -> Result<Option<Charge>, Error> {
+    let Some(price) = price(tenant, m, category).transpose()? else { return Ok(None) };
+    let mut charge = Charge::new(m.tenant_id, m.id, RESERVED);
+    ledger::quote(&mut charge, &price, category.map_or("", Category::as_str), m.segments);
+    m.cost_micros = Some(charge.quoted);
+    m.cost_currency = tenant.billing.as_ref().map(|billing| billing.currency.clone());
+    Ok(Some(charge))
 }
 
 /// The ledgers of the billed tenants among those about to accept, locked in one order so that two transactions cannot wait for each other.
@@ -88,15 +88,10 @@ pub(super) async fn begin(tx: &mut Tx, ledger: credits::Ledger, now: Timestamp) 
 pub(crate) fn afford<'a>(
     open: Option<&Open>,
     tenant: &Tenant,
-    messages: impl Iterator<Item = (&'a Message, Option<Category>)>,
+    quoted: impl Iterator<Item = &'a Charge>,
 ) -> Result<Vec<Charge>, Error> {
     let Some((open, billing)) = open.zip(tenant.billing.as_ref()) else { return Ok(Vec::new()) };
-    let mut charges = Vec::new();
-    for (m, category) in messages {
-        if let Some(price) = price(tenant, m, category) {
-            charges.push(charge(m, &price?, category));
-        }
-    }
+    let charges: Vec<Charge> = quoted.cloned().collect();
     let need = charges.iter().fold(0i64, |sum, charge| sum.saturating_add(charge.quoted));
     // What costs nothing is accepted whatever is owed.
     if need == 0 || need <= open.spendable() {
@@ -114,13 +109,6 @@ pub(super) fn short(need: i64, available: i64, currency: &str, remedy: &str) -> 
     let mut refusal = Error::new(ErrorKind::Payment, "insufficient_credit", detail).with_action("ADD_CREDIT");
     refusal.shortfall = Some(Box::new((money(need), money(available))));
     refusal
-}
-
-/// What a new message is to be charged.
-fn charge(m: &Message, price: &Price, category: Option<Category>) -> Charge {
-    let mut charge = Charge::new(m.tenant_id, m.id, RESERVED);
-    ledger::quote(&mut charge, price, category.map_or("", Category::as_str), m.segments);
-    charge
 }
 
 /// Writes what was moved.

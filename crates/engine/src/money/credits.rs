@@ -20,15 +20,17 @@ use super::{
     ledger::{self, Book},
     payments::{STRIPE, check_amount},
     purchases::by_hand,
+    sale_tax::{NewTax, Terms},
     top_ups::{self, TopUpState},
 };
 use crate::{
     Error, Parts, audit,
+    invoices::compose::TaxRate,
     keys::Caller,
     names::Faults,
     once::{Repeat, Reply, Secrecy, once},
     patch::Patch,
-    plans::subscription::bill_alone,
+    plans::subscription::bill_from_now,
 };
 
 pub(crate) use self::grants::GRANTS_MAX;
@@ -81,6 +83,8 @@ pub struct Credits {
     pub top_up: Option<TopUp>,
     /// What happens then; `null` without `top_up`.
     pub top_up_state: Option<TopUpState>,
+    /// The tax that comes on top of credit this tenant buys now; `null` where it is sold without any.
+    pub purchase_tax: Option<TaxRate>,
     /// What is wrong with the books, or with `recount=true` also with the messages' charges; empty when everything adds up.
     pub differences: Vec<String>,
 }
@@ -92,10 +96,10 @@ pub struct TopUp {
     /// Below this, in millionths.
     #[schema(example = 5_000_000)]
     pub below_micros: i64,
-    /// How much is to be bought, in millionths.
+    /// How much is to be bought, in millionths; tax comes on top where credit is sold with it.
     #[schema(example = 50_000_000)]
     pub amount_micros: i64,
-    /// Most that is bought by itself in 30 days, in millionths; four times a day at most in any case. Counts where the tenant let us keep what it pays with.
+    /// Most credit that is bought by itself in 30 days, in millionths, without the tax on it; four times a day at most in any case. Counts where the tenant let us keep what it pays with.
     #[serde(default)]
     #[schema(example = 200_000_000)]
     pub monthly_max_micros: Option<i64>,
@@ -125,6 +129,10 @@ pub struct NewPurchase {
     /// How much, in millionths of the ledger's currency.
     #[schema(example = 50_000_000)]
     pub amount_micros: i64,
+    /// The tax that was paid on it, or none; that of the billing settings when left out.
+    #[serde(default)]
+    #[schema(value_type = Option<NewTax>)]
+    pub tax: Patch<NewTax>,
     /// The payment's reference.
     #[schema(example = "bank transfer 2026-11-28")]
     pub reference: String,
@@ -145,7 +153,12 @@ pub struct NewAdjustment {
     pub may_overdraw: bool,
 }
 
-fn view(l: &Ledger, top_up_state: Option<TopUpState>, recounted: Option<Recounted>) -> Credits {
+fn view(
+    l: &Ledger,
+    top_up_state: Option<TopUpState>,
+    purchase_tax: Option<TaxRate>,
+    recounted: Option<Recounted>,
+) -> Credits {
     let money = |amount_micros| Money { amount_micros, currency: l.currency.clone() };
     let mut differences = Vec::new();
     if !ledger::balances(l) {
@@ -181,6 +194,7 @@ fn view(l: &Ledger, top_up_state: Option<TopUpState>, recounted: Option<Recounte
         low_at_micros: l.low_at,
         top_up: top_up(l),
         top_up_state,
+        purchase_tax,
         differences,
     }
 }
@@ -281,7 +295,8 @@ async fn show(parts: &Parts, tenant: TenantId, is_recounted: bool) -> Result<Cre
                 Some(_) => Some(top_ups::state(tx, tenant).await?),
                 None => None,
             };
-            Ok::<_, Error>(view(&ledger, top_up_state, recounted))
+            let terms = Terms::read(tx, tenant).await?;
+            Ok::<_, Error>(view(&ledger, top_up_state, terms.rate, recounted))
         })
     });
     read.await
@@ -326,7 +341,9 @@ pub async fn patch(parts: &Parts, caller: &Caller, change: CreditsPatch) -> Resu
             };
             rows::put(tx, tenant, &after).await?;
             // What it uses from now on is billed, with a plan or without.
-            bill_alone(tx, tenant, |_, _| now, now).await?;
+            if after.mode == BillingMode::Postpaid.as_str() {
+                bill_from_now(tx, tenant, &before, now).await?;
+            }
             let told = |l: &Ledger| {
                 json!({
                     "mode": l.mode, "low_at_micros": l.low_at, "top_up_below_micros": l.top_up_at, "top_up_amount_micros": l.top_up_amount,
@@ -387,7 +404,7 @@ fn check_marks(change: &CreditsPatch) -> Result<(), Error> {
 /// Records credit that was bought. Needs an operator with the scope `purchases:write`.
 #[crate::boxed]
 pub async fn purchase(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase) -> Result<Reply, Error> {
-    super::purchases::record(parts, caller, repeat, new.amount_micros, new.reference).await
+    super::purchases::record(parts, caller, repeat, new.amount_micros, new.tax, new.reference).await
 }
 
 /// Corrects a tenant's credit. Needs an operator with the scope `credits:write`.

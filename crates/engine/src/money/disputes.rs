@@ -1,7 +1,8 @@
 //! Payments whose payer asks the bank for the money back.
 //!
 //! Stripe takes the disputed amount from the operator at once, so it is taken from the tenant's credit at once, all of it: what was spent of it becomes a debt (available credit below zero),
-//! with which nothing prepaid is accepted until it is paid. What Stripe returns, because the dispute was won or only in part, comes back. Stripe's fee is the operator's.
+//! with which nothing prepaid is accepted until it is paid. What Stripe returns, because the dispute was won or only in part, comes back. Stripe's fee is the operator's. Of credit that was sold with tax
+//! the tax in the amount is the operator's, too, who does not owe it any more: the credit loses what is without it.
 //!
 //! Events about a dispute only say that there is something to ask: [`said`] makes the credit agree with what Stripe shows, so it does not matter in which order, or how often, it is told.
 
@@ -18,6 +19,7 @@ use utoipa::ToSchema;
 use super::{
     ledger::{Book, Open},
     purchases::{ACTOR, Told, by_hand, view},
+    sale_tax::{self, Share},
 };
 use crate::Error;
 
@@ -31,7 +33,11 @@ struct Dispute {
     state: String,
     reason: String,
     amount: i64,
+    /// What the credit lost.
     taken: i64,
+    /// What Stripe took: the same, and the tax in it. Not kept before there was any.
+    #[serde(default)]
+    withdrawn: i64,
     respond_by: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -50,10 +56,10 @@ pub struct DisputeView {
     /// Why, as the payment provider's word.
     #[schema(example = "fraudulent")]
     pub reason: String,
-    /// How much is disputed.
+    /// How much is disputed, tax included.
     #[schema(value_type = Object)]
     pub amount: Money,
-    /// What was taken from the credit for it and did not come back.
+    /// What was taken from the credit for it and did not come back: of what was sold with tax, the part without it.
     #[schema(value_type = Object)]
     pub taken: Money,
     /// Until when the operator has to answer it at the payment provider.
@@ -86,7 +92,19 @@ pub(super) fn views(p: &Purchase) -> (Vec<DisputeView>, i64) {
 }
 
 fn read(p: &Purchase) -> Vec<Dispute> {
-    serde_json::from_str(&p.disputes).unwrap_or_default()
+    let mut all: Vec<Dispute> = serde_json::from_str(&p.disputes).unwrap_or_default();
+    if p.tax_micros() == 0 {
+        all.iter_mut().for_each(|dispute| dispute.withdrawn = dispute.taken);
+    }
+    all
+}
+
+/// What banks took of a purchase and did not give back; `but`: without this dispute.
+pub(super) fn withdrawn(p: &Purchase, but: Option<&str>) -> Share {
+    let all = read(p);
+    let others = || all.iter().filter(|dispute| but != Some(dispute.id.as_str()));
+    let credit = others().map(|dispute| dispute.taken).sum();
+    Share { credit, tax: others().map(|dispute| dispute.withdrawn).sum::<i64>() - credit }
 }
 
 /// Makes the credit agree with a dispute as Stripe shows it. Answers what the tenant is told.
@@ -112,11 +130,16 @@ pub(super) async fn said(
         reason: String::new(),
         amount: 0,
         taken: 0,
+        withdrawn: 0,
         respond_by: None,
         created_at: now,
         updated_at: now,
     });
-    dispute.taken += moved(open, &row, seen, dispute.taken, now);
+    if seen.withdrawn_micros != dispute.withdrawn {
+        let credit = sale_tax::parted(&row, Some(&seen.id), seen.withdrawn_micros).credit;
+        move_credit(open, &row, seen, (dispute.taken, credit), now);
+        (dispute.taken, dispute.withdrawn) = (credit, seen.withdrawn_micros);
+    }
     seen.state.as_str().clone_into(&mut dispute.state);
     dispute.reason.clone_from(&seen.reason);
     (dispute.amount, dispute.respond_by) = (seen.amount_micros, seen.respond_by);
@@ -163,20 +186,19 @@ fn is_over(state: &str) -> bool {
     [DisputeState::Dropped, DisputeState::Won, DisputeState::Lost].iter().any(|over| over.as_str() == state)
 }
 
-/// Moves credit so that as much is taken as Stripe took. Answers by how much that is more than before.
-fn moved(open: &mut Open, row: &Purchase, seen: &Disputed, taken: i64, now: Timestamp) -> i64 {
+/// Moves credit so that as much is taken as Stripe took of it.
+fn move_credit(open: &mut Open, row: &Purchase, seen: &Disputed, (before, after): (i64, i64), now: Timestamp) {
     let why = format!("{} ({}, {})", row.id, seen.id, seen.reason);
-    if seen.withdrawn_micros <= taken {
-        let back = taken - seen.withdrawn_micros;
+    if after <= before {
+        let back = before - after;
         open.post(Book::Purchased, Book::Available, back, by_hand("dispute_returned", &why, ACTOR, now));
-        return -back;
+        return;
     }
     // The bank takes all of it, also what went back another way before: then more went back than was bought, and the tenant owes that.
-    let more = seen.withdrawn_micros - taken;
+    let more = after - before;
     let beyond = more - open.ledger.purchased.max(0);
     if beyond > 0 {
         tracing::error!(purchase.id = %row.id, dispute.id = seen.id, beyond_micros = beyond, "More of a payment went back to its payer than was bought; somebody has to look at it");
     }
     open.post(Book::Available, Book::Purchased, more, by_hand("dispute", &why, ACTOR, now));
-    more
 }

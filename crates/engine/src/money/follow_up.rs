@@ -73,7 +73,7 @@ async fn ask(engine: &Engine, stripe: &Stripe, row: Purchase) -> Result<(), Erro
     let ids = std::sync::Arc::clone(&engine.ports.ids);
     refunds::settle(engine, tenant, move |tx, open, now| {
         Box::pin(async move {
-            let asked = asked_for(&row);
+            let asked = purchases::asked_for(&row);
             let told = match seen {
                 Seen::Page(about) => payment_events::apply(tx, tenant, open, &about, &ids, now).await?,
                 Seen::Payment(outcome) => top_ups::became(tx, tenant, open, &outcome, &asked, now).await?,
@@ -109,17 +109,6 @@ async fn seen(parts: &Parts, stripe: &Stripe, row: &Purchase) -> Result<Seen, Fa
             payments::ask(parts, stripe, |cx| Ok(stripe::look(cx, session)), stripe::looked).await.map(Seen::Page)
         }
         (None, None) => Ok(Seen::Page(About::Other)),
-    }
-}
-
-/// A purchase as Stripe was asked for it.
-fn asked_for(row: &Purchase) -> Paid {
-    Paid {
-        payment: row.payment.clone(),
-        reference: Some(row.id.to_string()),
-        tenant: Some(row.tenant_id.to_string()),
-        amount_micros: row.amount,
-        currency: row.currency.clone(),
     }
 }
 

@@ -185,6 +185,7 @@ impl Open {
             reserved: self.ledger.reserved,
             promo: self.ledger.promo,
             message_id: cause.message,
+            messages: None,
             reference: cause.reference,
             actor: cause.actor,
             at: cause.at,
@@ -270,9 +271,32 @@ impl Open {
 
     /// Sets a message's price aside, as far as credit reaches: that it does was seen when it was accepted ([`super::charge::afford`]), and before it went another way ([`super::purse`]).
     pub fn reserve(&mut self, charge: &mut Charge, at: Timestamp) {
-        charge.quoted = charge.quoted.min(self.spendable());
-        let cause = Cause::message("reserve", charge.message_id, at);
-        charge.promo = self.spend(Book::Reserved, charge.quoted, &cause);
+        self.reserve_all(std::slice::from_mut(charge), at);
+    }
+
+    /// The same for messages that are accepted together, by one entry for all those that promotional credit pays something of, and one for what was paid for. Each names the first of its
+    /// messages and how many they are; how much of it is which message's, the charges say.
+    pub fn reserve_all(&mut self, charges: &mut [Charge], at: Timestamp) {
+        let (mut left, mut promo, mut sum) = (self.spendable(), self.ledger.promo, 0);
+        let mut of_book: [(Option<MessageId>, i64); 2] = [(None, 0); 2];
+        for charge in &mut *charges {
+            charge.quoted = charge.quoted.min(left);
+            charge.promo = charge.quoted.min(promo);
+            (left, promo, sum) = (left - charge.quoted, promo - charge.promo, sum + charge.quoted);
+            for ((first, count), part) in of_book.iter_mut().zip([charge.promo, charge.quoted - charge.promo]) {
+                if part > 0 {
+                    *first = first.or(Some(charge.message_id));
+                    *count += 1;
+                }
+            }
+        }
+        let Some(first) = charges.first().map(|charge| charge.message_id) else { return };
+        let made = self.entries.len();
+        self.spend(Book::Reserved, sum, &Cause::message("reserve", first, at));
+        for entry in &mut self.entries[made..] {
+            let (first, count) = of_book[usize::from(entry.from_book != Book::Promo.as_str())];
+            (entry.message_id, entry.messages) = (first, (count > 1).then_some(count));
+        }
     }
 
     /// A message was sent, and this is what the provider says of it: pays it, or puts right what was paid as far as that makes a difference. A message whose price was given back is charged

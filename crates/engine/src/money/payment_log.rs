@@ -1,7 +1,7 @@
 //! What Stripe told, in the operator's callback log: each request with what was found about it and what it changed, bounded, and without what says who paid or with what ([`stripe::redacted`]).
 //!
 //! A request that was taken is written down in the transaction that did what it says. One that cannot be shown to be Stripe's anybody can make, as often as they like: so many a minute are
-//! written down, and only the newest of them are kept ([`Engine::purge_callbacks`]).
+//! written down, and only the newest of them are kept ([`Engine::purge_callbacks`]). Those of Stripe's own that could not be read or taken are counted by themselves, so that no forged ones hide them.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use connectors::stripe::{self, About, Event, Paid};
@@ -106,7 +106,7 @@ pub(super) async fn refused(
     event: Option<&Event>,
     now: Timestamp,
 ) {
-    if !engine.callbacks.keeps_refused(NO_ACCOUNT, now) {
+    if !engine.callbacks.keeps_refused(NO_ACCOUNT, verdict != Verdict::Invalid, now) {
         return;
     }
     let event = event.map(named).unwrap_or_default();

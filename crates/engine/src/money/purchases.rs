@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{
     Scope, Tx,
-    purchases::{self as rows, Purchase},
+    purchases::{self as rows, Purchase, Tax},
 };
 use url::Url;
 use utoipa::ToSchema;
 
+pub use super::sale_tax::NewTax;
 use super::{
     charge,
     credits::{AMOUNT_MAX, check_text, ledger_to_show, ledger_to_write},
@@ -23,18 +24,23 @@ use super::{
     follow_up::ASK_FIRST_S,
     ledger::{Book, Cause, Open},
     payments::{self, STRIPE, check_amount, need_stripe},
+    sale_tax::{self, Terms},
     strays,
 };
 use crate::{
     Error, Parts, audit,
+    invoices::compose::{TaxLine, TaxRate},
     keys::Caller,
     names::Faults,
     once::{self, Repeat, Reply, Secrecy, once},
     page::{Page, Window},
+    patch::Patch,
 };
 
 /// Longest URL somebody is led to, in characters: Stripe's limit.
 const URL_MAX: usize = 2_048;
+/// The word for who recorded what was paid outside of Tidings, in place of a payment provider's.
+pub(super) const OPERATOR: &str = "operator";
 /// Who moved credit, where it was Stripe's word that did.
 pub(super) const ACTOR: &str = "stripe";
 /// Where people are led after they paid unless the request says otherwise, below the public URL.
@@ -45,9 +51,13 @@ const BACK: &str = "/console/billing";
 #[serde(deny_unknown_fields)]
 #[schema(as = NewCreditPurchase)]
 pub struct NewPurchase {
-    /// How much, in millionths of the ledger's currency: a whole number of its smallest coin where it is paid through Stripe.
+    /// How much credit, in millionths of the ledger's currency: a whole number of its smallest coin where it is paid through Stripe. Tax comes on top where the operator sells credit with it.
     #[schema(example = 50_000_000)]
     pub amount_micros: i64,
+    /// Operator, with `reference`: the tax that was paid on it, or `null` for none; that of the billing settings when left out.
+    #[serde(default)]
+    #[schema(value_type = Option<NewTax>)]
+    pub tax: Patch<NewTax>,
     /// Operator: the reference of a payment that was made outside of Tidings; it is recorded, and nothing is asked of Stripe.
     #[serde(default)]
     #[schema(example = "bank transfer 2026-11-28")]
@@ -78,12 +88,26 @@ pub struct PurchaseView {
     /// `opening` (not asked of Stripe yet), `open`, `pending` (paid with a method that takes days), `paid`, `failed` or `expired`.
     #[schema(example = "open")]
     pub state: String,
-    /// How much.
+    /// How much credit.
     #[schema(value_type = Object)]
     pub amount: Money,
-    /// What was given back of it, or is about to be.
+    /// The tax that is paid on top of it, as it was when it was asked for; empty where credit is sold without any.
+    pub taxes: Vec<TaxLine>,
+    /// What is paid: the credit and its tax.
+    #[schema(value_type = Object)]
+    pub total: Money,
+    /// The customer's country, by which it is taxed; `null` where it is not.
+    #[schema(example = "DE")]
+    pub tax_country: Option<String>,
+    /// The customer's tax number then.
+    #[schema(example = "DE123456789")]
+    pub tax_id: Option<String>,
+    /// What was given back of the credit, or is about to be.
     #[schema(value_type = Object)]
     pub refunded: Money,
+    /// The money that goes back with that: the same, and its share of the tax.
+    #[schema(value_type = Object)]
+    pub refunded_total: Money,
     /// What payers' banks took of it and did not give back: it is missing from the credit.
     #[schema(value_type = Object)]
     pub disputed: Money,
@@ -119,7 +143,12 @@ pub(super) fn view(p: &Purchase) -> PurchaseView {
         provider: p.provider.clone(),
         state: p.state.clone(),
         amount: money(p.amount),
+        taxes: p.tax.iter().map(tax_line).collect(),
+        total: money(p.total()),
+        tax_country: p.tax.as_ref().and_then(|tax| tax.country.clone()),
+        tax_id: p.tax.as_ref().and_then(|tax| tax.number.clone()),
         refunded: money(p.refunded),
+        refunded_total: money(p.refunded.saturating_add(p.refunded_tax)),
         disputed: money(disputed),
         disputes,
         reference: p.reference.clone(),
@@ -132,7 +161,11 @@ pub(super) fn view(p: &Purchase) -> PurchaseView {
     }
 }
 
-/// A purchase that was not asked of anybody yet.
+fn tax_line(tax: &Tax) -> TaxLine {
+    TaxLine { name: tax.name.clone(), rate_ppm: tax.rate_ppm, amount_micros: tax.amount }
+}
+
+/// A purchase that was not asked of anybody yet, without tax.
 pub(super) fn new(
     tenant_id: TenantId,
     id: PurchaseId,
@@ -147,8 +180,10 @@ pub(super) fn new(
         provider: STRIPE.to_owned(),
         state: "opening".to_owned(),
         amount,
+        tax: None,
         currency: currency.to_owned(),
         refunded: 0,
+        refunded_tax: 0,
         reference: None,
         session: None,
         payment: None,
@@ -185,7 +220,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPur
                 }
             }
             faults.end()?;
-            record(parts, caller, repeat, new.amount_micros, reference).await
+            record(parts, caller, repeat, new.amount_micros, new.tax, reference).await
         }
         None => open(parts, caller, repeat, new).await,
     }
@@ -197,6 +232,7 @@ pub(super) async fn record(
     caller: &Caller,
     repeat: &Repeat,
     amount: i64,
+    said: Patch<NewTax>,
     reference: String,
 ) -> Result<Reply, Error> {
     caller.need_operator("purchases:write")?;
@@ -214,17 +250,25 @@ pub(super) async fn record(
             let mut open = charge::begin(tx, ledger, now).await?;
             let id = PurchaseId::from_ulid(ids.ulid(now));
             let currency = open.ledger.currency.clone();
+            let (terms, coin) = (Terms::read(tx, tenant).await?, sale_tax::coin(OPERATOR, &currency));
+            let tax = match &said {
+                Patch::Keep => terms.on(amount, coin),
+                Patch::Clear => None,
+                Patch::Set(said) => Some(terms.said(said, amount, coin)?),
+            };
             open.post(Book::Purchased, Book::Available, amount, by_hand("purchase", &reference, &by.actor(), now));
             let row = Purchase {
-                provider: "operator".to_owned(),
+                provider: OPERATOR.to_owned(),
                 state: "paid".to_owned(),
+                tax,
                 reference: Some(reference.clone()),
                 entry: Some(open.ledger.entries),
                 ..self::new(tenant, id, amount, &currency, &by.actor(), now)
             };
             charge::write(tx, [(tenant, open)]).await?;
             rows::put(tx, tenant, &row).await?;
-            let detail = json!({ "kind": "purchase", "amount_micros": amount, "reference": reference });
+            let taxes: Vec<TaxLine> = row.tax.iter().map(tax_line).collect();
+            let detail = json!({ "kind": "purchase", "amount_micros": amount, "taxes": taxes, "reference": reference });
             audit::record(tx, tenant, &ids, now, &by, "credits.purchased", tenant, &detail).await?;
             Ok(view(&row))
         })
@@ -245,8 +289,17 @@ async fn open(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase)
     let mut faults = Faults::default();
     check_url(&mut faults, "/success_url", new.success_url.as_deref());
     check_url(&mut faults, "/cancel_url", new.cancel_url.as_deref());
+    if new.tax != Patch::Keep {
+        faults.add("/tax", "belongs to a payment made outside of Tidings: say its `reference`, or leave it out");
+    }
     faults.end()?;
-    let currency = currency(parts, tenant).await?;
+    let read = parts.ports.db.read(Scope::Tenant(tenant), move |tx| {
+        Box::pin(async move {
+            let ledger = ledger_to_show(tx, tenant, now).await?;
+            Ok::<_, Error>((ledger.currency, Terms::read(tx, tenant).await?))
+        })
+    });
+    let (currency, terms) = read.await?;
     check_amount("/amount_micros", new.amount_micros, &currency)?;
     if parts.directory.tenant(tenant).await?.is_some_and(|tenant| tenant.is_demo) {
         return Err(Error::conflict(
@@ -258,6 +311,7 @@ async fn open(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase)
     let id = PurchaseId::from_ulid(parts.ports.ids.ulid(now));
     let row = Purchase {
         saves_method: new.save_payment_method,
+        tax: terms.on(new.amount_micros, sale_tax::coin(STRIPE, &currency)),
         ..self::new(tenant, id, new.amount_micros, &currency, &caller.actor(), now)
     };
     let back = format!("{}{BACK}", parts.config.public_url);
@@ -266,9 +320,9 @@ async fn open(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase)
         cancel_url: new.cancel_url.as_deref().unwrap_or(&back),
         saves_method: row.saves_method,
     };
-    let names = (row.id.to_string(), tenant.to_string());
+    let named = named(&row);
     let asked =
-        payments::ask(parts, &stripe, |cx| stripe::open(cx, &payment(&row, &names), &leads), stripe::opened).await;
+        payments::ask(parts, &stripe, |cx| stripe::open(cx, &payment(&row, &named), &leads), stripe::opened).await;
     let opened = asked.map_err(payments::refusal)?;
     let (ids, by) = (Arc::clone(&parts.ports.ids), caller.clone());
     once(parts, caller, repeat, 201, Secrecy::Plain, move |tx| {
@@ -289,7 +343,9 @@ async fn open(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase)
                 ..row
             };
             rows::put(tx, tenant, &row).await?;
-            let detail = json!({ "amount_micros": row.amount, "currency": row.currency, "save_payment_method": row.saves_method });
+            let detail = json!({
+                "amount_micros": row.amount, "total_micros": row.total(), "currency": row.currency, "save_payment_method": row.saves_method,
+            });
             audit::record(tx, tenant, &ids, now, &by, "credits.purchase_opened", row.id, &detail).await?;
             Ok(view(&row))
         })
@@ -297,9 +353,46 @@ async fn open(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewPurchase)
     .await
 }
 
-/// A purchase as Stripe is asked for it; `names` are its id and its tenant's in text.
-pub(super) fn payment<'a>(row: &'a Purchase, names: &'a (String, String)) -> Payment<'a> {
-    Payment { reference: &names.0, tenant: &names.1, amount_micros: row.amount, currency: &row.currency }
+/// What Stripe is told of a purchase, in its words.
+pub(super) struct Named {
+    id: String,
+    tenant: String,
+    tax: Option<stripe::Tax>,
+}
+
+pub(super) fn named(row: &Purchase) -> Named {
+    let tax = |tax: &Tax| stripe::Tax { name: tax.name.clone(), rate_ppm: tax.rate_ppm, amount_micros: tax.amount };
+    Named { id: row.id.to_string(), tenant: row.tenant_id.to_string(), tax: row.tax.as_ref().map(tax) }
+}
+
+/// A purchase as Stripe is asked for it.
+pub(super) fn payment<'a>(row: &'a Purchase, named: &'a Named) -> Payment<'a> {
+    Payment {
+        reference: &named.id,
+        tenant: &named.tenant,
+        amount_micros: row.amount,
+        tax: named.tax.as_ref(),
+        currency: &row.currency,
+    }
+}
+
+/// The payment Stripe was asked for, as that would show it.
+pub(super) fn asked_for(row: &Purchase) -> Paid {
+    let Named { id, tenant, tax } = named(row);
+    Paid {
+        payment: row.payment.clone(),
+        reference: Some(id),
+        tenant: Some(tenant),
+        amount_micros: row.total(),
+        tax,
+        currency: row.currency.clone(),
+    }
+}
+
+/// What somebody pays at Stripe for so much credit, in millionths, with the tax that is `purchase_tax` of the tenant's credit.
+pub fn total(credit: i64, tax: Option<&TaxRate>, currency: &str) -> i64 {
+    let on_top = |tax: &TaxRate| sale_tax::on_top(credit, tax.rate_ppm, sale_tax::coin(STRIPE, currency));
+    credit.saturating_add(tax.map_or(0, on_top))
 }
 
 fn check_url(faults: &mut Faults, pointer: &str, text: Option<&str>) {
@@ -357,7 +450,7 @@ pub(super) async fn paid(
     let Some(id) = id_of(paid) else { return Ok(None) };
     let row = match rows::find(tx, tenant, id).await? {
         Some(row) => row,
-        None => new(tenant, id, paid.amount_micros, &paid.currency, ACTOR, now),
+        None => unwritten(tx, tenant, id, paid, now).await?,
     };
     if row.state == "paid" {
         strays::paid_again(tx, &row, paid, session, now).await?;
@@ -385,12 +478,14 @@ pub(super) async fn paid(
         ACTOR,
         now,
     );
-    open.post(Book::Purchased, Book::Available, paid.amount_micros, cause);
+    let (amount, tax) = bought(&row, paid);
+    open.post(Book::Purchased, Book::Available, amount, cause);
     // A mark credit is still below is looked at anew.
     open.ledger.is_topping_up = false;
     let row = Purchase {
         state: "paid".to_owned(),
-        amount: paid.amount_micros,
+        amount,
+        tax,
         failure: None,
         // Money may have gone back before we knew whose it was, and what it was paid with may be to be kept.
         looks: row.looks + 1,
@@ -400,6 +495,39 @@ pub(super) async fn paid(
     };
     rows::put(tx, tenant, &row).await?;
     Ok(Some(("credit.purchased", json!(view(&row)))))
+}
+
+/// The purchase of a payment we have no row of, with the tax we told Stripe of.
+async fn unwritten(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: PurchaseId,
+    paid: &Paid,
+    now: Timestamp,
+) -> Result<Purchase, Error> {
+    let coin = sale_tax::coin(STRIPE, &paid.currency);
+    let is_right = |tax: &&connectors::stripe::Tax| {
+        (0..paid.amount_micros).contains(&tax.amount_micros)
+            && sale_tax::fits(paid.amount_micros - tax.amount_micros, tax.amount_micros, tax.rate_ppm, coin)
+    };
+    let tax = match paid.tax.as_ref().filter(is_right) {
+        Some(said) => Some(Terms::read(tx, tenant).await?.tax(said.name.clone(), said.rate_ppm, said.amount_micros)),
+        None => None,
+    };
+    let amount = paid.amount_micros - tax.as_ref().map_or(0, |tax| tax.amount);
+    Ok(Purchase { tax, ..new(tenant, id, amount, &paid.currency, ACTOR, now) })
+}
+
+/// How much credit a payment brings, and the tax on it: what was asked for. Of another amount, as much as it pays for.
+fn bought(row: &Purchase, paid: &Paid) -> (i64, Option<Tax>) {
+    if paid.amount_micros == row.total() {
+        return (row.amount, row.tax.clone());
+    }
+    tracing::error!(purchase.id = %row.id, asked_micros = row.total(), paid_micros = paid.amount_micros, "Another amount was paid at Stripe than was asked for: it brings the credit it pays for; somebody has to look at it");
+    let coin = sale_tax::coin(&row.provider, &row.currency);
+    let within = |tax: Tax| Tax { amount: sale_tax::within(paid.amount_micros, tax.rate_ppm, coin), ..tax };
+    let tax = row.tax.clone().map(within);
+    (paid.amount_micros - tax.as_ref().map_or(0, |tax| tax.amount), tax)
 }
 
 /// A session or payment came to nothing, or takes days. One that was paid before stays so: events come in any order.

@@ -1,7 +1,8 @@
 //! Money that goes back: taken out of the credit when it is asked for, so that it cannot be spent meanwhile, and brought back should it not be paid out after all.
 //!
 //! A refund of a payment through Stripe is written first (`opening`) and asked of Stripe by a job, under our id as the idempotency key: a process that dies in between asks again and changes
-//! nothing. What goes back on Stripe's own pages is learned by asking for all refunds of the payment; each is known by its id, so it counts once in whatever order it is told.
+//! nothing. What goes back on Stripe's own pages is learned by asking for all refunds of the payment; each is known by its id, so it counts once in whatever order it is told. With credit that was sold
+//! with tax its share of the tax goes back ([`super::sale_tax`]).
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ use super::{
     disputes,
     ledger::{Book, Open},
     payments::{self, STRIPE, Stripe, check_amount},
-    purchases::{ACTOR, Told, by_hand, in_words},
+    purchases::{ACTOR, OPERATOR, Told, by_hand, in_words},
+    sale_tax,
 };
 use crate::{
     Engine, Error, Parts, audit,
@@ -43,7 +45,7 @@ const RETRY_S: i64 = 600;
 #[serde(deny_unknown_fields)]
 #[schema(as = NewCreditRefund)]
 pub struct NewRefund {
-    /// How much, in millionths of the ledger's currency.
+    /// How much credit, in millionths of the ledger's currency. Of a purchase that was sold with tax its share of the tax goes back as well.
     #[schema(example = 5_000_000)]
     pub amount_micros: i64,
     /// Why, or the payment's reference: it stands on the statement.
@@ -53,6 +55,9 @@ pub struct NewRefund {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "pur_01K9ZC8Q6T7Y2V5B3N4M1XWRSD")]
     pub purchase_id: Option<PurchaseId>,
+    /// Without `purchase_id`: the tax that was given back besides, in millionths. Of a purchase it is worked out.
+    #[serde(default)]
+    pub tax_micros: Option<i64>,
     /// True: also when more goes back than is available, so that prepaid credit goes below zero.
     #[serde(default)]
     pub may_overdraw: bool,
@@ -74,9 +79,15 @@ pub struct RefundView {
     /// `opening` (not asked of Stripe yet), `pending`, `done` or `failed`.
     #[schema(example = "done")]
     pub state: String,
-    /// How much.
+    /// How much credit.
     #[schema(value_type = Object)]
     pub amount: Money,
+    /// The tax that goes back with it.
+    #[schema(value_type = Object)]
+    pub tax: Money,
+    /// Both: the money that goes back.
+    #[schema(value_type = Object)]
+    pub total: Money,
     /// What the credit gave for it: less only where it was given back on Stripe's own pages and had been spent.
     #[schema(value_type = Object)]
     pub taken: Money,
@@ -100,6 +111,8 @@ fn view(r: &Refund, currency: &str) -> RefundView {
         provider: r.provider.clone(),
         state: r.state.clone(),
         amount: money(r.amount),
+        tax: money(r.tax),
+        total: money(r.amount.saturating_add(r.tax)),
         taken: money(r.taken),
         reason: r.reason.clone(),
         failure: r.failure.clone(),
@@ -117,6 +130,15 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRef
     if !(1..=AMOUNT_MAX).contains(&new.amount_micros) {
         faults.add("/amount_micros", format!("1 to {AMOUNT_MAX} millionths of the currency's unit"));
     }
+    match new.tax_micros {
+        Some(_) if new.purchase_id.is_some() => {
+            faults.add("/tax_micros", "of a purchase it is worked out: leave it out, or leave `purchase_id` out");
+        }
+        Some(tax) if !(0..=new.amount_micros.max(0)).contains(&tax) => {
+            faults.add("/tax_micros", "0 to `amount_micros`: the tax on that");
+        }
+        _ => {}
+    }
     check_text("/reason", &new.reason, &mut faults);
     faults.end()?;
     let has_stripe = new.purchase_id.is_some() && payments::stripe(parts).await?.is_some();
@@ -125,9 +147,12 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRef
         Box::pin(async move {
             let ledger = ledger_to_write(tx, tenant, now).await?;
             let mut open = charge::begin(tx, ledger, now).await?;
-            let purchase = match new.purchase_id {
-                Some(id) => Some(part_of(tx, tenant, id, new.amount_micros, has_stripe, now).await?),
-                None => None,
+            let (purchase, tax) = match new.purchase_id {
+                Some(id) => {
+                    let (purchase, tax) = part_of(tx, tenant, id, new.amount_micros, has_stripe, now).await?;
+                    (Some(purchase), tax)
+                }
+                None => (None, new.tax_micros.unwrap_or(0)),
             };
             check_reach(&open, &new)?;
             let amount = new.amount_micros;
@@ -139,9 +164,10 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRef
                 tenant_id: tenant,
                 id: RefundId::from_ulid(ids.ulid(now)),
                 purchase_id: new.purchase_id,
-                provider: if is_outside { "operator" } else { STRIPE }.to_owned(),
+                provider: if is_outside { OPERATOR } else { STRIPE }.to_owned(),
                 state: if is_outside { "done" } else { "opening" }.to_owned(),
                 amount,
+                tax,
                 taken: amount,
                 reason: new.reason,
                 provider_id: None,
@@ -155,7 +181,8 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRef
                 rows::put(tx, tenant, &purchase).await?;
             }
             let detail = json!({
-                "amount_micros": row.amount, "reason": row.reason, "purchase_id": new.purchase_id, "may_overdraw": new.may_overdraw,
+                "amount_micros": row.amount, "tax_micros": row.tax, "reason": row.reason, "purchase_id": new.purchase_id,
+                "may_overdraw": new.may_overdraw,
             });
             audit::record(tx, tenant, &ids, now, &by, "credits.refunded", row.id, &detail).await?;
             Ok(view(&row, &currency))
@@ -164,7 +191,7 @@ pub async fn create(parts: &Parts, caller: &Caller, repeat: &Repeat, new: NewRef
     .await
 }
 
-/// A purchase of which so much more goes back.
+/// A purchase of which so much more credit goes back, and the tax that goes with it.
 async fn part_of(
     tx: &mut Tx,
     tenant: TenantId,
@@ -172,7 +199,7 @@ async fn part_of(
     amount: i64,
     has_stripe: bool,
     now: Timestamp,
-) -> Result<Purchase, Error> {
+) -> Result<(Purchase, i64), Error> {
     let found = rows::find(tx, tenant, id).await?;
     let row = found.ok_or_else(|| Error::invalid("/purchase_id", "there is no such purchase"))?;
     if row.state != "paid" {
@@ -180,9 +207,10 @@ async fn part_of(
         return Err(Error::conflict("purchase_not_paid", detail));
     }
     // What the payer's bank took is gone already.
-    let left = row.amount - row.refunded - disputes::views(&row).1;
-    if amount > left {
-        return Err(Error::invalid("/amount_micros", format!("only {left} millionths of that purchase are left")));
+    let left = sale_tax::left(&row, None);
+    if amount > left.credit {
+        let detail = format!("only {} millionths of that purchase are left", left.credit);
+        return Err(Error::invalid("/amount_micros", detail));
     }
     if row.provider == STRIPE {
         check_amount("/amount_micros", amount, &row.currency)?;
@@ -191,7 +219,9 @@ async fn part_of(
             return Err(Error::conflict("payments_not_configured", detail));
         }
     }
-    Ok(Purchase { refunded: row.refunded + amount, updated_at: now, ..row })
+    let tax = left.of_credit(amount, sale_tax::coin(&row.provider, &row.currency)).tax;
+    let (refunded, refunded_tax) = (row.refunded + amount, row.refunded_tax + tax);
+    Ok((Purchase { refunded, refunded_tax, updated_at: now, ..row }, tax))
 }
 
 /// Whether there is so much to give back: what was bought, and unless the operator says otherwise, what was not spent of it.
@@ -253,14 +283,16 @@ pub(super) async fn said(
     else {
         return Ok(None);
     };
-    let taken = refunded.amount_micros.min(open.takeable());
+    let part = sale_tax::parted(&purchase, None, refunded.amount_micros);
+    let taken = part.credit.min(open.takeable());
     let row = Refund {
         tenant_id: tenant,
         id: RefundId::from_ulid(ids.ulid(now)),
         purchase_id: Some(purchase.id),
         provider: STRIPE.to_owned(),
         state: word(refunded.state).to_owned(),
-        amount: refunded.amount_micros,
+        amount: part.credit,
+        tax: part.tax,
         taken,
         reason: format!("given back at the payment provider ({})", refunded.id),
         provider_id: Some(refunded.id.clone()),
@@ -278,7 +310,8 @@ pub(super) async fn said(
     if taken < row.amount {
         tracing::error!(purchase.id = %purchase.id, refund.id = %row.id, missing_micros = row.amount - taken, "Money was given back at Stripe that had been spent; somebody has to look at it");
     }
-    rows::put(tx, tenant, &Purchase { refunded: purchase.refunded + row.amount, updated_at: now, ..purchase }).await?;
+    let (refunded, refunded_tax) = (purchase.refunded + row.amount, purchase.refunded_tax + row.tax);
+    rows::put(tx, tenant, &Purchase { refunded, refunded_tax, updated_at: now, ..purchase }).await?;
     Ok(Some(("credit.refunded", json!(view(&row, &open.ledger.currency)))))
 }
 
@@ -331,7 +364,8 @@ async fn goes_on(
         };
         if let Some(purchase) = purchase {
             let refunded = (purchase.refunded - row.amount).max(0);
-            rows::put(tx, tenant, &Purchase { refunded, updated_at: now, ..purchase }).await?;
+            let refunded_tax = (purchase.refunded_tax - row.tax).max(0);
+            rows::put(tx, tenant, &Purchase { refunded, refunded_tax, updated_at: now, ..purchase }).await?;
         }
     }
     let kind = if state == RefundState::Failed { "credit.refund_failed" } else { "credit.refunded" };
@@ -432,7 +466,9 @@ async fn at_stripe(
         }
     }
     let key = if round > 0 { format!("{id}-{round}") } else { id.clone() };
-    let pays = Payment { reference: &id, tenant: &tenant, amount_micros: row.amount, currency: &purchase.currency };
+    let total = row.amount.saturating_add(row.tax);
+    let pays =
+        Payment { reference: &id, tenant: &tenant, amount_micros: total, tax: None, currency: &purchase.currency };
     payments::ask(parts, stripe, |cx| stripe::refund(cx, &pays, &key, payment), stripe::refunded).await
 }
 

@@ -19,9 +19,10 @@ use utoipa::ToSchema;
 use super::{
     disputes,
     ledger::Open,
-    payments::{self, Stripe},
+    payments::{self, STRIPE, Stripe},
     purchases::{self, ACTOR, Told, in_words, payment},
     refunds::{passed_over, settle},
+    sale_tax::{self, Terms},
 };
 use crate::{Engine, Error, Parts, audit, keys::Caller};
 
@@ -33,7 +34,7 @@ const PAGE: i64 = 20;
 const DAY_MAX: i64 = 4;
 /// A day, in seconds.
 const DAY_S: i64 = 86_400;
-/// What `monthly_max_micros` is about, in seconds.
+/// What `monthly_max_micros` is about, in seconds. It is about credit, without the tax on it.
 const MONTH_S: i64 = 30 * DAY_S;
 
 /// What a tenant pays with when credit runs low.
@@ -169,8 +170,12 @@ async fn begin(engine: &Engine, tenant: TenantId) -> Result<Option<Purchase>, Er
                     json!({ "available": money(open.ledger.available), "amount": money(amount), "failure": why });
                 return Ok(Some(("credit.top_up_failed", data)));
             }
-            let row =
-                Purchase { is_top_up: true, ..purchases::new(tenant, id, amount, &open.ledger.currency, ACTOR, now) };
+            let currency = &open.ledger.currency;
+            let row = Purchase {
+                is_top_up: true,
+                tax: Terms::read(tx, tenant).await?.on(amount, sale_tax::coin(STRIPE, currency)),
+                ..purchases::new(tenant, id, amount, currency, ACTOR, now)
+            };
             rows::put(tx, tenant, &row).await?;
             Ok(None)
         })
@@ -226,8 +231,8 @@ async fn pay(engine: &Engine, stripe: &Stripe, purchase: Purchase) -> Result<(),
         })
     });
     let age_s = engine.ports.clock.now().millis_since(purchase.created_at) / 1_000;
-    let names = (id.to_string(), tenant.to_string());
-    let pays = payment(&purchase, &names);
+    let named = purchases::named(&purchase);
+    let pays = payment(&purchase, &named);
     let (kept, disputed) = read.await?;
     let outcome = match kept {
         None => Charged::Refused("what was kept to pay with was removed".to_owned()),
@@ -250,13 +255,7 @@ async fn pay(engine: &Engine, stripe: &Stripe, purchase: Purchase) -> Result<(),
             }
         }
     };
-    let said = Paid {
-        payment: None,
-        reference: Some(names.0.clone()),
-        tenant: Some(names.1.clone()),
-        amount_micros: purchase.amount,
-        currency: purchase.currency.clone(),
-    };
+    let said = purchases::asked_for(&purchase);
     settle(engine, tenant, move |tx, open, now| {
         Box::pin(async move { became(tx, tenant, open, &outcome, &said, now).await })
     })
@@ -272,8 +271,13 @@ pub(super) async fn became(
     asked: &Paid,
     now: model::Timestamp,
 ) -> Result<Told, Error> {
-    // Stripe's answer names the payment; that it is ours we know from having asked.
-    let ours = |paid: &Paid| Paid { payment: paid.payment.clone(), ..asked.clone() };
+    // Stripe's answer says which payment it is and of how much; that it is ours we know from having asked.
+    let ours = |paid: &Paid| Paid {
+        payment: paid.payment.clone(),
+        amount_micros: paid.amount_micros,
+        currency: paid.currency.clone(),
+        ..asked.clone()
+    };
     match outcome {
         Charged::Paid(paid) => purchases::paid(tx, tenant, open, &ours(paid), None, now).await,
         Charged::Awaited(paid) => purchases::moved(tx, tenant, &ours(paid), "pending", None, now).await,

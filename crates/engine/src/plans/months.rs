@@ -29,6 +29,11 @@ pub const fn middle(starts_at: Timestamp, ends_at: Timestamp) -> Timestamp {
     Timestamp::from_micros(starts_at.as_micros() + (ends_at.as_micros() - starts_at.as_micros()) / 2)
 }
 
+/// The month of a bill for a time, as in `2026-11`. One that reaches over several months, because nothing was to be billed for the first of them, is the last one's.
+pub fn of_bill(zone: &TimeZone, starts_at: Timestamp, ends_at: Timestamp) -> String {
+    name(zone, middle(starts_at, ends_at).max(ends_at.plus_seconds(-HALF_S)))
+}
+
 /// The month that begins at an instant, as in `2026-11`, on the zone's clock.
 pub fn name(zone: &TimeZone, starts_at: Timestamp) -> String {
     let date = starts_at.jiff().to_zoned(zone.clone()).date();
@@ -93,6 +98,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_bill_is_for_the_last_of_its_months() {
+        let check = |name: &str, starts: &str, ends: &str, expected: &str| {
+            assert_eq!(
+                of_bill(&zone(name), starts.parse().unwrap(), ends.parse().unwrap()),
+                expected,
+                "{starts} {ends}"
+            );
+        };
+        check("Asia/Kolkata", "2026-10-31T18:30:00Z", "2026-11-30T18:30:00Z", "2026-11");
+        check("UTC", "2026-11-29T12:00:00Z", "2026-12-01T00:00:00Z", "2026-11");
+        // It was cut off in its second day, or begins on another clock than it ends.
+        check("UTC", "2026-12-01T00:00:00Z", "2026-12-02T12:00:00Z", "2026-12");
+        check("Pacific/Kiritimati", "2026-12-01T12:00:00Z", "2026-12-31T10:00:00Z", "2026-12");
+        check("UTC", "2026-08-30T09:31:32Z", "2026-12-01T00:00:00Z", "2026-11");
     }
 
     #[test]

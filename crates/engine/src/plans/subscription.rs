@@ -1,4 +1,5 @@
-//! A tenant's subscription: how it is billed, and whether it may send. It has a plan, or pays afterwards by the price list alone ([`bill_alone`]).
+//! A tenant's subscription: how it is billed, and whether it may send. It has a plan, or pays afterwards by the price list alone ([`bill_alone`]). One may also only say
+//! as whom a tenant that pays ahead buys credit: without a plan that needs no invoice, and when it gets one, or pays afterwards, it is billed from then on.
 //!
 //! The state follows from dates, so it needs no job to be right: a trial is over at its instant, and a cancellation counts from its. A bill that is not paid in time makes a
 //! subscription past due. Nothing changes at first; after [`GRACE_S`] marketing is refused, and the rest goes on, because an unpaid bill must not keep a password reset or a
@@ -23,7 +24,11 @@ use super::{
     quota::{self, QuotaView},
     recount,
 };
-use crate::invoices::{closing, compose::TaxRate, settings::check_rate};
+use crate::invoices::{
+    closing,
+    compose::TaxRate,
+    settings::{BillingSettings, CreditTaxed, check_rate},
+};
 use crate::{
     Engine, Error, ErrorKind, Parts, audit, directory::Tenant, documents, keys::Caller, money::BillingMode,
     names::Faults, patch::Patch,
@@ -134,7 +139,7 @@ pub(crate) fn permit(tenant: &Tenant, purpose: Purpose, now: Timestamp) -> Resul
     tenant.subscription.as_ref().map_or(Ok(()), |subscribed| subscribed.permit(purpose, now))
 }
 
-/// Whom invoices are addressed to.
+/// Whom invoices and receipts are addressed to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Customer {
@@ -211,7 +216,7 @@ pub(crate) fn check_lines(pointer: &str, lines: &[String], faults: &mut Faults) 
     }
 }
 
-/// Changes of a subscription. The first one names the plan, unless the tenant pays afterwards and is billed by the price list alone.
+/// Changes of a subscription. The first one names the plan, unless the tenant is billed by the price list alone, or only says as whom it buys credit (`customer`).
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionPatch {
@@ -224,7 +229,7 @@ pub struct SubscriptionPatch {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub trial_ends_at: Patch<Timestamp>,
     /// Since when a bill is unpaid: set by itself when an invoice is overdue, and removed when none is any more; `null` removes it now, and forgives the lateness of all that is overdue by now
-    /// (`forgiven_until`): only an invoice that is due later sets it again.
+    /// (`forgiven_until`): only an invoice that is due later sets it again. Not later than now.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub past_due_since: Patch<Timestamp>,
@@ -232,7 +237,7 @@ pub struct SubscriptionPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub canceled_at: Patch<Timestamp>,
-    /// Whom invoices are addressed to.
+    /// Whom invoices and receipts are addressed to, and by which tax.
     #[serde(default)]
     #[schema(value_type = Option<Customer>)]
     pub customer: Patch<Customer>,
@@ -244,7 +249,7 @@ pub struct SubscriptionPatch {
 pub struct SubscriptionView {
     /// Whether it is in order.
     pub state: SubscriptionState,
-    /// Its plan; `null` for a tenant that pays afterwards and is billed by the price list alone.
+    /// Its plan; `null` for a tenant that is billed by the price list alone, or pays ahead.
     pub plan: Option<PlanView>,
     /// What was used of it this month, channel by channel.
     pub quotas: Vec<QuotaView>,
@@ -355,26 +360,75 @@ pub(crate) async fn bill_alone(
     Ok(rows::put(tx, tenant, &row).await?)
 }
 
-/// Keeps what a tenant says of its own country away from its taxes, which are the operator's to say: its invoices keep the country it had. The caller raises the configuration's version.
+/// Bills a tenant that pays afterwards and has no plan from now on, where it paid otherwise until now (`before`) and owes nothing; one that is billed already goes on as it was. The caller
+/// raises the configuration's version.
+pub(crate) async fn bill_from_now(
+    tx: &mut Tx,
+    tenant: TenantId,
+    before: &credits::Ledger,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(mut row) = rows::lock(tx, tenant).await? else {
+        return bill_alone(tx, tenant, |_, _| now, now).await;
+    };
+    let of = tenants::find(tx, tenant).await?.filter(|of| !of.is_demo);
+    let Some(of) = of.filter(|_| row.plan_id.is_none() && is_settled(before) && !is_billed_whole(&row)) else {
+        return Ok(());
+    };
+    begin_now(&mut row, months::month(&months::zone(&of.timezone), now).1, now);
+    row.updated_at = now;
+    Ok(rows::put(tx, tenant, &row).await?)
+}
+
+/// True where nothing that a tenant without a plan used is for an invoice any more: it was paid for ahead, or is charged to nobody.
+fn is_settled(ledger: &credits::Ledger) -> bool {
+    match BillingMode::from_stored(&ledger.mode) {
+        BillingMode::Postpaid => false,
+        BillingMode::Prepaid => ledger.available >= 0,
+        // What was set aside before charging ended is charged all the same.
+        BillingMode::None => ledger.available >= 0 && ledger.reserved == 0,
+    }
+}
+
+/// Lets what is billed next begin now. The month that runs ends as it was to end.
+fn begin_now(row: &mut Subscription, month_ends: Timestamp, now: Timestamp) {
+    row.billed_until = row.billed_until.max(now);
+    row.closes_at = Some(row.closes_at.filter(|at| *at > now).unwrap_or(month_ends));
+}
+
+/// Keeps what a tenant says of its own country away from its taxes, which are the operator's to say: its invoices, and the credit it buys, keep the country it had. The caller raises the configuration's version.
 pub(crate) async fn keep_country(
     tx: &mut Tx,
     tenant: TenantId,
     before: Option<String>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let Some(mut row) = rows::lock(tx, tenant).await? else { return Ok(()) };
+    let mut row = match rows::lock(tx, tenant).await? {
+        Some(row) => row,
+        None => match buyer(tx, tenant, now).await? {
+            Some(row) => row,
+            None => return Ok(()),
+        },
+    };
     let customer = Customer::from_stored(&row.customer);
     if customer.country.is_some() {
         return Ok(());
     }
     if before.is_none() {
-        let detail = "The country decides about the tax on this tenant's invoices, and nobody has said which it is. Ask the operator to say so first (`customer.country` of PATCH /v1/subscription).";
+        let detail = "The country decides about the tax on this tenant's invoices and purchases, and nobody has said which it is. Ask the operator to say so first (`customer.country` of PATCH /v1/subscription).";
         return Err(Error::conflict("country_decides_tax", detail));
     }
     let customer = Customer { country: before, ..customer };
     row.customer = serde_json::to_string(&customer).map_err(Error::internal)?;
     row.updated_at = now;
     Ok(rows::put(tx, tenant, &row).await?)
+}
+
+/// The subscription, without a plan, of a tenant that has none and may buy credit with tax; `None` where credit is sold without.
+async fn buyer(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Option<Subscription>, Error> {
+    let is_taxed = BillingSettings::read(tx).await?.credit_taxed == CreditTaxed::AtPurchase;
+    let of = tenants::find(tx, tenant).await?.filter(|of| is_taxed && !of.is_demo);
+    Ok(of.map(|of| begun(tenant, None, months::month(&months::zone(&of.timezone), now).1, now)))
 }
 
 /// A subscription that begins now.
@@ -418,9 +472,17 @@ pub async fn patch(
                 let detail = "A demo tenant is never billed, so its plan stays as it was made. Make a tenant of its own for this customer.";
                 return Err(Error::conflict("demo_tenant", detail));
             }
-            let zone = of.timezone;
-            let after = changed(before.clone(), tenant, change, &months::zone(&zone), now)?;
+            let zone = months::zone(&of.timezone);
+            let mut after = changed(before.clone(), tenant, change, &zone, now)?;
             check_plan(tx, before.as_ref(), &after).await?;
+            // Its months before the first plan had nothing to bill, unless it paid afterwards.
+            let is_first = before.as_ref().is_some_and(|before| before.plan_id.is_none()) && after.plan_id.is_some();
+            if is_first
+                && !is_billed_whole(&after)
+                && credits::find(tx, tenant).await?.as_ref().is_none_or(is_settled)
+            {
+                begin_now(&mut after, months::month(&zone, now).1, now);
+            }
             rows::put(tx, tenant, &after).await?;
             let is_moved = before.as_ref().is_some_and(|before| before.plan_id != after.plan_id);
             if is_moved {
@@ -465,11 +527,16 @@ fn changed(
     let mut faults = Faults::default();
     let (month_begins, month_ends) = months::month(zone, now);
     let was_billed = before.as_ref().is_some_and(is_billed_whole);
+    let is_dated = [&change.trial_ends_at, &change.past_due_since, &change.canceled_at]
+        .into_iter()
+        .any(|at| matches!(at, Patch::Set(_)));
     let mut after = match (before, &change.plan_id) {
         (Some(before), _) => before,
         (None, Patch::Set(plan_id)) => begun(tenant, Some(*plan_id), month_ends, now),
+        // Who it buys credit as has to be said without a plan, too, and nothing else has.
+        (None, _) if matches!(change.customer, Patch::Set(_)) && !is_dated => begun(tenant, None, month_ends, now),
         (None, _) => {
-            let detail = "this tenant has no plan yet: name one, GET /v1/plans lists them, or let it pay afterwards by the price list (`mode` of PATCH /v1/credits)";
+            let detail = "this tenant has no plan yet: name one, GET /v1/plans lists them, let it pay afterwards by the price list (`mode` of PATCH /v1/credits), or say no more than its `customer`";
             return Err(Error::invalid("/plan_id", detail));
         }
     };
@@ -487,8 +554,12 @@ fn changed(
         Patch::Clear => after.trial_ends_at.map(|at| at.min(now)),
         change => change.onto(after.trial_ends_at),
     };
-    if change.past_due_since == Patch::Clear {
-        after.forgiven_until = Some(now);
+    match change.past_due_since {
+        Patch::Clear => after.forgiven_until = Some(now),
+        Patch::Set(since) if since > now => {
+            faults.add("/past_due_since", "not later than now: since when a bill is unpaid");
+        }
+        Patch::Set(_) | Patch::Keep => {}
     }
     after.past_due_since = change.past_due_since.onto(after.past_due_since);
     let canceled_at = change.canceled_at.onto(after.canceled_at);
@@ -498,9 +569,8 @@ fn changed(
         (after.canceled_at, after.cancel_said_at) = (canceled_at, canceled_at.map(|_| now));
     }
     if was_billed && !is_taken_back && after.canceled_at.is_none_or(|at| at > now) {
-        // It goes on after its last bill, and the month that runs ends as it was to end.
-        after.billed_until = after.billed_until.max(now);
-        after.closes_at = Some(after.closes_at.filter(|at| *at > now).unwrap_or(month_ends));
+        // It goes on after its last bill.
+        begin_now(&mut after, month_ends, now);
     }
     // What an earlier version took stays until it is written anew.
     if let Patch::Set(customer) = &change.customer {
@@ -605,6 +675,21 @@ mod tests {
         let never = Subscription { trial_ends_at: None, ..made.clone() };
         let same = changed(Some(never), made.tenant_id, patch(Patch::Clear), &zone, at(50)).unwrap();
         assert_eq!(same.trial_ends_at, None);
+    }
+
+    #[test]
+    fn without_a_plan_nothing_but_the_customer_is_said() {
+        let said = SubscriptionPatch { customer: Patch::Set(Customer::default()), ..SubscriptionPatch::default() };
+        let begin = |change: SubscriptionPatch| changed(None, TenantId::from_ulid(1), change, &TimeZone::UTC, at(5));
+        let row = begin(said.clone()).unwrap();
+        assert_eq!((row.plan_id, row.billed_until), (None, at(5)));
+        for change in [
+            SubscriptionPatch { trial_ends_at: Patch::Set(at(9)), ..said.clone() },
+            SubscriptionPatch { past_due_since: Patch::Set(at(1)), ..said.clone() },
+            SubscriptionPatch { canceled_at: Patch::Set(at(1)), ..said },
+        ] {
+            assert_eq!(begin(change).unwrap_err().errors[0].pointer, "/plan_id");
+        }
     }
 
     #[test]

@@ -411,6 +411,48 @@ testkit::both! {
         assert!(found[0].detail.contains("doctor --ledger"), "{}", found[0].detail);
     }
 
+    async fn who_checks_the_books_by_hand_and_finds_nothing_ends_the_alerts(db: TestDb) {
+        let it = quota_of_ten(&db).await;
+        it.stage.send(sms()).await;
+        it.stage.dispatch().await;
+        it.run("UPDATE message_counters SET sent = sent + 1 WHERE tenant_id = $1").await;
+        books::watch(&it.stage.engine).await.unwrap();
+        minutes(&it.stage, 2).await;
+        let fires = async || {
+            let operators = open(&it.stage, &Caller::system(None), AlertKind::LedgerFinding).await;
+            (it.open(AlertKind::LedgerFinding).await.len(), operators.len())
+        };
+        assert_eq!(fires().await, (1, 1));
+        let check = async || books::verify_and_note(&it.stage.world.ports.db).await.unwrap().count();
+        assert_eq!(check().await, 1, "nobody has mended it yet");
+        minutes(&it.stage, 12).await;
+        assert_eq!(fires().await, (1, 1));
+        it.run("UPDATE message_counters SET sent = sent - 1 WHERE tenant_id = $1").await;
+        assert_eq!(check().await, 0);
+        minutes(&it.stage, 12).await;
+        assert_eq!(fires().await, (0, 0));
+    }
+
+    async fn what_the_sandbox_plays_is_its_tenants_trouble_and_not_the_operators(db: TestDb) {
+        let stage = Stage::new(&db).await;
+        let others = [neighbour(&stage).await, neighbour(&stage).await];
+        for of in others.iter().chain([&stage]) {
+            let suspended = of.account("sandbox", json!({}), None).await;
+            of.send(mail("account@example.com", suspended)).await;
+        }
+        let refuses = stage.account("sandbox", json!({}), None).await;
+        for number in 0..60 {
+            stage.send(mail(&format!("reject+{number}@example.com"), refuses)).await;
+        }
+        stage.dispatch().await;
+        minutes(&stage, 6).await;
+        for kind in [AlertKind::AccountFailing, AlertKind::DeliveryRate] {
+            assert_eq!(open(&stage, &stage.caller, kind).await.len(), 1, "{kind:?}");
+        }
+        let all = alerts::list(stage.engine.parts(), &Caller::system(None), &AlertQuery::default()).await.unwrap().data;
+        assert_eq!(all, []);
+    }
+
     async fn a_small_account_beside_a_big_one_is_seen(db: TestDb) {
         let world = World::answering(&db, |_| crate::hooks::taken());
         let it = Played::beside(&Stage::in_world(world).await).await;
@@ -464,6 +506,11 @@ testkit::both! {
         assert_eq!(to, [("email", "ops@acme.example"), ("sms", "+4915112345678"), ("telegram", "42")]);
         assert!(left.iter().all(|(_, _, status)| *status == model::Status::Sent), "{left:?}");
     }
+}
+
+/// A mail through an account.
+fn mail(to: &str, account: AccountId) -> Value {
+    json!({"to": {"email": to}, "account_id": account, "content": {"subject": "Hi", "text": "Hello"}})
 }
 
 async fn quota_of_ten(db: &TestDb) -> Played {

@@ -25,7 +25,7 @@ use crate::{
     alerts::{change, list, minute, minutes, rule},
     hooks::{SID, neighbour, sms, twilio_account},
     plans::{plan, subscribe},
-    setting::column,
+    setting::{column, repeat},
 };
 
 const ADA: &str = "ada@acme.example";
@@ -124,6 +124,31 @@ pub fn with_operator(of: Stage, mail_tenant: model::TenantId) -> Stage {
     let masters = MasterKeys::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
     let engine: Arc<Engine> = Engine::new(of.world.ports.clone(), config, masters);
     Stage { engine, ..of }
+}
+
+/// Statements from which on the database refuses to count anything under this name, and from which on it does again.
+fn refusing(db: &TestDb, name: &str) -> [String; 2] {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    let key: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    match db.db.dialect() {
+        store::Dialect::Sqlite => [
+            format!(
+                "CREATE TRIGGER refusing BEFORE UPDATE ON sign_in_failures WHEN NEW.key = X'{key}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            ),
+            "DROP TRIGGER refusing".to_owned(),
+        ],
+        store::Dialect::Postgres => [
+            format!(
+                "ALTER TABLE sign_in_failures ADD CONSTRAINT refusing CHECK (failures = 0 OR key <> '\\x{key}'::BYTEA)"
+            ),
+            "ALTER TABLE sign_in_failures DROP CONSTRAINT refusing".to_owned(),
+        ],
+    }
+}
+
+async fn run(db: &TestDb, sql: String) {
+    let write = db.db.write(store::Scope::System, move |tx| Box::pin(async move { tx.execute(&sql, &[]).await }));
+    write.await.unwrap();
 }
 
 testkit::both! {
@@ -456,6 +481,56 @@ testkit::both! {
         assert_eq!(column(&db, "SELECT action FROM audit_log WHERE action = 'alert_rule.tested'").await, "alert_rule.tested\nalert_rule.tested");
     }
 
+    async fn a_tenant_reads_nothing_of_the_operators_account_that_is_busy(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |_| smtp_accepted())).await;
+        let operators = neighbour(&stage).await;
+        mail_account(&operators).await;
+        let slow = serde_json::from_value(json!({ "per_second": 1 })).unwrap();
+        let operator = tidings_engine::keys::Caller::system(None);
+        tidings_engine::tenants::patch(stage.engine.parts(), &operator, operators.tenant, slow).await.unwrap();
+        let stage = with_operator(stage, operators.tenant);
+        ada_joins(&db, stage.tenant).await;
+        change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada() })).await;
+        let id = rule(&stage, AlertKind::QueueAge).await;
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let reply = alerts::test(&stage.engine, &stage.caller, &Repeat::NONE, id).await.unwrap();
+            told.push(serde_json::from_slice::<Value>(&reply.body).unwrap()["letters"][0].clone());
+        }
+        assert_eq!((&told[0]["state"], &told[3]["state"]), (&json!("accepted"), &json!("given_up")), "{told:?}");
+        let why = told[3]["reason"].as_str().unwrap();
+        assert!(why.ends_with("The operator's account cannot take it at the moment.") && !why.contains("requests a second"), "{why}");
+    }
+
+    async fn who_cannot_be_written_to_just_then_keeps_nobody_else_from_hearing(db: TestDb) {
+        let (stage, _, _) = crate::alerts::troubled(&db).await;
+        let all: Vec<Value> = ["ada", "bo", "cy"].map(|name| json!({"channel": "email", "to": format!("{name}@acme.example")})).into();
+        change(&stage, AlertKind::AccountFailing, json!({ "deliver": all })).await;
+        let day = crate::hooks::now(&stage).as_seconds() / 86_400;
+        let counted = format!("alert letters\n{}\nemail\nbo@acme.example\n{day}", stage.tenant);
+        let [refuse, let_be] = refusing(&db, &counted);
+        run(&db, refuse).await;
+        stage.send(sms()).await;
+        stage.dispatch().await;
+        minutes(&stage, 4).await;
+        let told = async || {
+            let alert = list(&stage, None).await.remove(0);
+            assert!(alert.told_at.is_some(), "{alert:?}");
+            let mut letters = alert.letters;
+            letters.sort_by(|one, other| one.to.cmp(&other.to));
+            letters
+        };
+        let seen: Vec<_> = told().await.iter().map(|letter| (letter.state, letter.tries)).collect();
+        assert_eq!(seen, [(LetterState::Accepted, 1), (LetterState::Waiting, 0), (LetterState::Accepted, 1)]);
+        let why = told().await.remove(1).reason.unwrap();
+        assert!(why.contains("nothing is wrong with the receiver"), "{why}");
+        run(&db, let_be).await;
+        minutes(&stage, 6).await;
+        let seen: Vec<_> = told().await.iter().map(|letter| (letter.state, letter.tries)).collect();
+        assert_eq!(seen, [(LetterState::Accepted, 1); 3]);
+        assert_eq!(crate::alerts::letters(&db).await.len(), 3, "who had it is not written to again, and what could not be counted had not left");
+    }
+
     async fn who_has_had_the_letters_of_the_day_gets_the_next_one_tomorrow(db: TestDb) {
         let (stage, _, is_broken) = crate::alerts::troubled(&db).await;
         change(&stage, AlertKind::AccountFailing, json!({ "deliver": to_ada() })).await;
@@ -519,6 +594,22 @@ testkit::both! {
         assert!(why.contains("10 of them to one receiver. Try again tomorrow."), "{why}");
         stage.world.clock.advance_ms(86_400_000);
         assert_eq!(test().await["state"], "accepted");
+    }
+
+    async fn the_same_test_asked_for_twice_at_once_is_one_letter(db: TestDb) {
+        let stage = acme(&db).await;
+        change(&stage, AlertKind::QueueAge, json!({ "deliver": to_ada() })).await;
+        let id = rule(&stage, AlertKind::QueueAge).await;
+        let test = async |key: &str| alerts::test(&stage.engine, &stage.caller, &repeat(key, ""), id).await;
+        let (one, other) = futures_util::future::join(test("a"), test("a")).await;
+        assert!(one.is_ok() || other.is_ok(), "{one:?} {other:?}");
+        for refused in [one, other].into_iter().filter_map(Result::err) {
+            assert_eq!(refused.code, "idempotency_key_in_use");
+        }
+        assert!(test("a").await.unwrap().replayed);
+        assert_eq!(crate::alerts::letters(&db).await.len(), 1);
+        test("b").await.unwrap();
+        assert_eq!(crate::alerts::letters(&db).await.len(), 2, "another request is another letter");
     }
 
     async fn the_owner_of_a_tenant_with_many_members_is_told(db: TestDb) {

@@ -353,6 +353,30 @@ testkit::both! {
         assert_eq!(refused.errors[0].pointer, "/kind");
     }
 
+    async fn a_rule_that_finds_nothing_any_more_can_be_renamed_and_switched_off_and_not_on(db: TestDb) {
+        let (stage, account, _) = troubled(&db).await;
+        let (tenant, id) = (stage.tenant, rule(&stage, AlertKind::BounceRate).await);
+        // As an earlier version let it be made.
+        let write = db.db.write(Scope::System, move |tx| {
+            Box::pin(async move {
+                let mut row = store::alert_rules::find(tx, tenant, id).await?.expect("it was listed");
+                (row.channel, row.account_id) = (Some(Channel::Sms), Some(account));
+                store::alert_rules::put(tx, &row).await
+            })
+        });
+        write.await.unwrap();
+        let amend = async |change: Value| {
+            rules::patch(stage.engine.parts(), &stage.caller, id, serde_json::from_value(change).unwrap()).await
+        };
+        // A form says again what it was shown.
+        let named = amend(json!({"name": "Bounces", "channel": "sms", "account_id": account})).await.unwrap();
+        assert_eq!((named.name.as_str(), named.channel, named.account_id), ("Bounces", Some(Channel::Sms), Some(account)));
+        assert!(!amend(json!({"enabled": false})).await.unwrap().enabled);
+        assert_eq!(amend(json!({"enabled": true})).await.unwrap_err().errors[0].pointer, "/channel");
+        assert_eq!(amend(json!({"channel": "email"})).await.unwrap_err().errors[0].pointer, "/account_id", "it carries no mails");
+        assert!(amend(json!({"enabled": true, "channel": null, "account_id": null})).await.unwrap().enabled);
+    }
+
     async fn a_rule_names_what_is_wrong_with_it(db: TestDb) {
         let (stage, account, _) = troubled(&db).await;
         let other = neighbour(&stage).await;
@@ -367,7 +391,14 @@ testkit::both! {
         assert_eq!(create(&other, strict).await.unwrap_err().errors[0].pointer, "/account_id");
         let bad = create(&stage, json!({"kind": "bounce_rate", "threshold": 101, "quiet_s": 1})).await.unwrap_err();
         assert_eq!(bad.errors.iter().map(|field| field.pointer.as_str()).collect::<Vec<_>>(), ["/threshold", "/quiet_s"]);
+        let mails = create(&stage, json!({"kind": "bounce_rate", "account_id": account})).await.unwrap_err();
+        assert_eq!(mails.errors[0].pointer, "/account_id", "no mail leaves through it");
         let id: AlertRuleId = made["id"].as_str().unwrap().parse().unwrap();
+        let amend = async |change: Value| {
+            rules::patch(stage.engine.parts(), &stage.caller, id, serde_json::from_value(change).unwrap()).await
+        };
+        assert_eq!(amend(json!({"channel": "email"})).await.unwrap_err().errors[0].pointer, "/account_id");
+        assert_eq!(amend(json!({"channel": "sms"})).await.unwrap().account_id, Some(account));
         rules::delete(stage.engine.parts(), &stage.caller, id).await.unwrap();
         assert_eq!(rules::get(stage.engine.parts(), &stage.caller, id).await.unwrap_err().code, "not_found");
         for _ in 0..rules::RULES_MAX {

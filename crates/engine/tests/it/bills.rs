@@ -27,8 +27,8 @@ pub async fn priced(db: &TestDb, allowances: Value) -> Stage {
     stage
 }
 
-/// A tenant that pays afterwards for messages at 10,000 each, without a plan.
-async fn alone(db: &TestDb, at: &str, zone: &str) -> Stage {
+/// A tenant without a plan, whose messages cost 10,000 each once it pays for them.
+async fn unplanned(db: &TestDb, at: &str, zone: &str) -> Stage {
     let stage = Stage::new(db).await;
     set_clock(&stage, at);
     stage.account("sandbox", json!({}), None).await;
@@ -36,7 +36,27 @@ async fn alone(db: &TestDb, at: &str, zone: &str) -> Stage {
     let rows = json!([{"channel": "sms", "unit": "message", "amount_micros": 10_000}]);
     let new = serde_json::from_value(json!({"currency": "USD", "rows": rows})).unwrap();
     prices::create(stage.engine.parts(), &operator(), &Repeat::NONE, new).await.unwrap();
+    stage
+}
+
+/// A tenant that pays afterwards for messages at 10,000 each, without a plan.
+async fn alone(db: &TestDb, at: &str, zone: &str) -> Stage {
+    let stage = unplanned(db, at, zone).await;
     mode(&stage, "postpaid").await.unwrap();
+    stage
+}
+
+/// A tenant that pays ahead, has no plan, and of which it was said in August as whom it does. Now it is the tenth of November, and 70,000 are left.
+async fn ahead(db: &TestDb) -> Stage {
+    let stage = unplanned(db, "2026-08-10T12:00:00Z", "UTC").await;
+    mode(&stage, "prepaid").await.unwrap();
+    buy(&stage, 100_000).await;
+    let seen = subscribe(&stage, json!({"customer": {"name": "Acme Ltd"}})).await;
+    assert_eq!((seen.plan, seen.next_invoice_at), (None, None));
+    set_clock(&stage, "2026-09-05T12:00:00Z");
+    send(&stage, 3).await;
+    assert_eq!(closed(&stage, "2026-11-10T12:00:00Z").await.len(), 0);
+    adds_up(&stage).await;
     stage
 }
 
@@ -130,7 +150,7 @@ pub async fn bill_again(stage: &Stage, invoice: &InvoiceView) -> InvoiceView {
 }
 
 /// Bills again what was taken back without that, and answers the draft in its place.
-async fn bill_after_all(stage: &Stage, invoice: &InvoiceView) -> Result<InvoiceView, engine::Error> {
+pub async fn bill_after_all(stage: &Stage, invoice: &InvoiceView) -> Result<InvoiceView, engine::Error> {
     let reply = invoices::bill_again(&stage.engine, &operator(), &Repeat::NONE, invoice.id).await?;
     assert_eq!(reply.status, 201);
     let made: Value = serde_json::from_slice(&reply.body).unwrap();
@@ -538,6 +558,17 @@ testkit::both! {
         adds_up(&stage).await;
     }
 
+    async fn an_invoice_after_months_without_anything_is_the_last_ones(db: TestDb) {
+        let stage = alone(&db, "2026-08-30T09:31:32Z", "Pacific/Kiritimati").await;
+        assert_eq!(closed(&stage, "2026-11-20T12:00:00Z").await.len(), 0);
+        send(&stage, 2).await;
+        let first = closed(&stage, "2026-12-01T12:00:00Z").await.remove(0);
+        assert_eq!((first.month.as_str(), first.starts_at, first.ends_at), ("2026-11", "2026-08-30T09:31:32Z".parse().unwrap(), "2026-11-30T10:00:00Z".parse().unwrap()));
+        assert_eq!(messages(&first), [line("messages", 20_000)]);
+        void(&stage, &first).await;
+        adds_up(&stage).await;
+    }
+
     async fn who_pays_beforehand_without_a_plan_gets_no_invoice(db: TestDb) {
         let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
         set_clock(&stage, "2026-11-05T12:00:00Z");
@@ -577,6 +608,51 @@ testkit::both! {
         assert_eq!((told, first.starts_at), (expected.to_vec(), "2026-11-01T00:00:00Z".parse().unwrap()));
         let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
         assert!(second.lines.iter().all(|line| !line.description.contains("INV-000001")), "{:?}", second.lines);
+    }
+
+    async fn who_paid_ahead_is_billed_from_its_first_plan_on(db: TestDb) {
+        let stage = ahead(&db).await;
+        let plan = crate::plans::plan(&stage, json!([])).await;
+        let seen = subscribe(&stage, json!({ "plan_id": plan })).await;
+        let (begins, ends) = ("2026-11-10T12:00:00Z".parse().unwrap(), "2026-12-01T00:00:00Z".parse().unwrap());
+        assert_eq!((seen.billed_until, seen.next_invoice_at), (begins, Some(ends)));
+        adds_up(&stage).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 2).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!((first.starts_at, first.ends_at), (begins, ends));
+        assert_eq!(messages(&first), [line("messages", 20_000), line("credit", -20_000)]);
+        adds_up(&stage).await;
+    }
+
+    async fn who_paid_ahead_and_pays_afterwards_is_billed_from_then_on(db: TestDb) {
+        let stage = ahead(&db).await;
+        mode(&stage, "postpaid").await.unwrap();
+        adds_up(&stage).await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 9).await;
+        // What is changed besides is no new beginning.
+        mode(&stage, "postpaid").await.unwrap();
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        let billed = vec![line("messages", 90_000), line("credit", -70_000)];
+        assert_eq!((first.starts_at, messages(&first)), ("2026-11-10T12:00:00Z".parse().unwrap(), billed));
+        adds_up(&stage).await;
+    }
+
+    async fn who_begins_to_pay_afterwards_before_a_month_is_closed_is_billed_by_the_next(db: TestDb) {
+        let stage = unplanned(&db, "2026-08-10T12:00:00Z", "UTC").await;
+        subscribe(&stage, json!({"customer": {"name": "Acme Ltd"}})).await;
+        set_clock(&stage, "2026-09-01T00:30:00Z");
+        mode(&stage, "postpaid").await.unwrap();
+        let seen = subscribe(&stage, json!({})).await;
+        let (begins, ends) = ("2026-09-01T00:30:00Z".parse().unwrap(), "2026-10-01T00:00:00Z".parse().unwrap());
+        assert_eq!((seen.billed_until, seen.next_invoice_at), (begins, Some(ends)));
+        adds_up(&stage).await;
+        // Months with nothing to bill, and then a plan: its first invoice reaches back.
+        assert_eq!(closed(&stage, "2026-11-10T12:00:00Z").await.len(), 0);
+        let plan = crate::plans::plan(&stage, json!([])).await;
+        assert_eq!(subscribe(&stage, json!({ "plan_id": plan })).await.billed_until, begins);
+        adds_up(&stage).await;
     }
 
     async fn who_paid_afterwards_before_such_tenants_were_billed_is_billed_by_the_running_month(db: TestDb) {
@@ -725,6 +801,67 @@ testkit::both! {
         assert_eq!(turn.await.unwrap(), 1);
         let told = engine::books::verify(&db.db).await.unwrap().differences;
         assert!(told.iter().any(|one| one.kind == "billing" && one.detail.contains("INV-000001: its lines and those that put it right come to 10000 by the price list, and 30000 is said to be billed")), "{told:?}");
+    }
+
+    async fn what_was_priced_before_a_plan_whose_end_is_said_for_before_its_month_is_billed_in_its_currency(db: TestDb) {
+        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 1).await;
+        later(&stage, 2).await;
+        buy(&stage, 30_000).await;
+        mode(&stage, "none").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:01:00Z");
+        subscribe(&stage, json!({"plan_id": yen(&stage).await, "canceled_at": "2026-10-31T12:00:00Z"})).await;
+        let told = |row: &InvoiceView| (row.kind, row.month.clone(), row.plan.clone(), row.total.currency.clone(), messages(row));
+        let of = |kind, word, amount| (kind, "2026-11".to_owned(), None, "USD".to_owned(), vec![line(word, amount), line("credit", -amount)]);
+        let found = closed(&stage, "2026-12-01T02:00:00Z").await;
+        assert_eq!(found.iter().map(told).collect::<Vec<_>>(), [of(InvoiceKind::Invoice, "messages", 10_000)]);
+        adds_up(&stage).await;
+        // What was accepted before leaves after, and is put right like that of any other month, once.
+        set_clock(&stage, "2026-12-05T12:00:00Z");
+        stage.tick().await;
+        stage.dispatch().await;
+        let found = closed(&stage, "2027-03-01T02:00:00Z").await;
+        assert_eq!(found[1..].iter().map(told).collect::<Vec<_>>(), [of(InvoiceKind::Correction, "messages_correction", 20_000)]);
+        assert_eq!((found[1].lines[0].description.as_str(), available(&stage).await), ("INV-000001: sms to DE by the price list, put right", 0));
+        adds_up(&stage).await;
+    }
+
+    async fn the_first_minutes_of_a_plan_are_counted_again_only_when_more_is_sent_of_them(db: TestDb) {
+        let stage = subscribed(&db, "2026-11-20T12:07:00Z", "UTC", json!([{"channel": "sms", "included": 0, "overage_micros": 10_000}])).await;
+        send(&stage, 2).await;
+        let late = json!({"to": {"phone": "+4915510000009"}, "channel": "sms", "content": {"text": "Hello"}, "send_at": "2027-01-05T12:00:00Z"});
+        stage.send(late).await;
+        let billed = |invoice: &InvoiceView| {
+            let lines = invoice.lines.iter().filter(|line| line.channel.is_some() && line.quantity != 0);
+            lines.map(|line| (line.quantity, line.amount_micros)).collect::<Vec<_>>()
+        };
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!(billed(&first), [(2, 20_000)]);
+        adds_up(&stage).await;
+        // Behind the sums' back they were accepted before there was the plan: whoever counted them again would take them off.
+        let accepted = async |at: &str| {
+            let at: model::Timestamp = at.parse().unwrap();
+            let sql = "UPDATE messages SET created_at = $1 WHERE send_at IS NULL";
+            let shift = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[&at]).await }));
+            assert_eq!(shift.await.unwrap(), 2);
+        };
+        accepted("2026-11-20T12:06:00Z").await;
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
+        assert_eq!(billed(&second), []);
+        let told = engine::books::verify(&db.db).await.unwrap().differences;
+        let counted = "2 sent and 0 charged 0 are said to be billed, and 0 sent and 0 charged 0 were counted";
+        assert!(told.iter().any(|one| one.kind == "billing" && one.detail.contains(counted)), "the check counts: {told:?}");
+        accepted("2026-11-20T12:07:00Z").await;
+        set_clock(&stage, "2027-01-05T12:00:00Z");
+        stage.tick().await;
+        stage.dispatch().await;
+        let third = closed(&stage, "2027-02-01T02:00:00Z").await.remove(2);
+        assert_eq!(billed(&third), [(1, 10_000)]);
+        adds_up(&stage).await;
+        let fourth = closed(&stage, "2027-03-01T02:00:00Z").await.remove(3);
+        assert_eq!(billed(&fourth), []);
+        adds_up(&stage).await;
     }
 
     async fn what_was_given_away_is_billed_after_all(db: TestDb) {

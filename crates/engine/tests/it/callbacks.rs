@@ -212,6 +212,22 @@ testkit::both! {
         assert_eq!(read(stage.engine.callback_log(&stage.caller, &query).await)["data"].as_array().unwrap().len(), 31);
     }
 
+    async fn what_is_forged_keeps_nothing_of_the_providers_out_of_the_log(db: TestDb) {
+        let stage = Stage::in_world(World::answering(&db, |_| testkit::broken_before("connect_refused"))).await;
+        let settings = json!({ "api_key": "re_12345678_abcdefghijklmnop", "webhook_secret": format!("whsec_{}", STANDARD.encode("secret")), "reply_domain": "reply.acme.example" });
+        let account = stage.account("resend", settings, Some("Acme <news@acme.example>")).await;
+        let forged = OwnedRequest { body: mail_waits(&stage, 2).body, ..mail_waits(&stage, 1) };
+        for _ in 0..40 {
+            assert_eq!(call(&stage, account, forged.clone()).await.unwrap_err().kind.status(), 401);
+        }
+        // Rightly signed, and what it tells of cannot be fetched.
+        assert_eq!(call(&stage, account, mail_waits(&stage, 1)).await.unwrap_err().kind.status(), 503);
+        let query = CallbackQuery { limit: Some(500), ..CallbackQuery::default() };
+        let log = read(stage.engine.callback_log(&stage.caller, &query).await);
+        let count = |verdict: &str| log["data"].as_array().unwrap().iter().filter(|row| row["verdict"] == verdict).count();
+        assert_eq!((count("invalid"), count("unreadable")), (30, 1), "{log}");
+    }
+
     async fn a_request_that_is_too_large_or_to_nobody_is_refused(db: TestDb) {
         let (stage, account, id) = sent(&db).await;
         let mut large = report(account, Some(id), SID, "delivered");

@@ -312,10 +312,29 @@ testkit::both! {
         close(&stage).await;
         let invoice = all(&stage).await.remove(0);
         assert_eq!((invoice.customer.country.as_deref(), invoice.total.amount_micros), (Some("DE"), 35_700_000));
+        crate::bills::adds_up(&stage).await;
+        // Nor does whoever has the database: its country is the one the log tells of.
+        let told = async |from: &'static str, to: &'static str| {
+            let sql = format!("UPDATE subscriptions SET customer = REPLACE(customer, '\"{from}\"', '\"{to}\"')");
+            let turn = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(&sql, &[]).await }));
+            assert_eq!(turn.await.unwrap(), 1);
+            let found = engine::books::verify(&db.db).await.unwrap().differences;
+            found.into_iter().map(|one| one.detail).collect::<Vec<_>>()
+        };
+        assert_eq!(told("DE", "US").await, ["its customer is not the one the audit log tells of"]);
+        assert_eq!(told("US", "DE").await, Vec::<String>::new());
         // What the operator said is the operator's.
         subscribe(&stage, json!({"customer": {"country": "FR"}})).await;
         move_to("GB").await.unwrap();
         assert_eq!(subscribe(&stage, json!({})).await.customer.country.as_deref(), Some("FR"));
+        assert_eq!(told("FR", "DE").await, ["its customer is not the one the audit log tells of"]);
+        // Without a country of its own it has the tenant's again, and keeps that.
+        subscribe(&stage, json!({"customer": {"name": "Acme"}})).await;
+        crate::bills::adds_up(&stage).await;
+        move_to("US").await.unwrap();
+        assert_eq!(subscribe(&stage, json!({})).await.customer.country.as_deref(), Some("GB"));
+        crate::bills::adds_up(&stage).await;
+        assert_eq!(told("GB", "DE").await, ["its customer is not the one the audit log tells of"], "the country of before");
     }
 
     async fn who_does_not_pay_is_past_due_until_it_does(db: TestDb) {

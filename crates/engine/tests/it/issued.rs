@@ -12,7 +12,7 @@ use store::Scope;
 use testkit::{Stage, TestDb};
 
 use crate::{
-    bills::{adds_up, bill_again, closed, delete, everybodys, issue, mode, pay, priced, send, void},
+    bills::{adds_up, bill_after_all, bill_again, closed, delete, everybodys, issue, mode, pay, priced, send, void},
     plans::{set_clock, subscribe},
     setting::{body, operator},
 };
@@ -109,6 +109,78 @@ testkit::both! {
         assert_eq!(run(&db, "UPDATE invoices SET body = REPLACE(body, 'a mistake', 'a gift') WHERE kind = 'credit_note' AND body LIKE '%a mistake%'").await, 1);
         let told = told(&db).await;
         assert!(told.len() == 1 && told[0].contains("does not say what it said when it became final"), "{told:?}");
+    }
+
+    async fn a_draft_that_lacks_of_its_fee_is_told_whatever_ends_were_said_before(db: TestDb) {
+        let stage = priced(&db, json!([])).await;
+        set_clock(&stage, "2026-11-10T12:00:00Z");
+        subscribe(&stage, json!({"canceled_at": "2026-11-15T00:00:00Z"})).await;
+        set_clock(&stage, "2026-11-12T12:00:00Z");
+        subscribe(&stage, json!({"canceled_at": null})).await;
+        by_itself(&stage, false).await;
+        let draft = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        assert_eq!(draft.total.amount_micros, 30_000_000);
+        adds_up(&stage).await;
+        let lower = "UPDATE invoices SET total = 10000000, body = REPLACE(REPLACE(body, '\"unit_micros\":30000000,\"amount_micros\":30000000', '\"unit_micros\":null,\"amount_micros\":10000000'), '\"net\":30000000', '\"net\":10000000')";
+        assert_eq!(run(&db, lower).await, 1);
+        let seen = told(&db).await;
+        assert!(seen.len() == 1 && seen[0].ends_with("its plan costs 30000000 a month, and of that it bills 10000000"), "{seen:?}");
+        let right = "UPDATE invoices SET total = 30000000, body = REPLACE(REPLACE(body, '\"unit_micros\":null,\"amount_micros\":10000000', '\"unit_micros\":30000000,\"amount_micros\":30000000'), '\"net\":10000000', '\"net\":30000000')";
+        assert_eq!(run(&db, right).await, 1);
+        assert_eq!(told(&db).await, Vec::<String>::new());
+        // What ended when its month was closed cost less, also where it goes on by the time it is billed again.
+        set_clock(&stage, "2026-12-10T12:00:00Z");
+        subscribe(&stage, json!({"canceled_at": "2026-12-16T00:00:00Z"})).await;
+        let second = closed(&stage, "2027-01-01T02:00:00Z").await.remove(1);
+        assert_eq!(second.total.amount_micros, 14_520_000);
+        set_clock(&stage, "2027-01-10T12:00:00Z");
+        subscribe(&stage, json!({"canceled_at": null})).await;
+        bill_again(&stage, &second).await;
+        adds_up(&stage).await;
+    }
+
+    async fn a_plan_that_is_written_over_before_it_bills_anybody_is_told(db: TestDb) {
+        let allowances = json!([{"channel": "sms", "included": 100, "overage_micros": 9_000}]);
+        let stage = priced(&db, allowances).await;
+        adds_up(&stage).await;
+        let turns = [
+            ("UPDATE plans SET monthly_fee = 90000000", "UPDATE plans SET monthly_fee = 30000000"),
+            ("UPDATE plans SET allowances = REPLACE(allowances, '9000', '90000')", "UPDATE plans SET allowances = REPLACE(allowances, '90000', '9000')"),
+        ];
+        for (turn, back) in turns {
+            assert_eq!(run(&db, turn).await, 1);
+            let seen = books::verify(&db).await.unwrap().differences;
+            let [one] = &seen[..] else { panic!("{seen:?}") };
+            assert_eq!((one.tenant_id, one.kind), (None, "billing"));
+            let (_, made) = one.detail.split_once(", and was made to cost 30000000 USD and to grant ").unwrap();
+            assert!(made.contains("\"overage_micros\":9000") && !made.contains("90000"), "{}", one.detail);
+            assert_eq!(run(&db, back).await, 1);
+        }
+        adds_up(&stage).await;
+    }
+
+    async fn half_of_what_giving_away_and_billing_after_all_moved_is_told(db: TestDb) {
+        let stage = priced(&db, json!([])).await;
+        mode(&stage, "postpaid").await.unwrap();
+        set_clock(&stage, "2026-11-20T12:00:00Z");
+        send(&stage, 3).await;
+        let first = closed(&stage, "2026-12-01T02:00:00Z").await.remove(0);
+        void(&stage, &first).await;
+        bill_after_all(&stage, &first).await.unwrap();
+        assert_eq!(told(&db).await, Vec::<String>::new());
+        for (half, left) in [("to_book = 'available'", "(false, 30000)"), ("from_book = 'available'", "(true, 30000)")] {
+            let turn = |from: &str, to: &str| {
+                let sql = format!("UPDATE credit_entries SET reference = '{to}' WHERE kind = 'adjustment' AND reference = '{from}' AND {half}");
+                let write = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(&sql, &[]).await }));
+                async move { assert_eq!(write.await.unwrap(), 1) }
+            };
+            turn("INV-000001", "by hand").await;
+            let seen = told(&db).await;
+            let expected = format!("INV-000001: it is void and asks for 30000 that a price list charged, and the ledger took [] and [{left}] for it");
+            assert_eq!(seen, [expected]);
+            turn("by hand", "INV-000001").await;
+        }
+        assert_eq!(told(&db).await, Vec::<String>::new());
     }
 
     async fn invoices_of_an_earlier_tidings_are_recorded_as_they_are_found(db: TestDb) {

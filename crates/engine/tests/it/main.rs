@@ -24,6 +24,7 @@ mod campaigns;
 mod consent;
 mod contacts;
 mod content_rules;
+mod credit_tax;
 mod demo;
 mod disputes;
 mod dossiers;

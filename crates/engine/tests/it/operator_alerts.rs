@@ -4,9 +4,13 @@
 use std::sync::Arc;
 
 use engine::{
+    Error,
     alerts::{self, AlertKind, AlertQuery, AlertRulePatch, AlertState, AlertView, LetterState, rules},
     endpoints,
+    keys::{Caller, Scopes},
     once::Repeat,
+    stream::{Frame, STREAMS_PER_TENANT_MAX, Subscription},
+    tenants,
 };
 use model::{Answer, Call, Timestamp, UserId};
 use serde_json::{Value, json};
@@ -16,8 +20,8 @@ use testkit::{Stage, TestDb, World, http_answer, smtp_accepted};
 use crate::{
     alert_letters::{mail_account, with_operator},
     alerts::{list, minutes},
-    hooks::{neighbour, now, taken, twilio_account},
-    setting::{body, column, operator},
+    hooks::{neighbour, now, sms, taken, twilio_account},
+    setting::{body, code, column, operator},
     stream::{drain, kinds},
 };
 
@@ -70,6 +74,12 @@ async fn change(stage: &Stage, change: Value) {
     rules::patch(stage.engine.parts(), &operator(), id, body::<AlertRulePatch>(change)).await.unwrap();
 }
 
+/// Opens a stream of what happens from now on.
+async fn follow(stage: &Stage, by: &Caller, filters: &[&str]) -> Result<Subscription, Error> {
+    let filters: Vec<String> = filters.iter().map(|filter| (*filter).to_owned()).collect();
+    stage.engine.subscribe(by, None, &filters).await
+}
+
 /// What endpoints were sent since the last look: where to, and what it says.
 fn posted(stage: &Stage) -> Vec<(String, Value)> {
     let mut all = Vec::new();
@@ -112,6 +122,69 @@ testkit::both! {
         assert_eq!((list(&acme, None).await, list(&own, None).await), (vec![], vec![]), "a tenant's alerts are its own");
     }
 
+    async fn the_operator_follows_its_alerts_outside_of_any_tenant(db: TestDb) {
+        let (acme, own) = hosted(&db).await;
+        twilio_account(&own).await;
+        let (mut all, mut ends) = (follow(&acme, &operator(), &[]).await.unwrap(), follow(&acme, &operator(), &["operator_alert.resolved"]).await.unwrap());
+        own.send(sms()).await;
+        stray(&acme).await;
+        minutes(&acme, 3).await;
+        change(&acme, json!({ "enabled": false })).await;
+        let seen = drain(&acme, &mut all).await;
+        assert_eq!(kinds(&seen), ["operator_alert.firing", "operator_alert.resolved"], "what else happens in its tenant is that tenant's");
+        assert_eq!(kinds(&drain(&acme, &mut ends).await), ["operator_alert.resolved"]);
+        // Whoever comes back goes on after what was seen.
+        let Frame::Event { id, .. } = &seen[0] else { panic!("{seen:?}") };
+        let mut rest = acme.engine.subscribe(&operator(), Some(*id), &["*".to_owned()]).await.unwrap();
+        assert_eq!(kinds(&drain(&acme, &mut rest).await), ["operator_alert.resolved"]);
+
+        let wrong = follow(&acme, &operator(), &["operator_alert.*", "message.sent"]).await.map(drop).unwrap_err();
+        assert_eq!(wrong.errors[0].pointer, "/events/1");
+        let scopes = Scopes::Some(["events:read"].into());
+        assert_eq!(code(follow(&acme, &Caller { scopes, ..operator() }, &[]).await.map(drop)), "missing_scope");
+        tenants::delete(acme.engine.parts(), &operator(), own.tenant).await.unwrap();
+        let gone = follow(&acme, &operator(), &[]).await.map(drop).unwrap_err();
+        assert!(gone.code == "tenant_required" && gone.detail.contains("is not there any more"), "{gone:?}");
+    }
+
+    async fn the_operators_streams_count_among_those_of_the_tenant_it_did_not_name(db: TestDb) {
+        let (acme, own) = hosted(&db).await;
+        let mut open = Vec::new();
+        for _ in 1..STREAMS_PER_TENANT_MAX {
+            open.push(follow(&acme, &own.caller, &[]).await.unwrap());
+        }
+        open.push(follow(&acme, &operator(), &[]).await.unwrap());
+        let refused = follow(&acme, &operator(), &[]).await.map(drop).unwrap_err();
+        assert!(refused.code == "too_many_streams" && refused.detail.contains("`mail_tenant`"), "{refused:?}");
+        let refused = follow(&acme, &own.caller, &[]).await.map(drop).unwrap_err();
+        assert!(refused.code == "too_many_streams" && refused.detail.starts_with("This tenant"), "{refused:?}");
+        drop(open);
+        follow(&acme, &operator(), &[]).await.unwrap();
+    }
+
+    async fn who_is_neither_in_a_tenant_nor_the_operator_has_no_alerts(db: TestDb) {
+        let (acme, _) = hosted(&db).await;
+        stray(&acme).await;
+        minutes(&acme, 3).await;
+        let (alert, parts) = (found(&acme).await, acme.engine.parts());
+        let nobody = Caller { is_operator: false, ..operator() };
+        let refused = [
+            code(alerts::list(parts, &nobody, &AlertQuery::default()).await),
+            code(alerts::get(parts, &nobody, alert.id).await),
+            code(alerts::count_open(parts, &nobody).await),
+            code(alerts::resolve(&acme.engine, &nobody, &Repeat::NONE, alert.id, Default::default()).await),
+            code(alerts::test(&acme.engine, &nobody, &Repeat::NONE, alert.rule_id).await),
+            code(rules::list(parts, &nobody, None, None).await),
+            code(rules::get(parts, &nobody, alert.rule_id).await),
+            code(rules::create(parts, &nobody, &Repeat::NONE, body(json!({"kind": "queue_age"}))).await),
+            code(rules::patch(parts, &nobody, alert.rule_id, body(json!({"enabled": false}))).await),
+            code(rules::delete(parts, &nobody, alert.rule_id).await),
+            code(follow(&acme, &nobody, &[]).await.map(drop)),
+        ];
+        assert_eq!(refused, ["tenant_required"; 11]);
+        assert_eq!(found(&acme).await.state, AlertState::Firing);
+    }
+
     async fn an_operators_alert_that_is_over_by_itself_is_told(db: TestDb) {
         let (acme, _) = hosted(&db).await;
         stray(&acme).await;
@@ -131,6 +204,8 @@ testkit::both! {
         minutes(&stage, 3).await;
         assert_eq!(found(&stage).await.state, AlertState::Firing);
         assert_eq!(column(&db, "SELECT type FROM events").await, "");
+        let why = follow(&stage, &operator(), &[]).await.map(drop).unwrap_err();
+        assert!(why.code == "tenant_required" && why.detail.contains("`mail_tenant`") && why.detail.contains("`Tidings-Tenant"), "{why:?}");
     }
 
     async fn letters_about_the_operators_alerts_go_by_mail_text_message_and_telegram(db: TestDb) {

@@ -121,14 +121,19 @@ testkit::both! {
         let row = newest(&shop).await;
         assert_eq!((&row["verdict"], &row["body"]), (&json!("unreadable"), &json!("{\n  \"hello\": \"••••\"\n}")));
 
-        // So many a minute, and the next minute again.
+        // So many a minute, which leave room for what is Stripe's, and the next minute again.
         for _ in 0..40 {
             shop.post(&forged).await.unwrap_err();
         }
-        assert_eq!(log(&shop, json!({"limit": 500})).await.len(), 30);
+        let logged = async |verdict: &str| log(&shop, json!({"limit": 500, "verdict": verdict})).await.len();
+        assert_eq!((logged("invalid").await, logged("unreadable").await), (30, 1));
+        for _ in 0..40 {
+            assert_eq!(code(shop.post(&shop.signed("{\"hello\": 1}")).await), "malformed_event");
+        }
+        assert_eq!((logged("invalid").await, logged("unreadable").await), (30, 30));
         shop.stage.world.clock.advance_ms(60_000);
         shop.post(&forged).await.unwrap_err();
-        assert_eq!(log(&shop, json!({"limit": 500, "verdict": "invalid"})).await.len(), 30);
+        assert_eq!((logged("invalid").await, logged("unreadable").await), (31, 30));
 
         let none = serde_json::from_value(json!({"stripe": null})).unwrap();
         payments::patch(shop.parts(), &operator(), none).await.unwrap();

@@ -232,9 +232,7 @@ testkit::both! {
         subscribe(&stage, json!({ "plan_id": plan })).await;
         let (one, other) = (stage.send(sms(1)).await, stage.send(sms(2)).await);
         // The account is paused and probed between tries.
-        for _ in 0..60 {
-            stage.pass(60_000).await;
-        }
+        stage.pass_by(5_400_000, 10_000).await;
         assert_eq!((stage.status(one).await, stage.status(other).await, used(&stage).await), ("failed", "failed", 0));
         let third = stage.send(json!({"to": {"phone": "+15550109999"}, "channel": "sms", "content": {"text": "Hello"}, "send_at": "2026-11-20T12:00:00Z"})).await;
         let retried = stage.engine.retry_many(&stage.caller, &Repeat::NONE, serde_json::from_value(json!({"ids": [one, other]})).unwrap()).await.unwrap();
@@ -331,6 +329,8 @@ testkit::both! {
         marketing["purpose"] = json!("marketing");
         let seen = subscribe(&stage, json!({"past_due_since": "2026-11-10T12:00:00Z"})).await;
         assert_eq!(serde_json::to_value(seen.state).unwrap(), "past_due");
+        let refused = try_subscribe(&stage, json!({"past_due_since": "2026-11-10T12:00:01Z"})).await.unwrap_err();
+        assert_eq!(refused.errors[0].pointer, "/past_due_since");
         assert_ne!(stage.try_send(marketing.clone(), None).await.map_err(|error| error.code), Err("subscription_past_due"));
         set_clock(&stage, "2026-11-24T12:00:00Z");
         assert_eq!(code(&stage, marketing.clone()).await, "subscription_past_due");

@@ -175,6 +175,14 @@ impl Shop {
         *self.lost.lock().unwrap() = answers;
     }
 
+    /// What the simulator keeps of a kind: `sessions`, `payments`, `refunds`.
+    pub fn kept(&self, name: &str) -> Value {
+        let path = "/_sim/providers/stripe".to_owned();
+        let control = Request { method: "GET".to_owned(), path, ..Request::default() };
+        let shown: Value = serde_json::from_slice(&self.stripe.turn(&control).reply.unwrap().body).unwrap();
+        serde_json::from_str(shown["settings"][name].as_str().unwrap()).unwrap()
+    }
+
     pub async fn refund(&self, new: Value) -> Result<Value, Error> {
         let new = serde_json::from_value(new).unwrap();
         let reply = refunds::create(self.parts(), &self.stage.caller, &Repeat::NONE, new).await?;
@@ -294,10 +302,7 @@ testkit::both! {
         let refused = shop.try_buy(json!({"amount_micros": 5 * M}), None).await.unwrap_err();
         assert_eq!((refused.code, refused.kind.status()), ("payment_provider_unavailable", 503));
         assert_eq!(shop.all().await, Vec::<Value>::new());
-        let control = Request { method: "GET".to_owned(), path: "/_sim/providers/stripe".to_owned(), ..Request::default() };
-        let shown: Value = serde_json::from_slice(&shop.stripe.turn(&control).reply.unwrap().body).unwrap();
-        let sessions: Value = serde_json::from_str(shown["settings"]["sessions"].as_str().unwrap()).unwrap();
-        shop.on_page(&sessions[0], "paid", CARD);
+        shop.on_page(&shop.kept("sessions")[0], "paid", CARD);
         shop.tell().await;
         assert_eq!(shop.balance().await, (5 * M, 5 * M));
         assert_eq!(shop.all().await.len(), 1);

@@ -765,7 +765,7 @@ testkit::both! {
     async fn an_account_that_was_deleted_is_compared_with_a_table(db: TestDb) {
         let (desk, account) = Desk::with_twilio(&db).await;
         desk.send(["+491511234001".to_owned()].into_iter()).await;
-        desk.stage.pass(3_600_000).await;
+        desk.stage.pass_by(3_600_000, 10_000).await;
         accounts::force_delete(desk.stage.engine.parts(), &desk.stage.caller, account).await.unwrap();
         let ids = column(&db, "SELECT provider_message_id FROM messages").await;
         let (view, found) = desk.compare(account, 2, Some(&format!("sid\n{ids}\n"))).await;

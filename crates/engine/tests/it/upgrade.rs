@@ -181,32 +181,11 @@ const BEFORE_PAYMENTS: i64 = 39;
 async fn fill_money(tx: &mut Tx, now: Timestamp) -> Result<(), store::Error> {
     let due = now.plus_seconds(-86_400);
     for (tenant, id, payment) in [(ACME, 1_u128, "pi_1"), (OTHER, 2, "pi_1"), (OTHER, 3, "pi_3")] {
-        let purchase = store::purchases::Purchase {
-            tenant_id: tenant,
-            id: model::PurchaseId::from_ulid(id),
-            provider: "stripe".to_owned(),
-            state: if id == 3 { "failed" } else { "paid" }.to_owned(),
-            amount: 5,
-            currency: "USD".to_owned(),
-            refunded: 0,
-            reference: None,
-            session: Some(format!("cs_{id}")),
-            payment: Some(payment.to_owned()),
-            url: None,
-            failure: None,
-            is_top_up: false,
-            saves_method: false,
-            looks: 0,
-            looked: 0,
-            entry: None,
-            disputes: "[]".to_owned(),
-            is_disputed: false,
-            ask_at: None,
-            actor: "stripe".to_owned(),
-            created_at: now,
-            updated_at: now,
-        };
-        store::purchases::put(tx, tenant, &purchase).await?;
+        let (state, session) = (if id == 3 { "failed" } else { "paid" }, format!("cs_{id}"));
+        let id = model::PurchaseId::from_ulid(id);
+        let sql = "INSERT INTO credit_purchases (tenant_id, id, provider, state, amount, currency, refunded, session, payment, is_top_up, saves_method, looks, looked, actor, created_at, updated_at)
+            VALUES ($1, $2, 'stripe', $3, 5, 'USD', 0, $4, $5, FALSE, FALSE, 0, 0, 'stripe', $6, $6)";
+        tx.execute(sql, &[&tenant, &id, &state, &session, &payment, &now]).await?;
     }
     let rows = json!([{"channel": "sms", "unit": "segment", "amount_micros": 7}, {"channel": "email", "unit": "message", "amount_micros": 1}]);
     let sql = "INSERT INTO price_lists (version, currency, valid_from, note, body, created_at) VALUES (1, 'USD', $1, '\"channel\":', $2, $1)";
@@ -271,10 +250,16 @@ fn money_of_an_earlier_version_is_put_right() {
                 let past_due_since = store::subscriptions::find(tx, ACME).await?.unwrap().past_due_since;
                 let overdue =
                     store::invoices::first_overdue(tx, ACME, None, now).await?.map(|invoice| invoice.id.ulid());
-                Ok::<_, store::Error>((credited, lists[0].row_count, note, past_due_since, overdue))
+                let bought = store::purchases::find(tx, ACME, model::PurchaseId::from_ulid(1)).await?.unwrap();
+                Ok::<_, store::Error>((credited, lists[0].row_count, note, past_due_since, overdue, bought))
             })
         });
-        let (credited, row_count, note, past_due_since, overdue) = seen.await.unwrap();
+        let (credited, row_count, note, past_due_since, overdue, bought) = seen.await.unwrap();
+        assert_eq!(
+            (bought.tax, bought.amount, bought.refunded_tax),
+            (None, 5, 0),
+            "what was bought before was sold without tax"
+        );
         assert_eq!(credited, [Some((ACME, 1)), Some((ACME, 1)), Some((OTHER, 2)), None, None]);
         assert_eq!((row_count, past_due_since, overdue), (2, None, Some(3)));
         assert_eq!((note.state.as_str(), note.due_at, note.paid_at), ("paid", None, note.issued_at));

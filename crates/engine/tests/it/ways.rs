@@ -215,6 +215,26 @@ async fn unanswered(db: &TestDb) -> (Stage, AccountId, MessageId) {
 }
 
 testkit::both! {
+    async fn what_was_set_aside_together_adds_up_when_a_later_grant_paid_a_part_of_it(db: TestDb) {
+        let (stage, twilio) = twilio_and_resend(&db).await;
+        pays_ahead(&stage, rows(true)).await;
+        let mut later = first_then_second("sms", "email");
+        later["send_at"] = json!(stage.world.ports.clock.now().plus_seconds(86_400));
+        let messages = json!({ "messages": [first_then_second("sms", "email"), later] });
+        stage.engine.send_batch(&stage.caller, messages.to_string().as_bytes(), None).await.unwrap();
+        stage.dispatch().await;
+        assert_eq!(balance(&stage).await, (80, 10, 10));
+        let grant = json!({ "amount_micros": 20, "reference": "welcome", "expires_at": "2099-01-01T00:00:00Z" });
+        credits::grant(stage.engine.parts(), &stage.caller, &Repeat::NONE, body(grant)).await.unwrap();
+        // It took 12 instead of 8: the grant pays the 5 that are missing, and the mail that follows.
+        assert_eq!(priced(&stage, twilio, &[(hooks::SID, 12)]).await.0, 1);
+        assert_eq!(balance(&stage).await, (80, 10, 15));
+        stage.world.clock.advance_ms(61_000);
+        stage.tick().await;
+        stage.dispatch().await;
+        assert_eq!(balance(&stage).await, (80, 10, 18));
+    }
+
     async fn what_a_left_way_says_of_its_length_is_charged_there_once(db: TestDb) {
         let (stage, twilio) = twilio_and_resend(&db).await;
         pays_ahead(&stage, rows(false)).await;

@@ -32,6 +32,8 @@ const SETTINGS: &[Setting] = &[
 ];
 /// The least that can be paid, in cents.
 const LEAST: i64 = 50;
+/// Items of a page at most.
+const ITEMS_MAX: usize = 100;
 /// Longest idempotency key.
 const KEY_MAX: usize = 255;
 /// Things of a kind that are kept.
@@ -166,12 +168,43 @@ fn metadata(form: &Fields, prefix: &str) -> Value {
     Value::Object(pairs.collect::<Map<_, _>>())
 }
 
-fn amount(form: &Fields, name: &str) -> Result<i64, Reply> {
-    let cents: i64 = form
-        .get(name)
-        .parse()
-        .map_err(|_| invalid("parameter_invalid_integer", &format!("Invalid integer: {name}")))?;
+fn integer(form: &Fields, name: &str) -> Result<i64, Reply> {
+    let found = form.get(name).parse::<i64>().ok().filter(|cents| *cents >= 0);
+    found.ok_or_else(|| invalid("parameter_invalid_integer", &format!("Invalid integer: {name}")))
+}
+
+/// An amount that is to be paid, if it can be.
+fn payable(cents: i64) -> Result<i64, Reply> {
     if cents < LEAST { Err(invalid("amount_too_small", "The amount is below the minimum charge.")) } else { Ok(cents) }
+}
+
+/// What the items of a page come to, and in which currency.
+fn items(form: &Fields) -> Result<(i64, String), Reply> {
+    let field = |index: usize, below: &str| format!("line_items[{index}]{below}");
+    let mut all: Option<(i64, String)> = None;
+    for index in 0..ITEMS_MAX {
+        if index > 0 && form.some(&field(index, "[quantity]")).is_none() {
+            break;
+        }
+        let cents = integer(form, &field(index, "[price_data][unit_amount]"))?;
+        let currency = form.get(&field(index, "[price_data][currency]"));
+        if currency.len() != 3 || currency.bytes().any(|b| !b.is_ascii_lowercase()) {
+            return Err(invalid("parameter_invalid", "Invalid currency."));
+        }
+        let name = form.get(&field(index, "[price_data][product_data][name]"));
+        if name.is_empty() || form.get(&field(index, "[quantity]")) != "1" {
+            return Err(invalid("parameter_missing", "Each line item has a product and a quantity."));
+        }
+        all = match all {
+            Some((_, before)) if before != currency => {
+                return Err(invalid("parameter_invalid", "All line items must have the same currency."));
+            }
+            Some((sum, before)) => Some((sum.saturating_add(cents), before)),
+            None => Some((cents, currency.to_owned())),
+        };
+    }
+    let (sum, currency) = all.ok_or_else(|| invalid("parameter_missing", "A page has line items."))?;
+    Ok((payable(sum)?, currency))
 }
 
 /// Takes a request once: the same key with the same body gets the first answer again.
@@ -209,15 +242,7 @@ fn session(cx: &mut Cx<'_>, form: &Fields) -> Result<Reply, Reply> {
     if form.get("mode") != "payment" || form.get("success_url").is_empty() {
         return Err(invalid("parameter_missing", "mode=payment and success_url are needed."));
     }
-    let price = "line_items[0][price_data]";
-    let cents = amount(form, &format!("{price}[unit_amount]"))?;
-    let currency = form.get(&format!("{price}[currency]"));
-    if currency.len() != 3 || currency.bytes().any(|b| !b.is_ascii_lowercase()) {
-        return Err(invalid("parameter_invalid", "Invalid currency."));
-    }
-    if form.get(&format!("{price}[product_data][name]")).is_empty() || form.get("line_items[0][quantity]") != "1" {
-        return Err(invalid("parameter_missing", "Each line item has a product and a quantity."));
-    }
+    let (cents, currency) = items(form)?;
     let id = format!("cs_test_{}", cx.hex(24));
     let object = json!({
         "id": id, "object": "checkout.session", "mode": "payment", "status": "open", "payment_status": "unpaid", "amount_total": cents, "currency": currency,
@@ -349,7 +374,7 @@ fn method(intent: &Value) -> Value {
 
 /// A payment with a method that was kept, while nobody is there.
 fn charge(cx: &mut Cx<'_>, form: &Fields) -> Result<Reply, Reply> {
-    let cents = amount(form, "amount")?;
+    let cents = payable(integer(form, "amount")?)?;
     if form.get("confirm") != "true" || form.get("off_session") != "true" {
         return Err(invalid(
             "parameter_missing",

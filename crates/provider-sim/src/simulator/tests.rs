@@ -209,6 +209,14 @@ fn stripe_takes_money_once_and_tells_signed() {
     assert_eq!(refusal(&form(sessions, "k1", &body("600"))), "idempotency_key_in_use");
     assert_eq!(refusal(&form(sessions, "k2", &body("49"))), "amount_too_small");
     assert_eq!(refusal(&form(sessions, "k3", "mode=setup")), "parameter_missing");
+    let item = |currency: &str| {
+        format!(
+            "{}&line_items[1][quantity]=1&line_items[1][price_data][currency]={currency}&line_items[1][price_data][unit_amount]=95&line_items[1][price_data][product_data][name]=VAT",
+            body("500")
+        )
+    };
+    assert_eq!(answered(&form(sessions, "k5", &item("usd"))).1["amount_total"], 595);
+    assert_eq!(refusal(&form(sessions, "k6", &item("eur"))), "parameter_invalid");
     let stranger = stage.ask("GET", "/stripe/v1/refunds", &[("authorization", "Bearer sk_other")], "");
     assert_eq!(answered(&stranger).0, 401);
 

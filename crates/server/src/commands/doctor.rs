@@ -71,6 +71,7 @@ pub async fn run(config: &Config, doctor: Doctor, json: bool) -> Outcome {
     }
     let mut warnings = config.warnings();
     warnings.extend(home::key_file_warning(config));
+    warnings.extend(mail_tenant(config).await);
     let mut checks = vec![
         Check::new("data directory", data_dir(&config.data_dir)),
         Check::new("database", database(config).await),
@@ -233,12 +234,26 @@ async fn audit(config: &Config, kept: Option<&Path>) -> Result<(Result<String, S
     Ok((result, verified.heads))
 }
 
+/// What is wrong with the tenant the installation itself writes through. Whether the database can be asked at all is a check of its own.
+async fn mail_tenant(config: &Config) -> Option<String> {
+    let tenant = config.mail_tenant?;
+    let (db, _) = open(config).await.ok()?.filter(|(_, version)| *version >= store::NEWEST)?;
+    let read = db.read(Scope::System, move |tx| Box::pin(async move { store::tenants::find(tx, tenant).await }));
+    let found: Result<_, store::Error> = read.await;
+    found.ok()?.is_none().then(|| {
+        format!(
+            "`mail_tenant` is {tenant}, and there is no such tenant: nobody hears of the operator's alerts by letter, event or stream, and invitations and password resets \
+             do not leave through an account of the operator's. Name a tenant of your own."
+        )
+    })
+}
+
 async fn ledger(config: &Config) -> Result<String, String> {
     let Some((db, version @ 1..)) = open(config).await? else { return Ok("nothing is counted yet".to_owned()) };
     if version < store::NEWEST {
         return Err("the database is older than this program: run `tidings migrate` first".to_owned());
     }
-    let verified = engine::books::verify(&db).await.map_err(|error| error.detail)?;
+    let verified = engine::books::verify_and_note(&db).await.map_err(|error| error.detail)?;
     let counted = format!(
         "{} messages, {} movements of credit and {} invoices of {} tenants were recounted",
         verified.messages, verified.entries, verified.invoices, verified.tenants

@@ -90,7 +90,7 @@ pub const KEYS: &[Key] = &[
         "mail_tenant",
         "ten_…",
         "(none: links are shown to whoever makes them)",
-        "The tenant through whose default e-mail account the installation itself writes to people: invitations of tenants without an account of their own (50 a day for each, 3 of them to one address), and password resets. Letters about the operator's alerts leave through its accounts, too, and its webhook endpoints and streams get these alerts as the events `operator_alert.*`: whoever sees its events sees them.",
+        "The tenant through whose default e-mail account the installation itself writes to people: invitations of tenants without an account of their own (50 a day for each, 3 of them to one address), and password resets. Letters about the operator's alerts leave through its accounts, too, and its webhook endpoints and streams get these alerts as the events `operator_alert.*`: whoever sees its events sees them. A stream that the operator opens outside of any tenant follows them there, too, and counts among that tenant's streams.",
     ),
     key(
         "oidc.issuer",

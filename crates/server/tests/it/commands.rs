@@ -87,16 +87,38 @@ testkit::both! {
         }
     }
 
-    async fn doctor_recounts_what_is_billed(db: TestDb) {
+    async fn doctor_recounts_what_is_billed_and_notes_that_it_adds_up(db: TestDb) {
         let installation = Installation::on(&db);
         drop(installation.serve(&["demo"]));
-        let said = installation.run(&["doctor", "--ledger"]);
-        assert!(said.code == 0 && said.out.contains("everything adds up"), "{} {}", said.out, said.err);
-        let sql = "UPDATE usage_counters SET sent = sent + 1";
-        let write = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
-        assert!(write.await.map_err(|error: Error| error).unwrap() > 0);
+        let found = format!(r#"{{"{}":3}}"#, engine::vault::OPERATOR);
+        let put = found.clone();
+        let write = db.write(Scope::System, move |tx| Box::pin(async move { store::installation::put(tx, "books_findings", &put).await }));
+        write.await.map_err(|error: Error| error).unwrap();
+        let noted = async || {
+            let read = db.read(Scope::System, |tx| Box::pin(store::installation::find(tx, "books_findings")));
+            read.await.map_err(|error: Error| error).unwrap().unwrap()
+        };
+        let change = async |sql: &'static str| {
+            let write = db.write(Scope::System, move |tx| Box::pin(async move { tx.execute(sql, &[]).await }));
+            assert!(write.await.map_err(|error: Error| error).unwrap() > 0);
+        };
+        change("UPDATE usage_counters SET sent = sent + 1").await;
         let said = installation.run(&["doctor", "--ledger"]);
         assert!(said.code == 1 && said.out.contains("usage: "), "{} {}", said.out, said.err);
+        assert_eq!(noted().await, found, "what is wrong is told by the server's checks");
+        change("UPDATE usage_counters SET sent = sent - 1").await;
+        let said = installation.run(&["doctor", "--ledger"]);
+        assert!(said.code == 0 && said.out.contains("everything adds up"), "{} {}", said.out, said.err);
+        assert_eq!(noted().await, found.replace(":3", ":0"));
+    }
+
+    async fn doctor_says_that_the_tenant_to_write_through_is_not_there(db: TestDb) {
+        let installation = Installation::on(&db).with("TIDINGS_MAIL_TENANT", "ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD");
+        let said = installation.run(&["doctor"]);
+        assert!(said.code == 0 && said.out.contains("warn `mail_tenant` is ten_01K9ZC8Q6T7Y2V5B3N4M1XWRSD, and there is no such tenant"), "{}", said.out);
+        let made = installation.run(&["tenant", "create", "Host", "--json"]).json();
+        let said = Installation::on(&db).with("TIDINGS_MAIL_TENANT", made["tenant"]["id"].as_str().unwrap()).run(&["doctor"]);
+        assert!(!said.out.contains("`mail_tenant` is"), "{}", said.out);
     }
 
     async fn doctor_verifies_the_audit_log_also_against_heads_that_were_kept(db: TestDb) {

@@ -33,6 +33,7 @@ testkit::both! {
     async fn killed_twenty_times_it_loses_nothing(db: TestDb) {
         let (messages, seed) = (number("TIDINGS_TEST_KILL_MESSAGES", MESSAGES), number("TIDINGS_TEST_SEED", 1));
         println!("{messages} messages, seed {seed}");
+        let db = testkit::on_disk(db).await;
         let house = House::on(&db);
         let feed = Feed::default();
         let chance = Ids::seeded(seed);

@@ -72,6 +72,7 @@ testkit::both! {
     async fn killed_twenty_times_each_recipient_has_one_message(db: TestDb) {
         let (recipients, seed) = (number("TIDINGS_TEST_KILL_RECIPIENTS", RECIPIENTS), number("TIDINGS_TEST_SEED", 1));
         println!("{recipients} recipients, seed {seed}");
+        let db = testkit::on_disk(db).await;
         let house = House::on(&db);
         let chance = Ids::seeded(seed);
         let share = recipients / ROUNDS;

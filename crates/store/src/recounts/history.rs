@@ -22,11 +22,11 @@ pub async fn billing_settings_changed(tx: &mut Tx, operator: TenantId) -> Result
     tx.row(sql, &[&operator]).await?.map_or(Ok(None), |mut row| row.get(0))
 }
 
-/// When somebody changed how a tenant pays or what plan it has, and what was changed: time, action and detail, the oldest first: those from
+/// When somebody changed how a tenant pays, what plan it has or where it is, and what was changed: time, action and detail, the oldest first: those from
 /// before there was a chain, and then in the order of that.
 pub async fn changes_of_billing(tx: &mut Tx, tenant: TenantId) -> Result<Vec<(Timestamp, String, String)>, Error> {
     let sql = "SELECT at, action, detail FROM audit_log WHERE tenant_id = $1 AND subject = $2
-        AND action IN ('credits.updated', 'subscription.created', 'subscription.updated') ORDER BY COALESCE(number, 0), id";
+        AND action IN ('credits.updated', 'subscription.created', 'subscription.updated', 'tenant.updated') ORDER BY COALESCE(number, 0), id";
     let read = |mut row: Row| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     tx.rows(sql, &[&tenant, &tenant.to_string()]).await?.into_iter().map(read).collect()
 }

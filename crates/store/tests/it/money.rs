@@ -58,6 +58,7 @@ fn entry(tenant_id: TenantId, number: i64) -> Entry {
         reserved: 9,
         promo: 10,
         message_id: (number > 1).then(|| MessageId::from_ulid(5)),
+        messages: (number > 1).then_some(3),
         reference: Some("bank".to_owned()),
         actor: None,
         at: Timestamp::from_seconds(2),

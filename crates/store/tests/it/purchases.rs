@@ -5,7 +5,7 @@ use store::{
     Error, Scope, alert_facts,
     credits::{self, Ledger},
     payments::{self, Finding},
-    purchases::{self, PaymentMethod, PaymentSettings, Purchase, Refund},
+    purchases::{self, PaymentMethod, PaymentSettings, Purchase, Refund, Tax},
 };
 
 const ACME: TenantId = TenantId::from_ulid(10);
@@ -22,8 +22,16 @@ fn purchase(tenant_id: TenantId, id: u128, state: &str) -> Purchase {
         provider: "stripe".to_owned(),
         state: state.to_owned(),
         amount: 10 * i64::try_from(id).unwrap(),
+        tax: (id > 1).then(|| Tax {
+            name: "VAT".to_owned(),
+            rate_ppm: 190_000,
+            amount: 2,
+            country: Some("DE".to_owned()),
+            number: None,
+        }),
         currency: "USD".to_owned(),
         refunded: 1,
+        refunded_tax: 0,
         reference: None,
         session: Some("cs_1".to_owned()),
         payment: Some(format!("pi_{id}")),
@@ -51,6 +59,7 @@ fn refund(tenant_id: TenantId, id: u128, state: &str) -> Refund {
         provider: "stripe".to_owned(),
         state: state.to_owned(),
         amount: 5,
+        tax: 1,
         taken: 4,
         reason: "closed".to_owned(),
         provider_id: (id > 1).then(|| format!("re_{id}")),
@@ -74,7 +83,7 @@ testkit::both! {
         for row in rows.clone() {
             write!(db, |tx| purchases::put(tx, row.tenant_id, &row).await?);
         }
-        let paid = Purchase { state: "paid".to_owned(), entry: Some(7), refunded: 3, looked: 2, url: None, ..purchase(ACME, 2, "") };
+        let paid = Purchase { state: "paid".to_owned(), entry: Some(7), refunded: 3, refunded_tax: 1, looked: 2, url: None, ..purchase(ACME, 2, "") };
         let kept = paid.clone();
         write!(db, |tx| purchases::put(tx, ACME, &kept).await?);
         assert_eq!(write!(db, |tx| purchases::find(tx, ACME, PurchaseId::from_ulid(2)).await?), Some(paid.clone()));
@@ -89,6 +98,7 @@ testkit::both! {
         assert_eq!(write!(db, |tx| purchases::topped_up(tx, ACME, at(0)).await?), (1, 20));
         assert_eq!(write!(db, |tx| purchases::topped_up(tx, ACME, at(2)).await?), (0, 0));
         assert_eq!(write!(db, |tx| (alert_facts::disputed(tx, 9).await?.len(), alert_facts::disputed(tx, 0).await?.len())), (1, 0));
+        assert_eq!(write!(db, |tx| alert_facts::disputed(tx, 9).await?[0].amount), 22, "what was paid, tax included");
         let undisputed = Purchase { disputes: "[]".to_owned(), ..purchase(ACME, 9, "paid") };
         write!(db, |tx| purchases::put(tx, ACME, &undisputed).await?);
         let newest = write!(db, |tx| purchases::with_disputes(tx, ACME, 1).await?);

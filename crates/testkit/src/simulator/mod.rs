@@ -44,7 +44,7 @@ use self::{
     routing::Route,
 };
 pub use self::{laws::Broken, sabotage::Sabotage};
-use crate::{ManualClock, MemoryBlobs, TempDir, TestDb, database::sqlite_in};
+use crate::{ManualClock, MemoryBlobs, TestDb};
 
 /// Steps of a run, before everything becomes well.
 pub const STEPS: usize = 130;
@@ -159,7 +159,7 @@ impl Simulation {
     fn new(seed: u64, setup: Setup) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
         let db = match setup.on {
-            On::Sqlite => runtime.block_on(sqlite_in(TempDir::in_memory())),
+            On::Sqlite => runtime.block_on(crate::sqlite()),
             On::Postgres => runtime.block_on(crate::postgres()),
         };
         let clock = ManualClock::at_some_time();

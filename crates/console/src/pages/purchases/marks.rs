@@ -55,7 +55,7 @@ pub(super) fn card(cx: &Cx, view: &View, form: &Form, faults: &Faults) -> Markup
                             (field(MARKS[1], "Buy by itself below", "With what the tenant let us keep to pay with."))
                             (field(MARKS[2], "So much each time", "At most four times a day."))
                         }
-                        (field(MARKS[3], "At most in 30 days", "Leave empty for no further limit."))
+                        (field(MARKS[3], "At most in 30 days", if view.credits.purchase_tax.is_none() { "Leave empty for no further limit." } else { "Of credit, without the tax on it. Leave empty for no further limit." }))
                     } }
                     footer { div.end { button."button primary" type="submit" { "Save" } } }
                 }

@@ -13,6 +13,7 @@ use store::{
 use super::{Facts, LONGER_S, Longer, Queue, Rated, SUMS_MAX, Shared, money, reach_s};
 use crate::{
     Error,
+    access::mail,
     alerts::{AlertKind, TOPICS, evaluate::SUBJECTS_MAX, rules::Rule, words},
     analytics::{Interval, period::Zone},
     invoices::mailing::MailFailure,
@@ -152,8 +153,11 @@ pub async fn of_operator(
     Ok(facts)
 }
 
-/// Sums of a provider; `None` for a connector this binary does not know.
+/// Sums of a provider; `None` for a connector this binary does not know, and for one through which nothing arrives at a person: what is tried out or shown there harms nobody's reputation.
 fn rated(provider: &str, channel: model::Channel, at: Timestamp, counts: Counts) -> Option<Rated> {
+    if mail::NOWHERE.contains(&provider) {
+        return None;
+    }
     let spec = connectors::registry::find(provider)?.spec();
     let (subject, name) = (provider.to_owned(), spec.name.to_owned());
     Some(Rated { subject, name, channel, has_receipts: spec.has_receipts, at, counts })

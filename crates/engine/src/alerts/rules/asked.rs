@@ -222,6 +222,31 @@ pub(super) fn settle(kind: AlertKind, id: AlertRuleId, wanted: Wanted, own: Opti
     }
 }
 
+/// Names why a rule would never find anything; `carried`: the channels of the account it is about, where that is there. A field that is refused already is not named twice.
+pub(super) fn check_seen(rule: &Rule, carried: Option<&[Channel]>, faults: &mut Faults) {
+    let carried = carried.filter(|_| rule.kind.spec().is_by_account);
+    let channel = rule.channel.filter(|channel| *channel != Channel::Webhook);
+    if let Some((pointer, detail)) = unseen(rule.kind, channel, carried) {
+        faults.add(pointer, detail);
+    }
+}
+
+/// Why a rule would never find anything, by the field that says so.
+fn unseen(kind: AlertKind, channel: Option<Channel>, carried: Option<&[Channel]>) -> Option<(&'static str, String)> {
+    let is_of_mails = matches!(kind, AlertKind::BounceRate | AlertKind::ComplaintRate);
+    if is_of_mails && channel.is_some_and(|channel| channel != Channel::Email) {
+        let detail = "only mails come back or are reported as unwanted: write email, or leave the field out";
+        return Some(("/channel", detail.to_owned()));
+    }
+    let wanted = channel.or(is_of_mails.then_some(Channel::Email))?;
+    let carried = carried.filter(|carried| !carried.contains(&wanted))?;
+    let carried = carried.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let detail = format!(
+        "nothing leaves through this account over {wanted}, only over {carried}; name another, or leave the field out"
+    );
+    Some(("/account_id", detail))
+}
+
 fn check_receivers(receivers: Vec<Receiver>, faults: &mut Faults) -> Vec<Receiver> {
     if receivers.len() > RECEIVERS_MAX {
         faults.add("/deliver", format!("at most {RECEIVERS_MAX} receivers; for more, use a mailing list"));
@@ -252,11 +277,13 @@ fn check_receivers(receivers: Vec<Receiver>, faults: &mut Faults) -> Vec<Receive
     receivers
 }
 
-/// A row as a patch leaves it; `own` is the owner's currency.
+/// A row as a patch leaves it; `own` is the owner's currency, and `carried` the channels of the account it is about, where that is there. A rule that finds nothing, as an earlier version let one
+/// be made or as its account carries no mails any more, is refused when it is switched on or is to be about something else; otherwise it can be changed, and switched off.
 pub(super) fn amended(
     before: &AlertRule,
     change: AlertRulePatch,
     own: Option<&str>,
+    carried: Option<&[Channel]>,
     now: Timestamp,
 ) -> Result<AlertRule, Error> {
     let rule = Rule::from_row(before).ok_or_else(|| Error::not_found("alert rule"))?;
@@ -278,7 +305,11 @@ pub(super) fn amended(
         deliver: change.deliver.onto(Some(rule.deliver)),
     };
     let mut faults = Faults(bad);
+    let about = (before.channel, before.account_id);
     let rule = settle(rule.kind, rule.id, wanted, own, &mut faults);
+    if (rule.channel, rule.account_id) != about || (is_enabled && !before.is_enabled) {
+        check_seen(&rule, carried, &mut faults);
+    }
     faults.end()?;
     Ok(rule.row(before.tenant_id, is_enabled, before.created_at, now))
 }
@@ -302,9 +333,12 @@ mod tests {
         }
     }
 
+    /// What is wrong with a new rule about an account that carries mails only, if it is about one.
     fn pointers(kind: AlertKind, wanted: Wanted) -> Vec<String> {
         let mut faults = Faults::default();
-        settle(kind, AlertRuleId::from_ulid(1), wanted, Some("USD"), &mut faults);
+        let rule = settle(kind, AlertRuleId::from_ulid(1), wanted, Some("USD"), &mut faults);
+        let carried: &[Channel] = &[Channel::Email];
+        check_seen(&rule, rule.account_id.map(|_| carried), &mut faults);
         faults.0.into_iter().map(|fault| fault.pointer).collect()
     }
 
@@ -338,6 +372,30 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_would_never_find_anything_is_refused() {
+        use AlertKind::{BounceRate, ComplaintRate, DeliveryRate};
+        let check = |kind, channel, carried: Option<&[Channel]>, expected: Option<&str>| {
+            let pointer = unseen(kind, channel, carried).map(|(pointer, _)| pointer);
+            assert_eq!(pointer, expected, "{kind:?} {channel:?} {carried:?}");
+        };
+        let (mail, text) = (Some(Channel::Email), Some(Channel::Sms));
+        let twilio: Option<&[Channel]> = Some(&[Channel::Sms, Channel::Voice]);
+        check(BounceRate, None, None, None);
+        check(BounceRate, mail, Some(&[Channel::Email]), None);
+        check(BounceRate, text, None, Some("/channel"));
+        check(ComplaintRate, text, twilio, Some("/channel"));
+        check(ComplaintRate, None, twilio, Some("/account_id"));
+        check(DeliveryRate, text, twilio, None);
+        check(DeliveryRate, None, twilio, None);
+        check(DeliveryRate, mail, twilio, Some("/account_id"));
+        let (_, why) = unseen(DeliveryRate, mail, twilio).unwrap();
+        assert_eq!(
+            why,
+            "nothing leaves through this account over email, only over sms, voice; name another, or leave the field out"
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named() {
         let receiver = |channel, to: &str| Receiver { channel, to: to.to_owned() };
         let check = |kind, wanted, expected: &[&str]| assert_eq!(pointers(kind, wanted), expected);
@@ -360,6 +418,10 @@ mod tests {
             Wanted { channel: Some(Channel::Sms), account_id: Some(AccountId::from_ulid(1)), ..wanted() },
             &["/account_id", "/channel"],
         );
+        check(BounceRate, Wanted { channel: Some(Channel::Webhook), ..wanted() }, &["/channel"]);
+        let of_one = |channel| Wanted { channel: Some(channel), account_id: Some(AccountId::from_ulid(1)), ..wanted() };
+        check(QueueAge, of_one(Channel::Sms), &["/account_id"]);
+        check(UsageAnomaly, of_one(Channel::Sms), &["/account_id"]);
         check(BounceRate, Wanted { quiet_s: Some(1), for_s: Some(-1), ..wanted() }, &["/for_s", "/quiet_s"]);
         let deliver = vec![
             receiver(Channel::Email, ADMINS),

@@ -48,8 +48,11 @@ pub struct CreditEntry {
     pub reserved_after_micros: i64,
     /// What promotional credit was there after it, in millionths.
     pub promotional_after_micros: i64,
-    /// Because of which message.
+    /// Because of which message; of several, the first.
     pub message_id: Option<String>,
+    /// Of how many messages: more than one where those of a batch or campaign were accepted together, whose prices are set aside by one movement. `null` where it is not because of a message.
+    #[schema(minimum = 1)]
+    pub messages: Option<i64>,
     /// The operator's reference or reason.
     pub reference: Option<String>,
     /// When what caused it happened.
@@ -127,6 +130,7 @@ pub async fn statement(parts: &Parts, caller: &Caller, query: &StatementQuery) -
         "promotional_after_micros",
         "message_id",
         "reference",
+        "messages",
     ];
     let mut csv = Csv::with_header(&names);
     for e in found {
@@ -144,6 +148,7 @@ pub async fn statement(parts: &Parts, caller: &Caller, query: &StatementQuery) -
             e.promotional_after_micros.to_string(),
             e.message_id.unwrap_or_default(),
             e.reference.unwrap_or_default(),
+            e.messages.map(|messages| messages.to_string()).unwrap_or_default(),
         ];
         csv.row(cells.iter().map(String::as_str));
     }
@@ -161,6 +166,7 @@ pub(super) fn entry_view(e: Entry, currency: &str) -> CreditEntry {
         reserved_after_micros: e.reserved,
         promotional_after_micros: e.promo,
         message_id: e.message_id.map(|id| id.to_string()),
+        messages: e.message_id.map(|_| e.messages.unwrap_or(1)),
         reference: e.reference,
         at: e.at,
     }

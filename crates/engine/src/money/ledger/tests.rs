@@ -289,6 +289,7 @@ enum Move {
     Grant(i64, i64),
     Refund(i64),
     Reserve(i64, u32),
+    Batch(Vec<(i64, u32)>),
     Settle(usize, Option<u32>, Option<i64>),
     Release(usize),
     Reroute(usize, i64),
@@ -303,6 +304,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         (1i64..60, 1i64..20).prop_map(|(amount, lasts)| Move::Grant(amount, lasts)),
         (0i64..100).prop_map(Move::Refund),
         (0i64..40, 1u32..4).prop_map(|(unit, segments)| Move::Reserve(unit, segments)),
+        proptest::collection::vec((0i64..20, 1u32..4), 0..5).prop_map(Move::Batch),
         (0usize..8, proptest::option::of(0u32..5), proptest::option::of(0i64..90))
             .prop_map(|(i, s, p)| Move::Settle(i, s, p)),
         (0usize..8).prop_map(Move::Release),
@@ -312,6 +314,33 @@ fn any_move() -> impl Strategy<Value = Move> {
         (0usize..8, 0i64..40).prop_map(|(i, unit)| Move::Kind(i, unit)),
         (0i64..8).prop_map(Move::Pass),
     ]
+}
+
+#[test]
+fn messages_that_are_accepted_together_are_set_aside_for_by_one_entry_of_each_book() {
+    let mut open = open("prepaid", 100);
+    open.grant(25, Timestamp::from_seconds(9), by_hand("grant"));
+    let of = |number: u128, unit: i64| {
+        let mut charge = charge(&per_segment(unit), 1);
+        charge.message_id = MessageId::from_ulid(number);
+        charge
+    };
+    let mut charges = [of(3, 0), of(4, 10), of(5, 10), of(6, 10), of(7, 10)];
+    open.reserve_all(&mut charges, NOW);
+    check(&open);
+    let parts: Vec<_> = charges.iter().map(|charge| (charge.quoted, charge.promo)).collect();
+    assert_eq!(parts, [(0, 0), (10, 10), (10, 10), (10, 5), (10, 0)]);
+    let made: Vec<_> = open.entries[2..]
+        .iter()
+        .map(|e| (&*e.from_book, e.amount, e.message_id.map(MessageId::ulid), e.messages))
+        .collect();
+    assert_eq!(made, [("promotional", 25, Some(4), Some(3)), ("available", 15, Some(6), Some(2))]);
+    // Of one message a book pays for nobody needs to be told how many they are, and where nothing costs anything nothing moves.
+    open.reserve_all(&mut [of(8, 0), of(9, 10)], NOW);
+    open.reserve_all(&mut [of(10, 0)], NOW);
+    open.reserve_all(&mut [], NOW);
+    let last = open.entries.last().unwrap();
+    assert_eq!((open.entries.len(), last.message_id.map(MessageId::ulid), last.messages), (5, Some(9), None));
 }
 
 proptest! {
@@ -338,6 +367,13 @@ proptest! {
                     if new.quoted <= open.spendable() {
                         open.reserve(&mut new, at);
                         charges.push(new);
+                    }
+                }
+                Move::Batch(each) => {
+                    let mut new: Vec<_> = each.iter().map(|(unit, segments)| charge(&price(*unit), *segments)).collect();
+                    if new.iter().map(|charge| charge.quoted).sum::<i64>() <= open.spendable() {
+                        open.reserve_all(&mut new, at);
+                        charges.extend(new);
                     }
                 }
                 Move::Settle(index, segments, reported) => if let Some(charge) = charges.get_mut(index) {
