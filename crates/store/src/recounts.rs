@@ -116,14 +116,19 @@ pub async fn mischarged(
     limit: i64,
 ) -> Result<(Found<Mischarged>, Together), Error> {
     let sql = format!(
-        "WITH joined AS (SELECT COALESCE(c.message_id, e.message_id) AS message_id, c.state, c.quoted, c.charged, c.promo, c.charged_before, c.is_free,
-            COALESCE(e.aside, 0) AS own_aside, COALESCE(e.charged, 0) AS own_charged, COALESCE(e.quoted, 0) AS own_quoted, COALESCE(e.promo, 0) AS own_promo, e.first, e.last,
-            CASE WHEN c.state = 'reserved' THEN c.quoted ELSE 0 END - COALESCE(e.aside, 0) AS share
-            FROM ({OWED}) c FULL JOIN ({BY_MESSAGE}) e ON e.message_id = c.message_id),
+        // Both sides one under the other and put together by their message: SQLite joins what has no index row by row, which takes the square of their number.
+        "WITH sides AS (SELECT message_id, state, quoted, charged, promo, charged_before, CASE WHEN is_free THEN 1 ELSE 0 END AS is_free, CAST(NULL AS BIGINT) AS own_aside,
+                CAST(NULL AS BIGINT) AS own_charged, CAST(NULL AS BIGINT) AS own_quoted, CAST(NULL AS BIGINT) AS own_promo, CAST(NULL AS BIGINT) AS first, CAST(NULL AS BIGINT) AS last
+                FROM ({OWED}) AS c
+            UNION ALL SELECT message_id, NULL, NULL, NULL, NULL, NULL, NULL, aside, charged, quoted, promo, first, last FROM ({BY_MESSAGE}) AS e),
+        joined AS (SELECT message_id, MAX(state) AS state, MAX(quoted) AS quoted, MAX(charged) AS charged, MAX(promo) AS promo, MAX(charged_before) AS charged_before,
+            MAX(is_free) AS is_free, COALESCE(MAX(own_aside), 0) AS own_aside, COALESCE(MAX(own_charged), 0) AS own_charged, COALESCE(MAX(own_quoted), 0) AS own_quoted,
+            COALESCE(MAX(own_promo), 0) AS own_promo, MAX(first) AS first, MAX(last) AS last,
+            CASE WHEN MAX(state) = 'reserved' THEN MAX(quoted) ELSE 0 END - COALESCE(MAX(own_aside), 0) AS share FROM sides GROUP BY message_id),
         judged AS (SELECT joined.*, CASE WHEN state IS NULL OR share < 0 OR own_charged <> charged OR own_quoted + share < quoted
             OR (share = 0 AND own_promo < promo) OR (share > 0 AND promo - own_promo > share) OR (charged_before = 0 AND (own_promo > promo OR (share = 0 AND own_promo <> promo)))
             OR (CASE WHEN share > 0 THEN first IS NULL ELSE COALESCE(last - first, 0) <= 1 END AND own_quoted + share <> quoted AND NOT (quoted = 0
-                AND (is_free OR EXISTS (SELECT 1 FROM former_routes r WHERE r.tenant_id = $1 AND r.message_id = joined.message_id)))) THEN 1 ELSE 0 END AS is_wrong FROM joined)
+                AND (is_free = 1 OR EXISTS (SELECT 1 FROM former_routes r WHERE r.tenant_id = $1 AND r.message_id = joined.message_id)))) THEN 1 ELSE 0 END AS is_wrong FROM joined)
         SELECT CAST(SUM(is_wrong) OVER () AS BIGINT), CAST(SUM(CASE WHEN is_wrong = 0 THEN share ELSE 0 END) OVER () AS BIGINT),
             CAST(SUM(CASE WHEN is_wrong = 0 AND share > 0 AND promo > own_promo THEN promo - own_promo ELSE 0 END) OVER () AS BIGINT),
             CAST(SUM(CASE WHEN is_wrong = 1 OR share <= 0 THEN 0 WHEN promo <= own_promo OR promo - own_promo = share THEN 1 ELSE 2 END) OVER () AS BIGINT),
