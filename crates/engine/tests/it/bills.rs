@@ -267,6 +267,18 @@ pub async fn adds_up(stage: &Stage) {
     assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
 }
 
+/// A tenant without a plan that sent one message on 20 November and has two to come, priced in its ledger's currency and paid for, and is charged for nothing since.
+async fn priced_in_dollars(db: &TestDb) -> Stage {
+    let stage = alone(db, "2026-11-01T00:00:00Z", "UTC").await;
+    set_clock(&stage, "2026-11-20T12:00:00Z");
+    send(&stage, 1).await;
+    later(&stage, 2).await;
+    buy(&stage, 30_000).await;
+    mode(&stage, "none").await.unwrap();
+    set_clock(&stage, "2026-11-20T12:01:00Z");
+    stage
+}
+
 testkit::both! {
     async fn a_change_of_the_zone_costs_no_more_and_no_less_than_a_month(db: TestDb) {
         let stage = subscribed(&db, "2026-11-01T00:00:00Z", "UTC", json!([])).await;
@@ -765,13 +777,7 @@ testkit::both! {
     }
 
     async fn what_was_priced_before_the_currency_changed_is_billed_in_that_once(db: TestDb) {
-        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
-        set_clock(&stage, "2026-11-20T12:00:00Z");
-        send(&stage, 1).await;
-        later(&stage, 2).await;
-        buy(&stage, 30_000).await;
-        mode(&stage, "none").await.unwrap();
-        set_clock(&stage, "2026-11-20T12:01:00Z");
+        let stage = priced_in_dollars(&db).await;
         subscribe(&stage, json!({"plan_id": yen(&stage).await})).await;
         let told = |row: &InvoiceView| (row.kind, row.month.clone(), row.total.currency.clone(), messages(row));
         let month = |name: &str| (InvoiceKind::Invoice, name.to_owned(), "JPY".to_owned(), vec![]);
@@ -804,13 +810,7 @@ testkit::both! {
     }
 
     async fn what_was_priced_before_a_plan_whose_end_is_said_for_before_its_month_is_billed_in_its_currency(db: TestDb) {
-        let stage = alone(&db, "2026-11-01T00:00:00Z", "UTC").await;
-        set_clock(&stage, "2026-11-20T12:00:00Z");
-        send(&stage, 1).await;
-        later(&stage, 2).await;
-        buy(&stage, 30_000).await;
-        mode(&stage, "none").await.unwrap();
-        set_clock(&stage, "2026-11-20T12:01:00Z");
+        let stage = priced_in_dollars(&db).await;
         subscribe(&stage, json!({"plan_id": yen(&stage).await, "canceled_at": "2026-10-31T12:00:00Z"})).await;
         let told = |row: &InvoiceView| (row.kind, row.month.clone(), row.plan.clone(), row.total.currency.clone(), messages(row));
         let of = |kind, word, amount| (kind, "2026-11".to_owned(), None, "USD".to_owned(), vec![line(word, amount), line("credit", -amount)]);
