@@ -3,7 +3,7 @@
 //! Events are added here with their deliveries to the tenant's webhook endpoints, so that what happened and the telling of it are one commit. Usage is counted
 //! as the difference between a message's row before and after, so the counters equal a recount of the rows, through every crash and replay.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, pin::Pin};
 
 use model::{
     Channel, Class, Content, EventId, Ids, MessageId, Money, Priority, Purpose, Status, SuppressionReason, TenantId,
@@ -216,8 +216,16 @@ impl Writes {
     /// Writes everything. `shard` spreads the usage rows of busy tenants over writers.
     #[crate::boxed]
     pub async fn write(&self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
-        let settled = charge::settle(tx, &self.outcomes).await?;
-        quota::apply(tx, &self.quotas).await?;
+        let shared = self.write_own(tx).await?;
+        shared.write(tx, shard).await
+    }
+
+    /// Writes the rows of the messages themselves, which no other transaction writes to; it waits for nobody, but where prices can be told only by who holds the ledger. What is left to be written is what
+    /// transactions have in common.
+    #[crate::boxed]
+    pub async fn write_own<'a>(&'a self, tx: &mut Tx) -> Result<Shared<'a>, Error> {
+        let settling = charge::Settling::begin(tx, &self.outcomes).await?;
+        let settled = settling.settled();
         let mut slots = Cow::Borrowed(&self.slots);
         let mut usage = Cow::Borrowed(&self.usage);
         let ways = self.ways(&settled.ways);
@@ -242,19 +250,46 @@ impl Writes {
         deliveries::insert_many(tx, &self.deliveries).await?;
         inflight::insert_many(tx, &self.flights).await?;
         attempts::insert_many(tx, &self.attempts).await?;
-        attempt_counters::add_many(tx, shard, &self.attempt_sums).await?;
         attempts::insert_observations(tx, &self.observations).await?;
         reports::insert_later(tx, &self.later).await?;
-        reports::insert_early(tx, &self.early).await?;
         if !self.fallbacks.is_empty() {
             let last: BTreeMap<MessageId, &Fallback> = self.fallbacks.iter().map(|row| (row.message_id, row)).collect();
             fallbacks::put_many(tx, &last.into_values().cloned().collect::<Vec<_>>()).await?;
         }
-        if !self.suppressions.is_empty() {
-            self.suppress(tx).await?;
+        Ok(Shared { writes: self, settling, slots, usage })
+    }
+}
+
+/// What is left of [`Writes`] when the rows of the messages are written: rows that transactions have in common. They hold these from here to their end, and all lock them in one order, ledgers first,
+/// so that two of them cannot wait for each other.
+#[must_use]
+pub struct Shared<'a> {
+    writes: &'a Writes,
+    settling: charge::Settling<'a>,
+    slots: Cow<'a, count::Sums>,
+    usage: Cow<'a, BTreeMap<Key, Counts>>,
+}
+
+impl<'a> Shared<'a> {
+    /// Writes it.
+    pub fn write<'b>(self, tx: &'b mut Tx, shard: i64) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'b>>
+    where
+        'a: 'b,
+    {
+        Box::pin(self.write_in_order(tx, shard))
+    }
+
+    async fn write_in_order(self, tx: &mut Tx, shard: i64) -> Result<(), Error> {
+        let Self { writes, settling, slots, usage } = self;
+        settling.finish(tx).await?;
+        quota::apply(tx, &writes.quotas).await?;
+        attempt_counters::add_many(tx, shard, &writes.attempt_sums).await?;
+        reports::insert_early(tx, &writes.early).await?;
+        if !writes.suppressions.is_empty() {
+            writes.suppress(tx).await?;
         }
-        suppressions::note_soft(tx, &self.soft_bounces).await?;
-        template_counters::add_many(tx, shard, &self.templates).await?;
+        suppressions::note_soft(tx, &writes.soft_bounces).await?;
+        template_counters::add_many(tx, shard, &writes.templates).await?;
         message_counters::add_many(tx, shard, &slots).await?;
         usage::add_many(tx, shard, &usage).await
     }

@@ -115,7 +115,7 @@ pub struct Entry {
     pub promo: i64,
     /// Because of which message; of several, the first.
     pub message_id: Option<MessageId>,
-    /// Of how many messages, when it is more than one: they were accepted together, and set aside for together.
+    /// Of how many messages, when it is more than one: they were accepted together and set aside for together, or charged together.
     pub messages: Option<i64>,
     /// The operator's reference or reason.
     pub reference: Option<String>,
@@ -173,6 +173,9 @@ pub struct Charge {
     /// `reserved`, `settled` or `released`.
     #[serde(skip, default = "reserved")]
     pub state: Cow<'static, str>,
+    /// It was set aside when its message was accepted and nothing became of it since: there is no row of it.
+    #[serde(default, rename = "first", skip_serializing_if = "std::ops::Not::not")]
+    pub is_first: bool,
 }
 
 const fn nobody() -> TenantId {
@@ -217,6 +220,7 @@ impl Charge {
             charged_before: 0,
             charged: 0,
             state: Cow::Borrowed(state),
+            is_first: false,
         }
     }
 
@@ -436,8 +440,25 @@ pub(crate) fn read_entry(mut row: Row) -> Result<Entry, Error> {
 
 const CHARGE: &str = "tenant_id, message_id, list_version, unit, per, cost_unit, markup, category, units, reported, reported_currency, quoted, promo, charged_before, charged, state";
 
-/// Writes what messages were charged or given back, new or changed; their tenants are their own, and the caller holds their ledgers.
+/// Writes what messages were charged or given back, new or changed; their tenants are their own.
 pub async fn put_charges<'a>(tx: &mut Tx, charges: impl IntoIterator<Item = &'a Charge>) -> Result<(), Error> {
+    let anew = "ON CONFLICT (tenant_id, message_id) DO UPDATE SET list_version = excluded.list_version, unit = excluded.unit, is_per_segment = excluded.is_per_segment, \
+                per = excluded.per, cost_unit = excluded.cost_unit, markup = excluded.markup, category = excluded.category, units = excluded.units, reported = excluded.reported, \
+                reported_currency = excluded.reported_currency, quoted = excluded.quoted, promo = excluded.promo, charged_before = excluded.charged_before, \
+                charged = excluded.charged, state = excluded.state";
+    write_charges(tx, charges, anew).await
+}
+
+/// Writes what messages were charged or given back of which there is no row yet, for two thirds of what it costs PostgreSQL to see about that.
+pub async fn insert_charges<'a>(tx: &mut Tx, charges: impl IntoIterator<Item = &'a Charge>) -> Result<(), Error> {
+    write_charges(tx, charges, "").await
+}
+
+async fn write_charges<'a>(
+    tx: &mut Tx,
+    charges: impl IntoIterator<Item = &'a Charge>,
+    suffix: &str,
+) -> Result<(), Error> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
         ("message_id", Kind::Id),
@@ -479,11 +500,7 @@ pub async fn put_charges<'a>(tx: &mut Tx, charges: impl IntoIterator<Item = &'a 
             &c.state,
         ]);
     }
-    let anew = "ON CONFLICT (tenant_id, message_id) DO UPDATE SET list_version = excluded.list_version, unit = excluded.unit, is_per_segment = excluded.is_per_segment, \
-                per = excluded.per, cost_unit = excluded.cost_unit, markup = excluded.markup, category = excluded.category, units = excluded.units, reported = excluded.reported, \
-                reported_currency = excluded.reported_currency, quoted = excluded.quoted, promo = excluded.promo, charged_before = excluded.charged_before, \
-                charged = excluded.charged, state = excluded.state";
-    tx.insert_many_later("message_charges", &given, anew).await
+    tx.insert_many_later("message_charges", &given, suffix).await
 }
 
 /// What `per` says of a charge for each segment.
@@ -520,6 +537,7 @@ pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<
             charged_before: row.get(13)?,
             charged: row.get(14)?,
             state: state(row.get(15)?),
+            is_first: false,
         })
     };
     tx.match_many(&format!("SELECT {CHARGE} FROM message_charges"), &given, "").await?.into_iter().map(read).collect()

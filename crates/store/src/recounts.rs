@@ -65,7 +65,7 @@ pub struct Mischarged {
     pub entries: Costs,
 }
 
-/// What entries come to, message by message, without those that set aside for several together. `first` and `last` are the first and the last entry that set something aside.
+/// What entries come to, message by message, without those that set aside for several together, or charged them. `first` and `last` are the first and the last entry that set something aside.
 const BY_MESSAGE: &str = "SELECT message_id, CAST(SUM(CASE WHEN to_book = 'reserved' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'reserved' THEN amount ELSE 0 END) AS BIGINT) AS aside,
     CAST(SUM(CASE WHEN to_book = 'revenue' THEN amount ELSE 0 END) - SUM(CASE WHEN from_book = 'revenue' THEN amount ELSE 0 END) AS BIGINT) AS charged,
     CAST(SUM(CASE WHEN from_book = 'promotional' AND kind <> 'expire' THEN amount ELSE 0 END) - SUM(CASE WHEN to_book = 'promotional' THEN amount ELSE 0 END) AS BIGINT) AS promo,
@@ -83,15 +83,19 @@ const OWED: &str = "SELECT m.id AS message_id, 'reserved' AS state, CAST(m.aside
         FROM message_charges AS c WHERE c.tenant_id = $1 AND c.message_id >= $2 AND c.message_id < $3
         AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.tenant_id = $1 AND m.id = c.message_id AND m.aside IS NOT NULL)";
 
-/// What was set aside for messages together with others: by what the messages say, or by the entries that did it.
+/// What was set aside for messages together with others, and charged: by what the messages say, or by the entries that did it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Together {
-    /// How much.
+    /// How much was set aside.
     pub amount: i64,
     /// How much of that promotional credit paid, at least.
     pub promo: i64,
-    /// How many messages, each counted once for each book that pays a part of it.
+    /// For how many messages, each counted once for each book that pays a part of it.
     pub messages: i64,
+    /// How much was charged.
+    pub charged: i64,
+    /// For how many messages.
+    pub charges: i64,
     /// Some of them went another way after they were charged, of which nobody knows any more what paid how much: promotional credit may have paid more.
     pub is_blurred: bool,
 }
@@ -101,14 +105,16 @@ impl std::ops::AddAssign for Together {
         self.amount += more.amount;
         self.promo += more.promo;
         self.messages += more.messages;
+        self.charged += more.charged;
+        self.charges += more.charges;
         self.is_blurred |= more.is_blurred;
     }
 }
 
 /// The tenant's messages, of those whose ids begin a range and lie before its end, whose entries and charge differ: set aside and not charged or given back, charged twice, paid otherwise by
 /// promotional credit, or without one of the two. What was set aside more than once (another way, another try) was so in more entries than what was set aside last, and for a way that costs
-/// nothing in none. What a message's own entries took out of what is set aside and did not bring there was set aside together with others (`share`), once: what all others come to is answered,
-/// to be held against [`set_aside_together`].
+/// nothing in none. What a message was charged and its own entries do not say (`even`) it was charged together with others, out of what was set aside; what its own entries and that took out of what is
+/// set aside and its own did not bring there was set aside together with others (`share`), once: what all others come to is answered, to be held against [`moved_together`].
 pub async fn mischarged(
     tx: &mut Tx,
     tenant: TenantId,
@@ -123,48 +129,57 @@ pub async fn mischarged(
             UNION ALL SELECT message_id, NULL, NULL, NULL, NULL, NULL, NULL, aside, charged, quoted, promo, first, last FROM ({BY_MESSAGE}) AS e),
         joined AS (SELECT message_id, MAX(state) AS state, MAX(quoted) AS quoted, MAX(charged) AS charged, MAX(promo) AS promo, MAX(charged_before) AS charged_before,
             MAX(is_free) AS is_free, COALESCE(MAX(own_aside), 0) AS own_aside, COALESCE(MAX(own_charged), 0) AS own_charged, COALESCE(MAX(own_quoted), 0) AS own_quoted,
-            COALESCE(MAX(own_promo), 0) AS own_promo, MAX(first) AS first, MAX(last) AS last,
-            CASE WHEN MAX(state) = 'reserved' THEN MAX(quoted) ELSE 0 END - COALESCE(MAX(own_aside), 0) AS share FROM sides GROUP BY message_id),
-        judged AS (SELECT joined.*, CASE WHEN state IS NULL OR share < 0 OR own_charged <> charged OR own_quoted + share < quoted
+            COALESCE(MAX(own_promo), 0) AS own_promo, MAX(first) AS first, MAX(last) AS last, MAX(charged) - COALESCE(MAX(own_charged), 0) AS even,
+            CASE WHEN MAX(state) = 'reserved' THEN MAX(quoted) ELSE 0 END - COALESCE(MAX(own_aside), 0) + MAX(charged) - COALESCE(MAX(own_charged), 0) AS share
+            FROM sides GROUP BY message_id),
+        judged AS (SELECT joined.*, CASE WHEN state IS NULL OR share < 0 OR even < 0 OR own_quoted + share < quoted
             OR (share = 0 AND own_promo < promo) OR (share > 0 AND promo - own_promo > share) OR (charged_before = 0 AND (own_promo > promo OR (share = 0 AND own_promo <> promo)))
             OR (CASE WHEN share > 0 THEN first IS NULL ELSE COALESCE(last - first, 0) <= 1 END AND own_quoted + share <> quoted AND NOT (quoted = 0
                 AND (is_free = 1 OR EXISTS (SELECT 1 FROM former_routes r WHERE r.tenant_id = $1 AND r.message_id = joined.message_id)))) THEN 1 ELSE 0 END AS is_wrong FROM joined)
         SELECT CAST(SUM(is_wrong) OVER () AS BIGINT), CAST(SUM(CASE WHEN is_wrong = 0 THEN share ELSE 0 END) OVER () AS BIGINT),
             CAST(SUM(CASE WHEN is_wrong = 0 AND share > 0 AND promo > own_promo THEN promo - own_promo ELSE 0 END) OVER () AS BIGINT),
             CAST(SUM(CASE WHEN is_wrong = 1 OR share <= 0 THEN 0 WHEN promo <= own_promo OR promo - own_promo = share THEN 1 ELSE 2 END) OVER () AS BIGINT),
+            CAST(SUM(CASE WHEN is_wrong = 0 THEN even ELSE 0 END) OVER () AS BIGINT), CAST(SUM(CASE WHEN is_wrong = 0 AND even > 0 THEN 1 ELSE 0 END) OVER () AS BIGINT),
             CAST(SUM(CASE WHEN share > 0 AND charged_before <> 0 THEN 1 ELSE 0 END) OVER () AS BIGINT),
             CAST(is_wrong AS BIGINT), message_id, state, quoted, charged, promo, own_aside, own_charged, own_quoted, own_promo
         FROM judged ORDER BY is_wrong DESC, message_id LIMIT {limit}"
     );
     let (mut found, mut together) = (Found { rows: Vec::new(), count: 0 }, Together::default());
     for mut row in tx.rows(&sql, &[&tenant, &from, &until]).await? {
-        let (wrong, blurred, is_wrong): (i64, i64, i64) = (row.get(0)?, row.get(4)?, row.get(5)?);
+        let (wrong, blurred, is_wrong): (i64, i64, i64) = (row.get(0)?, row.get(6)?, row.get(7)?);
         found.count = wrong.unsigned_abs();
-        together = Together { amount: row.get(1)?, promo: row.get(2)?, messages: row.get(3)?, is_blurred: blurred > 0 };
+        let (charged, charges, is_blurred) = (row.get(4)?, row.get(5)?, blurred > 0);
+        together =
+            Together { amount: row.get(1)?, promo: row.get(2)?, messages: row.get(3)?, charged, charges, is_blurred };
         if is_wrong == 0 {
             break;
         }
-        let state: Option<String> = row.get(7)?;
+        let state: Option<String> = row.get(9)?;
         let charge = match state {
             Some(state) => {
-                let (quoted, charged, promo) = (row.get(8)?, row.get(9)?, row.get(10)?);
+                let (quoted, charged, promo) = (row.get(10)?, row.get(11)?, row.get(12)?);
                 let aside = if state == RESERVED { quoted } else { 0 };
                 Some((state, Costs { aside, charged, quoted, promo }))
             }
             None => None,
         };
-        let entries = Costs { aside: row.get(11)?, charged: row.get(12)?, quoted: row.get(13)?, promo: row.get(14)? };
-        found.rows.push(Mischarged { message_id: row.get(6)?, charge, entries });
+        let entries = Costs { aside: row.get(13)?, charged: row.get(14)?, quoted: row.get(15)?, promo: row.get(16)? };
+        found.rows.push(Mischarged { message_id: row.get(8)?, charge, entries });
     }
     Ok((found, together))
 }
 
-/// What a tenant's entries set aside for several messages together.
-pub async fn set_aside_together(tx: &mut Tx, tenant: TenantId) -> Result<Together, Error> {
-    let sql = "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT), CAST(COALESCE(SUM(CASE WHEN from_book = 'promotional' THEN amount ELSE 0 END), 0) AS BIGINT),
-            CAST(COALESCE(SUM(messages), 0) AS BIGINT) FROM credit_entries WHERE tenant_id = $1 AND messages IS NOT NULL";
+/// What a tenant's entries set aside for several messages together, and charged them.
+pub async fn moved_together(tx: &mut Tx, tenant: TenantId) -> Result<Together, Error> {
+    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN to_book = 'reserved' THEN amount ELSE 0 END), 0) AS BIGINT),
+            CAST(COALESCE(SUM(CASE WHEN from_book = 'promotional' THEN amount ELSE 0 END), 0) AS BIGINT),
+            CAST(COALESCE(SUM(CASE WHEN to_book = 'reserved' THEN messages ELSE 0 END), 0) AS BIGINT),
+            CAST(COALESCE(SUM(CASE WHEN to_book = 'revenue' THEN amount ELSE 0 END), 0) AS BIGINT),
+            CAST(COALESCE(SUM(CASE WHEN to_book = 'revenue' THEN messages ELSE 0 END), 0) AS BIGINT)
+        FROM credit_entries WHERE tenant_id = $1 AND messages IS NOT NULL";
     let Some(mut row) = tx.row(sql, &[&tenant]).await? else { return Ok(Together::default()) };
-    Ok(Together { amount: row.get(0)?, promo: row.get(1)?, messages: row.get(2)?, is_blurred: false })
+    let (charged, charges) = (row.get(3)?, row.get(4)?);
+    Ok(Together { amount: row.get(0)?, promo: row.get(1)?, messages: row.get(2)?, charged, charges, is_blurred: false })
 }
 
 /// The tenant's charges of messages that are not there, of those accepted since an instant.

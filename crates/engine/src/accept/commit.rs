@@ -3,7 +3,10 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use model::Status;
@@ -28,7 +31,10 @@ use crate::{
     contacts::links::Links,
     directory::{Account, Tenant},
     dispatch::{Dispatcher, Place},
-    money::{charge, ledger::Open, marks},
+    money::{
+        charge::{self, Spending},
+        marks,
+    },
     once::{self, Judged},
     plans::quota,
     render::Prepared,
@@ -122,17 +128,25 @@ async fn write_some(
     let places: Vec<Option<Place>> = chosen.iter().map(|index| place(engine, &items[*index], now)).collect();
     let held: Vec<bool> = places.iter().map(Option::is_some).collect();
     let worker = engine.worker;
-    let written = {
-        let (items, chosen) = (Arc::clone(&items), chosen.clone());
-        engine.ports.db.write(Scope::System, move |tx| {
+    let write = |may_wait: bool| {
+        let (items, chosen, held, ids) = (Arc::clone(&items), chosen.clone(), held.clone(), Arc::clone(&ids));
+        let is_outdated = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_outdated);
+        let written = engine.ports.db.write(Scope::System, move |tx| {
             Box::pin(async move {
                 let chosen: Vec<(&Item, bool)> =
                     chosen.iter().zip(held).map(|(index, is_held)| (&items[*index], is_held)).collect();
-                write_in(tx, &chosen, worker, &ids, now, shard).await
+                write_in(tx, &chosen, worker, &ids, (now, shard), may_wait.then_some(&*seen)).await
             })
-        })
+        });
+        (written, is_outdated)
     };
-    let committed = written.await?;
+    let (written, is_outdated) = write(true);
+    let committed = match written.await {
+        // Others spent the credit that was looked at: this time nobody else does.
+        Err(_) if is_outdated.load(Ordering::Relaxed) => write(false).0.await?,
+        written => written?,
+    };
     for ((index, place), committed) in chosen.iter().zip(places).zip(&committed) {
         let item = &items[*index];
         if let (Some(place), Some((account, content)), Committed::Done { has_left: true, contact, .. }) =
@@ -167,13 +181,14 @@ fn flight(m: &Message, account_id: AccountId, worker: WorkerId, now: Timestamp) 
     }
 }
 
+/// `is_outdated` is set when this has to be begun anew without it, because credit was looked at and spent by others since.
 async fn write_in(
     tx: &mut Tx,
     items: &[(&Item, bool)],
     worker: WorkerId,
     ids: &model::Ids,
-    now: Timestamp,
-    shard: i64,
+    (now, shard): (Timestamp, i64),
+    is_outdated: Option<&AtomicBool>,
 ) -> Result<Vec<Committed>, store::Error> {
     let version = tenants::version(tx).await?;
     let keys: Vec<(TenantId, &str)> = items
@@ -189,12 +204,14 @@ async fn write_in(
     let links = links(tx, items).await?;
     let linked: Vec<Vec<Cow<'_, Message>>> = items.iter().map(|(item, _)| linked(item, &links)).collect();
     let rulings = screened(tx, items, &linked, version, now).await?;
-    let billed = items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some());
-    let (mut ledgers, mut asides) =
-        (charge::lock(tx, billed.map(|(item, _)| item.tenant.id).collect(), now).await?, Vec::new());
-    let mut meters = quota::lock(tx, metered(items, &linked, version)).await?;
+    let metered = metered(items, &linked, version);
+    // Counters of plans come after ledgers, and who takes a step must not wait for one who waits for the ledger.
+    let may_wait = is_outdated.is_some() && metered.is_empty() && items.iter().all(|(item, _)| item.step.is_none());
+    let mut spending = Spending::begin(tx, needs(items, version), may_wait, now).await?;
+    let mut asides = Vec::new();
+    let mut meters = quota::lock(tx, metered).await?;
     let mut committed = Vec::with_capacity(items.len());
-    let (mut writes, mut answers) = (Writes::default(), Vec::new());
+    let (mut writes, mut answers, mut expired) = (Writes::default(), Vec::new(), Vec::new());
     for ((item, has_place), linked) in items.iter().zip(&linked) {
         let before = item.has_key.then(|| known.remove(&(item.answer.tenant, item.answer.key.clone()))).flatten();
         if let Some(before) = before {
@@ -204,7 +221,7 @@ async fn write_in(
                     committed.push(Committed::Known(before));
                     continue;
                 }
-                Ok(Judged::Expired) => idempotency::remove(tx, &before).await?,
+                Ok(Judged::Expired) => expired.push(before),
                 Err(error) => {
                     committed.push(Committed::Failed(error));
                     continue;
@@ -224,7 +241,7 @@ async fn write_in(
             item.messages.iter().zip(linked).filter(costs).map(|(planned, m)| (planned, &**m)).unzip();
         let afforded = meters.afford(&item.tenant, &counted).and_then(|taken| {
             let quoted = costing.iter().filter_map(|planned| planned.charge.as_ref());
-            let owed = charge::afford(ledgers.get(&item.tenant.id), &item.tenant, quoted)?;
+            let owed = charge::afford(spending.of(item.tenant.id), &item.tenant, quoted)?;
             Ok((taken, owed))
         });
         let (taken, mut owed) = match afforded {
@@ -240,8 +257,8 @@ async fn write_in(
             committed.push(Committed::Passed);
             continue;
         }
-        if let Some(open) = ledgers.get_mut(&item.tenant.id) {
-            open.reserve_all(&mut owed, now);
+        if spending.of(item.tenant.id).is_some() {
+            spending.reserve(item.tenant.id, &mut owed, now);
             asides.extend(owed.iter().map(|charge| (charge.message_id, charge.to_aside())));
         }
         for (kind, data) in meters.take(&item.tenant, taken) {
@@ -281,15 +298,26 @@ async fn write_in(
         }
         committed.push(Committed::Done { has_left, contact, body });
     }
-    tell_marks(items, &mut ledgers, &mut writes, now, ids);
-    charge::write(tx, ledgers).await?;
     // In the order of the messages, of which not all cost something.
     let mut asides = asides.into_iter().peekable();
     for m in &mut writes.new_messages {
         m.aside = asides.next_if(|(id, _)| *id == m.id).and_then(|(_, aside)| aside);
     }
+    let shared = writes.write_own(tx).await?;
+    if !spending.hold(tx, now).await? {
+        is_outdated.inspect(|is_outdated| is_outdated.store(true, Ordering::Relaxed));
+        return Err(store::Error::Conflict { detail: "credit was spent at the same time".to_owned() });
+    }
+    let told = tell_marks(items, &mut spending, now, ids);
+    spending.write(tx).await?;
     meters.write(tx).await?;
-    writes.write(tx, shard).await?;
+    shared.write(tx, shard).await?;
+    if let Some(told) = told {
+        told.write(tx, shard).await?;
+    }
+    for answered in &expired {
+        idempotency::remove(tx, answered).await?;
+    }
     let inserted = idempotency::insert_many(tx, &answers).await?;
     if inserted < answers.len() as u64 {
         // Another node was first with one of the keys: roll back, and find its answer on the second look.
@@ -313,20 +341,27 @@ fn metered<'a>(
     metered
 }
 
-/// Tells tenants whose credit these messages took below one of their marks.
-fn tell_marks(
-    items: &[(&Item, bool)],
-    ledgers: &mut BTreeMap<TenantId, Open>,
-    writes: &mut Writes,
-    now: Timestamp,
-    ids: &model::Ids,
-) {
-    for (id, open) in ledgers.iter_mut().filter(|(_, open)| open.has_changed()) {
-        let Some((item, _)) = items.iter().find(|(item, _)| item.tenant.id == *id) else { continue };
+/// What is to be set aside at most, by tenants that are billed, for items whose own plan still holds.
+fn needs(items: &[(&Item, bool)], version: i64) -> BTreeMap<TenantId, i64> {
+    let mut needs = BTreeMap::new();
+    for (item, _) in items.iter().filter(|(item, _)| item.version == version && item.tenant.billing.is_some()) {
+        let need = needs.entry(item.tenant.id).or_insert(0i64);
+        let quoted = item.messages.iter().filter_map(|planned| planned.charge.as_ref()).map(|charge| charge.quoted);
+        *need = quoted.fold(*need, i64::saturating_add);
+    }
+    needs
+}
+
+/// What tenants are told whose credit these messages took below one of their marks.
+fn tell_marks(items: &[(&Item, bool)], spending: &mut Spending, now: Timestamp, ids: &model::Ids) -> Option<Writes> {
+    let mut told = None;
+    for (id, open) in spending.changed() {
+        let Some((item, _)) = items.iter().find(|(item, _)| item.tenant.id == id) else { continue };
         for (kind, data) in marks::cross(&mut open.ledger) {
-            writes.event(&item.tenant, kind, data, now, ids);
+            told.get_or_insert_with(Writes::default).event(&item.tenant, kind, data, now, ids);
         }
     }
+    told
 }
 
 /// The contacts behind the addresses of messages that name none. Asks nothing for tenants without contacts.

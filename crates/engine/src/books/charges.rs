@@ -249,9 +249,9 @@ pub(super) async fn look(db: &Db, history: &History, ranges: &[MessageId], found
     Ok(())
 }
 
-/// What was set aside for messages together, by the entries, when the messages do not say the same. Messages are accepted while the ranges are read, so what seems to differ is counted once more in one snapshot.
+/// What was set aside for messages together, and charged, by the entries, when the messages do not say the same. Messages are accepted while the ranges are read, so what seems to differ is counted once more in one snapshot.
 async fn apart(db: &Db, tenant: TenantId, ranges: &[MessageId], told: Together) -> Result<Option<String>, Error> {
-    let set = read(db, tenant, move |tx| Box::pin(recounts::set_aside_together(tx, tenant))).await?;
+    let set = read(db, tenant, move |tx| Box::pin(recounts::moved_together(tx, tenant))).await?;
     if agree(&told, &set) {
         return Ok(None);
     }
@@ -262,15 +262,24 @@ async fn apart(db: &Db, tenant: TenantId, ranges: &[MessageId], told: Together) 
             for range in ranges.windows(2) {
                 told += recounts::mischarged(tx, tenant, (range[0], range[1]), 1).await?.1;
             }
-            Ok((told, recounts::set_aside_together(tx, tenant).await?))
+            Ok((told, recounts::moved_together(tx, tenant).await?))
         })
     });
     let (told, set) = again.await?;
     let differ = !agree(&told, &set);
     Ok(differ.then(|| {
         format!(
-            "entries set {} aside for several messages at once, {} of it promotional credit, in {} parts of a message; by the messages it is {}, {} and {}",
-            set.amount, set.promo, set.messages, told.amount, told.promo, told.messages
+            "entries set {} aside for several messages at once, {} of it promotional credit, in {} parts of a message, and charge {} for {}; by the messages it is {}, {} and {}, and {} for {}",
+            set.amount,
+            set.promo,
+            set.messages,
+            set.charged,
+            set.charges,
+            told.amount,
+            told.promo,
+            told.messages,
+            told.charged,
+            told.charges
         )
     }))
 }
@@ -280,5 +289,5 @@ fn agree(told: &Together, set: &Together) -> bool {
         true => told.promo <= set.promo,
         false => (told.promo, told.messages) == (set.promo, set.messages),
     };
-    told.amount == set.amount && is_like
+    (told.amount, told.charged, told.charges) == (set.amount, set.charged, set.charges) && is_like
 }

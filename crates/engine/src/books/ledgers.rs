@@ -172,7 +172,8 @@ fn misplaced(entry: &Entry) -> Option<String> {
         // What an invoice evens out by itself nobody asked for.
         kind => !named.0 && named.1 && (named.2 || kind == "purchase"),
     };
-    if entry.messages.is_some_and(|messages| messages < 2 || entry.kind != "reserve") {
+    let is_together = entry.kind == "reserve" || (entry.kind == "settle" && entry.from_book == "reserved");
+    if entry.messages.is_some_and(|messages| messages < 2 || !is_together) {
         return Some(format!("a {} is said to be because of {:?} messages", entry.kind, entry.messages));
     }
     (!is_named).then(|| format!("a {} does not name what it has to: a message, or who made it and why", entry.kind))

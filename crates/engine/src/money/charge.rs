@@ -9,8 +9,8 @@ use std::{
 use connectors::Pricing;
 use model::{Channel, MessageId, Money, Status, TenantId, Timestamp};
 use store::{
-    Tx, charge_counters,
-    credits::{self, Charge},
+    Dialect, Tx, charge_counters,
+    credits::{self, Charge, Ledger},
     fallbacks::FormerRoute,
     messages::Message,
 };
@@ -52,6 +52,7 @@ pub(crate) fn quote(tenant: &Tenant, m: &mut Message, category: Option<Category>
     let Some(price) = price(tenant, m, category).transpose()? else { return Ok(None) };
     let mut charge = Charge::new(m.tenant_id, m.id, RESERVED);
     ledger::quote(&mut charge, &price, category.map_or("", Category::as_str), m.segments);
+    charge.is_first = true;
     m.cost_micros = Some(charge.quoted);
     m.cost_currency = tenant.billing.as_ref().map(|billing| billing.currency.clone());
     Ok(Some(charge))
@@ -84,6 +85,91 @@ pub(super) async fn begin(tx: &mut Tx, ledger: credits::Ledger, now: Timestamp) 
     Ok(open)
 }
 
+/// What tenants that are about to accept can spend. Transactions of one tenant wait for each other at its ledger, so where there is clearly enough it is looked at first, and held from
+/// [`Spending::hold`] on only: what is written of the messages before waits for nobody.
+pub(crate) struct Spending {
+    ledgers: BTreeMap<TenantId, Open>,
+    is_held: bool,
+    /// What was set aside together, to be done again once the ledgers are held.
+    reserved: Vec<(TenantId, Vec<Charge>)>,
+}
+
+impl Spending {
+    /// `needs`: the tenants, and what they need at most. `may_wait` says whether ledgers may be held later than what else the transaction locks for so many of them.
+    pub(crate) async fn begin(
+        tx: &mut Tx,
+        needs: BTreeMap<TenantId, i64>,
+        may_wait: bool,
+        now: Timestamp,
+    ) -> Result<Self, store::Error> {
+        if may_wait && waits(tx) {
+            let mut ledgers = BTreeMap::new();
+            for (tenant, need) in &needs {
+                let Some(ledger) = credits::find(tx, *tenant).await? else { continue };
+                let open = Open::new(ledger);
+                // Of what promotional credit pays nobody can speak beforehand: it may end.
+                let is_plain = open.ledger.promo == 0 && open.ledger.granted == 0;
+                if !is_plain || *need > open.spendable() {
+                    break;
+                }
+                ledgers.insert(*tenant, open);
+            }
+            if ledgers.len() == needs.len() {
+                return Ok(Self { ledgers, is_held: false, reserved: Vec::new() });
+            }
+        }
+        let ledgers = lock(tx, needs.into_keys().collect(), now).await?;
+        Ok(Self { ledgers, is_held: true, reserved: Vec::new() })
+    }
+
+    /// The ledger of a tenant that is billed.
+    pub(crate) fn of(&self, tenant: TenantId) -> Option<&Open> {
+        self.ledgers.get(&tenant)
+    }
+
+    /// Sets prices aside together.
+    pub(crate) fn reserve(&mut self, tenant: TenantId, charges: &mut [Charge], now: Timestamp) {
+        let Some(open) = self.ledgers.get_mut(&tenant) else { return };
+        open.reserve_all(charges, now);
+        if !self.is_held {
+            self.reserved.push((tenant, charges.to_vec()));
+        }
+    }
+
+    /// Holds the ledgers to the end of the transaction. False when what was set aside is not so any more, because others spent credit meanwhile: all has to be done anew, with the ledgers held.
+    pub(crate) async fn hold(&mut self, tx: &mut Tx, now: Timestamp) -> Result<bool, store::Error> {
+        if self.is_held {
+            return Ok(true);
+        }
+        self.is_held = true;
+        self.ledgers = lock(tx, self.reserved.iter().map(|(tenant, _)| *tenant).collect(), now).await?;
+        for (tenant, charges) in &self.reserved {
+            let Some(open) = self.ledgers.get_mut(tenant) else { return Ok(false) };
+            let mut again = charges.clone();
+            open.reserve_all(&mut again, now);
+            if again != *charges {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The ledgers in which something was moved.
+    pub(crate) fn changed(&mut self) -> impl Iterator<Item = (TenantId, &mut Open)> {
+        self.ledgers.iter_mut().filter(|(_, open)| open.has_changed()).map(|(tenant, open)| (*tenant, open))
+    }
+
+    /// Writes what was moved.
+    pub(crate) async fn write(self, tx: &mut Tx) -> Result<(), store::Error> {
+        write(tx, self.ledgers).await
+    }
+}
+
+/// True where transactions run beside each other and wait for rows: not on SQLite, which writes one at a time.
+fn waits(tx: &Tx) -> bool {
+    tx.dialect() == Dialect::Postgres
+}
+
 /// The charges of messages about to be accepted, or the refusal when the credit does not reach for all of them.
 pub(crate) fn afford<'a>(
     open: Option<&Open>,
@@ -113,7 +199,8 @@ pub(super) fn short(need: i64, available: i64, currency: &str, remedy: &str) -> 
 
 /// Writes what was moved.
 pub(crate) async fn write(tx: &mut Tx, open: impl IntoIterator<Item = (TenantId, Open)>) -> Result<(), store::Error> {
-    for (tenant, open) in open {
+    for (tenant, mut open) in open {
+        open.close();
         if open.has_changed() {
             credits::put(tx, tenant, &open.ledger).await?;
             credits::insert_entries(tx, &open.entries).await?;
@@ -263,44 +350,151 @@ pub(crate) struct Settled {
     pub ways: BTreeMap<(MessageId, u32), Charge>,
 }
 
-/// Charges messages that were sent and gives back the price of those that will not be.
-pub(crate) async fn settle(tx: &mut Tx, outcomes: &BTreeMap<TenantId, Vec<Outcome>>) -> Result<Settled, store::Error> {
+/// Charges messages that were sent and gives back the price of those that will not be, in two steps. A tenant's transactions wait for each other at its ledger. So where what becomes of all prices
+/// follows from what is set aside for them ([`ledger::is_foreseen`]), it is held from [`Settling::finish`] on only, and what is written of messages meanwhile waits for nobody.
+pub(crate) struct Settling<'a> {
+    outcomes: &'a BTreeMap<TenantId, Vec<Outcome>>,
+    /// What the messages cost before, while their ledgers are not held yet.
+    before: Option<Vec<Charge>>,
+    ledgers: BTreeMap<TenantId, Open>,
+    moved: Moved,
+}
+
+/// What outcomes came to.
+#[derive(Default)]
+struct Moved {
+    /// In the order of their messages.
+    charges: Vec<Changed>,
+    ways: BTreeMap<(MessageId, u32), Charge>,
+    sums: BTreeMap<charge_counters::Key, charge_counters::Counts>,
+}
+
+/// A charge something became of.
+#[derive(PartialEq, Eq)]
+struct Changed {
+    charge: Charge,
+    /// There is no row of it yet.
+    is_first: bool,
+    is_changed: bool,
+}
+
+impl Changed {
+    /// True when it is to be written. What is only set aside stands in its message's row; what ways it left were charged does not.
+    fn is_charge(&self) -> bool {
+        self.is_changed && (self.charge.state != RESERVED || self.charge.charged != 0)
+    }
+}
+
+impl<'a> Settling<'a> {
+    /// Works out what messages cost.
+    pub(crate) async fn begin(
+        tx: &mut Tx,
+        outcomes: &'a BTreeMap<TenantId, Vec<Outcome>>,
+    ) -> Result<Self, store::Error> {
+        let mut settling = Self { outcomes, before: None, ledgers: BTreeMap::new(), moved: Moved::default() };
+        if let Some(charges) = if waits(tx) { foreseen(outcomes)? } else { None } {
+            let scratch =
+                |tenant: &TenantId| (*tenant, Open::new(Ledger::empty(*tenant, "", "", Timestamp::from_micros(0))));
+            settling.moved = act(outcomes, charges.clone(), &mut outcomes.keys().map(scratch).collect())?;
+            settling.before = Some(charges);
+        } else {
+            settling.ledgers = held(tx, outcomes).await?;
+            let is_held = |tenant: &TenantId| settling.ledgers.contains_key(tenant);
+            let charges = before(tx, outcomes.iter().filter(|(tenant, _)| is_held(tenant))).await?;
+            settling.moved = act(outcomes, charges, &mut settling.ledgers)?;
+        }
+        Ok(settling)
+    }
+
+    /// What messages cost now.
+    pub(crate) fn settled(&self) -> Settled {
+        let charges = || self.moved.charges.iter().map(|changed| &changed.charge);
+        let aside = |charge: &Charge| charge.to_aside().map(|aside| (charge.tenant_id, charge.message_id, aside));
+        Settled {
+            costs: charges().map(|charge| (charge.message_id, shown(charge))).collect(),
+            asides: charges().filter_map(aside).collect(),
+            ways: self.moved.ways.clone(),
+        }
+    }
+
+    /// Writes what was charged and given back, and moves it. What else all transactions of a tenant write to comes after this, so that two of them do not wait for each other.
+    pub(crate) async fn finish(self, tx: &mut Tx) -> Result<(), store::Error> {
+        let Self { outcomes, before, mut ledgers, mut moved } = self;
+        let written = moved.charges.iter().filter(|changed| changed.is_charge());
+        let (first, again): (Vec<_>, Vec<_>) = written.partition(|changed| changed.is_first);
+        credits::insert_charges(tx, first.into_iter().map(|changed| &changed.charge)).await?;
+        credits::put_charges(tx, again.into_iter().map(|changed| &changed.charge)).await?;
+        if let Some(before) = before {
+            ledgers = held(tx, outcomes).await?;
+            let again = act(outcomes, before, &mut ledgers)?;
+            debug_assert!(ledgers.len() < outcomes.len() || again.charges == moved.charges, "foreseen otherwise");
+            moved = again;
+        }
+        charge_counters::add_many(tx, &moved.sums).await?;
+        write(tx, ledgers).await
+    }
+}
+
+/// The ledgers of the tenants whose messages something became of.
+async fn held(
+    tx: &mut Tx,
+    outcomes: &BTreeMap<TenantId, Vec<Outcome>>,
+) -> Result<BTreeMap<TenantId, Open>, store::Error> {
     let Some(now) = outcomes.values().flatten().map(|outcome| outcome.fact.at()).max() else {
-        return Ok(Settled::default());
+        return Ok(BTreeMap::new());
     };
-    let mut ledgers = lock(tx, outcomes.keys().copied().collect(), now).await?;
-    let mut charges = before(tx, outcomes.iter().filter(|(tenant, _)| ledgers.contains_key(tenant))).await?;
-    let mut changed = vec![false; charges.len()];
-    let mut ways = BTreeMap::new();
-    let mut sums: BTreeMap<charge_counters::Key, charge_counters::Counts> = BTreeMap::new();
+    lock(tx, outcomes.keys().copied().collect(), now).await
+}
+
+/// What is set aside for the messages, in their order, when nothing but that says what becomes of it.
+fn foreseen(outcomes: &BTreeMap<TenantId, Vec<Outcome>>) -> Result<Option<Vec<Charge>>, store::Error> {
+    let mut charges = Vec::new();
+    for (tenant, outcomes) in outcomes {
+        for outcome in outcomes {
+            let Some(aside) = &outcome.aside else { return Ok(None) };
+            let charge = Charge::of_aside(*tenant, outcome.id, aside)?;
+            let is_foreseen = match &outcome.fact {
+                Fact::Sent { segments, .. } => ledger::is_foreseen(&charge, *segments),
+                Fact::Over { .. } => true,
+                Fact::Told { .. } | Fact::Moved { .. } | Fact::Late { .. } => false,
+            };
+            if !is_foreseen {
+                return Ok(None);
+            }
+            charges.push(charge);
+        }
+    }
+    charges.sort_unstable_by_key(|charge| charge.message_id);
+    let is_apart = charges.windows(2).all(|pair| pair[0].message_id != pair[1].message_id);
+    Ok(Some(charges).filter(|_| is_apart))
+}
+
+/// Moves what follows from outcomes in ledgers that are held, of messages that cost so much before.
+fn act(
+    outcomes: &BTreeMap<TenantId, Vec<Outcome>>,
+    charges: Vec<Charge>,
+    ledgers: &mut BTreeMap<TenantId, Open>,
+) -> Result<Moved, store::Error> {
+    let unchanged = |charge: Charge| Changed { is_first: charge.is_first, is_changed: false, charge };
+    let mut moved = Moved { charges: charges.into_iter().map(unchanged).collect(), ..Moved::default() };
     for (tenant, outcomes) in outcomes {
         let Some(open) = ledgers.get_mut(tenant) else { continue };
         for outcome in outcomes {
-            let Ok(at) = charges.binary_search_by_key(&outcome.id, |charge| charge.message_id) else { continue };
-            let charge = &mut charges[at];
+            let found = moved.charges.binary_search_by_key(&outcome.id, |changed| changed.charge.message_id);
+            let Ok(at) = found else { continue };
+            let Changed { charge, is_changed, .. } = &mut moved.charges[at];
             let (charged, was_settled) = (charge.charged, charge.state == SETTLED);
-            changed[at] |= apply(open, charge, &mut ways, &outcome.fact)?;
+            *is_changed |= apply(open, charge, &mut moved.ways, &outcome.fact)?;
             let counts = charge_counters::Counts {
                 messages: i64::from(!was_settled && charge.state == SETTLED),
                 charged: charge.charged - charged,
             };
             if counts != charge_counters::Counts::default() {
-                *sums.entry(outcome.place.clone()).or_default() += counts;
+                *moved.sums.entry(outcome.place.clone()).or_default() += counts;
             }
         }
     }
-    charge_counters::add_many(tx, &sums).await?;
-    write(tx, ledgers).await?;
-    // What is only set aside stands in its message's row; what ways it left were charged does not.
-    let is_charge = |charge: &Charge| charge.state != RESERVED || charge.charged != 0;
-    let ended = charges.iter().zip(&changed).filter(|(charge, is_changed)| **is_changed && is_charge(charge));
-    credits::put_charges(tx, ended.map(|(charge, _)| charge)).await?;
-    let aside = |charge: &Charge| charge.to_aside().map(|aside| (charge.tenant_id, charge.message_id, aside));
-    Ok(Settled {
-        costs: charges.iter().map(|charge| (charge.message_id, shown(charge))).collect(),
-        asides: charges.iter().filter_map(aside).collect(),
-        ways,
-    })
+    Ok(moved)
 }
 
 /// What messages cost before, in their order: set aside as their rows said, or charged or given back.

@@ -68,8 +68,18 @@ pub struct Open {
     /// Its promotional credit, what ends first first. Their rests come to the ledger's promotional credit.
     pub grants: Vec<Grant>,
     remainder_before: i64,
+    /// Messages that were charged just what was set aside for them, of which no entry speaks yet.
+    even: Option<Even>,
     /// What the grants had left when they were read, by their numbers.
     rests_before: BTreeMap<i64, i64>,
+}
+
+/// What is charged by one entry.
+struct Even {
+    first: MessageId,
+    messages: i64,
+    amount: i64,
+    at: Timestamp,
 }
 
 /// Why a movement is made.
@@ -127,6 +137,7 @@ impl Open {
             remainder_before: ledger.remainder,
             ledger,
             entries: Vec::new(),
+            even: None,
             grants: Vec::new(),
             rests_before: BTreeMap::new(),
         }
@@ -144,7 +155,7 @@ impl Open {
         self.grants.iter().filter(is_changed).cloned().collect()
     }
 
-    /// True when there is something to be written.
+    /// True when there is something to be written, after [`Open::close`].
     pub const fn has_changed(&self) -> bool {
         !self.entries.is_empty() || self.remainder_before != self.ledger.remainder
     }
@@ -163,6 +174,22 @@ impl Open {
             BillingMode::Prepaid => self.ledger.available.max(0),
             BillingMode::None | BillingMode::Postpaid => i64::MAX,
         }
+    }
+
+    /// Makes the entry of messages that were charged together: before what concerns one of them once more, and before the ledger is written.
+    pub fn close(&mut self) {
+        if let Some(Even { first, messages, amount, at }) = self.even.take() {
+            self.post(Book::Reserved, Book::Revenue, amount, Cause::message("settle", first, at));
+            if let Some(entry) = self.entries.last_mut() {
+                entry.messages = (messages > 1).then_some(messages);
+            }
+        }
+    }
+
+    /// Charges a message what is set aside for it, by one entry with others of this transaction.
+    fn charge_even(&mut self, id: MessageId, amount: i64, at: Timestamp) {
+        let even = self.even.get_or_insert(Even { first: id, messages: 0, amount: 0, at });
+        (even.messages, even.amount, even.at) = (even.messages + 1, even.amount + amount, even.at.max(at));
     }
 
     /// Moves an amount, which is positive, and notes it; nothing for 0. Promotional credit moves by [`Open::spend`] and [`Open::give_back`], which keep its grants.
@@ -300,8 +327,10 @@ impl Open {
     }
 
     /// A message was sent, and this is what the provider says of it: pays it, or puts right what was paid as far as that makes a difference. A message whose price was given back is charged
-    /// after all, as far as credit reaches.
+    /// after all, as far as credit reaches. Those that are charged just what was set aside for them, as nearly all are, are so by one entry for all of a transaction, which names the first of them and
+    /// says how many they are; what each was charged, the charges say.
     pub fn settle(&mut self, charge: &mut Charge, told: &Told, at: Timestamp) {
+        charge.is_first = false;
         let is_settled = charge.state == SETTLED;
         let before = if is_settled { self.exact(charge) } else { 0 };
         let paid = charge.charged - charge.charged_before;
@@ -317,6 +346,7 @@ impl Open {
         };
         let cause = |kind| Cause::message(kind, charge.message_id, at);
         if is_settled {
+            self.close();
             if due > 0 {
                 let more = due.min(self.spendable());
                 charge.promo += self.spend(Book::Revenue, more, &cause("correct"));
@@ -333,6 +363,11 @@ impl Open {
         let (aside, aside_promo) = if charge.state == RESERVED { (charge.quoted, charge.promo) } else { (0, 0) };
         let from_aside = due.min(aside);
         let promo = aside_promo.min(from_aside);
+        if due == aside && due > 0 && charge.charged_before == 0 {
+            self.charge_even(charge.message_id, due, at);
+            (charge.charged, charge.state) = (due, Cow::Borrowed(SETTLED));
+            return;
+        }
         self.post(Book::Reserved, Book::Revenue, from_aside, cause("settle"));
         self.give_back(Book::Reserved, aside - from_aside, aside_promo - promo, &cause("release"));
         let more = (due - from_aside).min(self.spendable());
@@ -350,7 +385,7 @@ impl Open {
                 charge.promo,
                 &Cause::message("release", charge.message_id, at),
             );
-            charge.promo = 0;
+            (charge.promo, charge.is_first) = (0, false);
             charge.state = Cow::Borrowed(RELEASED);
         }
     }
@@ -365,6 +400,7 @@ impl Open {
         segments: Option<u32>,
         at: Timestamp,
     ) -> Option<Charge> {
+        self.close();
         self.release(charge, at);
         let charged = charge.charged - charge.charged_before;
         let left = (charge.state == SETTLED).then(|| Charge { charged, charged_before: 0, ..charge.clone() });
@@ -390,13 +426,23 @@ impl Open {
     }
 
     /// Whole millionths of what a message costs more or less than before, and of what was carried; what is left over is carried on. A message gives back no more than it `paid`, and what is too
-    /// much then is less to be charged of the next.
+    /// much then is less to be charged of the next with fractions: what is whole is charged, or given back, as it is.
     fn carry(&mut self, parts: i128, paid: i64) -> i64 {
+        if parts % PARTS == 0 && parts / PARTS >= -i128::from(paid) {
+            return i64::try_from(parts / PARTS).unwrap_or(i64::MAX);
+        }
         let sum = parts + i128::from(self.ledger.remainder);
         let due = sum.div_euclid(PARTS).max(-i128::from(paid));
         self.ledger.remainder = i64::try_from(sum - due * PARTS).expect("parts of a millionth are few");
         i64::try_from(due).unwrap_or(i64::MAX)
     }
+}
+
+/// True when what a message that was sent in so many parts is charged follows from what is set aside for it alone: there is enough, and nothing of a millionth to be carried. It is the same then whatever
+/// its ledger says.
+pub fn is_foreseen(charge: &Charge, segments: Option<u32>) -> bool {
+    let exact = Price::of_charge(charge).exact(segments.or(u32::try_from(charge.units).ok()), None);
+    charge.reported.is_none() && exact % PARTS == 0 && exact <= i128::from(charge.quoted) * PARTS
 }
 
 /// Writes what a message of a kind costs into a charge.

@@ -103,6 +103,20 @@ testkit::both! {
         assert_eq!(books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     }
 
+    async fn messages_that_end_at_once_are_charged_together(db: TestDb) {
+        let stage = prepaid(&db, 1_000).await;
+        let messages: Vec<_> = (0..20).map(|number| sms(&format!("+155501000{number:02}"))).collect();
+        stage.engine.send_batch(&stage.caller, json!({"messages": messages}).to_string().as_bytes(), None).await.unwrap();
+        join_all(engine::dispatch::exchanges(&stage.engine).await.unwrap()).await;
+        stage.pass(60_000).await;
+        assert_eq!(balance(&stage).await, (800, 0, 200));
+        let entries = credits::entries(stage.engine.parts(), &stage.caller, Some(100), None).await.unwrap().data;
+        let settled: Vec<_> = entries.iter().filter(|e| e.kind == "settle").map(|e| (e.amount.amount_micros, e.messages.unwrap())).collect();
+        assert!(settled.len() < 20 && settled.iter().all(|(amount, messages)| *amount == 10 * messages), "{settled:?}");
+        assert_eq!(settled.iter().map(|(_, messages)| messages).sum::<i64>(), 20);
+        assert_eq!(books::verify(&stage.world.ports.db).await.unwrap().differences, []);
+    }
+
     async fn what_was_sent_has_at_least_one_part_whatever_its_provider_says(db: TestDb) {
         let answer = r#"{"id": "e8077d803532c0b5937c639b60216938", "recipients": {"items": [{"status": "sent", "messagePartCount": 0}]}}"#;
         let stage = Stage::in_world(World::answering(&db, move |_| http_answer(201, answer))).await;

@@ -597,7 +597,7 @@ testkit::both! {
         let told = crate::setting::column(&db, "SELECT data FROM events WHERE type = 'ledger.difference'").await;
         assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["count"], 131);
         run(&db, vec!["UPDATE message_charges SET units = units - 1".to_owned()]).await.unwrap();
-        run(&db, vec!["DELETE FROM credit_entries WHERE kind = 'settle'".to_owned()]).await.unwrap();
+        run(&db, vec!["UPDATE credit_entries SET amount = amount + 1 WHERE kind = 'settle'".to_owned()]).await.unwrap();
         let verified = verify(&db).await;
         assert!(verified.more.iter().any(|more| more.kind == "charge" && more.count == 30), "{:?}", verified.more);
     }

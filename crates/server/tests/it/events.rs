@@ -90,6 +90,12 @@ impl Events {
     /// Waits until so many different messages were sent. Any other end of a message fails the test.
     #[track_caller]
     pub fn until_sent(&mut self, count: usize) {
+        self.until_sent_or(count, |event| panic!("{event:?} before {count} were sent"));
+    }
+
+    /// Waits until so many different messages were sent. `other` is given what else becomes of messages.
+    #[track_caller]
+    pub fn until_sent_or(&mut self, count: usize, mut other: impl FnMut(&Event)) {
         let mut sent = BTreeSet::new();
         while sent.len() < count {
             let event = self.next();
@@ -98,7 +104,7 @@ impl Events {
                     assert!(sent.insert(event.about["id"].as_str().unwrap().to_owned()), "sent twice: {event:?}")
                 }
                 "message.accepted" => {}
-                _ => panic!("{event:?} after {} of {count} were sent", sent.len()),
+                _ => other(&event),
             }
         }
     }

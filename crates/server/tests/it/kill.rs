@@ -1,7 +1,7 @@
 //! `kill -9` while messages flow: the process is killed at random moments, twenty times on each database, and started again, while clients go on posting
 //! and the providers' receivers keep count.
 //!
-//! The laws: every message that was answered 202 reaches its receiver; none arrives twice unless its timeline tells of an attempt whose end is unknown;
+//! The laws: every message that was answered 202 reaches its receiver, if need be after a person tried again what was under way at five kills; none arrives twice unless its timeline tells of an attempt whose end is unknown;
 //! a request that is repeated after a crash is answered as before; usage equals the count; nothing stays queued. A failure names the seed.
 //!
 //! How many messages there are is up to `TIDINGS_TEST_KILL_MESSAGES`, and `TIDINGS_TEST_SEED` changes the moments. The full measure, with a release
@@ -17,7 +17,11 @@ use std::env;
 use model::Ids;
 use rustix::process::Signal;
 
-use crate::{feed::Feed, house::House};
+use crate::{
+    feed::Feed,
+    house::{House, TRIES, message},
+    http::Client,
+};
 
 const ROUNDS: u64 = 20;
 /// Messages in all, unless the environment says otherwise: enough for a hundred per round and few enough for every day.
@@ -67,4 +71,27 @@ testkit::both! {
         house.settle(&server, &accepted);
         assert_eq!(house.sink.count(), arrivals, "a repeated request sends nothing");
     }
+}
+
+#[test]
+fn what_was_under_way_at_a_kill_in_each_of_its_tries_waits_for_a_person() {
+    testkit::on_sqlite(async |db| {
+        let db = testkit::on_disk(db).await;
+        let house = House::on(&db);
+        house.sink.hold_mail(true);
+        let server = house.serve();
+        // Odd numbers are mails.
+        let accepted = Client::new(server.url(), &house.key).post("/v1/messages", &message(1));
+        let accepted = [(1, accepted["id"].as_str().unwrap().to_owned())].into();
+        house.sink.wait(1);
+        server.stop(Signal::KILL);
+        for tries in 2..=TRIES {
+            let server = house.serve();
+            house.sink.wait(tries as usize);
+            server.stop(Signal::KILL);
+        }
+        house.sink.hold_mail(false);
+        let (twice, unknown) = house.settle(&house.serve(), &accepted);
+        assert_eq!((house.sink.count() as u64, twice, unknown as u64), (TRIES + 1, 1, TRIES));
+    });
 }

@@ -99,7 +99,7 @@ testkit::both! {
         }
         let server = house.serve();
         let id = campaign.unwrap();
-        Events::from_the_beginning(server.url(), &house.key, "message.*").until_sent(recipients as usize);
+        house.until_sent(&server, "message.*", recipients as usize);
         let done = Events::from_the_beginning(server.url(), &house.key, "campaign.sent").until("campaign.sent", &id);
         assert_eq!((&done["recipients"], &done["accepted"], &done["excluded"]), (&json!(recipients), &json!(recipients), &json!(0)));
         let mut client = Client::new(server.url(), &house.key);

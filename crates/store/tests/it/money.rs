@@ -81,6 +81,7 @@ fn charge(tenant_id: TenantId, message: u128, quoted: i64) -> Charge {
         quoted,
         promo: 1,
         charged_before: 0,
+        is_first: false,
         charged: 0,
         state: "settled".into(),
     }
@@ -169,10 +170,16 @@ testkit::both! {
         let id = MessageId::from_ulid(2);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[(ACME, id), (OTHER, id)]).await?), [expected]);
         assert_eq!(write!(db, |tx| credits::charges(tx, &[]).await?), []);
+        let new = charge(OTHER, 3, 7);
+        let given = [new.clone()];
+        write!(db, |tx| credits::insert_charges(tx, &given).await?);
+        assert_eq!(write!(db, |tx| credits::charges(tx, &[(OTHER, MessageId::from_ulid(3))]).await?), [charge(OTHER, 3, 7)]);
+        let twice = db.write(Scope::System, |tx| Box::pin(async move { credits::insert_charges(tx, &[new]).await }));
+        assert!(twice.await.is_err(), "there is a row of it");
     }
 
     async fn what_is_set_aside_stands_with_its_message(db: TestDb) {
-        let aside = Charge { state: RESERVED.into(), charged_before: 4, charged: 4, ..charge(ACME, 1, 10) };
+        let aside = Charge { state: RESERVED.into(), is_first: true, charged_before: 4, charged: 4, ..charge(ACME, 1, 10) };
         let moved = Charge { promo: 0, quoted: 7, ..aside.clone() };
         let sms = |id: u128, cost: i64, aside: Option<String>| Message {
             cost_micros: Some(cost), aside,
@@ -272,6 +279,7 @@ fn what_was_set_aside_before_an_upgrade_still_is() {
             reported_currency: Some("EUR".to_owned()),
             quoted: 9,
             charged_before: 6,
+            is_first: false,
             charged: 6,
             ..plain
         };

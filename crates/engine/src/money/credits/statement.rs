@@ -50,7 +50,8 @@ pub struct CreditEntry {
     pub promotional_after_micros: i64,
     /// Because of which message; of several, the first.
     pub message_id: Option<String>,
-    /// Of how many messages: more than one where those of a batch or campaign were accepted together, whose prices are set aside by one movement. `null` where it is not because of a message.
+    /// Of how many messages: more than one where several were accepted together, whose prices are set aside by one movement, or sent at about the same time and charged just that. `null` where it is not
+    /// because of a message.
     #[schema(minimum = 1)]
     pub messages: Option<i64>,
     /// The operator's reference or reason.

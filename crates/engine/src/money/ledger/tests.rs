@@ -54,6 +54,7 @@ fn played(mode: &str, bought: i64, act: impl Fn(&mut Open, &mut Charge)) -> (i64
     let (mut open, mut charge) = (open(mode, bought), charge(&per_segment(10), 2));
     open.reserve(&mut charge, Timestamp::from_seconds(2));
     act(&mut open, &mut charge);
+    open.close();
     check(&open);
     (open.ledger.available, open.ledger.reserved, open.ledger.revenue)
 }
@@ -197,6 +198,7 @@ fn a_thousand_mails_cost_what_a_thousand_mails_cost() {
         let mut charge = charge(&price, 0);
         open.reserve(&mut charge, NOW);
         open.settle(&mut charge, &Told::default(), NOW);
+        open.close();
         assert_eq!(open.ledger.revenue, 401 * number / 1_000);
     }
     assert_eq!((open.ledger.revenue, open.ledger.remainder, open.ledger.reserved), (401, 0, 0));
@@ -210,12 +212,19 @@ fn what_was_carried_to_another_message_comes_back_with_the_next() {
     for charge in &mut sent {
         open.settle(charge, &Told::default(), NOW);
     }
+    open.close();
     assert_eq!((open.ledger.revenue, open.ledger.remainder), (1, 2_000_000), "the third paid for all");
     let free = Told { kind: Some((per_segment(0), Category::Service)), ..Told::default() };
     open.settle(&mut sent[0], &free, NOW);
     assert_eq!((open.ledger.revenue, open.ledger.remainder), (1, -2_000_000), "0.8 are due, 1 was paid");
+    // What is whole is charged and given back as it is.
+    let mut whole = charge(&per_segment(10), 2);
+    open.settle(&mut whole, &in_parts(2), NOW);
+    open.settle(&mut whole, &in_parts(1), NOW);
+    assert_eq!((whole.charged, open.ledger.revenue, open.ledger.remainder), (10, 11, -2_000_000));
     open.settle(&mut charge(&price, 0), &Told::default(), NOW);
-    assert_eq!((open.ledger.revenue, open.ledger.remainder), (1, 2_000_000));
+    open.close();
+    assert_eq!((open.ledger.revenue, open.ledger.remainder), (11, 2_000_000));
     check(&open);
 }
 
@@ -343,6 +352,45 @@ fn messages_that_are_accepted_together_are_set_aside_for_by_one_entry_of_each_bo
     assert_eq!((open.entries.len(), last.message_id.map(MessageId::ulid), last.messages), (5, Some(9), None));
 }
 
+#[test]
+fn messages_that_are_charged_what_was_set_aside_for_them_are_so_by_one_entry() {
+    let mut open = open("prepaid", 100);
+    let of = |number: u128| {
+        let mut charge = charge(&per_segment(10), 1);
+        charge.message_id = MessageId::from_ulid(number);
+        charge
+    };
+    let mut charges = [of(3), of(4), of(5), of(6)];
+    open.reserve_all(&mut charges, NOW);
+    let at = Timestamp::from_seconds(3);
+    // The second was sent in more parts: a movement of its own, for what is set aside and for what is more. The last is put right at once.
+    for (charge, segments) in charges.iter_mut().zip([1, 2, 1, 1]) {
+        open.settle(charge, &in_parts(segments), at);
+    }
+    open.settle(&mut charges[3], &in_parts(2), at);
+    let more = open.move_on(&mut charges[0], &per_segment(7), "", None, at);
+    assert_eq!(more.map(|way| way.charged), Some(10));
+    open.settle(&mut charges[0], &Told::default(), at);
+    open.close();
+    open.close();
+    check(&open);
+    let kinds = ["settle", "correct"];
+    let made: Vec<_> = open.entries.iter().filter(|e| kinds.contains(&&*e.kind)).collect();
+    let made: Vec<_> =
+        made.iter().map(|e| (&*e.kind, e.amount, e.message_id.map(MessageId::ulid), e.messages)).collect();
+    assert_eq!(
+        made,
+        [
+            ("settle", 10, Some(4), None),
+            ("settle", 10, Some(4), None),
+            ("settle", 30, Some(3), Some(3)),
+            ("correct", 10, Some(6), None),
+            ("settle", 7, Some(3), None),
+        ]
+    );
+    assert_eq!((open.ledger.available, open.ledger.reserved, open.ledger.revenue), (33, 0, 67));
+}
+
 proptest! {
     #[test]
     fn books_add_up_and_prepaid_credit_is_never_overdrawn(
@@ -395,7 +443,10 @@ proptest! {
                     let told = Told { kind: Some((price(unit), Category::Utility)), ..Told::default() };
                     if charge.state == SETTLED { open.settle(charge, &told, at) } else { told.note(charge) }
                 },
-                Move::Pass(seconds) => now += seconds,
+                Move::Pass(seconds) => {
+                    now += seconds;
+                    open.close();
+                }
             }
             let l = &open.ledger;
             prop_assert!((l.available >= 0 || !is_prepaid) && l.promo >= 0 && l.reserved >= 0 && l.revenue >= 0, "{:?}", l);
@@ -406,11 +457,13 @@ proptest! {
                 prop_assert_eq!(charge.charged_before, ways.sum::<i64>());
             }
             let set_aside: i64 = charges.iter().filter(|charge| charge.state == RESERVED).map(|charge| charge.quoted).sum();
-            prop_assert_eq!((l.reserved, l.revenue), (set_aside, charges.iter().map(|charge| charge.charged).sum::<i64>()));
+            // What was charged together is moved once the entry of it is made.
+            let even = open.even.as_ref().map_or(0, |even| even.amount);
+            prop_assert_eq!((l.reserved - even, l.revenue + even), (set_aside, charges.iter().map(|charge| charge.charged).sum::<i64>()));
             // Where credit always reaches, all prices together are what was charged and what is carried.
             let settled = charges.iter().filter(|charge| charge.state == SETTLED).chain(left.iter().map(|(_, way)| way));
             let exact: i128 = settled.map(|charge| open.exact(charge)).sum();
-            prop_assert!(is_prepaid || exact == i128::from(l.revenue) * PARTS + i128::from(l.remainder), "{} {:?}", exact, l);
+            prop_assert!(is_prepaid || exact == i128::from(l.revenue + even) * PARTS + i128::from(l.remainder), "{} {:?}", exact, l);
         }
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn serve(sink: &Sink, stream: TcpStream) -> io::Result<()> {
                     callback: String::new(),
                     date: String::new(),
                 });
+                sink.wait_while_holding_mail();
                 "250 2.0.0 taken\r\n"
             }
             "QUIT" => return stream.get_mut().write_all(b"221 2.0.0 bye\r\n"),

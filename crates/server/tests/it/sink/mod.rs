@@ -44,6 +44,8 @@ struct State {
     arrivals: Vec<Arrival>,
     /// Requests to the provider wait for their answer.
     is_holding: bool,
+    /// So do mails that were taken.
+    is_holding_mail: bool,
 }
 
 impl Sink {
@@ -111,6 +113,12 @@ impl Sink {
         self.changed.notify_all();
     }
 
+    /// From now on the mail server takes mails and does not say so, until told to.
+    pub fn hold_mail(&self, is_holding: bool) {
+        self.state().is_holding_mail = is_holding;
+        self.changed.notify_all();
+    }
+
     fn note(&self, arrival: Arrival) {
         self.state().arrivals.push(arrival);
         self.changed.notify_all();
@@ -118,6 +126,10 @@ impl Sink {
 
     fn wait_while_holding(&self) {
         drop(self.changed.wait_while(self.state(), |state| state.is_holding));
+    }
+
+    fn wait_while_holding_mail(&self) {
+        drop(self.changed.wait_while(self.state(), |state| state.is_holding_mail));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
