@@ -311,7 +311,7 @@ struct Page {
     charges: BTreeMap<MessageId, Charge>,
     /// What ways they left were charged, by message and number of the way.
     ways: BTreeMap<(MessageId, u32), Charge>,
-    /// Messages of which nobody can read what is set aside for them, or what a way they left was charged.
+    /// Messages of which nobody can read what is set aside for them, or what they or a way they left were charged.
     unread: BTreeSet<MessageId>,
 }
 
@@ -332,8 +332,7 @@ async fn page(tx: &mut Tx, tenant: TenantId, after: MessageId, has_charges: bool
     let routes = fallbacks::former(tx, &keys).await?;
     let (mut charges, mut unread) = (BTreeMap::new(), BTreeSet::new());
     if has_charges {
-        let is_read =
-            |m: &&Message| m.aside.as_deref().is_none_or(|aside| Charge::of_aside(m.tenant_id, m.id, aside).is_ok());
+        let is_read = |m: &&Message| Charge::of_row(m).is_ok();
         let (read, other): (Vec<&Message>, Vec<&Message>) = messages.iter().partition(is_read);
         charges = credits::of_messages(tx, &read).await?;
         unread = other.into_iter().map(|m| m.id).collect();

@@ -25,7 +25,7 @@ use crate::{
     consent::policy::{self, Policy},
     content_rules::{self, Rules},
     keys::{ApiKey, LastUsed},
-    money::{Billing, BillingMode, book::Book},
+    money::{self, Billing, BillingMode, book::Book},
     plans::Subscribed,
     registrations::{self, gate::Registered},
     render::Provided,
@@ -422,7 +422,11 @@ impl State {
 async fn read_billing(tx: &mut Tx, id: TenantId) -> Result<Option<Billing>, Error> {
     let Some(ledger) = credits::find(tx, id).await? else { return Ok(None) };
     let mode = BillingMode::from_stored(&ledger.mode);
-    Ok((mode != BillingMode::None).then_some(Billing { mode, currency: ledger.currency }))
+    if mode == BillingMode::None {
+        return Ok(None);
+    }
+    let charges_stay_from = money::charges_stay_from(tx).await?;
+    Ok(Some(Billing { mode, currency: ledger.currency, charges_stay_from }))
 }
 
 /// The price lists, which are read again only when there is a newer one.

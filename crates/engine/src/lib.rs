@@ -105,6 +105,9 @@ pub struct Ports {
 /// Attempts in flight at once unless configured otherwise: enough for the slowest provider at full rate, some 10 MB of memory.
 pub const SLOTS: usize = 1_024;
 
+/// For how long after an upgrade, in seconds, an older Tidings may still run beside this one while it is replaced.
+pub(crate) const UPGRADE_S: i64 = 3_600;
+
 /// What the operator configures about the engine.
 #[derive(Debug, Clone)]
 pub struct Config {

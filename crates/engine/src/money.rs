@@ -2,7 +2,7 @@
 //!
 //! A tenant without a ledger, or with the mode `none`, is not billed, and accepting and applying its messages does nothing more than before. For the others the
 //! price is looked up when a message is planned ([`book`]), set aside in the transaction that accepts it, and charged or given back once in the transaction in
-//! which apply writes that it was sent or will not be ([`charge`]). What goes another way or is tried again goes only as far as credit reaches ([`purse`]). Rules of the ledger itself are
+//! which apply writes that it was sent or will not be ([`charge`], `settling`). What goes another way or is tried again goes only as far as credit reaches ([`purse`]). Rules of the ledger itself are
 //! pure ([`ledger`]).
 //!
 //! Credit is bought ([`purchases`]) and given back ([`refunds`]) by the operator's hand or through the payment provider of [`payments`], whose word comes as answers and as
@@ -24,12 +24,15 @@ pub(crate) mod purse;
 pub mod receipts;
 pub mod refunds;
 pub(crate) mod sale_tax;
+pub(crate) mod settling;
 pub mod sheet;
 mod strays;
 pub mod top_ups;
 pub mod what_if;
 
+use model::Timestamp;
 use serde::{Deserialize, Serialize};
+use store::Tx;
 use utoipa::ToSchema;
 
 /// An amount for people: `12.50 EUR`, with as many decimals as a price of a fraction of a cent needs.
@@ -81,6 +84,17 @@ pub struct Billing {
     pub mode: BillingMode,
     /// The ledger's currency.
     pub currency: String,
+    /// What messages that are accepted from then on are charged may stand in their own rows ([`store::credits::Charge::may_stay`]): a program from before that would find no charge.
+    pub charges_stay_from: Timestamp,
+}
+
+/// The version of the database from which on charges stand in their messages' rows.
+const CHARGES_IN_ROWS: i64 = 52;
+
+/// From when on charges may stand in their messages' rows.
+pub(crate) async fn charges_stay_from(tx: &mut Tx) -> Result<Timestamp, store::Error> {
+    let upgraded = store::upgraded_at(tx, CHARGES_IN_ROWS).await?;
+    Ok(upgraded.map_or(Timestamp::EPOCH, |at| at.plus_seconds(crate::UPGRADE_S)))
 }
 
 #[cfg(test)]

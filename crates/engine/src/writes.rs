@@ -26,7 +26,13 @@ use store::{
     usage::{self, Counts, Key},
 };
 
-use crate::{analytics::count, directory::Tenant, money::charge, plans::quota, tracking};
+use crate::{
+    analytics::count,
+    directory::Tenant,
+    money::{charge, settling::Settling},
+    plans::quota,
+    tracking,
+};
 
 /// Rows to be written in one transaction.
 #[derive(Default)]
@@ -100,7 +106,7 @@ impl Writes {
         }
     }
 
-    /// Notes a change of a message's row, which may be none but for what it costs. What was set aside for a message is no longer in its row when it is sent or over.
+    /// Notes a change of a message's row, which may be none but for what it costs. When it is sent or over nothing is set aside for it any more; what it was charged comes with its outcome.
     pub fn change(&mut self, before: &Message, mut after: Message) {
         if *before != after {
             self.count(Some(before), &after);
@@ -224,13 +230,13 @@ impl Writes {
     /// transactions have in common.
     #[crate::boxed]
     pub async fn write_own<'a>(&'a self, tx: &mut Tx) -> Result<Shared<'a>, Error> {
-        let settling = charge::Settling::begin(tx, &self.outcomes).await?;
+        let settling = Settling::begin(tx, &self.outcomes).await?;
         let settled = settling.settled();
         let mut slots = Cow::Borrowed(&self.slots);
         let mut usage = Cow::Borrowed(&self.usage);
         let ways = self.ways(&settled.ways);
         let told = self.retold(&settled.costs, &ways);
-        self.write_told(tx, &told).await?;
+        self.write_told(tx, &told, &settled.charges).await?;
         if let Cow::Owned(written) = &told.messages {
             // The sums were made of rows that did not know yet what they really cost.
             let pairs = self.messages.iter().zip(written).map(|(counted, written)| (written.id, (counted, written)));
@@ -265,7 +271,7 @@ impl Writes {
 #[must_use]
 pub struct Shared<'a> {
     writes: &'a Writes,
-    settling: charge::Settling<'a>,
+    settling: Settling<'a>,
     slots: Cow<'a, count::Sums>,
     usage: Cow<'a, BTreeMap<Key, Counts>>,
 }
@@ -420,10 +426,10 @@ impl Writes {
         told
     }
 
-    async fn write_told(&self, tx: &mut Tx, told: &Told<'_>) -> Result<(), Error> {
+    async fn write_told(&self, tx: &mut Tx, told: &Told<'_>, charges: &messages::Charges<'_>) -> Result<(), Error> {
         contents::insert_many(tx, &told.contents).await?;
         messages::insert_many(tx, &self.new_messages).await?;
-        messages::update_many(tx, &told.messages).await?;
+        messages::update_many(tx, &told.messages, charges).await?;
         events::insert_many(tx, &told.events).await
     }
 }

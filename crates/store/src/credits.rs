@@ -8,7 +8,7 @@ use std::{
 use model::{MessageId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Given, Kind, Row, Tx, messages::Message, sql::Sql};
+use crate::{Dialect, Error, Given, Kind, Row, Tx, messages::Message, sql::Sql};
 
 /// A row of `credit_ledgers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,8 @@ pub struct Entry {
     pub at: Timestamp,
 }
 
-/// What a message costs its tenant: a row of `message_charges`, or, as long as it is only set aside, what the message's own row says of it.
+/// What a message costs its tenant. It stands in the message's own row as long as it is only set aside, and once it was charged just that ([`Charge::is_kept`]); otherwise it is a row of
+/// `message_charges`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// Whose.
@@ -173,9 +174,9 @@ pub struct Charge {
     /// `reserved`, `settled` or `released`.
     #[serde(skip, default = "reserved")]
     pub state: Cow<'static, str>,
-    /// It was set aside when its message was accepted and nothing became of it since: there is no row of it.
-    #[serde(default, rename = "first", skip_serializing_if = "std::ops::Not::not")]
-    pub is_first: bool,
+    /// It was set aside when its message was accepted, nothing became of it since, and no program runs any more that would not look for it in its message's row: it may stay there.
+    #[serde(default, rename = "stays", skip_serializing_if = "std::ops::Not::not")]
+    pub may_stay: bool,
 }
 
 const fn nobody() -> TenantId {
@@ -220,7 +221,7 @@ impl Charge {
             charged_before: 0,
             charged: 0,
             state: Cow::Borrowed(state),
-            is_first: false,
+            may_stay: false,
         }
     }
 
@@ -231,9 +232,36 @@ impl Charge {
 
     /// What is set aside for a message, as its row says.
     pub fn of_aside(tenant_id: TenantId, message_id: MessageId, aside: &str) -> Result<Self, Error> {
-        let charge: Self = serde_json::from_str(aside)
-            .map_err(|error| Error::Other(format!("cannot read what is set aside for {message_id}: {error}")))?;
+        let charge: Self = serde_json::from_str(aside).map_err(|error| {
+            Error::Other(format!("cannot read what is set aside for {message_id}, or was charged: {error}"))
+        })?;
         Ok(Self { tenant_id, message_id, ..charge })
+    }
+
+    /// True when its message's row goes on to say what was set aside for it, because it was charged all of that and nothing became of it before. What follows a provider's price, or was billed as a kind,
+    /// is likely to be put right later and has a row of its own at once.
+    pub fn is_kept(&self, aside: &Self) -> bool {
+        let is_plain =
+            aside.may_stay && aside.markup.is_none() && aside.reported.is_none() && aside.category.is_empty();
+        is_plain && *self == aside.clone().paid()
+    }
+
+    /// What a message was charged whose own row says so: what was set aside for it.
+    pub fn of_kept(tenant_id: TenantId, message_id: MessageId, charge: &str) -> Result<Self, Error> {
+        Self::of_aside(tenant_id, message_id, charge).map(Self::paid)
+    }
+
+    fn paid(self) -> Self {
+        Self { charged: self.quoted, state: Cow::Borrowed(SETTLED), may_stay: false, ..self }
+    }
+
+    /// What a message's own row says of its charge, when it says anything.
+    pub fn of_row(m: &Message) -> Result<Option<Self>, Error> {
+        match (&m.aside, &m.charge) {
+            (Some(aside), _) => Self::of_aside(m.tenant_id, m.id, aside).map(Some),
+            (None, Some(charge)) => Self::of_kept(m.tenant_id, m.id, charge).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 }
 
@@ -311,15 +339,31 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<Option<Ledger>, Error
 
 /// Writes a ledger, new or changed. The caller holds its lock, or makes it.
 pub async fn put(tx: &mut Tx, tenant: TenantId, ledger: &Ledger) -> Result<(), Error> {
+    let mut given = Given::new(&[
+        ("tenant_id", Kind::Id),
+        ("mode", Kind::Text),
+        ("currency", Kind::Text),
+        ("available", Kind::Int),
+        ("reserved", Kind::Int),
+        ("revenue", Kind::Int),
+        ("purchased", Kind::Int),
+        ("adjusted", Kind::Int),
+        ("promo", Kind::Int),
+        ("granted", Kind::Int),
+        ("remainder", Kind::Int),
+        ("low_at", Kind::Int),
+        ("is_low", Kind::Bool),
+        ("top_up_at", Kind::Int),
+        ("top_up_amount", Kind::Int),
+        ("is_topping_up", Kind::Bool),
+        ("top_ups", Kind::Int),
+        ("top_up_month_max", Kind::Int),
+        ("entries", Kind::Int),
+        ("created_at", Kind::Time),
+        ("updated_at", Kind::Time),
+    ]);
     let l = ledger;
-    let sql = format!(
-        "INSERT INTO credit_ledgers ({LEDGER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
-         ON CONFLICT (tenant_id) DO UPDATE SET mode = excluded.mode, currency = excluded.currency, available = excluded.available, reserved = excluded.reserved, \
-         revenue = excluded.revenue, purchased = excluded.purchased, adjusted = excluded.adjusted, promo = excluded.promo, granted = excluded.granted, \
-         remainder = excluded.remainder, low_at = excluded.low_at, is_low = excluded.is_low, top_up_at = excluded.top_up_at, top_up_amount = excluded.top_up_amount, \
-         is_topping_up = excluded.is_topping_up, top_ups = excluded.top_ups, top_up_month_max = excluded.top_up_month_max, entries = excluded.entries, updated_at = excluded.updated_at"
-    );
-    let params: [&dyn crate::Param; 21] = [
+    given.row([
         &tenant,
         &l.mode,
         &l.currency,
@@ -341,8 +385,13 @@ pub async fn put(tx: &mut Tx, tenant: TenantId, ledger: &Ledger) -> Result<(), E
         &l.entries,
         &l.created_at,
         &l.updated_at,
-    ];
-    tx.execute(&sql, &params).await.map(drop)
+    ]);
+    let suffix = "ON CONFLICT (tenant_id) DO UPDATE SET mode = excluded.mode, currency = excluded.currency, available = excluded.available, reserved = excluded.reserved, \
+         revenue = excluded.revenue, purchased = excluded.purchased, adjusted = excluded.adjusted, promo = excluded.promo, granted = excluded.granted, \
+         remainder = excluded.remainder, low_at = excluded.low_at, is_low = excluded.is_low, top_up_at = excluded.top_up_at, top_up_amount = excluded.top_up_amount, \
+         is_topping_up = excluded.is_topping_up, top_ups = excluded.top_ups, top_up_month_max = excluded.top_up_month_max, entries = excluded.entries, updated_at = excluded.updated_at";
+    // Others wait for the ledger meanwhile, so nobody waits for an answer to this.
+    tx.insert_many_later("credit_ledgers", &given, suffix).await
 }
 
 /// Adds entries; their tenants are their own.
@@ -513,7 +562,7 @@ fn state(word: String) -> Cow<'static, str> {
     STATES.into_iter().find(|state| *state == word).map_or(Cow::Owned(word), Cow::Borrowed)
 }
 
-/// What messages were charged or given back, in no particular order. See [`of_messages`] for what is set aside.
+/// What messages were charged or given back whose rows do not say it themselves, in no particular order. See [`of_messages`] for all.
 pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<Charge>, Error> {
     let mut given = Given::new(&[("tenant_id", Kind::Id), ("message_id", Kind::Id)]);
     for (tenant, message) in keys {
@@ -537,7 +586,7 @@ pub async fn charges(tx: &mut Tx, keys: &[(TenantId, MessageId)]) -> Result<Vec<
             charged_before: row.get(13)?,
             charged: row.get(14)?,
             state: state(row.get(15)?),
-            is_first: false,
+            may_stay: false,
         })
     };
     tx.match_many(&format!("SELECT {CHARGE} FROM message_charges"), &given, "").await?.into_iter().map(read).collect()
@@ -548,16 +597,14 @@ pub async fn of_messages<M: Borrow<Message> + Sync>(
     tx: &mut Tx,
     messages: &[M],
 ) -> Result<BTreeMap<MessageId, Charge>, Error> {
-    let messages: Vec<&Message> = messages.iter().map(Borrow::borrow).collect();
-    let ended = messages.iter().filter(|m| m.aside.is_none());
-    let keys: Vec<_> = ended.map(|m| (m.tenant_id, m.id)).collect();
-    let ended = charges(tx, &keys).await?.into_iter().map(|charge| (charge.message_id, charge));
-    let mut all: BTreeMap<_, _> = ended.collect();
-    for m in messages {
-        if let Some(aside) = &m.aside {
-            all.insert(m.id, Charge::of_aside(m.tenant_id, m.id, aside)?);
+    let (mut all, mut others) = (BTreeMap::new(), Vec::new());
+    for m in messages.iter().map(Borrow::borrow) {
+        match Charge::of_row(m)? {
+            Some(charge) => drop(all.insert(m.id, charge)),
+            None => others.push((m.tenant_id, m.id)),
         }
     }
+    all.extend(charges(tx, &others).await?.into_iter().map(|charge| (charge.message_id, charge)));
     Ok(all)
 }
 
@@ -644,10 +691,30 @@ pub async fn promo_aside(tx: &mut Tx, tenant: TenantId) -> Result<i64, Error> {
     tx.row(sql, &[&tenant]).await?.map_or(Ok(0), |mut row| row.get(0))
 }
 
+/// What is charged, as a table for statements: the rows of `message_charges` and what messages' own rows say, with those columns of the former that are asked for.
+pub(crate) fn charged(dialect: Dialect) -> String {
+    let charge = match dialect {
+        Dialect::Sqlite => "charge",
+        Dialect::Postgres => "charge::JSON",
+    };
+    let given = |name: &str| format!("CAST({charge} ->> '{name}' AS BIGINT)");
+    let number = |name: &str| format!("COALESCE({}, 0)", given(name));
+    let (unit, per, units) = (number("unit"), number("per"), number("units"));
+    let (cost_unit, quoted, promo) = (given("cost_unit"), number("quoted"), number("promo"));
+    // With every type the same PostgreSQL leaves out what is not asked for.
+    format!(
+        "(SELECT tenant_id, message_id, unit, per, cost_unit, markup, units, reported, reported_currency, quoted, promo, charged_before, charged, state FROM message_charges
+        UNION ALL SELECT tenant_id, id, {unit}, {per}, {cost_unit}, NULL, {units}, NULL, NULL, {quoted}, {promo}, CAST(0 AS BIGINT), {quoted}, 'settled' FROM messages WHERE charge IS NOT NULL)"
+    )
+}
+
 /// What a tenant's charges come to: set aside, and charged.
 pub async fn sums(tx: &mut Tx, tenant: TenantId) -> Result<(i64, i64), Error> {
-    let sql = "SELECT (SELECT CAST(COALESCE(SUM(CAST(aside ->> 'quoted' AS BIGINT)), 0) AS BIGINT) FROM messages WHERE tenant_id = $1 AND aside IS NOT NULL), \
-               (SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM message_charges WHERE tenant_id = $1)";
-    let Some(mut row) = tx.row(sql, &[&tenant]).await? else { return Ok((0, 0)) };
+    let sql = format!(
+        "SELECT (SELECT CAST(COALESCE(SUM(CAST(aside ->> 'quoted' AS BIGINT)), 0) AS BIGINT) FROM messages WHERE tenant_id = $1 AND aside IS NOT NULL),
+        (SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM {} AS c WHERE tenant_id = $1)",
+        charged(tx.dialect())
+    );
+    let Some(mut row) = tx.row(&sql, &[&tenant]).await? else { return Ok((0, 0)) };
     Ok((row.get(0)?, row.get(1)?))
 }

@@ -101,7 +101,7 @@ use std::{
 use model::{BoxFuture, TenantId};
 
 pub use error::Error;
-pub use migrate::{NEWEST, migrate, migrate_to, tenant_tables, version};
+pub use migrate::{NEWEST, migrate, migrate_to, tenant_tables, upgraded_at, version};
 pub use tx::{Dialect, Given, Reach, Tx};
 pub use value::{Column, Kind, Owned, Param, Row, Value};
 

@@ -2,6 +2,8 @@
 
 mod list;
 
+use std::collections::BTreeMap;
+
 use model::{
     AccountId, CampaignId, Channel, Class, ContactId, Guarantee, MessageId, Priority, Purpose, SenderId, Status,
     TemplateId, TenantId, Timestamp, Ulid,
@@ -107,6 +109,8 @@ pub struct Message {
     pub cost_before: i64,
     /// What is set aside for it until it is sent or over: see [`crate::credits::Charge::to_aside`].
     pub aside: Option<String>,
+    /// What it was charged, when that is just what was set aside for it when it was accepted, which this says then: see [`crate::credits::Charge::of_kept`]. Written by [`update_many`] only.
+    pub charge: Option<String>,
     /// The contact it goes to.
     pub contact_id: Option<ContactId>,
     /// The campaign it belongs to.
@@ -182,6 +186,7 @@ impl Message {
             cost_currency: None,
             cost_before: 0,
             aside: None,
+            charge: None,
             contact_id: None,
             campaign_id: None,
             created_at: now,
@@ -208,7 +213,7 @@ impl Message {
 const COLUMNS: &str = "tenant_id, id, channel, purpose, class, guarantee, status, address, account_id, connector, content_id, variables, metadata, topic, \
      route, provider_message_id, attempts, failure, segments, cost_micros, cost_currency, contact_id, campaign_id, created_at, send_at, expires_at, due_at, \
      poll_at, polls, sent_at, delivered_at, read_at, ended_at, dead_at, sender_id, template_id, template_version, tracking, opened_at, clicked_at, machine_opened_at, \
-     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock, bytes, aside, cost_before";
+     machine_clicked_at, complained_at, unsubscribed_at, replied_at, variant, clock, bytes, aside, cost_before, charge";
 
 impl Message {
     fn read(mut row: Row) -> Result<Self, Error> {
@@ -268,6 +273,7 @@ impl Message {
             bytes: row.get(47)?,
             aside: row.get(48)?,
             cost_before: row.get::<Option<i64>>(49)?.unwrap_or(0),
+            charge: row.get(50)?,
         })
     }
 }
@@ -352,8 +358,11 @@ pub async fn insert_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
     tx.insert_many_later("messages", &given, "").await
 }
 
-/// Writes everything about messages that can change. The caller has read them with [`lock_many`] in this transaction.
-pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error> {
+/// What messages' rows are to say they were charged; `None`: nothing any more.
+pub type Charges<'a> = BTreeMap<MessageId, Option<&'a str>>;
+
+/// Writes everything about messages that can change. The caller has read them with [`lock_many`] in this transaction. Those not named in `charges` keep what they say they were charged.
+pub async fn update_many(tx: &mut Tx, messages: &[Message], charges: &Charges<'_>) -> Result<(), Error> {
     let mut given = Given::new(&[
         ("tenant_id", Kind::Id),
         ("id", Kind::Id),
@@ -369,6 +378,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("cost_micros", Kind::Int),
         ("cost_currency", Kind::Text),
         ("aside", Kind::Json),
+        ("charge", Kind::Text),
         ("due_at", Kind::Time),
         ("poll_at", Kind::Time),
         ("polls", Kind::Int),
@@ -378,7 +388,8 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
         ("ended_at", Kind::Time),
         ("dead_at", Kind::Time),
     ]);
-    for m in messages {
+    let charges: Vec<_> = messages.iter().map(|m| charges.get(&m.id).copied().unwrap_or(m.charge.as_deref())).collect();
+    for (m, charge) in messages.iter().zip(&charges) {
         given.row([
             &m.tenant_id,
             &m.id,
@@ -394,6 +405,7 @@ pub async fn update_many(tx: &mut Tx, messages: &[Message]) -> Result<(), Error>
             &m.cost_micros,
             &m.cost_currency,
             &m.aside,
+            charge,
             &m.due_at,
             &m.poll_at,
             &m.polls,

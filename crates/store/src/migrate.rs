@@ -300,6 +300,13 @@ const MIGRATIONS: &[Migration] = &[
         tenant_tables: &[],
         postgres: "",
     },
+    Migration {
+        version: 52,
+        name: "charges_in_rows",
+        sql: include_str!("../migrations/0052_charges_in_rows.sql"),
+        tenant_tables: &[],
+        postgres: "",
+    },
 ];
 
 /// Every table whose rows belong to one tenant, in the order they came to be.
@@ -405,6 +412,12 @@ pub async fn version(tx: &mut Tx) -> Result<i64, Error> {
         return Ok(0);
     }
     tx.row("SELECT COALESCE(MAX(version), 0) FROM migrations", &[]).await?.map_or(Ok(0), |mut row| row.get(0))
+}
+
+/// When a database that was there before was brought to a version; `None` for one that was made with it. Programs of the version before may run beside this one for a while from then on.
+pub async fn upgraded_at(tx: &mut Tx, version: i64) -> Result<Option<Timestamp>, Error> {
+    let sql = "SELECT applied_at FROM migrations WHERE version = $1 AND applied_at > (SELECT MIN(applied_at) FROM migrations)";
+    tx.row(sql, &[&version]).await?.map(|mut row| row.get(0)).transpose()
 }
 
 async fn is_applied(tx: &mut Tx, version: i64) -> Result<bool, Error> {

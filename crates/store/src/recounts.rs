@@ -9,7 +9,11 @@ mod sums;
 use model::{Channel, MessageId, Status, TenantId, Timestamp};
 
 pub use self::{bills::*, history::*, prices::*, purchases::*, sums::*};
-use crate::{Error, Param, Row, Tx, credits::RESERVED, retention};
+use crate::{
+    Error, Param, Row, Tx,
+    credits::{RESERVED, charged},
+    retention,
+};
 
 /// The first of what was found, and how many there are of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,14 +78,18 @@ const BY_MESSAGE: &str = "SELECT message_id, CAST(SUM(CASE WHEN to_book = 'reser
     FROM credit_entries WHERE tenant_id = $1 AND message_id >= $2 AND message_id < $3 AND messages IS NULL GROUP BY message_id";
 
 /// What messages cost: what is set aside stands in a message's row, and what it was charged before that, or in all, in its charge. `is_free`: so it is the way it goes now.
-const OWED: &str = "SELECT m.id AS message_id, 'reserved' AS state, CAST(m.aside ->> 'quoted' AS BIGINT) AS quoted, COALESCE(c.charged, 0) AS charged,
+fn owed(charges: &str) -> String {
+    format!(
+        "SELECT m.id AS message_id, 'reserved' AS state, CAST(m.aside ->> 'quoted' AS BIGINT) AS quoted, COALESCE(c.charged, 0) AS charged,
         COALESCE(CAST(m.aside ->> 'promo' AS BIGINT), 0) AS promo, COALESCE(CAST(m.aside ->> 'charged_before' AS BIGINT), 0) AS charged_before,
         CAST(m.aside ->> 'unit' AS BIGINT) = 0 AND (m.aside ->> 'markup' IS NULL OR COALESCE(CAST(m.aside ->> 'cost_unit' AS BIGINT), 0) = 0) AS is_free
         FROM messages AS m LEFT JOIN message_charges AS c ON c.tenant_id = m.tenant_id AND c.message_id = m.id
         WHERE m.tenant_id = $1 AND m.id >= $2 AND m.id < $3 AND m.aside IS NOT NULL
     UNION ALL SELECT c.message_id, c.state, c.quoted, c.charged, c.promo, c.charged_before, c.unit = 0 AND (c.markup IS NULL OR COALESCE(c.cost_unit, 0) = 0)
-        FROM message_charges AS c WHERE c.tenant_id = $1 AND c.message_id >= $2 AND c.message_id < $3
-        AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.tenant_id = $1 AND m.id = c.message_id AND m.aside IS NOT NULL)";
+        FROM {charges} AS c WHERE c.tenant_id = $1 AND c.message_id >= $2 AND c.message_id < $3
+        AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.tenant_id = $1 AND m.id = c.message_id AND m.aside IS NOT NULL)"
+    )
+}
 
 /// What was set aside for messages together with others, and charged: by what the messages say, or by the entries that did it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,12 +133,12 @@ pub async fn mischarged(
         // Both sides one under the other and put together by their message: SQLite joins what has no index row by row, which takes the square of their number.
         "WITH sides AS (SELECT message_id, state, quoted, charged, promo, charged_before, CASE WHEN is_free THEN 1 ELSE 0 END AS is_free, CAST(NULL AS BIGINT) AS own_aside,
                 CAST(NULL AS BIGINT) AS own_charged, CAST(NULL AS BIGINT) AS own_quoted, CAST(NULL AS BIGINT) AS own_promo, CAST(NULL AS BIGINT) AS first, CAST(NULL AS BIGINT) AS last
-                FROM ({OWED}) AS c
+                FROM ({}) AS c
             UNION ALL SELECT message_id, NULL, NULL, NULL, NULL, NULL, NULL, aside, charged, quoted, promo, first, last FROM ({BY_MESSAGE}) AS e),
-        joined AS (SELECT message_id, MAX(state) AS state, MAX(quoted) AS quoted, MAX(charged) AS charged, MAX(promo) AS promo, MAX(charged_before) AS charged_before,
+        joined AS (SELECT message_id, MAX(state) AS state, MAX(quoted) AS quoted, CAST(SUM(charged) AS BIGINT) AS charged, MAX(promo) AS promo, MAX(charged_before) AS charged_before,
             MAX(is_free) AS is_free, COALESCE(MAX(own_aside), 0) AS own_aside, COALESCE(MAX(own_charged), 0) AS own_charged, COALESCE(MAX(own_quoted), 0) AS own_quoted,
-            COALESCE(MAX(own_promo), 0) AS own_promo, MAX(first) AS first, MAX(last) AS last, MAX(charged) - COALESCE(MAX(own_charged), 0) AS even,
-            CASE WHEN MAX(state) = 'reserved' THEN MAX(quoted) ELSE 0 END - COALESCE(MAX(own_aside), 0) + MAX(charged) - COALESCE(MAX(own_charged), 0) AS share
+            COALESCE(MAX(own_promo), 0) AS own_promo, MAX(first) AS first, MAX(last) AS last, CAST(SUM(charged) AS BIGINT) - COALESCE(MAX(own_charged), 0) AS even,
+            CASE WHEN MAX(state) = 'reserved' THEN MAX(quoted) ELSE 0 END - COALESCE(MAX(own_aside), 0) + CAST(SUM(charged) AS BIGINT) - COALESCE(MAX(own_charged), 0) AS share
             FROM sides GROUP BY message_id),
         judged AS (SELECT joined.*, CASE WHEN state IS NULL OR share < 0 OR even < 0 OR own_quoted + share < quoted
             OR (share = 0 AND own_promo < promo) OR (share > 0 AND promo - own_promo > share) OR (charged_before = 0 AND (own_promo > promo OR (share = 0 AND own_promo <> promo)))
@@ -142,7 +150,8 @@ pub async fn mischarged(
             CAST(SUM(CASE WHEN is_wrong = 0 THEN even ELSE 0 END) OVER () AS BIGINT), CAST(SUM(CASE WHEN is_wrong = 0 AND even > 0 THEN 1 ELSE 0 END) OVER () AS BIGINT),
             CAST(SUM(CASE WHEN share > 0 AND charged_before <> 0 THEN 1 ELSE 0 END) OVER () AS BIGINT),
             CAST(is_wrong AS BIGINT), message_id, state, quoted, charged, promo, own_aside, own_charged, own_quoted, own_promo
-        FROM judged ORDER BY is_wrong DESC, message_id LIMIT {limit}"
+        FROM judged ORDER BY is_wrong DESC, message_id LIMIT {limit}",
+        owed(&charged(tx.dialect()))
     );
     let (mut found, mut together) = (Found { rows: Vec::new(), count: 0 }, Together::default());
     for mut row in tx.rows(&sql, &[&tenant, &from, &until]).await? {
@@ -216,7 +225,7 @@ pub async fn taken_and_not_sent(tx: &mut Tx, tenant: TenantId, limit: i64) -> Re
 pub async fn charged_as_one(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Found<(MessageId, MessageId)>, Error> {
     let is_charged = |m: &str| {
         format!(
-            "EXISTS (SELECT 1 FROM message_charges c WHERE c.tenant_id = $1 AND c.message_id = {m}.id AND c.state = 'settled')"
+            "({m}.charge IS NOT NULL OR EXISTS (SELECT 1 FROM message_charges c WHERE c.tenant_id = $1 AND c.message_id = {m}.id AND c.state = 'settled'))"
         )
     };
     let sql = format!(

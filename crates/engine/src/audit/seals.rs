@@ -19,7 +19,7 @@ use store::{
 
 use super::{ERASED_ENTRIES, beginning, ranges, record};
 use crate::{
-    Error, Parts,
+    Error, Parts, UPGRADE_S,
     keys::Caller,
     vault::{OPERATOR, Vault},
 };
@@ -30,8 +30,6 @@ pub const EVERY_MS: u64 = 10_000;
 const PAGE: i64 = 200;
 /// Marks read at once.
 pub(super) const MARKS_PAGE: i64 = 1_000;
-/// For how long after the first seals, in seconds, entries without any are taken as written by an older Tidings that still runs beside this one while it is replaced.
-const UPGRADE_S: i64 = 3_600;
 /// How often a log that is not as it was written is told of in our own, in seconds.
 const TOLD_EVERY_S: i64 = 3_600;
 /// Entries outside of a chain that are read at once.

@@ -26,7 +26,7 @@ use super::{
     InvoiceState,
     telling::{facts, name_of_gone},
 };
-use crate::{Engine, Error, audit, demo::bill::SERIES, keys::Caller, vault::OPERATOR};
+use crate::{Engine, Error, UPGRADE_S, audit, demo::bill::SERIES, keys::Caller, vault::OPERATOR};
 
 /// The form in which invoices are hashed now.
 const FORM: i64 = 1;
@@ -38,8 +38,6 @@ const BEGUN: &str = "invoice.digests_begun";
 const COMPLETE: &str = "invoice.digests_complete";
 /// What these two are about.
 const ALL: &str = "invoices";
-/// For how long after the beginning, in seconds, invoices without a digest are taken as written by an older Tidings that still runs beside this one while it is replaced.
-const UPGRADE_S: i64 = 3_600;
 /// Invoices looked at together.
 const PAGE: i64 = 1_000;
 /// Invoices recorded in one transaction, which holds the operator's log as long as it lasts: some milliseconds.

@@ -1,5 +1,5 @@
-//! What messages cost their tenant: looked up when they are planned, set aside when they are accepted, charged or given back when apply learns what became of them, and put right when the
-//! provider says later what it counted or took. A way a message was sent and left keeps a charge of its own, which what is said of it later puts right; the message's own is the sum.
+//! What messages cost their tenant: looked up when they are planned, set aside when they are accepted, and what apply learns that says more of it. [`super::settling`] charges it then, gives it back, or puts
+//! right what was charged. A way a message was sent and left keeps a charge of its own, which what is said of it later puts right; the message's own is the sum.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,14 +10,14 @@ use connectors::Pricing;
 use model::{Channel, MessageId, Money, Status, TenantId, Timestamp};
 use store::{
     Dialect, Tx, charge_counters,
-    credits::{self, Charge, Ledger},
+    credits::{self, Charge},
     fallbacks::FormerRoute,
     messages::Message,
 };
 
 use super::{
     book::{Asked, Category, Price},
-    ledger::{self, Open, RESERVED, SETTLED, Told},
+    ledger::{self, Open, RESERVED, Told},
 };
 use crate::{Error, ErrorKind, country, directory::Tenant};
 
@@ -52,7 +52,7 @@ pub(crate) fn quote(tenant: &Tenant, m: &mut Message, category: Option<Category>
     let Some(price) = price(tenant, m, category).transpose()? else { return Ok(None) };
     let mut charge = Charge::new(m.tenant_id, m.id, RESERVED);
     ledger::quote(&mut charge, &price, category.map_or("", Category::as_str), m.segments);
-    charge.is_first = true;
+    charge.may_stay = tenant.billing.as_ref().is_some_and(|billing| m.created_at >= billing.charges_stay_from);
     m.cost_micros = Some(charge.quoted);
     m.cost_currency = tenant.billing.as_ref().map(|billing| billing.currency.clone());
     Ok(Some(charge))
@@ -166,7 +166,7 @@ impl Spending {
 }
 
 /// True where transactions run beside each other and wait for rows: not on SQLite, which writes one at a time.
-fn waits(tx: &Tx) -> bool {
+pub(super) fn waits(tx: &Tx) -> bool {
     tx.dialect() == Dialect::Postgres
 }
 
@@ -212,12 +212,29 @@ pub(crate) async fn write(tx: &mut Tx, open: impl IntoIterator<Item = (TenantId,
 
 /// What became of a message, as far as its price goes.
 pub(crate) struct Outcome {
-    id: MessageId,
-    /// What was set aside for it, as its row said before.
-    aside: Option<String>,
+    pub(super) id: MessageId,
+    /// What its row said before of what it costs.
+    pub(super) row: InRow,
     /// Where what it is charged is counted.
-    place: charge_counters::Key,
-    fact: Fact,
+    pub(super) place: charge_counters::Key,
+    pub(super) fact: Fact,
+}
+
+/// What a message's own row says of what it costs.
+pub(super) enum InRow {
+    /// What is set aside for it.
+    Aside(String),
+    /// What it was charged, which is what was set aside for it.
+    Kept(String),
+    /// Nothing: it was charged otherwise, or given back.
+    Nothing,
+}
+
+impl InRow {
+    fn of(m: &Message) -> Self {
+        let aside = m.aside.clone().map(Self::Aside);
+        aside.or_else(|| m.charge.clone().map(Self::Kept)).unwrap_or(Self::Nothing)
+    }
 }
 
 /// Where a message's charge is counted, over a channel to an address.
@@ -230,7 +247,7 @@ fn place(m: &Message, channel: Channel, address: &str) -> charge_counters::Key {
     }
 }
 
-enum Fact {
+pub(super) enum Fact {
     /// It was sent; so many parts as are known.
     Sent { segments: Option<u32>, at: Timestamp },
     /// It will not be sent, or nobody will say any more whether it was.
@@ -244,7 +261,7 @@ enum Fact {
 }
 
 impl Fact {
-    const fn at(&self) -> Timestamp {
+    pub(super) const fn at(&self) -> Timestamp {
         match self {
             Self::Sent { at, .. }
             | Self::Over { at }
@@ -279,14 +296,14 @@ pub(crate) fn outcome(before: &Message, after: &Message) -> Option<(TenantId, Ou
         _ => return None,
     };
     let place = place(after, after.channel, &after.address);
-    Some((after.tenant_id, Outcome { id: after.id, aside: before.aside.clone(), place, fact }))
+    Some((after.tenant_id, Outcome { id: after.id, row: InRow::of(before), place, fact }))
 }
 
 /// What the provider says it takes for a message that costs its tenant something, or for what kind of message.
 pub(crate) fn told(m: &Message, told: Told, at: Timestamp) -> Option<(TenantId, Outcome)> {
     m.cost_micros?;
     let fact = Fact::Told { told, at };
-    Some((m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place: place(m, m.channel, &m.address), fact }))
+    Some((m.tenant_id, Outcome { id: m.id, row: InRow::of(m), place: place(m, m.channel, &m.address), fact }))
 }
 
 /// What the provider says later of a way that was sent and left.
@@ -294,7 +311,7 @@ pub(crate) fn late(m: &Message, former: &FormerRoute, told: Told, at: Timestamp)
     m.cost_micros?;
     let fact = Fact::Late { position: former.position, charge: former.charge.clone(), told, at };
     let place = place(m, former.channel, &former.address);
-    Some((m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place, fact }))
+    Some((m.tenant_id, Outcome { id: m.id, row: InRow::of(m), place, fact }))
 }
 
 /// What a message that went over a channel, by a connector and to an address costs as the kind its provider billed it as, by the prices that counted when it was accepted. What the provider
@@ -335,223 +352,8 @@ pub(crate) fn moved(
     let left = former.filter(|former| former.sent_at.is_some()).map(|former| former.position);
     let moved = Fact::Moved { tenant: Arc::clone(tenant), m: Box::new(m.clone()), category, left, at: now };
     outcomes.push((place(m, m.channel, &m.address), moved));
-    let of = |(place, fact)| (m.tenant_id, Outcome { id: m.id, aside: m.aside.clone(), place, fact });
+    let of = |(place, fact)| (m.tenant_id, Outcome { id: m.id, row: InRow::of(m), place, fact });
     outcomes.into_iter().map(of).collect()
-}
-
-/// What messages cost after they were settled.
-#[derive(Default)]
-pub(crate) struct Settled {
-    /// What each of them is shown to cost.
-    pub costs: BTreeMap<MessageId, i64>,
-    /// What is still, or newly, set aside: to be written into their rows after those were.
-    pub asides: Vec<(TenantId, MessageId, String)>,
-    /// What ways they left were charged, by their numbers, where that is new or another amount.
-    pub ways: BTreeMap<(MessageId, u32), Charge>,
-}
-
-/// Charges messages that were sent and gives back the price of those that will not be, in two steps. A tenant's transactions wait for each other at its ledger. So where what becomes of all prices
-/// follows from what is set aside for them ([`ledger::is_foreseen`]), it is held from [`Settling::finish`] on only, and what is written of messages meanwhile waits for nobody.
-pub(crate) struct Settling<'a> {
-    outcomes: &'a BTreeMap<TenantId, Vec<Outcome>>,
-    /// What the messages cost before, while their ledgers are not held yet.
-    before: Option<Vec<Charge>>,
-    ledgers: BTreeMap<TenantId, Open>,
-    moved: Moved,
-}
-
-/// What outcomes came to.
-#[derive(Default)]
-struct Moved {
-    /// In the order of their messages.
-    charges: Vec<Changed>,
-    ways: BTreeMap<(MessageId, u32), Charge>,
-    sums: BTreeMap<charge_counters::Key, charge_counters::Counts>,
-}
-
-/// A charge something became of.
-#[derive(PartialEq, Eq)]
-struct Changed {
-    charge: Charge,
-    /// There is no row of it yet.
-    is_first: bool,
-    is_changed: bool,
-}
-
-impl Changed {
-    /// True when it is to be written. What is only set aside stands in its message's row; what ways it left were charged does not.
-    fn is_charge(&self) -> bool {
-        self.is_changed && (self.charge.state != RESERVED || self.charge.charged != 0)
-    }
-}
-
-impl<'a> Settling<'a> {
-    /// Works out what messages cost.
-    pub(crate) async fn begin(
-        tx: &mut Tx,
-        outcomes: &'a BTreeMap<TenantId, Vec<Outcome>>,
-    ) -> Result<Self, store::Error> {
-        let mut settling = Self { outcomes, before: None, ledgers: BTreeMap::new(), moved: Moved::default() };
-        if let Some(charges) = if waits(tx) { foreseen(outcomes)? } else { None } {
-            let scratch =
-                |tenant: &TenantId| (*tenant, Open::new(Ledger::empty(*tenant, "", "", Timestamp::from_micros(0))));
-            settling.moved = act(outcomes, charges.clone(), &mut outcomes.keys().map(scratch).collect())?;
-            settling.before = Some(charges);
-        } else {
-            settling.ledgers = held(tx, outcomes).await?;
-            let is_held = |tenant: &TenantId| settling.ledgers.contains_key(tenant);
-            let charges = before(tx, outcomes.iter().filter(|(tenant, _)| is_held(tenant))).await?;
-            settling.moved = act(outcomes, charges, &mut settling.ledgers)?;
-        }
-        Ok(settling)
-    }
-
-    /// What messages cost now.
-    pub(crate) fn settled(&self) -> Settled {
-        let charges = || self.moved.charges.iter().map(|changed| &changed.charge);
-        let aside = |charge: &Charge| charge.to_aside().map(|aside| (charge.tenant_id, charge.message_id, aside));
-        Settled {
-            costs: charges().map(|charge| (charge.message_id, shown(charge))).collect(),
-            asides: charges().filter_map(aside).collect(),
-            ways: self.moved.ways.clone(),
-        }
-    }
-
-    /// Writes what was charged and given back, and moves it. What else all transactions of a tenant write to comes after this, so that two of them do not wait for each other.
-    pub(crate) async fn finish(self, tx: &mut Tx) -> Result<(), store::Error> {
-        let Self { outcomes, before, mut ledgers, mut moved } = self;
-        let written = moved.charges.iter().filter(|changed| changed.is_charge());
-        let (first, again): (Vec<_>, Vec<_>) = written.partition(|changed| changed.is_first);
-        credits::insert_charges(tx, first.into_iter().map(|changed| &changed.charge)).await?;
-        credits::put_charges(tx, again.into_iter().map(|changed| &changed.charge)).await?;
-        if let Some(before) = before {
-            ledgers = held(tx, outcomes).await?;
-            let again = act(outcomes, before, &mut ledgers)?;
-            debug_assert!(ledgers.len() < outcomes.len() || again.charges == moved.charges, "foreseen otherwise");
-            moved = again;
-        }
-        charge_counters::add_many(tx, &moved.sums).await?;
-        write(tx, ledgers).await
-    }
-}
-
-/// The ledgers of the tenants whose messages something became of.
-async fn held(
-    tx: &mut Tx,
-    outcomes: &BTreeMap<TenantId, Vec<Outcome>>,
-) -> Result<BTreeMap<TenantId, Open>, store::Error> {
-    let Some(now) = outcomes.values().flatten().map(|outcome| outcome.fact.at()).max() else {
-        return Ok(BTreeMap::new());
-    };
-    lock(tx, outcomes.keys().copied().collect(), now).await
-}
-
-/// What is set aside for the messages, in their order, when nothing but that says what becomes of it.
-fn foreseen(outcomes: &BTreeMap<TenantId, Vec<Outcome>>) -> Result<Option<Vec<Charge>>, store::Error> {
-    let mut charges = Vec::new();
-    for (tenant, outcomes) in outcomes {
-        for outcome in outcomes {
-            let Some(aside) = &outcome.aside else { return Ok(None) };
-            let charge = Charge::of_aside(*tenant, outcome.id, aside)?;
-            let is_foreseen = match &outcome.fact {
-                Fact::Sent { segments, .. } => ledger::is_foreseen(&charge, *segments),
-                Fact::Over { .. } => true,
-                Fact::Told { .. } | Fact::Moved { .. } | Fact::Late { .. } => false,
-            };
-            if !is_foreseen {
-                return Ok(None);
-            }
-            charges.push(charge);
-        }
-    }
-    charges.sort_unstable_by_key(|charge| charge.message_id);
-    let is_apart = charges.windows(2).all(|pair| pair[0].message_id != pair[1].message_id);
-    Ok(Some(charges).filter(|_| is_apart))
-}
-
-/// Moves what follows from outcomes in ledgers that are held, of messages that cost so much before.
-fn act(
-    outcomes: &BTreeMap<TenantId, Vec<Outcome>>,
-    charges: Vec<Charge>,
-    ledgers: &mut BTreeMap<TenantId, Open>,
-) -> Result<Moved, store::Error> {
-    let unchanged = |charge: Charge| Changed { is_first: charge.is_first, is_changed: false, charge };
-    let mut moved = Moved { charges: charges.into_iter().map(unchanged).collect(), ..Moved::default() };
-    for (tenant, outcomes) in outcomes {
-        let Some(open) = ledgers.get_mut(tenant) else { continue };
-        for outcome in outcomes {
-            let found = moved.charges.binary_search_by_key(&outcome.id, |changed| changed.charge.message_id);
-            let Ok(at) = found else { continue };
-            let Changed { charge, is_changed, .. } = &mut moved.charges[at];
-            let (charged, was_settled) = (charge.charged, charge.state == SETTLED);
-            *is_changed |= apply(open, charge, &mut moved.ways, &outcome.fact)?;
-            let counts = charge_counters::Counts {
-                messages: i64::from(!was_settled && charge.state == SETTLED),
-                charged: charge.charged - charged,
-            };
-            if counts != charge_counters::Counts::default() {
-                *moved.sums.entry(outcome.place.clone()).or_default() += counts;
-            }
-        }
-    }
-    Ok(moved)
-}
-
-/// What messages cost before, in their order: set aside as their rows said, or charged or given back.
-async fn before<'a>(
-    tx: &mut Tx,
-    outcomes: impl Iterator<Item = (&'a TenantId, &'a Vec<Outcome>)>,
-) -> Result<Vec<Charge>, store::Error> {
-    let (mut charges, mut ended) = (Vec::new(), Vec::new());
-    for (tenant, outcomes) in outcomes {
-        for outcome in outcomes {
-            match &outcome.aside {
-                Some(aside) => charges.push(Charge::of_aside(*tenant, outcome.id, aside)?),
-                None => ended.push((*tenant, outcome.id)),
-            }
-        }
-    }
-    ended.sort_unstable();
-    ended.dedup();
-    charges.extend(credits::charges(tx, &ended).await?);
-    charges.sort_unstable_by_key(|charge| charge.message_id);
-    // What became of one message in several steps began with the same.
-    charges.dedup_by_key(|charge| charge.message_id);
-    Ok(charges)
-}
-
-/// Answers whether the charge is another one now. `ways` are the charges of ways that were left, as far as this transaction knows them.
-fn apply(
-    open: &mut Open,
-    charge: &mut Charge,
-    ways: &mut BTreeMap<(MessageId, u32), Charge>,
-    fact: &Fact,
-) -> Result<bool, store::Error> {
-    let before = charge.clone();
-    match fact {
-        Fact::Sent { segments, at } => open.settle(charge, &Told { segments: *segments, ..Told::default() }, *at),
-        Fact::Over { at } => open.release(charge, *at),
-        Fact::Told { told, at } if charge.state == SETTLED => open.settle(charge, told, *at),
-        Fact::Told { told, .. } => told.note(charge),
-        Fact::Moved { tenant, m, category, left, at } => {
-            let category = category.unwrap_or_else(|| Category::parse(&charge.category));
-            if let Some(Ok(price)) = price(tenant, m, category) {
-                let way = open.move_on(charge, &price, category.map_or("", Category::as_str), m.segments, *at);
-                ways.extend(left.zip(way).map(|(position, way)| ((m.id, position), way)));
-            }
-        }
-        Fact::Late { position, charge: kept, told, at } => {
-            let key = (charge.message_id, *position);
-            if let (false, Some(kept)) = (ways.contains_key(&key), kept) {
-                ways.insert(key, Charge::of_way(charge.tenant_id, charge.message_id, kept)?);
-            }
-            // Ways that were left before they had charges of their own stay as they were charged.
-            if let Some(way) = ways.get_mut(&key) {
-                open.settle_left(charge, way, told, *at);
-            }
-        }
-    }
-    Ok(*charge != before)
 }
 
 /// What a message is shown to cost.

@@ -330,7 +330,7 @@ impl Open {
     /// after all, as far as credit reaches. Those that are charged just what was set aside for them, as nearly all are, are so by one entry for all of a transaction, which names the first of them and
     /// says how many they are; what each was charged, the charges say.
     pub fn settle(&mut self, charge: &mut Charge, told: &Told, at: Timestamp) {
-        charge.is_first = false;
+        charge.may_stay = false;
         let is_settled = charge.state == SETTLED;
         let before = if is_settled { self.exact(charge) } else { 0 };
         let paid = charge.charged - charge.charged_before;
@@ -385,7 +385,7 @@ impl Open {
                 charge.promo,
                 &Cause::message("release", charge.message_id, at),
             );
-            (charge.promo, charge.is_first) = (0, false);
+            (charge.promo, charge.may_stay) = (0, false);
             charge.state = Cow::Borrowed(RELEASED);
         }
     }

@@ -132,11 +132,11 @@ testkit::both! {
     }
 
     async fn a_charge_that_was_changed_is_found(db: TestDb) {
-        found(&db, "UPDATE message_charges SET state = 'released' WHERE state = 'settled'", &["charge"]).await;
+        found(&db, "UPDATE messages SET charge = REPLACE(charge, '\"units\"', '\"parts\"')", &["charge"]).await;
         }
 
     async fn a_message_that_was_sent_for_nothing_is_found(db: TestDb) {
-        found(&db, "DELETE FROM message_charges WHERE state = 'settled'", &["ledger", "charge"]).await;
+        found(&db, "UPDATE messages SET charge = NULL", &["ledger", "charge"]).await;
     }
 
     async fn two_charged_messages_that_are_one_to_the_provider_are_found(db: TestDb) {

@@ -238,7 +238,7 @@ testkit::both! {
         let write = db.db.write(Scope::System, move |tx| {
             Box::pin(async move {
                 messages::insert_many(tx, &kept).await?;
-                messages::update_many(tx, &kept).await?;
+                messages::update_many(tx, &kept, &messages::Charges::new()).await?;
                 messages::update_engagements(tx, &kept.iter().collect::<Vec<_>>()).await
             })
         });

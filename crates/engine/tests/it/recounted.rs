@@ -18,7 +18,8 @@ use store::{Scope, recounts};
 use testkit::{Stage, TestDb};
 
 use self::plants::{
-    Ahead, BILLS, Billed, CHARGES, ELSE, LEDGERS, NOTHING, OTHER, Operator, PURCHASES, Plant, SUMS, WORDS, Whose, p,
+    Ahead, BILLS, Billed, CHARGES, ELSE, IN_ROWS, LEDGERS, NOTHING, OTHER, Operator, PURCHASES, Plant, SUMS, WORDS,
+    Whose, other, p,
 };
 use crate::{
     hooks,
@@ -274,6 +275,24 @@ async fn run(db: &TestDb, statements: Vec<String>) -> Result<u64, store::Error> 
     .await
 }
 
+/// What messages were charged that say it in their own rows, as rows of `message_charges`.
+fn rows_of_their_own(db: &TestDb) -> String {
+    let charge = if db.engine == "sqlite" { "charge" } else { "charge::JSON" };
+    let number = |name: &str| format!("CAST({charge} ->> '{name}' AS BIGINT)");
+    let or_none = |name: &str| format!("COALESCE({}, 0)", number(name));
+    format!(
+        "INSERT INTO message_charges (tenant_id, message_id, list_version, unit, is_per_segment, per, cost_unit, category, units, quoted, promo, charged_before, charged, state)
+        SELECT tenant_id, id, {}, {}, FALSE, {}, {}, '', {}, {quoted}, {}, 0, {quoted}, 'settled' FROM messages WHERE charge IS NOT NULL",
+        number("list_version"),
+        number("unit"),
+        or_none("per"),
+        number("cost_unit"),
+        or_none("units"),
+        or_none("promo"),
+        quoted = number("quoted"),
+    )
+}
+
 /// Plants a difference, lets `look` see it, and takes it back.
 async fn with(db: &TestDb, table: &str, sql: String) -> Result<Verified, String> {
     // Made once for each table: after every change of the schema both engines plan each statement anew.
@@ -421,7 +440,20 @@ testkit::both! {
 
     async fn what_is_wrong_with_a_charge_is_told(db: TestDb) {
         let world = World::new(&db).await;
+        assert!(run(&db, vec![rows_of_their_own(&db)]).await.unwrap() > 9);
+        let seen = verify(&db).await.differences;
+        for tenant in [world.shop.stage.tenant, world.billed.tenant] {
+            assert!(seen.iter().any(|one| one.tenant_id == Some(tenant) && one.kind == "charge"), "what is charged in two places is told: {seen:?}");
+        }
+        // As an earlier Tidings had it.
+        run(&db, vec!["UPDATE messages SET charge = NULL".to_owned()]).await.unwrap();
+        assert_eq!(verify(&db).await.differences, []);
         plant_each(&db, &world, CHARGES).await;
+    }
+
+    async fn what_is_wrong_with_a_charge_in_its_messages_row_is_told(db: TestDb) {
+        let world = World::new(&db).await;
+        plant_each(&db, &world, IN_ROWS).await;
     }
 
     async fn what_is_wrong_with_a_bill_is_told(db: TestDb) {
@@ -535,7 +567,7 @@ testkit::both! {
     async fn entries_are_put_together_the_same_in_any_ranges(db: TestDb) {
         let world = World::new(&db).await;
         let tenant = world.billed.tenant;
-        run(&db, vec!["UPDATE message_charges SET quoted = quoted + 1".to_owned()]).await.unwrap();
+        run(&db, vec![format!("UPDATE messages SET charge = {}", other!("quoted", "10000", "10000,\"promo\":20000"))]).await.unwrap();
         let counts = db.read(Scope::Tenant(tenant), move |tx| {
             Box::pin(async move {
                 let messages = store::messages::after(tx, tenant, MessageId::from_ulid(0), 1_000).await?;
@@ -552,7 +584,7 @@ testkit::both! {
     }
 
     async fn every_column_of_money_has_its_difference(db: TestDb) {
-        let planted = LEDGERS.iter().chain(PURCHASES).chain(CHARGES).chain(BILLS);
+        let planted = LEDGERS.iter().chain(PURCHASES).chain(CHARGES).chain(IN_ROWS).chain(BILLS);
         let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for plant in planted {
             known.entry(plant.table).or_default().insert(plant.column);
@@ -588,7 +620,7 @@ testkit::both! {
         }
         stage.pass(60_000).await;
         assert_eq!(verify(&db).await.count(), 0);
-        run(&db, vec!["UPDATE message_charges SET units = units + 1".to_owned()]).await.unwrap();
+        run(&db, vec![format!("UPDATE messages SET charge = {}", other!("units", "1", "2"))]).await.unwrap();
         let verified = verify(&db).await;
         let told = |kind: &str| verified.differences.iter().filter(|one| one.kind == kind).count();
         assert_eq!((told("charge"), verified.more.iter().map(|more| more.count).collect::<Vec<_>>(), verified.count()), (100, vec![30], 131), "all prices come to something else, too");
@@ -596,7 +628,7 @@ testkit::both! {
         assert_eq!(books::watch(&stage.engine).await.unwrap(), 131);
         let told = crate::setting::column(&db, "SELECT data FROM events WHERE type = 'ledger.difference'").await;
         assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["count"], 131);
-        run(&db, vec!["UPDATE message_charges SET units = units - 1".to_owned()]).await.unwrap();
+        run(&db, vec![format!("UPDATE messages SET charge = {}", other!("units", "2", "1"))]).await.unwrap();
         run(&db, vec!["UPDATE credit_entries SET amount = amount + 1 WHERE kind = 'settle'".to_owned()]).await.unwrap();
         let verified = verify(&db).await;
         assert!(verified.more.iter().any(|more| more.kind == "charge" && more.count == 30), "{:?}", verified.more);

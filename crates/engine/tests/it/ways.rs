@@ -24,6 +24,8 @@ use crate::{
 
 const CALL_SID: &str = "CA0123456789abcdef0123456789abcdef";
 const WAMID: &str = "wamid.HBgLMTY1";
+/// The channel of a call, as it stands in a row.
+const VOICE: &str = "5";
 const DAY_MS: u64 = 86_400_000;
 
 /// Gives a stage's tenant prices, and 100 to spend.
@@ -78,6 +80,11 @@ async fn goes_on(stage: &Stage, first: &str, second: &str) -> MessageId {
     id
 }
 
+/// A call that costs 7 a minute.
+fn calls() -> Value {
+    json!({ "to": { "phone": "+4915112345678" }, "channel": "voice", "content": { "say": "Hello" } })
+}
+
 /// The call lasted so long.
 async fn rang_off(stage: &Stage, twilio: AccountId, id: MessageId, seconds: &str) {
     let query = format!("attempt={}", id.attempt(1));
@@ -114,6 +121,13 @@ async fn balance(stage: &Stage) -> (i64, i64, i64) {
 async fn adds_up(stage: &Stage) {
     assert_eq!(engine::books::verify(&stage.world.ports.db).await.unwrap().differences, []);
     assert_eq!(stage.engine.recount(stage.tenant).await.unwrap(), 0);
+}
+
+/// The messages that say themselves what they were charged, and the charges that have rows of their own: by parts, amount and state.
+async fn places(db: &TestDb) -> (String, String) {
+    let kept = column(db, "SELECT CAST(channel AS TEXT) FROM messages WHERE charge IS NOT NULL ORDER BY id").await;
+    let rows = "SELECT CAST(units AS TEXT) || ' for ' || CAST(charged AS TEXT) || ', ' || state FROM message_charges ORDER BY message_id";
+    (kept, column(db, rows).await)
 }
 
 /// What counts as cost, by channel.
@@ -235,6 +249,52 @@ testkit::both! {
         assert_eq!(balance(&stage).await, (80, 10, 18));
     }
 
+    async fn a_charge_stays_with_its_message_until_it_is_put_right(db: TestDb) {
+        let (stage, twilio) = twilio_and_resend(&db).await;
+        pays_ahead(&stage, rows(false)).await;
+        let grant = json!({ "amount_micros": 5, "reference": "welcome", "expires_at": "2099-01-01T00:00:00Z" });
+        credits::grant(stage.engine.parts(), &stage.caller, &Repeat::NONE, body(grant)).await.unwrap();
+        let id = stage.send(calls()).await;
+        assert_eq!(places(&db).await, (String::new(), String::new()), "what is set aside is no charge");
+        stage.dispatch().await;
+        assert_eq!((places(&db).await, balance(&stage).await), ((VOICE.to_owned(), String::new()), (98, 0, 7)));
+        // Its minutes are known now, which what was set aside did not say.
+        rang_off(&stage, twilio, id, "50").await;
+        assert_eq!((places(&db).await, balance(&stage).await), ((String::new(), "1 for 7, settled".to_owned()), (98, 0, 7)));
+        for _ in 0..2 {
+            rang_off(&stage, twilio, id, "130").await;
+            assert_eq!((places(&db).await, balance(&stage).await), ((String::new(), "3 for 21, settled".to_owned()), (84, 0, 21)));
+        }
+        // What goes another way after it was sent keeps what it was charged, and what is withdrawn was never charged.
+        let moved = goes_on(&stage, "sms", "email").await;
+        assert_eq!((places(&db).await.1, balance(&stage).await), ("3 for 21, settled\n0 for 13, settled".to_owned(), (71, 0, 34)));
+        assert_eq!(stage.message(moved).await.charge, None);
+        let mut later = first_then_second("sms", "email");
+        later["send_at"] = json!(stage.world.ports.clock.now().plus_seconds(3_600));
+        let withdrawn = stage.send(later).await;
+        stage.engine.cancel(&stage.caller, &Repeat::NONE, withdrawn).await.unwrap();
+        assert_eq!((places(&db).await, balance(&stage).await), ((String::new(), "3 for 21, settled\n0 for 13, settled\n1 for 0, released".to_owned()), (71, 0, 34)));
+    }
+
+    async fn for_an_hour_after_an_upgrade_charges_stand_where_the_version_before_looks_for_them(db: TestDb) {
+        let (stage, twilio) = twilio_and_resend(&db).await;
+        let now = stage.world.ports.clock.now();
+        let upgrade = stage.world.ports.db.write(store::Scope::System, move |tx| {
+            Box::pin(async move { tx.execute("UPDATE migrations SET applied_at = $1 WHERE version = 52", &[&now]).await })
+        });
+        assert_eq!(upgrade.await.unwrap(), 1);
+        pays_ahead(&stage, rows(false)).await;
+        let first = stage.send(calls()).await;
+        stage.dispatch().await;
+        assert_eq!((places(&db).await, balance(&stage).await), ((String::new(), "0 for 7, settled".to_owned()), (93, 0, 7)));
+        stage.world.clock.advance_ms(3_600_000);
+        let second = stage.send(hooks::sms()).await;
+        stage.dispatch().await;
+        assert_eq!((stage.message(second).await.charge.is_some(), balance(&stage).await), (true, (83, 0, 17)));
+        rang_off(&stage, twilio, first, "130").await;
+        assert_eq!((places(&db).await.1, balance(&stage).await), ("3 for 21, settled".to_owned(), (69, 0, 31)));
+    }
+
     async fn what_a_left_way_says_of_its_length_is_charged_there_once(db: TestDb) {
         let (stage, twilio) = twilio_and_resend(&db).await;
         pays_ahead(&stage, rows(false)).await;
@@ -326,6 +386,20 @@ testkit::both! {
         pays_ahead(&stage, json!([price("sms", 10), price("email", 0)])).await;
         let id = goes_on(&stage, "sms", "email").await;
         assert_eq!((stage.message(id).await.cost_micros, balance(&stage).await), (Some(10), (90, 0, 10)));
+    }
+
+    async fn a_way_that_cost_nothing_is_left_for_one_that_costs_something(db: TestDb) {
+        let (stage, _) = twilio_and_resend(&db).await;
+        let price = |channel: &str, micros: i64| json!({ "channel": channel, "unit": "message", "amount_micros": micros });
+        pays_ahead(&stage, json!([price("sms", 0), price("email", 3)])).await;
+        let id = stage.send(first_then_second("sms", "email")).await;
+        stage.dispatch().await;
+        assert_eq!((stage.message(id).await.charge.is_some(), balance(&stage).await), (true, (100, 0, 0)));
+        stage.world.clock.advance_ms(61_000);
+        engine::apply::move_on(&stage.engine).await.unwrap();
+        assert_eq!((places(&db).await, balance(&stage).await), ((String::new(), String::new()), (97, 3, 0)));
+        stage.dispatch().await;
+        assert_eq!((stage.message(id).await.cost_micros, places(&db).await.1, balance(&stage).await), (Some(3), "0 for 3, settled".to_owned(), (97, 0, 3)));
     }
 
     async fn a_dead_letter_that_was_sent_after_all_keeps_its_way_when_it_goes_another(db: TestDb) {

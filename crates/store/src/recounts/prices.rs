@@ -4,7 +4,7 @@ use model::{MessageId, TenantId, Timestamp};
 
 use crate::{
     Error, Tx,
-    credits::{Charge, SETTLED},
+    credits::{Charge, SETTLED, charged},
     retention,
 };
 
@@ -37,12 +37,13 @@ pub async fn by_price(
     let reported = "CASE WHEN markup IS NOT NULL AND reported_currency = $3 THEN reported END";
     let sql = format!(
         "SELECT unit, per, cost_unit, markup, units, COUNT(*), CAST(SUM({reported}) AS BIGINT), CAST(SUM(paid) AS BIGINT), COUNT(CASE WHEN paid = 0 THEN 1 END) FROM (
-            SELECT unit, per, cost_unit, markup, units, reported, reported_currency, charged - charged_before AS paid FROM message_charges c
+            SELECT unit, per, cost_unit, markup, units, reported, reported_currency, charged - charged_before AS paid FROM {} AS c
             WHERE tenant_id = $1 AND message_id >= $2 AND state = 'settled'
                 AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = $1 AND m.id = c.message_id AND m.aside IS NOT NULL)
             UNION ALL SELECT COALESCE({}, 0), COALESCE({}, 0), {}, {}, COALESCE({}, 0), {}, charge ->> 'reported_currency', COALESCE({}, 0) FROM former_routes
             WHERE tenant_id = $1 AND message_id >= $2 AND charge IS NOT NULL
          ) AS charges GROUP BY unit, per, cost_unit, markup, units, {reported} IS NULL",
+        charged(tx.dialect()),
         number("unit"),
         number("per"),
         number("cost_unit"),

@@ -205,7 +205,7 @@ pub async fn returned(tx: &mut Tx, tenant: TenantId) -> Result<Returned, Error> 
     Ok(Returned { entries, failed, disputed })
 }
 
-/// How many rows there are of a tenant that only one with a ledger can have: entries, charges, sums of charges, grants, and purchases that were paid.
+/// How many rows there are of a tenant that only one with a ledger can have: entries, charges in rows of their own, sums of charges, grants, and purchases that were paid.
 pub async fn rows_of_ledger(tx: &mut Tx, tenant: TenantId) -> Result<i64, Error> {
     let sql = "SELECT (SELECT COUNT(*) FROM credit_entries WHERE tenant_id = $1) + (SELECT COUNT(*) FROM message_charges WHERE tenant_id = $1)
         + (SELECT COUNT(*) FROM charge_counters WHERE tenant_id = $1) + (SELECT COUNT(*) FROM credit_grants WHERE tenant_id = $1)

@@ -168,7 +168,7 @@ testkit::both! {
                 (m.send_at, m.sent_at) = (Some(at(id as i64 + 20)), Some(at(id as i64 + 900)));
             }
             let rows = [m];
-            write!(db, |tx| { messages::insert_many(tx, &rows).await?; messages::update_many(tx, &rows).await? });
+            write!(db, |tx| { messages::insert_many(tx, &rows).await?; messages::update_many(tx, &rows, &messages::Charges::new()).await? });
         }
         let mut found: Vec<_> = about(ACME, asked.to_vec(), 0).await.into_iter().map(|sent| (sent.message_id.ulid(), sent.at, sent.is_sent)).collect();
         found.sort_unstable();

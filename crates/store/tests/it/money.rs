@@ -6,7 +6,7 @@ use store::{
     credits::{self, Charge, Entry, Grant, Ledger, RESERVED},
     messages::{self, ContentId, Message},
     prices::{self, PriceList},
-    tenants,
+    recounts, tenants,
 };
 
 const ACME: TenantId = TenantId::from_ulid(10);
@@ -81,7 +81,7 @@ fn charge(tenant_id: TenantId, message: u128, quoted: i64) -> Charge {
         quoted,
         promo: 1,
         charged_before: 0,
-        is_first: false,
+        may_stay: false,
         charged: 0,
         state: "settled".into(),
     }
@@ -179,7 +179,7 @@ testkit::both! {
     }
 
     async fn what_is_set_aside_stands_with_its_message(db: TestDb) {
-        let aside = Charge { state: RESERVED.into(), is_first: true, charged_before: 4, charged: 4, ..charge(ACME, 1, 10) };
+        let aside = Charge { state: RESERVED.into(), may_stay: true, charged_before: 4, charged: 4, ..charge(ACME, 1, 10) };
         let moved = Charge { promo: 0, quoted: 7, ..aside.clone() };
         let sms = |id: u128, cost: i64, aside: Option<String>| Message {
             cost_micros: Some(cost), aside,
@@ -204,6 +204,61 @@ testkit::both! {
         let found = write!(db, |tx| messages::find(tx, ACME, MessageId::from_ulid(1)).await?).unwrap();
         assert_eq!(Charge::of_aside(ACME, found.id, &found.aside.unwrap()).unwrap(), moved);
         assert!(Charge::of_aside(ACME, found.id, "{}").is_err());
+    }
+
+    async fn what_was_charged_as_it_was_set_aside_stays_with_its_message(db: TestDb) {
+        let aside = Charge { state: RESERVED.into(), may_stay: true, markup: None, category: String::new(), quoted: 30, promo: 5, ..charge(ACME, 1, 0) };
+        let settled = Charge { state: "settled".into(), may_stay: false, charged: aside.quoted, ..aside.clone() };
+        let text = aside.to_aside().unwrap();
+        assert!(settled.is_kept(&aside));
+        assert_eq!(Charge::of_kept(ACME, aside.message_id, &text).unwrap(), settled);
+        let differs = [
+            Charge { list_version: 8, ..settled.clone() }, Charge { unit: 8, ..settled.clone() }, Charge { per: 8, ..settled.clone() }, Charge { cost_unit: Some(8), ..settled.clone() },
+            Charge { units: 8, ..settled.clone() }, Charge { quoted: 8, ..settled.clone() }, Charge { promo: 8, ..settled.clone() }, Charge { charged: 8, ..settled.clone() },
+            Charge { markup: Some(8), ..settled.clone() }, Charge { category: "mms".to_owned(), ..settled.clone() }, Charge { reported: Some(8), ..settled.clone() },
+            Charge { charged_before: 8, ..settled.clone() }, Charge { state: "released".into(), ..settled.clone() },
+        ];
+        for other in differs {
+            assert!(!other.is_kept(&aside), "{other:?}");
+        }
+        for other in [Charge { may_stay: false, ..aside.clone() }, Charge { markup: Some(8), ..aside.clone() }, Charge { category: "mms".to_owned(), ..aside.clone() }] {
+            assert!(!settled.is_kept(&other), "{other:?}");
+        }
+        let sms = |id: u128| Message {
+            aside: Some(text.clone()), account_id: Some(model::AccountId::from_ulid(1)), connector: Some("sandbox".to_owned()), provider_message_id: Some("SM1".to_owned()),
+            sent_at: Some(Timestamp::from_seconds(1)),
+            ..Message::new(ACME, MessageId::from_ulid(id), Channel::Sms, "+1".to_owned(), ContentId(1), Timestamp::from_seconds(1))
+        };
+        let mut rows = [sms(1), sms(2), sms(3)];
+        let new = rows.clone();
+        write!(db, |tx| messages::insert_many(tx, &new).await?);
+        for m in &mut rows {
+            m.aside = None;
+        }
+        let ids = rows.each_ref().map(|m| m.id);
+        let (sent, kept) = (rows.clone(), text.clone());
+        write!(db, |tx| messages::update_many(tx, &sent, &ids[..2].iter().map(|id| (*id, Some(&*kept))).collect()).await?);
+        let all = async || write!(db, |tx| messages::after(tx, ACME, MessageId::from_ulid(0), 9).await?);
+        let said = |all: &[Message]| all.iter().map(|m| m.charge.is_some()).collect::<Vec<_>>();
+        let read = all().await;
+        assert_eq!(said(&read), [true, true, false]);
+        assert_eq!(write!(db, |tx| credits::of_messages(tx, &read).await?.into_values().collect::<Vec<_>>()), [settled.clone(), Charge { message_id: ids[1], ..settled.clone() }]);
+        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (0, 2 * settled.charged));
+        let range = (MessageId::from_ulid(0), MessageId::from_ulid(9));
+        let (wrong, together) = write!(db, |tx| recounts::mischarged(tx, ACME, range, 9).await?);
+        assert_eq!((wrong.count, together.charged, together.charges, together.promo), (0, 2 * settled.charged, 2, 2 * settled.promo));
+        assert_eq!(write!(db, |tx| recounts::charged_as_one(tx, ACME, 9).await?.count), 1);
+        let alike = write!(db, |tx| recounts::by_price(tx, ACME, "EUR", Timestamp::EPOCH).await?).unwrap();
+        let told: Vec<_> = alike.iter().map(|alike| (alike.charge.unit, alike.charge.per, alike.charge.cost_unit, alike.charge.units, alike.charge.charged, alike.count)).collect();
+        assert_eq!(told, [(settled.unit, settled.per, settled.cost_unit, settled.units, 2 * settled.charged, 2)]);
+        // What is changed otherwise goes on to say it, and what it says can be taken away.
+        let read = all().await;
+        let first = ids[0];
+        write!(db, |tx| messages::update_many(tx, &read, &[(first, None)].into()).await?);
+        assert_eq!(said(&all().await), [false, true, false]);
+        let row = [Charge { message_id: first, charged: 5, ..settled.clone() }];
+        write!(db, |tx| credits::insert_charges(tx, &row).await?);
+        assert_eq!(write!(db, |tx| credits::sums(tx, ACME).await?), (0, 5 + settled.charged));
     }
 
     async fn grants_end_and_are_found(db: TestDb) {
@@ -279,7 +334,7 @@ fn what_was_set_aside_before_an_upgrade_still_is() {
             reported_currency: Some("EUR".to_owned()),
             quoted: 9,
             charged_before: 6,
-            is_first: false,
+            may_stay: false,
             charged: 6,
             ..plain
         };

@@ -252,6 +252,7 @@ fn message(id: MessageId, contact: ContactId, ids: &Ids) -> Message {
         cost_currency: None,
         cost_before: 0,
         aside: None,
+        charge: None,
         contact_id: (ids.below(5) > 0).then_some(contact),
         campaign_id: (ids.below(2) > 0).then(|| CampaignId::from_ulid(1 + u128::from(ids.below(2)))),
         created_at,
@@ -366,7 +367,7 @@ testkit::both! {
                 lists::add(tx, ACME, *list, &[*contact], at(1)).await?;
             }
             messages::insert_many(tx, &w.messages).await?;
-            messages::update_many(tx, &w.messages).await?;
+            messages::update_many(tx, &w.messages, &messages::Charges::new()).await?;
             inbound::insert_many(tx, &w.inbound).await?;
             let seen: Vec<Observation> = w.observed.iter().map(|(message, kind)| Observation {
                 tenant_id: ACME,

@@ -72,7 +72,7 @@ impl Sabotage {
             Self::Withdraw => copies(m.id) > 0 && m.status == Status::Queued && m.poll_at.is_some(),
             Self::Mix => !picture.attempts_of(m.id).is_empty(),
             Self::ChargeTwice => m.sent_at.is_some() && m.cost_micros.is_some_and(|cost| cost > 0),
-            Self::ForgetCharge => is_final(m) && m.cost_micros.is_some_and(|cost| cost > 0),
+            Self::ForgetCharge => is_final(m) && m.charge.is_some() && m.cost_micros.is_some_and(|cost| cost > 0),
             Self::Overspend => m.cost_micros.is_some_and(|cost| cost > 0),
             Self::SendElsewhere => copies(m.id) == 1 && is_at_rest(m) && !has_unknown(m),
             Self::BlameRecipient | Self::BlameSilence => {
@@ -129,7 +129,7 @@ impl Sabotage {
             Self::ChargeTwice => {
                 "UPDATE credit_ledgers SET available = available - 10, revenue = revenue + 10 WHERE tenant_id = (SELECT tenant_id FROM messages WHERE id = $1)"
             }
-            Self::ForgetCharge => "DELETE FROM message_charges WHERE message_id = $1",
+            Self::ForgetCharge => "UPDATE messages SET charge = NULL WHERE id = $1",
             Self::Overspend => {
                 "UPDATE credit_ledgers SET available = -1, adjusted = adjusted - available - 1 WHERE tenant_id = (SELECT tenant_id FROM messages WHERE id = $1)"
             }

@@ -238,6 +238,57 @@ pub(super) const PURCHASES: &[Plant] = &[
 pub(super) const ASIDE: &str = r#"'{"list_version":1,"unit":10000,"per":1,"units":1,"quoted":10001}'"#;
 pub(super) const NO_LIST: &str = r#"'{"list_version":2,"unit":10000,"per":1,"units":1,"quoted":10000}'"#;
 
+/// What a message's row says it was charged, with another number under a name. PostgreSQL has a space behind the colon.
+macro_rules! other {
+    ($name:literal, $from:literal, $to:literal) => {
+        concat!(
+            "REPLACE(REPLACE(charge, '\"",
+            $name,
+            "\":",
+            $from,
+            "', '\"",
+            $name,
+            "\":",
+            $to,
+            "'), '\"",
+            $name,
+            "\": ",
+            $from,
+            "', '\"",
+            $name,
+            "\": ",
+            $to,
+            "')"
+        )
+    };
+}
+pub(super) use other;
+
+/// In the rows of messages that were charged just what was set aside for them.
+pub(super) const IN_ROWS: &[Plant] = &[
+    p("messages", "charge", "NULL", "charge IS NOT NULL", "charge", Billed),
+    p("messages", "charge", "NULL", "charge IS NOT NULL", "ledger", Ahead),
+    p("messages", "charge", "'{}'", "charge IS NOT NULL", "charge", Billed),
+    p("messages", "charge", other!("list_version", "1", "2"), "charge IS NOT NULL", "charge", Billed),
+    p("messages", "charge", other!("list_version", "1", "3"), "charge IS NOT NULL", "charge", Billed),
+    p("messages", "charge", other!("unit", "10000", "10001"), "charge IS NOT NULL", "charge", Billed),
+    p("messages", "charge", other!("per", "1", "0"), "charge IS NOT NULL", "charge", Billed),
+    p("messages", "charge", other!("units", "1", "2"), "charge IS NOT NULL", "charge", Ahead),
+    p("messages", "charge", other!("quoted", "10000", "20000"), "charge IS NOT NULL", "charge", Billed),
+    p("messages", "charge", other!("quoted", "10000", "20000"), "charge IS NOT NULL", "ledger", Ahead),
+    p("messages", "charge", other!("quoted", "10000", "10000,\"promo\":1"), "charge IS NOT NULL", "charge", Billed),
+    p("messages", "charge", other!("quoted", "10000", "10000,\"cost_unit\":1"), "charge IS NOT NULL", "charge", Billed),
+    p(
+        "messages",
+        "charge",
+        "(SELECT MIN(m.charge) FROM messages m)",
+        "charge IS NULL AND sent_at IS NOT NULL",
+        "charge",
+        Billed,
+    ),
+    p("messages", "charge", "(SELECT MIN(m.charge) FROM messages m)", "status = 3", "ledger", Ahead),
+];
+
 pub(super) const CHARGES: &[Plant] = &[
     p("message_charges", "", "", "charged > 0", "charge", Billed),
     p("message_charges", "list_version", "2", "charged > 0", "charge", Billed),
