@@ -33,6 +33,13 @@ pub fn log(log: &Log) -> Result<(), ConfigError> {
     started.map_err(|error| ConfigError(format!("logging cannot be started: {error}")))
 }
 
+/// Shows on standard error what is logged as an error and nothing else: for commands whose findings would only say that something went wrong, and that the log has the details.
+pub fn errors() {
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(io::stderr);
+    // Whoever logs already shows them.
+    let _ = lines.with_ansi(io::stderr().is_terminal()).try_init();
+}
+
 /// Starts collecting metrics and answers what renders them.
 pub fn metrics() -> Result<PrometheusHandle, anyhow::Error> {
     let builder = PrometheusBuilder::new()

@@ -13,7 +13,7 @@ use store::{Db, Scope};
 use crate::{
     cli::{Failure, Outcome, put, put_json, put_table},
     config::{Config, Effective, keys},
-    home,
+    home, telemetry,
 };
 
 /// Differences in the books that are printed, each on a line of its own: more than anybody reads.
@@ -69,6 +69,7 @@ pub async fn run(config: &Config, doctor: Doctor, json: bool) -> Outcome {
         put(keys::reference().trim_end());
         return Ok(());
     }
+    telemetry::errors();
     let mut warnings = config.warnings();
     warnings.extend(home::key_file_warning(config));
     warnings.extend(mail_tenant(config).await);

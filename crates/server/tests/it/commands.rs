@@ -110,6 +110,9 @@ testkit::both! {
         let said = installation.run(&["doctor", "--ledger"]);
         assert!(said.code == 0 && said.out.contains("everything adds up"), "{} {}", said.out, said.err);
         assert_eq!(noted().await, found.replace(":3", ":0"));
+        change("UPDATE messages SET charge = 'nonsense'").await;
+        let said = installation.run(&["doctor", "--ledger"]);
+        assert!(said.code == 1 && said.err.to_lowercase().contains("json"), "what the database says is there to be read: {} {}", said.out, said.err);
     }
 
     async fn doctor_says_that_the_tenant_to_write_through_is_not_there(db: TestDb) {
